@@ -1,0 +1,129 @@
+//! The environment: each flag of the table from its variable, and what else has our prefix.
+//!
+//! The command line wins. As in etcd, a variable that is set but empty counts as unset. A
+//! variable with our prefix that is no flag's is a warning and no error: environments are
+//! shared, and an older version must start under a newer one's settings.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use super::error::Error;
+use super::flags::{FLAGS, Flag, RawArgs, VARIABLE_PREFIX};
+use super::value::shown;
+use super::{apply, suggest};
+
+/// Applies the variables of the flags that the command line leaves open (`uses` has the
+/// others). As in etcd, a variable that is set but empty counts as unset.
+pub(super) fn apply_environment(
+    env: &[(OsString, OsString)],
+    uses: &BTreeMap<&str, usize>,
+    raw: &mut RawArgs,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let set = |name: &str| {
+        let (_, value) = env.iter().find(|(key, _)| key == name)?;
+        (!value.is_empty()).then_some(value)
+    };
+    for flag in FLAGS {
+        let Some(variable) = flag.variable() else {
+            continue;
+        };
+        let Some(value) = set(&variable) else {
+            continue;
+        };
+        if uses.contains_key(flag.name) {
+            let name = flag.name;
+            warnings.push(format!("{variable} has no effect: --{name} is given"));
+        } else {
+            apply(flag, &variable, value, raw)?;
+        }
+    }
+    for (key, value) in env {
+        let key_text = key.to_string_lossy();
+        let Some(rest) = key_text.strip_prefix(VARIABLE_PREFIX) else {
+            continue;
+        };
+        let known = FLAGS
+            .iter()
+            .any(|flag| flag.variable().is_some_and(|name| name == *key_text));
+        if known || value.is_empty() || is_service_link(rest, value) {
+            continue;
+        }
+        let candidates = FLAGS.iter().filter(|flag| flag.in_environment);
+        let nearest = suggest::nearest(&rest.replace('_', "-"), candidates.map(|f| f.name));
+        let meant = FLAGS.iter().find(|flag| Some(flag.name) == nearest);
+        let typed = shown(key);
+        warnings.push(match meant.and_then(Flag::variable) {
+            Some(name) => format!("unknown variable {typed} is ignored; did you mean {name}?"),
+            None => format!("unknown variable {typed} is ignored"),
+        });
+    }
+    Ok(())
+}
+
+/// Whether `rest`, behind our prefix, is a variable that Kubernetes puts into every pod of a
+/// namespace that has a Service named `etcd-gateway` (or `etcd-gateway-...`): nobody wrote
+/// it, nobody could remove it, so it deserves no warning. The value of `..._PORT` is a URL
+/// there, which tells it from an operator's own idea of a flag.
+pub(super) fn is_service_link(rest: &str, value: &OsStr) -> bool {
+    let name = format!("_{rest}");
+    let port = name.split_once("_PORT_").map(|(_, port)| port);
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && value.to_string_lossy().contains("://"))
+        || port.is_some_and(|p| p.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::start;
+    use crate::config::Config;
+
+    #[test]
+    fn unknown_variables() {
+        const CASES: &[(&str, &str, Option<&str>)] = &[
+            (
+                "ETCD_GATEWAY_ENDPOINT",
+                "x",
+                Some("did you mean ETCD_GATEWAY_ENDPOINTS?"),
+            ),
+            ("ETCD_GATEWAY_ZZZZ", "x", Some("is ignored")),
+            ("ETCD_GATEWAY_", "x", Some("is ignored")),
+            ("ETCD_GATEWAY_HELP", "true", Some("is ignored")),
+            ("ETCD_GATEWAY_ZZZZ", "", None),
+            ("ETCD_ENDPOINTS", "x", None),
+            ("XETCD_GATEWAY_ENDPOINT", "x", None),
+            // What Kubernetes sets for a Service named etcd-gateway, and for one with a longer name.
+            ("ETCD_GATEWAY_SERVICE_HOST", "10.0.0.1", None),
+            ("ETCD_GATEWAY_SERVICE_PORT", "2379", None),
+            ("ETCD_GATEWAY_SERVICE_PORT_CLIENT", "2379", None),
+            ("ETCD_GATEWAY_PORT", "tcp://10.0.0.1:2379", None),
+            ("ETCD_GATEWAY_PORT_2379_TCP", "tcp://10.0.0.1:2379", None),
+            ("ETCD_GATEWAY_PORT_2379_TCP_PROTO", "tcp", None),
+            ("ETCD_GATEWAY_PORT_2379_TCP_PORT", "2379", None),
+            ("ETCD_GATEWAY_PORT_2379_TCP_ADDR", "10.0.0.1", None),
+            ("ETCD_GATEWAY_PROD_SERVICE_HOST", "10.0.0.1", None),
+            ("ETCD_GATEWAY_PROD_PORT", "tcp://10.0.0.1:2379", None),
+            // What an operator might try.
+            ("ETCD_GATEWAY_PORT", "2379", Some("is ignored")),
+            ("ETCD_GATEWAY_PORT_RANGE", "1-2", Some("is ignored")),
+        ];
+        for &(name, value, expected) in CASES {
+            let (config, warnings) = start("etcd-gateway start", &[(name, value)]);
+            assert_eq!(config, Config::default(), "{name}");
+            assert_eq!(
+                warnings.len(),
+                usize::from(expected.is_some()),
+                "{name}: {warnings:?}"
+            );
+            if let (Some(expected), Some(warning)) = (expected, warnings.first()) {
+                assert!(
+                    warning.starts_with(&format!("unknown variable {name:?}")),
+                    "{warning}"
+                );
+                assert!(warning.ends_with(expected), "{warning}");
+            }
+        }
+    }
+}

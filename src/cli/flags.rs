@@ -1,0 +1,229 @@
+//! FLAGS: every flag there is, in the order of the help.
+//!
+//! The parser, the environment, `--help`, the README section and the suggestions for a
+//! mistyped flag read this table and nothing else: a new flag is one entry here, one field
+//! in [`RawArgs`] and one line in `resolve`. Names, defaults and meanings of the flags that
+//! `etcd gateway start` has are its own.
+
+use std::time::Duration;
+
+use super::value::{self, ValueError};
+use crate::addr::{self, HostPort, Scheme};
+use crate::config::{LogFormat, LogLevel};
+
+/// One flag. The docs are sentences; they are wrapped where they are printed.
+pub(super) struct Flag {
+    /// The name behind `--`.
+    pub(super) name: &'static str,
+    /// The letter behind `-`, if it has one.
+    pub(super) short: Option<&'static str>,
+    /// Whether a value follows.
+    pub(super) takes: Takes,
+    /// What holds without the flag; empty for a flag that takes no value.
+    pub(super) default: &'static str,
+    /// Whether `ETCD_GATEWAY_<NAME>` sets it too.
+    pub(super) in_environment: bool,
+    /// What it sets, in one sentence.
+    pub(super) doc_short: &'static str,
+    /// What else one must know to use it.
+    pub(super) doc_long: &'static str,
+    /// Checks a value and stores it; never does I/O.
+    pub(super) apply: fn(&str, &mut RawArgs) -> Result<(), ValueError>,
+}
+
+/// What follows a flag; the word is the name of the value in the help.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Takes {
+    /// Nothing: bare it means `true`, and `=true` or `=false` may be attached.
+    Nothing,
+    /// One value; the last one given counts.
+    One(&'static str),
+    /// A comma-separated list; every one given counts.
+    Many(&'static str),
+}
+
+/// What was typed, flag by flag: `None` and empty lists where nothing was.
+#[derive(Default)]
+pub(super) struct RawArgs {
+    pub(super) endpoints: Vec<(HostPort, Option<Scheme>)>,
+    pub(super) listen_addrs: Vec<HostPort>,
+    pub(super) retry_delay: Option<Duration>,
+    pub(super) dial_timeout: Option<Duration>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) drain_timeout: Option<Duration>,
+    pub(super) log_level: Option<LogLevel>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) help: bool,
+    pub(super) version: bool,
+}
+
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+];
+
+const LOG_FORMATS: &[(&str, Option<LogFormat>)] = &[
+    ("auto", None),
+    ("json", Some(LogFormat::Json)),
+    ("text", Some(LogFormat::Text)),
+    ("console", Some(LogFormat::Text)),
+];
+
+/// The table.
+pub(super) const FLAGS: &[Flag] = &[
+    Flag {
+        name: "endpoints",
+        short: None,
+        takes: Takes::Many("HOST:PORT,..."),
+        default: "127.0.0.1:2379",
+        in_environment: true,
+        doc_short: "The etcd members to forward clients to.",
+        doc_long: "Separated by commas; may be given more than once. Every address of a name \
+            is a target of its own. http:// and https:// in front are accepted and stripped: \
+            the gateway passes TLS through and does not terminate it.",
+        apply: |text, raw| {
+            let items = value::addresses(text, addr::parse_endpoint)?;
+            raw.endpoints.extend(items);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "listen-addr",
+        short: None,
+        takes: Takes::Many("HOST:PORT,..."),
+        default: "127.0.0.1:23790",
+        in_environment: true,
+        doc_short: "Where to accept clients.",
+        doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free \
+            port. Separated by commas; may be given more than once. Whoever reaches it reaches \
+            etcd.",
+        apply: |text, raw| {
+            let items = value::addresses(text, addr::parse_listen)?;
+            raw.listen_addrs.extend(items);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "retry-delay",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "1m0s",
+        in_environment: true,
+        doc_short: "How long a failed endpoint rests before it is tried again.",
+        doc_long: "A Go duration such as 1m30s or 500ms. Clients never wait for it: when no \
+            endpoint is active, each new client tries all of them.",
+        apply: |text, raw| {
+            let consequence = "retrying without a pause would be a busy loop";
+            raw.retry_delay = Some(value::positive_duration(text, consequence)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "dial-timeout",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "5s",
+        in_environment: true,
+        doc_short: "How long a client may wait to be connected to an endpoint.",
+        doc_long: "It covers all attempts for this client together.",
+        apply: |text, raw| {
+            let consequence = "no connection could be made in that time";
+            raw.dial_timeout = Some(value::positive_duration(text, consequence)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "max-connections",
+        short: None,
+        takes: Takes::One("COUNT"),
+        default: "auto",
+        in_environment: true,
+        doc_short: "The most clients at a time; those above it are turned away.",
+        doc_long: "auto derives it from the limits of the host on descriptors, threads and memory \
+            mappings.",
+        apply: |text, raw| {
+            raw.max_connections = value::connections(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "drain-timeout",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "10s",
+        in_environment: true,
+        doc_short: "How long connections may go on after SIGTERM or SIGINT.",
+        doc_long: "What is left then is reset. 0s resets at once.",
+        apply: |text, raw| {
+            raw.drain_timeout = Some(value::duration(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "log-level",
+        short: None,
+        takes: Takes::One("LEVEL"),
+        default: "info",
+        in_environment: true,
+        doc_short: "The least severe messages to log: debug, info, warn or error.",
+        doc_long: "",
+        apply: |text, raw| {
+            raw.log_level = Some(value::choice(text, LOG_LEVELS)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "log-format",
+        short: None,
+        takes: Takes::One("FORMAT"),
+        default: "auto",
+        in_environment: true,
+        doc_short: "The form of log lines on stderr: json, text or auto.",
+        doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
+            accepted too.",
+        apply: |text, raw| {
+            raw.log_format = value::choice(text, LOG_FORMATS)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "help",
+        short: Some("h"),
+        takes: Takes::Nothing,
+        default: "",
+        in_environment: false,
+        doc_short: "Print this help and exit.",
+        doc_long: "",
+        apply: |text, raw| {
+            raw.help = value::boolean(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "version",
+        short: None,
+        takes: Takes::Nothing,
+        default: "",
+        in_environment: false,
+        doc_short: "Print the version and exit.",
+        doc_long: "",
+        apply: |text, raw| {
+            raw.version = value::boolean(text)?;
+            Ok(())
+        },
+    },
+];
+
+/// What every variable of ours begins with.
+pub(super) const VARIABLE_PREFIX: &str = "ETCD_GATEWAY_";
+
+impl Flag {
+    /// The variable that sets the flag, if one does.
+    pub(super) fn variable(&self) -> Option<String> {
+        let name = self.name.to_ascii_uppercase().replace('-', "_");
+        self.in_environment
+            .then(|| format!("{VARIABLE_PREFIX}{name}"))
+    }
+}

@@ -1,0 +1,105 @@
+//! "Did you mean": the known name nearest to a mistyped one.
+//!
+//! Distance is Damerau-Levenshtein in the restricted form (insert, delete, replace, swap
+//! two neighbours; each place edited once). Work is bounded: a text longer than a
+//! name by more than the tolerance is never compared with it.
+
+/// The most edits that still make a mistyping of a long name; short names get fewer.
+const EDITS_MAX: usize = 3;
+/// The shortest beginning of a name that is taken for the name (`--retry`).
+const PREFIX_MIN: usize = 3;
+
+/// The one of `known` that `typed` was probably meant to be; case does not count.
+pub(super) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let mut best: Option<(usize, &str)> = None;
+    for name in known {
+        // A third of the letters wrong is no mistyping any more.
+        let tolerance = (name.len() / 3).clamp(1, EDITS_MAX);
+        if typed.len() > name.len() + tolerance {
+            continue;
+        }
+        let typed = typed.to_ascii_lowercase();
+        let wanted = name.to_ascii_lowercase();
+        let edits = if typed.len() >= PREFIX_MIN && wanted.starts_with(&typed) {
+            0
+        } else {
+            distance(typed.as_bytes(), wanted.as_bytes())
+        };
+        if edits <= tolerance && best.is_none_or(|(least, _)| edits < least) {
+            best = Some((edits, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// The edits between two texts, row by row; `rows` keeps the last three, as a swap looks
+/// two rows back.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut before_last: Vec<usize> = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before_last[j - 2] + 1);
+            }
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        const CASES: &[(&str, &str, usize)] = &[
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "acb", 1),
+            ("abcd", "badc", 2),
+            // Restricted: no edit between two swapped letters (unrestricted would say 2).
+            ("ca", "abc", 3),
+            ("kitten", "sitting", 3),
+        ];
+        for &(a, b, expected) in CASES {
+            assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+            assert_eq!(distance(b.as_bytes(), a.as_bytes()), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn nearest_name() {
+        const KNOWN: [&str; 4] = ["endpoints", "listen-addr", "retry-delay", "start"];
+        const CASES: &[(&str, Option<&str>)] = &[
+            ("endpoint", Some("endpoints")),
+            ("Endpoints", Some("endpoints")),
+            ("enpdoints", Some("endpoints")),
+            ("listen_addr", Some("listen-addr")),
+            ("listen-address", Some("listen-addr")),
+            ("listen", Some("listen-addr")),
+            ("retry", Some("retry-delay")),
+            ("strat", Some("start")),
+            ("st", None),
+            ("", None),
+            ("e", None),
+            ("data-dir", None),
+            ("stop", None),
+            ("\u{fffd}\u{fffd}", None),
+        ];
+        for &(typed, expected) in CASES {
+            assert_eq!(nearest(typed, KNOWN), expected, "{typed}");
+        }
+        assert_eq!(nearest(&"endpoints".repeat(100_000), KNOWN), None);
+    }
+}

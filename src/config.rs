@@ -1,0 +1,63 @@
+//! The resolved configuration: all that the running gateway knows of its command line.
+//!
+//! Built once by `cli`, immutable afterwards. Each value has been checked, so nothing here
+//! can fail and nobody checks again. The defaults are those of `etcd gateway start` where
+//! it has the setting; `cli` proves in a test that its help prints these very values.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
+/// What the command line chooses from; `cli` takes them from here.
+pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
+
+/// How long an inactive endpoint waits to be tried again; the reference's value.
+const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// For all attempts of one client together: long beside any round trip, short beside the
+/// 127 s after which Linux gives up on a peer that does not answer.
+const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Long enough for any request in flight, far below the 90 s after which systemd kills.
+const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The settings of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The members to forward to: at least one, no two equal.
+    pub(crate) endpoints: Vec<HostPort>,
+    /// Whether the operator named the endpoints, rather than leave the default.
+    pub(crate) endpoints_given: bool,
+    /// Where to accept clients: at least one, no two equal unless their port is 0.
+    pub(crate) listen_addrs: Vec<HostPort>,
+    /// The pause between two attempts to reach an inactive endpoint; above zero.
+    pub(crate) retry_delay: Duration,
+    /// The time for all attempts to connect one client; above zero.
+    pub(crate) dial_timeout: Duration,
+    /// The time connections get to finish after SIGTERM; zero resets them at once.
+    pub(crate) drain_timeout: Duration,
+    /// The most connections at a time; `None` derives it from the limits of the host.
+    pub(crate) max_connections: Option<usize>,
+    /// The least severe level that is logged.
+    pub(crate) log_level: LogLevel,
+    /// The form of log lines; `None` is text on a terminal and JSON otherwise.
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = |port| HostPort {
+            host: Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            port,
+        };
+        Self {
+            endpoints: vec![loopback(ENDPOINT_PORT)],
+            endpoints_given: false,
+            listen_addrs: vec![loopback(LISTEN_PORT)],
+            retry_delay: DEFAULT_RETRY_DELAY,
+            dial_timeout: DEFAULT_DIAL_TIMEOUT,
+            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            max_connections: None,
+            log_level: LogLevel::Info,
+            log_format: None,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One attempt to connect to one address.
+//!
+//! An attempt is begun without waiting for it, so that a caller can run several side by
+//! side and take the first that connects; [`wait`] sleeps until one of them has an
+//! outcome. A failure says whether it is the endpoint's (refused, unreachable, timed
+//! out) or our own (no descriptors, ports or memory left), which tells nothing about
+//! the endpoint. The words of an error are those of the reference: `dial tcp
+//! 127.0.0.1:2379: connect: connection refused`.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::loop_guard::{LoopGuard, Ticket};
+use crate::sys::syscall::{self, PollFd, errno};
+
+/// Idle time before the first probe and between probes of keepalive, as the reference.
+/// There is no TCP_USER_TIMEOUT: it would also cut a reader that keeps its window shut
+/// although it answers every probe (tcp(7)), and an etcd client may do so for minutes.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) struct Error {
+    addr: SocketAddr,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    /// The kernel's word on the connect.
+    Connect(io::Error),
+    /// A step of ours before or after the connect.
+    Local(&'static str, io::Error),
+    /// No answer within the attempt's time.
+    TimedOut,
+    /// The connection was accepted by this process.
+    Loop,
+}
+
+impl Error {
+    /// An attempt that the kernel refused.
+    pub(crate) fn connect(addr: SocketAddr, error: io::Error) -> Self {
+        Self {
+            addr,
+            cause: Cause::Connect(error),
+        }
+    }
+
+    /// An attempt that reached this very gateway.
+    pub(crate) fn looped(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            cause: Cause::Loop,
+        }
+    }
+
+    /// Whether the failure is ours and says nothing about the endpoint.
+    pub(crate) fn is_local(&self) -> bool {
+        match &self.cause {
+            Cause::Local(..) => true,
+            Cause::Connect(error) => {
+                matches!(
+                    error.kind(),
+                    // EADDRNOTAVAIL and EAGAIN: no local port is left for this address.
+                    io::ErrorKind::AddrNotAvailable
+                        | io::ErrorKind::WouldBlock
+                        | io::ErrorKind::OutOfMemory
+                ) || is_exhaustion(error)
+            }
+            Cause::TimedOut | Cause::Loop => false,
+        }
+    }
+
+    /// Whether the endpoint is the gateway itself.
+    pub(crate) fn is_loop(&self) -> bool {
+        matches!(self.cause, Cause::Loop)
+    }
+}
+
+/// Whether an error says that descriptors or kernel memory have run out.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(
+            error.raw_os_error(),
+            Some(errno::EMFILE | errno::ENFILE | errno::ENOBUFS)
+        )
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dial tcp {}: ", self.addr)?;
+        match &self.cause {
+            Cause::Connect(error) => write!(f, "connect: {}", Plain(error)),
+            Cause::Local(step, error) => write!(f, "{step}: {}", Plain(error)),
+            Cause::TimedOut => f.write_str("i/o timeout"),
+            Cause::Loop => f.write_str("endpoint is this gateway itself"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Connect(error) | Cause::Local(_, error) => Some(error),
+            Cause::TimedOut | Cause::Loop => None,
+        }
+    }
+}
+
+/// An operating system's error as Go words it: lower case, without its number.
+pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let text = text
+            .split_once(" (os error")
+            .map_or(&*text, |(text, _)| text);
+        let mut characters = text.chars();
+        match characters.next() {
+            Some(first) => write!(f, "{}{}", first.to_ascii_lowercase(), characters.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A connection to an endpoint, known to the loop guard while it lives.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) stream: TcpStream,
+    pub(crate) ticket: Ticket,
+}
+
+/// A connect under way.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    socket: Socket,
+    ticket: Ticket,
+    pub(crate) addr: SocketAddr,
+    pub(crate) started: Instant,
+    /// When it has failed if it is not connected.
+    pub(crate) deadline: Instant,
+}
+
+impl Attempt {
+    /// Begins to connect to `addr` and gives it `timeout` from now.
+    pub(crate) fn start(
+        addr: SocketAddr,
+        timeout: Duration,
+        guard: &LoopGuard,
+    ) -> Result<Self, Error> {
+        let failed = |cause| Error { addr, cause };
+        let local = |step| move |error| failed(Cause::Local(step, error));
+        let started = Instant::now();
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
+            // Not ours alone: a kernel without IPv6 cannot reach any such address.
+            .map_err(|error| Error::connect(addr, error))?;
+        match socket.connect(&addr.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(errno::EINPROGRESS) => {}
+            Err(error) => return Err(Error::connect(addr, error)),
+        }
+        let bound = socket
+            .local_addr()
+            .map_err(local("getsockname"))?
+            .as_socket()
+            .ok_or_else(|| {
+                failed(Cause::Local(
+                    "getsockname",
+                    io::ErrorKind::Unsupported.into(),
+                ))
+            })?;
+        if bound == addr {
+            // Nobody listens on a port of our own that the kernel then chose for this very
+            // dial, and TCP lets a socket connect to itself (RFC 9293 section 3.5).
+            return Err(Error::connect(
+                addr,
+                io::ErrorKind::ConnectionRefused.into(),
+            ));
+        }
+        let (ticket, looped) = guard.dialled(bound, addr);
+        if looped {
+            return Err(Error::looped(addr));
+        }
+        Ok(Self {
+            socket,
+            ticket,
+            addr,
+            started,
+            deadline: started + timeout,
+        })
+    }
+
+    /// What has become of the attempt by `now`: itself if that is still open.
+    pub(crate) fn outcome(self, now: Instant) -> Result<Result<Dialled, Self>, Error> {
+        let failed = |cause| Error {
+            addr: self.addr,
+            cause,
+        };
+        // Not yet, or no longer, connected: the kernel knows which.
+        if self.socket.peer_addr().is_err() {
+            return match self.socket.take_error() {
+                Ok(Some(error)) | Err(error) => Err(failed(Cause::Connect(error))),
+                Ok(None) if now < self.deadline => Ok(Err(self)),
+                Ok(None) => Err(failed(Cause::TimedOut)),
+            };
+        }
+        let stream = TcpStream::from(self.socket);
+        prepare(SockRef::from(&stream))
+            .and_then(|()| stream.set_nonblocking(false))
+            .map_err(|error| failed(Cause::Local("socket options", error)))?;
+        Ok(Ok(Dialled {
+            endpoint: self.addr,
+            stream,
+            ticket: self.ticket,
+        }))
+    }
+}
+
+/// What both sockets of a session need: no delay for small messages, and probes that
+/// find a vanished peer. Set on a listener, accepted sockets inherit it (tcp(7)).
+pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Sleeps until an attempt may have an outcome, `until` has come, or, where one is
+/// given, `waker` has something to read.
+pub(crate) fn wait<'a>(
+    attempts: impl Iterator<Item = &'a Attempt>,
+    waker: Option<std::os::fd::BorrowedFd<'_>>,
+    until: Option<Instant>,
+) -> io::Result<()> {
+    let mut fds: Vec<PollFd<'_>> = attempts
+        .map(|attempt| PollFd::connected(attempt.socket.as_fd()))
+        .collect();
+    fds.extend(waker.map(PollFd::readable));
+    let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    syscall::wait(&mut fds, timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn finish(mut attempt: Attempt) -> Result<Dialled, Error> {
+        loop {
+            wait([&attempt].into_iter(), None, Some(attempt.deadline)).unwrap();
+            match attempt.outcome(Instant::now())? {
+                Ok(dialled) => return Ok(dialled),
+                Err(pending) => attempt = pending,
+            }
+        }
+    }
+
+    #[test]
+    fn connects_with_the_options_of_a_session() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let attempt = Attempt::start(addr, Duration::from_secs(5), &LoopGuard::default()).unwrap();
+        let dialled = finish(attempt).unwrap();
+        let socket = SockRef::from(&dialled.stream);
+        assert_eq!(dialled.stream.peer_addr().unwrap(), addr);
+        assert!(dialled.stream.nodelay().unwrap());
+        assert!(socket.keepalive().unwrap() && !socket.nonblocking().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE);
+    }
+
+    #[test]
+    fn a_refusal_is_the_endpoints_failure() {
+        let addr = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let error = Attempt::start(addr, Duration::from_secs(5), &LoopGuard::default())
+            .and_then(finish)
+            .unwrap_err();
+        assert!(!error.is_local() && !error.is_loop());
+        assert_eq!(
+            error.to_string(),
+            format!("dial tcp {addr}: connect: connection refused")
+        );
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connect = |code| Cause::Connect(io::Error::from_raw_os_error(code));
+        let cases = [
+            // (cause, ours, text)
+            (connect(111), false, "connect: connection refused"),
+            (connect(113), false, "connect: no route to host"),
+            (connect(101), false, "connect: network is unreachable"),
+            (connect(110), false, "connect: connection timed out"),
+            (connect(1), false, "connect: operation not permitted"),
+            (
+                connect(99),
+                true,
+                "connect: cannot assign requested address",
+            ),
+            (
+                connect(11),
+                true,
+                "connect: resource temporarily unavailable",
+            ),
+            (connect(12), true, "connect: cannot allocate memory"),
+            (connect(24), true, "connect: too many open files"),
+            (connect(23), true, "connect: too many open files in system"),
+            (connect(105), true, "connect: no buffer space available"),
+            (Cause::TimedOut, false, "i/o timeout"),
+            (Cause::Loop, false, "endpoint is this gateway itself"),
+        ];
+        for (cause, ours, text) in cases {
+            let error = Error { addr, cause };
+            assert_eq!(error.is_local(), ours, "{error}");
+            assert_eq!(error.to_string(), format!("dial tcp 127.0.0.1:1: {text}"));
+        }
+    }
+
+    #[test]
+    fn an_attempt_without_answer_times_out() {
+        // A listener whose queue is full drops further handshakes in silence.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        socket.listen(0).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        let guard = LoopGuard::default();
+        let mut fillers = Vec::new();
+        let error = loop {
+            let attempt = Attempt::start(addr, Duration::from_millis(200), &guard).unwrap();
+            match finish(attempt) {
+                Ok(dialled) => fillers.push(dialled),
+                Err(error) => break error,
+            }
+            assert!(fillers.len() < 10, "the queue never filled");
+        };
+        assert!(!error.is_local());
+        assert_eq!(error.to_string(), format!("dial tcp {addr}: i/o timeout"));
+    }
+}

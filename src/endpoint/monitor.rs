@@ -1,0 +1,119 @@
+//! One thread that finds out what sessions cannot wait for.
+//!
+//! It dials inactive endpoints again every retry delay, and it keeps watching dials
+//! that lost a session's race until they have an outcome of their own: an endpoint is
+//! inactive because a dial of it failed, never because another was quicker. All its
+//! dials run side by side, so that one that hangs delays nothing.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::dial::{self, Attempt, Dialled};
+use crate::endpoint::pool::Pool;
+use crate::log;
+use crate::loop_guard::LoopGuard;
+use crate::sync::lock;
+
+/// How long an endpoint that was this gateway must keep a connection before it counts
+/// as another: the guard's verdict comes when the connection is accepted.
+const LOOP_VERDICT: Duration = Duration::from_millis(500);
+
+/// Dials that wait for the monitor's thread.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor {
+    abandoned: Mutex<Vec<Attempt>>,
+}
+
+impl Monitor {
+    /// Takes over dials that a session no longer waits for.
+    pub(crate) fn adopt(&self, attempts: Vec<Attempt>, pool: &Pool) {
+        if !attempts.is_empty() {
+            lock(&self.abandoned).extend(attempts);
+            pool.monitor().wake();
+        }
+    }
+
+    /// The thread's work; `timeout` is what a dial gets.
+    pub(crate) fn run(&self, pool: &Pool, guard: &LoopGuard, timeout: Duration) -> ! {
+        let mut watched: Vec<Attempt> = Vec::new();
+        loop {
+            for attempt in std::mem::take(&mut *lock(&self.abandoned)) {
+                // One dial an endpoint tells as much as many, and holds one descriptor.
+                if !watched.iter().any(|other| other.addr == attempt.addr) {
+                    watched.push(attempt);
+                }
+            }
+            let (due, next_due) = pool.due(Instant::now());
+            for addr in due {
+                if watched.iter().any(|other| other.addr == addr) {
+                    continue;
+                }
+                let started = Instant::now();
+                match Attempt::start(addr, timeout, guard) {
+                    Ok(attempt) => watched.push(attempt),
+                    Err(error) => report_failure(pool, addr, started, &error),
+                }
+            }
+            watched = settle(watched, pool);
+            let until = watched
+                .iter()
+                .map(|attempt| attempt.deadline)
+                .chain(next_due)
+                .min();
+            if let Err(error) = dial::wait(watched.iter(), Some(pool.monitor().fd()), until) {
+                log::error(
+                    "monitor",
+                    "cannot poll",
+                    &[("error", error.to_string().into())],
+                );
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            pool.monitor().clear();
+        }
+    }
+}
+
+/// Reports the dials that have an outcome and returns the others.
+fn settle(watched: Vec<Attempt>, pool: &Pool) -> Vec<Attempt> {
+    let mut open = Vec::with_capacity(watched.len());
+    for attempt in watched {
+        let (addr, started) = (attempt.addr, attempt.started);
+        match attempt.outcome(Instant::now()) {
+            Ok(Ok(dialled)) => {
+                if !pool.is_looped(addr) || !is_cut(&dialled) {
+                    pool.succeeded(addr);
+                }
+            }
+            Ok(Err(pending)) => open.push(pending),
+            Err(error) => report_failure(pool, addr, started, &error),
+        }
+    }
+    open
+}
+
+fn report_failure(pool: &Pool, addr: std::net::SocketAddr, started: Instant, error: &dial::Error) {
+    // The reference repeats this as a warning every delay; the change was logged.
+    log::debug(
+        "monitor",
+        "failed to activate endpoint (stay inactive for another interval)",
+        &[
+            ("address", addr.into()),
+            ("error", error.to_string().into()),
+        ],
+    );
+    pool.failed(addr, started, error);
+}
+
+/// Whether the other side closes within [`LOOP_VERDICT`], as this gateway does with a
+/// connection of its own.
+fn is_cut(dialled: &Dialled) -> bool {
+    let mut stream = &dialled.stream;
+    if stream.set_read_timeout(Some(LOOP_VERDICT)).is_err() {
+        return true;
+    }
+    match stream.read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}

@@ -1,0 +1,57 @@
+//! A TCP gateway in front of an etcd cluster, for the host of the applications: one
+//! local address, every member behind it. It neither inspects what it forwards nor
+//! terminates TLS.
+//!
+//! The way of a connection: `cli` reads flags into a `config`; `gateway` composes the
+//! rest; `discovery` finds the endpoints and keeps the `endpoint` pool in step;
+//! `proxy` accepts a client, picks an endpoint, `dial`s it and relays bytes. Each module
+//! knows only those listed after it here.
+
+mod cli;
+mod gateway;
+
+mod discovery;
+mod proxy;
+
+mod dial;
+mod endpoint;
+
+mod config;
+
+mod addr;
+mod log;
+mod loop_guard;
+mod sync;
+mod sys;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit status for what fails at run time.
+const FAILURE: u8 = 1;
+/// Exit status for a command line that cannot be run, as in sysexits and most tools.
+const USAGE: u8 = 2;
+
+/// Runs the program with the arguments and the environment of this process.
+pub fn run() -> ExitCode {
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let (message, status) = match cli::parse(std::env::args_os().collect(), &environment) {
+        Ok(cli::Invocation::Print(text)) => {
+            return match std::io::stdout().write_all(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                // Nobody reads on: not worth a message, but not a success either.
+                Err(_) => ExitCode::from(FAILURE),
+            };
+        }
+        Ok(cli::Invocation::Start { config, warnings }) => match gateway::run(&config, warnings) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => (error.to_string(), USAGE),
+            Err(error) => (error.to_string(), FAILURE),
+        },
+        Err(error) => (error.to_string(), USAGE),
+    };
+    // One line, also where a message of the system's has several.
+    let message = message.replace('\n', " ");
+    let _ = writeln!(std::io::stderr(), "etcd-gateway: {message}");
+    ExitCode::from(status)
+}

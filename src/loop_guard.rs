@@ -1,0 +1,283 @@
+//! Keeps the gateway from being its own endpoint.
+//!
+//! Before start and at each change of the endpoints, [`serves`] tells whether an
+//! address is one of our listeners: wildcard and local addresses included, which a
+//! comparison of texts misses (CVE-2020-15114). What no look at addresses can tell (a
+//! virtual address that leads back to this host) is caught as it happens: the guard
+//! knows both ends of every dial of ours and of every connection we accepted, and
+//! whichever of the two is noted second finds the other.
+//!
+//! A loop through another host or another proxy is invisible to a transparent proxy;
+//! `--max-connections` bounds what it can do.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
+
+/// Whether a connection to `target` would reach one of `listeners` directly.
+pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
+    listeners.iter().any(|listener| {
+        let (ours, theirs) = (listener.ip(), target.ip().to_canonical());
+        listener.port() == target.port()
+            && match ours.to_canonical() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => theirs.is_ipv4() && is_local(theirs),
+                // Linux takes IPv4 on an IPv6 wildcard too, unless told otherwise.
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => is_local(theirs),
+                // A connection to the wildcard address goes to the loopback address.
+                ours if theirs.is_unspecified() => ours.is_loopback(),
+                ours => ours == theirs,
+            }
+    })
+}
+
+/// Whether an address is one of this host: only those can be bound.
+fn is_local(address: IpAddr) -> bool {
+    address.is_unspecified() || address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// One end's address and the other's, as the named side sees them.
+type Pair = (SocketAddr, SocketAddr);
+
+#[derive(Debug, Default)]
+struct Open {
+    /// (our local address, the endpoint's) of every dial, from before it is connected.
+    dialled: BTreeSet<Pair>,
+    /// (the client's address, our listening one) of every accepted connection.
+    accepted: BTreeSet<Pair>,
+}
+
+/// The ends of all connections that are open now.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoopGuard(Arc<Mutex<Open>>);
+
+/// Keeps one connection known to the guard for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    guard: LoopGuard,
+    side: Side,
+    pair: Pair,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Dialled,
+    Accepted,
+}
+
+impl LoopGuard {
+    /// Notes a dial of ours, as soon as its socket has a local address. The second
+    /// value tells that the connection was accepted by this very process.
+    pub(crate) fn dialled(&self, local: SocketAddr, endpoint: SocketAddr) -> (Ticket, bool) {
+        let pair = (canonical(local), canonical(endpoint));
+        let mut open = lock(&self.0);
+        open.dialled.insert(pair);
+        let looped = open.accepted.contains(&pair);
+        (self.ticket(Side::Dialled, pair), looped)
+    }
+
+    /// Notes an accepted connection. The second value is the endpoint that was dialled,
+    /// if the connection is a dial of our own.
+    pub(crate) fn accepted(
+        &self,
+        stream: &TcpStream,
+    ) -> std::io::Result<(Ticket, Option<SocketAddr>)> {
+        let pair = (
+            canonical(stream.peer_addr()?),
+            canonical(stream.local_addr()?),
+        );
+        let dials = {
+            let mut open = lock(&self.0);
+            open.accepted.insert(pair);
+            if open.dialled.contains(&pair) {
+                return Ok((self.ticket(Side::Accepted, pair), Some(pair.1)));
+            }
+            from(&open.dialled, pair.0)
+        };
+        // A dial of ours has the client's very address but another destination: either
+        // the way there leads back here (a virtual address translated to ours), or a
+        // client on this host happens to share the port, which the kernel allows for
+        // different destinations. Only in the second case the client's own socket
+        // exists beside ours.
+        let endpoint = dials
+            .first()
+            .copied()
+            .filter(|_| !socket_exists(Path::new("/proc/net"), pair));
+        Ok((self.ticket(Side::Accepted, pair), endpoint))
+    }
+
+    fn ticket(&self, side: Side, pair: Pair) -> Ticket {
+        Ticket {
+            guard: self.clone(),
+            side,
+            pair,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut open = lock(&self.guard.0);
+        match self.side {
+            Side::Dialled => open.dialled.remove(&self.pair),
+            Side::Accepted => open.accepted.remove(&self.pair),
+        };
+    }
+}
+
+/// The destinations of the dials that have this local address.
+fn from(dialled: &BTreeSet<Pair>, local: SocketAddr) -> Vec<SocketAddr> {
+    dialled
+        .range((local, SocketAddr::from(([0, 0, 0, 0], 0)))..)
+        .take_while(|pair| pair.0 == local)
+        .map(|pair| pair.1)
+        .collect()
+}
+
+/// An address as comparable: IPv4 seen through an IPv6 socket is IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether this host has a TCP socket with these two addresses, by `net/tcp` and
+/// `net/tcp6` of proc(5). Unreadable tables count as "yes": no client is refused on a
+/// guess.
+fn socket_exists(tables: &Path, (local, remote): Pair) -> bool {
+    let wanted = |six: bool| format!(" {} {} ", hex(local, six), hex(remote, six));
+    ["tcp", "tcp6"].iter().any(|name| {
+        match std::fs::read_to_string(tables.join(name)) {
+            Ok(table) => table.contains(&wanted(*name == "tcp6")),
+            // Without IPv6 there is no such table, and no such socket.
+            Err(error) => *name == "tcp" || error.kind() != std::io::ErrorKind::NotFound,
+        }
+    })
+}
+
+/// An address as the kernel prints it there: each 32-bit word in host byte order.
+fn hex(address: SocketAddr, six: bool) -> String {
+    let octets: Vec<u8> = match address.ip() {
+        IpAddr::V4(ip) if six => ip.to_ipv6_mapped().octets().to_vec(),
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|word| {
+        let word = word.try_into().map_or(0, u32::from_ne_bytes);
+        format!("{word:08X}")
+    });
+    format!("{}:{:04X}", words.collect::<String>(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn listeners_are_recognised() {
+        let own = {
+            // The address this host would use towards others, if it has one.
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let found = socket
+                .connect("192.0.2.1:9")
+                .and_then(|()| socket.local_addr());
+            found.map_or(address("127.0.0.1:5"), |found| {
+                SocketAddr::new(found.ip(), 5)
+            })
+        };
+        let cases = [
+            ("127.0.0.1:5", address("127.0.0.1:5"), true),
+            ("127.0.0.1:5", address("127.0.0.1:6"), false),
+            ("127.0.0.1:5", address("127.0.0.2:5"), false),
+            ("127.0.0.1:5", address("[::ffff:127.0.0.1]:5"), true),
+            ("127.0.0.1:5", address("0.0.0.0:5"), true),
+            ("0.0.0.0:5", address("127.0.0.1:5"), true),
+            ("0.0.0.0:5", address("127.9.9.9:5"), true),
+            ("0.0.0.0:5", own, true),
+            ("0.0.0.0:5", address("192.0.2.7:5"), false),
+            ("0.0.0.0:5", address("[::1]:5"), false),
+            ("[::]:5", address("[::1]:5"), true),
+            ("[::]:5", address("127.0.0.1:5"), true),
+            ("[::]:5", own, true),
+            ("[::]:5", address("[2001:db8::1]:5"), false),
+            ("[::1]:5", address("[::]:5"), true),
+            ("[::1]:5", address("127.0.0.1:5"), false),
+        ];
+        for (listener, target, looped) in cases {
+            assert_eq!(
+                serves(&[address(listener)], target),
+                looped,
+                "{listener} {target}"
+            );
+        }
+        assert!(!serves(&[], address("127.0.0.1:5")));
+    }
+
+    #[test]
+    fn whichever_side_comes_second_finds_the_loop() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = listener.local_addr().unwrap();
+        let near = TcpStream::connect(endpoint).unwrap();
+        let (far, _) = listener.accept().unwrap();
+
+        let guard = LoopGuard::default();
+        let (dial, looped) = guard.dialled(near.local_addr().unwrap(), endpoint);
+        assert!(!looped);
+        let (accepted, found) = guard.accepted(&far).unwrap();
+        assert_eq!(found, Some(endpoint));
+
+        drop(dial);
+        assert!(guard.dialled(near.local_addr().unwrap(), endpoint).1);
+        drop(accepted);
+        assert!(!guard.dialled(near.local_addr().unwrap(), endpoint).1);
+        assert_eq!(
+            guard.accepted(&far).unwrap().1,
+            None,
+            "tickets were dropped"
+        );
+    }
+
+    #[test]
+    fn a_translated_address_is_a_loop_and_a_shared_port_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let guard = LoopGuard::default();
+        // A dial of ours that shares the client's address: the client's own socket
+        // exists on this host, so the connection is the client's.
+        let elsewhere = address("192.0.2.1:2379");
+        let (_dial, _) = guard.dialled(client.local_addr().unwrap(), elsewhere);
+        assert_eq!(guard.accepted(&accepted).unwrap().1, None);
+        // The same without such a socket: the tables hold ours alone.
+        let pair = (client.local_addr().unwrap(), listener.local_addr().unwrap());
+        assert!(socket_exists(Path::new("/proc/net"), pair));
+        assert!(!socket_exists(Path::new("/proc/net"), (pair.0, elsewhere)));
+        assert!(socket_exists(Path::new("/nonexistent"), pair));
+    }
+
+    #[test]
+    fn sockets_of_both_families_are_found_in_the_tables() {
+        for (listen, connect) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            let Ok(listener) = TcpListener::bind(listen) else {
+                eprintln!("skipped: no {listen} on this host");
+                continue;
+            };
+            let target = SocketAddr::new(
+                connect.parse().unwrap(),
+                listener.local_addr().unwrap().port(),
+            );
+            let client = TcpStream::connect(target).unwrap();
+            let pair = (client.local_addr().unwrap(), target);
+            assert!(socket_exists(Path::new("/proc/net"), pair), "{listen}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Connects one client: picks endpoints, dials them, takes the first that answers.
+//!
+//! A dial that has not answered after [`HEAD_START`] starts the next endpoint beside it
+//! (as RFC 8305 does for addresses), so that an endpoint that swallows packets costs a
+//! client no more than that; a dial that fails starts the next at once. What is still
+//! open when a client is served, or given up, goes to the monitor, which waits for its
+//! outcome. Each endpoint is tried once and all within one deadline.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::dial::{self, Attempt, Dialled};
+use crate::endpoint::monitor::Monitor;
+use crate::endpoint::pool::Pool;
+use crate::log;
+use crate::loop_guard::LoopGuard;
+
+/// How long one dial is alone before the next runs beside it: the "connection attempt
+/// delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
+/// of one cluster.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Why a client got no endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// Every endpoint was tried and none answered in time.
+    Unreachable,
+    /// No dial failed for a reason of an endpoint's: this host has run out of something.
+    OutOfResources,
+    /// No endpoint is known: no name could be resolved so far.
+    NoEndpoint,
+}
+
+/// What a client needs to be connected.
+#[derive(Debug)]
+pub(crate) struct Connector<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) monitor: &'a Monitor,
+    pub(crate) guard: &'a LoopGuard,
+    /// For all attempts of one client together.
+    pub(crate) timeout: Duration,
+}
+
+impl Connector<'_> {
+    /// The first endpoint that answers.
+    pub(crate) fn connect(&self) -> Result<Dialled, Unserved> {
+        let mut race = Race::default();
+        let outcome = self.run(&mut race);
+        self.monitor.adopt(race.open, self.pool);
+        outcome
+    }
+
+    fn run(&self, race: &mut Race) -> Result<Dialled, Unserved> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            // Before anything else: the next dial may win in an instant.
+            let now = Instant::now();
+            for attempt in race
+                .open
+                .iter()
+                .filter(|open| now >= open.started + HEAD_START)
+            {
+                self.pool.overdue(attempt.addr);
+            }
+            if race.wants_next(now) {
+                self.start_next(race);
+            }
+            if let Some(dialled) = self.settle(race) {
+                return Ok(dialled);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(race.verdict());
+            }
+            if race.wants_next(now) {
+                continue;
+            }
+            if race.open.is_empty() {
+                return Err(race.verdict());
+            }
+            let head_starts = race.open.iter().map(|open| open.started + HEAD_START);
+            let until = head_starts
+                .filter(|end| *end > now)
+                .min()
+                .unwrap_or(deadline);
+            if let Err(error) = dial::wait(race.open.iter(), None, Some(until.min(deadline))) {
+                log::error(
+                    "connect",
+                    "cannot poll",
+                    &[("error", error.to_string().into())],
+                );
+                return Err(Unserved::OutOfResources);
+            }
+        }
+    }
+
+    /// Begins the dial of the next endpoint whose dial can be begun.
+    fn start_next(&self, race: &mut Race) {
+        race.failed_since_start = false;
+        while let Some(addr) = self.pool.pick(&race.tried) {
+            race.tried.push(addr);
+            let started = Instant::now();
+            match Attempt::start(addr, self.timeout, self.guard) {
+                Ok(attempt) => {
+                    race.open.push(attempt);
+                    return;
+                }
+                Err(error) => self.note_failure(race, addr, started, &error),
+            }
+        }
+        race.exhausted = true;
+    }
+
+    /// Looks at every open dial; returns the first that is connected.
+    fn settle(&self, race: &mut Race) -> Option<Dialled> {
+        let mut winner = None;
+        for attempt in std::mem::take(&mut race.open) {
+            if winner.is_some() {
+                race.open.push(attempt);
+                continue;
+            }
+            let (addr, started) = (attempt.addr, attempt.started);
+            match attempt.outcome(Instant::now()) {
+                Ok(Ok(dialled)) => {
+                    self.pool.succeeded(addr);
+                    winner = Some(dialled);
+                }
+                Ok(Err(pending)) => race.open.push(pending),
+                Err(error) => {
+                    race.failed_since_start = true;
+                    self.note_failure(race, addr, started, &error);
+                }
+            }
+        }
+        winner
+    }
+
+    fn note_failure(
+        &self,
+        race: &mut Race,
+        addr: SocketAddr,
+        started: Instant,
+        error: &dial::Error,
+    ) {
+        race.endpoint_failed |= !error.is_local();
+        self.pool.failed(addr, started, error);
+        log::debug(
+            "connect",
+            "dial failed",
+            &[("error", error.to_string().into())],
+        );
+    }
+}
+
+/// The dials of one client.
+#[derive(Debug, Default)]
+struct Race {
+    tried: Vec<SocketAddr>,
+    /// In the order they were begun.
+    open: Vec<Attempt>,
+    /// A dial failed after the last was begun, so the next need not wait.
+    failed_since_start: bool,
+    /// No endpoint is left to be tried.
+    exhausted: bool,
+    endpoint_failed: bool,
+}
+
+impl Race {
+    /// Whether the next dial is to begin: none has begun yet, one has failed, or all
+    /// have had their head start.
+    fn wants_next(&self, now: Instant) -> bool {
+        let waiting = || self.open.iter().any(|open| now < open.started + HEAD_START);
+        !self.exhausted && (self.failed_since_start || !waiting())
+    }
+
+    fn verdict(&self) -> Unserved {
+        if self.tried.is_empty() {
+            Unserved::NoEndpoint
+        } else if self.endpoint_failed || !self.open.is_empty() {
+            Unserved::Unreachable
+        } else {
+            Unserved::OutOfResources
+        }
+    }
+}

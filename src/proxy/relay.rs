@@ -1,0 +1,178 @@
+//! Moves bytes between a client and an endpoint, exactly.
+//!
+//! Two directions run in two threads, each blocked in a read or a write: a reader that
+//! is slow slows its writer, and memory is one buffer a direction. What holds:
+//!
+//! - The end of one direction (FIN) passes on as such, and the other direction goes on
+//!   for as long as it likes.
+//! - A reset, or any error, passes on as a reset. A peer never sees a clean end after
+//!   bytes were lost: sockets of a failed session are closed with SO_LINGER at zero,
+//!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known.
+//! - What an endpoint sent before it reset is still read and passed on first.
+//! - A direction that has ended keeps watching both sockets, so that a peer that resets
+//!   or vanishes is noticed although nobody reads from it.
+//! - There is no idle timeout: an etcd watch may be silent for days.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::sys::syscall::{self, PollFd};
+
+/// Bytes read at a time. The kernel's buffers are far larger; this bounds what a
+/// session holds in memory and makes the cost of a call small beside that of copying.
+const BUFFER: usize = 32 * 1024;
+
+/// Closes a connection with a reset once its last handle is dropped.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    // Fails only on a socket that is gone already, which then needs no reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// One socket of a session and what this process did to it.
+#[derive(Debug)]
+struct Side {
+    stream: Arc<TcpStream>,
+    /// We have sent, or are about to send, our FIN.
+    finished: AtomicBool,
+}
+
+/// The two connections of a session. Both directions share it; the sockets close when
+/// the last of them is done.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    client: Side,
+    endpoint: Side,
+    /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
+    failed: AtomicBool,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// What the client sends.
+    ToEndpoint,
+    /// What the endpoint answers.
+    ToClient,
+}
+
+/// How one direction's copying came to an end.
+enum End {
+    /// The sender has ended its direction; all it sent was passed on.
+    Eof,
+    /// The sender's connection failed.
+    ReadFailed,
+    /// The receiver's connection failed.
+    WriteFailed,
+}
+
+impl Relay {
+    /// Joins two connected sockets.
+    pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream) -> Self {
+        let side = |stream| Side {
+            stream,
+            finished: AtomicBool::new(false),
+        };
+        Self {
+            client: side(client),
+            endpoint: side(Arc::new(endpoint)),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Copies one direction until the session is over for it. Called once for each
+    /// direction, from two threads.
+    pub(crate) fn run(&self, direction: Direction) {
+        let (from, to) = match direction {
+            Direction::ToEndpoint => (&self.client, &self.endpoint),
+            Direction::ToClient => (&self.endpoint, &self.client),
+        };
+        match copy(&from.stream, &to.stream) {
+            End::Eof if self.ended_cleanly(from) && finish(to) => watch(self, from, to),
+            End::Eof | End::ReadFailed => self.abort(),
+            // The other direction reads from that connection: it passes on what came
+            // before the failure, then finds the failure itself.
+            End::WriteFailed => self.fail(),
+        }
+    }
+
+    /// Whether an end of stream is the sender's FIN. After a reset a read returns the
+    /// end of stream too, if the other direction's write was told of the reset first
+    /// (the kernel reports it once). A connection that was reset is not connected any
+    /// more; one that ended in both directions is not either, but then the other
+    /// direction has sent our FIN, and has written nothing since.
+    fn ended_cleanly(&self, from: &Side) -> bool {
+        let connected = from.stream.peer_addr().is_ok();
+        (connected || from.finished.load(Ordering::SeqCst)) && !self.failed.load(Ordering::SeqCst)
+    }
+
+    /// From here on both connections end with a reset.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        reset_on_close(&self.client.stream);
+        reset_on_close(&self.endpoint.stream);
+    }
+
+    /// Fails the session and wakes the other direction from a read. (A write it is in
+    /// fails by itself: this direction read from that connection and found it broken.)
+    fn abort(&self) {
+        self.fail();
+        for side in [&self.client, &self.endpoint] {
+            // Ends reads without a word to the peer; an error means not connected.
+            let _ = side.stream.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+/// Reads and writes until one of the two ends.
+fn copy(mut from: &TcpStream, mut to: &TcpStream) -> End {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return End::Eof,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => return End::ReadFailed,
+        };
+        // A read returns no more than the buffer holds.
+        if to
+            .write_all(buffer.get(..count).unwrap_or_default())
+            .is_err()
+        {
+            return End::WriteFailed;
+        }
+    }
+}
+
+/// Passes the end of stream on. False if that connection is gone.
+fn finish(to: &Side) -> bool {
+    to.finished.store(true, Ordering::SeqCst);
+    to.stream.shutdown(Shutdown::Write).is_ok()
+}
+
+/// After this direction has ended: waits until the other has ended too, which hangs up
+/// one of the sockets, or until a socket fails.
+fn watch(relay: &Relay, from: &Side, to: &Side) {
+    let mut fds = [
+        PollFd::hung_up(from.stream.as_fd()),
+        PollFd::hung_up(to.stream.as_fd()),
+    ];
+    loop {
+        match syscall::wait(&mut fds, None) {
+            Ok(()) if fds.iter().any(PollFd::is_ready) => break,
+            Ok(()) => {}
+            // Nothing to watch with; the other direction ends by its own means.
+            Err(_) => return,
+        }
+    }
+    // The other direction writes to `from` and may be blocked in a read elsewhere; of
+    // a failure of `to`, from which it reads, it learns itself.
+    if fds.first().is_some_and(PollFd::has_error) {
+        relay.abort();
+    }
+}

@@ -1,0 +1,94 @@
+//! The sessions that are open now: how many, and a hold on each for the end of the
+//! program.
+
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::proxy::session::Session;
+use crate::sync::lock;
+
+/// The open sessions, at most a given number.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    max: usize,
+    open: Mutex<Open>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_id: u64,
+    by_id: HashMap<u64, Weak<Session>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            open: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// Counts a new session, made by `make` from its number, or gives the client back
+    /// if there are as many as may be.
+    pub(super) fn admit(
+        &self,
+        client: TcpStream,
+        make: impl FnOnce(u64, TcpStream) -> Session,
+    ) -> Result<Arc<Session>, TcpStream> {
+        let mut open = lock(&self.open);
+        if open.by_id.len() >= self.max {
+            return Err(client);
+        }
+        let id = open.next_id;
+        open.next_id += 1;
+        let session = Arc::new(make(id, client));
+        open.by_id.insert(id, Arc::downgrade(&session));
+        Ok(session)
+    }
+
+    /// Called by a session as it ends.
+    pub(super) fn remove(&self, id: u64) {
+        lock(&self.open).by_id.remove(&id);
+        self.ended.notify_all();
+    }
+
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.open).by_id.len()
+    }
+
+    /// Waits until none is open, at most until `deadline`; returns how many are left.
+    pub(crate) fn wait_for_none(&self, deadline: Instant) -> usize {
+        let mut open = lock(&self.open);
+        while !open.by_id.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            open = self
+                .ended
+                .wait_timeout(open, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        open.by_id.len()
+    }
+
+    /// Makes the end of the process, which follows, a reset for every open connection.
+    pub(crate) fn reset_all(&self) {
+        let open: Vec<_> = {
+            let open = lock(&self.open);
+            open.by_id.values().filter_map(Weak::upgrade).collect()
+        };
+        for session in open {
+            session.reset();
+            // Not dropped: the last handle would close the sockets and end the count
+            // while others are being reset; the end of the process closes all at once.
+            std::mem::forget(session);
+        }
+    }
+}

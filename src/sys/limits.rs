@@ -1,0 +1,217 @@
+//! How many connections this host can bear, derived from everything that bounds a
+//! program of two threads and two descriptors a connection.
+//!
+//! Running out of descriptors or threads is an error that one connection feels;
+//! running out of memory mappings is not: `std` aborts the whole process when a new
+//! thread cannot map its signal stack. So the smallest of all bounds becomes the cap
+//! above which clients are turned away, and nothing below it is ever exceeded.
+//! Sources: getrlimit(2), proc(5), cgroups(7) `pids.max`, sysctl `vm.max_map_count`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::syscall::{self, Limit, Resource};
+
+/// A session's two copy threads; the first of them also dials.
+const THREADS_PER_CONNECTION: u64 = 2;
+/// The client's socket and the endpoint's.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// A thread of `std` maps a stack and a signal stack, each with a guard page that
+/// counts as a mapping of its own.
+const MAPPINGS_PER_THREAD: u64 = 4;
+/// Listeners, log, monitor, resolver and dials that were started beside the first.
+const SPARE_DESCRIPTORS: u64 = 32;
+/// Accept, log, monitor, resolver and watchdog threads.
+const SPARE_THREADS: u64 = 32;
+/// Libraries, heap arenas and the threads above.
+const SPARE_MAPPINGS: u64 = 1024;
+
+/// The most connections that can be served, and what sets that bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    pub(crate) connections: usize,
+    /// The name of the limit, for the operator who wants more.
+    pub(crate) bounded_by: &'static str,
+}
+
+/// Raises the soft limit of descriptors to the hard one and returns what is in force.
+pub(crate) fn raise_descriptors() -> io::Result<u64> {
+    let limit = syscall::limit(Resource::Descriptors)?;
+    if limit.soft < limit.hard {
+        let raised = Limit {
+            soft: limit.hard,
+            ..limit
+        };
+        syscall::set_limit(Resource::Descriptors, raised)?;
+    }
+    Ok(limit.hard)
+}
+
+/// What this process may use on this host. A limit that cannot be read does not bound.
+pub(crate) fn capacity(descriptors: u64) -> Capacity {
+    let proc = Path::new("/proc");
+    smallest(&[
+        ("RLIMIT_NOFILE", by_descriptors(descriptors)),
+        (
+            "RLIMIT_NPROC",
+            syscall::limit(Resource::Threads)
+                .ok()
+                .filter(|limit| limit.soft != u64::MAX)
+                .map_or(u64::MAX, |limit| by_threads(limit.soft)),
+        ),
+        (
+            "pids.max of the cgroup",
+            cgroup_pids(proc, Path::new("/sys/fs/cgroup")).map_or(u64::MAX, by_threads),
+        ),
+        (
+            "kernel.threads-max",
+            number(&proc.join("sys/kernel/threads-max")).map_or(u64::MAX, by_threads),
+        ),
+        (
+            "kernel.pid_max",
+            number(&proc.join("sys/kernel/pid_max")).map_or(u64::MAX, by_threads),
+        ),
+        (
+            "vm.max_map_count",
+            number(&proc.join("sys/vm/max_map_count")).map_or(u64::MAX, by_mappings),
+        ),
+    ])
+}
+
+fn by_descriptors(limit: u64) -> u64 {
+    limit.saturating_sub(SPARE_DESCRIPTORS.min(limit / 4)) / DESCRIPTORS_PER_CONNECTION
+}
+
+fn by_threads(limit: u64) -> u64 {
+    limit.saturating_sub(SPARE_THREADS.min(limit / 4)) / THREADS_PER_CONNECTION
+}
+
+fn by_mappings(limit: u64) -> u64 {
+    limit.saturating_sub(SPARE_MAPPINGS) / (THREADS_PER_CONNECTION * MAPPINGS_PER_THREAD)
+}
+
+fn smallest(bounds: &[(&'static str, u64)]) -> Capacity {
+    let (bounded_by, connections) = bounds
+        .iter()
+        .copied()
+        .min_by_key(|(_, connections)| *connections)
+        .unwrap_or(("nothing", u64::MAX));
+    Capacity {
+        // At least one: a host that bears less fails in a way that the log explains.
+        connections: usize::try_from(connections).unwrap_or(usize::MAX).max(1),
+        bounded_by,
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The smallest room that a `pids.max` leaves, from the process's own cgroup up to the
+/// root, in the unified hierarchy or the `pids` controller of the old one.
+fn cgroup_pids(proc: &Path, mount: &Path) -> Option<u64> {
+    let membership = std::fs::read_to_string(proc.join("self/cgroup")).ok()?;
+    let room = |directory: &Path| {
+        let max = number(&directory.join("pids.max"))?;
+        // What others of the same cgroup use is not ours to take.
+        Some(max.saturating_sub(number(&directory.join("pids.current")).unwrap_or(0)))
+    };
+    membership
+        .lines()
+        .filter_map(|line| {
+            // "hierarchy:controllers:path", proc(5).
+            let mut fields = line.splitn(3, ':').skip(1);
+            let controllers = fields.next()?;
+            let path = fields.next()?.trim_start_matches('/');
+            let base = match controllers {
+                "" => mount.to_path_buf(),
+                _ if controllers.split(',').any(|name| name == "pids") => mount.join("pids"),
+                _ => return None,
+            };
+            let top = base.clone();
+            let own: PathBuf = base.join(path);
+            own.ancestors()
+                .take_while(|directory| directory.starts_with(&top))
+                .filter_map(room)
+                .min()
+        })
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn each_bound_counts_what_a_connection_takes() {
+        assert_eq!(by_descriptors(20_000), 9_984);
+        assert_eq!(by_descriptors(64), 24);
+        assert_eq!(by_threads(4_096), 2_032);
+        // The default of Linux: below the 8,191 connections at which a process of
+        // four mappings a thread was seen to abort.
+        assert_eq!(by_mappings(65_530), 8_063);
+        assert_eq!(by_mappings(100), 0);
+    }
+
+    #[test]
+    fn the_smallest_bound_wins_and_is_named() {
+        let capacity = smallest(&[("a", 10), ("b", 3), ("c", u64::MAX)]);
+        assert_eq!((capacity.connections, capacity.bounded_by), (3, "b"));
+        assert_eq!(smallest(&[("a", 0)]).connections, 1);
+    }
+
+    #[test]
+    fn pids_max_is_the_smallest_room_on_the_way_to_the_root() {
+        let root = std::env::temp_dir().join(format!("etcd-gateway-cgroup-{}", std::process::id()));
+        let cases = [
+            // (membership, files, room)
+            (
+                "0::/a/b\n",
+                &[
+                    ("a/b/pids.max", "max"),
+                    ("a/pids.max", "100"),
+                    ("a/pids.current", "40"),
+                ][..],
+                Some(60),
+            ),
+            (
+                "0::/a/b\n",
+                &[("a/b/pids.max", "7"), ("a/pids.max", "100")][..],
+                Some(7),
+            ),
+            ("0::/a\n", &[("a/pids.max", "max")][..], None),
+            ("0::/\n", &[][..], None),
+            (
+                "5:cpu:/a\n4:misc,pids:/c\n",
+                &[("pids/c/pids.max", "12")][..],
+                Some(12),
+            ),
+            ("rubbish\n::\n", &[][..], None),
+            // A path that leads out of the mount is not followed.
+            ("0::/../..\n", &[][..], None),
+        ];
+        for (index, (membership, files, room)) in cases.into_iter().enumerate() {
+            let (proc, mount) = (
+                root.join(format!("{index}/proc")),
+                root.join(format!("{index}/cgroup")),
+            );
+            fs::create_dir_all(proc.join("self")).unwrap();
+            fs::create_dir_all(&mount).unwrap();
+            fs::write(proc.join("self/cgroup"), membership).unwrap();
+            for (name, text) in files {
+                let path = mount.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            assert_eq!(cgroup_pids(&proc, &mount), room, "{membership:?}");
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn this_host_has_a_capacity() {
+        let capacity = capacity(raise_descriptors().unwrap());
+        assert!(capacity.connections >= 1 && !capacity.bounded_by.is_empty());
+    }
+}

@@ -1,0 +1,12 @@
+//! What the program asks of Linux beyond `std` and `socket2`.
+//!
+//! [`syscall`] is the only file of the program with `unsafe` code: a dozen foreign
+//! functions behind safe, typed wrappers. The rest of this module is safe code over
+//! it and over `/proc`: entropy, resource limits, the systemd notification socket.
+
+pub(crate) mod limits;
+pub(crate) mod notify;
+pub(crate) mod random;
+#[allow(unsafe_code)]
+pub(crate) mod syscall;
+pub(crate) mod waker;

@@ -1,0 +1,113 @@
+//! The service manager's notification socket, sd_notify(3), and its watchdog,
+//! sd_watchdog_enabled(3). Says nothing when the manager asked for nothing. A message
+//! that cannot be sent is dropped: the manager's absence is no reason to stop serving.
+
+use std::ffi::OsString;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where to send state changes; silent when started by hand.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notifier {
+    socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
+    /// How often the manager wants to hear from us, if it does.
+    pub(crate) watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID through `variable`. Err: the
+    /// manager asked for messages in a way that cannot be served.
+    pub(crate) fn from_environment(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, String> {
+        let Some(path) = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
+            return Ok(Self::default());
+        };
+        let address = match path.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            _ => SocketAddr::from_pathname(&path),
+        };
+        let address = address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {error}"))?;
+        let socket = UnixDatagram::unbound().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        // A full queue at the manager must not stop the thread that reports.
+        socket
+            .set_nonblocking(true)
+            .map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        let text = |name| variable(name).and_then(|value| value.into_string().ok());
+        let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = text("WATCHDOG_USEC")
+            .filter(|_| ours)
+            .and_then(|usec| usec.parse().ok())
+            .filter(|usec| *usec > 0)
+            .map(Duration::from_micros);
+        Ok(Self {
+            socket: Some(Arc::new((socket, address))),
+            watchdog,
+        })
+    }
+
+    /// Whether a manager listens.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Sends assignments such as `READY=1`, one a line.
+    pub(crate) fn send(&self, state: &str) {
+        if let Some((socket, address)) = self.socket.as_deref() {
+            let _ = socket.send_to_addr(state.as_bytes(), address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watchdog_is_for_the_named_process_only() {
+        let cases = [
+            (&[][..], None),
+            (&[("WATCHDOG_USEC", "3000000")][..], Some(3)),
+            (&[("WATCHDOG_USEC", "3000000"), ("WATCHDOG_PID", "1")], None),
+            (&[("WATCHDOG_USEC", "0")], None),
+            (&[("WATCHDOG_USEC", "soon")], None),
+        ];
+        for (variables, seconds) in cases {
+            let notifier = Notifier::from_environment(|name| match name {
+                "NOTIFY_SOCKET" => Some("@etcd-gateway-test".into()),
+                _ => variables
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| (*v).into()),
+            })
+            .unwrap();
+            assert!(notifier.is_enabled());
+            assert_eq!(
+                notifier.watchdog,
+                seconds.map(Duration::from_secs),
+                "{variables:?}"
+            );
+        }
+        assert!(!Notifier::from_environment(|_| None).unwrap().is_enabled());
+    }
+
+    #[test]
+    fn a_message_arrives_and_a_vanished_manager_is_no_error() {
+        let name = format!("etcd-gateway-notify-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let notifier = Notifier::from_environment(|variable| {
+            (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
+        })
+        .unwrap();
+        notifier.send("READY=1");
+        let mut buffer = [0; 32];
+        let count = manager.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"READY=1");
+        drop(manager);
+        notifier.send("STOPPING=1");
+    }
+}

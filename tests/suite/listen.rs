@@ -1,0 +1,160 @@
+//! Listeners: every form of address, several at once, and what happens when one cannot be had.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use crate::support::gateway::READY;
+use crate::support::net::{tag, try_tag};
+use crate::support::{Backend, Gateway, Launch, SOON, ports};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+fn listening_on(address: &str) -> (Gateway, Backend) {
+    let endpoint = Backend::tagged(b't');
+    let gateway = Gateway::before(&[&endpoint], &[&format!("--listen-addr={address}")]);
+    (gateway, endpoint)
+}
+
+// D12: `:port` was refused.
+#[test]
+fn port_alone_listens_on_both_families() {
+    let (gateway, _endpoint) = listening_on(":0");
+    let port = gateway.address().port();
+    for ip in [V4, V6] {
+        assert_eq!(tag(SocketAddr::new(ip, port)).0, b't', "{ip}");
+    }
+}
+
+#[test]
+fn ipv6_listener_serves_ipv6() {
+    let (gateway, _endpoint) = listening_on("[::1]:0");
+    assert_eq!(gateway.address().ip(), V6);
+    assert_eq!(tag(gateway.address()).0, b't');
+}
+
+#[test]
+fn ipv4_wildcard_serves_every_ipv4_address() {
+    let (gateway, _endpoint) = listening_on("0.0.0.0:0");
+    let port = gateway.address().port();
+    for ip in ["127.0.0.1", "127.0.0.9"] {
+        assert_eq!(
+            tag(SocketAddr::new(ip.parse().expect("an address"), port)).0,
+            b't',
+            "{ip}"
+        );
+    }
+}
+
+#[test]
+fn ipv6_wildcard_serves_ipv6() {
+    let (gateway, _endpoint) = listening_on("[::]:0");
+    assert_eq!(tag(SocketAddr::new(V6, gateway.address().port())).0, b't');
+}
+
+#[test]
+fn name_listens_on_what_it_resolves_to() {
+    let (gateway, _endpoint) = listening_on("localhost:0");
+    assert!(
+        gateway
+            .addresses()
+            .iter()
+            .all(|address| address.ip().is_loopback()),
+        "{:?}",
+        gateway.addresses()
+    );
+    assert_eq!(tag(gateway.address()).0, b't');
+}
+
+#[test]
+fn repeated_listeners_all_serve() {
+    let endpoint = Backend::tagged(b't');
+    let flags = [
+        "--listen-addr=127.0.0.1:0,127.0.0.2:0",
+        "--listen-addr=[::1]:0",
+    ];
+    let gateway = Gateway::before(&[&endpoint], &flags);
+    assert_eq!(gateway.addresses().len(), 3, "{}", gateway.text());
+    for &address in gateway.addresses() {
+        assert_eq!(tag(address).0, b't', "{address}");
+    }
+}
+
+/// The cursor is one: which listener a client came by does not matter.
+#[test]
+fn clients_of_all_listeners_share_evenly() {
+    let (a, b) = (Backend::tagged(b'a'), Backend::tagged(b'b'));
+    let gateway = Gateway::before(&[&a, &b], &["--listen-addr=127.0.0.1:0,127.0.0.2:0"]);
+    for &address in gateway.addresses().iter().cycle().take(20) {
+        tag(address);
+    }
+    assert_eq!((a.accepted(), b.accepted()), (10, 10));
+}
+
+#[test]
+fn ipv6_endpoint_serves() {
+    let mut endpoint = Backend::dead_at(SocketAddr::new(V6, 0)).expect("bind ::1");
+    endpoint.up_tagged(b't');
+    let gateway = Gateway::before(&[&endpoint], &[]);
+    assert_eq!(tag(gateway.address()).0, b't');
+}
+
+#[test]
+fn listener_named_twice_is_bound_once() {
+    let endpoint = Backend::tagged(b't');
+    let listen = format!("127.0.0.1:{}", ports::free_port());
+    let gateway = Gateway::before(&[&endpoint], &[&format!("--listen-addr={listen},{listen}")]);
+    assert_eq!(gateway.addresses().len(), 1, "{}", gateway.text());
+    assert!(
+        gateway
+            .lines()
+            .iter()
+            .any(|line| line.contains("duplicate")),
+        "{}",
+        gateway.text()
+    );
+}
+
+/// A failure at run time: exit 1, and the address in the message.
+#[test]
+fn address_in_use_is_named_and_ends_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind port 0");
+    let address = taken.local_addr().expect("bound address").to_string();
+    for list in [address.clone(), format!("127.0.0.1:0,{address}")] {
+        let outcome =
+            Launch::start_with(&[&format!("--listen-addr={list}"), "--endpoints=127.0.0.1:1"])
+                .run();
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (Some(1), ""),
+            "{outcome:?}"
+        );
+        assert!(!outcome.stderr.contains(READY), "{outcome:?}");
+        let last = outcome.stderr.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("etcd-gateway: ") && last.contains(&address),
+            "{outcome:?}"
+        );
+        assert!(last.to_lowercase().contains("in use"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn address_of_another_host_ends_it() {
+    let outcome =
+        Launch::start_with(&["--listen-addr=192.0.2.77:2379", "--endpoints=127.0.0.1:1"]).run();
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("192.0.2.77:2379"), "{outcome:?}");
+}
+
+/// A restart needs no patience: connections in TIME_WAIT do not keep the address.
+#[test]
+fn address_can_be_bound_again_right_after_the_end() {
+    let endpoint = Backend::tagged(b't');
+    let listen = format!("--listen-addr=127.0.0.1:{}", ports::free_port());
+    for _ in 0..3 {
+        let mut gateway = Gateway::before(&[&endpoint], &[&listen, "--drain-timeout=0s"]);
+        let _open = try_tag(gateway.address()).expect("served");
+        gateway.signal("TERM");
+        assert!(gateway.wait_exit(SOON).success());
+    }
+}

@@ -1,0 +1,159 @@
+//! Log lines: strict JSON with the reference's keys, readable text, levels, and states on change only. D9, D17.
+
+use std::net::SocketAddr;
+
+use crate::support::json::Json;
+use crate::support::net::{expect_refused, tag};
+use crate::support::{Backend, Gateway, Launch, SOON, ports};
+
+/// A gateway that has seen events of several levels, and its endpoints.
+fn life(flags: &[&str]) -> (Gateway, [Backend; 2]) {
+    let (mut back, good) = (Backend::dead(), Backend::tagged(b'g'));
+    let gateway = Gateway::before(&[&back, &good], &[&["--retry-delay=200ms"], flags].concat());
+    tag(gateway.address());
+    tag(gateway.address());
+    gateway.wait_record("deactivated endpoint");
+    back.up_tagged(b'b');
+    gateway.wait_record("activated");
+    tag(gateway.address());
+    (gateway, [back, good])
+}
+
+#[test]
+fn json_lines_have_the_references_keys() {
+    let (mut gateway, _endpoints) = life(&["--log-format=json", "--log-level=debug"]);
+    gateway.signal("TERM");
+    gateway.wait_exit(SOON);
+    assert!(!gateway.lines().is_empty());
+    for line in gateway.lines() {
+        let record = Json::parse(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        for key in ["level", "ts", "caller", "msg"] {
+            assert_ne!(record.text(key), "", "{key} in {line}");
+        }
+        assert!(
+            ["debug", "info", "warn", "error"].contains(&record.text("level")),
+            "{line}"
+        );
+        assert_rfc3339(record.text("ts"));
+    }
+}
+
+/// `2026-11-22T20:00:00.000000Z`.
+#[track_caller]
+fn assert_rfc3339(text: &str) {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000000Z", "{text}");
+    assert!(("2024".."2200").contains(&&text[..4]), "{text}");
+}
+
+#[test]
+fn pipe_gets_json_without_being_asked() {
+    let (gateway, _endpoints) = life(&[]);
+    assert!(
+        gateway.lines().iter().all(|line| Json::parse(line).is_ok()),
+        "{}",
+        gateway.text()
+    );
+}
+
+#[test]
+fn each_change_of_state_is_one_line_at_its_level() {
+    let (gateway, _endpoints) = life(&[]);
+    for _ in 0..10 {
+        tag(gateway.address());
+    }
+    for (msg, level) in [
+        ("ready to proxy client requests", "info"),
+        ("deactivated endpoint", "warn"),
+        ("activated", "info"),
+    ] {
+        let records = gateway.records(msg);
+        assert_eq!(records.len(), 1, "{msg}:\n{}", gateway.text());
+        assert_eq!(records[0].text("level"), level, "{msg}");
+    }
+    let down = gateway.wait_record("deactivated endpoint");
+    assert!(down.text("error").contains("refused"), "{down:?}");
+    assert!(down.get("interval").is_some(), "{down:?}");
+}
+
+/// Text as the reader of a terminal wants it; the substring that etcd's test waits for is in it.
+#[test]
+fn text_format_is_no_json() {
+    let endpoint = Backend::tagged(b't');
+    for flags in [["--log-format=text"], ["--log-format=console"]] {
+        let gateway = Gateway::before(&[&endpoint], &flags);
+        let ready = gateway.wait_line("ready to proxy client requests");
+        assert!(Json::parse(&ready).is_err(), "{ready}");
+        assert!(ready.contains("INFO"), "{ready}");
+        assert!(ready.contains(&endpoint.address().to_string()), "{ready}");
+        assert!(
+            !ready.contains('\u{1b}'),
+            "no colours for a pipe: {ready:?}"
+        );
+    }
+}
+
+#[test]
+fn level_hides_what_is_below_it() {
+    let dead = Backend::dead();
+    let port = ports::free_port();
+    let listen = format!("--listen-addr=127.0.0.1:{port}");
+    // Without its ready line the gateway is known by its port.
+    let launch = |level: &str| {
+        let endpoint = format!("--endpoints={}", dead.address());
+        Launch::exactly(&["start", &listen, &endpoint, &format!("--log-level={level}")])
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    for (level, warned) in [("warn", true), ("error", false)] {
+        let gateway = launch(level).start_silent(address);
+        expect_refused(address);
+        if warned {
+            gateway.wait_record("deactivated endpoint");
+        }
+        for line in gateway.lines() {
+            let written = Json::parse(&line).expect("JSON").text("level").to_owned();
+            assert!(
+                written == "error" || (warned && written == "warn"),
+                "{level}: {line}"
+            );
+        }
+    }
+}
+
+/// Nothing for each connection at the usual level: etcd clients come and go by the thousand.
+#[test]
+fn served_clients_leave_no_line_at_info() {
+    let endpoint = Backend::tagged(b't');
+    let gateway = Gateway::before(&[&endpoint], &[]);
+    let before = gateway.lines().len();
+    for _ in 0..20 {
+        tag(gateway.address());
+    }
+    assert_eq!(gateway.lines().len(), before, "{}", gateway.text());
+}
+
+/// A log that nobody reads must not stop the traffic.
+#[test]
+fn reader_of_the_log_that_hangs_stops_nobody() {
+    let dead = Backend::dead();
+    let good = Backend::tagged(b'g');
+    let list = format!("--endpoints={},{}", dead.address(), good.address());
+    let port = ports::free_port();
+    let listen = format!("--listen-addr=127.0.0.1:{port}");
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let launch = Launch::exactly(&[
+        "start",
+        &listen,
+        &list,
+        "--log-level=debug",
+        "--retry-delay=10ms",
+    ]);
+    let _unread = launch.start_unread(address);
+    // Far more lines than a pipe holds, were each client one.
+    for _ in 0..2000 {
+        assert_eq!(tag(address).0, b'g');
+    }
+}

@@ -1,0 +1,163 @@
+//! sd_notify: what the service manager is told, and that nothing is said when nobody asked. D21.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
+
+use crate::support::net::{tag, try_tag};
+use crate::support::{Backend, Gateway, Launch, SOON, TempDir};
+
+/// The service manager's end.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at(address: &SocketAddr) -> Manager {
+        let socket = UnixDatagram::bind_addr(address).expect("bind the notification socket");
+        socket
+            .set_read_timeout(Some(SOON))
+            .expect("set a read timeout");
+        Manager(socket)
+    }
+
+    /// Waits for a datagram with a line that starts so; returns the whole datagram.
+    #[track_caller]
+    fn wait(&self, start: &str) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let datagram = self.next();
+            if datagram.lines().any(|line| line.starts_with(start)) {
+                return datagram;
+            }
+            assert!(Instant::now() < deadline, "no {start}");
+        }
+    }
+
+    #[track_caller]
+    fn next(&self) -> String {
+        let mut buffer = [0; 4096];
+        let count = self.0.recv(&mut buffer).expect("a notification");
+        String::from_utf8(buffer[..count].to_vec()).expect("a notification in UTF-8")
+    }
+}
+
+fn launch(endpoint: &Backend, socket: &str) -> Launch {
+    Launch::before(&[endpoint.address()], &["--drain-timeout=1h"]).env("NOTIFY_SOCKET", socket)
+}
+
+#[test]
+fn readiness_status_and_stopping_are_told() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let mut gateway = launch(&endpoint, path.to_str().expect("a path in UTF-8")).start();
+    manager.wait("READY=1");
+    // Ready means bound.
+    let (_, client) = try_tag(gateway.address()).expect("served");
+    gateway.signal("TERM");
+    manager.wait("STOPPING=1");
+    drop(client);
+    assert!(gateway.wait_exit(SOON).success());
+}
+
+#[test]
+fn status_is_one_line_for_people() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let _gateway = launch(&endpoint, path.to_str().expect("a path in UTF-8")).start();
+    let datagram = manager.wait("STATUS=");
+    let status = datagram
+        .lines()
+        .find_map(|line| line.strip_prefix("STATUS="))
+        .expect("waited for");
+    assert!(status.len() > 5, "{status:?}");
+    for line in datagram.lines() {
+        assert!(
+            line.split_once('=')
+                .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase())),
+            "{datagram:?}"
+        );
+    }
+}
+
+/// Containers hand the socket in as an abstract name, written with an @.
+#[test]
+fn abstract_socket_is_understood() {
+    let name = format!("etcd-gateway-suite-{}", std::process::id());
+    let manager = Manager::at(&SocketAddr::from_abstract_name(&name).expect("a name"));
+    let endpoint = Backend::tagged(b't');
+    let _gateway = launch(&endpoint, &format!("@{name}")).start();
+    manager.wait("READY=1");
+}
+
+#[test]
+fn watchdog_is_fed_at_least_twice_in_its_time_when_asked() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let _gateway = launch(&endpoint, path.to_str().expect("a path in UTF-8"))
+        .env("WATCHDOG_USEC", "1000000")
+        .start();
+    manager.wait("WATCHDOG=1");
+    let start = Instant::now();
+    for _ in 0..4 {
+        manager.wait("WATCHDOG=1");
+    }
+    // Four times half the interval; systemd would kill after one whole interval of silence.
+    assert!(
+        start.elapsed() < Duration::from_millis(3500),
+        "four signs of life took {:?}",
+        start.elapsed()
+    );
+}
+
+/// WATCHDOG_PID names another process: the variables were inherited, not meant for us.
+#[test]
+fn watchdog_of_another_process_is_not_fed() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let launch = launch(&endpoint, path.to_str().expect("a path in UTF-8"));
+    let _gateway = launch
+        .env("WATCHDOG_USEC", "100000")
+        .env("WATCHDOG_PID", "1")
+        .start();
+    manager.wait("READY=1");
+    manager
+        .0
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("set a read timeout");
+    let mut buffer = [0; 4096];
+    while let Ok(count) = manager.0.recv(&mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        assert!(!text.contains("WATCHDOG=1"), "{text:?}");
+    }
+}
+
+#[test]
+fn nothing_is_said_about_it_when_nobody_asked() {
+    let endpoint = Backend::tagged(b't');
+    let mut gateway = Gateway::before(&[&endpoint], &["--log-level=debug"]);
+    tag(gateway.address());
+    gateway.signal("TERM");
+    gateway.wait_exit(SOON);
+    for word in ["notif", "NOTIFY", "init daemon", "watchdog", "systemd"] {
+        assert!(
+            !gateway.text().contains(word),
+            "{word}:\n{}",
+            gateway.text()
+        );
+    }
+}
+
+/// A manager that is not there is a nuisance, not a reason to serve nobody.
+#[test]
+fn socket_that_does_not_exist_ends_nothing() {
+    let endpoint = Backend::tagged(b't');
+    let gateway = launch(&endpoint, "/nonexistent/notify").start();
+    assert_eq!(tag(gateway.address()).0, b't');
+}

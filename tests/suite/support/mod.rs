@@ -1,0 +1,105 @@
+//! What the tests share: the gateway as a process, fakes for the endpoints behind it, a real etcd cluster, and
+//! the means to look at them.
+//!
+//! Rules that keep the suite parallel and deterministic: every server binds port 0 of loopback, or a port it
+//! keeps reserved; every wait has a deadline and watches for a fact (`eventually`, `wait_msg`), never for time to
+//! pass; whatever is started is ended by `Drop`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub(crate) mod backend;
+pub(crate) mod cluster;
+pub(crate) mod gateway;
+pub(crate) mod hole;
+pub(crate) mod json;
+pub(crate) mod names;
+pub(crate) mod net;
+pub(crate) mod ports;
+pub(crate) mod process;
+
+pub(crate) use backend::Backend;
+pub(crate) use gateway::{Gateway, Launch};
+pub(crate) use hole::BlackHole;
+pub(crate) use net::{End, connect, end_of, expect, expect_end, reset, send};
+
+/// Deadline on what should happen at once. Long, because the suite may share two cores with a build; no test
+/// that passes ever waits for it.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+/// What a client may wait at most where the gateway must answer without delay: far below every delay that a
+/// fault would add (a SYN retransmission is 1 s, the default retry delay 60 s).
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(700);
+
+/// Asks `probe` until it answers; panics with `what` when `within` has passed.
+pub(crate) fn eventually<T>(
+    within: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// True when the host offers `what`. Where it does not, the test is a failure in CI and a loud skip elsewhere.
+pub(crate) fn host_offers(offered: bool, what: &str) -> bool {
+    if !offered {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci.is_empty()),
+            "CI must offer {what}"
+        );
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        // Not eprintln: the test runner swallows that for tests that pass.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED {test}: this host does not offer {what}\n"
+        );
+    }
+    offered
+}
+
+/// A directory that lives as long as the value.
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    /// A fresh directory below `parent`, readable by every user (some tests drop privileges).
+    pub(crate) fn below(parent: &Path) -> TempDir {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!(
+            "etcd-gateway-suite-{}-{serial}",
+            std::process::id()
+        ));
+        std::fs::create_dir(&path).expect("create a temporary directory");
+        TempDir(path)
+    }
+
+    pub(crate) fn new() -> TempDir {
+        TempDir::below(&std::env::temp_dir())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into the directory and returns its path as text.
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("write a temporary file");
+        path.to_str().expect("a temporary path in UTF-8").to_owned()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,113 @@
+#!/bin/sh
+# Gets the programs that the tests and the demo run beside the gateway; the gateway itself needs none of them.
+#
+#   deps.sh        all of them
+#   deps.sh demo   those of the demo
+#
+# Does nothing, and asks the network nothing, when they are all there. Otherwise installs the missing ones through
+# apt-get (as root or through sudo), starting and enabling no service, or says what is missing and how to get it.
+set -eu
+
+# command     Debian package   who needs it
+needs='
+etcd          etcd-server      demo
+etcdctl       etcd-client      demo
+ss            iproute2         demo
+setpriv       util-linux       demo
+ps            procps           test
+prlimit       util-linux       test
+unshare       util-linux       test
+strace        strace           test
+openssl       openssl          test
+dnsmasq       dnsmasq-base     test
+nsd           nsd              test
+unbound       unbound          test
+'
+
+# Debian keeps daemons where the PATH of a plain user does not look.
+PATH=$PATH:/usr/sbin:/sbin
+policy=/usr/sbin/policy-rc.d
+
+# Prints "command package" of each program that is needed and not there.
+missing() {
+    echo "$needs" | while read -r command package user; do
+        [ "$scope" = test ] || [ "$user" = "$scope" ] || continue
+        [ -z "$command" ] || command -v "$command" >/dev/null || echo "$command $package"
+    done
+}
+
+# Says what is missing and why it was not installed ($1), then gives up.
+give_up() {
+    {
+        echo "deps: $1; missing:"
+        missing | while read -r command package; do echo "  $command (Debian package $package)"; done
+        echo "on Debian and Ubuntu: sudo apt-get install $(packages)"
+        echo "elsewhere: put these commands on the PATH"
+    } >&2
+    exit 1
+}
+
+packages() { missing | cut -d' ' -f2 | sort -u | xargs; }
+
+# Runs a command as root.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif [ -t 0 ] && [ -t 2 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@" # nobody is there to type a password
+    fi
+}
+
+apt_install() {
+    # shellcheck disable=SC2046 # one word a package
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 $(packages) >"$log" 2>&1 </dev/null
+}
+
+tidy() {
+    [ -z "$wrote_policy" ] || as_root rm -f "$policy"
+    rm -f "$log"
+}
+
+case ${1:-} in
+    '') scope="test" ;;
+    demo) scope=demo ;;
+    *) echo "usage: deps.sh [demo]" >&2 && exit 2 ;;
+esac
+[ -n "$(missing)" ] || exit 0
+command -v apt-get >/dev/null || give_up "there is no apt-get here"
+[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || give_up "apt-get needs root, and there is no sudo"
+
+# Two runs at once (two demos, say) take turns; the second then finds nothing left to do.
+exec 9<"$0"
+flock 9
+wanted=$(packages)
+[ -n "$wanted" ] || exit 0
+
+log=$(mktemp)
+wrote_policy=
+trap tidy EXIT
+trap 'exit 130' HUP INT TERM
+echo "deps: installing $wanted" >&2
+# Packages of servers start what they install; a policy that says no (101) is how Debian is told not to. One that is
+# there already is the host's own business.
+if [ ! -e "$policy" ]; then
+    wrote_policy=1
+    printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy" || give_up "cannot become root"
+fi
+# Lists may be absent (a new container) or old: refresh them only if the first try fails.
+apt_install || { as_root apt-get update -qq >"$log" 2>&1 </dev/null && apt_install; } || {
+    tail -n 5 "$log" >&2
+    give_up "apt-get failed"
+}
+# Not started now, and not at the next boot either.
+if command -v systemctl >/dev/null; then
+    for package in $wanted; do
+        for unit in $(dpkg -L "$package" | sed -n 's,.*/systemd/system/\([^/@]*\.service\)$,\1,p'); do
+            as_root systemctl disable --quiet "$unit" >"$log" 2>&1 || true # a unit without an [Install] section
+        done
+    done
+fi
+[ -z "$(missing)" ] || give_up "apt-get installed $wanted, yet not all is there"
