@@ -68,6 +68,10 @@ pub(crate) enum AddrError {
     UnknownScheme,
     /// Any scheme on an address to listen on.
     SchemeOnListen,
+    /// Any scheme in front of a domain.
+    SchemeOnDomain,
+    /// A literal address where a domain is needed.
+    AddressAsDomain,
     /// `user@` before the host.
     User,
     /// `/…` after the port.
@@ -150,6 +154,17 @@ pub(crate) fn parse_listen(text: &str) -> Result<HostPort, AddrError> {
         return Err(AddrError::SchemeOnListen);
     }
     parse(text, Use::Listen)
+}
+
+/// Reads a domain: a host name, in lower case.
+pub(crate) fn parse_domain(text: &str) -> Result<String, AddrError> {
+    if text.contains("://") {
+        return Err(AddrError::SchemeOnDomain);
+    }
+    match parse_ip4_or_name(text)? {
+        Host::Name(name) => Ok(name),
+        _ => Err(AddrError::AddressAsDomain),
+    }
 }
 
 fn parse(text: &str, usage: Use) -> Result<HostPort, AddrError> {
@@ -329,6 +344,10 @@ impl fmt::Display for AddrError {
             Self::Blank => f.write_str("has a blank in it; write it without blanks"),
             Self::UnknownScheme => {
                 f.write_str("only http:// and https:// may stand in front; write host:port")
+            }
+            Self::SchemeOnDomain => f.write_str("has a scheme in front; write the domain alone"),
+            Self::AddressAsDomain => {
+                f.write_str("is an address; write a domain, or give addresses to --endpoints")
             }
             Self::SchemeOnListen => {
                 f.write_str("an address to listen on has no scheme; write host:port")

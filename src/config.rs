@@ -34,12 +34,27 @@ pub(crate) struct Config {
     pub(crate) dial_timeout: Duration,
     /// The time connections get to finish after SIGTERM; zero resets them at once.
     pub(crate) drain_timeout: Duration,
+    /// Where SRV records name the members; `None` if `endpoints` does.
+    pub(crate) discovery: Option<SrvDiscovery>,
+    /// How long connections to a member that left the endpoints may go on; `None` for ever.
+    pub(crate) close_removed: Option<Duration>,
     /// The most connections at a time; `None` derives it from the limits of the host.
     pub(crate) max_connections: Option<usize>,
     /// The least severe level that is logged.
     pub(crate) log_level: LogLevel,
     /// The form of log lines; `None` is text on a terminal and JSON otherwise.
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// What `--discovery-srv` and the flags that belong to it say.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SrvDiscovery {
+    /// A domain, or the owner of SRV records if it begins with `_`.
+    pub(crate) domain: String,
+    /// The suffix to the service; empty for none.
+    pub(crate) name: String,
+    /// Whether members need not prove who they are.
+    pub(crate) insecure: bool,
 }
 
 impl Default for Config {
@@ -55,6 +70,8 @@ impl Default for Config {
             retry_delay: DEFAULT_RETRY_DELAY,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            discovery: None,
+            close_removed: None,
             max_connections: None,
             log_level: LogLevel::Info,
             log_format: None,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::loop_guard::{LoopGuard, Ticket};
+use crate::loop_guard::{self, LoopGuard, Ticket};
 use crate::sys::syscall::{self, PollFd, errno};
 
 /// Idle time before the first probe and between probes of keepalive, as the reference.
@@ -67,9 +67,7 @@ impl Error {
                 matches!(
                     error.kind(),
                     // EADDRNOTAVAIL and EAGAIN: no local port is left for this address.
-                    io::ErrorKind::AddrNotAvailable
-                        | io::ErrorKind::WouldBlock
-                        | io::ErrorKind::OutOfMemory
+                    io::ErrorKind::AddrNotAvailable | io::ErrorKind::WouldBlock
                 ) || is_exhaustion(error)
             }
             Cause::TimedOut | Cause::Loop => false,
@@ -133,15 +131,27 @@ impl fmt::Display for Plain<'_> {
 #[derive(Debug)]
 pub(crate) struct Dialled {
     pub(crate) endpoint: SocketAddr,
-    pub(crate) stream: TcpStream,
+    /// Given back before the socket closes: its port may belong to another dial then.
     pub(crate) ticket: Ticket,
+    pub(crate) stream: TcpStream,
+}
+
+/// What has become of an attempt.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The endpoint has answered.
+    Connected(Dialled),
+    /// Nothing is known yet.
+    Pending(Attempt),
+    /// There will be no connection.
+    Failed(Error),
 }
 
 /// A connect under way.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    socket: Socket,
     ticket: Ticket,
+    socket: Socket,
     pub(crate) addr: SocketAddr,
     pub(crate) started: Instant,
     /// When it has failed if it is not connected.
@@ -165,6 +175,17 @@ impl Attempt {
         match socket.connect(&addr.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(errno::EINPROGRESS) => {}
+            // Not for want of a port: this host has no address of that family to send from,
+            // where IPv6 is switched off, say. The endpoint cannot be reached from here.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrNotAvailable
+                    && loop_guard::source_towards(addr.ip()).is_err() =>
+            {
+                return Err(Error::connect(
+                    addr,
+                    io::ErrorKind::NetworkUnreachable.into(),
+                ));
+            }
             Err(error) => return Err(Error::connect(addr, error)),
         }
         let bound = socket
@@ -198,29 +219,32 @@ impl Attempt {
         })
     }
 
-    /// What has become of the attempt by `now`: itself if that is still open.
-    pub(crate) fn outcome(self, now: Instant) -> Result<Result<Dialled, Self>, Error> {
-        let failed = |cause| Error {
-            addr: self.addr,
-            cause,
+    /// What has become of the attempt by `now`.
+    pub(crate) fn outcome(self, now: Instant) -> Outcome {
+        let failed = |cause| {
+            Outcome::Failed(Error {
+                addr: self.addr,
+                cause,
+            })
         };
         // Not yet, or no longer, connected: the kernel knows which.
         if self.socket.peer_addr().is_err() {
             return match self.socket.take_error() {
-                Ok(Some(error)) | Err(error) => Err(failed(Cause::Connect(error))),
-                Ok(None) if now < self.deadline => Ok(Err(self)),
-                Ok(None) => Err(failed(Cause::TimedOut)),
+                Ok(Some(error)) | Err(error) => failed(Cause::Connect(error)),
+                Ok(None) if now < self.deadline => Outcome::Pending(self),
+                Ok(None) => failed(Cause::TimedOut),
             };
         }
         let stream = TcpStream::from(self.socket);
-        prepare(SockRef::from(&stream))
-            .and_then(|()| stream.set_nonblocking(false))
-            .map_err(|error| failed(Cause::Local("socket options", error)))?;
-        Ok(Ok(Dialled {
-            endpoint: self.addr,
-            stream,
-            ticket: self.ticket,
-        }))
+        let ready = prepare(SockRef::from(&stream)).and_then(|()| stream.set_nonblocking(false));
+        match ready {
+            Ok(()) => Outcome::Connected(Dialled {
+                endpoint: self.addr,
+                ticket: self.ticket,
+                stream,
+            }),
+            Err(error) => failed(Cause::Local("socket options", error)),
+        }
     }
 }
 
@@ -242,7 +266,7 @@ pub(crate) fn wait<'a>(
     until: Option<Instant>,
 ) -> io::Result<()> {
     let mut fds: Vec<PollFd<'_>> = attempts
-        .map(|attempt| PollFd::connected(attempt.socket.as_fd()))
+        .map(|attempt| PollFd::writable(attempt.socket.as_fd()))
         .collect();
     fds.extend(waker.map(PollFd::readable));
     let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -257,9 +281,10 @@ mod tests {
     fn finish(mut attempt: Attempt) -> Result<Dialled, Error> {
         loop {
             wait([&attempt].into_iter(), None, Some(attempt.deadline)).unwrap();
-            match attempt.outcome(Instant::now())? {
-                Ok(dialled) => return Ok(dialled),
-                Err(pending) => attempt = pending,
+            match attempt.outcome(Instant::now()) {
+                Outcome::Connected(dialled) => return Ok(dialled),
+                Outcome::Pending(pending) => attempt = pending,
+                Outcome::Failed(error) => return Err(error),
             }
         }
     }

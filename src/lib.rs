@@ -17,12 +17,14 @@ mod dial;
 mod endpoint;
 
 mod config;
+mod dns;
 
 mod addr;
 mod log;
 mod loop_guard;
 mod sync;
 mod sys;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;

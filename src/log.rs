@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -146,10 +146,18 @@ fn write_all(entries: &Receiver<Entry>) {
 /// Waits until all that was logged is written, at most `patience`.
 pub(crate) fn flush(patience: Duration) {
     let Some(logger) = LOGGER.get() else { return };
+    let deadline = Instant::now() + patience;
     let (done, written) = sync_channel(1);
-    if logger.queue.try_send(Entry::Flush(done)).is_ok() {
-        let _ = written.recv_timeout(patience);
+    let mut entry = Entry::Flush(done);
+    // The queue may be full: a place in it comes with the next line that is written.
+    while let Err(TrySendError::Full(back)) = logger.queue.try_send(entry) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        entry = back;
+        std::thread::sleep(patience / 100);
     }
+    let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
 }
 
 /// Logs at [`Level::Debug`]; `caller` is the module that speaks.

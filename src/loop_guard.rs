@@ -11,11 +11,15 @@
 //! `--max-connections` bounds what it can do.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::sync::lock;
+use crate::sys::syscall::{self, PollFd};
 
 /// Whether a connection to `target` would reach one of `listeners` directly.
 pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
@@ -33,9 +37,24 @@ pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
     })
 }
 
-/// Whether an address is one of this host: only those can be bound.
+/// Whether an address is one of this host: it is its own source then. (Binding it proves
+/// nothing where net.ipv4.ip_nonlocal_bind is set.)
 fn is_local(address: IpAddr) -> bool {
-    address.is_unspecified() || address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+    address.is_unspecified()
+        || address.is_loopback()
+        || source_towards(address).is_ok_and(|source| source == address)
+}
+
+/// The address that this host would send from towards another; nothing is sent.
+pub(crate) fn source_towards(address: IpAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    // Any port does: it only completes the address.
+    socket.connect((address, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// One end's address and the other's, as the named side sees them.
@@ -80,10 +99,7 @@ impl LoopGuard {
 
     /// Notes an accepted connection. The second value is the endpoint that was dialled,
     /// if the connection is a dial of our own.
-    pub(crate) fn accepted(
-        &self,
-        stream: &TcpStream,
-    ) -> std::io::Result<(Ticket, Option<SocketAddr>)> {
+    pub(crate) fn accepted(&self, stream: &TcpStream) -> io::Result<(Ticket, Option<SocketAddr>)> {
         let pair = (
             canonical(stream.peer_addr()?),
             canonical(stream.local_addr()?),
@@ -100,12 +116,15 @@ impl LoopGuard {
         // the way there leads back here (a virtual address translated to ours), or a
         // client on this host happens to share the port, which the kernel allows for
         // different destinations. Only in the second case the client's own socket
-        // exists beside ours.
-        let endpoint = dials
-            .first()
-            .copied()
-            .filter(|_| !socket_exists(Path::new("/proc/net"), pair));
-        Ok((self.ticket(Side::Accepted, pair), endpoint))
+        // exists beside ours. It is missing too when the client has reset already, so the
+        // verdict waits until that would have been heard.
+        let ticket = self.ticket(Side::Accepted, pair);
+        let alone = || !socket_exists(Path::new("/proc/net"), pair);
+        let endpoint = match dials.as_slice() {
+            [endpoint] if alone() && stays_open(stream) && alone() => Some(*endpoint),
+            _ => None,
+        };
+        Ok((ticket, endpoint))
     }
 
     fn ticket(&self, side: Side, pair: Pair) -> Ticket {
@@ -136,6 +155,16 @@ fn from(dialled: &BTreeSet<Pair>, local: SocketAddr) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// How long a connection must stay open to be judged: a reset or an end of stream that was
+/// on its way within this host has arrived by then.
+const VERDICT: Duration = Duration::from_millis(50);
+
+/// Whether the other side leaves the connection open in both directions for [`VERDICT`].
+fn stays_open(stream: &TcpStream) -> bool {
+    let mut fds = [PollFd::peer_closed(stream.as_fd())];
+    syscall::wait(&mut fds, Some(VERDICT)).is_ok() && !fds.iter().any(PollFd::is_ready)
+}
+
 /// An address as comparable: IPv4 seen through an IPv6 socket is IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
@@ -150,7 +179,7 @@ fn socket_exists(tables: &Path, (local, remote): Pair) -> bool {
         match std::fs::read_to_string(tables.join(name)) {
             Ok(table) => table.contains(&wanted(*name == "tcp6")),
             // Without IPv6 there is no such table, and no such socket.
-            Err(error) => *name == "tcp" || error.kind() != std::io::ErrorKind::NotFound,
+            Err(error) => *name == "tcp" || error.kind() != io::ErrorKind::NotFound,
         }
     })
 }

@@ -19,7 +19,7 @@ pub(super) struct Flag {
     pub(super) short: Option<&'static str>,
     /// Whether a value follows.
     pub(super) takes: Takes,
-    /// What holds without the flag; empty for a flag that takes no value.
+    /// What holds without the flag; empty if nothing is set then.
     pub(super) default: &'static str,
     /// Whether `ETCD_GATEWAY_<NAME>` sets it too.
     pub(super) in_environment: bool,
@@ -51,6 +51,10 @@ pub(super) struct RawArgs {
     pub(super) dial_timeout: Option<Duration>,
     pub(super) max_connections: Option<usize>,
     pub(super) drain_timeout: Option<Duration>,
+    pub(super) discovery_srv: Option<String>,
+    pub(super) discovery_srv_name: Option<String>,
+    pub(super) insecure_discovery: Option<bool>,
+    pub(super) close_removed: Option<Duration>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) help: bool,
@@ -158,6 +162,63 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "What is left then is reset. 0s resets at once.",
         apply: |text, raw| {
             raw.drain_timeout = Some(value::duration(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "discovery-srv",
+        short: None,
+        takes: Takes::One("DOMAIN"),
+        default: "",
+        in_environment: true,
+        doc_short: "The DNS domain whose SRV records name the etcd members.",
+        doc_long: "Asks for _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
+            the records for as long as the gateway runs. A value that begins with an underscore, \
+            such as _client._tcp.etcd.default.svc.cluster.local, is asked as it stands. \
+            --endpoints, if given, serves for as long as there are no records.",
+        apply: |text, raw| {
+            raw.discovery_srv = value::domain(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "discovery-srv-name",
+        short: None,
+        takes: Takes::One("NAME"),
+        default: "",
+        in_environment: true,
+        doc_short: "A suffix to the service in the names of the SRV records.",
+        doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
+            _etcd-client-NAME._tcp.DOMAIN.",
+        apply: |text, raw| {
+            raw.discovery_srv_name = value::service_name(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "insecure-discovery",
+        short: None,
+        takes: Takes::Nothing,
+        default: "",
+        in_environment: true,
+        doc_short: "Accept members from SRV records without authenticating them.",
+        doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
+            connections of every client.",
+        apply: |text, raw| {
+            raw.insecure_discovery = Some(value::boolean(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "close-removed",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "never",
+        in_environment: true,
+        doc_short: "How long connections to a member go on after it has left the endpoints.",
+        doc_long: "What is left then is reset. never leaves them alone.",
+        apply: |text, raw| {
+            raw.close_removed = value::duration_or_never(text)?;
             Ok(())
         },
     },

@@ -40,6 +40,9 @@ Examples:
     etcd-gateway start --listen-addr=:2379 --retry-delay=5s \\
         --endpoints=etcd.example.com:2379
 
+  Find the members in DNS, and follow them there:
+    etcd-gateway start --discovery-srv=example.com
+
   Name the members in the environment:
     ETCD_GATEWAY_ENDPOINTS=etcd.example.com:2379 etcd-gateway start
 
@@ -80,7 +83,7 @@ fn push_flag(text: &mut String, flag: &Flag) {
     let _ = writeln!(text, "  {}", usage(flag));
     push_wrapped(text, flag.doc_short);
     push_wrapped(text, flag.doc_long);
-    if flag.takes != Takes::Nothing {
+    if !flag.default.is_empty() {
         push_wrapped(text, &format!("Default: {}", flag.default));
     }
     if let Some(variable) = flag.variable() {

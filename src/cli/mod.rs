@@ -26,7 +26,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::addr::HostPort;
-use crate::config::Config;
+use crate::config::{Config, SrvDiscovery};
 use args::{Args, Token};
 pub(crate) use error::Error;
 use flags::{FLAGS, Flag, RawArgs, Takes};
@@ -225,6 +225,29 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
     if listen_addrs.is_empty() {
         listen_addrs = default.listen_addrs;
     }
+    let discovery = raw.discovery_srv.map(|domain| SrvDiscovery {
+        domain,
+        name: raw.discovery_srv_name.clone().unwrap_or_default(),
+        insecure: raw.insecure_discovery == Some(true),
+    });
+    let without_effect = match &discovery {
+        None => [
+            (raw.discovery_srv_name.is_some(), "discovery-srv-name"),
+            (raw.insecure_discovery == Some(true), "insecure-discovery"),
+        ]
+        .iter()
+        .filter(|(given, _)| *given)
+        .map(|(_, name)| format!("--{name} has no effect without --discovery-srv"))
+        .collect(),
+        Some(srv) if srv.domain.starts_with('_') && !srv.name.is_empty() => {
+            vec![
+                "--discovery-srv-name has no effect on a --discovery-srv that begins with _"
+                    .to_owned(),
+            ]
+        }
+        Some(_) => Vec::new(),
+    };
+    warnings.extend(without_effect);
     merge(&mut endpoints, "endpoint", warnings);
     merge(&mut listen_addrs, "address to listen on", warnings);
     Config {
@@ -234,6 +257,8 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         retry_delay: raw.retry_delay.unwrap_or(default.retry_delay),
         dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),
         drain_timeout: raw.drain_timeout.unwrap_or(default.drain_timeout),
+        discovery,
+        close_removed: raw.close_removed.or(default.close_removed),
         max_connections: raw.max_connections.or(default.max_connections),
         log_level: raw.log_level.unwrap_or(default.log_level),
         log_format: raw.log_format.or(default.log_format),
@@ -312,7 +337,7 @@ mod tests {
             }
             assert!(!flag.doc_short.is_empty(), "{name}");
             let is_switch = flag.takes == Takes::Nothing;
-            assert_eq!(is_switch, flag.default.is_empty(), "{name}");
+            assert!(!is_switch || flag.default.is_empty(), "{name}");
             // A variable that Kubernetes may set must never set a flag.
             if let Some(variable) = flag.variable() {
                 let rest = variable.strip_prefix(flags::VARIABLE_PREFIX).unwrap();
@@ -340,11 +365,56 @@ mod tests {
         }
     }
 
+    fn srv(domain: &str) -> SrvDiscovery {
+        SrvDiscovery {
+            domain: domain.to_owned(),
+            name: String::new(),
+            insecure: false,
+        }
+    }
+
+    #[test]
+    fn discovery_flags_together() {
+        let (config, warnings) = start(
+            "etcd-gateway start --discovery-srv=example.com. --discovery-srv-name=blue \
+             --insecure-discovery --endpoints=a:1",
+            &[],
+        );
+        let expected = SrvDiscovery {
+            name: "blue".to_owned(),
+            insecure: true,
+            ..srv("example.com.")
+        };
+        assert_eq!(config.discovery, Some(expected));
+        assert!(config.endpoints_given && warnings.is_empty());
+
+        let off = [("ETCD_GATEWAY_INSECURE_DISCOVERY", "true")];
+        let line = "etcd-gateway start --discovery-srv=a --insecure-discovery=false";
+        assert_eq!(start(line, &off).0.discovery, Some(srv("a")));
+
+        for (line, warning) in [
+            (
+                "etcd-gateway start --insecure-discovery",
+                "--insecure-discovery has no effect without --discovery-srv",
+            ),
+            (
+                "etcd-gateway start --discovery-srv-name=x",
+                "--discovery-srv-name has no effect without --discovery-srv",
+            ),
+            (
+                "etcd-gateway start --discovery-srv=_client._tcp.a --discovery-srv-name=x",
+                "--discovery-srv-name has no effect on a --discovery-srv that begins with _",
+            ),
+        ] {
+            assert_eq!(start(line, &[]).1, [warning], "{line}");
+        }
+    }
+
     /// Of each flag: a good value and what the settings become by it, and a bad value.
     #[test]
     fn every_flag_in_every_form() {
         type Set = fn(&mut Config);
-        let cases: [(&str, &str, Set, &str); 8] = [
+        let cases: [(&str, &str, Set, &str); 11] = [
             (
                 "endpoints",
                 "a:1",
@@ -378,6 +448,19 @@ mod tests {
                 "0",
                 |c| c.drain_timeout = Duration::ZERO,
                 "-1ns",
+            ),
+            (
+                "discovery-srv",
+                "_client._tcp.Example.com",
+                |c| c.discovery = Some(srv("_client._tcp.example.com")),
+                "10.0.0.1",
+            ),
+            ("discovery-srv-name", "", |_| {}, "a.b"),
+            (
+                "close-removed",
+                "1m",
+                |c| c.close_removed = Some(Duration::from_secs(60)),
+                "1",
             ),
             (
                 "log-level",
@@ -427,8 +510,15 @@ mod tests {
                 let head = format!("invalid value {bad:?} for {origin}: ");
                 assert!(message.starts_with(&head), "{message}");
             }
-            let empty = refusal(&format!("etcd-gateway start --{name}="), &[]);
-            assert!(empty.starts_with("invalid value \"\" for"), "{empty}");
+            let empty = format!("etcd-gateway start --{name}=");
+            if flag.default.is_empty() {
+                assert_eq!(start(&empty, &[]), (Config::default(), vec![]));
+            } else {
+                assert!(
+                    refusal(&empty, &[]).starts_with("invalid value \"\" for"),
+                    "{empty}"
+                );
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::duration::{DurationError, GoDuration};
-use crate::addr::AddrError;
+use crate::addr::{self, AddrError};
 
 /// The most bytes of a value that a message repeats: one line of a terminal.
 const SHOWN_MAX: usize = 64;
@@ -20,6 +20,9 @@ const SHOWN_MAX: usize = 64;
 const SHORTEST: GoDuration = GoDuration(1_000_000);
 /// Linux gives out at most 2^22 thread ids (`PID_MAX_LIMIT`), and a connection takes two.
 const CONNECTIONS_MAX: usize = 1 << 21;
+
+/// What a label of 63 characters (RFC 1035 section 2.3.4) leaves behind `_etcd-client-ssl-`.
+const SERVICE_NAME_MAX: usize = 63 - "_etcd-client-ssl-".len();
 
 /// Why a text is no value of its kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,8 @@ pub(crate) enum ValueError {
         /// What would happen.
         consequence: &'static str,
     },
+    /// Not a part of a DNS label, or too long for one.
+    NotAServiceName,
     /// A list without items.
     EmptyList,
     /// Nothing between two commas, or before the first or behind the last.
@@ -128,6 +133,36 @@ pub(super) fn positive_duration(
     }
 }
 
+/// A duration of zero or more, or `never`, which is `None`.
+pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueError> {
+    match text {
+        "never" => Ok(None),
+        text => duration(text).map(Some),
+    }
+}
+
+/// A domain; nothing, which the reference takes for "not set", is `None`.
+pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
+    match text {
+        "" => Ok(None),
+        text => addr::parse_domain(text)
+            .map(Some)
+            .map_err(ValueError::Address),
+    }
+}
+
+/// The end of a service's label in DNS; nothing is `None`, as with a domain.
+pub(super) fn service_name(text: &str) -> Result<Option<String>, ValueError> {
+    let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    match text {
+        "" => Ok(None),
+        text if text.len() <= SERVICE_NAME_MAX && text.bytes().all(is_label_byte) => {
+            Ok(Some(text.to_owned()))
+        }
+        _ => Err(ValueError::NotAServiceName),
+    }
+}
+
 /// A list of addresses, at least one, each read by `parse`.
 pub(super) fn addresses<T>(
     text: &str,
@@ -205,6 +240,11 @@ impl fmt::Display for ValueError {
             Self::TooShort { consequence } => {
                 write!(f, "{consequence}; write {SHORTEST} or more")
             }
+            Self::NotAServiceName => write!(
+                f,
+                "must be letters, digits, - and _, at most {SERVICE_NAME_MAX} of them; write the \
+                 part behind _etcd-client-ssl- alone"
+            ),
             Self::EmptyList => f.write_str("the list is empty; write at least one host:port"),
             Self::EmptyItem => {
                 f.write_str("an item of the list is empty; remove the comma too many")

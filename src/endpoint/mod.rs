@@ -14,4 +14,8 @@ pub(crate) struct Endpoint {
     pub(crate) addr: SocketAddr,
     /// The endpoint as the operator wrote it, for logs.
     pub(crate) name: String,
+    /// Its class, lowest first, as an SRV record has it; 0 if configured by address.
+    pub(crate) priority: u16,
+    /// Its share within the class, likewise.
+    pub(crate) weight: u16,
 }

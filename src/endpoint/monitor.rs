@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Attempt, Dialled};
+use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
@@ -80,13 +80,13 @@ fn settle(watched: Vec<Attempt>, pool: &Pool) -> Vec<Attempt> {
     for attempt in watched {
         let (addr, started) = (attempt.addr, attempt.started);
         match attempt.outcome(Instant::now()) {
-            Ok(Ok(dialled)) => {
+            Outcome::Connected(dialled) => {
                 if !pool.is_looped(addr) || !is_cut(&dialled) {
                     pool.succeeded(addr);
                 }
             }
-            Ok(Err(pending)) => open.push(pending),
-            Err(error) => report_failure(pool, addr, started, &error),
+            Outcome::Pending(pending) => open.push(pending),
+            Outcome::Failed(error) => report_failure(pool, addr, started, &error),
         }
     }
     open

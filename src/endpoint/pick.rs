@@ -1,5 +1,11 @@
-//! Whose turn it is: a pure function from the endpoints' standing and the cursor to the
-//! next endpoint, so that evenness can be proven by table.
+//! Whose turn it is: a pure function of the endpoints' standing, priority and weight, so
+//! that shares can be proven by table.
+//!
+//! Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
+//! them the smooth weighted round robin of nginx decides: every candidate gains its
+//! weight, the one that has most is taken and pays the sum of all weights. The shares
+//! are exact over any window of that many picks and no randomness is needed. Equal
+//! weights are plain round robin.
 
 /// How good a choice an endpoint is; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,24 +14,82 @@ pub(crate) enum Standing {
     Active,
     /// Active, but a dial to it has been waiting for an answer for too long.
     Overdue,
-    /// Failed; a last resort where no endpoint is active.
+    /// Failed; a last resort for a client that no active endpoint has served.
     Inactive,
     /// No choice at all: tried already, or known to be this gateway.
     Excluded,
 }
 
-/// The endpoint after `cursor`, round robin, among those of the best standing. An
-/// inactive one is chosen only when `last_resort` says that none is active.
-pub(crate) fn next(standings: &[Standing], cursor: usize, last_resort: bool) -> Option<usize> {
-    let worst = if last_resort {
-        Standing::Inactive
-    } else {
-        Standing::Overdue
-    };
-    let best = *standings.iter().min().filter(|best| **best <= worst)?;
-    (0..standings.len())
-        .map(|step| cursor.wrapping_add(step) % standings.len())
-        .find(|index| standings.get(*index) == Some(&best))
+/// What picking knows of an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) standing: Standing,
+    pub(crate) priority: u16,
+    pub(crate) weight: u16,
+}
+
+/// What a pick leaves behind for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// Where the round robin among equals goes on; taken modulo the number of endpoints.
+    cursor: usize,
+    /// What each endpoint has saved up; as many as endpoints, or none yet.
+    credits: Vec<i64>,
+}
+
+/// A share of weight 0 beside others: RFC 2782 wants it "very small".
+const ZERO_WEIGHT: i64 = 1;
+/// What every other weight is multiplied by, so that the share of weight 0 is a hundredth
+/// of the smallest other one.
+const SCALE: i64 = 100;
+
+impl Turn {
+    /// Forgets what was saved up, because other endpoints are to choose from than before:
+    /// old credit would be an unearned share. The round robin goes on where it was.
+    pub(crate) fn reset(&mut self) {
+        self.credits.clear();
+    }
+
+    /// The next endpoint, if there is any but excluded ones.
+    pub(crate) fn next(&mut self, candidates: &[Candidate]) -> Option<usize> {
+        let rank = |candidate: &Candidate| (candidate.standing, candidate.priority);
+        let best = candidates
+            .iter()
+            .map(rank)
+            .min()
+            .filter(|(standing, _)| *standing < Standing::Excluded)?;
+        let class = |candidate: &Candidate| rank(candidate) == best;
+        let weighted = candidates
+            .iter()
+            .any(|candidate| class(candidate) && candidate.weight > 0);
+
+        self.credits.resize(candidates.len(), 0);
+        let mut sum = 0;
+        for (candidate, credit) in candidates.iter().zip(&mut self.credits) {
+            if class(candidate) {
+                let weight = match candidate.weight {
+                    0 if weighted => ZERO_WEIGHT,
+                    0 => SCALE,
+                    weight => SCALE * i64::from(weight),
+                };
+                *credit += weight;
+                sum += weight;
+            }
+        }
+        // The first of the richest, counted from the cursor: `max_by_key` takes the last
+        // of equals, so it goes through them backwards.
+        let count = candidates.len();
+        let order = (0..count).map(|step| self.cursor.wrapping_add(step) % count);
+        let richest = order
+            .rev()
+            .filter(|index| candidates.get(*index).is_some_and(class))
+            .max_by_key(|index| self.credits.get(*index).copied())?;
+        if let Some(credit) = self.credits.get_mut(richest) {
+            *credit -= sum;
+        }
+        self.cursor = richest + 1;
+        Some(richest)
+    }
 }
 
 #[cfg(test)]
@@ -33,33 +97,48 @@ mod tests {
     use super::*;
     use Standing::{Active as A, Excluded as X, Inactive as I, Overdue as O};
 
+    fn equal(standings: &[Standing]) -> Vec<Candidate> {
+        let candidate = |standing: &Standing| Candidate {
+            standing: *standing,
+            priority: 0,
+            weight: 0,
+        };
+        standings.iter().map(candidate).collect()
+    }
+
+    fn active(shares: &[(u16, u16)]) -> Vec<Candidate> {
+        let candidate = |(priority, weight): &(u16, u16)| Candidate {
+            standing: A,
+            priority: *priority,
+            weight: *weight,
+        };
+        shares.iter().map(candidate).collect()
+    }
+
+    fn picks(candidates: &[Candidate], count: usize) -> Vec<usize> {
+        let mut turn = Turn::default();
+        (0..count).map_while(|_| turn.next(candidates)).collect()
+    }
+
     #[test]
-    fn sequences() {
-        // (standings, last resort, endpoints in the order they are chosen)
-        let cases: &[(&[Standing], bool, &[usize])] = &[
-            (&[A], false, &[0, 0, 0]),
-            (&[A, A, A], false, &[0, 1, 2, 0, 1, 2]),
+    fn sequences_of_equals() {
+        // (standings, endpoints in the order they are chosen)
+        let cases: &[(&[Standing], &[usize])] = &[
+            (&[A], &[0, 0, 0]),
+            (&[A, A, A], &[0, 1, 2, 0, 1, 2]),
             // What is skipped does not make its neighbour's share larger.
-            (&[A, I, A, A], false, &[0, 2, 3, 0, 2, 3]),
-            (&[I, A, I, I, A], false, &[1, 4, 1, 4]),
-            (&[O, A, A], false, &[1, 2, 1, 2]),
-            (&[O, X, O], false, &[0, 2, 0]),
-            (&[I, I, X, I], true, &[0, 1, 3, 0]),
-            (&[I, O], true, &[1, 1]),
-            (&[I, I], false, &[]),
-            (&[X, X], true, &[]),
-            (&[], true, &[]),
+            (&[A, I, A, A], &[0, 2, 3, 0, 2, 3]),
+            (&[I, A, I, I, A], &[1, 4, 1, 4]),
+            (&[O, A, A], &[1, 2, 1, 2]),
+            (&[O, X, O], &[0, 2, 0]),
+            (&[I, I, X, I], &[0, 1, 3, 0]),
+            (&[I, O], &[1, 1]),
+            (&[I, I], &[0, 1, 0]),
+            (&[X, X], &[]),
+            (&[], &[]),
         ];
-        for (standings, last_resort, expected) in cases {
-            let mut cursor = 0;
-            let mut chosen = Vec::new();
-            while let Some(index) = next(standings, cursor, *last_resort) {
-                chosen.push(index);
-                cursor = index + 1;
-                if chosen.len() >= expected.len() {
-                    break;
-                }
-            }
+        for (standings, expected) in cases {
+            let chosen = picks(&equal(standings), expected.len().max(1));
             assert_eq!(chosen, *expected, "{standings:?}");
         }
     }
@@ -70,17 +149,88 @@ mod tests {
             let standings: Vec<_> = (0..6)
                 .map(|bit| if mask & (1 << bit) != 0 { A } else { I })
                 .collect();
-            let active = mask.count_ones() as usize;
             let mut counts = [0usize; 6];
-            let mut cursor = 0;
-            for _ in 0..active * 10 {
-                let index = next(&standings, cursor, false).unwrap();
+            for index in picks(&equal(&standings), mask.count_ones() as usize * 10) {
                 counts[index] += 1;
-                cursor = index + 1;
             }
             for (standing, count) in standings.iter().zip(counts) {
                 assert_eq!(count, if *standing == A { 10 } else { 0 }, "{standings:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_round_goes_on_after_the_choice_changed() {
+        let mut turn = Turn::default();
+        let mut candidates = equal(&[A, A, A]);
+        assert_eq!(turn.next(&candidates), Some(0));
+        assert_eq!(turn.next(&candidates), Some(1));
+        // Number 1 turns out to be dead: its client goes on to 2, the next to 0.
+        candidates[1].standing = I;
+        turn.reset();
+        let rest: Vec<_> = (0..4).filter_map(|_| turn.next(&candidates)).collect();
+        assert_eq!(rest, [2, 0, 2, 0]);
+    }
+
+    #[test]
+    fn shares_are_exact_over_every_window() {
+        // (weights, shares of each weight's sum of picks)
+        let cases: &[&[u16]] = &[
+            &[60, 30, 10],
+            &[1, 1],
+            &[1, 1, 1],
+            &[2, 1],
+            &[33, 33, 33],
+            &[5, 1, 1],
+            &[65535, 1, 65535],
+        ];
+        for weights in cases {
+            let shares: Vec<(u16, u16)> = weights.iter().map(|weight| (0, *weight)).collect();
+            let chosen = picks(&active(&shares), 10_000);
+            let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+            for window in [10, 100, 1_000, 10_000] {
+                for start in (0..=10_000 - window).step_by(997) {
+                    for (index, weight) in weights.iter().enumerate() {
+                        let count = chosen[start..start + window]
+                            .iter()
+                            .filter(|c| **c == index)
+                            .count();
+                        let exact = f64::from(*weight) / sum * window as f64;
+                        // Two ends of a window are off by less than one each.
+                        let slack = if start == 0 { 1.0 } else { 2.0 };
+                        assert!(
+                            (count as f64 - exact).abs() <= slack,
+                            "{weights:?}: {count} of {window} from {start}, exactly {exact}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weight_zero_beside_others_is_rare_but_not_starved() {
+        let chosen = picks(&active(&[(0, 0), (0, 1), (0, 0)]), 1_020);
+        let count = |index| chosen.iter().filter(|chosen| **chosen == index).count();
+        assert_eq!((count(0), count(1), count(2)), (10, 1_000, 10));
+    }
+
+    #[test]
+    fn only_the_best_priority_with_an_active_endpoint_is_used() {
+        let mut candidates = active(&[(20, 9), (10, 1), (10, 1), (30, 0)]);
+        assert_eq!(picks(&candidates, 4), [1, 2, 1, 2]);
+        candidates[1].standing = I;
+        assert_eq!(picks(&candidates, 2), [2, 2]);
+        candidates[2].standing = I;
+        assert_eq!(picks(&candidates, 2), [0, 0]);
+        // Tried already, and nothing else in its class: the next class serves.
+        candidates[0].standing = X;
+        assert_eq!(picks(&candidates, 2), [3, 3]);
+        candidates[3].standing = I;
+        assert_eq!(
+            picks(&candidates, 2),
+            [1, 2],
+            "a last resort keeps to priorities"
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::dial;
 use crate::endpoint::Endpoint;
-use crate::endpoint::pick::{self, Standing};
+use crate::endpoint::pick::{Candidate, Standing, Turn};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
@@ -24,14 +24,15 @@ pub(crate) struct Pool {
     retry_delay: Duration,
     /// Called when an endpoint has become inactive and waits to be tried again.
     monitor: Waker,
+    /// Called when no endpoint is active any more: there may be others by now.
+    distress: Waker,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     members: Vec<Member>,
-    /// Where the round robin goes on; grows past the end and is taken modulo.
-    cursor: usize,
+    turn: Turn,
 }
 
 #[derive(Debug)]
@@ -68,8 +69,8 @@ impl Member {
 /// What a new set of endpoints changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) added: Vec<String>,
-    pub(crate) removed: Vec<String>,
+    pub(crate) added: Vec<SocketAddr>,
+    pub(crate) removed: Vec<SocketAddr>,
 }
 
 impl Change {
@@ -95,6 +96,7 @@ impl Pool {
         Ok(Self {
             retry_delay,
             monitor: Waker::new()?,
+            distress: Waker::new()?,
             state: Mutex::default(),
         })
     }
@@ -104,9 +106,28 @@ impl Pool {
         &self.monitor
     }
 
+    /// What wakes the thread that looks for other endpoints.
+    pub(crate) fn distress(&self) -> &Waker {
+        &self.distress
+    }
+
+    /// Whether an address is an endpoint now.
+    pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
+        self.with(addr, |_| ()).is_some()
+    }
+
     /// Replaces the set whole. What stays keeps its state; what is new starts active.
     pub(crate) fn replace(&self, endpoints: Vec<Endpoint>) -> Change {
         let mut state = lock(&self.state);
+        // A refresh that changes nothing must not begin everybody's share anew.
+        let same = state
+            .members
+            .iter()
+            .map(|member| &member.endpoint)
+            .eq(&endpoints);
+        if same {
+            return Change::default();
+        }
         let mut old = std::mem::take(&mut state.members);
         let mut change = Change::default();
         for endpoint in endpoints {
@@ -126,7 +147,7 @@ impl Pool {
                     ..old.swap_remove(index)
                 },
                 None => {
-                    change.added.push(endpoint.addr.to_string());
+                    change.added.push(endpoint.addr);
                     Member {
                         endpoint,
                         activity: Activity::Active,
@@ -137,32 +158,30 @@ impl Pool {
             };
             state.members.push(member);
         }
-        change.removed = old
-            .iter()
-            .map(|member| member.endpoint.addr.to_string())
-            .collect();
+        state.turn.reset();
+        change.removed = old.iter().map(|member| member.endpoint.addr).collect();
         change
     }
 
     /// The next endpoint to dial for a client that has `tried` these: the one whose turn
-    /// it is among the active, then those that are slow to answer, then, if none is
-    /// active, any.
+    /// it is among the active, then those that are slow to answer, then, when none of these
+    /// has served, the inactive.
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let mut state = lock(&self.state);
-        let last_resort = !state.members.iter().any(Member::is_active);
-        let standings: Vec<_> = state
+        let candidates: Vec<_> = state
             .members
             .iter()
-            .map(|member| {
-                if tried.contains(&member.endpoint.addr) {
+            .map(|member| Candidate {
+                standing: if tried.contains(&member.endpoint.addr) {
                     Standing::Excluded
                 } else {
                     member.standing()
-                }
+                },
+                priority: member.endpoint.priority,
+                weight: member.endpoint.weight,
             })
             .collect();
-        let index = pick::next(&standings, state.cursor, last_resort)?;
-        state.cursor = index + 1;
+        let index = state.turn.next(&candidates)?;
         state.members.get(index).map(|member| member.endpoint.addr)
     }
 
@@ -174,14 +193,12 @@ impl Pool {
 
     /// Reports that a dial succeeded.
     pub(crate) fn succeeded(&self, addr: SocketAddr) {
-        let activated = self.with(addr, |member| {
+        let activated = self.change(addr, |member| {
             member.overdue = false;
             member.last_success = Some(Instant::now());
-            let activated = !member.is_active();
             member.activity = Activity::Active;
-            activated.then(|| member.endpoint.name.clone())
         });
-        if let Some(Some(name)) = activated {
+        if let Some(name) = activated {
             log::info(
                 "pool",
                 "activated",
@@ -193,23 +210,25 @@ impl Pool {
     /// Reports that a dial begun at `started` failed. A failure of our own leaves the
     /// endpoint as it was, but for the doubt that such a dial may have raised.
     pub(crate) fn failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
-        let deactivated = self.with(addr, |member| {
-            if member.last_success.is_some_and(|success| success > started) && !error.is_loop() {
-                return None;
-            }
+        let deactivated = self.change(addr, |member| {
+            // Whatever it says of the endpoint, that dial has its outcome now.
             member.overdue = false;
-            if error.is_local() {
-                return None;
+            if member.last_success.is_some_and(|success| success > started) && !error.is_loop() {
+                return;
             }
-            let was_active = member.is_active();
+            if error.is_local() {
+                return;
+            }
             member.activity = Activity::Inactive {
                 looped: error.is_loop(),
                 retry_at: Instant::now() + random::jittered(self.retry_delay),
             };
-            was_active.then(|| member.endpoint.name.clone())
         });
-        if let Some(Some(name)) = deactivated {
+        if let Some(name) = deactivated {
             self.monitor.wake();
+            if self.census().active == 0 {
+                self.distress.wake();
+            }
             log::warn(
                 "pool",
                 "deactivated endpoint",
@@ -262,6 +281,22 @@ impl Pool {
         }
     }
 
+    /// Acts on an endpoint, and returns its name if that turned it active or inactive.
+    fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) -> Option<String> {
+        let mut state = lock(&self.state);
+        let member = state
+            .members
+            .iter_mut()
+            .find(|member| member.endpoint.addr == addr)?;
+        let before = member.is_active();
+        act(member);
+        let name = (member.is_active() != before).then(|| member.endpoint.name.clone());
+        if name.is_some() {
+            state.turn.reset();
+        }
+        name
+    }
+
     fn with<T>(&self, addr: SocketAddr, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
         lock(&self.state)
             .members
@@ -280,6 +315,8 @@ mod tests {
         Endpoint {
             addr,
             name: addr.to_string(),
+            priority: 0,
+            weight: 0,
         }
     }
 
@@ -339,6 +376,18 @@ mod tests {
         assert_eq!(pool.census().active, 1);
         pool.failed(addr(9), Instant::now(), &refused(9));
         assert_eq!(pool.census().total, 2);
+
+        pool.overdue(addr(2));
+        let before = Instant::now();
+        pool.succeeded(addr(2));
+        pool.overdue(addr(2));
+        pool.failed(addr(2), before, &refused(2));
+        pool.succeeded(addr(1));
+        assert_eq!(
+            picks(&pool, 4),
+            [1, 2, 1, 2],
+            "a stale failure ends the doubt all the same"
+        );
     }
 
     #[test]
@@ -378,8 +427,8 @@ mod tests {
         let pool = pool(&[1, 2]);
         pool.failed(addr(1), Instant::now(), &refused(1));
         let change = pool.replace([3, 1, 3].map(endpoint).into());
-        assert_eq!(change.added, ["127.0.0.1:3"]);
-        assert_eq!(change.removed, ["127.0.0.1:2"]);
+        assert_eq!(change.added, [addr(3)]);
+        assert_eq!(change.removed, [addr(2)]);
         assert_eq!(
             pool.census(),
             Census {
@@ -399,7 +448,7 @@ mod tests {
         let (due, next) = pool.due(now);
         assert!(due.is_empty());
         let next = next.unwrap();
-        assert!(next >= now + Duration::from_secs(54) && next < now + Duration::from_secs(67));
+        assert!(next >= now + Duration::from_secs(54) && next <= now + Duration::from_secs(61));
         let (due, after) = pool.due(next);
         assert_eq!(due, [addr(1)]);
         assert!(after.unwrap() >= next + Duration::from_secs(54));

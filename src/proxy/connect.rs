@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Attempt, Dialled};
+use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
@@ -121,12 +121,12 @@ impl Connector<'_> {
             }
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(Instant::now()) {
-                Ok(Ok(dialled)) => {
+                Outcome::Connected(dialled) => {
                     self.pool.succeeded(addr);
                     winner = Some(dialled);
                 }
-                Ok(Err(pending)) => race.open.push(pending),
-                Err(error) => {
+                Outcome::Pending(pending) => race.open.push(pending),
+                Outcome::Failed(error) => {
                     race.failed_since_start = true;
                     self.note_failure(race, addr, started, &error);
                 }

@@ -44,14 +44,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
-        Self::MaxConnections,
-        Self::NoThread,
-        Self::Loop,
-        Self::Unreachable,
-        Self::OutOfResources,
-        Self::NoEndpoint,
-    ];
+    const COUNT: usize = Self::NoEndpoint as usize + 1;
 
     fn reason(self) -> &'static str {
         match self {
@@ -96,7 +89,7 @@ pub(crate) struct Proxy {
     pub(crate) sessions: Sessions,
     /// For all attempts of one client together.
     dial_timeout: Duration,
-    refused: [Tally; Refusal::ALL.len()],
+    refused: [Tally; Refusal::COUNT],
     accept_errors: Tally,
 }
 
@@ -115,7 +108,7 @@ impl Proxy {
             guard,
             sessions: Sessions::new(max_connections),
             dial_timeout,
-            refused: [const { Tally::new() }; Refusal::ALL.len()],
+            refused: [const { Tally::new() }; Refusal::COUNT],
             accept_errors: Tally::new(),
         }
     }
@@ -168,11 +161,7 @@ impl Proxy {
     /// Turns a client away: its connection is reset when the last handle is dropped.
     fn refuse(&self, client: &TcpStream, refusal: Refusal) {
         relay::reset_on_close(client);
-        let Some(tally) = Refusal::ALL
-            .iter()
-            .position(|other| *other == refusal)
-            .and_then(|index| self.refused.get(index))
-        else {
+        let Some(tally) = self.refused.get(refusal as usize) else {
             return;
         };
         if let Some((count, suppressed)) = tally.add() {

@@ -9,11 +9,12 @@
 //!   bytes were lost: sockets of a failed session are closed with SO_LINGER at zero,
 //!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known.
 //! - What an endpoint sent before it reset is still read and passed on first.
-//! - A direction that has ended keeps watching both sockets, so that a peer that resets
-//!   or vanishes is noticed although nobody reads from it.
+//! - A writer that waits for a peer to take more watches the other socket meanwhile, and
+//!   a direction that has ended keeps watching both, so that a peer
+//!   that resets or vanishes is noticed although nobody reads from it.
 //! - There is no idle timeout: an etcd watch may be silent for days.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -27,6 +28,12 @@ use crate::sys::syscall::{self, PollFd};
 /// Bytes read at a time. The kernel's buffers are far larger; this bounds what a
 /// session holds in memory and makes the cost of a call small beside that of copying.
 const BUFFER: usize = 32 * 1024;
+
+/// A write that does not wait (send(2)); the same number on all of Linux.
+const MSG_DONTWAIT: i32 = 0x40;
+
+/// Pause where poll(2) itself fails, for want of kernel memory.
+const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Closes a connection with a reset once its last handle is dropped.
 pub(crate) fn reset_on_close(stream: &TcpStream) {
@@ -71,6 +78,15 @@ enum End {
     WriteFailed,
 }
 
+/// What a wait for room ended with.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// It is worth trying again.
+    Maybe,
+    /// The connection that the bytes came from has failed.
+    SenderFailed,
+}
+
 impl Relay {
     /// Joins two connected sockets.
     pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream) -> Self {
@@ -92,12 +108,66 @@ impl Relay {
             Direction::ToEndpoint => (&self.client, &self.endpoint),
             Direction::ToClient => (&self.endpoint, &self.client),
         };
-        match copy(&from.stream, &to.stream) {
+        match self.copy(from, to) {
             End::Eof if self.ended_cleanly(from) && finish(to) => watch(self, from, to),
             End::Eof | End::ReadFailed => self.abort(),
             // The other direction reads from that connection: it passes on what came
             // before the failure, then finds the failure itself.
             End::WriteFailed => self.fail(),
+        }
+    }
+
+    /// Reads and writes until one of the two ends.
+    fn copy(&self, from: &Side, to: &Side) -> End {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = match (&*from.stream).read(&mut buffer) {
+                Ok(0) => return End::Eof,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return End::ReadFailed,
+            };
+            // A read returns no more than the buffer holds.
+            let mut rest = buffer.get(..count).unwrap_or_default();
+            while !rest.is_empty() {
+                match SockRef::from(&*to.stream).send_with_flags(rest, MSG_DONTWAIT) {
+                    Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        if self.wait_for_room(from, to) == Room::SenderFailed {
+                            return End::ReadFailed;
+                        }
+                    }
+                    Err(_) => return End::WriteFailed,
+                }
+            }
+        }
+    }
+
+    /// Waits until `to` takes more, or until the sender's connection fails: nobody reads
+    /// from that while this direction waits here, and its peer may be long gone.
+    fn wait_for_room(&self, from: &Side, to: &Side) -> Room {
+        let mut fds = [
+            PollFd::writable(to.stream.as_fd()),
+            PollFd::hung_up(from.stream.as_fd()),
+        ];
+        loop {
+            // Without poll a blocking write would do as well, but for the above.
+            if syscall::wait(&mut fds, None).is_err() {
+                std::thread::sleep(POLL_FAILED_PAUSE);
+                return Room::Maybe;
+            }
+            let [room, sender] = &fds;
+            if sender.has_error() || sender.is_ready() && !self.ended_cleanly(from) {
+                return Room::SenderFailed;
+            }
+            if room.is_ready() {
+                return Room::Maybe;
+            }
+            if sender.is_ready() {
+                // Both directions of the sender have ended as they should; that stays so.
+                fds[1] = PollFd::nothing(from.stream.as_fd());
+            }
         }
     }
 
@@ -120,7 +190,7 @@ impl Relay {
 
     /// Fails the session and wakes the other direction from a read. (A write it is in
     /// fails by itself: this direction read from that connection and found it broken.)
-    fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.fail();
         for side in [&self.client, &self.endpoint] {
             // Ends reads without a word to the peer; an error means not connected.
@@ -129,22 +199,13 @@ impl Relay {
     }
 }
 
-/// Reads and writes until one of the two ends.
-fn copy(mut from: &TcpStream, mut to: &TcpStream) -> End {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => return End::Eof,
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => return End::ReadFailed,
-        };
-        // A read returns no more than the buffer holds.
-        if to
-            .write_all(buffer.get(..count).unwrap_or_default())
-            .is_err()
-        {
-            return End::WriteFailed;
+impl Relay {
+    /// Ends both directions whatever they wait for. After [`Relay::abort`], which sends
+    /// nothing: what is still blocked then is a write to a peer whose window is shut, and
+    /// the FIN sent here stands behind bytes that the peer cannot take before the reset.
+    pub(crate) fn sever(&self) {
+        for side in [&self.client, &self.endpoint] {
+            let _ = side.stream.shutdown(Shutdown::Both);
         }
     }
 }

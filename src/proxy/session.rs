@@ -4,8 +4,9 @@
 //! endpoint answers.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::dial::{self, Plain};
@@ -27,7 +28,7 @@ pub(crate) struct Session {
     id: u64,
     client: Arc<TcpStream>,
     /// Set once an endpoint has answered.
-    relay: OnceLock<Relay>,
+    relay: OnceLock<(SocketAddr, Relay)>,
 }
 
 impl Drop for Session {
@@ -48,19 +49,19 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream) {
         Err(client) => proxy.refuse(&client, Refusal::MaxConnections),
         Ok(session) => {
             let worker = Arc::clone(&session);
-            if spawn("session", move || worker.run()).is_err() {
-                proxy.refuse(&session.client, Refusal::NoThread);
+            match spawn("session", move || worker.run()) {
+                Ok(thread) => proxy.sessions.started(session.id, thread),
+                Err(_) => proxy.refuse(&session.client, Refusal::NoThread),
             }
         }
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK)
         .spawn(work)
-        .map(drop)
 }
 
 impl Session {
@@ -89,18 +90,25 @@ impl Session {
         };
         let _dialled: Ticket = dialled.ticket;
         let endpoint = dialled.endpoint;
-        let relay = self
-            .relay
-            .get_or_init(|| Relay::new(Arc::clone(&self.client), dialled.stream));
+        let (_, relay) = self.relay.get_or_init(|| {
+            (
+                endpoint,
+                Relay::new(Arc::clone(&self.client), dialled.stream),
+            )
+        });
         log::debug("session", "relaying", &[("endpoint", endpoint.into())]);
         let other = Arc::clone(self);
         let started = spawn("answer", move || {
-            if let Some(relay) = other.relay.get() {
+            if let Some((_, relay)) = other.relay.get() {
                 relay.run(Direction::ToClient);
             }
         });
         match started {
-            Ok(()) => relay.run(Direction::ToEndpoint),
+            Ok(thread) => {
+                relay.run(Direction::ToEndpoint);
+                // The session is over when both directions are, and its second thread gone.
+                let _ = thread.join();
+            }
             Err(error) => {
                 log::debug(
                     "session",
@@ -113,10 +121,16 @@ impl Session {
         }
     }
 
+    /// The session's relay, if it runs to this endpoint.
+    pub(super) fn relay_to(&self, endpoint: SocketAddr) -> Option<&Relay> {
+        let (addr, relay) = self.relay.get()?;
+        (*addr == endpoint).then_some(relay)
+    }
+
     /// Makes the close of the session's connections a reset.
     pub(super) fn reset(&self) {
         match self.relay.get() {
-            Some(relay) => relay.fail(),
+            Some((_, relay)) => relay.fail(),
             None => relay::reset_on_close(&self.client),
         }
     }

@@ -2,12 +2,17 @@
 //! program.
 
 use std::collections::HashMap;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::proxy::relay::Relay;
 use crate::proxy::session::Session;
 use crate::sync::lock;
+
+/// How long sessions that are reset get to end by themselves.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// The open sessions, at most a given number.
 #[derive(Debug)]
@@ -20,7 +25,16 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct Open {
     next_id: u64,
-    by_id: HashMap<u64, Weak<Session>>,
+    by_id: HashMap<u64, Entry>,
+    /// Threads of sessions that have ended, not yet seen to be gone.
+    ended: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Weak<Session>,
+    /// Set once the thread is started.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Sessions {
@@ -39,6 +53,12 @@ impl Sessions {
         client: TcpStream,
         make: impl FnOnce(u64, TcpStream) -> Session,
     ) -> Result<Arc<Session>, TcpStream> {
+        // A thread that has ended its session still has its stack for a moment, and the cap
+        // is there to bound stacks: it counts until it is gone.
+        let ended = std::mem::take(&mut lock(&self.open).ended);
+        for thread in ended {
+            let _ = thread.join();
+        }
         let mut open = lock(&self.open);
         if open.by_id.len() >= self.max {
             return Err(client);
@@ -46,13 +66,31 @@ impl Sessions {
         let id = open.next_id;
         open.next_id += 1;
         let session = Arc::new(make(id, client));
-        open.by_id.insert(id, Arc::downgrade(&session));
+        let entry = Entry {
+            session: Arc::downgrade(&session),
+            thread: None,
+        };
+        open.by_id.insert(id, entry);
         Ok(session)
+    }
+
+    /// Notes the thread of a session.
+    pub(super) fn started(&self, id: u64, thread: JoinHandle<()>) {
+        let mut open = lock(&self.open);
+        match open.by_id.get_mut(&id) {
+            Some(entry) => entry.thread = Some(thread),
+            // It was quicker than we are.
+            None => open.ended.push(thread),
+        }
     }
 
     /// Called by a session as it ends.
     pub(super) fn remove(&self, id: u64) {
-        lock(&self.open).by_id.remove(&id);
+        {
+            let mut open = lock(&self.open);
+            let thread = open.by_id.remove(&id).and_then(|entry| entry.thread);
+            open.ended.extend(thread);
+        }
         self.ended.notify_all();
     }
 
@@ -78,17 +116,43 @@ impl Sessions {
         open.by_id.len()
     }
 
+    /// Resets all sessions with an endpoint; returns how many there were.
+    pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr) -> usize {
+        let mut sessions = self.all();
+        sessions.retain(|session| session.relay_to(endpoint).map(Relay::abort).is_some());
+        let count = sessions.len();
+        let grace = Instant::now() + ABORT_GRACE;
+        while sessions
+            .iter()
+            .any(|session| Arc::strong_count(session) > 1)
+        {
+            if Instant::now() >= grace {
+                let relays = sessions
+                    .iter()
+                    .filter_map(|session| session.relay_to(endpoint));
+                relays.for_each(Relay::sever);
+                break;
+            }
+            std::thread::sleep(ABORT_GRACE / 20);
+        }
+        count
+    }
+
     /// Makes the end of the process, which follows, a reset for every open connection.
     pub(crate) fn reset_all(&self) {
-        let open: Vec<_> = {
-            let open = lock(&self.open);
-            open.by_id.values().filter_map(Weak::upgrade).collect()
-        };
-        for session in open {
+        for session in self.all() {
             session.reset();
             // Not dropped: the last handle would close the sockets and end the count
             // while others are being reset; the end of the process closes all at once.
             std::mem::forget(session);
         }
+    }
+
+    fn all(&self) -> Vec<Arc<Session>> {
+        lock(&self.open)
+            .by_id
+            .values()
+            .filter_map(|entry| entry.session.upgrade())
+            .collect()
     }
 }

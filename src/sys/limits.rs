@@ -34,20 +34,28 @@ pub(crate) struct Capacity {
     pub(crate) bounded_by: &'static str,
 }
 
-/// Raises the soft limit of descriptors to the hard one and returns what is in force.
-pub(crate) fn raise_descriptors() -> io::Result<u64> {
-    let limit = syscall::limit(Resource::Descriptors)?;
-    if limit.soft < limit.hard {
-        let raised = Limit {
-            soft: limit.hard,
-            ..limit
-        };
-        syscall::set_limit(Resource::Descriptors, raised)?;
+/// Raises the soft limit of descriptors to the hard one, if it may, and returns what is in
+/// force.
+pub(crate) fn raise_descriptors() -> (u64, io::Result<()>) {
+    let limit = match syscall::limit(Resource::Descriptors) {
+        Ok(limit) => limit,
+        // The soft limit that Linux starts with.
+        Err(error) => return (1024, Err(error)),
+    };
+    let raised = Limit {
+        soft: limit.hard,
+        ..limit
+    };
+    match syscall::set_limit(Resource::Descriptors, raised) {
+        Ok(()) => (limit.hard, Ok(())),
+        Err(error) => (limit.soft, Err(error)),
     }
-    Ok(limit.hard)
 }
 
-/// What this process may use on this host. A limit that cannot be read does not bound.
+/// `vm.max_map_count` as the kernel sets it (DEFAULT_MAX_MAP_COUNT).
+const DEFAULT_MAPPINGS: u64 = 65_530;
+
+/// What this process may use on this host. Any other limit that cannot be read does not bound.
 pub(crate) fn capacity(descriptors: u64) -> Capacity {
     let proc = Path::new("/proc");
     smallest(&[
@@ -73,7 +81,8 @@ pub(crate) fn capacity(descriptors: u64) -> Capacity {
         ),
         (
             "vm.max_map_count",
-            number(&proc.join("sys/vm/max_map_count")).map_or(u64::MAX, by_mappings),
+            // Where it cannot be read it is in force all the same.
+            by_mappings(number(&proc.join("sys/vm/max_map_count")).unwrap_or(DEFAULT_MAPPINGS)),
         ),
     ])
 }
@@ -211,7 +220,7 @@ mod tests {
 
     #[test]
     fn this_host_has_a_capacity() {
-        let capacity = capacity(raise_descriptors().unwrap());
+        let capacity = capacity(raise_descriptors().0);
         assert!(capacity.connections >= 1 && !capacity.bounded_by.is_empty());
     }
 }

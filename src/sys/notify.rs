@@ -9,6 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a message waits for room in the manager's queue.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where to send state changes; silent when started by hand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notifier {
@@ -32,9 +35,10 @@ impl Notifier {
         };
         let address = address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {error}"))?;
         let socket = UnixDatagram::unbound().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-        // A full queue at the manager must not stop the thread that reports.
+        // A manager whose queue is full is waited for a moment, so that READY=1 is not lost,
+        // but not for ever.
         socket
-            .set_nonblocking(true)
+            .set_write_timeout(Some(PATIENCE))
             .map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
         let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());

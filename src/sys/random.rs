@@ -23,13 +23,14 @@ pub(crate) fn fill(buffer: &mut [u8]) {
     }
 }
 
-/// `delay`, shortened or lengthened by up to a tenth at random, so that many gateways
-/// that lost the same endpoint do not return to it in the same instant.
+/// `delay`, shortened by up to a tenth at random, so that many gateways that lost the
+/// same endpoint, or follow the same record, do not act in the same instant.
 pub(crate) fn jittered(delay: Duration) -> Duration {
     let mut bytes = [0; 4];
-    fill(&mut bytes);
+    // Without entropy there is no spread, which is no reason to fail.
+    let _ = syscall::fill_random(&mut bytes);
     let unit = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
-    delay.mul_f64(0.9 + 0.2 * unit)
+    delay.mul_f64(1.0 - 0.1 * unit)
 }
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ mod tests {
         let delay = Duration::from_secs(60);
         let drawn: Vec<_> = (0..200).map(|_| jittered(delay)).collect();
         for jittered in &drawn {
-            assert!(*jittered >= Duration::from_secs(54) && *jittered <= Duration::from_secs(66));
+            assert!(*jittered >= Duration::from_secs(54) && *jittered <= delay);
         }
         assert!(drawn.iter().min() != drawn.iter().max());
     }

@@ -58,6 +58,7 @@ pub(crate) struct PollFd<'fd> {
 const POLLIN: i16 = 0x001;
 const POLLOUT: i16 = 0x004;
 const POLLERR: i16 = 0x008;
+const POLLRDHUP: i16 = 0x2000;
 
 impl<'fd> PollFd<'fd> {
     fn new(fd: BorrowedFd<'fd>, events: i16) -> Self {
@@ -74,14 +75,28 @@ impl<'fd> PollFd<'fd> {
         Self::new(fd, POLLIN)
     }
 
-    /// Wakes when a connect has an outcome.
-    pub(crate) fn connected(fd: BorrowedFd<'fd>) -> Self {
+    /// Wakes when a connect has an outcome, or there is room to write.
+    pub(crate) fn writable(fd: BorrowedFd<'fd>) -> Self {
         Self::new(fd, POLLOUT)
     }
 
     /// Wakes when the socket failed or both its directions have ended, not for data.
     pub(crate) fn hung_up(fd: BorrowedFd<'fd>) -> Self {
         Self::new(fd, 0)
+    }
+
+    /// Wakes when the peer has ended its direction, or the socket failed.
+    pub(crate) fn peer_closed(fd: BorrowedFd<'fd>) -> Self {
+        Self::new(fd, POLLRDHUP)
+    }
+
+    /// Is passed over.
+    pub(crate) fn nothing(fd: BorrowedFd<'fd>) -> Self {
+        // poll(2) ignores negative descriptors.
+        Self {
+            fd: -1,
+            ..Self::new(fd, 0)
+        }
     }
 
     /// Whether the last poll reported anything of this descriptor.
@@ -168,6 +183,8 @@ pub(crate) fn set_limit(resource: Resource, limit: Limit) -> io::Result<()> {
 /// A signal that the program acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
+    /// SIGHUP, by which an operator asks for a refresh.
+    Hangup = 1,
     /// SIGINT, as a terminal sends for Ctrl-C.
     Interrupt = 2,
     /// SIGTERM, as a service manager sends.
@@ -178,13 +195,14 @@ impl Signal {
     /// The name of signal(7).
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         }
     }
 }
 
-const SIGNALS: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+const SIGNALS: [Signal; 3] = [Signal::Hangup, Signal::Interrupt, Signal::Terminate];
 const SIG_BLOCK: c_int = 0;
 
 /// `sigset_t`: 1024 bits with glibc and with musl. Signal n is bit n-1 of the first

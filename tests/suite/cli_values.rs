@@ -218,16 +218,11 @@ fn last_of_a_repeated_single_value_counts() {
     assert_eq!(tag(gateway.address()).0, b't');
 }
 
-// D18: flags without effect are not passed over in silence. Those of this version: a cap that the host cannot
-// bear is the one there is; flags of discovery are unknown and refused.
+// D18: flags without effect are not passed over in silence. Those of discovery without
+// discovery are warned about (unit tests of cli); what is not there is refused.
 #[test]
 fn flags_of_features_that_are_not_there_are_refused() {
-    for flag in [
-        "--trusted-ca-file=/etc/ca.pem",
-        "--insecure-discovery",
-        "--discovery-srv-name=x",
-        "--bogus",
-    ] {
+    for flag in ["--trusted-ca-file=/etc/ca.pem", "--bogus"] {
         assert_bad_flag(
             &["start", "--endpoints=127.0.0.1:2379", flag],
             &[flag.split('=').next().expect("a name")],

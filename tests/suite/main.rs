@@ -3,17 +3,19 @@
 //! - `reference`: what the reference was observed to do (REFERENCE section 0), row by row, and what we do instead
 //! - `cli`, `cli_values`, `listen`: the command line, environment and listeners, as an operator meets them
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
+//! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
-//! Tests that show a defect of the reference to be absent name it by its id (D5 … D22) above the test.
+//! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
 
 mod balance;
 mod cli;
 mod cli_values;
 mod dials;
+mod discovery;
 mod etcd;
 mod failover;
 mod halves;

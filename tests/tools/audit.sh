@@ -26,7 +26,7 @@ layers='
 0 addr
 0 crypto     wire
 0 log        sync
-0 loop_guard sync
+0 loop_guard sync sys
 0 stats
 0 sync
 0 sys
@@ -89,7 +89,7 @@ FNR == 1 {
     sub(/\.rs$/, "", module)
     if (!(module in layer)) complain("module " module " is not in the table of layers")
     files[module]++
-    in_tests = FILENAME ~ /\/tests\.rs$/
+    in_tests = FILENAME ~ /\/tests(\.rs$|\/)/
     test_attribute = permit = group = ""
 }
 

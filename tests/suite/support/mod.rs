@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod backend;
 pub(crate) mod cluster;
+pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod hole;
+pub(crate) mod isolated;
 pub(crate) mod json;
 pub(crate) mod names;
+pub(crate) mod nameservers;
 pub(crate) mod net;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -1,0 +1,251 @@
+//! SRV records of etcd clients (RFC 2782): which names hold them, what they say, and what
+//! to tell an operator when they say nothing.
+//!
+//! The names are those of the reference: `_etcd-client-ssl._tcp.DOMAIN` for members that
+//! speak TLS and `_etcd-client._tcp.DOMAIN` for those that do not, with `-NAME` behind
+//! the service if `--discovery-srv-name` is given. A domain that begins with an
+//! underscore is such a name already and is asked as it stands: most Kubernetes charts
+//! call the port `client`. Only an answer with records replaces what is known.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::dns::record::Srv;
+use crate::dns::{self, Resolver};
+use crate::log;
+
+use super::hosts::Freshness;
+use super::side_by_side;
+
+/// What the name of a service promises of its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// `_etcd-client-ssl`: they speak TLS.
+    Https,
+    /// `_etcd-client`: they do not, so that nothing about them can be verified.
+    Http,
+    /// A name given verbatim promises nothing.
+    Unstated,
+}
+
+/// One name with SRV records, followed.
+#[derive(Debug)]
+struct Service {
+    owner: String,
+    scheme: Scheme,
+    /// The last answer that had records.
+    records: Vec<Srv>,
+    /// Why the last lookup gave none.
+    failure: Option<dns::Error>,
+}
+
+/// The services of a domain.
+#[derive(Debug)]
+pub(crate) struct Services {
+    domain: String,
+    services: Vec<Service>,
+}
+
+/// A member that an SRV record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The host, absolute.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) priority: u16,
+    pub(super) weight: u16,
+    pub(super) scheme: Scheme,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host.trim_end_matches('.'), self.port)
+    }
+}
+
+impl Services {
+    /// The services of `domain`; `name` is the value of `--discovery-srv-name`, or empty.
+    pub(crate) fn new(domain: &str, name: &str) -> Self {
+        let service = |owner, scheme| Service {
+            owner,
+            scheme,
+            records: Vec::new(),
+            failure: None,
+        };
+        let suffix = if name.is_empty() {
+            String::new()
+        } else {
+            format!("-{name}")
+        };
+        let services = if domain.starts_with('_') {
+            vec![service(domain.to_owned(), Scheme::Unstated)]
+        } else {
+            vec![
+                service(
+                    format!("_etcd-client-ssl{suffix}._tcp.{domain}"),
+                    Scheme::Https,
+                ),
+                service(format!("_etcd-client{suffix}._tcp.{domain}"), Scheme::Http),
+            ]
+        };
+        Self {
+            domain: domain.to_owned(),
+            services,
+        }
+    }
+
+    /// Asks for the records of all services, side by side, until `deadline`.
+    pub(super) fn refresh(
+        &mut self,
+        resolver: &Resolver,
+        deadline: Instant,
+        freshness: &mut Freshness,
+    ) {
+        let owners: Vec<&str> = self
+            .services
+            .iter()
+            .map(|service| service.owner.as_str())
+            .collect();
+        let answers = side_by_side(&owners, |owner| resolver.lookup_srv(owner, deadline));
+        for (service, answer) in self.services.iter_mut().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    freshness.add(answer.ttl);
+                    service.records = answer.records;
+                    service.failure = None;
+                }
+                Err(error) => service.keep(error, freshness),
+            }
+        }
+    }
+
+    /// The members that the records name; of equal ones those that speak TLS first.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for service in &self.services {
+            for record in &service.records {
+                // RFC 2782: a target of "." says that the service is decidedly not
+                // available at this domain. Nothing listens on port 0.
+                if record.target.is_root() || record.port == 0 {
+                    continue;
+                }
+                targets.push(Target {
+                    host: format!("{}.", record.target.to_string().trim_end_matches('.')),
+                    port: record.port,
+                    priority: record.priority,
+                    weight: record.weight,
+                    scheme: service.scheme,
+                });
+            }
+        }
+        // Servers shuffle their answers; the same records must be the same endpoints.
+        targets.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
+        targets
+    }
+
+    /// Why there is no member, name by name, and what to do about it.
+    pub(super) fn nothing_found(&self) -> String {
+        let reasons: Vec<String> = self.services.iter().map(Service::reason).collect();
+        let silent = self.services.iter().any(|service| {
+            service
+                .failure
+                .as_ref()
+                .is_some_and(|error| !error.class.is_definite())
+        });
+        let remedy = if silent {
+            "see that the servers in /etc/resolv.conf answer"
+        } else if self.domain.starts_with('_') {
+            "publish SRV records under this name, or correct it"
+        } else {
+            "publish SRV records under one of these names, or give the name that has them: \
+             --discovery-srv=_SERVICE._tcp.DOMAIN"
+        };
+        format!("{}; {remedy}", reasons.join("; "))
+    }
+}
+
+impl Service {
+    fn keep(&mut self, error: dns::Error, freshness: &mut Freshness) {
+        // A domain usually has one of the two services: that the other has never had
+        // records is no failure of anything.
+        let expected = !self.records.is_empty() || !error.class.is_definite();
+        freshness.complete &= !expected;
+        let changed = self
+            .failure
+            .as_ref()
+            .is_none_or(|known| known.class != error.class);
+        if expected && changed {
+            log::warn(
+                "discovery",
+                "SRV lookup failed, will try again",
+                &[
+                    ("error", error.to_string().into()),
+                    ("records-kept", self.records.len().into()),
+                ],
+            );
+        }
+        self.failure = Some(error);
+    }
+
+    fn reason(&self) -> String {
+        match &self.failure {
+            Some(error) => error.to_string(),
+            None if self.records.iter().all(|record| record.target.is_root()) => {
+                format!(
+                    "SRV {}: says that the service is not available (target \".\")",
+                    self.owner
+                )
+            }
+            None => format!(
+                "SRV {}: {} records, none with an address",
+                self.owner,
+                self.records.len()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_names_are_those_of_the_reference() {
+        type Owners = &'static [(&'static str, Scheme)];
+        let cases: &[(&str, &str, Owners)] = &[
+            (
+                "example.com",
+                "",
+                &[
+                    ("_etcd-client-ssl._tcp.example.com", Scheme::Https),
+                    ("_etcd-client._tcp.example.com", Scheme::Http),
+                ],
+            ),
+            (
+                "example.com.",
+                "blue",
+                &[
+                    ("_etcd-client-ssl-blue._tcp.example.com.", Scheme::Https),
+                    ("_etcd-client-blue._tcp.example.com.", Scheme::Http),
+                ],
+            ),
+            (
+                "_client._tcp.etcd-headless.default.svc.cluster.local",
+                "blue",
+                &[(
+                    "_client._tcp.etcd-headless.default.svc.cluster.local",
+                    Scheme::Unstated,
+                )],
+            ),
+        ];
+        for (domain, name, expected) in cases {
+            let services = Services::new(domain, name);
+            let owners: Vec<_> = services
+                .services
+                .iter()
+                .map(|service| (service.owner.as_str(), service.scheme))
+                .collect();
+            assert_eq!(owners, *expected);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Why a lookup gave nothing, and which of several reasons to report.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use super::message;
+use super::name;
+use super::record::Type;
+
+/// A lookup that failed: which one, who said so, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// The name as it was asked, search domain included; text that is no name stands as given,
+    /// but fit to print.
+    pub(crate) owner: String,
+    /// What was asked for.
+    pub(crate) qtype: Type,
+    /// The server concerned; none if the question never left this machine.
+    pub(crate) server: Option<Server>,
+    /// The reason.
+    pub(crate) class: Class,
+    /// For how long, in seconds, a negative answer stands (RFC 2308), if the server said.
+    pub(crate) negative_ttl: Option<u32>,
+}
+
+/// A server and how it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Over TCP instead of UDP.
+    pub(crate) tcp: bool,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = if self.tcp { "TCP" } else { "UDP" };
+        write!(f, "{} over {transport}", self.address)
+    }
+}
+
+/// The reason why a lookup failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The name does not exist (RCODE 3).
+    NxDomain,
+    /// The name exists, but not with this type.
+    NoData,
+    /// The server could not find out (RCODE 2).
+    ServFail,
+    /// The server does not answer us (RCODE 5).
+    Refused,
+    /// The server could not read the query, with EDNS or without (RCODE 1).
+    FormErr,
+    /// The server does not know this kind of query (RCODE 4).
+    NotImp,
+    /// Another RCODE.
+    Rcode(u16),
+    /// The server neither has the zone nor asks others: it only pointed elsewhere.
+    Lame,
+    /// A reply to our question that is broken.
+    Malformed(message::Error),
+    /// Truncated over TCP too, where there is nothing left to try.
+    Truncated,
+    /// A chain of aliases that is a loop or too long.
+    AliasChain,
+    /// No reply in time.
+    Timeout,
+    /// The system could not send or receive; with the number of its error, if it is one of the
+    /// system's own (a lack of sockets has no kind by itself).
+    Io(io::ErrorKind, Option<i32>),
+    /// What was asked for is not a domain name.
+    BadName(name::Error),
+}
+
+impl Class {
+    /// Whether a server that knows has said that there is no such record. Every other class
+    /// leaves open what the records are, so that nothing may be concluded from it.
+    pub(crate) const fn is_definite(self) -> bool {
+        matches!(self, Self::NxDomain | Self::NoData)
+    }
+
+    /// Whether a server answered at all, so that another question may fare better.
+    pub(super) const fn was_answered(self) -> bool {
+        !matches!(self, Self::Timeout | Self::Io(..))
+    }
+
+    /// How telling the class is beside others, higher is more. A failure outranks a definite
+    /// answer, which must not be mistaken for the whole truth; a server that explains itself
+    /// outranks silence.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::BadName(_) => 0,
+            Self::NxDomain => 1,
+            Self::NoData => 2,
+            Self::Timeout => 3,
+            Self::Io(..) => 4,
+            Self::Truncated => 5,
+            Self::Lame => 6,
+            Self::Malformed(_) => 7,
+            Self::AliasChain => 8,
+            Self::FormErr | Self::NotImp | Self::Rcode(_) => 9,
+            Self::Refused => 10,
+            Self::ServFail => 11,
+        }
+    }
+
+    /// Whether `self` should replace `other` in a report.
+    pub(super) const fn outranks(self, other: Self) -> bool {
+        self.rank() > other.rank()
+    }
+}
+
+impl From<&io::Error> for Class {
+    /// The timeout of a socket shows as `WouldBlock`, that of a connect as `TimedOut`.
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
+            kind => Self::Io(kind, error.raw_os_error()),
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NxDomain => f.write_str("no such name (NXDOMAIN)"),
+            Self::NoData => f.write_str("no record of this type (NODATA)"),
+            Self::ServFail => f.write_str("the server failed (SERVFAIL)"),
+            Self::Refused => f.write_str("the server refused (REFUSED)"),
+            Self::FormErr => f.write_str("the server could not read the query (FORMERR)"),
+            Self::NotImp => f.write_str("the server does not know this query (NOTIMP)"),
+            Self::Rcode(rcode) => write!(f, "the server failed (RCODE {rcode})"),
+            Self::Lame => f.write_str("the server does not answer for this name (lame)"),
+            Self::Malformed(error) => write!(f, "malformed reply: {error}"),
+            Self::Truncated => f.write_str("truncated even over TCP"),
+            Self::AliasChain => f.write_str("aliases (CNAME) in a loop or too many"),
+            Self::Timeout => f.write_str("no reply in time"),
+            Self::Io(kind, None) => kind.fmt(f),
+            Self::Io(_, Some(number)) => io::Error::from_raw_os_error(*number).fmt(f),
+            Self::BadName(error) => write!(f, "not a domain name: it {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.qtype, self.owner, self.class)?;
+        match self.server {
+            Some(server) => write!(f, ", asked {server}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFINITE: [Class; 2] = [Class::NxDomain, Class::NoData];
+    const OPEN: [Class; 12] = [
+        Class::ServFail,
+        Class::Refused,
+        Class::FormErr,
+        Class::NotImp,
+        Class::Rcode(9),
+        Class::Lame,
+        Class::Malformed(message::Error::RdataLength),
+        Class::Truncated,
+        Class::AliasChain,
+        Class::Timeout,
+        Class::Io(io::ErrorKind::ConnectionRefused, None),
+        Class::Rcode(message::BADVERS),
+    ];
+
+    #[test]
+    fn an_open_question_outranks_a_definite_answer() {
+        for open in OPEN {
+            assert!(!open.is_definite(), "{open}");
+            for definite in DEFINITE {
+                assert!(definite.is_definite(), "{definite}");
+                assert!(open.outranks(definite), "{open} over {definite}");
+            }
+            if open.was_answered() {
+                assert!(open.outranks(Class::Timeout), "{open} over silence");
+            }
+        }
+        assert!(Class::NoData.outranks(Class::NxDomain), "the name exists");
+        assert!(
+            !Class::ServFail.outranks(Class::ServFail),
+            "the first stays"
+        );
+    }
+
+    #[test]
+    fn errors_of_the_system() {
+        let text = |number| Class::from(&io::Error::from_raw_os_error(number)).to_string();
+        assert_eq!(text(24), "Too many open files (os error 24)");
+        assert_eq!(text(110), "no reply in time");
+        let eof = Class::from(&io::Error::from(io::ErrorKind::UnexpectedEof));
+        assert_eq!(eof.to_string(), "unexpected end of file");
+    }
+
+    #[test]
+    fn the_text_names_owner_type_class_and_server() {
+        let error = Error {
+            owner: "_etcd-client._tcp.example.".to_owned(),
+            qtype: Type::Srv,
+            server: Some(Server {
+                address: SocketAddr::from(([192, 0, 2, 1], 53)),
+                tcp: true,
+            }),
+            class: Class::NxDomain,
+            negative_ttl: Some(60),
+        };
+        assert_eq!(
+            error.to_string(),
+            "SRV _etcd-client._tcp.example.: no such name (NXDOMAIN), asked 192.0.2.1:53 over TCP"
+        );
+    }
+}

@@ -1,0 +1,299 @@
+//! One question to one server: UDP, TCP if the reply is truncated, once more without EDNS if the
+//! server cannot do it (RFC 1035 section 4.2, RFC 5452, RFC 6891 section 7, RFC 7766).
+//!
+//! Against forged replies each query has an id from the operating system's entropy and a socket,
+//! hence a source port, of its own, and a datagram counts only if it comes from the server asked
+//! and repeats the question. Whatever else arrives is as good as not arrived: the wait goes on
+//! to the deadline. All waits of one exchange share that one deadline.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::error::{Class, Server};
+use super::message::{self, Message, Query, Question, Reply, parse_reply};
+
+/// The largest datagram there is: a server that sends more than was offered is read all the same.
+const MAX_DATAGRAM: usize = 65_535;
+/// The shortest time to wait for a datagram: one that came while another exchange was waited for
+/// is read even if the time is up.
+const MIN_WAIT: Duration = Duration::from_millis(1);
+
+/// Why a server gave no reply, and how it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) class: Class,
+    pub(super) server: Server,
+}
+
+/// A question on its way. Several can be started before the first is finished, and are then
+/// under way at the same time.
+pub(super) struct Exchange {
+    server: SocketAddr,
+    question: Question,
+    deadline: Instant,
+    random: fn(&mut [u8]),
+    /// The id sent over UDP and where the reply is to come; none if the question goes over TCP.
+    sent: Option<(u16, io::Result<UdpSocket>)>,
+}
+
+impl Exchange {
+    /// Sends the question, unless it goes over TCP.
+    pub(super) fn start(
+        server: SocketAddr,
+        question: Question,
+        use_vc: bool,
+        deadline: Instant,
+        random: fn(&mut [u8]),
+    ) -> Self {
+        let mut exchange = Self {
+            server,
+            question,
+            deadline,
+            random,
+            sent: None,
+        };
+        if !use_vc {
+            exchange.sent = Some(exchange.send(true));
+        }
+        exchange
+    }
+
+    /// Brings the deadline forward to `patience` from now, if it is later.
+    pub(super) fn hurry(&mut self, patience: Duration) {
+        if let Some(sooner) = Instant::now().checked_add(patience) {
+            self.deadline = self.deadline.min(sooner);
+        }
+    }
+
+    /// Waits for the reply.
+    pub(super) fn finish(mut self) -> Result<(Message, Server), Failure> {
+        let use_vc = self.sent.is_none();
+        let reply = self.round_trip(true)?;
+        // RFC 6891 section 7: a server without EDNS says FORMERR or NOTIMP, one with another
+        // version BADVERS.
+        if !matches!(
+            reply.0.rcode,
+            message::FORMERR | message::NOTIMP | message::BADVERS
+        ) {
+            return Ok(reply);
+        }
+        if !use_vc {
+            self.sent = Some(self.send(false));
+        }
+        self.round_trip(false)
+    }
+
+    /// A query with a new id.
+    fn query(&self, edns: bool) -> Query<'_> {
+        let mut id = [0; 2];
+        (self.random)(&mut id);
+        Query {
+            id: u16::from_be_bytes(id),
+            question: &self.question,
+            edns,
+        }
+    }
+
+    fn send(&self, edns: bool) -> (u16, io::Result<UdpSocket>) {
+        let query = self.query(edns);
+        (query.id, send_datagram(self.server, &query))
+    }
+
+    /// What was sent over UDP to its end, then TCP if that is called for.
+    fn round_trip(&mut self, edns: bool) -> Result<(Message, Server), Failure> {
+        if let Some((id, socket)) = self.sent.take() {
+            let query = Query {
+                id,
+                question: &self.question,
+                edns,
+            };
+            let reply = socket
+                .map_err(|error| Class::from(&error))
+                .and_then(|socket| receive_datagram(&socket, &query, self.deadline));
+            match reply {
+                Ok(Reply::Complete(message)) => return Ok((message, self.server(false))),
+                Ok(Reply::Truncated) => {}
+                Err(class) => return Err(self.failure(class, false)),
+            }
+        }
+        match ask_over_tcp(self.server, &self.query(edns), self.deadline) {
+            Ok(Reply::Complete(message)) => Ok((message, self.server(true))),
+            Ok(Reply::Truncated) => Err(self.failure(Class::Truncated, true)),
+            Err(class) => Err(self.failure(class, true)),
+        }
+    }
+
+    fn server(&self, tcp: bool) -> Server {
+        Server {
+            address: self.server,
+            tcp,
+        }
+    }
+
+    fn failure(&self, class: Class, tcp: bool) -> Failure {
+        Failure {
+            class,
+            server: self.server(tcp),
+        }
+    }
+}
+
+/// A new socket, which the system binds to a port chosen at random, with the query sent.
+fn send_datagram(server: SocketAddr, query: &Query<'_>) -> io::Result<UdpSocket> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.send(&query.compose())?;
+    Ok(socket)
+}
+
+fn receive_datagram(
+    socket: &UdpSocket,
+    query: &Query<'_>,
+    deadline: Instant,
+) -> Result<Reply, Class> {
+    // As the system sees it: a server 0.0.0.0 answers as 127.0.0.1.
+    let server = socket.peer_addr().map_err(|error| Class::from(&error))?;
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let received = socket
+            .set_read_timeout(Some(left.max(MIN_WAIT)))
+            .and_then(|()| socket.recv_from(&mut buffer));
+        match received {
+            // The socket is connected, but a datagram from elsewhere can have come in before.
+            Ok((length, source))
+                if source.ip() == server.ip() && source.port() == server.port() =>
+            {
+                let datagram = buffer.get(..length).unwrap_or_default();
+                if let Some(reply) = parse_reply(datagram, query) {
+                    return reply.map_err(Class::Malformed);
+                }
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Class::from(&error)),
+        }
+        if left.is_zero() {
+            return Err(Class::Timeout);
+        }
+    }
+}
+
+/// Asks on a connection of its own (RFC 7766 section 6.2.1 would allow to keep it; a resolver
+/// that asks now and then has no use for that).
+fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Result<Reply, Class> {
+    let mut connection = Connection::open(server, deadline)?;
+    let message = query.compose();
+    let length =
+        u16::try_from(message.len()).map_err(|_| Class::Io(ErrorKind::InvalidInput, None))?;
+    // RFC 7766 section 8: length and message in one write.
+    connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
+    let mut length = [0; 2];
+    loop {
+        connection.read_exact(&mut length)?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        connection.read_exact(&mut message)?;
+        if let Some(reply) = parse_reply(&message, query) {
+            return reply.map_err(Class::Malformed);
+        }
+    }
+}
+
+/// A TCP connection all of whose operations end at one deadline.
+struct Connection {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl Connection {
+    fn open(server: SocketAddr, deadline: Instant) -> Result<Self, Class> {
+        let stream = TcpStream::connect_timeout(&server, time_left(deadline)?)
+            .map_err(|error| Class::from(&error))?;
+        Ok(Self { stream, deadline })
+    }
+
+    fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Class> {
+        while !octets.is_empty() {
+            let left = time_left(self.deadline)?;
+            let written = self
+                .stream
+                .set_write_timeout(Some(left))
+                .and_then(|()| self.stream.write(octets));
+            octets = octets.get(progress(written)?..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn read_exact(&mut self, mut octets: &mut [u8]) -> Result<(), Class> {
+        while !octets.is_empty() {
+            let left = time_left(self.deadline)?;
+            let read = self
+                .stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.stream.read(octets));
+            octets = octets.get_mut(progress(read)?..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// How many octets an operation moved; none at all means that the server has closed.
+fn progress(result: io::Result<usize>) -> Result<usize, Class> {
+    match result {
+        Ok(0) => Err(Class::Io(ErrorKind::UnexpectedEof, None)),
+        Ok(count) => Ok(count),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(Class::from(&error)),
+    }
+}
+
+fn time_left(deadline: Instant) -> Result<Duration, Class> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        Err(Class::Timeout)
+    } else {
+        Ok(left)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::super::name::Name;
+    use super::super::record::Type;
+    use super::*;
+
+    /// Until a socket is connected it takes in datagrams from anyone, and keeps them.
+    #[test]
+    fn datagrams_from_before_the_connect() {
+        let question = Question {
+            name: Name::from_text("a.example").unwrap().0,
+            qtype: Type::A,
+        };
+        let query = Query {
+            id: 7,
+            question: &question,
+            edns: false,
+        };
+        let reply = |rcode: u8| {
+            let mut bytes = query.compose();
+            bytes.splice(2..4, [0x81, 0x80 | rcode]);
+            bytes
+        };
+        let [socket, server, stranger] = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let here = socket.local_addr().unwrap();
+        stranger.send_to(&reply(3), here).unwrap();
+        socket.connect(server.local_addr().unwrap()).unwrap();
+        server.send_to(&reply(0), here).unwrap();
+        let ample = Instant::now() + Duration::from_secs(10);
+        let Ok(Reply::Complete(message)) = receive_datagram(&socket, &query, ample) else {
+            unreachable!("the server has replied");
+        };
+        assert_eq!(message.rcode, message::NOERROR);
+    }
+}

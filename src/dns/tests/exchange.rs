@@ -1,0 +1,417 @@
+//! One server and one question: replies, whatever is not one, TCP, EDNS, and who is asked next.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use super::fake::{A, Act, Answer, Asked, CNAME, Net, SRV, script, zone};
+use super::{AMPLE, Bench, LITTLE, PATIENCE, good, ips};
+use crate::dns::Class;
+use crate::dns::message::Error as Flaw;
+use crate::dns::name::Error as NameError;
+
+/// All that a stranger or a confused server may send; none of it is a reply to `asked`.
+fn nonsense(asked: &Asked) -> Vec<Act> {
+    let lie = || asked.reply().a(&asked.name, 60, "203.0.113.66").bytes;
+    let changed = |position: usize, value: u8| {
+        let mut bytes = lie();
+        bytes[position] ^= value;
+        Act::Send(bytes)
+    };
+    let question_end = asked.reply().bytes.len();
+    let mut looping_question = lie();
+    looping_question[12..14].copy_from_slice(&[0xc0, 0x0c]);
+    vec![
+        changed(1, 0x01),                // another id
+        changed(2, 0x80),                // a query
+        changed(2, 0x08),                // another operation
+        changed(13, 0x01),               // another name
+        changed(question_end - 3, 0x02), // another type
+        changed(question_end - 1, 0x02), // another class
+        changed(5, 0x03),                // two questions
+        Act::Send(looping_question),
+        Act::Send(lie()[..question_end - 1].to_vec()),
+        Act::Send(lie()[..11].to_vec()),
+        Act::Send(Vec::new()),
+        Act::Send(asked.bytes.clone()),
+        Act::Send(vec![0xff; 60_000]),
+        Act::Spoof(lie()), // all is right but where it comes from
+    ]
+}
+
+#[test]
+fn nonsense_is_ignored() {
+    let net = Net::new(vec![script(|asked| {
+        let mut acts = nonsense(asked);
+        acts.extend(good(asked));
+        acts
+    })]);
+    assert_eq!(Bench::new(net, "").host("a.example"), ips(&["192.0.2.1"]));
+}
+
+#[test]
+fn nonsense_alone_is_waited_out() {
+    let net = Net::new(vec![script(nonsense)]);
+    let bench = Bench::new(net, "options attempts:1");
+    let start = Instant::now();
+    assert_eq!(bench.host_within("a.example", LITTLE), Err(Class::Timeout));
+    let elapsed = start.elapsed();
+    assert!(elapsed >= LITTLE && elapsed < PATIENCE, "{elapsed:?}");
+}
+
+/// Over TCP too what does not belong to the query is passed over.
+#[test]
+fn nonsense_over_tcp() {
+    let net = Net::new(vec![script(|asked| {
+        let mut acts = nonsense(asked);
+        acts.retain(|act| matches!(act, Act::Send(_)));
+        acts.extend(good(asked));
+        acts
+    })]);
+    let bench = Bench::new(net, "options use-vc");
+    assert_eq!(bench.host("a.example"), ips(&["192.0.2.1"]));
+    assert_eq!(bench.log(0), ["a.example. 1 tcp", "a.example. 28 tcp"]);
+}
+
+/// One server that does one thing wrong, each time it is asked.
+#[test]
+fn servers_at_fault() {
+    let with = |rdata: &'static [u8]| {
+        script(move |asked| asked.reply().record(0, &asked.name, CNAME, 9, rdata).send())
+    };
+    let rcode = |rcode| script(move |asked| asked.reply().rcode(rcode).send());
+    let cases = [
+        (
+            "looping name",
+            with(&[0xc0, 0x30]),
+            Class::Malformed(Flaw::Name(NameError::BadPointer)),
+        ),
+        (
+            "forward pointer",
+            with(&[0xc0, 0xff]),
+            Class::Malformed(Flaw::Name(NameError::BadPointer)),
+        ),
+        (
+            "overlong data",
+            with(&[0, 0]),
+            Class::Malformed(Flaw::RdataLength),
+        ),
+        ("FORMERR", rcode(1), Class::FormErr),
+        ("SERVFAIL", rcode(2), Class::ServFail),
+        ("NXDOMAIN", rcode(3), Class::NxDomain),
+        ("NOTIMP", rcode(4), Class::NotImp),
+        ("REFUSED", rcode(5), Class::Refused),
+        ("NOTAUTH", rcode(9), Class::Rcode(9)),
+        (
+            "no data",
+            script(|asked| asked.reply().send()),
+            Class::NoData,
+        ),
+        (
+            "lame",
+            script(|asked| {
+                let mut reply = asked.reply();
+                reply.bytes[3] = 0;
+                reply.send()
+            }),
+            Class::Lame,
+        ),
+        (
+            "truncated twice",
+            script(|asked| asked.reply().truncated().send()),
+            Class::Truncated,
+        ),
+        (
+            "an alias of itself",
+            script(|asked| asked.reply().cname(&asked.name, 9, &asked.name).send()),
+            Class::AliasChain,
+        ),
+        (
+            "aliases without end, one a reply",
+            script(|asked| {
+                asked
+                    .reply()
+                    .cname(&asked.name, 9, &format!("x.{}", asked.name))
+                    .send()
+            }),
+            Class::AliasChain,
+        ),
+        (
+            "a connection closed within the message",
+            script(|asked| match asked.tcp {
+                true => vec![Act::Trickle(vec![0, 40, 1, 2, 3], Duration::ZERO)],
+                false => asked.reply().truncated().send(),
+            }),
+            Class::Io(ErrorKind::UnexpectedEof, None),
+        ),
+        (
+            "a connection closed at once",
+            script(|asked| match asked.tcp {
+                true => vec![],
+                false => asked.reply().truncated().send(),
+            }),
+            Class::Io(ErrorKind::UnexpectedEof, None),
+        ),
+    ];
+    for (what, script, class) in cases {
+        let bench = Bench::new(Net::new(vec![script]), "");
+        let error = bench
+            .resolver
+            .lookup_host("a.example", Instant::now() + AMPLE)
+            .unwrap_err();
+        assert_eq!(error.class, class, "{what}");
+        assert_eq!(error.owner, "a.example.", "{what}");
+        let server = error.server.unwrap();
+        assert_eq!(
+            server.address,
+            (bench.net.servers[0].ip, bench.net.port).into(),
+            "{what}"
+        );
+        let tcp = what.contains("twice") || what.contains("connection");
+        assert_eq!(server.tcp, tcp, "{what}");
+    }
+}
+
+#[test]
+fn truncated_where_nobody_listens_for_tcp() {
+    let net = Net::without_tcp(vec![script(|asked| asked.reply().truncated().send())]);
+    let error = Bench::new(net, "").srv("_s._tcp.example").unwrap_err();
+    assert_eq!(
+        error.class,
+        Class::Io(ErrorKind::ConnectionRefused, Some(111))
+    );
+    assert!(error.server.unwrap().tcp, "{error}");
+}
+
+#[test]
+fn nobody_listens_at_all() {
+    for options in ["", "options use-vc"] {
+        let bench = Bench::new(
+            Net::new(vec![]),
+            &format!("nameserver 127.0.0.1\n{options}"),
+        );
+        let refused = Class::Io(ErrorKind::ConnectionRefused, Some(111));
+        assert_eq!(bench.host("a.example"), Err(refused), "{options}");
+    }
+}
+
+#[test]
+fn tcp_one_octet_at_a_time() {
+    let slow = |pause| {
+        script(move |asked| {
+            if !asked.tcp {
+                return asked.reply().truncated().send();
+            }
+            let message = asked
+                .reply()
+                .srv(&asked.name, 9, [1, 2, 3], "t.example")
+                .bytes;
+            let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+            vec![Act::Trickle([&length, &message[..]].concat(), pause)]
+        })
+    };
+    let bench = Bench::new(Net::new(vec![slow(Duration::from_millis(1))]), "");
+    assert_eq!(bench.srv("_s._tcp.example").unwrap().records.len(), 1);
+
+    let bench = Bench::new(
+        Net::new(vec![slow(Duration::from_millis(20))]),
+        "options attempts:1",
+    );
+    let start = Instant::now();
+    let error = bench
+        .resolver
+        .lookup_srv("_s._tcp.example", start + LITTLE)
+        .unwrap_err();
+    assert_eq!(error.class, Class::Timeout);
+    assert!(error.server.unwrap().tcp);
+    assert!(
+        start.elapsed() < PATIENCE,
+        "each octet must not renew the deadline"
+    );
+}
+
+#[test]
+fn two_hundred_records_over_tcp() {
+    let targets: Vec<String> = (0..200)
+        .map(|n| format!("0 {n} 2379 m{n}.example"))
+        .collect();
+    let records: Vec<_> = targets
+        .iter()
+        .map(|data| ("_s._tcp.example", SRV, data.as_str()))
+        .collect();
+    let bench = Bench::new(Net::new(vec![zone(&records)]), "");
+    let found = bench.srv("_s._tcp.example").unwrap();
+    assert_eq!(found.records.len(), 200);
+    assert!(
+        found
+            .records
+            .iter()
+            .zip(0..)
+            .all(|(srv, n)| srv.weight == n)
+    );
+    assert_eq!(
+        bench.log(0),
+        ["_s._tcp.example. 33", "_s._tcp.example. 33 tcp"]
+    );
+}
+
+/// More than the server was offered, and yet in one datagram.
+#[test]
+fn oversized_datagram() {
+    let net = Net::new(vec![script(|asked| {
+        let records = 0..200;
+        let add = |reply: Answer, n| reply.srv(&asked.name, 9, [0, n, 1], "target.example");
+        records.fold(asked.reply(), add).send()
+    })]);
+    assert_eq!(
+        Bench::new(net, "")
+            .srv("_s._tcp.example")
+            .unwrap()
+            .records
+            .len(),
+        200
+    );
+}
+
+#[test]
+fn servers_without_edns() {
+    type Refusal = fn(&Asked) -> Vec<Act>;
+    let refusals: [(&str, Refusal); 4] = [
+        ("FORMERR", |asked| asked.reply().rcode(1).send()),
+        ("NOTIMP", |asked| asked.reply().rcode(4).send()),
+        ("a bare header", |asked| {
+            let mut bytes = asked.bytes[..12].to_vec();
+            bytes[2..].copy_from_slice(&[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
+            vec![Act::Send(bytes)]
+        }),
+        ("BADVERS", |asked| {
+            let mut bytes = asked.reply().bytes;
+            bytes[11] = 1;
+            bytes.extend([0, 0, 41, 4, 0xd0, 1, 0, 0, 0, 0, 0]);
+            vec![Act::Send(bytes)]
+        }),
+    ];
+    for (what, refuse) in refusals {
+        for (options, way) in [("", ""), ("options use-vc", " tcp")] {
+            let net = Net::new(vec![script(move |asked| match asked.edns {
+                true => refuse(asked),
+                false => asked
+                    .reply()
+                    .srv(&asked.name, 9, [0, 0, 1], "t.example")
+                    .send(),
+            })]);
+            let bench = Bench::new(net, options);
+            assert_eq!(
+                bench.srv("s.example").unwrap().records.len(),
+                1,
+                "{what}{way}"
+            );
+            let expected = [
+                format!("s.example. 33{way}"),
+                format!("s.example. 33{way} plain"),
+            ];
+            assert_eq!(bench.log(0), expected, "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_next_server_is_asked_where_one_fails() {
+    type Fault = fn(&Asked) -> Vec<Act>;
+    let faults: [(&str, Fault); 5] = [
+        ("SERVFAIL", |asked| asked.reply().rcode(2).send()),
+        ("REFUSED", |asked| asked.reply().rcode(5).send()),
+        ("silence", |_| vec![]),
+        ("a broken reply", |asked| {
+            asked.reply().record(0, ".", A, 0, &[1]).send()
+        }),
+        ("lame", |asked| {
+            let mut reply = asked.reply();
+            reply.bytes[3] = 0;
+            reply.send()
+        }),
+    ];
+    for (what, fault) in faults {
+        let bench = Bench::new(Net::new(vec![script(fault), script(good)]), "");
+        assert_eq!(
+            bench.host_within("a.example", PATIENCE),
+            ips(&["192.0.2.1"]),
+            "{what}"
+        );
+        for server in 0..2 {
+            assert_eq!(
+                bench.log(server),
+                ["a.example. 1", "a.example. 28"],
+                "{what}"
+            );
+        }
+    }
+    // A name that does not exist does not exist elsewhere either.
+    let nxdomain = script(|asked: &Asked| asked.reply().rcode(3).send());
+    let bench = Bench::new(Net::new(vec![nxdomain, script(good)]), "");
+    assert_eq!(bench.host("a.example"), Err(Class::NxDomain));
+    assert_eq!(bench.log(1), [""; 0]);
+}
+
+#[test]
+fn servfail_then_recovery() {
+    let net = Net::new(vec![script(|asked| match asked.before {
+        0..6 => asked.reply().rcode(2).send(),
+        _ => good(asked),
+    })]);
+    let bench = Bench::new(net, "options attempts:4");
+    assert_eq!(
+        bench.host("a.example"),
+        ips(&["192.0.2.1"]),
+        "at the fourth attempt"
+    );
+    assert_eq!(bench.log(0).len(), 8);
+}
+
+#[test]
+fn attempts_are_counted() {
+    let bench = Bench::new(
+        Net::new(vec![
+            script(|a| a.reply().rcode(2).send()),
+            script(|a| a.reply().rcode(5).send()),
+        ]),
+        "options attempts:3",
+    );
+    let error = bench.srv("s.example").unwrap_err();
+    assert_eq!(error.class, Class::ServFail, "more telling than REFUSED");
+    assert_eq!((bench.log(0).len(), bench.log(1).len()), (3, 3));
+}
+
+/// A reply comes from where the system sent the query, which may not be what is configured.
+#[test]
+fn servers_of_all_families() {
+    for (server, ip) in [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("::1%lo", "::1"),
+    ] {
+        if UdpSocket::bind((ip, 0)).is_err() {
+            eprintln!("SKIPPED: no {ip} on this machine");
+            continue;
+        }
+        let net = Net::at(ip.parse().unwrap(), script(good));
+        let conf = format!("nameserver {server}\noptions attempts:1");
+        let bench = Bench::new(net, &conf);
+        assert_eq!(bench.host("a.example"), ips(&["192.0.2.1"]), "{server}");
+        let error = bench.srv("s.example").unwrap_err();
+        let asked = error.server.unwrap().address.to_string();
+        let scope = server.replace("%lo", "%1");
+        assert!(asked.contains(&scope), "{asked} and not another server");
+    }
+}
+
+#[test]
+fn silence_of_one_server_leaves_time_for_the_others() {
+    let silent = || script(|_| vec![]);
+    let bench = Bench::new(Net::new(vec![silent(), silent(), script(good)]), "");
+    assert_eq!(
+        bench.host_within("a.example", PATIENCE),
+        ips(&["192.0.2.1"])
+    );
+}

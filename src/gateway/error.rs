@@ -1,0 +1,96 @@
+//! Why the gateway did not start, in words that name the flag and the remedy.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::addr::HostPort;
+use crate::dial::Plain;
+use crate::discovery::NothingFound;
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// Endpoint and listener are the same.
+    Loop {
+        endpoint: String,
+        addr: SocketAddr,
+        listen: String,
+    },
+    /// SRV records give no member.
+    Discovery(NothingFound),
+    /// Members from SRV records cannot be authenticated.
+    NoAuthentication,
+    /// A listen address has no local address.
+    ListenName(HostPort, io::Error),
+    /// A listen address cannot be bound.
+    Bind(SocketAddr, io::Error),
+    /// A step of the start that needs the system's help.
+    System(&'static str, io::Error),
+    /// The service manager's environment cannot be served.
+    Notify(String),
+}
+
+impl Error {
+    /// Whether what the operator wrote is at fault, rather than the host.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Loop { .. } | Self::NoAuthentication)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loop {
+                endpoint,
+                addr,
+                listen,
+            } => write!(
+                f,
+                "--endpoints: SRV or endpoint ({endpoint}->{addr}) should not resolve to the gateway \
+                 listen addr ({listen}): name the etcd members, or listen on another port"
+            ),
+            Self::Discovery(error) => write!(f, "--discovery-srv: {error}"),
+            Self::NoAuthentication => f.write_str(
+                "--discovery-srv: this version cannot authenticate the members it finds; accept \
+                 the risk with --insecure-discovery, or name the members with --endpoints",
+            ),
+            Self::ListenName(listen, error) => write!(
+                f,
+                "--listen-addr={listen}: cannot resolve: {}; use an address of this host",
+                Plain(error)
+            ),
+            Self::Bind(addr, error) => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another program listens there: stop it or choose another port"
+                    }
+                    io::ErrorKind::AddrNotAvailable => "no interface of this host has that address",
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
+                    }
+                    _ => "choose another address",
+                };
+                write!(
+                    f,
+                    "--listen-addr={addr}: cannot listen: {}; {remedy}",
+                    Plain(error)
+                )
+            }
+            Self::System(step, error) => write!(f, "{step}: {}", Plain(error)),
+            Self::Notify(error) => f.write_str(error),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::ListenName(_, error) | Self::Bind(_, error) | Self::System(_, error) => {
+                Some(error)
+            }
+            Self::Discovery(error) => Some(error),
+            Self::Loop { .. } | Self::NoAuthentication | Self::Notify(_) => None,
+        }
+    }
+}

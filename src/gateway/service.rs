@@ -1,0 +1,185 @@
+//! What an operator and a service manager see of the process: signals, status, the end.
+
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::spawn;
+use crate::log;
+use crate::proxy::Proxy;
+use crate::sys::notify::Notifier;
+use crate::sys::syscall::{self, Signal};
+
+/// How long the end of the process waits for a slow stderr.
+pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the service manager is told the state, if it does not ask for more.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// What the end takes beside the drain itself, with room to spare.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// A thread that waits for signals, from before the start to the end.
+#[derive(Debug)]
+pub(super) struct Signals {
+    serving: Arc<OnceLock<Arc<Proxy>>>,
+    ending: Receiver<Signal>,
+}
+
+impl Signals {
+    /// Starts the thread. Signals must be blocked.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(super) fn watch() -> io::Result<Self> {
+        let serving = Arc::new(OnceLock::<Arc<Proxy>>::new());
+        let (sender, ending) = channel();
+        let shared = Arc::clone(&serving);
+        spawn("signal", move || {
+            let mut stopping = false;
+            loop {
+                let signal = match syscall::wait_for_signal() {
+                    Ok(signal) => signal,
+                    Err(error) => {
+                        log::error(
+                            "signal",
+                            "cannot wait for signals",
+                            &[("error", error.to_string().into())],
+                        );
+                        return;
+                    }
+                };
+                match (signal, shared.get()) {
+                    (Signal::Hangup, Some(proxy)) => {
+                        log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
+                        proxy.pool.distress().wake();
+                    }
+                    (Signal::Hangup, None) => {}
+                    (_, None) => exit("received signal while starting, exiting", signal),
+                    (_, Some(proxy)) if stopping => {
+                        proxy.sessions.reset_all();
+                        exit("received second signal, exiting at once", signal);
+                    }
+                    (_, Some(_)) => {
+                        stopping = true;
+                        // The other end waits for nothing else.
+                        let _ = sender.send(signal);
+                    }
+                }
+            }
+        })?;
+        Ok(Self { serving, ending })
+    }
+
+    /// From here on a signal ends the service in order; returns the signal that did.
+    pub(super) fn serve_until_one_ends_it(&self, proxy: &Arc<Proxy>) -> Signal {
+        let _ = self.serving.set(Arc::clone(proxy));
+        loop {
+            match self.ending.recv() {
+                Ok(signal) => return signal,
+                // The thread is gone: nothing is left to do but to serve.
+                Err(_) => std::thread::park(),
+            }
+        }
+    }
+}
+
+fn exit(message: &str, signal: Signal) -> ! {
+    log::warn("signal", message, &[("signal", signal.name().into())]);
+    log::flush(FLUSH_PATIENCE);
+    std::process::exit(1);
+}
+
+fn status(proxy: &Proxy) -> String {
+    let census = proxy.pool.census();
+    format!(
+        "{} of {} endpoints active, {} connections open, {} clients refused",
+        census.active,
+        census.total,
+        proxy.sessions.count(),
+        proxy.refused()
+    )
+}
+
+/// Tells the service manager that clients are served, and from then on the state and that
+/// we are alive: the locks that every session needs are taken on the way, so a gateway
+/// that is stuck on one of them falls silent and is restarted.
+///
+/// # Errors
+/// If the thread for that cannot be started.
+pub(super) fn report(
+    notifier: &Notifier,
+    proxy: &Arc<Proxy>,
+    closing: &Arc<AtomicBool>,
+) -> io::Result<()> {
+    notifier.send(&format!("READY=1\nSTATUS={}", status(proxy)));
+    if !notifier.is_enabled() {
+        return Ok(());
+    }
+    // sd_watchdog_enabled(3) recommends half of the time that was asked for.
+    let interval = notifier
+        .watchdog
+        .map_or(STATUS_INTERVAL, |asked| (asked / 2).min(STATUS_INTERVAL));
+    let (notifier, proxy, closing) = (notifier.clone(), Arc::clone(proxy), Arc::clone(closing));
+    spawn("status", move || {
+        loop {
+            std::thread::sleep(interval);
+            let watchdog = if notifier.watchdog.is_some() {
+                "WATCHDOG=1\n"
+            } else {
+                ""
+            };
+            let draining = if closing.load(Ordering::SeqCst) {
+                "draining, "
+            } else {
+                ""
+            };
+            notifier.send(&format!("{watchdog}STATUS={draining}{}", status(&proxy)));
+        }
+    })
+    .map(drop)
+}
+
+/// Stops listening, lets connections end by themselves, then resets what is left.
+pub(super) fn drain(
+    signal: Signal,
+    timeout: Duration,
+    notifier: &Notifier,
+    proxy: &Proxy,
+    accepting: Vec<(Arc<TcpListener>, JoinHandle<()>)>,
+) {
+    let open = proxy.sessions.count();
+    // A drain may be longer than the manager's patience with a stop.
+    let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
+    notifier.send(&format!(
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
+    ));
+    for (listener, thread) in accepting {
+        // Wakes the thread from accept(2), and refuses clients from here on.
+        let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
+        let _ = thread.join();
+    }
+    log::info(
+        "gateway",
+        "received signal, draining",
+        &[
+            ("signal", signal.name().into()),
+            ("connections", open.into()),
+            ("timeout", timeout.into()),
+        ],
+    );
+    let left = proxy.sessions.wait_for_none(Instant::now() + timeout);
+    if left > 0 {
+        log::warn(
+            "gateway",
+            "drain timeout, resetting connections",
+            &[("connections", left.into())],
+        );
+        proxy.sessions.reset_all();
+    }
+    log::info("gateway", "stopped", &[("refused", proxy.refused().into())]);
+}
