@@ -5,6 +5,7 @@
 //! it has the setting; `cli` proves in a test that its help prints these very values.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
@@ -36,6 +37,12 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     /// Where SRV records name the members; `None` if `endpoints` does.
     pub(crate) discovery: Option<SrvDiscovery>,
+    /// The authorities to authenticate members by; `None` for those of the system.
+    pub(crate) trusted_ca_file: Option<PathBuf>,
+    /// The name that members must prove; `None` for the domain, or their own.
+    pub(crate) server_name: Option<String>,
+    /// Whether the members in `endpoints` are authenticated too.
+    pub(crate) verify_endpoints: bool,
     /// How long connections to a member that left the endpoints may go on; `None` for ever.
     pub(crate) close_removed: Option<Duration>,
     /// The most connections at a time; `None` derives it from the limits of the host.
@@ -44,6 +51,15 @@ pub(crate) struct Config {
     pub(crate) log_level: LogLevel,
     /// The form of log lines; `None` is text on a terminal and JSON otherwise.
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// What `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Columns for a person.
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// What `--discovery-srv` and the flags that belong to it say.
@@ -71,6 +87,9 @@ impl Default for Config {
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             discovery: None,
+            trusted_ca_file: None,
+            server_name: None,
+            verify_endpoints: false,
             close_removed: None,
             max_connections: None,
             log_level: LogLevel::Info,

@@ -40,6 +40,10 @@ enum Cause {
     TimedOut,
     /// The connection was accepted by this process.
     Loop,
+    /// It ended before the endpoint had proven who it is.
+    Unproven(String),
+    /// The endpoint has not proven who it is.
+    Rejected(String),
 }
 
 impl Error {
@@ -59,6 +63,40 @@ impl Error {
         }
     }
 
+    /// An endpoint that broke off, or fell silent, while it was to prove who it is.
+    pub(crate) fn unproven(addr: SocketAddr, reason: String) -> Self {
+        Self {
+            addr,
+            cause: Cause::Unproven(reason),
+        }
+    }
+
+    /// An endpoint that did not prove who it is.
+    pub(crate) fn rejected(addr: SocketAddr, reason: String) -> Self {
+        Self {
+            addr,
+            cause: Cause::Rejected(reason),
+        }
+    }
+
+    /// Whether the endpoint answered, and is not who it has to be.
+    pub(crate) fn is_rejected(&self) -> bool {
+        matches!(self.cause, Cause::Rejected(_))
+    }
+
+    /// Whether the endpoint answered and has not proven who it is, for whatever reason.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        matches!(self.cause, Cause::Rejected(_) | Cause::Unproven(_))
+    }
+
+    /// A step of ours that failed.
+    pub(crate) fn local(addr: SocketAddr, step: &'static str, error: io::Error) -> Self {
+        Self {
+            addr,
+            cause: Cause::Local(step, error),
+        }
+    }
+
     /// Whether the failure is ours and says nothing about the endpoint.
     pub(crate) fn is_local(&self) -> bool {
         match &self.cause {
@@ -70,7 +108,7 @@ impl Error {
                     io::ErrorKind::AddrNotAvailable | io::ErrorKind::WouldBlock
                 ) || is_exhaustion(error)
             }
-            Cause::TimedOut | Cause::Loop => false,
+            Cause::TimedOut | Cause::Loop | Cause::Unproven(_) | Cause::Rejected(_) => false,
         }
     }
 
@@ -91,12 +129,15 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dial tcp {}: ", self.addr)?;
+        let addr = self.addr;
         match &self.cause {
-            Cause::Connect(error) => write!(f, "connect: {}", Plain(error)),
-            Cause::Local(step, error) => write!(f, "{step}: {}", Plain(error)),
-            Cause::TimedOut => f.write_str("i/o timeout"),
-            Cause::Loop => f.write_str("endpoint is this gateway itself"),
+            Cause::Connect(error) => write!(f, "dial tcp {addr}: connect: {}", Plain(error)),
+            Cause::Local(step, error) => write!(f, "dial tcp {addr}: {step}: {}", Plain(error)),
+            Cause::TimedOut => write!(f, "dial tcp {addr}: i/o timeout"),
+            Cause::Loop => write!(f, "dial tcp {addr}: endpoint is this gateway itself"),
+            Cause::Unproven(reason) | Cause::Rejected(reason) => {
+                write!(f, "authenticate {addr}: {reason}")
+            }
         }
     }
 }
@@ -105,7 +146,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Connect(error) | Cause::Local(_, error) => Some(error),
-            Cause::TimedOut | Cause::Loop => None,
+            Cause::TimedOut | Cause::Loop | Cause::Unproven(_) | Cause::Rejected(_) => None,
         }
     }
 }

@@ -16,15 +16,26 @@ mod proxy;
 mod dial;
 mod endpoint;
 
+mod tls;
+mod x509;
+
 mod config;
 mod dns;
 
 mod addr;
+mod crypto;
 mod log;
 mod loop_guard;
 mod sync;
 mod sys;
 mod wire;
+
+#[cfg(test)]
+#[path = "../tests/peers/mod.rs"]
+mod peers;
+#[cfg(test)]
+#[path = "../tests/vectors/mod.rs"]
+mod vectors;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,15 +49,24 @@ const USAGE: u8 = 2;
 pub fn run() -> ExitCode {
     let environment: Vec<_> = std::env::vars_os().collect();
     let (message, status) = match cli::parse(std::env::args_os().collect(), &environment) {
-        Ok(cli::Invocation::Print(text)) => {
-            return match std::io::stdout().write_all(text.as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                // Nobody reads on: not worth a message, but not a success either.
-                Err(_) => ExitCode::from(FAILURE),
-            };
-        }
+        Ok(cli::Invocation::Print(text)) => return print(&text, true),
         Ok(cli::Invocation::Start { config, warnings }) => match gateway::run(&config, warnings) {
             Ok(()) => return ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => (error.to_string(), USAGE),
+            Err(error) => (error.to_string(), FAILURE),
+        },
+        Ok(cli::Invocation::Check {
+            config,
+            output,
+            warnings,
+        }) => match gateway::check::run(&config, output, &warnings) {
+            Ok(report) => {
+                let printed = print(&report.text, report.would_serve);
+                match report.nothing {
+                    Some(reason) => (reason, FAILURE),
+                    None => return printed,
+                }
+            }
             Err(error) if error.is_usage() => (error.to_string(), USAGE),
             Err(error) => (error.to_string(), FAILURE),
         },
@@ -56,4 +76,12 @@ pub fn run() -> ExitCode {
     let message = message.replace('\n', " ");
     let _ = writeln!(std::io::stderr(), "etcd-gateway: {message}");
     ExitCode::from(status)
+}
+
+fn print(text: &str, success: bool) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) if success => ExitCode::SUCCESS,
+        // Where nobody reads on, that is not worth a message, but no success either.
+        _ => ExitCode::from(FAILURE),
+    }
 }

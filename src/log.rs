@@ -272,7 +272,7 @@ fn text_line(
 }
 
 /// A JSON string, RFC 8259 section 7.
-struct Json<'a>(&'a str);
+pub(crate) struct Json<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

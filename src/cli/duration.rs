@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::value::shown;
+use super::shown::shown;
 
 /// A signed count of nanoseconds; about 292 years either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

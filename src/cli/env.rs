@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::error::Error;
 use super::flags::{FLAGS, Flag, RawArgs, VARIABLE_PREFIX};
-use super::value::shown;
+use super::shown::shown;
 use super::{apply, suggest};
 
 /// Applies the variables of the flags that the command line leaves open (`uses` has the

@@ -154,7 +154,7 @@ mod tests {
             ),
             (
                 "etcd-gateway grpc-proxy start",
-                "unknown command \"grpc-proxy\"; the commands are start, help, version",
+                "unknown command \"grpc-proxy\"; the commands are start, check, help, version",
             ),
             (
                 "etcd-gateway start help",

@@ -5,11 +5,12 @@
 //! in [`RawArgs`] and one line in `resolve`. Names, defaults and meanings of the flags that
 //! `etcd gateway start` has are its own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{self, ValueError};
 use crate::addr::{self, HostPort, Scheme};
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, Output};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
@@ -54,7 +55,11 @@ pub(super) struct RawArgs {
     pub(super) discovery_srv: Option<String>,
     pub(super) discovery_srv_name: Option<String>,
     pub(super) insecure_discovery: Option<bool>,
+    pub(super) trusted_ca_file: Option<PathBuf>,
+    pub(super) discovery_server_name: Option<String>,
+    pub(super) verify_endpoints: Option<bool>,
     pub(super) close_removed: Option<Duration>,
+    pub(super) output: Option<Output>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) help: bool,
@@ -74,6 +79,8 @@ const LOG_FORMATS: &[(&str, Option<LogFormat>)] = &[
     ("text", Some(LogFormat::Text)),
     ("console", Some(LogFormat::Text)),
 ];
+
+const OUTPUTS: &[(&str, Output)] = &[("table", Output::Table), ("json", Output::Json)];
 
 /// The table.
 pub(super) const FLAGS: &[Flag] = &[
@@ -210,6 +217,47 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "trusted-ca-file",
+        short: None,
+        takes: Takes::One("PATH"),
+        default: "",
+        in_environment: true,
+        doc_short: "The authorities, in PEM, that discovered members must chain to.",
+        doc_long: "It is ONLY used for authenticating the discovered endpoints, over connections of \
+            their own; data never runs over these. Without it the system's bundle is used.",
+        apply: |text, raw| {
+            raw.trusted_ca_file = value::path(text);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "discovery-server-name",
+        short: None,
+        takes: Takes::One("NAME"),
+        default: "",
+        in_environment: true,
+        doc_short: "The name that the certificates of members must have.",
+        doc_long: "Without it that is the domain of --discovery-srv, because the names that DNS \
+            answers with prove nothing; with --verify-endpoints, each member's own name or address.",
+        apply: |text, raw| {
+            raw.discovery_server_name = value::certificate_name(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "verify-endpoints",
+        short: None,
+        takes: Takes::Nothing,
+        default: "",
+        in_environment: true,
+        doc_short: "Authenticate the members that --endpoints names, too.",
+        doc_long: "They must speak TLS.",
+        apply: |text, raw| {
+            raw.verify_endpoints = Some(value::boolean(text)?);
+            Ok(())
+        },
+    },
+    Flag {
         name: "close-removed",
         short: None,
         takes: Takes::One("DURATION"),
@@ -246,6 +294,19 @@ pub(super) const FLAGS: &[Flag] = &[
             accepted too.",
         apply: |text, raw| {
             raw.log_format = value::choice(text, LOG_FORMATS)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "output",
+        short: None,
+        takes: Takes::One("FORMAT"),
+        default: "table",
+        in_environment: false,
+        doc_short: "What check prints: table or json.",
+        doc_long: "",
+        apply: |text, raw| {
+            raw.output = Some(value::choice(text, OUTPUTS)?);
             Ok(())
         },
     },

@@ -22,6 +22,7 @@ bytes through unread: TLS runs between the application and etcd, end to end.
 Usage:
   etcd-gateway start [flags]            start the gateway
   etcd-gateway gateway start [flags]    the same, in the words of etcd
+  etcd-gateway check [flags]            look at what start would find, and exit
   etcd-gateway help                     print this help
   etcd-gateway version                  print the version
 
@@ -41,13 +42,14 @@ Examples:
         --endpoints=etcd.example.com:2379
 
   Find the members in DNS, and follow them there:
-    etcd-gateway start --discovery-srv=example.com
+    etcd-gateway start --discovery-srv=example.com \\
+        --trusted-ca-file=/etc/etcd/ca.pem
 
   Name the members in the environment:
     ETCD_GATEWAY_ENDPOINTS=etcd.example.com:2379 etcd-gateway start
 
 Exit codes:
-  0  ended by a signal, or printed what was asked for
+  0  ended by a signal, or printed what was asked for; check: start would serve
   1  failed at run time, for instance because the address is in use
   2  refused the command line or a variable; nothing was bound
 ";

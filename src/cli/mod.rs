@@ -18,6 +18,7 @@ mod env;
 mod error;
 mod flags;
 mod help;
+mod shown;
 mod suggest;
 mod value;
 
@@ -26,11 +27,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::addr::HostPort;
-use crate::config::{Config, SrvDiscovery};
+use crate::config::{Config, Output, SrvDiscovery};
 use args::{Args, Token};
 pub(crate) use error::Error;
 use flags::{FLAGS, Flag, RawArgs, Takes};
-use value::{ValueError, shown};
+use shown::shown;
+use value::ValueError;
 
 /// What the operator asked for.
 #[derive(Debug, PartialEq)]
@@ -42,17 +44,27 @@ pub(crate) enum Invocation {
         /// What is odd about them but not wrong, one line each, to be logged.
         warnings: Vec<String>,
     },
+    /// To look at what a start would do.
+    Check {
+        /// The settings.
+        config: Config,
+        /// How to print what was found.
+        output: Output,
+        /// What is odd about the settings, one line each, to be printed.
+        warnings: Vec<String>,
+    },
     /// To print this on stdout and exit with 0.
     Print(String),
 }
 
 enum Command {
     Start,
+    Check,
     Help,
     Version,
 }
 
-const COMMANDS: [&str; 3] = ["start", "help", "version"];
+const COMMANDS: [&str; 4] = ["start", "check", "help", "version"];
 
 /// Reads the command line; `argv[0]` is the name that the program was called by.
 pub(crate) fn parse(
@@ -103,7 +115,7 @@ pub(crate) fn parse(
     match command(&words, called_etcd)? {
         Command::Help => Ok(Invocation::Print(help::help())),
         Command::Version => Ok(Invocation::Print(help::version())),
-        Command::Start => {
+        command @ (Command::Start | Command::Check) => {
             let mut warnings = Vec::new();
             for flag in FLAGS.iter().filter(|f| matches!(f.takes, Takes::One(_))) {
                 if uses.get(flag.name).is_some_and(|&count| count > 1) {
@@ -112,7 +124,19 @@ pub(crate) fn parse(
                 }
             }
             env::apply_environment(env, &uses, &mut raw, &mut warnings)?;
+            let output = raw.output;
             let config = resolve(raw, &mut warnings);
+            if matches!(command, Command::Check) {
+                let output = output.unwrap_or(Output::Table);
+                return Ok(Invocation::Check {
+                    config,
+                    output,
+                    warnings,
+                });
+            }
+            if output.is_some() {
+                warnings.push("--output has no effect on start; it belongs to check".to_owned());
+            }
             Ok(Invocation::Start { config, warnings })
         }
     }
@@ -138,6 +162,7 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
     };
     let command = match first.to_str() {
         Some("start") => Command::Start,
+        Some("check") => Command::Check,
         Some("version") => Command::Version,
         Some("help") => {
             let rest = skip_one_of(skip_one_of(rest, &["gateway"]), &COMMANDS);
@@ -230,24 +255,45 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         name: raw.discovery_srv_name.clone().unwrap_or_default(),
         insecure: raw.insecure_discovery == Some(true),
     });
-    let without_effect = match &discovery {
-        None => [
-            (raw.discovery_srv_name.is_some(), "discovery-srv-name"),
-            (raw.insecure_discovery == Some(true), "insecure-discovery"),
-        ]
-        .iter()
-        .filter(|(given, _)| *given)
-        .map(|(_, name)| format!("--{name} has no effect without --discovery-srv"))
-        .collect(),
-        Some(srv) if srv.domain.starts_with('_') && !srv.name.is_empty() => {
-            vec![
-                "--discovery-srv-name has no effect on a --discovery-srv that begins with _"
-                    .to_owned(),
-            ]
-        }
-        Some(_) => Vec::new(),
+    let verify_endpoints = raw.verify_endpoints == Some(true);
+    let authenticates = match &discovery {
+        Some(srv) => !srv.insecure || endpoints_given && verify_endpoints,
+        None => verify_endpoints,
     };
-    warnings.extend(without_effect);
+    let without_effect = [
+        (
+            discovery.is_none() && raw.discovery_srv_name.is_some(),
+            "--discovery-srv-name has no effect without --discovery-srv",
+        ),
+        (
+            discovery.is_none() && raw.insecure_discovery == Some(true),
+            "--insecure-discovery has no effect without --discovery-srv",
+        ),
+        (
+            raw.discovery_srv_name.is_some()
+                && discovery
+                    .as_ref()
+                    .is_some_and(|srv| srv.domain.starts_with('_')),
+            "--discovery-srv-name has no effect on a --discovery-srv that begins with _",
+        ),
+        (
+            discovery.is_some() && verify_endpoints && !endpoints_given,
+            "--verify-endpoints has no effect without --endpoints: members from SRV records are \
+             authenticated without it",
+        ),
+        (
+            !authenticates && raw.trusted_ca_file.is_some(),
+            "--trusted-ca-file has no effect: nothing is authenticated without --discovery-srv or \
+             --verify-endpoints, or with --insecure-discovery",
+        ),
+        (
+            !authenticates && raw.discovery_server_name.is_some(),
+            "--discovery-server-name has no effect: nothing is authenticated without \
+             --discovery-srv or --verify-endpoints, or with --insecure-discovery",
+        ),
+    ];
+    let given = without_effect.into_iter().filter(|(given, _)| *given);
+    warnings.extend(given.map(|(_, warning)| warning.to_owned()));
     merge(&mut endpoints, "endpoint", warnings);
     merge(&mut listen_addrs, "address to listen on", warnings);
     Config {
@@ -258,6 +304,9 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),
         drain_timeout: raw.drain_timeout.unwrap_or(default.drain_timeout),
         discovery,
+        trusted_ca_file: raw.trusted_ca_file,
+        server_name: raw.discovery_server_name,
+        verify_endpoints,
         close_removed: raw.close_removed.or(default.close_removed),
         max_connections: raw.max_connections.or(default.max_connections),
         log_level: raw.log_level.unwrap_or(default.log_level),
@@ -285,424 +334,4 @@ fn merge(addresses: &mut Vec<HostPort>, what: &str, warnings: &mut Vec<String>) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::addr::{parse_endpoint, parse_listen};
-    use crate::config::{LogFormat, LogLevel};
-    use std::os::unix::ffi::OsStringExt;
-    use std::time::Duration;
-
-    /// Runs the parser on a command line written with blanks between the arguments.
-    pub(in crate::cli) fn run(line: &str, env: &[(&str, &str)]) -> Result<Invocation, Error> {
-        let argv = line.split(' ').map(OsString::from).collect();
-        let env: Vec<_> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
-        parse(argv, &env)
-    }
-
-    /// The settings and warnings of a command line that starts the gateway.
-    pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<String>) {
-        match run(line, env) {
-            Ok(Invocation::Start { config, warnings }) => (config, warnings),
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    pub(in crate::cli) fn refusal(line: &str, env: &[(&str, &str)]) -> String {
-        match run(line, env) {
-            Err(error) => error.to_string(),
-            Ok(other) => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn texts(addresses: &[HostPort]) -> Vec<String> {
-        addresses.iter().map(HostPort::to_string).collect()
-    }
-
-    #[test]
-    fn the_table_is_well_formed() {
-        let mut names = HashSet::new();
-        for flag in FLAGS {
-            let name = flag.name;
-            assert!(names.insert(name), "{name} stands twice");
-            if let Some(short) = flag.short {
-                assert!(names.insert(short) && short.len() == 1, "{name}");
-            }
-            let is_name_byte = |b: u8| b.is_ascii_lowercase() || b == b'-';
-            assert!(name.len() > 1 && name.bytes().all(is_name_byte), "{name}");
-            assert!(!name.starts_with('-') && !name.ends_with('-'), "{name}");
-            for doc in [flag.doc_short, flag.doc_long] {
-                assert!(doc.is_empty() || doc.ends_with('.'), "{name}: {doc}");
-                // Neither may break the Markdown table.
-                assert!(!doc.contains(['|', '\n', '<']), "{name}: {doc}");
-            }
-            assert!(!flag.doc_short.is_empty(), "{name}");
-            let is_switch = flag.takes == Takes::Nothing;
-            assert!(!is_switch || flag.default.is_empty(), "{name}");
-            // A variable that Kubernetes may set must never set a flag.
-            if let Some(variable) = flag.variable() {
-                let rest = variable.strip_prefix(flags::VARIABLE_PREFIX).unwrap();
-                let link = env::is_service_link(rest, OsStr::new("tcp://10.0.0.1:2379"));
-                assert!(!link, "{variable}");
-            }
-        }
-        let reference = ["endpoints", "listen-addr", "retry-delay"];
-        let first: Vec<&str> = FLAGS.iter().take(3).map(|flag| flag.name).collect();
-        assert_eq!(first, reference);
-    }
-
-    #[test]
-    fn printed_defaults_are_the_defaults() {
-        let default = Config::default();
-        assert_eq!(start("etcd-gateway start", &[]), (default.clone(), vec![]));
-        assert_eq!(default.retry_delay, Duration::from_secs(60));
-        assert_eq!(texts(&default.endpoints), ["127.0.0.1:2379"]);
-        assert_eq!(texts(&default.listen_addrs), ["127.0.0.1:23790"]);
-        for flag in FLAGS.iter().filter(|flag| flag.takes != Takes::Nothing) {
-            let line = format!("etcd-gateway start --{}={}", flag.name, flag.default);
-            let (mut config, warnings) = start(&line, &[]);
-            config.endpoints_given = false;
-            assert_eq!((config, warnings), (default.clone(), vec![]), "{line}");
-        }
-    }
-
-    fn srv(domain: &str) -> SrvDiscovery {
-        SrvDiscovery {
-            domain: domain.to_owned(),
-            name: String::new(),
-            insecure: false,
-        }
-    }
-
-    #[test]
-    fn discovery_flags_together() {
-        let (config, warnings) = start(
-            "etcd-gateway start --discovery-srv=example.com. --discovery-srv-name=blue \
-             --insecure-discovery --endpoints=a:1",
-            &[],
-        );
-        let expected = SrvDiscovery {
-            name: "blue".to_owned(),
-            insecure: true,
-            ..srv("example.com.")
-        };
-        assert_eq!(config.discovery, Some(expected));
-        assert!(config.endpoints_given && warnings.is_empty());
-
-        let off = [("ETCD_GATEWAY_INSECURE_DISCOVERY", "true")];
-        let line = "etcd-gateway start --discovery-srv=a --insecure-discovery=false";
-        assert_eq!(start(line, &off).0.discovery, Some(srv("a")));
-
-        for (line, warning) in [
-            (
-                "etcd-gateway start --insecure-discovery",
-                "--insecure-discovery has no effect without --discovery-srv",
-            ),
-            (
-                "etcd-gateway start --discovery-srv-name=x",
-                "--discovery-srv-name has no effect without --discovery-srv",
-            ),
-            (
-                "etcd-gateway start --discovery-srv=_client._tcp.a --discovery-srv-name=x",
-                "--discovery-srv-name has no effect on a --discovery-srv that begins with _",
-            ),
-        ] {
-            assert_eq!(start(line, &[]).1, [warning], "{line}");
-        }
-    }
-
-    /// Of each flag: a good value and what the settings become by it, and a bad value.
-    #[test]
-    fn every_flag_in_every_form() {
-        type Set = fn(&mut Config);
-        let cases: [(&str, &str, Set, &str); 11] = [
-            (
-                "endpoints",
-                "a:1",
-                |c| {
-                    c.endpoints = vec![parse_endpoint("a:1").unwrap().0];
-                    c.endpoints_given = true;
-                },
-                "a",
-            ),
-            (
-                "listen-addr",
-                ":1",
-                |c| c.listen_addrs = vec![parse_listen(":1").unwrap()],
-                "nonsense",
-            ),
-            (
-                "retry-delay",
-                "1.5s",
-                |c| c.retry_delay = Duration::from_millis(1500),
-                "123",
-            ),
-            (
-                "dial-timeout",
-                "250ms",
-                |c| c.dial_timeout = Duration::from_millis(250),
-                "-1s",
-            ),
-            ("max-connections", "7", |c| c.max_connections = Some(7), "0"),
-            (
-                "drain-timeout",
-                "0",
-                |c| c.drain_timeout = Duration::ZERO,
-                "-1ns",
-            ),
-            (
-                "discovery-srv",
-                "_client._tcp.Example.com",
-                |c| c.discovery = Some(srv("_client._tcp.example.com")),
-                "10.0.0.1",
-            ),
-            ("discovery-srv-name", "", |_| {}, "a.b"),
-            (
-                "close-removed",
-                "1m",
-                |c| c.close_removed = Some(Duration::from_secs(60)),
-                "1",
-            ),
-            (
-                "log-level",
-                "error",
-                |c| c.log_level = LogLevel::Error,
-                "fatal",
-            ),
-            (
-                "log-format",
-                "console",
-                |c| c.log_format = Some(LogFormat::Text),
-                "xml",
-            ),
-        ];
-        let with_values = FLAGS.iter().filter(|flag| flag.takes != Takes::Nothing);
-        let names: Vec<&str> = with_values.clone().map(|flag| flag.name).collect();
-        assert_eq!(names, cases.map(|(name, ..)| name), "a flag without a case");
-        for (flag, (name, good, set, bad)) in with_values.zip(cases) {
-            let mut expected = Config::default();
-            set(&mut expected);
-            let variable = flag.variable().unwrap();
-            let expected = (expected, vec![]);
-            for line in [
-                format!("etcd-gateway start --{name}={good}"),
-                format!("etcd-gateway start --{name} {good}"),
-                format!("etcd-gateway --{name}={good} start"),
-                format!("etcd-gateway --{name} {good} start"),
-                format!("etcd-gateway gateway --{name} {good} start"),
-                format!("/usr/bin/etcd gateway start --{name}={good} --"),
-            ] {
-                assert_eq!(start(&line, &[]), expected, "{line}");
-            }
-            let by_variable = start("etcd-gateway start", &[(&variable, good)]);
-            assert_eq!(by_variable, expected, "{variable}");
-            let empty = start("etcd-gateway start", &[(&variable, "")]);
-            assert_eq!(empty, (Config::default(), vec![]), "{variable}");
-
-            let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
-            assert!(missing.contains(&format!("--{name} needs a value")));
-            for (message, origin) in [
-                (
-                    refusal(&format!("etcd-gateway start --{name}={bad}"), &[]),
-                    format!("--{name}"),
-                ),
-                (refusal("etcd-gateway start", &[(&variable, bad)]), variable),
-            ] {
-                let head = format!("invalid value {bad:?} for {origin}: ");
-                assert!(message.starts_with(&head), "{message}");
-            }
-            let empty = format!("etcd-gateway start --{name}=");
-            if flag.default.is_empty() {
-                assert_eq!(start(&empty, &[]), (Config::default(), vec![]));
-            } else {
-                assert!(
-                    refusal(&empty, &[]).starts_with("invalid value \"\" for"),
-                    "{empty}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn repeated_flags() {
-        let (config, warnings) = start(
-            "etcd-gateway --listen-addr=:1 start --endpoints=a:1,b:1 --endpoints \"c:1\" \
-             --listen-addr=[::1]:2 --log-level=debug --log-level=warn",
-            &[("ETCD_GATEWAY_ENDPOINTS", "no")],
-        );
-        assert_eq!(texts(&config.endpoints), ["a:1", "b:1", "c:1"]);
-        assert_eq!(texts(&config.listen_addrs), [":1", "[::1]:2"]);
-        assert_eq!(config.log_level, LogLevel::Warn);
-        assert_eq!(
-            warnings,
-            [
-                "--log-level is given more than once; the last counts",
-                "ETCD_GATEWAY_ENDPOINTS has no effect: --endpoints is given",
-            ]
-        );
-        let line = "etcd-gateway start --max-connections=5 --max-connections=auto";
-        assert_eq!(start(line, &[]).0.max_connections, None);
-    }
-
-    #[test]
-    fn what_is_odd_is_merged_and_warned_about_once() {
-        let (config, warnings) = start(
-            "etcd-gateway start --endpoints=https://A:1/,http://b:1,a:1,b:1,a:1 \
-             --listen-addr=:0,:0,:1,127.0.0.1:1,:1",
-            &[],
-        );
-        assert_eq!(texts(&config.endpoints), ["a:1", "b:1"]);
-        assert_eq!(
-            texts(&config.listen_addrs),
-            [":0", ":0", ":1", "127.0.0.1:1"]
-        );
-        assert_eq!(
-            warnings,
-            [
-                "http:// and https:// in front of endpoints have no effect: the gateway passes \
-                 TLS through and does not terminate it",
-                "endpoint a:1 is given more than once; duplicates are merged",
-                "address to listen on :1 is given more than once; duplicates are merged",
-            ]
-        );
-    }
-
-    #[test]
-    fn help_and_version() {
-        let help = Ok(Invocation::Print(help::help()));
-        let version = Ok(Invocation::Print(help::version()));
-        const HELP: [&str; 14] = [
-            "etcd-gateway --help",
-            "etcd-gateway -h",
-            "etcd-gateway help",
-            "etcd-gateway help start",
-            "etcd-gateway help gateway start",
-            "etcd-gateway gateway help",
-            "etcd-gateway gateway --help",
-            "etcd-gateway start --help",
-            "etcd-gateway start -h --endpoints=a:1 --version",
-            "etcd-gateway --endpoints a:1 start --help=true",
-            // As in cobra, help asked for with a flag wins over words.
-            "etcd-gateway nonsense --help",
-            "etcd --help",
-            "etcd help",
-            "etcd gateway start --help",
-        ];
-        for line in HELP {
-            assert_eq!(
-                run(line, &[("ETCD_GATEWAY_ENDPOINTS", "!")]),
-                help,
-                "{line}"
-            );
-        }
-        const VERSION: [&str; 6] = [
-            "etcd-gateway --version",
-            "etcd-gateway version",
-            "etcd-gateway start --version",
-            "etcd-gateway gateway version",
-            "etcd --version",
-            "etcd version",
-        ];
-        for line in VERSION {
-            assert_eq!(run(line, &[]), version, "{line}");
-        }
-        assert_eq!(
-            start("etcd-gateway start --help=false", &[]),
-            (Config::default(), vec![])
-        );
-        // Not over an invalid value, in either order, as in pflag.
-        for line in [
-            "etcd-gateway -h --retry-delay=1",
-            "etcd-gateway --retry-delay=1 -h",
-        ] {
-            assert!(refusal(line, &[]).contains("missing unit"), "{line}");
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_refused_by_name() {
-        let bad = OsString::from_vec(b"a\xff\n".to_vec());
-        let words = |last: &OsString| vec!["etcd-gateway".into(), "start".into(), last.clone()];
-        let mut flag = OsString::from("--endpoints=");
-        flag.push(&bad);
-        let message = parse(words(&flag), &[]).unwrap_err().to_string();
-        let expected = "invalid value \"a\\xFF\\n\" for --endpoints: is not UTF-8 text; write plain \
-                        ASCII";
-        assert_eq!(message, expected);
-        let env = [("ETCD_GATEWAY_ENDPOINTS".into(), bad.clone())];
-        let argv = vec!["etcd-gateway".into(), "start".into()];
-        let message = parse(argv, &env).unwrap_err().to_string();
-        let expected = expected.replace("--endpoints", "ETCD_GATEWAY_ENDPOINTS");
-        assert_eq!(message, expected);
-        let message = parse(words(&bad), &[]).unwrap_err().to_string();
-        assert!(message.starts_with("unexpected argument \"a\\xFF\\n\";"));
-        assert!(parse(vec![], &[]).is_err());
-        assert!(parse(vec![bad], &[]).is_err());
-    }
-
-    /// All sequences of up to three arguments over a hostile vocabulary: no panic, a refusal
-    /// is one short line of printable text, and what starts has sound settings.
-    #[test]
-    fn sweep() {
-        let vocabulary: Vec<OsString> = [
-            "start",
-            "gateway",
-            "help",
-            "",
-            "-",
-            "--",
-            "---",
-            "-h",
-            "-hh=",
-            "--=",
-            "--help=false",
-            "--version=x",
-            "--endpoints",
-            "--endpoints=",
-            "--endpoints=a:1,a:1",
-            "-endpoints",
-            "--retry-delay",
-            "--retry-delay=1\u{b5}s",
-            "5s",
-            "\u{1b}[2J\r\n",
-        ]
-        .into_iter()
-        .map(OsString::from)
-        .chain([
-            OsString::from_vec(b"--\xff=\xff".to_vec()),
-            OsString::from_vec(b"--log-level=\xf0".to_vec()),
-            OsString::from("x".repeat(5_000)),
-        ])
-        .collect();
-        let (mut started, mut printed, mut refused) = (0, 0, 0);
-        for name in ["etcd-gateway", "etcd"] {
-            let mut layer = vec![vec![OsString::from(name)]];
-            for _ in 0..3 {
-                let longer = |line: &Vec<OsString>| -> Vec<Vec<OsString>> {
-                    let append =
-                        |word: &OsString| [line.as_slice(), std::slice::from_ref(word)].concat();
-                    vocabulary.iter().map(append).collect()
-                };
-                layer = layer.iter().flat_map(longer).collect();
-                for line in &layer {
-                    match parse(line.clone(), &[]) {
-                        Ok(Invocation::Start { config, .. }) => {
-                            started += 1;
-                            assert!(!config.endpoints.is_empty(), "{line:?}");
-                            assert!(config.retry_delay >= Duration::from_millis(1), "{line:?}");
-                            assert!(line.contains(&"start".into()), "{line:?}");
-                        }
-                        Ok(Invocation::Print(_)) => printed += 1,
-                        Err(error) => {
-                            refused += 1;
-                            let text = error.to_string();
-                            assert!(text.len() < 1_000, "{line:?}: {text}");
-                            assert!(!text.contains(char::is_control), "{line:?}: {text}");
-                        }
-                    }
-                }
-            }
-        }
-        assert_eq!(started + printed + refused, 2 * (23 + 529 + 12_167));
-        assert!(started > 20 && printed > 20, "{started} {printed}");
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The grammars of flag values, and how a value is shown to a person.
+//! The grammars of flag values.
 //!
 //! Each function takes the text of a value and returns it typed, or says what is wrong
 //! with it and what to write instead; none names the flag, the caller does. Lists follow
@@ -6,16 +6,15 @@
 //! be quoted, blanks belong to the item. Unlike there, a line end does not cut the list
 //! short in silence: it stays in the item, and the address grammar refuses it.
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{DurationError, GoDuration};
+use super::shown::shown;
 use crate::addr::{self, AddrError};
 
-/// The most bytes of a value that a message repeats: one line of a terminal.
-const SHOWN_MAX: usize = 64;
 /// Below this a pause is none, and a deadline has passed before it is looked at.
 const SHORTEST: GoDuration = GoDuration(1_000_000);
 /// Linux gives out at most 2^22 thread ids (`PID_MAX_LIMIT`), and a connection takes two.
@@ -64,22 +63,6 @@ pub(crate) enum ValueError {
         /// What is wrong with it.
         error: AddrError,
     },
-}
-
-/// `value` in quotes, cut at a sane length, with everything escaped that could garble a
-/// terminal or break the line: control characters, direction marks, bytes that are no UTF-8.
-pub(super) fn shown(value: &OsStr) -> String {
-    let bytes = value.as_bytes();
-    if bytes.len() <= SHOWN_MAX {
-        return format!("{value:?}");
-    }
-    // Back to the start of a character; in text it is at most three bytes away.
-    let is_start = |at: &usize| bytes.get(*at).is_some_and(|b| b & 0xc0 != 0x80);
-    let end = (SHOWN_MAX - 3..=SHOWN_MAX)
-        .rfind(is_start)
-        .unwrap_or(SHOWN_MAX);
-    let head = OsStr::from_bytes(bytes.get(..end).unwrap_or(bytes));
-    format!("{head:?}...")
 }
 
 /// A boolean, in the spellings of `strconv.ParseBool`.
@@ -141,6 +124,11 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueErr
     }
 }
 
+/// A path; nothing is `None`, as with a domain. Whether a file is there is found at start.
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
 /// A domain; nothing, which the reference takes for "not set", is `None`.
 pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
     match text {
@@ -148,6 +136,14 @@ pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
         text => addr::parse_domain(text)
             .map(Some)
             .map_err(ValueError::Address),
+    }
+}
+
+/// A name or an address that a certificate can have; nothing is `None`, as with a domain.
+pub(super) fn certificate_name(text: &str) -> Result<Option<String>, ValueError> {
+    match text.parse::<IpAddr>() {
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(_) => domain(text),
     }
 }
 
@@ -271,31 +267,6 @@ impl std::error::Error for ValueError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shown_is_one_safe_short_line() {
-        let long = "x".repeat(65);
-        let head = "x".repeat(64);
-        let cut = format!("{}\u{e9}\u{e9}", "x".repeat(63));
-        let cases: [(&[u8], String); 7] = [
-            (b"plain", "\"plain\"".to_owned()),
-            (b"a\"b\n\x1b[2J", "\"a\\\"b\\n\\u{1b}[2J\"".to_owned()),
-            (b"\xff", "\"\\xFF\"".to_owned()),
-            // A mark that turns the direction of the text round.
-            ("\u{202e}".as_bytes(), "\"\\u{202e}\"".to_owned()),
-            (head.as_bytes(), format!("\"{head}\"")),
-            (long.as_bytes(), format!("\"{head}\"...")),
-            // Never cut within a character.
-            (cut.as_bytes(), format!("\"{}\"...", "x".repeat(63))),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(shown(OsStr::from_bytes(bytes)), expected);
-        }
-        for length in 0..200 {
-            let text = shown(OsStr::from_bytes(&vec![0xff; length]));
-            assert!(text.len() <= 4 * SHOWN_MAX + 5, "{length}");
-        }
-    }
 
     #[test]
     fn booleans() {

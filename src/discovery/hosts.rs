@@ -19,8 +19,10 @@ pub(super) struct Hosts {
 #[derive(Debug, Default)]
 struct Known {
     addresses: Vec<IpAddr>,
-    /// The last resolution failed, and that was logged.
-    failing: bool,
+    /// The name that had them, completed from the search list; none if not from DNS.
+    owner: Option<dns::name::Name>,
+    /// Why the last resolution failed, which was logged.
+    failure: Option<String>,
 }
 
 /// How a refresh went.
@@ -30,6 +32,9 @@ pub(super) struct Freshness {
     pub(super) ttl: Option<Duration>,
     /// Whether everything that was asked was answered.
     pub(super) complete: bool,
+    /// A name without any known address was not answered for: it may be that of a member
+    /// that serves under another name, so that none may be taken away.
+    pub(super) open: bool,
 }
 
 impl Freshness {
@@ -37,6 +42,7 @@ impl Freshness {
     pub(super) const TIMELESS: Self = Self {
         ttl: None,
         complete: true,
+        open: false,
     };
 
     /// Adds an answer that stands for `ttl`.
@@ -60,10 +66,25 @@ impl Hosts {
         for (name, answer) in names.into_iter().zip(answers) {
             let known = self.known.entry(name.clone()).or_default();
             match answer {
+                Ok(dns::Addresses {
+                    owner: Some(owner),
+                    doubt: Some(error),
+                    ..
+                }) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
+                    known.keep(name, error.to_string(), freshness);
+                }
                 Ok(answer) => known.learn(name, answer, freshness),
-                Err(error) => known.keep(name, &error, freshness),
+                Err(error) => {
+                    freshness.open |= known.addresses.is_empty() && !error.class.is_definite();
+                    known.keep(name, error.to_string(), freshness);
+                }
             }
         }
+    }
+
+    /// Why a name could not be resolved, if the last resolution failed.
+    pub(super) fn failure(&self, name: &str) -> Option<&str> {
+        self.known.get(name)?.failure.as_deref()
     }
 
     /// The last addresses that were found for a name.
@@ -76,46 +97,52 @@ impl Known {
     fn learn(&mut self, name: &str, answer: dns::Addresses, freshness: &mut Freshness) {
         let mut addresses = answer.addresses;
         freshness.add(answer.ttl);
-        match answer.missing {
-            // Only one family was answered: of the other the old addresses stay.
-            Some(error) => {
-                let other = |address: &IpAddr| {
-                    addresses
-                        .iter()
-                        .all(|new| new.is_ipv4() != address.is_ipv4())
-                };
-                let kept: Vec<IpAddr> = self.addresses.iter().copied().filter(other).collect();
-                addresses.extend(kept);
-                self.keep(name, &error, freshness);
-            }
-            None if self.failing => {
-                self.failing = false;
-                log::info(
-                    "discovery",
-                    "resolved endpoint again",
-                    &[("host", name.into())],
-                );
-            }
-            None => {}
+        if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
+            let reason = format!("the answer has {sink}, which is no host");
+            return self.keep(name, reason, freshness);
         }
         // Servers shuffle their answers; the same addresses must be the same endpoints.
         addresses.sort_unstable();
+        if let Some(error) = answer.missing {
+            // Only one family was answered: of the other the old addresses stay.
+            let new = addresses.clone();
+            let other = |old: &&IpAddr| new.iter().all(|new| new.is_ipv4() != old.is_ipv4());
+            addresses.extend(self.addresses.iter().filter(other));
+            self.addresses = addresses;
+            self.owner = answer.owner;
+            return self.keep(name, error.to_string(), freshness);
+        }
         self.addresses = addresses;
+        self.owner = answer.owner;
+        if self.failure.take().is_some() {
+            log::info(
+                "discovery",
+                "resolved endpoint again",
+                &[("host", name.into())],
+            );
+        }
     }
 
-    fn keep(&mut self, name: &str, error: &dns::Error, freshness: &mut Freshness) {
+    fn keep(&mut self, name: &str, reason: String, freshness: &mut Freshness) {
         freshness.complete = false;
-        if !self.failing {
-            self.failing = true;
+        if self.failure.is_none() {
             log::warn(
                 "discovery",
                 "cannot resolve endpoint, will try again",
                 &[
                     ("host", name.into()),
-                    ("error", error.to_string().into()),
+                    ("error", reason.as_str().into()),
                     ("addresses-kept", self.addresses.len().into()),
                 ],
             );
         }
+        self.failure = Some(reason);
     }
+}
+
+/// Whether an address is none that a host can have. A connection to 0.0.0.0, which is what
+/// some resolvers answer for names that they block, reaches this very host.
+fn is_no_host(ip: &IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
 }

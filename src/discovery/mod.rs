@@ -7,29 +7,41 @@
 //! says so (SIGHUP). Only a good answer changes anything: what cannot be learned anew
 //! stays as it was. An address that would lead back to this gateway is left out.
 //!
+//! Where members have to be authenticated (`auth`), they are at start, when they are new
+//! or come back (by the pool and the monitor, through its gate), and, from here, at each
+//! change of the set and every few minutes.
+//!
 //! One thread does all of this and owns all of its state.
 
+pub(crate) mod auth;
 mod hosts;
+mod members;
+pub(crate) mod roots;
 mod srv;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::addr::{Host, HostPort};
-use crate::dns::{Resolver, resolv_conf};
-use crate::endpoint::Endpoint;
+use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard;
+use crate::sync::lock;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 
 use hosts::{Freshness, Hosts};
-use srv::{Services, Target};
+pub(crate) use members::{Identity, List, Source, identity_of};
+use members::{Members, literal};
+use srv::Scheme;
 
 /// No answer is asked for again sooner: a TTL of 0 or 1 must not become a flood.
 const MIN_REFRESH: Duration = Duration::from_secs(5);
@@ -48,38 +60,36 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a start with configured names waits for them: there may be others that
 /// serve meanwhile.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How often endpoints that serve have to prove again who they are.
+const AUDIT: Duration = Duration::from_secs(5 * 60);
 /// Lookups that run at the same time, each in a thread.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Where the members are found.
+/// What a look at the source found.
 #[derive(Debug)]
-pub(crate) enum Source {
-    /// A list on the command line.
-    List(Vec<HostPort>),
-    /// SRV records, and the list to use as long as there are none.
-    Srv {
-        services: Services,
-        fallback: Option<Vec<HostPort>>,
-    },
+pub(crate) struct Found {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Why there are none, if there are none.
+    pub(crate) nothing: Option<String>,
+    /// Members that are not used because they speak no TLS.
+    pub(crate) insecure: Vec<String>,
 }
 
-impl Source {
-    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`.
-    pub(crate) fn srv(domain: &str, name: &str, fallback: Option<Vec<HostPort>>) -> Self {
-        Self::Srv {
-            services: Services::new(domain, name),
-            fallback,
-        }
-    }
+/// What a start begins with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Those that have proven who they are.
+    pub(crate) proven: Vec<Endpoint>,
 }
 
-/// Discovery gave nothing, and nothing else was given.
+/// Discovery gave no endpoint that may serve, and nothing else was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NothingFound(String);
 
 impl fmt::Display for NothingFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no endpoint found: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -95,7 +105,15 @@ pub(crate) struct Discovery {
     /// Refreshes in a row that were not complete.
     failures: u32,
     next: Instant,
+    /// SRV records have given endpoints: from then on the last good ones stay, whatever
+    /// comes, and `--endpoints` are no alternative any more.
+    found: bool,
+    /// `--endpoints` serve because nothing else may.
     falling_back: bool,
+    /// The last refresh left open which members there are.
+    open: bool,
+    /// When the endpoints that have proven who they are have to do so again.
+    audit: Instant,
 }
 
 impl Discovery {
@@ -107,28 +125,112 @@ impl Discovery {
             hosts: Hosts::default(),
             failures: 0,
             next: Instant::now(),
+            found: false,
             falling_back: false,
+            open: false,
+            audit: Instant::now() + AUDIT,
         }
     }
 
-    /// The endpoints to start with.
+    /// The endpoints that there are, for somebody who only looks.
+    pub(crate) fn find(&mut self) -> Found {
+        let endpoints = self.refresh(PATIENCE);
+        let mut insecure = Vec::new();
+        if let Source::Srv {
+            services,
+            identity: Some(_),
+            ..
+        } = &self.source
+        {
+            let plain = services
+                .targets()
+                .into_iter()
+                .filter(|target| target.scheme == Scheme::Http);
+            insecure = plain.map(|target| target.to_string()).collect();
+        }
+        Found {
+            nothing: endpoints.is_empty().then(|| self.nothing_found()),
+            endpoints,
+            insecure,
+        }
+    }
+
+    /// Why there is no endpoint, and what to do about it.
+    fn nothing_found(&self) -> String {
+        let Source::Srv {
+            services, identity, ..
+        } = &self.source
+        else {
+            return "no endpoint found: no name in --endpoints has an address".to_owned();
+        };
+        let targets = services.targets().into_iter();
+        let unresolved: Vec<String> = targets
+            .filter(|target| identity.is_none() || target.scheme != Scheme::Http)
+            .filter_map(|target| {
+                let reason = self.hosts.failure(&target.host)?;
+                Some(format!("{target}: {reason}"))
+            })
+            .collect();
+        if unresolved.is_empty() {
+            return services.nothing_found(identity.is_some());
+        }
+        format!(
+            "no endpoint found: what {} names has no address: {}; publish the addresses of these names",
+            services.owners().join(" and "),
+            unresolved.join("; ")
+        )
+    }
+
+    /// The endpoints that serve if no others may.
+    pub(crate) fn fallback(&self) -> Vec<Endpoint> {
+        match &self.source {
+            Source::Srv {
+                fallback: Some(list),
+                ..
+            } => Members::List(list).endpoints(&self.hosts),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The endpoints to start with; those that have to prove who they are have been asked,
+    /// all at the same time and each within `timeout`.
     ///
     /// # Errors
-    /// If they are to come from SRV records and there are none. A configured name that
-    /// cannot be resolved is logged and tried again.
-    pub(crate) fn start(&mut self) -> Result<Vec<Endpoint>, NothingFound> {
+    /// If none of them may serve, but for a list whose names cannot be resolved: that is
+    /// logged and tried again.
+    pub(crate) fn start(
+        &mut self,
+        gate: Option<&dyn Gate>,
+        timeout: Duration,
+    ) -> Result<Start, NothingFound> {
         let patience = match self.source {
             Source::List(_) => START_PATIENCE,
             Source::Srv { .. } => PATIENCE,
         };
-        let endpoints = self.refresh(patience);
-        match &self.source {
-            Source::Srv {
-                services,
-                fallback: None,
-            } if endpoints.is_empty() => Err(NothingFound(services.nothing_found())),
-            _ => Ok(endpoints),
+        let mut endpoints = self.refresh(patience);
+        self.found = !endpoints.is_empty();
+        let (mut proven, mut refused) = prove(&endpoints, gate, timeout);
+        let free =
+            |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.identity.is_none());
+        if !free(&endpoints) && proven.is_empty() {
+            let found = endpoints.len();
+            self.fall_back(&mut endpoints);
+            let others = endpoints.get(found..).unwrap_or_default();
+            let (more_proven, more_refused) = prove(others, gate, timeout);
+            proven.extend(more_proven);
+            refused.extend(more_refused);
         }
+        let patient = matches!(self.source, Source::List(_)) && !self.source.authenticates();
+        if endpoints.is_empty() && !patient {
+            return Err(NothingFound(self.nothing_found()));
+        }
+        if !free(&endpoints) && proven.is_empty() && !endpoints.is_empty() {
+            return Err(NothingFound(format!(
+                "no endpoint could be authenticated: {}",
+                refused.join("; ")
+            )));
+        }
+        Ok(Start { endpoints, proven })
     }
 
     /// Keeps `pool` in step for ever. A call of `wake` asks for a refresh; `removed` is
@@ -136,14 +238,19 @@ impl Discovery {
     pub(crate) fn run(
         mut self,
         pool: &Pool,
-        wake: &Waker,
+        gate: Option<&dyn Gate>,
+        timeout: Duration,
         listeners: &[SocketAddr],
         removed: impl Fn(Vec<SocketAddr>),
     ) -> ! {
         let mut last = Instant::now();
         loop {
-            let woken = wait(wake, self.next.min(Instant::now() + WATCH));
+            let woken = wait(pool.distress(), self.next.min(Instant::now() + WATCH));
             let now = Instant::now();
+            if gate.is_some() && now >= self.audit {
+                self.audit = now + random::jittered(AUDIT);
+                audit(pool, gate, timeout);
+            }
             let files = self.resolver.changes();
             if woken || files != self.files {
                 self.next = now.min(self.next).max(last + MIN_PAUSE);
@@ -152,8 +259,19 @@ impl Discovery {
             if now < self.next {
                 continue;
             }
-            last = now;
             let mut endpoints = self.refresh(PATIENCE);
+            last = Instant::now();
+            self.found |= !endpoints.is_empty();
+            let proven = pool.authenticated();
+            let serves = |endpoint: &Endpoint| {
+                endpoint.identity.is_none()
+                    || proven.iter().any(|proven| proven.addr == endpoint.addr)
+            };
+            if endpoints.iter().any(serves) {
+                self.falling_back = false;
+            } else if self.falling_back || !self.found {
+                self.fall_back(&mut endpoints);
+            }
             endpoints.retain(|endpoint| {
                 let looped = loop_guard::serves(listeners, endpoint.addr);
                 if looped {
@@ -172,8 +290,16 @@ impl Discovery {
             if endpoints.is_empty() {
                 continue;
             }
+            if self.open {
+                let known = |old: &Endpoint| endpoints.iter().all(|new| new.addr != old.addr);
+                let kept: Vec<Endpoint> = pool.endpoints().into_iter().filter(known).collect();
+                endpoints.extend(kept);
+            }
             let change = pool.replace(endpoints);
-            log_change(&change);
+            if !change.is_empty() {
+                log_change(&change);
+                audit(pool, gate, timeout);
+            }
             if !change.removed.is_empty() {
                 removed(change.removed);
             }
@@ -183,38 +309,69 @@ impl Discovery {
         }
     }
 
+    /// Adds the list that was given for the case that nothing else may serve.
+    fn fall_back(&mut self, endpoints: &mut Vec<Endpoint>) {
+        let Source::Srv {
+            fallback: Some(_), ..
+        } = &self.source
+        else {
+            return;
+        };
+        if !self.falling_back {
+            let reason = if endpoints.is_empty() {
+                self.nothing_found()
+            } else {
+                "no member that they name could be authenticated".to_owned()
+            };
+            log::warn(
+                "discovery",
+                "SRV records give no endpoint, using --endpoints until they do",
+                &[("reason", reason.into())],
+            );
+        }
+        self.falling_back = true;
+        self.next = self
+            .next
+            .min(Instant::now() + random::jittered(MIN_REFRESH));
+        endpoints.extend(self.fallback());
+    }
+
     /// Asks for everything again and sets the time of the next refresh.
     fn refresh(&mut self, patience: Duration) -> Vec<Endpoint> {
         let deadline = Instant::now() + patience;
         let mut freshness = Freshness::TIMELESS;
-        let targets = match &mut self.source {
+        let mut names = HashSet::new();
+        let members = match &mut self.source {
             Source::List(list) => Members::List(list),
-            Source::Srv { services, fallback } => {
+            Source::Srv {
+                services,
+                identity,
+                fallback,
+            } => {
+                // Half of the time is for the addresses: a service that nobody answers for
+                // must not use it up.
+                let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
                 services.refresh(&self.resolver, deadline, &mut freshness);
-                let targets = services.targets();
-                match fallback {
-                    Some(list) if targets.is_empty() => {
-                        if !self.falling_back {
-                            log::warn(
-                                "discovery",
-                                "SRV records give no endpoint, using --endpoints until they do",
-                                &[("reason", services.nothing_found().into())],
-                            );
-                        }
-                        self.falling_back = true;
-                        Members::List(list)
-                    }
-                    _ => {
-                        self.falling_back = false;
-                        Members::Targets(targets)
-                    }
+                if let Some(list) = fallback {
+                    names.extend(Members::List(list).names());
+                }
+                Members::Targets {
+                    // What says of itself that it speaks no TLS cannot prove anything.
+                    targets: services
+                        .targets()
+                        .into_iter()
+                        .filter(|target| identity.is_none() || target.scheme != Scheme::Http)
+                        .collect(),
+                    identity,
                 }
             }
         };
+        names.extend(members.names());
         self.hosts
-            .refresh(&self.resolver, &targets.names(), deadline, &mut freshness);
-        let endpoints = targets.endpoints(&self.hosts);
-        self.failures = if freshness.complete {
+            .refresh(&self.resolver, &names, deadline, &mut freshness);
+        let endpoints = members.endpoints(&self.hosts);
+        self.open = freshness.open;
+        self.failures = if freshness.complete && !self.falling_back {
             0
         } else {
             self.failures.saturating_add(1)
@@ -226,95 +383,52 @@ impl Discovery {
             .ttl
             .unwrap_or(MAX_REFRESH)
             .clamp(MIN_REFRESH, MAX_REFRESH);
-        let delay = match (freshness.complete, self.falling_back) {
-            (true, false) => ttl,
-            _ => backoff.min(ttl.max(MIN_REFRESH)),
+        let delay = if self.failures == 0 {
+            ttl
+        } else {
+            backoff.min(ttl)
         };
         self.next = Instant::now() + random::jittered(delay);
         endpoints
     }
 }
 
-/// The members as they are configured or published.
-enum Members<'a> {
-    List(&'a [HostPort]),
-    Targets(Vec<Target>),
-}
-
-impl Members<'_> {
-    /// The names to resolve.
-    fn names(&self) -> HashSet<String> {
-        let name = |endpoint: &HostPort| match &endpoint.host {
-            Host::Name(name) => Some(name.clone()),
-            _ => None,
-        };
-        match self {
-            Self::List(list) => list.iter().filter_map(name).collect(),
-            Self::Targets(targets) => targets.iter().map(|target| target.host.clone()).collect(),
+/// Has endpoints prove who they are, side by side: those that have, and why the others have
+/// not.
+fn prove(
+    endpoints: &[Endpoint],
+    gate: Option<&dyn Gate>,
+    timeout: Duration,
+) -> (Vec<Endpoint>, Vec<String>) {
+    let asked: Vec<&Endpoint> = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.identity.is_some())
+        .collect();
+    let Some(gate) = gate else {
+        return (Vec::new(), Vec::new());
+    };
+    let outcomes = side_by_side(&asked, |endpoint| gate.admit(endpoint, timeout));
+    let (mut proven, mut refused) = (Vec::new(), Vec::new());
+    for (endpoint, outcome) in asked.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => proven.push(endpoint.clone()),
+            Err(error) => refused.push(error.to_string()),
         }
     }
-
-    /// All their addresses, each once: where several name one, the first has it.
-    fn endpoints(&self, hosts: &Hosts) -> Vec<Endpoint> {
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        let mut add = |addr: SocketAddr, name, priority, weight| {
-            // IPv4 written as IPv6 is IPv4, also to the loop guard.
-            let addr = match addr.ip().to_canonical() {
-                IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
-                IpAddr::V6(_) => addr,
-            };
-            if endpoints.iter().all(|known| known.addr != addr) {
-                endpoints.push(Endpoint {
-                    addr,
-                    name,
-                    priority,
-                    weight,
-                });
-            }
-        };
-        match self {
-            Self::List(list) => {
-                for endpoint in *list {
-                    if let Some(addr) = literal(endpoint) {
-                        add(addr, endpoint.to_string(), 0, 0);
-                    }
-                    if let Host::Name(name) = &endpoint.host {
-                        for ip in hosts.addresses(name) {
-                            add(
-                                SocketAddr::new(*ip, endpoint.port),
-                                endpoint.to_string(),
-                                0,
-                                0,
-                            );
-                        }
-                    }
-                }
-            }
-            Self::Targets(targets) => {
-                for target in targets {
-                    for ip in hosts.addresses(&target.host) {
-                        let addr = SocketAddr::new(*ip, target.port);
-                        add(addr, target.to_string(), target.priority, target.weight);
-                    }
-                }
-            }
-        }
-        endpoints
-    }
+    (proven, refused)
 }
 
-/// The address of a host that is no name.
-fn literal(host_port: &HostPort) -> Option<SocketAddr> {
-    match &host_port.host {
-        Host::Ip(ip) => Some(SocketAddr::new(*ip, host_port.port)),
-        Host::Ip6Zone(ip, zone) => {
-            let scope = zone
-                .parse()
-                .ok()
-                .or_else(|| resolv_conf::interface_index(zone))?;
-            Some(SocketAddrV6::new(*ip, host_port.port, 0, scope).into())
+/// Has the endpoints that serve prove again who they are: a certificate may have expired,
+/// an address may have changed hands.
+fn audit(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
+    let Some(gate) = gate else { return };
+    let started = Instant::now();
+    let serving = pool.authenticated();
+    let outcomes = side_by_side(&serving, |endpoint| gate.admit(endpoint, timeout));
+    for (endpoint, outcome) in serving.iter().zip(outcomes) {
+        if let Err(error) = outcome {
+            pool.failed(endpoint.addr, started, &error);
         }
-        Host::Name(_) | Host::Wildcard => None,
     }
 }
 
@@ -365,8 +479,12 @@ fn wait(wake: &Waker, until: Instant) -> bool {
         );
         std::thread::sleep(MIN_PAUSE);
     }
-    wake.clear();
-    fds.iter().any(PollFd::is_ready)
+    let called = fds.iter().any(PollFd::is_ready);
+    if called {
+        // Only then: a call that comes after the poll is left for the next one.
+        wake.clear();
+    }
+    called
 }
 
 /// Logs what a new set changed, one line a change.
@@ -385,24 +503,28 @@ pub(crate) fn log_change(change: &Change) {
     }
 }
 
-/// Does the same for all `items`, up to [`SIDE_BY_SIDE`] at a time; results in order.
-fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let mut results = Vec::with_capacity(items.len());
-    for batch in items.chunks(SIDE_BY_SIDE) {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = batch
-                .iter()
-                .map(|item| {
-                    let thread = std::thread::Builder::new().name("resolve".to_owned());
-                    (item, thread.spawn_scoped(scope, || work(item)))
-                })
-                .collect();
-            for (item, thread) in threads {
-                // Without a thread of its own it is done here, later.
-                let result = thread.ok().and_then(|thread| thread.join().ok());
-                results.push(result.unwrap_or_else(|| work(item)));
-            }
-        });
-    }
-    results
+/// Does the same for all `items`, up to [`SIDE_BY_SIDE`] at a time; results in order. The
+/// caller works too, so that all is done even where no thread can be had.
+pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some((index, item)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            items.get(index).map(|item| (index, item))
+        } {
+            let result = work(item);
+            lock(&results).push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..items.len().min(SIDE_BY_SIDE) {
+            let thread = std::thread::Builder::new().name("resolve".to_owned());
+            // One less is slower, no more.
+            let _ = thread.spawn_scoped(scope, worker);
+        }
+        worker();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::dns::name::Name;
 use crate::dns::record::Srv;
 use crate::dns::{self, Resolver};
 use crate::log;
@@ -28,6 +29,10 @@ pub(crate) enum Scheme {
     Unstated,
 }
 
+/// The most members that records may name: far above any cluster, and no invitation to ask for
+/// thousands of names.
+const MAX_TARGETS: usize = 256;
+
 /// One name with SRV records, followed.
 #[derive(Debug)]
 struct Service {
@@ -35,6 +40,8 @@ struct Service {
     scheme: Scheme,
     /// The last answer that had records.
     records: Vec<Srv>,
+    /// The name that had them, completed from the search list.
+    found: Option<Name>,
     /// Why the last lookup gave none.
     failure: Option<dns::Error>,
 }
@@ -70,6 +77,7 @@ impl Services {
             owner,
             scheme,
             records: Vec::new(),
+            found: None,
             failure: None,
         };
         let suffix = if name.is_empty() {
@@ -109,8 +117,17 @@ impl Services {
         let answers = side_by_side(&owners, |owner| resolver.lookup_srv(owner, deadline));
         for (service, answer) in self.services.iter_mut().zip(answers) {
             match answer {
+                // An earlier name of the search list was not answered: it may still be the one.
+                Ok(dns::Services {
+                    owner,
+                    doubt: Some(error),
+                    ..
+                }) if service.found.as_ref().is_some_and(|known| *known != owner) => {
+                    service.keep(error, freshness);
+                }
                 Ok(answer) => {
                     freshness.add(answer.ttl);
+                    service.found = Some(answer.owner);
                     service.records = answer.records;
                     service.failure = None;
                 }
@@ -130,7 +147,7 @@ impl Services {
                     continue;
                 }
                 targets.push(Target {
-                    host: format!("{}.", record.target.to_string().trim_end_matches('.')),
+                    host: record.target.to_string().to_ascii_lowercase(),
                     port: record.port,
                     priority: record.priority,
                     weight: record.weight,
@@ -139,12 +156,41 @@ impl Services {
             }
         }
         // Servers shuffle their answers; the same records must be the same endpoints.
-        targets.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
+        let key = |t: &Target| {
+            (
+                t.priority,
+                t.host.clone(),
+                t.port,
+                std::cmp::Reverse(t.weight),
+            )
+        };
+        targets.sort_by_cached_key(key);
+        targets.truncate(MAX_TARGETS);
         targets
     }
 
-    /// Why there is no member, name by name, and what to do about it.
-    pub(super) fn nothing_found(&self) -> String {
+    /// The names that have records.
+    pub(super) fn owners(&self) -> Vec<&str> {
+        let with_records = self
+            .services
+            .iter()
+            .filter(|service| !service.records.is_empty());
+        with_records.map(|service| service.owner.as_str()).collect()
+    }
+
+    /// Why there is no member, name by name, and what to do about it. `authenticated`: those
+    /// that speak no TLS do not count.
+    pub(super) fn nothing_found(&self, authenticated: bool) -> String {
+        let plain =
+            |service: &&Service| service.scheme == Scheme::Http && !service.records.is_empty();
+        if let Some(service) = self.services.iter().find(plain).filter(|_| authenticated) {
+            return format!(
+                "no endpoint found: only {} has records, and it says that members speak no TLS, so that none can \
+                 prove who it is; publish them under _etcd-client-ssl, or accept the risk with \
+                 --insecure-discovery",
+                service.owner
+            );
+        }
         let reasons: Vec<String> = self.services.iter().map(Service::reason).collect();
         let silent = self.services.iter().any(|service| {
             service
@@ -160,7 +206,7 @@ impl Services {
             "publish SRV records under one of these names, or give the name that has them: \
              --discovery-srv=_SERVICE._tcp.DOMAIN"
         };
-        format!("{}; {remedy}", reasons.join("; "))
+        format!("no endpoint found: {}; {remedy}", reasons.join("; "))
     }
 }
 

@@ -56,6 +56,10 @@ pub(crate) fn interpret(
     let mut ttl = u32::MAX;
     while let Some((target, alias_ttl)) = alias(message, owner, question) {
         *aliases_left = aliases_left.checked_sub(1).ok_or(Class::AliasChain)?;
+        // RFC 6761 section 6.3: no server has a say in what localhost is.
+        if target.is_localhost() {
+            return Err(Class::NxDomain.into());
+        }
         owner = target;
         ttl = ttl.min(alias_ttl);
     }

@@ -8,9 +8,8 @@
 //! are a flaw. What the resolver does not ask for is checked for its frame and dropped.
 //! The additional section yields nothing but the EDNS fields.
 
-use std::fmt;
-
-use super::name::{self, Name};
+use super::name::Name;
+pub(crate) use super::record::Error;
 use super::record::{self, CLASS_IN, Frame, Record, Type};
 use crate::wire::{self, Reader};
 
@@ -41,47 +40,6 @@ pub(crate) const NOTIMP: u16 = 4;
 pub(crate) const REFUSED: u16 = 5;
 /// Extended RCODE of a server that knows EDNS, but not version 0 (RFC 6891 section 9).
 pub(crate) const BADVERS: u16 = 16;
-
-/// Why a reply cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
-    /// The message ends too early or has bytes left over.
-    Wire(wire::Error),
-    /// A name in it is none.
-    Name(name::Error),
-    /// The data of a record is shorter or longer than its type says.
-    RdataLength,
-    /// A second OPT record, or one that does not belong to the root (RFC 6891 section 6.1.1).
-    BadOpt,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wire(error) => error.fmt(f),
-            Self::Name(error) => write!(f, "a name {error}"),
-            Self::RdataLength => f.write_str("a record's data does not have its length"),
-            Self::BadOpt => f.write_str("the EDNS record is repeated or misplaced"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<wire::Error> for Error {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
-impl From<name::Error> for Error {
-    fn from(error: name::Error) -> Self {
-        match error {
-            name::Error::Wire(error) => Self::Wire(error),
-            error => Self::Name(error),
-        }
-    }
-}
 
 /// A question of class IN.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +111,7 @@ pub(crate) enum Reply {
 /// if they had not come: wrong id, a query, another operation, another question.
 ///
 /// A server that cannot read a query may echo only its header. That is taken as a reply if the
-/// RCODE is an error other than NXDOMAIN: it says nothing of any name, only of the server.
+/// RCODE says so: it is about the query, not about any name.
 pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Reply, Error>> {
     let mut reader = Reader::new(bytes);
     let header = Header::parse(&mut reader).ok()?;
@@ -161,7 +119,7 @@ pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Repl
         return None;
     }
     match header.questions {
-        0 if !matches!(header.flags & MASK_RCODE, NOERROR | NXDOMAIN) => {}
+        0 if matches!(header.flags & MASK_RCODE, FORMERR | NOTIMP) => {}
         1 => {
             let name = Name::parse(&mut reader).ok()?;
             let [qtype, class] = [reader.u16().ok()?, reader.u16().ok()?];
@@ -238,6 +196,7 @@ fn parse_sections(header: &Header, reader: &mut Reader<'_>) -> Result<Message, E
 mod tests {
     use super::super::tests::fixtures::{bytes, says};
     use super::*;
+    use crate::dns::name;
 
     fn question(name: &str, qtype: Type) -> Question {
         Question {
@@ -492,7 +451,10 @@ mod tests {
         }
         let header =
             |flags: &str| parse_reply(&bytes(&format!("0007 {flags} 0000 0000 0000 0000")), &query);
-        for rcode in [FORMERR, SERVFAIL, NOTIMP, REFUSED] {
+        for rcode in [NOERROR, SERVFAIL, NXDOMAIN, REFUSED] {
+            assert_eq!(header(&format!("818{rcode}")), None, "RCODE {rcode}");
+        }
+        for rcode in [FORMERR, NOTIMP] {
             let reply = header(&format!("818{rcode}"));
             let Some(Ok(Reply::Complete(message))) = reply else {
                 panic!("RCODE {rcode} without a question: {reply:?}");

@@ -84,6 +84,8 @@ impl Sources {
 pub(crate) struct Services {
     /// The name that has them: the one asked for, completed from the search list.
     pub(crate) owner: Name,
+    /// Why an earlier name of the search list could not be looked up, if so: it may have others.
+    pub(crate) doubt: Option<Error>,
     /// The records in the order of the server.
     pub(crate) records: Vec<Srv>,
     /// For how long they stand.
@@ -95,6 +97,9 @@ pub(crate) struct Services {
 pub(crate) struct Addresses {
     /// IPv4 before IPv6, each in the order of the server.
     pub(crate) addresses: Vec<IpAddr>,
+    /// As in [`Services`]; no owner if the addresses are not from DNS.
+    pub(crate) owner: Option<Name>,
+    pub(crate) doubt: Option<Error>,
     /// For how long they stand.
     pub(crate) ttl: Duration,
     /// Why one of the two families could not be learned, if so: there may be more addresses.
@@ -143,6 +148,7 @@ impl Resolver {
         };
         Ok(Services {
             owner: found.owner,
+            doubt: found.doubt,
             records: found.data.into_iter().filter_map(record).collect(),
             ttl: found.ttl,
         })
@@ -154,6 +160,8 @@ impl Resolver {
         if let Some((addresses, ttl)) = self.known(host) {
             return Ok(Addresses {
                 addresses,
+                owner: None,
+                doubt: None,
                 ttl,
                 missing: None,
             });
@@ -166,6 +174,8 @@ impl Resolver {
         };
         Ok(Addresses {
             addresses: found.data.into_iter().filter_map(address).collect(),
+            owner: Some(found.owner),
+            doubt: found.doubt,
             ttl: found.ttl,
             missing: found.missing,
         })
@@ -185,8 +195,8 @@ impl Resolver {
                 addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             }
         }
-        // The file is looked at again after the same time.
-        (!addresses.is_empty()).then_some((addresses, watch::INTERVAL))
+        // When the file changes, `changes` says so.
+        (!addresses.is_empty()).then_some((addresses, MAX_TTL))
     }
 
     /// Asks for `text` and, as the search list says, for the names made from it, until one has
@@ -212,7 +222,11 @@ impl Resolver {
         let mut failure: Option<Error> = None;
         for candidate in conf.candidates(&name, absolute) {
             match self.resolve(&conf, &candidate, types, deadline) {
-                Ok(found) => return Ok(found),
+                Ok(mut found) => {
+                    // An open failure outranks definite ones, so if there was one it is this.
+                    found.doubt = failure.filter(|error| !error.class.is_definite());
+                    return Ok(found);
+                }
                 Err(error) => {
                     let go_on = error.class.was_answered();
                     if failure.as_ref().is_none_or(|known| {
@@ -249,6 +263,7 @@ impl Resolver {
             data: Vec::new(),
             ttl: MAX_TTL,
             missing: None,
+            doubt: None,
         };
         let mut failure: Option<Error> = None;
         for lookup in lookups {
@@ -284,6 +299,7 @@ impl Resolver {
                 .cycle()
                 .skip(first.checked_rem(count).unwrap_or(0));
             for (server, after) in rotated.take(count).zip((0..count).rev()) {
+                let found = lookups.iter().any(Lookup::has_found);
                 let mut open: Vec<&mut Lookup> = lookups
                     .iter_mut()
                     .filter(|lookup| lookup.outcome.is_none())
@@ -301,7 +317,7 @@ impl Resolver {
                     .unwrap_or(left)
                     .min(conf.timeout);
                 let until = now.checked_add(share).unwrap_or(deadline);
-                self.ask_server(*server, conf.use_vc, &mut open, until);
+                self.ask_server(*server, conf.use_vc, &mut open, found, until);
                 if lookups.iter().any(Lookup::has_found) && lookups.iter().all(Lookup::is_over) {
                     return;
                 }
@@ -315,20 +331,25 @@ impl Resolver {
         server: SocketAddr,
         use_vc: bool,
         open: &mut [&mut Lookup],
+        mut found: bool,
         until: Instant,
     ) {
-        let start = |lookup: &Lookup| {
-            Exchange::start(server, lookup.question.clone(), use_vc, until, self.random)
+        let start = |lookup: &Lookup, found: bool| {
+            let mut exchange =
+                Exchange::start(server, lookup.question.clone(), use_vc, until, self.random);
+            if found {
+                exchange.hurry(FAMILY_PATIENCE);
+            }
+            exchange
         };
-        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup)).collect();
-        let mut found = false;
+        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup, found)).collect();
         for (lookup, mut exchange) in open.iter_mut().zip(exchanges) {
             if found {
                 exchange.hurry(FAMILY_PATIENCE);
             }
             let mut asked_on = lookup.advance(exchange);
             while asked_on {
-                asked_on = lookup.advance(start(lookup));
+                asked_on = lookup.advance(start(lookup, found));
             }
             found |= lookup.has_found();
         }
@@ -341,6 +362,7 @@ struct Found {
     data: Vec<Data>,
     ttl: Duration,
     missing: Option<Error>,
+    doubt: Option<Error>,
 }
 
 /// One question on its way along aliases and servers.

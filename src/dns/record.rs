@@ -6,9 +6,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::message::Error;
-use super::name::Name;
-use crate::wire::Reader;
+use super::name::{self, Name};
+use crate::wire::{self, Reader};
 
 /// Class IN (RFC 1035 section 3.2.4).
 pub(super) const CLASS_IN: u16 = 1;
@@ -20,6 +19,47 @@ pub(super) const TYPE_OPT: u16 = 41;
 
 /// A TTL of 2^31 seconds and more means zero (RFC 2181 section 8).
 const MAX_TTL: u32 = 0x7fff_ffff;
+
+/// Why a reply cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// The message ends too early or has bytes left over.
+    Wire(wire::Error),
+    /// A name in it is none.
+    Name(name::Error),
+    /// The data of a record is shorter or longer than its type says.
+    RdataLength,
+    /// A second OPT record, or one that does not belong to the root (RFC 6891 section 6.1.1).
+    BadOpt,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wire(error) => error.fmt(f),
+            Self::Name(error) => write!(f, "a name {error}"),
+            Self::RdataLength => f.write_str("a record's data does not have its length"),
+            Self::BadOpt => f.write_str("the EDNS record is repeated or misplaced"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<wire::Error> for Error {
+    fn from(error: wire::Error) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl From<name::Error> for Error {
+    fn from(error: name::Error) -> Self {
+        match error {
+            name::Error::Wire(error) => Self::Wire(error),
+            error => Self::Name(error),
+        }
+    }
+}
 
 /// What the resolver asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,7 +50,10 @@ impl<T> Watched<T> {
         parse: impl Fn(&str) -> T + Send + Sync + 'static,
     ) -> Self {
         let stamp = Stamp::of(&path).unwrap_or(None);
-        let text = stamp.and_then(|_| read(&path).ok()).unwrap_or_default();
+        let text = stamp.and_then(|_| read(&path).ok());
+        // A file that could not be read is not known, and is tried again at the next look.
+        let stamp = text.as_ref().and(stamp);
+        let text = text.unwrap_or_default();
         Self {
             state: Mutex::new(State {
                 value: Arc::new(parse(&text)),

@@ -5,7 +5,11 @@ pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::dial;
 
 /// One address of one member. A name with several addresses is several endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,4 +22,17 @@ pub(crate) struct Endpoint {
     pub(crate) priority: u16,
     /// Its share within the class, likewise.
     pub(crate) weight: u16,
+    /// The name that it has to prove before it may carry a client; `None`: nothing to prove.
+    pub(crate) identity: Option<String>,
+}
+
+/// Decides whether an endpoint that has an identity to prove may carry clients.
+pub(crate) trait Gate: fmt::Debug + Send + Sync {
+    /// Has the endpoint prove who it is, within `timeout`, over a connection that carries
+    /// no client's bytes.
+    ///
+    /// # Errors
+    /// Why it may not: it cannot be reached, or what it shows is refused
+    /// ([`dial::Error::is_rejected`]).
+    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<(), dial::Error>;
 }

@@ -5,8 +5,10 @@
 //! inactive because a dial of it failed, never because another was quicker. All its
 //! dials run side by side, so that one that hangs delays nothing.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
-use std::sync::Mutex;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
@@ -23,6 +25,8 @@ const LOOP_VERDICT: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     abandoned: Mutex<Vec<Attempt>>,
+    /// Endpoints that are proving who they are, each in a thread.
+    vetted: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
 impl Monitor {
@@ -35,7 +39,7 @@ impl Monitor {
     }
 
     /// The thread's work; `timeout` is what a dial gets.
-    pub(crate) fn run(&self, pool: &Pool, guard: &LoopGuard, timeout: Duration) -> ! {
+    pub(crate) fn run(&self, pool: &Arc<Pool>, guard: &LoopGuard, timeout: Duration) -> ! {
         let mut watched: Vec<Attempt> = Vec::new();
         loop {
             for attempt in std::mem::take(&mut *lock(&self.abandoned)) {
@@ -49,13 +53,17 @@ impl Monitor {
                 if watched.iter().any(|other| other.addr == addr) {
                     continue;
                 }
+                if pool.needs_proof(addr) {
+                    self.vet(pool, addr, timeout);
+                    continue;
+                }
                 let started = Instant::now();
                 match Attempt::start(addr, timeout, guard) {
                     Ok(attempt) => watched.push(attempt),
                     Err(error) => report_failure(pool, addr, started, &error),
                 }
             }
-            watched = settle(watched, pool);
+            watched = self.settle(watched, pool, timeout);
             let until = watched
                 .iter()
                 .map(|attempt| attempt.deadline)
@@ -72,27 +80,59 @@ impl Monitor {
             pool.monitor().clear();
         }
     }
-}
 
-/// Reports the dials that have an outcome and returns the others.
-fn settle(watched: Vec<Attempt>, pool: &Pool) -> Vec<Attempt> {
-    let mut open = Vec::with_capacity(watched.len());
-    for attempt in watched {
-        let (addr, started) = (attempt.addr, attempt.started);
-        match attempt.outcome(Instant::now()) {
-            Outcome::Connected(dialled) => {
-                if !pool.is_looped(addr) || !is_cut(&dialled) {
-                    pool.succeeded(addr);
+    /// Reports the dials that have an outcome and returns the others.
+    fn settle(&self, watched: Vec<Attempt>, pool: &Arc<Pool>, timeout: Duration) -> Vec<Attempt> {
+        let mut open = Vec::with_capacity(watched.len());
+        for attempt in watched {
+            let (addr, started) = (attempt.addr, attempt.started);
+            match attempt.outcome(Instant::now()) {
+                Outcome::Connected(dialled) => {
+                    if pool.needs_proof(addr) {
+                        self.vet(pool, addr, timeout);
+                    } else if !pool.is_looped(addr) || !is_cut(&dialled) {
+                        pool.succeeded(addr);
+                    }
                 }
+                Outcome::Pending(pending) => open.push(pending),
+                Outcome::Failed(error) => report_failure(pool, addr, started, &error),
             }
-            Outcome::Pending(pending) => open.push(pending),
-            Outcome::Failed(error) => report_failure(pool, addr, started, &error),
+        }
+        open
+    }
+
+    /// Has an endpoint that answers again prove who it is, in a thread of its own: that takes
+    /// several round trips, and it may fall silent at any of them.
+    fn vet(&self, pool: &Arc<Pool>, addr: SocketAddr, timeout: Duration) {
+        if !lock(&self.vetted).insert(addr) {
+            return;
+        }
+        let (pool, vetted, started) = (Arc::clone(pool), Arc::clone(&self.vetted), Instant::now());
+        let work = move || {
+            match pool.vet(addr, timeout) {
+                Ok(()) => {}
+                Err(error) => report_failure(&pool, addr, started, &error),
+            }
+            lock(&vetted).remove(&addr);
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("vet".to_owned())
+            .spawn(work)
+        {
+            lock(&self.vetted).remove(&addr);
+            log::warn(
+                "monitor",
+                "cannot start a thread, endpoint stays inactive for another interval",
+                &[
+                    ("address", addr.into()),
+                    ("error", error.to_string().into()),
+                ],
+            );
         }
     }
-    open
 }
 
-fn report_failure(pool: &Pool, addr: std::net::SocketAddr, started: Instant, error: &dial::Error) {
+fn report_failure(pool: &Pool, addr: SocketAddr, started: Instant, error: &dial::Error) {
     // The reference repeats this as a warning every delay; the change was logged.
     log::debug(
         "monitor",

@@ -7,12 +7,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::dial;
-use crate::endpoint::Endpoint;
 use crate::endpoint::pick::{Candidate, Standing, Turn};
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
@@ -26,6 +26,8 @@ pub(crate) struct Pool {
     monitor: Waker,
     /// Called when no endpoint is active any more: there may be others by now.
     distress: Waker,
+    /// Asked before an inactive endpoint with an identity carries clients.
+    gate: Option<Arc<dyn Gate>>,
     state: Mutex<State>,
 }
 
@@ -40,6 +42,8 @@ struct Member {
     endpoint: Endpoint,
     activity: Activity,
     last_success: Option<Instant>,
+    /// When it last failed to prove who it is.
+    refused: Option<Instant>,
     /// A dial is known to have waited too long for an answer, and has no outcome yet.
     overdue: bool,
 }
@@ -47,7 +51,18 @@ struct Member {
 #[derive(Debug)]
 enum Activity {
     Active,
-    Inactive { looped: bool, retry_at: Instant },
+    Inactive { cause: Cause, retry_at: Instant },
+}
+
+/// Why an endpoint is inactive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A dial failed.
+    Down,
+    /// It is this gateway.
+    Looped,
+    /// It has not proven who it is, or not yet.
+    Unproven,
 }
 
 impl Member {
@@ -55,13 +70,29 @@ impl Member {
         matches!(self.activity, Activity::Active)
     }
 
+    fn is_unproven(&self) -> bool {
+        matches!(
+            self.activity,
+            Activity::Inactive {
+                cause: Cause::Unproven,
+                ..
+            }
+        )
+    }
+
     fn standing(&self) -> Standing {
         match self.activity {
             Activity::Active if self.overdue => Standing::Overdue,
             Activity::Active => Standing::Active,
-            // A dial to ourselves would only come back as one more client.
-            Activity::Inactive { looped: true, .. } => Standing::Excluded,
-            Activity::Inactive { looped: false, .. } => Standing::Inactive,
+            Activity::Inactive {
+                cause: Cause::Down, ..
+            } => Standing::Inactive,
+            // A dial to ourselves would only come back as one more client, and who is not
+            // known gets none, whatever else is down.
+            Activity::Inactive {
+                cause: Cause::Looped | Cause::Unproven,
+                ..
+            } => Standing::Excluded,
         }
     }
 }
@@ -92,11 +123,12 @@ impl Pool {
     ///
     /// # Errors
     /// If no descriptors are left.
-    pub(crate) fn new(retry_delay: Duration) -> io::Result<Self> {
+    pub(crate) fn new(retry_delay: Duration, gate: Option<Arc<dyn Gate>>) -> io::Result<Self> {
         Ok(Self {
             retry_delay,
             monitor: Waker::new()?,
             distress: Waker::new()?,
+            gate,
             state: Mutex::default(),
         })
     }
@@ -111,12 +143,82 @@ impl Pool {
         &self.distress
     }
 
+    /// Has an endpoint that is inactive prove its identity, if it has one, and makes it
+    /// active if it does. Where endpoints have to, one that has been removed meanwhile is
+    /// refused: nobody knows any more what it would have to prove.
+    ///
+    /// # Errors
+    /// Why it may not carry clients.
+    pub(crate) fn vet(&self, addr: SocketAddr, timeout: Duration) -> Result<(), dial::Error> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        let unknown = || dial::Error::rejected(addr, "it is not an endpoint any more".to_owned());
+        let asked = |member: &mut Member| (!member.is_active()).then(|| member.endpoint.clone());
+        let Some(endpoint) = self.with(addr, asked).ok_or_else(unknown)? else {
+            return Ok(());
+        };
+        if endpoint.identity.is_none() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        gate.admit(&endpoint, timeout)?;
+        if self.proven(&endpoint, began) {
+            Ok(())
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
+    /// False if it is another by now, or was refused meanwhile.
+    pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant) -> bool {
+        let addr = endpoint.addr;
+        let activated = self.change(addr, |member| {
+            let refused = member.refused.is_some_and(|refused| refused > began);
+            if member.endpoint.identity == endpoint.identity && !refused {
+                member.activity = Activity::Active;
+            }
+        });
+        log_activated(addr, activated);
+        self.with(addr, |member| member.is_active()) == Some(true)
+    }
+
+    /// Whether [`Pool::vet`] would have to ask the endpoint.
+    pub(crate) fn needs_proof(&self, addr: SocketAddr) -> bool {
+        // Of one that has been removed nobody knows, so it has to be asked.
+        let unproven =
+            |member: &mut Member| !member.is_active() && member.endpoint.identity.is_some();
+        self.gate.is_some() && self.with(addr, unproven) != Some(false)
+    }
+
+    /// The active endpoints with an identity, which have proven it at some time.
+    pub(crate) fn authenticated(&self) -> Vec<Endpoint> {
+        let state = lock(&self.state);
+        let proven = state.members.iter().filter(|member| member.is_active());
+        proven
+            .map(|member| member.endpoint.clone())
+            .filter(|endpoint| endpoint.identity.is_some())
+            .collect()
+    }
+
+    /// All endpoints.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let state = lock(&self.state);
+        state
+            .members
+            .iter()
+            .map(|member| member.endpoint.clone())
+            .collect()
+    }
+
     /// Whether an address is an endpoint now.
     pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
         self.with(addr, |_| ()).is_some()
     }
 
-    /// Replaces the set whole. What stays keeps its state; what is new starts active.
+    /// Replaces the set whole. What stays keeps its state; what is new starts active, or,
+    /// if it has an identity to prove, inactive until the monitor has seen the proof.
     pub(crate) fn replace(&self, endpoints: Vec<Endpoint>) -> Change {
         let mut state = lock(&self.state);
         // A refresh that changes nothing must not begin everybody's share anew.
@@ -138,9 +240,11 @@ impl Pool {
             {
                 continue;
             }
-            let known = old
-                .iter()
-                .position(|member| member.endpoint.addr == endpoint.addr);
+            // The same address under another name has another identity to prove.
+            let known = old.iter().position(|member| {
+                member.endpoint.addr == endpoint.addr
+                    && member.endpoint.identity == endpoint.identity
+            });
             let member = match known {
                 Some(index) => Member {
                     endpoint,
@@ -148,10 +252,18 @@ impl Pool {
                 },
                 None => {
                     change.added.push(endpoint.addr);
+                    let activity = match endpoint.identity {
+                        None => Activity::Active,
+                        Some(_) => Activity::Inactive {
+                            cause: Cause::Unproven,
+                            retry_at: Instant::now(),
+                        },
+                    };
                     Member {
                         endpoint,
-                        activity: Activity::Active,
+                        activity,
                         last_success: None,
+                        refused: None,
                         overdue: false,
                     }
                 }
@@ -159,6 +271,7 @@ impl Pool {
             state.members.push(member);
         }
         state.turn.reset();
+        self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
         change
     }
@@ -191,20 +304,18 @@ impl Pool {
         self.with(addr, |member| member.overdue = true);
     }
 
-    /// Reports that a dial succeeded.
+    /// Reports that a dial succeeded. An endpoint that has to prove who it is does not become
+    /// active by that.
     pub(crate) fn succeeded(&self, addr: SocketAddr) {
+        let gated = self.gate.is_some();
         let activated = self.change(addr, |member| {
             member.overdue = false;
             member.last_success = Some(Instant::now());
-            member.activity = Activity::Active;
+            if !gated || member.endpoint.identity.is_none() {
+                member.activity = Activity::Active;
+            }
         });
-        if let Some(name) = activated {
-            log::info(
-                "pool",
-                "activated",
-                &[("address", addr.into()), ("endpoint", name.into())],
-            );
-        }
+        log_activated(addr, activated);
     }
 
     /// Reports that a dial begun at `started` failed. A failure of our own leaves the
@@ -213,14 +324,26 @@ impl Pool {
         let deactivated = self.change(addr, |member| {
             // Whatever it says of the endpoint, that dial has its outcome now.
             member.overdue = false;
-            if member.last_success.is_some_and(|success| success > started) && !error.is_loop() {
+            if error.is_unauthenticated() {
+                member.refused = Some(Instant::now());
+            }
+            let stale = member.last_success.is_some_and(|success| success > started);
+            if stale && !error.is_loop() && !error.is_unauthenticated() {
                 return;
             }
             if error.is_local() {
                 return;
             }
+            let cause = if error.is_loop() {
+                Cause::Looped
+            } else if error.is_rejected() || member.is_unproven() {
+                // An endpoint that cannot be reached has proven nothing either.
+                Cause::Unproven
+            } else {
+                Cause::Down
+            };
             member.activity = Activity::Inactive {
-                looped: error.is_loop(),
+                cause,
                 retry_at: Instant::now() + random::jittered(self.retry_delay),
             };
         });
@@ -263,7 +386,13 @@ impl Pool {
     /// Whether the endpoint is inactive because it is this gateway.
     pub(crate) fn is_looped(&self, addr: SocketAddr) -> bool {
         let looped = self.with(addr, |member| {
-            matches!(member.activity, Activity::Inactive { looped: true, .. })
+            matches!(
+                member.activity,
+                Activity::Inactive {
+                    cause: Cause::Looped,
+                    ..
+                }
+            )
         });
         looped == Some(true)
     }
@@ -306,170 +435,15 @@ impl Pool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoint(port: u16) -> Endpoint {
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        Endpoint {
-            addr,
-            name: addr.to_string(),
-            priority: 0,
-            weight: 0,
-        }
-    }
-
-    fn pool(ports: &[u16]) -> Pool {
-        let pool = Pool::new(Duration::from_secs(60)).unwrap();
-        pool.replace(ports.iter().copied().map(endpoint).collect());
-        pool
-    }
-
-    fn addr(port: u16) -> SocketAddr {
-        endpoint(port).addr
-    }
-
-    fn refused(port: u16) -> dial::Error {
-        dial::Error::connect(addr(port), io::Error::from_raw_os_error(111))
-    }
-
-    fn picks(pool: &Pool, count: usize) -> Vec<u16> {
-        (0..count)
-            .filter_map(|_| pool.pick(&[]))
-            .map(|addr| addr.port())
-            .collect()
-    }
-
-    #[test]
-    fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
-        let pool = pool(&[1, 2, 3]);
-        assert_eq!(picks(&pool, 4), [1, 2, 3, 1]);
-        pool.failed(addr(2), Instant::now(), &refused(2));
-        assert_eq!(picks(&pool, 4), [3, 1, 3, 1]);
-        assert_eq!(
-            pool.census(),
-            Census {
-                active: 2,
-                total: 3
-            }
+fn log_activated(addr: SocketAddr, activated: Option<String>) {
+    if let Some(name) = activated {
+        log::info(
+            "pool",
+            "activated",
+            &[("address", addr.into()), ("endpoint", name.into())],
         );
-        pool.succeeded(addr(2));
-        assert_eq!(picks(&pool, 3), [2, 3, 1]);
-    }
-
-    #[test]
-    fn our_own_failures_and_stale_ones_change_nothing() {
-        let pool = pool(&[1, 2]);
-        let out_of_ports = dial::Error::connect(addr(1), io::Error::from_raw_os_error(99));
-        pool.failed(addr(1), Instant::now(), &out_of_ports);
-        assert_eq!(pool.census().active, 2);
-        let before = Instant::now();
-        pool.succeeded(addr(1));
-        pool.failed(addr(1), before, &refused(1));
-        assert_eq!(
-            pool.census().active,
-            2,
-            "the endpoint was well after that dial began"
-        );
-        pool.failed(addr(1), Instant::now(), &refused(1));
-        assert_eq!(pool.census().active, 1);
-        pool.failed(addr(9), Instant::now(), &refused(9));
-        assert_eq!(pool.census().total, 2);
-
-        pool.overdue(addr(2));
-        let before = Instant::now();
-        pool.succeeded(addr(2));
-        pool.overdue(addr(2));
-        pool.failed(addr(2), before, &refused(2));
-        pool.succeeded(addr(1));
-        assert_eq!(
-            picks(&pool, 4),
-            [1, 2, 1, 2],
-            "a stale failure ends the doubt all the same"
-        );
-    }
-
-    #[test]
-    fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
-        let pool = pool(&[1, 2, 3]);
-        pool.overdue(addr(1));
-        assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
-        assert_eq!(pool.pick(&[addr(2), addr(3)]), Some(addr(1)));
-        assert_eq!(pool.census().active, 3);
-        pool.succeeded(addr(1));
-        assert_eq!(picks(&pool, 3), [2, 3, 1]);
-    }
-
-    #[test]
-    fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
-        let pool = pool(&[1, 2, 3]);
-        for port in [1, 2] {
-            pool.failed(addr(port), Instant::now(), &refused(port));
-        }
-        pool.failed(addr(3), Instant::now(), &dial::Error::looped(addr(3)));
-        assert!(pool.is_looped(addr(3)) && !pool.is_looped(addr(1)));
-        assert_eq!(picks(&pool, 4), [1, 2, 1, 2]);
-        assert_eq!(pool.pick(&[addr(1), addr(2)]), None);
-    }
-
-    #[test]
-    fn a_loop_counts_although_the_dial_succeeded() {
-        let pool = pool(&[1]);
-        let before = Instant::now();
-        pool.succeeded(addr(1));
-        pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
-        assert!(pool.is_looped(addr(1)));
-    }
-
-    #[test]
-    fn a_new_set_keeps_what_is_known_of_what_stays() {
-        let pool = pool(&[1, 2]);
-        pool.failed(addr(1), Instant::now(), &refused(1));
-        let change = pool.replace([3, 1, 3].map(endpoint).into());
-        assert_eq!(change.added, [addr(3)]);
-        assert_eq!(change.removed, [addr(2)]);
-        assert_eq!(
-            pool.census(),
-            Census {
-                active: 1,
-                total: 2
-            }
-        );
-        assert!(pool.replace([1, 3].map(endpoint).into()).is_empty());
-    }
-
-    #[test]
-    fn an_inactive_endpoint_is_due_once_a_delay() {
-        let pool = pool(&[1, 2]);
-        let now = Instant::now();
-        assert_eq!(pool.due(now), (vec![], None));
-        pool.failed(addr(1), now, &refused(1));
-        let (due, next) = pool.due(now);
-        assert!(due.is_empty());
-        let next = next.unwrap();
-        assert!(next >= now + Duration::from_secs(54) && next <= now + Duration::from_secs(61));
-        let (due, after) = pool.due(next);
-        assert_eq!(due, [addr(1)]);
-        assert!(after.unwrap() >= next + Duration::from_secs(54));
-        assert!(pool.due(next).0.is_empty(), "handed out once");
-    }
-
-    #[test]
-    fn even_under_concurrent_clients() {
-        let pool = pool(&[1, 2, 3]);
-        let ports = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..10 {
-                scope.spawn(|| {
-                    let drawn = picks(&pool, 30);
-                    lock(&ports).extend(drawn);
-                });
-            }
-        });
-        let ports = ports.into_inner().unwrap();
-        for port in 1..=3 {
-            assert_eq!(ports.iter().filter(|drawn| **drawn == port).count(), 100);
-        }
     }
 }
+
+#[cfg(test)]
+mod tests;

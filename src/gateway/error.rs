@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use crate::addr::HostPort;
 use crate::dial::Plain;
-use crate::discovery::NothingFound;
+use crate::discovery::{NothingFound, roots};
+use crate::x509;
 
 /// Why the gateway did not start.
 #[derive(Debug)]
@@ -19,8 +20,10 @@ pub(crate) enum Error {
     },
     /// SRV records give no member.
     Discovery(NothingFound),
-    /// Members from SRV records cannot be authenticated.
-    NoAuthentication,
+    /// There is nothing to authenticate members by.
+    Roots(roots::Error),
+    /// What members are to prove is no name that a certificate can have.
+    ServerName(String, x509::Error),
     /// A listen address has no local address.
     ListenName(HostPort, io::Error),
     /// A listen address cannot be bound.
@@ -34,7 +37,7 @@ pub(crate) enum Error {
 impl Error {
     /// Whether what the operator wrote is at fault, rather than the host.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Loop { .. } | Self::NoAuthentication)
+        matches!(self, Self::Loop { .. } | Self::ServerName(..))
     }
 }
 
@@ -50,10 +53,12 @@ impl fmt::Display for Error {
                 "--endpoints: SRV or endpoint ({endpoint}->{addr}) should not resolve to the gateway \
                  listen addr ({listen}): name the etcd members, or listen on another port"
             ),
-            Self::Discovery(error) => write!(f, "--discovery-srv: {error}"),
-            Self::NoAuthentication => f.write_str(
-                "--discovery-srv: this version cannot authenticate the members it finds; accept \
-                 the risk with --insecure-discovery, or name the members with --endpoints",
+            Self::Discovery(error) => error.fmt(f),
+            Self::Roots(error) => write!(f, "--trusted-ca-file: {error}"),
+            Self::ServerName(name, error) => write!(
+                f,
+                "members cannot prove that they are {name:?}: {error}; give the name that their \
+                 certificates have with --discovery-server-name"
             ),
             Self::ListenName(listen, error) => write!(
                 f,
@@ -90,7 +95,9 @@ impl std::error::Error for Error {
                 Some(error)
             }
             Self::Discovery(error) => Some(error),
-            Self::Loop { .. } | Self::NoAuthentication | Self::Notify(_) => None,
+            Self::Roots(error) => Some(error),
+            Self::ServerName(_, error) => Some(error),
+            Self::Loop { .. } | Self::Notify(_) => None,
         }
     }
 }

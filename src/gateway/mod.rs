@@ -6,16 +6,16 @@
 //! asked for; `status`, if a service manager listens; two a session. None is joined but `accept`, when draining: the end of the
 //! process ends the others, which hold nothing that has to be put in order.
 
+pub(crate) mod check;
 mod error;
 mod service;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -24,18 +24,21 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::addr::HostPort;
 use crate::config::Config;
 use crate::dial::{self, Plain};
-use crate::discovery::{self, Discovery, Source};
+use crate::discovery::auth::Authenticator;
+use crate::discovery::{self, Discovery, Identity, List, Source, roots};
 use crate::dns::{Resolver, Sources};
-use crate::endpoint::Endpoint;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
 use crate::proxy::Proxy;
+use crate::proxy::removals::{self, Removals};
 use crate::sys::limits::{self, Capacity};
 use crate::sys::notify::Notifier;
 use crate::sys::random;
 use crate::sys::syscall;
+use crate::x509::ServerName;
 
 pub(crate) use error::Error;
 use service::{FLUSH_PATIENCE, Signals};
@@ -96,16 +99,21 @@ fn serve(
     let system = |step| move |error| Error::System(step, error);
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
 
-    let resolver = Resolver::new(Sources::of_system(), random::fill);
-    let mut listen = Vec::new();
-    for wanted in &config.listen_addrs {
-        let addr = discovery::listen_address(wanted, &resolver)
-            .map_err(|error| Error::ListenName(wanted.clone(), error))?;
-        listen.push((wanted, addr));
+    let Plan {
+        listen,
+        mut discovery,
+        authenticator,
+        guard,
+        warnings,
+    } = plan(config)?;
+    for warning in warnings {
+        log::warn("gateway", &warning, &[]);
     }
-    let mut discovery = Discovery::new(source(config)?, resolver);
-    let endpoints = discovery.start().map_err(Error::Discovery)?;
-    refuse_loops(&endpoints, &listen)?;
+    let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Gate>);
+    let start = discovery
+        .start(gate.as_deref(), config.dial_timeout)
+        .map_err(Error::Discovery)?;
+    refuse_loops(&start.endpoints, &listen)?;
 
     let mut listeners = Vec::new();
     for (_, addr) in &listen {
@@ -116,22 +124,36 @@ fn serve(
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
 
-    let pool = Arc::new(Pool::new(config.retry_delay).map_err(system("cannot wake threads"))?);
-    let names: Vec<String> = endpoints
+    let pool =
+        Pool::new(config.retry_delay, gate.clone()).map_err(system("cannot wake threads"))?;
+    let pool = Arc::new(pool);
+    let names: Vec<String> = start
+        .endpoints
         .iter()
         .map(|endpoint| endpoint.addr.to_string())
         .collect();
-    pool.replace(endpoints);
+    pool.replace(start.endpoints);
+    for endpoint in &start.proven {
+        pool.proven(endpoint, Instant::now());
+    }
     let monitor = Arc::new(Monitor::default());
-    let guard = LoopGuard::default();
+    let (sender, removed) = channel();
+    let removals = config.close_removed.map(|delay| Removals { delay, sender });
     let proxy = Arc::new(Proxy::new(
         pool,
         monitor,
         guard,
         config.dial_timeout,
         max_connections,
+        removals,
     ));
-    start_background(config, &proxy, discovery, &bound).map_err(system("cannot start a thread"))?;
+    if config.close_removed.is_some() {
+        let shared = Arc::clone(&proxy);
+        spawn("close-removed", move || removals::close(&shared, &removed))
+            .map_err(system("cannot start a thread"))?;
+    }
+    start_background(config, &proxy, discovery, gate, &bound)
+        .map_err(system("cannot start a thread"))?;
     let closing = Arc::new(AtomicBool::new(false));
     let mut accepting = Vec::new();
     for listener in listeners {
@@ -164,16 +186,80 @@ fn serve(
     Ok(())
 }
 
-/// Where the members are to be found.
-fn source(config: &Config) -> Result<Source, Error> {
-    let Some(srv) = &config.discovery else {
-        return Ok(Source::List(config.endpoints.clone()));
-    };
-    if !srv.insecure {
-        return Err(Error::NoAuthentication);
+/// What a start, or a check of one, begins with: nothing is bound or dialled yet.
+pub(super) struct Plan<'a> {
+    /// The addresses to listen on, as written and as they are.
+    pub(super) listen: Vec<(&'a HostPort, SocketAddr)>,
+    pub(super) discovery: Discovery,
+    pub(super) authenticator: Option<Arc<Authenticator>>,
+    pub(super) guard: LoopGuard,
+    /// What is odd, but no reason not to start.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Works out from the settings what can be worked out on this host alone, but for names.
+pub(super) fn plan(config: &Config) -> Result<Plan<'_>, Error> {
+    let resolver = Resolver::new(Sources::of_system(), random::fill);
+    let mut listen = Vec::new();
+    for wanted in &config.listen_addrs {
+        let addr = discovery::listen_address(wanted, &resolver)
+            .map_err(|error| Error::ListenName(wanted.clone(), error))?;
+        listen.push((wanted, addr));
     }
-    let fallback = config.endpoints_given.then(|| config.endpoints.clone());
-    Ok(Source::srv(&srv.domain, &srv.name, fallback))
+    let source = source(config)?;
+    let guard = LoopGuard::default();
+    let mut warnings = Vec::new();
+    let authenticator = if source.authenticates() {
+        let file = config.trusted_ca_file.as_deref();
+        let roots = roots::load(file, |name| std::env::var_os(name)).map_err(Error::Roots)?;
+        let passed_over = |error| format!("certificate of an authority is passed over: {error}");
+        warnings.extend(roots.passed_over.into_iter().map(passed_over));
+        Some(Arc::new(Authenticator::new(roots.anchors, guard.clone())))
+    } else {
+        None
+    };
+    Ok(Plan {
+        listen,
+        discovery: Discovery::new(source, resolver),
+        authenticator,
+        guard,
+        warnings,
+    })
+}
+
+/// Where the members are to be found, and what they have to prove.
+fn source(config: &Config) -> Result<Source, Error> {
+    let valid = |name: String| match ServerName::parse(&name) {
+        Ok(_) => Ok(name),
+        Err(error) => Err(Error::ServerName(name, error)),
+    };
+    let named = config
+        .server_name
+        .clone()
+        .map(|name| name.trim_end_matches('.').to_owned());
+    let listed = match (config.verify_endpoints, &named) {
+        (false, _) => Identity::None,
+        (true, None) => Identity::Own,
+        (true, Some(name)) => Identity::Named(valid(name.clone())?),
+    };
+    let Some(srv) = &config.discovery else {
+        return Ok(Source::List(List {
+            members: config.endpoints.clone(),
+            identity: listed,
+        }));
+    };
+    let identity = if srv.insecure {
+        None
+    } else {
+        Some(valid(
+            named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
+        )?)
+    };
+    let fallback = config.endpoints_given.then(|| List {
+        members: config.endpoints.clone(),
+        identity: listed,
+    });
+    Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
 }
 
 /// Starts the threads that keep the endpoints in order.
@@ -181,6 +267,7 @@ fn start_background(
     config: &Config,
     proxy: &Arc<Proxy>,
     discovery: Discovery,
+    gate: Option<Arc<dyn Gate>>,
     listeners: &[SocketAddr],
 ) -> io::Result<()> {
     let (shared, timeout) = (Arc::clone(proxy), config.dial_timeout);
@@ -188,63 +275,17 @@ fn start_background(
         shared.monitor.run(&shared.pool, &shared.guard, timeout)
     })?;
 
-    let (removals, removed) = channel::<(Instant, Vec<SocketAddr>)>();
-    if config.close_removed.is_some() {
-        let shared = Arc::clone(proxy);
-        spawn("close-removed", move || close_removed(&shared, &removed))?;
-    }
-    let (shared, delay, listeners) = (Arc::clone(proxy), config.close_removed, listeners.to_vec());
+    let (shared, listeners) = (Arc::clone(proxy), listeners.to_vec());
     spawn("discovery", move || {
-        discovery.run(&shared.pool, shared.pool.distress(), &listeners, |addrs| {
-            if let Some(delay) = delay {
-                // The other end lives as long as the process.
-                let _ = removals.send((Instant::now() + delay, addrs));
-            }
-        })
+        discovery.run(
+            &shared.pool,
+            gate.as_deref(),
+            timeout,
+            &listeners,
+            |addrs| shared.removed(addrs),
+        )
     })?;
     Ok(())
-}
-
-/// Resets the connections to endpoints that have been removed for as long as was asked
-/// for. Whoever comes back meanwhile, and is removed again, has the whole time again.
-fn close_removed(proxy: &Proxy, removed: &Receiver<(Instant, Vec<SocketAddr>)>) {
-    let mut due: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
-    loop {
-        let next = due
-            .values()
-            .min()
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let news = match next {
-            Some(left) => removed.recv_timeout(left),
-            None => removed.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match news {
-            Ok((at, addrs)) => due.extend(addrs.into_iter().map(|addr| (addr, at))),
-            Err(RecvTimeoutError::Timeout) => {}
-            // Nobody follows the endpoints any more.
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        let now = Instant::now();
-        let over: Vec<SocketAddr> = due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(addr, _)| *addr)
-            .collect();
-        for addr in over {
-            due.remove(&addr);
-            if proxy.pool.contains(addr) {
-                continue;
-            }
-            let count = proxy.sessions.reset_endpoint(addr);
-            if count > 0 {
-                log::info(
-                    "gateway",
-                    "reset connections to a removed endpoint",
-                    &[("address", addr.into()), ("connections", count.into())],
-                );
-            }
-        }
-    }
 }
 
 /// The cap, and what sets it. More than the host bears would end the process as a
@@ -268,7 +309,11 @@ fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'stat
     }
 }
 
-fn refuse_loops(endpoints: &[Endpoint], listen: &[(&HostPort, SocketAddr)]) -> Result<(), Error> {
+/// Refuses an endpoint that is one of the addresses to listen on.
+pub(super) fn refuse_loops(
+    endpoints: &[Endpoint],
+    listen: &[(&HostPort, SocketAddr)],
+) -> Result<(), Error> {
     for endpoint in endpoints {
         for (wanted, listen) in listen {
             if loop_guard::serves(&[*listen], endpoint.addr) {

@@ -20,6 +20,8 @@ use crate::sys::syscall::{self, Signal};
 pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the service manager is told the state, if it does not ask for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// A signal this soon after the first is the same request once more.
+const ECHO: Duration = Duration::from_millis(10);
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -40,7 +42,7 @@ impl Signals {
         let (sender, ending) = channel();
         let shared = Arc::clone(&serving);
         spawn("signal", move || {
-            let mut stopping = false;
+            let mut stopping: Option<Instant> = None;
             loop {
                 let signal = match syscall::wait_for_signal() {
                     Ok(signal) => signal,
@@ -60,12 +62,14 @@ impl Signals {
                     }
                     (Signal::Hangup, None) => {}
                     (_, None) => exit("received signal while starting, exiting", signal),
-                    (_, Some(proxy)) if stopping => {
+                    // timeout(1) and some shells signal a process and its group: one request.
+                    (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
+                    (_, Some(proxy)) if stopping.is_some() => {
                         proxy.sessions.reset_all();
                         exit("received second signal, exiting at once", signal);
                     }
                     (_, Some(_)) => {
-                        stopping = true;
+                        stopping = Some(Instant::now());
                         // The other end waits for nothing else.
                         let _ = sender.send(signal);
                     }

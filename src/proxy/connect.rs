@@ -6,6 +6,7 @@
 //! open when a client is served, or given up, goes to the monitor, which waits for its
 //! outcome. Each endpoint is tried once and all within one deadline.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,11 @@ use crate::loop_guard::LoopGuard;
 /// delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
 /// of one cluster.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long an endpoint that is back may take to prove who it is while a client waits: many
+/// times what a handshake takes, so that one that accepts and then says nothing leaves
+/// time for the others.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a client got no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +71,7 @@ impl Connector<'_> {
             if race.wants_next(now) {
                 self.start_next(race);
             }
-            if let Some(dialled) = self.settle(race) {
+            if let Some(dialled) = self.settle(race, deadline.saturating_duration_since(now)) {
                 return Ok(dialled);
             }
             let now = Instant::now();
@@ -111,8 +117,9 @@ impl Connector<'_> {
         race.exhausted = true;
     }
 
-    /// Looks at every open dial; returns the first that is connected.
-    fn settle(&self, race: &mut Race) -> Option<Dialled> {
+    /// Looks at every open dial; returns the first that is connected. What it has to prove
+    /// first must be proven in the time that is `left`.
+    fn settle(&self, race: &mut Race, left: Duration) -> Option<Dialled> {
         let mut winner = None;
         for attempt in std::mem::take(&mut race.open) {
             if winner.is_some() {
@@ -121,10 +128,17 @@ impl Connector<'_> {
             }
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(Instant::now()) {
-                Outcome::Connected(dialled) => {
-                    self.pool.succeeded(addr);
-                    winner = Some(dialled);
-                }
+                // An endpoint that was down may be another by now.
+                Outcome::Connected(dialled) => match self.vet(addr, left.min(PROOF_PATIENCE)) {
+                    Ok(()) => {
+                        self.pool.succeeded(addr);
+                        winner = Some(dialled);
+                    }
+                    Err(error) => {
+                        race.failed_since_start = true;
+                        self.note_failure(race, addr, started, &error);
+                    }
+                },
                 Outcome::Pending(pending) => race.open.push(pending),
                 Outcome::Failed(error) => {
                     race.failed_since_start = true;
@@ -133,6 +147,22 @@ impl Connector<'_> {
             }
         }
         winner
+    }
+
+    /// Has an endpoint that was down prove who it is. Not on this thread: a handshake and a
+    /// chain of certificates need more stack than a session has.
+    fn vet(&self, addr: SocketAddr, patience: Duration) -> Result<(), dial::Error> {
+        if !self.pool.needs_proof(addr) {
+            return Ok(());
+        }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("vet".to_owned());
+            let ended = || io::Error::other("the thread ended early");
+            thread
+                .spawn_scoped(scope, || self.pool.vet(addr, patience))
+                .and_then(|vetting| vetting.join().map_err(|_| ended()))
+                .unwrap_or_else(|error| Err(dial::Error::local(addr, "thread", error)))
+        })
     }
 
     fn note_failure(

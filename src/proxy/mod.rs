@@ -6,11 +6,12 @@
 
 mod connect;
 mod relay;
+pub(crate) mod removals;
 mod session;
 pub(crate) mod sessions;
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
@@ -89,6 +91,8 @@ pub(crate) struct Proxy {
     pub(crate) sessions: Sessions,
     /// For all attempts of one client together.
     dial_timeout: Duration,
+    /// Set if connections to endpoints that are removed are to be closed.
+    removals: Option<Removals>,
     refused: [Tally; Refusal::COUNT],
     accept_errors: Tally,
 }
@@ -101,6 +105,7 @@ impl Proxy {
         guard: LoopGuard,
         dial_timeout: Duration,
         max_connections: usize,
+        removals: Option<Removals>,
     ) -> Self {
         Self {
             pool,
@@ -108,6 +113,7 @@ impl Proxy {
             guard,
             sessions: Sessions::new(max_connections),
             dial_timeout,
+            removals,
             refused: [const { Tally::new() }; Refusal::COUNT],
             accept_errors: Tally::new(),
         }
@@ -180,6 +186,13 @@ impl Proxy {
                     ("suppressed", suppressed.into()),
                 ],
             );
+        }
+    }
+
+    /// Reports endpoints that are no more, so that their connections end in time.
+    pub(crate) fn removed(&self, addrs: Vec<SocketAddr>) {
+        if let Some(removals) = &self.removals {
+            removals.note(addrs);
         }
     }
 

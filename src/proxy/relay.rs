@@ -32,6 +32,9 @@ const BUFFER: usize = 32 * 1024;
 /// A write that does not wait (send(2)); the same number on all of Linux.
 const MSG_DONTWAIT: i32 = 0x40;
 
+/// Pause where the kernel has no memory for what a socket has room for.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Pause where poll(2) itself fails, for want of kernel memory.
 const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -129,11 +132,21 @@ impl Relay {
             };
             // A read returns no more than the buffer holds.
             let mut rest = buffer.get(..count).unwrap_or_default();
+            let mut waits = 0;
             while !rest.is_empty() {
                 match SockRef::from(&*to.stream).send_with_flags(rest, MSG_DONTWAIT) {
-                    Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                    Ok(count) => {
+                        rest = rest.get(count..).unwrap_or_default();
+                        waits = 0;
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        // There was room a moment ago, and there is none: the kernel is short
+                        // of memory, which poll does not tell.
+                        if waits > 0 {
+                            std::thread::sleep(SHORTAGE_PAUSE);
+                        }
+                        waits += 1;
                         if self.wait_for_room(from, to) == Room::SenderFailed {
                             return End::ReadFailed;
                         }

@@ -96,6 +96,10 @@ impl Session {
                 Relay::new(Arc::clone(&self.client), dialled.stream),
             )
         });
+        // From here on it can be found; before, nobody could have closed it.
+        if !proxy.pool.contains(endpoint) {
+            proxy.removed(vec![endpoint]);
+        }
         log::debug("session", "relaying", &[("endpoint", endpoint.into())]);
         let other = Arc::clone(self);
         let started = spawn("answer", move || {

@@ -1,8 +1,9 @@
 //! Bounds-checked reading and length-prefixed writing of network byte order.
 //!
 //! Every parser of untrusted bytes (DNS, DER, TLS) reads through [`Reader`]: each
-//! access returns a `Result`, none can panic, none allocates. A structure ends with
-//! [`Reader::finish`], so that trailing bytes are an error and never ignored by accident. The cursor knows nothing
+//! access returns a `Result`, none can panic, none allocates. A nested structure is
+//! opened with one of the `sub` functions and closed with [`Reader::finish`], so that
+//! trailing bytes are an error and never ignored by accident. The cursor knows nothing
 //! of the formats above it.
 #![deny(
     clippy::indexing_slicing,
@@ -12,6 +13,8 @@
     clippy::expect_used,
     clippy::panic
 )]
+
+pub(crate) mod der;
 
 use std::fmt;
 
@@ -65,6 +68,16 @@ impl<'a> Reader<'a> {
         self.whole.len().saturating_sub(self.rest.len())
     }
 
+    /// How many bytes are left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (head, tail) = self.rest.split_at_checked(count).ok_or(Error::Truncated)?;
@@ -89,9 +102,43 @@ impl<'a> Reader<'a> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
+    /// Three bytes, big-endian.
+    pub(crate) fn u24(&mut self) -> Result<u32, Error> {
+        let [a, b, c] = self.array()?;
+        Ok(u32::from_be_bytes([0, a, b, c]))
+    }
+
     /// Four bytes, big-endian.
     pub(crate) fn u32(&mut self) -> Result<u32, Error> {
         Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    /// A structure of exactly `count` bytes, with positions of its own.
+    pub(crate) fn sub(&mut self, count: usize) -> Result<Self, Error> {
+        self.take(count).map(Self::new)
+    }
+
+    /// A structure behind a one-byte length.
+    pub(crate) fn sub8(&mut self) -> Result<Self, Error> {
+        let count = self.u8()?;
+        self.sub(usize::from(count))
+    }
+
+    /// A structure behind a two-byte length.
+    pub(crate) fn sub16(&mut self) -> Result<Self, Error> {
+        let count = self.u16()?;
+        self.sub(usize::from(count))
+    }
+
+    /// A structure behind a three-byte length.
+    pub(crate) fn sub24(&mut self) -> Result<Self, Error> {
+        let count = self.u24()?;
+        self.sub(usize::try_from(count).map_err(|_| Error::Truncated)?)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
     }
 
     /// Ends the structure: an error if a byte is left.

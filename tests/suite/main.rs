@@ -4,6 +4,7 @@
 //! - `cli`, `cli_values`, `listen`: the command line, environment and listeners, as an operator meets them
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
 //! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
+//! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
@@ -11,6 +12,7 @@
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
 
+mod auth;
 mod balance;
 mod cli;
 mod cli_values;

@@ -19,10 +19,18 @@ mod engine;
 mod targets;
 
 // The product's own sources, under the paths that they know each other by.
+#[path = "../../../src/crypto/mod.rs"]
+mod crypto;
 #[path = "../../../src/dns/mod.rs"]
 mod dns;
+#[path = "../../../src/tls/mod.rs"]
+mod tls;
+#[path = "../../support/tls_server.rs"]
+mod tls_server;
 #[path = "../../../src/wire/mod.rs"]
 mod wire;
+#[path = "../../../src/x509/mod.rs"]
+mod x509;
 
 use std::env;
 use std::process::ExitCode;

@@ -264,6 +264,26 @@ fn nothing_found_does_not_fall_back_to_the_default() {
     });
 }
 
+// D2: the example of etcd's own documentation.
+#[test]
+fn plain_records_alone_need_consent_and_the_message_says_how() {
+    isolated(
+        plain_records_alone_need_consent_and_the_message_says_how,
+        |_| {
+            let dns = FakeDns::start("127.0.0.1");
+            let members: [Backend; 1] = members();
+            publish(&dns, &srv(PLAIN, &[1]));
+            let outcome = Launch::start_with(&["--discovery-srv=x.test"]).run();
+            expect_refusal(&outcome, &["_etcd-client-ssl", "--insecure-discovery"]);
+            assert_eq!(
+                members[0].accepted(),
+                0,
+                "nobody is dialled before it is trusted"
+            );
+        },
+    );
+}
+
 // D18: a flag that can have no effect is named.
 #[test]
 fn flags_without_discovery_are_named() {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod dns;
+pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod hole;
 pub(crate) mod isolated;
@@ -20,8 +21,10 @@ pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod nameservers;
 pub(crate) mod net;
+pub(crate) mod pki;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod tls_cluster;
 
 pub(crate) use backend::Backend;
 pub(crate) use gateway::{Gateway, Launch};
@@ -77,9 +80,12 @@ impl TempDir {
     pub(crate) fn below(parent: &Path) -> TempDir {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        // The process id alone is not unique: some tests run in a namespace that counts its own.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let path = parent.join(format!(
-            "etcd-gateway-suite-{}-{serial}",
-            std::process::id()
+            "etcd-gateway-suite-{}-{}-{serial}",
+            std::process::id(),
+            now.unwrap_or_default().as_nanos()
         ));
         std::fs::create_dir(&path).expect("create a temporary directory");
         TempDir(path)

@@ -3,11 +3,27 @@
 mod dns_config;
 mod dns_message;
 mod dns_name;
+mod tls_messages;
+mod tls_records;
+mod x509_certificate;
+mod x509_chain;
+mod x509_der;
+mod x509_pem;
 
 use crate::engine::Target;
 
 /// All targets.
-pub const TARGETS: &[&Target] = &[&dns_message::TARGET, &dns_name::TARGET, &dns_config::TARGET];
+pub const TARGETS: &[&Target] = &[
+    &dns_message::TARGET,
+    &dns_name::TARGET,
+    &dns_config::TARGET,
+    &tls_messages::TARGET,
+    &tls_records::TARGET,
+    &x509_certificate::TARGET,
+    &x509_chain::TARGET,
+    &x509_der::TARGET,
+    &x509_pem::TARGET,
+];
 
 /// Octets of a seed from hexadecimal digits.
 fn bytes(hex: &str) -> Vec<u8> {

@@ -1,0 +1,497 @@
+//! Tests of the command line as a whole.
+
+use super::*;
+use crate::addr::{parse_endpoint, parse_listen};
+use crate::config::{LogFormat, LogLevel};
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+/// Runs the parser on a command line written with blanks between the arguments.
+pub(in crate::cli) fn run(line: &str, env: &[(&str, &str)]) -> Result<Invocation, Error> {
+    let argv = line.split(' ').map(OsString::from).collect();
+    let env: Vec<_> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
+    parse(argv, &env)
+}
+
+/// The settings and warnings of a command line that starts the gateway.
+pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<String>) {
+    match run(line, env) {
+        Ok(Invocation::Start { config, warnings }) => (config, warnings),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+pub(in crate::cli) fn refusal(line: &str, env: &[(&str, &str)]) -> String {
+    match run(line, env) {
+        Err(error) => error.to_string(),
+        Ok(other) => panic!("{line}: {other:?}"),
+    }
+}
+
+fn texts(addresses: &[HostPort]) -> Vec<String> {
+    addresses.iter().map(HostPort::to_string).collect()
+}
+
+#[test]
+fn the_table_is_well_formed() {
+    let mut names = HashSet::new();
+    for flag in FLAGS {
+        let name = flag.name;
+        assert!(names.insert(name), "{name} stands twice");
+        if let Some(short) = flag.short {
+            assert!(names.insert(short) && short.len() == 1, "{name}");
+        }
+        let is_name_byte = |b: u8| b.is_ascii_lowercase() || b == b'-';
+        assert!(name.len() > 1 && name.bytes().all(is_name_byte), "{name}");
+        assert!(!name.starts_with('-') && !name.ends_with('-'), "{name}");
+        for doc in [flag.doc_short, flag.doc_long] {
+            assert!(doc.is_empty() || doc.ends_with('.'), "{name}: {doc}");
+            // Neither may break the Markdown table.
+            assert!(!doc.contains(['|', '\n', '<']), "{name}: {doc}");
+        }
+        assert!(!flag.doc_short.is_empty(), "{name}");
+        let is_switch = flag.takes == Takes::Nothing;
+        assert!(!is_switch || flag.default.is_empty(), "{name}");
+        // A variable that Kubernetes may set must never set a flag.
+        if let Some(variable) = flag.variable() {
+            let rest = variable.strip_prefix(flags::VARIABLE_PREFIX).unwrap();
+            let link = env::is_service_link(rest, OsStr::new("tcp://10.0.0.1:2379"));
+            assert!(!link, "{variable}");
+        }
+    }
+    let reference = ["endpoints", "listen-addr", "retry-delay"];
+    let first: Vec<&str> = FLAGS.iter().take(3).map(|flag| flag.name).collect();
+    assert_eq!(first, reference);
+}
+
+#[test]
+fn printed_defaults_are_the_defaults() {
+    let default = Config::default();
+    assert_eq!(start("etcd-gateway start", &[]), (default.clone(), vec![]));
+    assert_eq!(default.retry_delay, Duration::from_secs(60));
+    assert_eq!(texts(&default.endpoints), ["127.0.0.1:2379"]);
+    assert_eq!(texts(&default.listen_addrs), ["127.0.0.1:23790"]);
+    for flag in FLAGS.iter().filter(|flag| takes_value(flag)) {
+        let line = format!("etcd-gateway start --{}={}", flag.name, flag.default);
+        let (mut config, warnings) = start(&line, &[]);
+        config.endpoints_given = false;
+        assert_eq!((config, warnings), (default.clone(), vec![]), "{line}");
+    }
+}
+
+/// `--output` is left out: it belongs to `check`, and has a test of its own.
+fn takes_value(flag: &Flag) -> bool {
+    flag.takes != Takes::Nothing && flag.name != "output"
+}
+
+#[test]
+fn check_takes_the_flags_of_start_and_its_own() {
+    let check = |line: &str| match run(line, &[]) {
+        Ok(Invocation::Check {
+            config,
+            output,
+            warnings,
+        }) => (config, output, warnings),
+        other => panic!("{line}: {other:?}"),
+    };
+    let (config, output, warnings) = check("etcd-gateway check --endpoints=a:1");
+    assert_eq!(texts(&config.endpoints), ["a:1"]);
+    assert_eq!((output, warnings), (Output::Table, vec![]));
+    let (_, output, _) = check("etcd gateway --output=json check");
+    assert_eq!(output, Output::Json);
+    assert!(refusal("etcd-gateway check --output=xml", &[]).contains("--output"));
+    assert_eq!(
+        start("etcd-gateway start --output=json", &[]).1,
+        ["--output has no effect on start; it belongs to check"]
+    );
+}
+
+#[test]
+fn authentication_flags_together() {
+    let (config, warnings) = start(
+        "etcd-gateway start --discovery-srv=a --trusted-ca-file=/ca.pem --discovery-server-name=b",
+        &[],
+    );
+    assert_eq!(config.trusted_ca_file, Some("/ca.pem".into()));
+    assert_eq!(config.server_name.as_deref(), Some("b"));
+    assert!(!config.verify_endpoints && warnings.is_empty());
+    let (config, warnings) = start(
+        "etcd-gateway start --verify-endpoints --trusted-ca-file=/ca.pem",
+        &[],
+    );
+    assert!(config.verify_endpoints && warnings.is_empty());
+    for (line, warning) in [
+        (
+            "etcd-gateway start --trusted-ca-file=/ca.pem",
+            "--trusted-ca-file has no effect",
+        ),
+        (
+            "etcd-gateway start --discovery-srv=a --insecure-discovery --trusted-ca-file=/ca.pem",
+            "--trusted-ca-file has no effect",
+        ),
+        (
+            "etcd-gateway start --discovery-server-name=a",
+            "--discovery-server-name has no effect",
+        ),
+        (
+            "etcd-gateway start --discovery-srv=a --verify-endpoints",
+            "--verify-endpoints has no effect",
+        ),
+    ] {
+        let (_, warnings) = start(line, &[]);
+        assert!(
+            matches!(warnings.as_slice(), [one] if one.starts_with(warning)),
+            "{line}: {warnings:?}"
+        );
+    }
+}
+
+fn srv(domain: &str) -> SrvDiscovery {
+    SrvDiscovery {
+        domain: domain.to_owned(),
+        name: String::new(),
+        insecure: false,
+    }
+}
+
+#[test]
+fn discovery_flags_together() {
+    let (config, warnings) = start(
+        "etcd-gateway start --discovery-srv=example.com. --discovery-srv-name=blue \
+         --insecure-discovery --endpoints=a:1",
+        &[],
+    );
+    let expected = SrvDiscovery {
+        name: "blue".to_owned(),
+        insecure: true,
+        ..srv("example.com.")
+    };
+    assert_eq!(config.discovery, Some(expected));
+    assert!(config.endpoints_given && warnings.is_empty());
+
+    let off = [("ETCD_GATEWAY_INSECURE_DISCOVERY", "true")];
+    let line = "etcd-gateway start --discovery-srv=a --insecure-discovery=false";
+    assert_eq!(start(line, &off).0.discovery, Some(srv("a")));
+
+    for (line, warning) in [
+        (
+            "etcd-gateway start --insecure-discovery",
+            "--insecure-discovery has no effect without --discovery-srv",
+        ),
+        (
+            "etcd-gateway start --discovery-srv-name=x",
+            "--discovery-srv-name has no effect without --discovery-srv",
+        ),
+        (
+            "etcd-gateway start --discovery-srv=_client._tcp.a --discovery-srv-name=x",
+            "--discovery-srv-name has no effect on a --discovery-srv that begins with _",
+        ),
+    ] {
+        assert_eq!(start(line, &[]).1, [warning], "{line}");
+    }
+}
+
+/// Of each flag: a good value and what the settings become by it, and a bad value.
+#[test]
+fn every_flag_in_every_form() {
+    type Set = fn(&mut Config);
+    let cases: [(&str, &str, Set, &str); 13] = [
+        (
+            "endpoints",
+            "a:1",
+            |c| {
+                c.endpoints = vec![parse_endpoint("a:1").unwrap().0];
+                c.endpoints_given = true;
+            },
+            "a",
+        ),
+        (
+            "listen-addr",
+            ":1",
+            |c| c.listen_addrs = vec![parse_listen(":1").unwrap()],
+            "nonsense",
+        ),
+        (
+            "retry-delay",
+            "1.5s",
+            |c| c.retry_delay = Duration::from_millis(1500),
+            "123",
+        ),
+        (
+            "dial-timeout",
+            "250ms",
+            |c| c.dial_timeout = Duration::from_millis(250),
+            "-1s",
+        ),
+        ("max-connections", "7", |c| c.max_connections = Some(7), "0"),
+        (
+            "drain-timeout",
+            "0",
+            |c| c.drain_timeout = Duration::ZERO,
+            "-1ns",
+        ),
+        (
+            "discovery-srv",
+            "_client._tcp.Example.com",
+            |c| c.discovery = Some(srv("_client._tcp.example.com")),
+            "10.0.0.1",
+        ),
+        ("discovery-srv-name", "", |_| {}, "a.b"),
+        ("trusted-ca-file", "", |_| {}, ""),
+        ("discovery-server-name", "", |_| {}, "a:1"),
+        (
+            "close-removed",
+            "1m",
+            |c| c.close_removed = Some(Duration::from_secs(60)),
+            "1",
+        ),
+        (
+            "log-level",
+            "error",
+            |c| c.log_level = LogLevel::Error,
+            "fatal",
+        ),
+        (
+            "log-format",
+            "console",
+            |c| c.log_format = Some(LogFormat::Text),
+            "xml",
+        ),
+    ];
+    let with_values = FLAGS.iter().filter(|flag| takes_value(flag));
+    let names: Vec<&str> = with_values.clone().map(|flag| flag.name).collect();
+    assert_eq!(names, cases.map(|(name, ..)| name), "a flag without a case");
+    for (flag, (name, good, set, bad)) in with_values.zip(cases) {
+        let mut expected = Config::default();
+        set(&mut expected);
+        let variable = flag.variable().unwrap();
+        let expected = (expected, vec![]);
+        for line in [
+            format!("etcd-gateway start --{name}={good}"),
+            format!("etcd-gateway start --{name} {good}"),
+            format!("etcd-gateway --{name}={good} start"),
+            format!("etcd-gateway --{name} {good} start"),
+            format!("etcd-gateway gateway --{name} {good} start"),
+            format!("/usr/bin/etcd gateway start --{name}={good} --"),
+        ] {
+            assert_eq!(start(&line, &[]), expected, "{line}");
+        }
+        let by_variable = start("etcd-gateway start", &[(&variable, good)]);
+        assert_eq!(by_variable, expected, "{variable}");
+        let empty = start("etcd-gateway start", &[(&variable, "")]);
+        assert_eq!(empty, (Config::default(), vec![]), "{variable}");
+
+        let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
+        assert!(missing.contains(&format!("--{name} needs a value")));
+        // Any path is a path.
+        let refused = if name == "trusted-ca-file" { 0 } else { 2 };
+        for (message, origin) in [
+            (
+                run(&format!("etcd-gateway start --{name}={bad}"), &[]),
+                format!("--{name}"),
+            ),
+            (run("etcd-gateway start", &[(&variable, bad)]), variable),
+        ]
+        .into_iter()
+        .take(refused)
+        {
+            let message = message.unwrap_err().to_string();
+            let head = format!("invalid value {bad:?} for {origin}: ");
+            assert!(message.starts_with(&head), "{message}");
+        }
+        let empty = format!("etcd-gateway start --{name}=");
+        if flag.default.is_empty() {
+            assert_eq!(start(&empty, &[]), (Config::default(), vec![]));
+        } else {
+            assert!(
+                refusal(&empty, &[]).starts_with("invalid value \"\" for"),
+                "{empty}"
+            );
+        }
+    }
+}
+
+#[test]
+fn repeated_flags() {
+    let (config, warnings) = start(
+        "etcd-gateway --listen-addr=:1 start --endpoints=a:1,b:1 --endpoints \"c:1\" \
+         --listen-addr=[::1]:2 --log-level=debug --log-level=warn",
+        &[("ETCD_GATEWAY_ENDPOINTS", "no")],
+    );
+    assert_eq!(texts(&config.endpoints), ["a:1", "b:1", "c:1"]);
+    assert_eq!(texts(&config.listen_addrs), [":1", "[::1]:2"]);
+    assert_eq!(config.log_level, LogLevel::Warn);
+    assert_eq!(
+        warnings,
+        [
+            "--log-level is given more than once; the last counts",
+            "ETCD_GATEWAY_ENDPOINTS has no effect: --endpoints is given",
+        ]
+    );
+    let line = "etcd-gateway start --max-connections=5 --max-connections=auto";
+    assert_eq!(start(line, &[]).0.max_connections, None);
+}
+
+#[test]
+fn what_is_odd_is_merged_and_warned_about_once() {
+    let (config, warnings) = start(
+        "etcd-gateway start --endpoints=https://A:1/,http://b:1,a:1,b:1,a:1 \
+         --listen-addr=:0,:0,:1,127.0.0.1:1,:1",
+        &[],
+    );
+    assert_eq!(texts(&config.endpoints), ["a:1", "b:1"]);
+    assert_eq!(
+        texts(&config.listen_addrs),
+        [":0", ":0", ":1", "127.0.0.1:1"]
+    );
+    assert_eq!(
+        warnings,
+        [
+            "http:// and https:// in front of endpoints have no effect: the gateway passes \
+             TLS through and does not terminate it",
+            "endpoint a:1 is given more than once; duplicates are merged",
+            "address to listen on :1 is given more than once; duplicates are merged",
+        ]
+    );
+}
+
+#[test]
+fn help_and_version() {
+    let help = Ok(Invocation::Print(help::help()));
+    let version = Ok(Invocation::Print(help::version()));
+    const HELP: [&str; 14] = [
+        "etcd-gateway --help",
+        "etcd-gateway -h",
+        "etcd-gateway help",
+        "etcd-gateway help start",
+        "etcd-gateway help gateway start",
+        "etcd-gateway gateway help",
+        "etcd-gateway gateway --help",
+        "etcd-gateway start --help",
+        "etcd-gateway start -h --endpoints=a:1 --version",
+        "etcd-gateway --endpoints a:1 start --help=true",
+        // As in cobra, help asked for with a flag wins over words.
+        "etcd-gateway nonsense --help",
+        "etcd --help",
+        "etcd help",
+        "etcd gateway start --help",
+    ];
+    for line in HELP {
+        assert_eq!(
+            run(line, &[("ETCD_GATEWAY_ENDPOINTS", "!")]),
+            help,
+            "{line}"
+        );
+    }
+    const VERSION: [&str; 6] = [
+        "etcd-gateway --version",
+        "etcd-gateway version",
+        "etcd-gateway start --version",
+        "etcd-gateway gateway version",
+        "etcd --version",
+        "etcd version",
+    ];
+    for line in VERSION {
+        assert_eq!(run(line, &[]), version, "{line}");
+    }
+    assert_eq!(
+        start("etcd-gateway start --help=false", &[]),
+        (Config::default(), vec![])
+    );
+    // Not over an invalid value, in either order, as in pflag.
+    for line in [
+        "etcd-gateway -h --retry-delay=1",
+        "etcd-gateway --retry-delay=1 -h",
+    ] {
+        assert!(refusal(line, &[]).contains("missing unit"), "{line}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_by_name() {
+    let bad = OsString::from_vec(b"a\xff\n".to_vec());
+    let words = |last: &OsString| vec!["etcd-gateway".into(), "start".into(), last.clone()];
+    let mut flag = OsString::from("--endpoints=");
+    flag.push(&bad);
+    let message = parse(words(&flag), &[]).unwrap_err().to_string();
+    let expected = "invalid value \"a\\xFF\\n\" for --endpoints: is not UTF-8 text; write plain \
+                    ASCII";
+    assert_eq!(message, expected);
+    let env = [("ETCD_GATEWAY_ENDPOINTS".into(), bad.clone())];
+    let argv = vec!["etcd-gateway".into(), "start".into()];
+    let message = parse(argv, &env).unwrap_err().to_string();
+    let expected = expected.replace("--endpoints", "ETCD_GATEWAY_ENDPOINTS");
+    assert_eq!(message, expected);
+    let message = parse(words(&bad), &[]).unwrap_err().to_string();
+    assert!(message.starts_with("unexpected argument \"a\\xFF\\n\";"));
+    assert!(parse(vec![], &[]).is_err());
+    assert!(parse(vec![bad], &[]).is_err());
+}
+
+/// All sequences of up to three arguments over a hostile vocabulary: no panic, a refusal
+/// is one short line of printable text, and what starts has sound settings.
+#[test]
+fn sweep() {
+    let vocabulary: Vec<OsString> = [
+        "start",
+        "gateway",
+        "help",
+        "",
+        "-",
+        "--",
+        "---",
+        "-h",
+        "-hh=",
+        "--=",
+        "--help=false",
+        "--version=x",
+        "--endpoints",
+        "--endpoints=",
+        "--endpoints=a:1,a:1",
+        "-endpoints",
+        "--retry-delay",
+        "--retry-delay=1\u{b5}s",
+        "5s",
+        "\u{1b}[2J\r\n",
+    ]
+    .into_iter()
+    .map(OsString::from)
+    .chain([
+        OsString::from_vec(b"--\xff=\xff".to_vec()),
+        OsString::from_vec(b"--log-level=\xf0".to_vec()),
+        OsString::from("x".repeat(5_000)),
+    ])
+    .collect();
+    let (mut started, mut printed, mut refused) = (0, 0, 0);
+    for name in ["etcd-gateway", "etcd"] {
+        let mut layer = vec![vec![OsString::from(name)]];
+        for _ in 0..3 {
+            let longer = |line: &Vec<OsString>| -> Vec<Vec<OsString>> {
+                let append =
+                    |word: &OsString| [line.as_slice(), std::slice::from_ref(word)].concat();
+                vocabulary.iter().map(append).collect()
+            };
+            layer = layer.iter().flat_map(longer).collect();
+            for line in &layer {
+                match parse(line.clone(), &[]) {
+                    Ok(Invocation::Start { config, .. }) => {
+                        started += 1;
+                        assert!(!config.endpoints.is_empty(), "{line:?}");
+                        assert!(config.retry_delay >= Duration::from_millis(1), "{line:?}");
+                        assert!(line.contains(&"start".into()), "{line:?}");
+                    }
+                    Ok(Invocation::Check { .. }) => panic!("{line:?} is no check"),
+                    Ok(Invocation::Print(_)) => printed += 1,
+                    Err(error) => {
+                        refused += 1;
+                        let text = error.to_string();
+                        assert!(text.len() < 1_000, "{line:?}: {text}");
+                        assert!(!text.contains(char::is_control), "{line:?}: {text}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(started + printed + refused, 2 * (23 + 529 + 12_167));
+    assert!(started > 20 && printed > 20, "{started} {printed}");
+}

@@ -1,0 +1,260 @@
+//! Has an endpoint prove who it is: a connection of its own, a TLS handshake, the chain
+//! and the name verified, and the connection closed. No client's bytes are near it.
+//!
+//! The address verified is the address dialled. All of it has one deadline.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::dial::{self, Attempt, Dialled, Outcome};
+use crate::endpoint::{Endpoint, Gate};
+use crate::log;
+use crate::loop_guard::LoopGuard;
+use crate::sync::lock;
+use crate::sys::random;
+use crate::tls;
+use crate::x509::{Anchors, Certificate, ServerName, UnixTime};
+
+/// What etcd speaks, so that a server that insists on a protocol finds it.
+const ALPN: &[&[u8]] = &[b"h2"];
+
+/// How many endpoints' last reasons are kept: as many as there may be endpoints.
+const MAX_REASONS: usize = 1024;
+
+/// Authenticates endpoints against one set of authorities.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    anchors: Anchors,
+    guard: LoopGuard,
+    /// Why each endpoint that failed did so, so that it is logged when that changes.
+    reasons: Mutex<HashMap<SocketAddr, String>>,
+}
+
+/// What a server showed of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Certified {
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    pub(crate) sans: Vec<String>,
+    pub(crate) not_before: UnixTime,
+    pub(crate) not_after: UnixTime,
+}
+
+/// What one authentication found.
+#[derive(Debug)]
+pub(crate) struct Examination {
+    /// How long the connect took, if it came to that.
+    pub(crate) dial: Option<Duration>,
+    /// Version and cipher suite, if all was proven.
+    pub(crate) outcome: Result<(tls::Version, tls::Suite), dial::Error>,
+    /// The server's certificate, also where it was refused. Nothing vouches for it then.
+    pub(crate) certified: Option<Certified>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(anchors: Anchors, guard: LoopGuard) -> Self {
+        Self {
+            anchors,
+            guard,
+            reasons: Mutex::default(),
+        }
+    }
+
+    /// Connects to an endpoint and has it prove that it is `identity`.
+    pub(crate) fn examine(
+        &self,
+        endpoint: &Endpoint,
+        identity: &str,
+        timeout: Duration,
+    ) -> Examination {
+        let addr = endpoint.addr;
+        let refused = |dial, error| Examination {
+            dial,
+            outcome: Err(error),
+            certified: None,
+        };
+        let name = match ServerName::parse(identity) {
+            Ok(name) => name,
+            Err(error) => {
+                return refused(
+                    None,
+                    dial::Error::rejected(addr, format!("{identity:?}: {error}")),
+                );
+            }
+        };
+        let started = Instant::now();
+        let dialled = match connect(addr, timeout, &self.guard) {
+            Ok(dialled) => dialled,
+            Err(error) => return refused(None, error),
+        };
+        let dial = Some(started.elapsed());
+        let mut stream = Timed {
+            stream: &dialled.stream,
+            deadline: started + timeout,
+        };
+        let config = tls::Config {
+            anchors: &self.anchors,
+            name: &name,
+            now: now(),
+            alpn: ALPN,
+        };
+        match tls::authenticate(&mut stream, &config, &mut random::fill) {
+            Ok(verified) => Examination {
+                dial,
+                outcome: Ok((verified.version, verified.suite)),
+                certified: certified(&verified.chain),
+            },
+            Err(failure) => {
+                let reason = failure.error.to_string();
+                let error = if failure.error.is_transport() {
+                    dial::Error::unproven(addr, reason)
+                } else {
+                    dial::Error::rejected(addr, reason)
+                };
+                Examination {
+                    dial,
+                    outcome: Err(error),
+                    certified: certified(&failure.presented),
+                }
+            }
+        }
+    }
+
+    /// Logs what an authentication found, if it is not what the last one found.
+    fn report(&self, endpoint: &Endpoint, identity: &str, examination: &Examination) {
+        let reason = examination.outcome.as_ref().err().map(ToString::to_string);
+        let changed = {
+            let mut reasons = lock(&self.reasons);
+            // What is logged twice costs a line; what names in DNS fill costs memory.
+            if reasons.len() > MAX_REASONS {
+                reasons.clear();
+            }
+            // An expired certificate's says what time it is, which is no news.
+            let lasting = reason
+                .as_deref()
+                .and_then(|reason| reason.split("now is").next());
+            let before = match lasting {
+                Some(lasting) => reasons.insert(endpoint.addr, lasting.to_owned()),
+                None => reasons.remove(&endpoint.addr),
+            };
+            before.as_deref() != lasting || reason.is_none()
+        };
+        if !changed {
+            return;
+        }
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("address", endpoint.addr.into()),
+            ("endpoint", endpoint.name.as_str().into()),
+            ("name", identity.into()),
+        ];
+        if let Some(certified) = &examination.certified {
+            fields.extend([
+                ("subject", certified.subject.as_str().into()),
+                ("issuer", certified.issuer.as_str().into()),
+                ("sans", certified.sans.clone().into()),
+                ("not-before", certified.not_before.to_string().into()),
+                ("not-after", certified.not_after.to_string().into()),
+            ]);
+        }
+        match (&examination.outcome, reason) {
+            (Ok((version, suite)), _) => {
+                fields.push(("tls", format!("{version} {suite}").into()));
+                log::debug("auth", "endpoint authenticated", &fields);
+            }
+            (Err(_), reason) => {
+                fields.push(("error", reason.unwrap_or_default().into()));
+                log::warn(
+                    "auth",
+                    "endpoint not authenticated, gets no connection",
+                    &fields,
+                );
+            }
+        }
+    }
+}
+
+impl Gate for Authenticator {
+    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<(), dial::Error> {
+        let Some(identity) = &endpoint.identity else {
+            return Ok(());
+        };
+        let examination = self.examine(endpoint, identity, timeout);
+        self.report(endpoint, identity, &examination);
+        examination.outcome.map(drop)
+    }
+}
+
+/// Connects to one address and waits for it.
+pub(crate) fn connect(
+    addr: SocketAddr,
+    timeout: Duration,
+    guard: &LoopGuard,
+) -> Result<Dialled, dial::Error> {
+    let mut attempt = Attempt::start(addr, timeout, guard)?;
+    loop {
+        match attempt.outcome(Instant::now()) {
+            Outcome::Connected(dialled) => return Ok(dialled),
+            Outcome::Pending(pending) => attempt = pending,
+            Outcome::Failed(error) => return Err(error),
+        }
+        let until = Some(attempt.deadline);
+        dial::wait(std::iter::once(&attempt), None, until)
+            .map_err(|error| dial::Error::local(addr, "poll", error))?;
+    }
+}
+
+fn certified(chain: &[Vec<u8>]) -> Option<Certified> {
+    let leaf = Certificate::parse(chain.first()?).ok()?;
+    Some(Certified {
+        subject: leaf.subject(),
+        issuer: leaf.issuer(),
+        sans: leaf.sans(),
+        not_before: leaf.not_before(),
+        not_after: leaf.not_after(),
+    })
+}
+
+/// The present time.
+pub(crate) fn now() -> UnixTime {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixTime(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A stream whose every read and write ends by one deadline: a server that sends a byte a
+/// second gets no more time than one that sends nothing.
+struct Timed<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Timed<'_> {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

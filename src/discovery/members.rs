@@ -1,0 +1,198 @@
+//! Where members are found, what they have to prove, and the endpoints that they are.
+//!
+//! Pure but for the lookup of an interface's number: what names resolve to is a parameter.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use super::hosts::Hosts;
+use super::srv::{Services, Target};
+use crate::addr::{Host, HostPort};
+use crate::dns::resolv_conf;
+use crate::endpoint::Endpoint;
+
+/// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
+/// more is no reason to spend time and memory on it.
+const MAX_ENDPOINTS: usize = 1024;
+
+/// Where the members are found.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A list on the command line.
+    List(List),
+    /// SRV records, and the list to use as long as they give no member that may serve.
+    Srv {
+        services: Services,
+        /// The name that every member has to prove; `None` takes them as they are.
+        identity: Option<String>,
+        fallback: Option<List>,
+    },
+}
+
+/// Members as the operator wrote them.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) members: Vec<HostPort>,
+    pub(crate) identity: Identity,
+}
+
+/// What the members of a list have to prove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Nothing.
+    None,
+    /// Each its own name or address, as it is written.
+    Own,
+    /// All of them this name.
+    Named(String),
+}
+
+impl Identity {
+    fn of(&self, member: &HostPort) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Named(name) => Some(name.clone()),
+            Self::Own => Some(match &member.host {
+                Host::Ip(ip) => ip.to_string(),
+                Host::Ip6Zone(ip, _) => ip.to_string(),
+                Host::Name(name) => name.trim_end_matches('.').to_owned(),
+                Host::Wildcard => String::new(),
+            }),
+        }
+    }
+}
+
+impl Source {
+    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`.
+    pub(crate) fn srv(
+        domain: &str,
+        name: &str,
+        identity: Option<String>,
+        fallback: Option<List>,
+    ) -> Self {
+        Self::Srv {
+            services: Services::new(domain, name),
+            identity,
+            fallback,
+        }
+    }
+
+    /// Whether any member has something to prove.
+    pub(crate) fn authenticates(&self) -> bool {
+        match self {
+            Self::List(list) => list.identity != Identity::None,
+            Self::Srv {
+                identity, fallback, ..
+            } => {
+                let list = fallback.as_ref();
+                identity.is_some() || list.is_some_and(|list| list.identity != Identity::None)
+            }
+        }
+    }
+}
+
+/// The name that members found under a domain have to prove: the domain, as the reference
+/// has it, because an answer of DNS is not to be trusted, so that the names in it prove
+/// nothing. Of `_service._tcp.domain` it is what follows the two labels.
+pub(crate) fn identity_of(domain: &str) -> String {
+    let mut name = domain.trim_end_matches('.');
+    while let Some((_, rest)) = name
+        .split_once('.')
+        .filter(|(label, _)| label.starts_with('_'))
+    {
+        name = rest;
+    }
+    name.to_owned()
+}
+
+/// The members as they are configured or published.
+pub(super) enum Members<'a> {
+    List(&'a List),
+    Targets {
+        targets: Vec<Target>,
+        identity: &'a Option<String>,
+    },
+}
+
+impl Members<'_> {
+    /// The names to resolve.
+    pub(super) fn names(&self) -> HashSet<String> {
+        let name = |endpoint: &HostPort| match &endpoint.host {
+            Host::Name(name) => Some(name.clone()),
+            _ => None,
+        };
+        match self {
+            Self::List(list) => list.members.iter().filter_map(name).collect(),
+            Self::Targets { targets, .. } => {
+                targets.iter().map(|target| target.host.clone()).collect()
+            }
+        }
+    }
+
+    /// All their addresses, each once: where several name one, the first has it.
+    pub(super) fn endpoints(&self, hosts: &Hosts) -> Vec<Endpoint> {
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut add = |ip: IpAddr, endpoint: Endpoint| {
+            // IPv4 written as IPv6 is IPv4, also to the loop guard.
+            let addr = match ip.to_canonical() {
+                IpAddr::V4(ip) => SocketAddr::new(ip.into(), endpoint.addr.port()),
+                IpAddr::V6(_) => endpoint.addr,
+            };
+            let known = endpoints.iter().any(|known| known.addr == addr);
+            if !known && endpoints.len() < MAX_ENDPOINTS {
+                endpoints.push(Endpoint { addr, ..endpoint });
+            }
+        };
+        match self {
+            Self::List(list) => {
+                for member in &list.members {
+                    let endpoint = |addr| Endpoint {
+                        addr,
+                        name: member.to_string(),
+                        priority: 0,
+                        weight: 0,
+                        identity: list.identity.of(member),
+                    };
+                    if let Some(addr) = literal(member) {
+                        add(addr.ip(), endpoint(addr));
+                    }
+                    if let Host::Name(name) = &member.host {
+                        for ip in hosts.addresses(name) {
+                            add(*ip, endpoint(SocketAddr::new(*ip, member.port)));
+                        }
+                    }
+                }
+            }
+            Self::Targets { targets, identity } => {
+                for target in targets {
+                    for ip in hosts.addresses(&target.host) {
+                        let endpoint = Endpoint {
+                            addr: SocketAddr::new(*ip, target.port),
+                            name: target.to_string(),
+                            priority: target.priority,
+                            weight: target.weight,
+                            identity: (*identity).clone(),
+                        };
+                        add(*ip, endpoint);
+                    }
+                }
+            }
+        }
+        endpoints
+    }
+}
+
+/// The address of a host that is no name.
+pub(super) fn literal(host_port: &HostPort) -> Option<SocketAddr> {
+    match &host_port.host {
+        Host::Ip(ip) => Some(SocketAddr::new(*ip, host_port.port)),
+        Host::Ip6Zone(ip, zone) => {
+            let scope = zone
+                .parse()
+                .ok()
+                .or_else(|| resolv_conf::interface_index(zone))?;
+            Some(SocketAddrV6::new(*ip, host_port.port, 0, scope).into())
+        }
+        Host::Name(_) | Host::Wildcard => None,
+    }
+}

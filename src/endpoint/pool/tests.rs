@@ -1,0 +1,279 @@
+//! Tests of the pool.
+
+use super::*;
+
+fn endpoint(port: u16) -> Endpoint {
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    Endpoint {
+        addr,
+        name: addr.to_string(),
+        priority: 0,
+        weight: 0,
+        identity: None,
+    }
+}
+
+fn pool(ports: &[u16]) -> Pool {
+    let pool = Pool::new(Duration::from_secs(60), None).unwrap();
+    pool.replace(ports.iter().copied().map(endpoint).collect());
+    pool
+}
+
+fn addr(port: u16) -> SocketAddr {
+    endpoint(port).addr
+}
+
+fn refused(port: u16) -> dial::Error {
+    dial::Error::connect(addr(port), io::Error::from_raw_os_error(111))
+}
+
+fn picks(pool: &Pool, count: usize) -> Vec<u16> {
+    (0..count)
+        .filter_map(|_| pool.pick(&[]))
+        .map(|addr| addr.port())
+        .collect()
+}
+
+#[test]
+fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
+    let pool = pool(&[1, 2, 3]);
+    assert_eq!(picks(&pool, 4), [1, 2, 3, 1]);
+    pool.failed(addr(2), Instant::now(), &refused(2));
+    assert_eq!(picks(&pool, 4), [3, 1, 3, 1]);
+    assert_eq!(
+        pool.census(),
+        Census {
+            active: 2,
+            total: 3
+        }
+    );
+    pool.succeeded(addr(2));
+    assert_eq!(picks(&pool, 3), [2, 3, 1]);
+}
+
+#[test]
+fn our_own_failures_and_stale_ones_change_nothing() {
+    let pool = pool(&[1, 2]);
+    let out_of_ports = dial::Error::connect(addr(1), io::Error::from_raw_os_error(99));
+    pool.failed(addr(1), Instant::now(), &out_of_ports);
+    assert_eq!(pool.census().active, 2);
+    let before = Instant::now();
+    pool.succeeded(addr(1));
+    pool.failed(addr(1), before, &refused(1));
+    assert_eq!(
+        pool.census().active,
+        2,
+        "the endpoint was well after that dial began"
+    );
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert_eq!(pool.census().active, 1);
+    pool.failed(addr(9), Instant::now(), &refused(9));
+    assert_eq!(pool.census().total, 2);
+
+    pool.overdue(addr(2));
+    let before = Instant::now();
+    pool.succeeded(addr(2));
+    pool.overdue(addr(2));
+    pool.failed(addr(2), before, &refused(2));
+    pool.succeeded(addr(1));
+    assert_eq!(
+        picks(&pool, 4),
+        [1, 2, 1, 2],
+        "a stale failure ends the doubt all the same"
+    );
+}
+
+#[test]
+fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
+    let pool = pool(&[1, 2, 3]);
+    pool.overdue(addr(1));
+    assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
+    assert_eq!(pool.pick(&[addr(2), addr(3)]), Some(addr(1)));
+    assert_eq!(pool.census().active, 3);
+    pool.succeeded(addr(1));
+    assert_eq!(picks(&pool, 3), [2, 3, 1]);
+}
+
+#[test]
+fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
+    let pool = pool(&[1, 2, 3]);
+    for port in [1, 2] {
+        pool.failed(addr(port), Instant::now(), &refused(port));
+    }
+    pool.failed(addr(3), Instant::now(), &dial::Error::looped(addr(3)));
+    assert!(pool.is_looped(addr(3)) && !pool.is_looped(addr(1)));
+    assert_eq!(picks(&pool, 4), [1, 2, 1, 2]);
+    assert_eq!(pool.pick(&[addr(1), addr(2)]), None);
+}
+
+#[test]
+fn a_loop_counts_although_the_dial_succeeded() {
+    let pool = pool(&[1]);
+    let before = Instant::now();
+    pool.succeeded(addr(1));
+    pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
+    assert!(pool.is_looped(addr(1)));
+}
+
+#[test]
+fn a_new_set_keeps_what_is_known_of_what_stays() {
+    let pool = pool(&[1, 2]);
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    let change = pool.replace([3, 1, 3].map(endpoint).into());
+    assert_eq!(change.added, [addr(3)]);
+    assert_eq!(change.removed, [addr(2)]);
+    assert_eq!(
+        pool.census(),
+        Census {
+            active: 1,
+            total: 2
+        }
+    );
+    assert!(pool.replace([1, 3].map(endpoint).into()).is_empty());
+}
+
+#[test]
+fn an_inactive_endpoint_is_due_once_a_delay() {
+    let pool = pool(&[1, 2]);
+    let now = Instant::now();
+    assert_eq!(pool.due(now), (vec![], None));
+    pool.failed(addr(1), now, &refused(1));
+    let (due, next) = pool.due(now);
+    assert!(due.is_empty());
+    let next = next.unwrap();
+    assert!(next >= now + Duration::from_secs(54) && next <= now + Duration::from_secs(61));
+    let (due, after) = pool.due(next);
+    assert_eq!(due, [addr(1)]);
+    assert!(after.unwrap() >= next + Duration::from_secs(54));
+    assert!(pool.due(next).0.is_empty(), "handed out once");
+}
+
+#[test]
+fn even_under_concurrent_clients() {
+    let pool = pool(&[1, 2, 3]);
+    let ports = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                let drawn = picks(&pool, 30);
+                lock(&ports).extend(drawn);
+            });
+        }
+    });
+    let ports = ports.into_inner().unwrap();
+    for port in 1..=3 {
+        assert_eq!(ports.iter().filter(|drawn| **drawn == port).count(), 100);
+    }
+}
+
+#[derive(Debug)]
+struct Strict;
+
+impl Gate for Strict {
+    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<(), dial::Error> {
+        match endpoint.identity.as_deref() {
+            Some("etcd.example") => Ok(()),
+            _ => Err(dial::Error::rejected(endpoint.addr, "impostor".to_owned())),
+        }
+    }
+}
+
+#[test]
+fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
+    let pool = Pool::new(Duration::from_secs(60), Some(Arc::new(Strict))).unwrap();
+    let with_identity = |port, identity: &str| Endpoint {
+        identity: Some(identity.to_owned()),
+        ..endpoint(port)
+    };
+    pool.replace(vec![
+        with_identity(1, "etcd.example"),
+        with_identity(2, "other"),
+    ]);
+    assert_eq!(pool.pick(&[]), None, "not even as a last resort");
+    assert_eq!(
+        pool.due(Instant::now()).0,
+        [addr(1), addr(2)],
+        "asked at once"
+    );
+    let patience = Duration::from_secs(1);
+    for port in [1, 2] {
+        assert!(pool.needs_proof(addr(port)));
+        match pool.vet(addr(port), patience) {
+            Ok(()) => pool.succeeded(addr(port)),
+            Err(error) => pool.failed(addr(port), Instant::now(), &error),
+        }
+    }
+    assert_eq!(picks(&pool, 2), [1, 1]);
+    assert_eq!(pool.authenticated(), [with_identity(1, "etcd.example")]);
+    assert!(
+        !pool.needs_proof(addr(1)),
+        "once is enough while it is active"
+    );
+
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert!(
+        pool.needs_proof(addr(1)),
+        "it may be another when it comes back"
+    );
+    assert_eq!(picks(&pool, 1), [1], "a last resort, once vetted");
+    pool.failed(addr(2), Instant::now(), &refused(2));
+    assert_eq!(
+        picks(&pool, 2),
+        [1, 1],
+        "an impostor that went away is none the better"
+    );
+
+    pool.succeeded(addr(1));
+    pool.replace(vec![with_identity(1, "third.example")]);
+    assert_eq!(pool.pick(&[]), None, "another name is another identity");
+}
+
+/// A gate that lets the pool change while it is asking.
+#[derive(Debug)]
+struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
+
+impl Gate for Slow {
+    fn admit(&self, _: &Endpoint, _: Duration) -> Result<(), dial::Error> {
+        if let Some(pool) = self.0.get() {
+            (self.1)(pool);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_proof_is_of_that_endpoint_and_of_that_time() {
+    let with_identity = |identity: &str| Endpoint {
+        identity: Some(identity.to_owned()),
+        ..endpoint(1)
+    };
+    type Change = (&'static str, fn(&Pool));
+    let changes: [Change; 3] = [
+        ("removed", |pool| drop(pool.replace(vec![endpoint(2)]))),
+        ("another identity", |pool| {
+            let identity = Some("other.example".to_owned());
+            pool.replace(vec![Endpoint {
+                identity,
+                ..endpoint(1)
+            }]);
+        }),
+        ("refused meanwhile", |pool| {
+            let refused = dial::Error::rejected(addr(1), "expired".to_owned());
+            pool.failed(addr(1), Instant::now(), &refused);
+        }),
+    ];
+    for (what, change) in changes {
+        let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
+        let pool = Pool::new(Duration::from_secs(60), Some(gate.clone())).unwrap();
+        let pool = Arc::new(pool);
+        gate.0.set(Arc::clone(&pool)).unwrap();
+        pool.replace(vec![with_identity("etcd.example")]);
+        assert!(pool.vet(addr(1), Duration::from_secs(1)).is_err(), "{what}");
+        assert!(pool.authenticated().is_empty(), "{what}");
+        pool.succeeded(addr(1));
+        assert!(
+            pool.authenticated().is_empty(),
+            "{what}: a dial proves nothing"
+        );
+    }
+}

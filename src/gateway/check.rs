@@ -1,0 +1,260 @@
+//! `etcd-gateway check`: what a start with these flags would find, without starting.
+//!
+//! Resolves, dials and authenticates like a start, and prints one row an endpoint. Nothing
+//! is bound, so that it can be run beside a gateway that is in service, and nothing is
+//! logged. A start would serve if at least one endpoint is ready to be used.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use super::{Error, Plan, plan, refuse_loops};
+use crate::config::{Config, Output};
+use crate::discovery::auth::{self, Authenticator, Certified};
+use crate::discovery::{Found, side_by_side};
+use crate::endpoint::Endpoint;
+use crate::log::Json;
+use crate::loop_guard::LoopGuard;
+use crate::sys::random;
+
+/// What was found.
+pub(crate) struct Report {
+    /// To be printed.
+    pub(crate) text: String,
+    /// Whether a start would have an endpoint to use.
+    pub(crate) would_serve: bool,
+    /// Why there is nothing to look at, if so.
+    pub(crate) nothing: Option<String>,
+}
+
+/// What was found of one endpoint.
+struct Row {
+    endpoint: Endpoint,
+    source: &'static str,
+    dial: Option<Duration>,
+    tls: Option<String>,
+    certified: Option<Certified>,
+    /// Why it would not be used.
+    reason: Option<String>,
+}
+
+/// Looks at everything that a start would look at.
+///
+/// # Errors
+/// What a start would be refused for before it looks at any endpoint.
+pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Result<Report, Error> {
+    random::check().map_err(|error| Error::System("no entropy", error))?;
+    let Plan {
+        listen,
+        mut discovery,
+        authenticator,
+        guard,
+        warnings: more,
+    } = plan(config)?;
+    let warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
+    let found = discovery.find();
+    refuse_loops(&found.endpoints, &listen)?;
+    let look = |source, endpoints: &[Endpoint]| {
+        side_by_side(endpoints, |endpoint| {
+            examine(
+                endpoint,
+                source,
+                authenticator.as_deref(),
+                &guard,
+                config.dial_timeout,
+            )
+        })
+    };
+    let source = if config.discovery.is_some() {
+        "srv"
+    } else {
+        "endpoints"
+    };
+    let mut rows = look(source, &found.endpoints);
+    let any = |rows: &[Row]| rows.iter().any(|row| row.reason.is_none());
+    if !any(&rows) {
+        rows.extend(look("fallback", &discovery.fallback()));
+    }
+    let would_serve = any(&rows);
+    let text = match output {
+        Output::Table => table(&rows, &found.insecure, &warnings),
+        Output::Json => json(&rows, &found, &warnings, would_serve),
+    };
+    Ok(Report {
+        text,
+        would_serve,
+        nothing: found.nothing.filter(|_| !would_serve),
+    })
+}
+
+fn examine(
+    endpoint: &Endpoint,
+    source: &'static str,
+    authenticator: Option<&Authenticator>,
+    guard: &LoopGuard,
+    timeout: Duration,
+) -> Row {
+    let mut row = Row {
+        endpoint: endpoint.clone(),
+        source,
+        dial: None,
+        tls: None,
+        certified: None,
+        reason: None,
+    };
+    match (authenticator, &endpoint.identity) {
+        (Some(authenticator), Some(identity)) => {
+            let examination = authenticator.examine(endpoint, identity, timeout);
+            row.dial = examination.dial;
+            row.certified = examination.certified;
+            match examination.outcome {
+                Ok((version, suite)) => row.tls = Some(format!("{version} {suite}")),
+                Err(error) => row.reason = Some(error.to_string()),
+            }
+        }
+        _ => {
+            let started = Instant::now();
+            match auth::connect(endpoint.addr, timeout, guard) {
+                Ok(_) => row.dial = Some(started.elapsed()),
+                Err(error) => row.reason = Some(error.to_string()),
+            }
+        }
+    }
+    row
+}
+
+/// Whole days until a certificate expires; below zero once it has.
+fn days_left(certified: &Certified) -> i64 {
+    const DAY: i64 = 24 * 60 * 60;
+    certified
+        .not_after
+        .0
+        .saturating_sub(auth::now().0)
+        .div_euclid(DAY)
+}
+
+impl Row {
+    fn verdict(&self) -> &'static str {
+        match (&self.reason, self.endpoint.identity.is_some()) {
+            (None, true) => "authenticated",
+            (None, false) => "reachable",
+            (Some(_), _) if self.dial.is_some() => "refused",
+            (Some(_), _) => "unreachable",
+        }
+    }
+
+    fn cells(&self) -> [String; 10] {
+        let absent = || "-".to_owned();
+        let certified = self.certified.as_ref();
+        [
+            self.endpoint.addr.to_string(),
+            self.endpoint.name.clone(),
+            self.source.to_owned(),
+            format!("{}/{}", self.endpoint.priority, self.endpoint.weight),
+            self.dial
+                .map_or_else(absent, |dial| format!("{:.1} ms", dial.as_secs_f64() * 1e3)),
+            self.tls.clone().unwrap_or_else(absent),
+            certified.map_or_else(absent, |certified| certified.subject.clone()),
+            certified.map_or_else(absent, |certified| certified.sans.join(",")),
+            certified.map_or_else(absent, |certified| format!("{} d", days_left(certified))),
+            match &self.reason {
+                Some(reason) => format!("{}: {reason}", self.verdict()),
+                None => self.verdict().to_owned(),
+            },
+        ]
+    }
+}
+
+const HEADS: [&str; 10] = [
+    "ADDRESS",
+    "ENDPOINT",
+    "SOURCE",
+    "PRIO/WEIGHT",
+    "DIAL",
+    "TLS",
+    "SUBJECT",
+    "SANS",
+    "EXPIRES",
+    "VERDICT",
+];
+
+fn table(rows: &[Row], insecure: &[String], warnings: &[String]) -> String {
+    let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
+        .chain(rows.iter().map(Row::cells))
+        .collect();
+    let mut widths = [0; 10];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let row = cells.collect::<Vec<_>>().join("  ");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    for target in insecure {
+        let _ = writeln!(text, "refused: {target}: {INSECURE}");
+    }
+    for warning in warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+/// Why a plain record is not used.
+const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
+                        (--insecure-discovery would use it)";
+
+fn json(rows: &[Row], found: &Found, warnings: &[String], would_serve: bool) -> String {
+    let optional =
+        |text: Option<&str>| text.map_or_else(|| "null".to_owned(), |text| Json(text).to_string());
+    let list = |items: &[String]| {
+        let items: Vec<String> = items.iter().map(|item| Json(item).to_string()).collect();
+        format!("[{}]", items.join(","))
+    };
+    let row = |row: &Row| {
+        let certificate = row.certified.as_ref().map_or_else(
+            || "null".to_owned(),
+            |certified| {
+                format!(
+                    "{{\"subject\":{},\"issuer\":{},\"sans\":{},\"not_before\":{},\"not_after\":{},\"days_left\":{}}}",
+                    Json(&certified.subject),
+                    Json(&certified.issuer),
+                    list(&certified.sans),
+                    Json(&certified.not_before.to_string()),
+                    Json(&certified.not_after.to_string()),
+                    days_left(certified)
+                )
+            },
+        );
+        let dial = row
+            .dial
+            .map_or_else(|| "null".to_owned(), |dial| dial.as_secs_f64().to_string());
+        format!(
+            "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
+             \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"verdict\":{},\"reason\":{}}}",
+            Json(&row.endpoint.addr.to_string()),
+            Json(&row.endpoint.name),
+            Json(row.source),
+            row.endpoint.priority,
+            row.endpoint.weight,
+            optional(row.endpoint.identity.as_deref()),
+            optional(row.tls.as_deref()),
+            Json(row.verdict()),
+            optional(row.reason.as_deref()),
+        )
+    };
+    let rows: Vec<String> = rows.iter().map(row).collect();
+    format!(
+        "{{\"would_serve\":{would_serve},\"nothing\":{},\"endpoints\":[{}],\"insecure\":{},\"warnings\":{}}}\n",
+        optional(found.nothing.as_deref()),
+        rows.join(","),
+        list(&found.insecure),
+        list(warnings)
+    )
+}

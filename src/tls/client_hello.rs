@@ -1,0 +1,279 @@
+//! ClientHello: one hello that offers TLS 1.3 and TLS 1.2 (RFC 8446 section 4.1.2).
+//!
+//! | extension | why |
+//! |---|---|
+//! | server_name | the name to be verified; never an address (RFC 6066 section 3) |
+//! | ec_point_formats | TLS 1.2 servers of Go before 1.21 do no ECDHE without it |
+//! | supported_groups, key_share | the key exchange: [`super::group`] |
+//! | signature_algorithms, signature_algorithms_cert | what `x509` verifies |
+//! | application_layer_protocol_negotiation | as configured: servers may insist on theirs |
+//! | extended_master_secret | TLS 1.2 servers may insist (RFC 7627 section 5.3) |
+//! | supported_versions | 1.3 and 1.2 |
+//! | cookie | what a HelloRetryRequest gave |
+//!
+//! The renegotiation SCSV (RFC 5746 section 3.4) stands for an empty renegotiation_info, and
+//! the session id is a random one for the sake of middleboxes (RFC 8446 appendix D.4). There
+//! is no PSK, ticket, early data, compression or status request, so no server may answer any.
+
+use super::codes::{ExtensionType, HandshakeType};
+use super::error::Error;
+use super::group::{GROUPS, KeyShare};
+use super::msgs::{compose, prefixed};
+use super::suite;
+use crate::x509::sig::SignatureScheme;
+
+/// legacy_version (RFC 8446 section 4.1.2), which is TLS 1.2's.
+const LEGACY_VERSION: u16 = 0x0303;
+
+/// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 section 3.3).
+const RENEGOTIATION_SCSV: u16 = 0x00ff;
+
+/// supported_versions, in order of preference.
+const VERSIONS: [u16; 2] = [0x0304, 0x0303];
+
+/// Signature schemes, in order of preference: the cheap ones to verify first. PKCS #1 v1.5 is
+/// for certificates and TLS 1.2 (RFC 8446 section 4.2.3). No SHA-1. These are all that
+/// [`SignatureScheme`] knows, so that whatever it reads was offered.
+pub(crate) const SCHEMES: [SignatureScheme; 13] = [
+    SignatureScheme::EcdsaP256Sha256,
+    SignatureScheme::Ed25519,
+    SignatureScheme::EcdsaP384Sha384,
+    SignatureScheme::EcdsaP521Sha512,
+    SignatureScheme::RsaPssRsaeSha256,
+    SignatureScheme::RsaPssRsaeSha384,
+    SignatureScheme::RsaPssRsaeSha512,
+    SignatureScheme::RsaPssPssSha256,
+    SignatureScheme::RsaPssPssSha384,
+    SignatureScheme::RsaPssPssSha512,
+    SignatureScheme::RsaPkcs1Sha256,
+    SignatureScheme::RsaPkcs1Sha384,
+    SignatureScheme::RsaPkcs1Sha512,
+];
+
+/// What stays the same in both hellos of a handshake with a HelloRetryRequest (RFC 8446
+/// section 4.1.2).
+pub(crate) struct ClientHello<'c> {
+    pub(crate) random: [u8; 32],
+    pub(crate) session_id: [u8; 32],
+    /// The host name, if it is not an address.
+    pub(crate) server_name: Option<&'c str>,
+    pub(crate) alpn: &'c [&'c [u8]],
+}
+
+/// A hello as it is sent.
+pub(crate) struct Sent {
+    /// The handshake message, header included.
+    pub(crate) bytes: Vec<u8>,
+    /// The extensions in it: those that a server may answer.
+    pub(crate) extensions: Vec<ExtensionType>,
+}
+
+impl ClientHello<'_> {
+    /// The message with this one key share, and the cookie if there is one.
+    pub(crate) fn compose(&self, share: &KeyShare, cookie: Option<&[u8]>) -> Result<Sent, Error> {
+        // the SCSV counts as the extension (RFC 5746 section 3.4)
+        let mut sent = vec![ExtensionType::RENEGOTIATION_INFO];
+        let bytes = compose(HandshakeType::CLIENT_HELLO, |out| {
+            put16(out, LEGACY_VERSION);
+            out.extend(self.random);
+            prefixed::<1>(out, |out| {
+                out.extend(self.session_id);
+                Ok(())
+            })?;
+            let suites = suite::TLS13.into_iter().map(|suite| suite.suite.code);
+            let suites = suites.chain(suite::TLS12.into_iter().map(|suite| suite.suite.code));
+            list16::<2>(out, suites.chain([RENEGOTIATION_SCSV]))?;
+            out.extend([1, 0]); // legacy_compression_methods: null alone
+            prefixed::<2>(out, |out| self.extensions(out, &mut sent, share, cookie))
+        })?;
+        Ok(Sent {
+            bytes,
+            extensions: sent,
+        })
+    }
+
+    fn extensions(
+        &self,
+        out: &mut Vec<u8>,
+        sent: &mut Vec<ExtensionType>,
+        share: &KeyShare,
+        cookie: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let mut extension = |kind: ExtensionType, body: &dyn Fn(&mut Vec<u8>) -> _| {
+            sent.push(kind);
+            put16(out, kind.0);
+            prefixed::<2>(out, body)
+        };
+        if let Some(name) = self.server_name {
+            extension(ExtensionType::SERVER_NAME, &|out| {
+                prefixed::<2>(out, |out| {
+                    out.push(0); // name_type host_name
+                    prefixed::<2>(out, |out| {
+                        out.extend(name.as_bytes());
+                        Ok(())
+                    })
+                })
+            })?;
+        }
+        extension(ExtensionType::EC_POINT_FORMATS, &|out| {
+            out.extend([1, 0]); // uncompressed alone (RFC 8422 section 5.1.2)
+            Ok(())
+        })?;
+        extension(ExtensionType::SUPPORTED_GROUPS, &|out| {
+            list16::<2>(out, GROUPS.into_iter().map(|group| group.code()))
+        })?;
+        for kind in [
+            ExtensionType::SIGNATURE_ALGORITHMS,
+            // the same list: stated, so that servers choose their certificates by it
+            ExtensionType::SIGNATURE_ALGORITHMS_CERT,
+        ] {
+            extension(kind, &|out| {
+                list16::<2>(out, SCHEMES.into_iter().map(|scheme| scheme.code()))
+            })?;
+        }
+        if !self.alpn.is_empty() {
+            extension(ExtensionType::ALPN, &|out| {
+                prefixed::<2>(out, |out| {
+                    for protocol in self.alpn {
+                        prefixed::<1>(out, |out| {
+                            out.extend(*protocol);
+                            Ok(())
+                        })?;
+                    }
+                    Ok(())
+                })
+            })?;
+        }
+        extension(ExtensionType::EXTENDED_MASTER_SECRET, &|_| Ok(()))?;
+        extension(ExtensionType::SUPPORTED_VERSIONS, &|out| {
+            list16::<1>(out, VERSIONS)
+        })?;
+        extension(ExtensionType::KEY_SHARE, &|out| {
+            prefixed::<2>(out, |out| {
+                put16(out, share.group().code());
+                prefixed::<2>(out, |out| {
+                    out.extend(share.public());
+                    Ok(())
+                })
+            })
+        })?;
+        if let Some(cookie) = cookie {
+            extension(ExtensionType::COOKIE, &|out| {
+                prefixed::<2>(out, |out| {
+                    out.extend(cookie);
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends a number of two bytes.
+fn put16(out: &mut Vec<u8>, value: u16) {
+    out.extend(value.to_be_bytes());
+}
+
+/// Appends numbers of two bytes behind their length in `N` bytes.
+fn list16<const N: usize>(
+    out: &mut Vec<u8>,
+    values: impl IntoIterator<Item = u16>,
+) -> Result<(), Error> {
+    prefixed::<N>(out, |out| {
+        for value in values {
+            put16(out, value);
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::group::Group;
+
+    fn hello<'c>(server_name: Option<&'c str>, alpn: &'c [&'c [u8]]) -> ClientHello<'c> {
+        ClientHello {
+            random: [0x11; 32],
+            session_id: [0x22; 32],
+            server_name,
+            alpn,
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_hello() {
+        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let sent = hello(Some("a.example"), &[b"h2"])
+            .compose(&share, None)
+            .unwrap();
+        let schemes: &[u8] = &[
+            0, 26, 4, 3, 8, 7, 5, 3, 6, 3, 8, 4, 8, 5, 8, 6, 8, 9, 8, 10, 8, 11, 4, 1, 5, 1, 6, 1,
+        ];
+        let expected: &[&[u8]] = &[
+            &[1, 0, 1, 3, 3, 3],
+            &[0x11; 32],
+            &[32],
+            &[0x22; 32],
+            &[
+                0, 20, 0x13, 1, 0x13, 2, 0x13, 3, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c,
+            ],
+            &[0xc0, 0x30, 0xcc, 0xa9, 0xcc, 0xa8, 0, 0xff],
+            &[1, 0],
+            &[0, 166],
+            &[0, 0, 0, 14, 0, 12, 0, 0, 9],
+            b"a.example",
+            &[0, 11, 0, 2, 1, 0],
+            &[0, 10, 0, 10, 0, 8, 0, 0x1d, 0, 0x17, 0, 0x18, 0, 0x19],
+            &[0, 13, 0, 28],
+            schemes,
+            &[0, 50, 0, 28],
+            schemes,
+            &[0, 16, 0, 5, 0, 3, 2],
+            b"h2",
+            &[0, 23, 0, 0],
+            &[0, 43, 0, 5, 4, 3, 4, 3, 3],
+            &[0, 51, 0, 38, 0, 36, 0, 0x1d, 0, 32],
+            share.public(),
+        ];
+        assert_eq!(sent.bytes, expected.concat());
+    }
+
+    #[test]
+    fn an_address_or_no_protocol_leaves_the_extension_out() {
+        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let absent = [ExtensionType::SERVER_NAME, ExtensionType::ALPN];
+        let sent = hello(None, &[]).compose(&share, None).unwrap();
+        assert!(absent.iter().all(|kind| !sent.extensions.contains(kind)));
+        let sent = hello(Some("a"), &[b"x"]).compose(&share, None).unwrap();
+        assert!(absent.iter().all(|kind| sent.extensions.contains(kind)));
+    }
+
+    #[test]
+    fn a_cookie_comes_back() {
+        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let sent = hello(None, &[]).compose(&share, Some(&[5, 6])).unwrap();
+        assert!(sent.bytes.ends_with(&[0, 44, 0, 4, 0, 2, 5, 6]));
+        assert!(sent.extensions.contains(&ExtensionType::COOKIE));
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_an_error() {
+        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let long = [b'x'; 256];
+        let sent = hello(None, &[&long]).compose(&share, None);
+        assert_eq!(sent.err(), Some(Error::TooLong));
+    }
+
+    #[test]
+    fn every_scheme_that_can_be_read_is_offered() {
+        for code in 0..=u16::MAX {
+            let offered = SCHEMES.iter().any(|scheme| scheme.code() == code);
+            assert_eq!(
+                SignatureScheme::from_code(code).is_some(),
+                offered,
+                "{code:04x}"
+            );
+        }
+    }
+}

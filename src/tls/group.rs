@@ -1,0 +1,230 @@
+//! The key exchange groups and our ephemeral half of an exchange (RFC 8446 section 4.2.8).
+//!
+//! The private key is the only secret of this client. It lives for one handshake and
+//! protects nothing that anyone sends: see the threat model in [`super`].
+
+use std::fmt;
+
+use super::error::Error;
+use crate::crypto::weierstrass::Curve;
+use crate::crypto::{self, ecdh, x25519};
+
+/// A named group of the key exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    X25519,
+    Secp256r1,
+    Secp384r1,
+    Secp521r1,
+}
+
+/// Offered, in order of preference. The last two are there for TLS 1.2, where a server may use
+/// a certificate only if its curve is in this list (RFC 8422 section 5.1); a server may also
+/// choose them for the key exchange, in either version.
+pub(crate) const GROUPS: [Group; 4] = [
+    Group::X25519,
+    Group::Secp256r1,
+    Group::Secp384r1,
+    Group::Secp521r1,
+];
+
+/// How often a scalar is drawn. On P-256 a draw is out of range once in 2^32, elsewhere more
+/// rarely, so a source that fails this often is no random source.
+const DRAWS: usize = 4;
+
+impl Group {
+    /// The NamedGroup code point.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::X25519 => 0x001d,
+            Self::Secp256r1 => 0x0017,
+            Self::Secp384r1 => 0x0018,
+            Self::Secp521r1 => 0x0019,
+        }
+    }
+
+    /// The group of that code, if it was offered.
+    pub(crate) fn find(code: u16) -> Option<Self> {
+        GROUPS.into_iter().find(|group| group.code() == code)
+    }
+
+    /// The curve that the group is the points of; `None` for X25519, which is not on points.
+    fn curve(self) -> Option<Curve> {
+        match self {
+            Self::X25519 => None,
+            Self::Secp256r1 => Some(Curve::P256),
+            Self::Secp384r1 => Some(Curve::P384),
+            Self::Secp521r1 => Some(Curve::P521),
+        }
+    }
+
+    /// Checks the shape of a public value: a u-coordinate (RFC 7748 section 5) or an
+    /// uncompressed point (RFC 8446 section 4.2.8.2). Whether it is on the curve takes
+    /// [`KeyShare::agree`] to tell.
+    pub(crate) fn check_shape(self, public: &[u8]) -> Result<(), crypto::Error> {
+        let length = match self {
+            Self::X25519 => 32,
+            Self::Secp256r1 => 65,
+            Self::Secp384r1 => 97,
+            Self::Secp521r1 => 133,
+        };
+        if public.len() != length {
+            return Err(crypto::Error::BadLength);
+        }
+        if self.curve().is_some() && public.first() != Some(&UNCOMPRESSED) {
+            return Err(crypto::Error::BadPoint);
+        }
+        Ok(())
+    }
+}
+
+/// First byte of an uncompressed point (RFC 8446 section 4.2.8.2).
+const UNCOMPRESSED: u8 = 4;
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X25519 => "x25519",
+            Self::Secp256r1 => "secp256r1",
+            Self::Secp384r1 => "secp384r1",
+            Self::Secp521r1 => "secp521r1",
+        })
+    }
+}
+
+/// An ephemeral key pair.
+pub(crate) struct KeyShare {
+    group: Group,
+    private: Private,
+    public: Vec<u8>,
+}
+
+/// The secret half: RFC 7748 takes any 32 bytes, a curve a number below its order.
+enum Private {
+    X25519([u8; 32]),
+    Scalar(Curve, Vec<u8>),
+}
+
+impl KeyShare {
+    /// Draws a key pair.
+    pub(crate) fn generate(group: Group, random: &mut dyn FnMut(&mut [u8])) -> Result<Self, Error> {
+        let Some(curve) = group.curve() else {
+            let mut private = [0; 32];
+            random(&mut private);
+            return Ok(Self {
+                group,
+                public: x25519::public_key(&private).to_vec(),
+                private: Private::X25519(private),
+            });
+        };
+        let mut private = vec![0; ecdh::private_len(curve)];
+        for _ in 0..DRAWS {
+            random(&mut private);
+            // 66 bytes have seven bits more than the order of P-521
+            if let (Curve::P521, Some(first)) = (curve, private.first_mut()) {
+                *first &= 1;
+            }
+            if let Ok(public) = ecdh::public_key(curve, &private) {
+                return Ok(Self {
+                    group,
+                    private: Private::Scalar(curve, private),
+                    public,
+                });
+            }
+        }
+        Err(Error::RandomSource)
+    }
+
+    /// The group it is of.
+    pub(crate) fn group(&self) -> Group {
+        self.group
+    }
+
+    /// What is sent.
+    pub(crate) fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// The shared secret with the server's public value. An all-zero one is refused
+    /// (RFC 8446 section 7.4.2), as is a point that is not on the curve (4.2.8.2).
+    pub(crate) fn agree(&self, server: &[u8]) -> Result<Vec<u8>, crypto::Error> {
+        match &self.private {
+            Private::X25519(private) => {
+                let server = server.try_into().map_err(|_| crypto::Error::BadLength)?;
+                Ok(x25519::shared_secret(private, server)?.to_vec())
+            }
+            Private::Scalar(curve, private) => ecdh::shared_secret(*curve, private, server),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A random source that counts up from `start`.
+    fn counting(start: u8) -> impl FnMut(&mut [u8]) {
+        let mut next = start;
+        move |out| {
+            for byte in out {
+                *byte = next;
+                next = next.wrapping_add(1);
+            }
+        }
+    }
+
+    #[test]
+    fn both_sides_agree() {
+        for group in GROUPS {
+            let ours = KeyShare::generate(group, &mut counting(1)).unwrap();
+            let theirs = KeyShare::generate(group, &mut counting(77)).unwrap();
+            assert_eq!(group.check_shape(ours.public()), Ok(()), "{group}");
+            assert_eq!(ours.agree(theirs.public()), theirs.agree(ours.public()));
+            assert!(ours.agree(theirs.public()).is_ok(), "{group}");
+        }
+    }
+
+    #[test]
+    fn bad_public_values_are_refused() {
+        for group in GROUPS {
+            let ours = KeyShare::generate(group, &mut counting(1)).unwrap();
+            let short = &ours.public()[1..];
+            let long = [ours.public(), &[0]].concat();
+            let mut compressed = ours.public().to_vec();
+            compressed[0] = 2;
+            for bad in [&[][..], &[4], short, &long] {
+                assert_eq!(group.check_shape(bad), Err(crypto::Error::BadLength));
+                assert!(ours.agree(bad).is_err(), "{group} {bad:02x?}");
+            }
+            if group.curve().is_some() {
+                assert_eq!(group.check_shape(&compressed), Err(crypto::Error::BadPoint));
+                assert!(ours.agree(&compressed).is_err(), "{group}");
+                let mut off_curve = ours.public().to_vec();
+                *off_curve.last_mut().unwrap() ^= 1;
+                assert!(ours.agree(&off_curve).is_err(), "{group}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_random_source_is_noticed() {
+        // the scalar 0 and a scalar above every order
+        for group in [Group::Secp256r1, Group::Secp384r1, Group::Secp521r1] {
+            for byte in [0x00, 0xff] {
+                let share = KeyShare::generate(group, &mut |out| out.fill(byte));
+                assert_eq!(share.err(), Some(Error::RandomSource), "{group} {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_was_offered_is_found() {
+        for group in GROUPS {
+            assert_eq!(Group::find(group.code()), Some(group));
+        }
+        // x448, ffdhe2048, X25519MLKEM768, arbitrary_explicit_prime_curves
+        for code in [0x001e, 0x0100, 0x11ec, 0xff01] {
+            assert_eq!(Group::find(code), None);
+        }
+    }
+}

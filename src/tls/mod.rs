@@ -1,0 +1,193 @@
+//! A TLS client that verifies a server and then hangs up: TLS 1.3 (RFC 8446) and TLS 1.2
+//! (RFC 5246, 8422, 7627) with ECDHE. It never carries data.
+//!
+//! # Threat model
+//!
+//! **What is verified.** That whoever answered at this address holds, now, the private key of
+//! a certificate which chains to a trusted authority and names what is being looked for:
+//! `x509` verifies the chain, the name and the dates, before the key in it is believed; then
+//! the server's signature over our fresh random value is verified with that key, in TLS 1.3
+//! the Finished message too. All of it or nothing: there is no result in between.
+//!
+//! **When.** Before an endpoint found by discovery carries its first client, and again as
+//! often as discovery says. It is a statement about that moment.
+//!
+//! **What an attacker on the path, or in the DNS, cannot do**: pass without the key of a
+//! certificate for the name, by a recorded handshake (our random value is new each time), by
+//! making the two ends settle on something weaker (TLS 1.3 signs all of the handshake, in
+//! TLS 1.2 the downgrade sentinels are checked, and nothing weak is offered), or by holding
+//! us up for longer than the deadline of the stream, or by filling the memory (every message,
+//! record and count has a limit).
+//!
+//! **What such an attacker can do**: prevent the verification, so that the endpoint is not
+//! used. Pass it by relaying it, byte for byte, to a true server within reach, and then take
+//! the connections of clients all the same: what is verified is another connection than those
+//! that carry data, which this gateway cannot look into. The verification finds wrong, stale
+//! and misdirected endpoints; the data itself is protected by the TLS that clients speak
+//! through the gateway with the cluster, and only by that. Also: learn the name (server_name
+//! is not encrypted), that a gateway looks, and in TLS 1.2 the certificate.
+//!
+//! **Secrets.** There is one, the ephemeral key of the key exchange, with what is derived of
+//! it. It hides the server's certificate from onlookers and protects nothing that anyone
+//! sends; who learned it could read that certificate, but not pass for the server, because
+//! what counts is signed. It is handled in constant time all the same: X25519 and the other
+//! key agreements, HKDF, AES-GCM, ChaCha20-Poly1305 and the comparison of Finished and of
+//! tags neither branch nor index by secrets. It is not wiped from memory, which safe Rust
+//! cannot promise. Everything else is public: certificates, signatures, the keys to verify
+//! them with. The parsers and the verification of signatures take variable time: with nothing
+//! to hide there is nothing to leak.
+//!
+//! **Randomness** and the present time are parameters. Were the random source predictable, a
+//! recorded handshake could be replayed to us.
+//!
+//! # Files
+//!
+//! `authenticate` drives typed states over the record layer: [`negotiate`] (hellos), then
+//! [`tls13`] or [`tls12`]; each takes one message and returns the next state. Below them:
+//! [`msgs`] and [`client_hello`] (what is on the wire), [`record`], [`schedule`] (keys),
+//! [`suite`] and [`group`] (what is offered), [`codes`], [`alert`], [`error`].
+#![deny(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub(crate) mod alert;
+pub(crate) mod client_hello;
+pub(crate) mod codes;
+pub(crate) mod error;
+pub(crate) mod group;
+pub(crate) mod msgs;
+pub(crate) mod negotiate;
+pub(crate) mod record;
+pub(crate) mod schedule;
+pub(crate) mod suite;
+pub(crate) mod tls12;
+pub(crate) mod tls13;
+
+use std::fmt;
+use std::io::{Read, Write};
+
+use crate::x509::{Anchors, ServerName, UnixTime};
+
+pub(crate) use error::Error;
+pub(crate) use group::Group;
+pub(crate) use suite::Suite;
+
+use alert::Level;
+use codes::ContentType;
+use negotiate::{ExpectServerHello, Negotiated};
+use record::RecordLayer;
+
+/// What a server has to prove, and when.
+pub(crate) struct Config<'a> {
+    /// The authorities that are trusted.
+    pub(crate) anchors: &'a Anchors,
+    /// The name that the certificate has to have.
+    pub(crate) name: &'a ServerName,
+    /// The time that the certificates have to be valid at.
+    pub(crate) now: UnixTime,
+    /// The protocols to offer by ALPN, in order of preference; none: no ALPN.
+    pub(crate) alpn: &'a [&'a [u8]],
+}
+
+/// A protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    Tls12,
+    Tls13,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
+}
+
+/// A server that passed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verified {
+    pub(crate) version: Version,
+    pub(crate) suite: Suite,
+    pub(crate) group: Group,
+    /// The certificates as sent, leaf first, DER.
+    pub(crate) chain: Vec<Vec<u8>>,
+}
+
+/// A server that did not pass.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// The certificates as sent, if it came to that. Nothing vouches for them.
+    pub(crate) presented: Vec<Vec<u8>>,
+}
+
+/// Authenticates the server at the other end of `stream`, which has a deadline of its own.
+/// `random` fills bytes from the operating system's random source.
+///
+/// The server is told of a failure by an alert, and parted from by close_notify; closing the
+/// stream itself is up to the caller.
+pub(crate) fn authenticate<S: Read + Write>(
+    stream: &mut S,
+    config: &Config<'_>,
+    random: &mut dyn FnMut(&mut [u8]),
+) -> Result<Verified, Failure> {
+    let mut records = RecordLayer::new(stream);
+    let mut presented = Vec::new();
+    handshake(&mut records, config, random, &mut presented).map_err(|error| {
+        if let Some(description) = error.alert() {
+            // The server is to be left anyway; if it cannot be told why, so be it.
+            let _ = records
+                .send_alert(Level::Fatal, description)
+                .and_then(|()| records.flush(CLOSE));
+        }
+        Failure { error, presented }
+    })
+}
+
+const SERVER_HELLO: &str = "ServerHello";
+
+/// What errors of a last word say, which nobody reads.
+const CLOSE: &str = "the end";
+
+/// The hellos, then the rest of the version that they settle on.
+fn handshake<S: Read + Write>(
+    records: &mut RecordLayer<'_, S>,
+    config: &Config<'_>,
+    random: &mut dyn FnMut(&mut [u8]),
+    presented: &mut Vec<Vec<u8>>,
+) -> Result<Verified, Error> {
+    let state = ExpectServerHello::start(config, random)?;
+    records.send(ContentType::Handshake, state.hello())?;
+    records.flush(SERVER_HELLO)?;
+    match state.handle(&records.message(SERVER_HELLO)?, random)? {
+        Negotiated::Tls12(state) => tls12::run(records, state, presented),
+        Negotiated::Tls13(state) => tls13::run(records, state, presented),
+        Negotiated::Retry(state) => {
+            records.set_version(Version::Tls13);
+            records.expect_boundary("HelloRetryRequest")?;
+            records.send_change_cipher_spec()?;
+            records.send(ContentType::Handshake, state.hello())?;
+            records.flush(SERVER_HELLO)?;
+            let state = state.handle(&records.message(SERVER_HELLO)?)?;
+            tls13::run(records, state, presented)
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Handshake messages: their structure on the wire (RFC 8446 section 4, RFC 5246 section 7.4,
+//! RFC 8422 section 5.4), read from and written to bytes.
+//!
+//! Reading checks structure alone: lengths add up, nothing is left over. What a value may be
+//! at that point of a handshake is for the states to check (`negotiate`, `tls13`, `tls12`).
+//! Everything read borrows from the message.
+
+use super::codes::{ExtensionType, HandshakeType};
+use super::error::Error;
+use crate::wire::{self, Reader};
+
+/// Most bytes of a Certificate message. Chains are 2 to 10 kB; with four certificates signed
+/// by RSA-8192 they stay below 16 kB.
+const MAX_CERTIFICATE: u32 = 65_536;
+
+/// Most bytes of a CertificateRequest, which may name every authority that a server trusts:
+/// about 100 bytes each.
+const MAX_CERTIFICATE_REQUEST: u32 = 65_536;
+
+/// Most bytes of any other message. The longest is a HelloRetryRequest with a cookie, some
+/// hundreds of bytes.
+const MAX_MESSAGE: u32 = 16_384;
+
+/// Most bytes of a message of that type.
+fn limit(kind: HandshakeType) -> u32 {
+    match kind {
+        HandshakeType::CERTIFICATE => MAX_CERTIFICATE,
+        HandshakeType::CERTIFICATE_REQUEST => MAX_CERTIFICATE_REQUEST,
+        _ => MAX_MESSAGE,
+    }
+}
+
+/// One whole handshake message, header included: that is what transcripts hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    kind: HandshakeType,
+    bytes: Vec<u8>,
+}
+
+impl Message {
+    /// Takes the first message off `buffer`; `None` if it is not complete. A message that
+    /// claims more than its type's limit is refused on its header.
+    pub(crate) fn split_off(buffer: &mut Vec<u8>) -> Result<Option<Self>, Error> {
+        let mut reader = Reader::new(buffer);
+        let (Ok(kind), Ok(length)) = (reader.u8(), reader.u24()) else {
+            return Ok(None);
+        };
+        let kind = HandshakeType(kind);
+        if length > limit(kind) {
+            return Err(Error::MessageTooLong {
+                message: kind,
+                length,
+            });
+        }
+        if usize::try_from(length).map_or(true, |length| reader.take(length).is_err()) {
+            return Ok(None);
+        }
+        let rest = reader.rest().to_vec();
+        let end = buffer.len().saturating_sub(rest.len());
+        buffer.truncate(end);
+        let bytes = std::mem::replace(buffer, rest);
+        Ok(Some(Self { kind, bytes }))
+    }
+
+    /// The type.
+    pub(crate) fn kind(&self) -> HandshakeType {
+        self.kind
+    }
+
+    /// Header and body.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads the body, all of it, as a message of type `kind`; `awaiting` is what an error
+    /// calls the message due where it may be more than one.
+    pub(crate) fn read<'m, T>(
+        &'m self,
+        kind: HandshakeType,
+        awaiting: &'static str,
+        parse: impl FnOnce(&mut Reader<'m>) -> Result<T, wire::Error>,
+    ) -> Result<T, Error> {
+        if self.kind != kind {
+            return Err(Error::UnexpectedMessage {
+                got: self.kind,
+                awaiting,
+            });
+        }
+        let mut reader = Reader::new(&self.bytes);
+        let whole = move || {
+            reader.array::<4>()?;
+            let value = parse(&mut reader)?;
+            reader.finish()?;
+            Ok(value)
+        };
+        whole().map_err(|error| Error::Malformed {
+            message: kind,
+            error,
+        })
+    }
+}
+
+/// The extensions of one message, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Extensions<'a>(Vec<(ExtensionType, &'a [u8])>);
+
+impl<'a> Extensions<'a> {
+    /// Reads a list behind a two-byte length.
+    pub(crate) fn parse(reader: &mut Reader<'a>) -> Result<Self, wire::Error> {
+        let mut list = reader.sub16()?;
+        let mut extensions = Vec::new();
+        while !list.is_empty() {
+            extensions.push((ExtensionType(list.u16()?), list.sub16()?.rest()));
+        }
+        Ok(Self(extensions))
+    }
+
+    /// Refuses an extension that is there twice (RFC 8446 section 4.2).
+    pub(crate) fn check_unique(&self, message: HandshakeType) -> Result<(), Error> {
+        let mut types: Vec<_> = self.0.iter().map(|(kind, _)| *kind).collect();
+        types.sort_unstable();
+        match types.windows(2).find(|pair| pair.first() == pair.last()) {
+            Some(&[extension, _]) => Err(Error::DuplicateExtension { message, extension }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses duplicates, answers to what was not `sent` in the ClientHello, and what is not
+    /// `allowed` in this message (RFC 8446 section 4.2).
+    pub(crate) fn check(
+        &self,
+        message: HandshakeType,
+        allowed: &[ExtensionType],
+        sent: &[ExtensionType],
+    ) -> Result<(), Error> {
+        for &(extension, _) in &self.0 {
+            if !sent.contains(&extension) {
+                return Err(Error::UnsolicitedExtension { message, extension });
+            }
+            if !allowed.contains(&extension) {
+                return Err(Error::MisplacedExtension { message, extension });
+            }
+        }
+        self.check_unique(message)
+    }
+
+    /// Reads the content, all of it, of the extension of that type, if there is one.
+    pub(crate) fn read<T>(
+        &self,
+        extension: ExtensionType,
+        parse: impl FnOnce(&mut Reader<'a>) -> Result<T, wire::Error>,
+    ) -> Result<Option<T>, Error> {
+        let Some((_, content)) = self.0.iter().find(|(kind, _)| *kind == extension) else {
+            return Ok(None);
+        };
+        let mut reader = Reader::new(content);
+        let whole = move || {
+            let value = parse(&mut reader)?;
+            reader.finish()?;
+            Ok(value)
+        };
+        whole()
+            .map(Some)
+            .map_err(|error| Error::MalformedExtension { extension, error })
+    }
+
+    /// Checks that the extension of that type, if there is one, has no content.
+    pub(crate) fn check_empty(&self, extension: ExtensionType) -> Result<(), Error> {
+        self.read(extension, |_| Ok(())).map(|_| ())
+    }
+
+    /// Checks the server's choice of protocol, if it made one: exactly one, and one of
+    /// `offered` (RFC 7301 section 3.1).
+    pub(crate) fn check_alpn(&self, offered: &[&[u8]]) -> Result<(), Error> {
+        let chosen = self.read(ExtensionType::ALPN, |reader| {
+            let mut list = reader.sub16()?;
+            let protocol = list.sub8()?.rest();
+            list.finish()?;
+            Ok(protocol)
+        })?;
+        match chosen {
+            Some(protocol) if !offered.contains(&protocol) => Err(Error::BadAlpn),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// ServerHello, of either version, and HelloRetryRequest, which has the same form.
+#[derive(Debug)]
+pub(crate) struct ServerHello<'a> {
+    pub(crate) legacy_version: u16,
+    pub(crate) random: [u8; 32],
+    pub(crate) session_id: &'a [u8],
+    pub(crate) cipher_suite: u16,
+    pub(crate) compression_method: u8,
+    pub(crate) extensions: Extensions<'a>,
+}
+
+impl<'a> ServerHello<'a> {
+    /// Reads RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.
+    pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
+        message.read(HandshakeType::SERVER_HELLO, "ServerHello", |reader| {
+            Ok(Self {
+                legacy_version: reader.u16()?,
+                random: reader.array()?,
+                session_id: reader.sub8()?.rest(),
+                cipher_suite: reader.u16()?,
+                compression_method: reader.u8()?,
+                // TLS 1.2 may leave out the whole block
+                extensions: if reader.is_empty() {
+                    Extensions::default()
+                } else {
+                    Extensions::parse(reader)?
+                },
+            })
+        })
+    }
+}
+
+/// Reads a TLS 1.3 Certificate (RFC 8446 section 4.4.2): the chain as sent, leaf first.
+/// Extensions of its entries would answer status_request and signed_certificate_timestamp,
+/// which are not sent, so any is refused. How many there are, and that there is one, is for
+/// `x509` to check.
+pub(crate) fn parse_certificate13<'a>(
+    message: &'a Message,
+    awaiting: &'static str,
+    sent: &[ExtensionType],
+) -> Result<Vec<&'a [u8]>, Error> {
+    let kind = HandshakeType::CERTIFICATE;
+    let (context, entries) = message.read(kind, awaiting, |reader| {
+        let context = reader.sub8()?.rest();
+        let mut list = reader.sub24()?;
+        let mut entries = Vec::new();
+        while !list.is_empty() {
+            entries.push((list.sub24()?.rest(), Extensions::parse(&mut list)?));
+        }
+        Ok((context, entries))
+    })?;
+    if !context.is_empty() {
+        return Err(Error::RequestContext);
+    }
+    for (_, extensions) in &entries {
+        extensions.check(kind, &[], sent)?;
+    }
+    Ok(entries
+        .into_iter()
+        .map(|(certificate, _)| certificate)
+        .collect())
+}
+
+/// Reads a TLS 1.2 Certificate (RFC 5246 section 7.4.2): the chain as sent, leaf first.
+pub(crate) fn parse_certificate12(message: &Message) -> Result<Vec<&[u8]>, Error> {
+    let kind = HandshakeType::CERTIFICATE;
+    message.read(kind, "Certificate", |reader| {
+        let mut list = reader.sub24()?;
+        let mut chain = Vec::new();
+        while !list.is_empty() {
+            chain.push(list.sub24()?.rest());
+        }
+        Ok(chain)
+    })
+}
+
+/// A signature and the code of its scheme, as CertificateVerify and ServerKeyExchange end.
+#[derive(Debug)]
+pub(crate) struct DigitallySigned<'a> {
+    pub(crate) scheme: u16,
+    pub(crate) signature: &'a [u8],
+}
+
+impl<'a> DigitallySigned<'a> {
+    /// Reads RFC 8446 section 4.4.3, RFC 5246 section 4.7.
+    pub(crate) fn parse(reader: &mut Reader<'a>) -> Result<Self, wire::Error> {
+        Ok(Self {
+            scheme: reader.u16()?,
+            signature: reader.sub16()?.rest(),
+        })
+    }
+}
+
+/// ServerKeyExchange of ECDHE (RFC 8422 section 5.4).
+#[derive(Debug)]
+pub(crate) struct ServerKeyExchange<'a> {
+    /// The ServerECDHParams as they stand on the wire: what is signed.
+    pub(crate) params: &'a [u8],
+    pub(crate) curve_type: u8,
+    pub(crate) named_curve: u16,
+    pub(crate) public: &'a [u8],
+    pub(crate) signed: DigitallySigned<'a>,
+}
+
+impl<'a> ServerKeyExchange<'a> {
+    /// Reads the message. For a curve type other than named_curve the fields are not those
+    /// of the standard; the state refuses it before it looks at them.
+    pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
+        let kind = HandshakeType::SERVER_KEY_EXCHANGE;
+        message.read(kind, "ServerKeyExchange", |reader| {
+            let mut start = reader.clone();
+            let before = reader.remaining();
+            let curve_type = reader.u8()?;
+            let named_curve = reader.u16()?;
+            let public = reader.sub8()?.rest();
+            let params = start.take(before.saturating_sub(reader.remaining()))?;
+            Ok(Self {
+                params,
+                curve_type,
+                named_curve,
+                public,
+                signed: DigitallySigned::parse(reader)?,
+            })
+        })
+    }
+}
+
+/// Appends what `body` writes behind its length in `N` bytes.
+pub(crate) fn prefixed<const N: usize>(
+    out: &mut Vec<u8>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut content = Vec::new();
+    body(&mut content)?;
+    let length = u64::try_from(content.len())
+        .map_err(|_| Error::TooLong)?
+        .to_be_bytes();
+    match length.split_last_chunk::<N>() {
+        Some((high, low)) if high.iter().all(|byte| *byte == 0) => out.extend(low),
+        _ => return Err(Error::TooLong),
+    }
+    out.append(&mut content);
+    Ok(())
+}
+
+/// A whole handshake message with what `body` writes.
+pub(crate) fn compose(
+    kind: HandshakeType,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+) -> Result<Vec<u8>, Error> {
+    let mut out = vec![kind.0];
+    prefixed::<3>(&mut out, body)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first message in `bytes`, which hold nothing else.
+    fn message(bytes: &[u8]) -> Message {
+        let mut buffer = bytes.to_vec();
+        let message = Message::split_off(&mut buffer).unwrap().unwrap();
+        assert!(buffer.is_empty());
+        message
+    }
+
+    fn malformed(message: HandshakeType, error: wire::Error) -> Error {
+        Error::Malformed { message, error }
+    }
+
+    #[test]
+    fn a_message_is_split_off_once_it_is_whole() {
+        let bytes = [20, 0, 0, 2, 5, 6, 14, 0, 0, 0];
+        for length in 0..6 {
+            let mut buffer = bytes[..length].to_vec();
+            assert_eq!(Message::split_off(&mut buffer), Ok(None));
+            assert_eq!(buffer, bytes[..length]);
+        }
+        let mut buffer = bytes.to_vec();
+        let first = Message::split_off(&mut buffer).unwrap().unwrap();
+        assert_eq!(
+            (first.kind(), first.bytes()),
+            (HandshakeType::FINISHED, &bytes[..6])
+        );
+        assert_eq!(buffer, bytes[6..]);
+    }
+
+    #[test]
+    fn every_cut_of_a_message_is_refused() {
+        let extensions = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 23];
+        let hello = compose(HandshakeType::SERVER_HELLO, |out| {
+            out.extend([3, 3]);
+            out.extend([7; 32]);
+            prefixed::<1>(out, |out| {
+                out.extend([8; 32]);
+                Ok(())
+            })?;
+            out.extend([0x13, 1, 0]);
+            prefixed::<2>(out, |out| {
+                out.extend(extensions);
+                Ok(())
+            })
+        })
+        .unwrap();
+        let whole = message(&hello);
+        let parsed = ServerHello::parse(&whole).unwrap();
+        assert_eq!(parsed.session_id, [8; 32]);
+        let version = parsed
+            .extensions
+            .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16());
+        assert_eq!(version, Ok(Some(0x0304)));
+        // without the extensions it is a hello of TLS 1.2
+        let without = hello.len() - extensions.len() - 2;
+        for length in 4..hello.len() {
+            let mut cut = hello[..length].to_vec();
+            cut[3] = u8::try_from(length - 4).unwrap();
+            let cut = message(&cut);
+            assert_eq!(ServerHello::parse(&cut).is_ok(), length == without);
+        }
+    }
+
+    #[test]
+    fn certificates() {
+        let awaiting = "Certificate";
+        let kind = HandshakeType::CERTIFICATE;
+        let parse = |body: &[u8]| {
+            let bytes = compose(kind, |out| {
+                out.extend(body);
+                Ok(())
+            });
+            let message = message(&bytes.unwrap());
+            let sent = [ExtensionType::KEY_SHARE];
+            let chain = parse_certificate13(&message, awaiting, &sent)?;
+            Ok(chain.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        let two = [0, 0, 0, 13, 0, 0, 2, 1, 2, 0, 0, 0, 0, 1, 3, 0, 0];
+        assert_eq!(parse(&two), Ok(vec![vec![1, 2], vec![3]]));
+        assert_eq!(parse(&[0, 0, 0, 0]), Ok(vec![]));
+        assert_eq!(parse(&[1, 9, 0, 0, 0]), Err(Error::RequestContext));
+        let trailing = malformed(kind, wire::Error::Trailing);
+        assert_eq!(parse(&[0, 0, 0, 0, 0]), Err(trailing));
+        let truncated = malformed(kind, wire::Error::Truncated);
+        assert_eq!(parse(&[0, 0, 0, 4, 0, 0, 1, 1]), Err(truncated));
+        let extension = ExtensionType(5);
+        assert_eq!(
+            parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 5, 0, 0]),
+            Err(Error::UnsolicitedExtension {
+                message: kind,
+                extension
+            })
+        );
+        let extension = ExtensionType::KEY_SHARE;
+        assert_eq!(
+            parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 51, 0, 0]),
+            Err(Error::MisplacedExtension {
+                message: kind,
+                extension
+            })
+        );
+
+        let bytes = [11, 0, 0, 11, 0, 0, 8, 0, 0, 2, 1, 2, 0, 0, 0];
+        assert_eq!(
+            parse_certificate12(&message(&bytes)),
+            Ok(vec![&[1, 2][..], &[]])
+        );
+        let other = message(&[12, 0, 0, 0]);
+        let unexpected = Error::UnexpectedMessage {
+            got: HandshakeType::SERVER_KEY_EXCHANGE,
+            awaiting,
+        };
+        assert_eq!(parse_certificate12(&other), Err(unexpected));
+    }
+
+    #[test]
+    fn what_a_key_exchange_signs() {
+        let bytes = [12, 0, 0, 13, 3, 0, 29, 2, 8, 9, 4, 3, 0, 3, 5, 6, 7];
+        let message = message(&bytes);
+        let exchange = ServerKeyExchange::parse(&message).unwrap();
+        assert_eq!(exchange.params, &bytes[4..10]);
+        assert_eq!((exchange.curve_type, exchange.named_curve), (3, 29));
+        assert_eq!(exchange.public, [8, 9]);
+        assert_eq!(exchange.signed.scheme, 0x0403);
+        assert_eq!(exchange.signed.signature, [5, 6, 7]);
+    }
+
+    #[test]
+    fn a_great_number_of_extensions_is_no_burden() {
+        // 64 KiB of extensions without content: 16,383 of them, all different but two
+        let mut body = vec![0xff, 0xfc];
+        for kind in (0..16_382u16).chain([3]) {
+            body.extend(kind.to_be_bytes());
+            body.extend([0, 0]);
+        }
+        let kind = HandshakeType::CERTIFICATE_REQUEST;
+        let extensions = Extensions::parse(&mut Reader::new(&body)).unwrap();
+        let extension = ExtensionType(3);
+        assert_eq!(
+            extensions.check_unique(kind),
+            Err(Error::DuplicateExtension {
+                message: kind,
+                extension
+            })
+        );
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_errors() {
+        let fill = |count| {
+            move |out: &mut Vec<u8>| {
+                out.resize(count, 7);
+                Ok(())
+            }
+        };
+        let mut out = Vec::new();
+        assert_eq!(prefixed::<1>(&mut out, fill(255)), Ok(()));
+        assert_eq!((out[0], out.len()), (255, 256));
+        assert_eq!(prefixed::<1>(&mut out, fill(256)), Err(Error::TooLong));
+        assert_eq!(prefixed::<2>(&mut out, fill(65_536)), Err(Error::TooLong));
+        assert_eq!(out.len(), 256);
+    }
+}

@@ -1,0 +1,274 @@
+//! From ClientHello to the chosen version: ServerHello, HelloRetryRequest, downgrades.
+//!
+//! RFC 8446 sections 4.1.3, 4.1.4 and 4.2.1. The first hello has a share for X25519 alone,
+//! which every current server takes; one that insists on another group asks for it by a
+//! HelloRetryRequest, at the price of a round trip.
+
+use super::Config;
+use super::client_hello::{ClientHello, Sent};
+use super::codes::{ExtensionType, HandshakeType};
+use super::error::Error;
+use super::group::{Group, KeyShare};
+use super::msgs::{Message, ServerHello};
+use super::schedule::{Secrets, Transcript};
+use super::suite::{self, Suite13};
+use super::{tls12, tls13};
+use crate::x509::ServerName;
+
+/// The versions' code points.
+const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
+
+/// The random value that makes a ServerHello a HelloRetryRequest: SHA-256 of
+/// "HelloRetryRequest" (RFC 8446 section 4.1.3).
+const RETRY_RANDOM: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// How the random value of a server ends that knows a higher version than it chooses: 1.3 but
+/// 1.2, 1.2 but less (RFC 8446 section 4.1.3).
+const DOWNGRADE: [[u8; 8]; 2] = [*b"DOWNGRD\x01", *b"DOWNGRD\x00"];
+
+/// The first ClientHello is sent.
+pub(crate) struct ExpectServerHello<'c> {
+    config: &'c Config<'c>,
+    hello: ClientHello<'c>,
+    sent: Sent,
+    share: KeyShare,
+}
+
+/// What a first ServerHello turns out to be.
+pub(crate) enum Negotiated<'c> {
+    /// A HelloRetryRequest: the second hello is to be sent.
+    Retry(ExpectSecondServerHello<'c>),
+    Tls13(tls13::ExpectEncryptedExtensions<'c>),
+    Tls12(tls12::ExpectCertificate<'c>),
+}
+
+impl<'c> ExpectServerHello<'c> {
+    /// Draws the random values and composes the first hello.
+    pub(crate) fn start(
+        config: &'c Config<'c>,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Self, Error> {
+        let mut hello = ClientHello {
+            random: [0; 32],
+            session_id: [0; 32],
+            server_name: match config.name {
+                ServerName::Dns(name) => Some(name),
+                ServerName::Ip(_) => None,
+            },
+            alpn: config.alpn,
+        };
+        random(&mut hello.random);
+        random(&mut hello.session_id);
+        let share = KeyShare::generate(Group::X25519, random)?;
+        Ok(Self {
+            config,
+            sent: hello.compose(&share, None)?,
+            hello,
+            share,
+        })
+    }
+
+    /// The hello to send.
+    pub(crate) fn hello(&self) -> &[u8] {
+        &self.sent.bytes
+    }
+
+    /// Takes the ServerHello; `random` is for the key of another group.
+    pub(crate) fn handle(
+        self,
+        message: &Message,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Negotiated<'c>, Error> {
+        let server = ServerHello::parse(message)?;
+        if !chooses_tls13(&server)? {
+            return tls12::ExpectCertificate::new(self.config, &self.hello, &self.sent, &server)
+                .map(Negotiated::Tls12);
+        }
+        if server.random == RETRY_RANDOM {
+            return self.retry(message, &server, random).map(Negotiated::Retry);
+        }
+        let suite = check_tls13(&server, &self.hello, SERVER_HELLO_EXTENSIONS, &self.sent)?;
+        let mut transcript = Transcript::new(suite.hash);
+        transcript.add(&self.sent.bytes);
+        let parts = Parts {
+            config: self.config,
+            sent: self.sent,
+            share: self.share,
+            transcript,
+        };
+        parts.agree(message, &server, suite).map(Negotiated::Tls13)
+    }
+
+    /// HelloRetryRequest (RFC 8446 section 4.1.4).
+    fn retry(
+        self,
+        message: &Message,
+        server: &ServerHello<'_>,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<ExpectSecondServerHello<'c>, Error> {
+        // the one extension that a server may bring up itself (section 4.2)
+        let mut sent = self.sent;
+        sent.extensions.push(ExtensionType::COOKIE);
+        let suite = check_tls13(server, &self.hello, RETRY_EXTENSIONS, &sent)?;
+        let cookie = server.extensions.read(ExtensionType::COOKIE, |reader| {
+            let mut cookie = reader.sub16()?;
+            // opaque cookie<1..2^16-1>
+            let first = cookie.take(1)?;
+            Ok([first, cookie.rest()].concat())
+        })?;
+        let group = server
+            .extensions
+            .read(ExtensionType::KEY_SHARE, |reader| reader.u16())?;
+        let share = match group {
+            Some(code) => {
+                let group = Group::find(code).ok_or(Error::GroupNotOffered(code))?;
+                if group == self.share.group() {
+                    return Err(Error::PointlessRetry);
+                }
+                KeyShare::generate(group, random)?
+            }
+            None if cookie.is_none() => return Err(Error::PointlessRetry),
+            None => self.share,
+        };
+        let mut transcript = Transcript::after_retry(suite.hash, &sent.bytes, message.bytes())?;
+        let sent = self.hello.compose(&share, cookie.as_deref())?;
+        transcript.add(&sent.bytes);
+        Ok(ExpectSecondServerHello {
+            suite,
+            hello: self.hello,
+            parts: Parts {
+                config: self.config,
+                sent,
+                share,
+                transcript,
+            },
+        })
+    }
+}
+
+/// The second ClientHello is to be sent, or is.
+pub(crate) struct ExpectSecondServerHello<'c> {
+    suite: Suite13,
+    hello: ClientHello<'c>,
+    parts: Parts<'c>,
+}
+
+impl<'c> ExpectSecondServerHello<'c> {
+    /// The hello to send.
+    pub(crate) fn hello(&self) -> &[u8] {
+        &self.parts.sent.bytes
+    }
+
+    /// Takes the ServerHello, which has to agree with the HelloRetryRequest before.
+    pub(crate) fn handle(
+        self,
+        message: &Message,
+    ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
+        let server = ServerHello::parse(message)?;
+        if !chooses_tls13(&server)? {
+            return Err(Error::BadSelectedVersion(TLS12));
+        }
+        if server.random == RETRY_RANDOM {
+            return Err(Error::SecondRetry);
+        }
+        let sent = &self.parts.sent;
+        let suite = check_tls13(&server, &self.hello, SERVER_HELLO_EXTENSIONS, sent)?;
+        if suite.suite != self.suite.suite {
+            return Err(Error::SuiteChanged);
+        }
+        self.parts.agree(message, &server, suite)
+    }
+}
+
+/// What both states need for TLS 1.3's key exchange.
+struct Parts<'c> {
+    config: &'c Config<'c>,
+    sent: Sent,
+    share: KeyShare,
+    /// Ends with the ClientHello.
+    transcript: Transcript,
+}
+
+impl<'c> Parts<'c> {
+    /// Agrees on a secret by the ServerHello's key_share (RFC 8446 section 4.2.8).
+    fn agree(
+        mut self,
+        message: &Message,
+        server: &ServerHello<'_>,
+        suite: Suite13,
+    ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
+        let share = server.extensions.read(ExtensionType::KEY_SHARE, |reader| {
+            Ok((reader.u16()?, reader.sub16()?.rest()))
+        })?;
+        let (group, public) = share.ok_or(Error::MissingExtension {
+            message: HandshakeType::SERVER_HELLO,
+            extension: ExtensionType::KEY_SHARE,
+        })?;
+        if group != self.share.group().code() {
+            return Err(Error::WrongGroup(group));
+        }
+        let shared = self.share.agree(public).map_err(Error::BadKeyShare)?;
+        self.transcript.add(message.bytes());
+        let secrets = Secrets::new(suite, &shared, &self.transcript.current())?;
+        Ok(tls13::ExpectEncryptedExtensions::new(tls13::Handshake {
+            config: self.config,
+            sent: self.sent.extensions,
+            suite,
+            group: self.share.group(),
+            transcript: self.transcript,
+            secrets,
+        }))
+    }
+}
+
+/// Whether the server chose TLS 1.3; otherwise it is TLS 1.2, and not by a downgrade
+/// (RFC 8446 sections 4.2.1 and 4.1.3).
+fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
+    let selected = server
+        .extensions
+        .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16())?;
+    if server.legacy_version != TLS12 {
+        return Err(Error::UnsupportedVersion(server.legacy_version));
+    }
+    match selected {
+        Some(TLS13) => Ok(true),
+        // not even TLS 1.2, which was offered, may be chosen that way
+        Some(other) => Err(Error::BadSelectedVersion(other)),
+        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::Downgrade),
+        None => Ok(false),
+    }
+}
+
+/// Extensions of a TLS 1.3 ServerHello (RFC 8446 section 4.2; no PSK was offered).
+const SERVER_HELLO_EXTENSIONS: &[ExtensionType] =
+    &[ExtensionType::SUPPORTED_VERSIONS, ExtensionType::KEY_SHARE];
+
+/// Extensions of a HelloRetryRequest.
+const RETRY_EXTENSIONS: &[ExtensionType] = &[
+    ExtensionType::SUPPORTED_VERSIONS,
+    ExtensionType::KEY_SHARE,
+    ExtensionType::COOKIE,
+];
+
+/// The checks that HelloRetryRequest and a TLS 1.3 ServerHello share (RFC 8446 sections 4.1.3
+/// and 4.1.4).
+fn check_tls13(
+    server: &ServerHello<'_>,
+    hello: &ClientHello<'_>,
+    allowed: &[ExtensionType],
+    sent: &Sent,
+) -> Result<Suite13, Error> {
+    let kind = HandshakeType::SERVER_HELLO;
+    server.extensions.check(kind, allowed, &sent.extensions)?;
+    if server.session_id != hello.session_id {
+        return Err(Error::SessionIdMismatch);
+    }
+    if server.compression_method != 0 {
+        return Err(Error::Compression(server.compression_method));
+    }
+    suite::find13(server.cipher_suite).ok_or(Error::SuiteNotOffered(server.cipher_suite))
+}

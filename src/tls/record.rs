@@ -1,0 +1,355 @@
+//! The record layer: RFC 8446 section 5 and appendix D.4, RFC 5246 section 6.2.
+//!
+//! Cuts records out of a stream, opens the protected ones of TLS 1.3 and puts handshake
+//! messages together, however they are fragmented or coalesced. TLS 1.2 records are never
+//! protected here, because that handshake ends before (see `tls12`). Application data is
+//! never expected, so it is always refused.
+//!
+//! Bounds: a record is read only after its length was checked; a handshake message grows
+//! only to its type's limit (`msgs`); the number of records and of those without effect is
+//! limited. So a server can neither fill the memory nor keep the loop busy, and the time is
+//! limited by the deadline of the stream.
+
+use std::io::{Read, Write};
+
+use super::Version;
+use super::alert::{Alert, Description, Level};
+use super::codes::ContentType;
+use super::error::Error;
+use super::msgs::Message;
+use crate::crypto::aead::Aead;
+
+/// Length of a record header, in bytes.
+const HEADER_LEN: usize = 5;
+
+/// Most bytes of content in a record (RFC 8446 section 5.1).
+pub(crate) const MAX_PLAINTEXT: usize = 16_384;
+
+/// Most bytes of a protected record's payload (RFC 8446 section 5.2).
+const MAX_CIPHERTEXT: usize = 16_640;
+
+/// Length of an AEAD tag, in bytes; the same for all three suites.
+const TAG_LEN: usize = 16;
+
+/// Most records of a handshake. A chain of 64 KiB in records of 64 bytes, the smallest limit
+/// that RFC 8449 lets a peer ask for, takes 1,024; this is twice as many.
+const MAX_RECORDS: u32 = 2_048;
+
+/// Most records without effect: warnings, and the change_cipher_spec records of TLS 1.3's
+/// compatibility mode, of which a server sends one or, after a HelloRetryRequest, two.
+const MAX_IGNORED: u32 = 16;
+
+/// legacy_record_version of the first ClientHello (RFC 8446 section 5.1): the value that
+/// old servers and middleboxes take.
+const FIRST_RECORD_VERSION: [u8; 2] = [3, 1];
+
+/// legacy_record_version of everything else.
+const RECORD_VERSION: [u8; 2] = [3, 3];
+
+fn known(code: u8) -> Result<ContentType, Error> {
+    ContentType::from_code(code).ok_or(Error::UnknownContentType(code))
+}
+
+/// A record header; an error if the length does not fit, which no caller lets happen.
+fn header(content: ContentType, version: [u8; 2], length: usize) -> Result<[u8; 5], Error> {
+    let [high, low] = u16::try_from(length)
+        .map_err(|_| Error::RecordOverflow(length))?
+        .to_be_bytes();
+    let [major, minor] = version;
+    Ok([content.code(), major, minor, high, low])
+}
+
+/// The keys of one direction in TLS 1.3 and the number of the next record.
+pub(crate) struct Protection {
+    aead: Aead,
+    iv: [u8; 12],
+    sequence: u64,
+}
+
+impl Protection {
+    /// Fresh keys; the sequence starts at 0 (RFC 8446 section 5.3).
+    pub(crate) fn new(aead: Aead, iv: [u8; 12]) -> Self {
+        Self {
+            aead,
+            iv,
+            sequence: 0,
+        }
+    }
+
+    /// The nonce of the next record: its number, padded on the left, XORed into the IV.
+    fn nonce(&mut self) -> Result<[u8; 12], Error> {
+        let mut nonce = self.iv;
+        let (_, low) = nonce.split_at_mut(4);
+        for (byte, number) in low.iter_mut().zip(self.sequence.to_be_bytes()) {
+            *byte ^= number;
+        }
+        // cannot wrap: MAX_RECORDS is far below; the check costs nothing
+        self.sequence = self.sequence.checked_add(1).ok_or(Error::TooManyRecords)?;
+        Ok(nonce)
+    }
+
+    /// A whole protected record of `content`, without padding.
+    pub(crate) fn seal(&mut self, content: ContentType, payload: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut inner = payload.to_vec();
+        inner.push(content.code());
+        let length = inner.len().saturating_add(TAG_LEN);
+        let header = header(ContentType::ApplicationData, RECORD_VERSION, length)?;
+        let nonce = self.nonce()?;
+        self.aead.seal(&nonce, &header, &mut inner);
+        let mut record = header.to_vec();
+        record.append(&mut inner);
+        Ok(record)
+    }
+
+    /// Opens the payload of a record with that header: its content type and its content.
+    pub(crate) fn open(
+        &mut self,
+        header: [u8; HEADER_LEN],
+        mut payload: Vec<u8>,
+    ) -> Result<(ContentType, Vec<u8>), Error> {
+        let nonce = self.nonce()?;
+        self.aead
+            .open(&nonce, &header, &mut payload)
+            .map_err(|_| Error::BadRecordMac)?;
+        // RFC 8446 section 5.4: one byte of type, both within the limit of the plaintext
+        if payload.len() > MAX_PLAINTEXT.saturating_add(1) {
+            return Err(Error::RecordOverflow(payload.len()));
+        }
+        let padding = payload.iter().rev().take_while(|byte| **byte == 0).count();
+        payload.truncate(payload.len().saturating_sub(padding));
+        let code = payload.pop().ok_or(Error::NoContentType)?;
+        Ok((known(code)?, payload))
+    }
+}
+
+/// One connection's records, both ways. What is sent gathers until [`Self::flush`], so that
+/// a flight is one write.
+pub(crate) struct RecordLayer<'s, S> {
+    stream: &'s mut S,
+    version: Option<Version>,
+    open: Option<Protection>,
+    seal: Option<Protection>,
+    /// Handshake bytes that are not yet a whole message.
+    handshake: Vec<u8>,
+    outgoing: Vec<u8>,
+    /// legacy_record_version of what is sent: the first flight, which is the first
+    /// ClientHello, has its own.
+    send_version: [u8; 2],
+    records: u32,
+    ignored: u32,
+    change_cipher_spec_sent: bool,
+}
+
+impl<'s, S: Read + Write> RecordLayer<'s, S> {
+    /// A connection without keys and without a version.
+    pub(crate) fn new(stream: &'s mut S) -> Self {
+        Self {
+            stream,
+            version: None,
+            open: None,
+            seal: None,
+            handshake: Vec::new(),
+            outgoing: Vec::new(),
+            send_version: FIRST_RECORD_VERSION,
+            records: 0,
+            ignored: 0,
+            change_cipher_spec_sent: false,
+        }
+    }
+
+    /// Fixes the version, which decides what is tolerated.
+    pub(crate) fn set_version(&mut self, version: Version) {
+        self.version = Some(version);
+    }
+
+    /// From the next record on, opens with `keys`. `after` is the message that ended the old
+    /// ones: nothing may follow it in its record (RFC 8446 section 5.1).
+    pub(crate) fn open_with(&mut self, keys: Protection, after: &'static str) -> Result<(), Error> {
+        self.expect_boundary(after)?;
+        self.open = Some(keys);
+        Ok(())
+    }
+
+    /// Refuses handshake bytes left over after the message `after`.
+    pub(crate) fn expect_boundary(&self, after: &'static str) -> Result<(), Error> {
+        if self.handshake.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::DataAfter(after))
+        }
+    }
+
+    /// From the next record on, seals with `keys`.
+    pub(crate) fn seal_with(&mut self, keys: Protection) {
+        self.seal = Some(keys);
+    }
+
+    /// The next handshake message; `awaiting` is what the states expect, for errors.
+    pub(crate) fn message(&mut self, awaiting: &'static str) -> Result<Message, Error> {
+        // ends: each turn reads a record, and these are counted
+        loop {
+            if let Some(message) = Message::split_off(&mut self.handshake)? {
+                return Ok(message);
+            }
+            self.read_record(awaiting)?;
+        }
+    }
+
+    /// Reads one record and does what its type asks for.
+    fn read_record(&mut self, awaiting: &'static str) -> Result<(), Error> {
+        let mut header = [0; HEADER_LEN];
+        self.fill(&mut header, awaiting)?;
+        let [code, major, _, high, low] = header;
+        // Only to tell what is no TLS at all: legacy_record_version means nothing else
+        // (RFC 8446 section 5.1).
+        if self.records == 0 && (major != 3 || ContentType::from_code(code).is_none()) {
+            return Err(Error::NotTls {
+                http: header == *b"HTTP/",
+            });
+        }
+        self.records = self.records.saturating_add(1);
+        if self.records > MAX_RECORDS {
+            return Err(Error::TooManyRecords);
+        }
+        let outer = known(code)?;
+        let limit = match (&self.open, outer) {
+            (Some(_), ContentType::ApplicationData) => MAX_CIPHERTEXT,
+            _ => MAX_PLAINTEXT,
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > limit {
+            return Err(Error::RecordOverflow(length));
+        }
+        let mut payload = vec![0; length];
+        self.fill(&mut payload, awaiting)?;
+        if outer == ContentType::ChangeCipherSpec {
+            return self.change_cipher_spec(&payload);
+        }
+        let (content, payload) = match &mut self.open {
+            None => (outer, payload),
+            Some(keys) if outer == ContentType::ApplicationData => keys.open(header, payload)?,
+            // nothing else comes unprotected any more
+            Some(_) => {
+                return Err(Error::UnexpectedRecord {
+                    content: outer,
+                    awaiting,
+                });
+            }
+        };
+        match content {
+            // RFC 8446 section 5.1: no empty handshake records, not even padded ones
+            ContentType::Handshake if payload.is_empty() => Err(Error::EmptyRecord),
+            ContentType::Handshake => {
+                self.handshake.extend(payload);
+                Ok(())
+            }
+            ContentType::Alert => self.alert(&payload, awaiting),
+            // a change_cipher_spec that comes protected is none (RFC 8446 section 5)
+            ContentType::ChangeCipherSpec | ContentType::ApplicationData => {
+                Err(Error::UnexpectedRecord { content, awaiting })
+            }
+        }
+    }
+
+    /// RFC 8446 section 5 and appendix D.4: a single byte 1, unprotected, between our
+    /// ClientHello and the server's Finished, is dropped; any other is an error. In TLS 1.2
+    /// the server's follows our own, which is never sent.
+    fn change_cipher_spec(&mut self, payload: &[u8]) -> Result<(), Error> {
+        if self.version == Some(Version::Tls12) || payload != [1] {
+            return Err(Error::BadChangeCipherSpec);
+        }
+        self.ignore()
+    }
+
+    /// A warning may be ignored, everything else ends the handshake. TLS 1.3 knows one
+    /// warning, user_canceled, and takes every other alert for fatal whatever level it
+    /// claims (RFC 8446 section 6). In TLS 1.2, and before the version is known, it is the
+    /// level that counts: servers send unrecognized_name as a warning (RFC 6066 section 3).
+    fn alert(&mut self, payload: &[u8], awaiting: &'static str) -> Result<(), Error> {
+        let alert = Alert::parse(payload).ok_or(Error::BadAlert)?;
+        let description = alert.description;
+        let warning = match self.version {
+            Some(Version::Tls13) => description == Description::USER_CANCELED,
+            _ => alert.level == Level::Warning && description != Description::CLOSE_NOTIFY,
+        };
+        if warning {
+            self.ignore()
+        } else {
+            Err(Error::Alert {
+                description,
+                awaiting,
+            })
+        }
+    }
+
+    /// Counts a record without effect, which may not stand between the fragments of a
+    /// handshake message either (RFC 8446 section 5.1).
+    fn ignore(&mut self) -> Result<(), Error> {
+        if !self.handshake.is_empty() {
+            return Err(Error::Interleaved);
+        }
+        self.ignored = self.ignored.saturating_add(1);
+        if self.ignored > MAX_IGNORED {
+            return Err(Error::TooManyIgnored);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], awaiting: &'static str) -> Result<(), Error> {
+        self.stream
+            .read_exact(buffer)
+            .map_err(|error| Error::from_io(&error, awaiting))
+    }
+
+    /// Queues `payload`, under the keys of [`Self::seal_with`] if there are any.
+    pub(crate) fn send(&mut self, content: ContentType, payload: &[u8]) -> Result<(), Error> {
+        for fragment in payload.chunks(MAX_PLAINTEXT) {
+            match &mut self.seal {
+                Some(keys) => self.outgoing.append(&mut keys.seal(content, fragment)?),
+                None => self.queue(content, fragment)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues the change_cipher_spec record of the compatibility mode, which is never
+    /// protected, before the second flight: once, whether that is a second ClientHello or
+    /// the Finished (RFC 8446 appendix D.4).
+    pub(crate) fn send_change_cipher_spec(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.change_cipher_spec_sent, true) {
+            return Ok(());
+        }
+        self.queue(ContentType::ChangeCipherSpec, &[1])
+    }
+
+    /// Queues an unprotected record.
+    fn queue(&mut self, content: ContentType, payload: &[u8]) -> Result<(), Error> {
+        self.outgoing
+            .extend(header(content, self.send_version, payload.len())?);
+        self.outgoing.extend(payload);
+        Ok(())
+    }
+
+    /// Queues an alert.
+    pub(crate) fn send_alert(
+        &mut self,
+        level: Level,
+        description: Description,
+    ) -> Result<(), Error> {
+        let alert = Alert { level, description };
+        self.send(ContentType::Alert, &alert.compose())
+    }
+
+    /// Writes all that is queued.
+    pub(crate) fn flush(&mut self, awaiting: &'static str) -> Result<(), Error> {
+        self.send_version = RECORD_VERSION;
+        let bytes = std::mem::take(&mut self.outgoing);
+        self.stream
+            .write_all(&bytes)
+            .and_then(|()| self.stream.flush())
+            .map_err(|error| Error::from_io(&error, awaiting))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,424 @@
+//! Records in, messages or errors out; and what is sent.
+
+use std::io::{self, Cursor};
+
+use super::*;
+use crate::crypto::aead::AeadAlgorithm;
+use crate::tls::codes::HandshakeType;
+
+/// A stream that yields its bytes and keeps what is written.
+struct Pipe {
+    incoming: Cursor<Vec<u8>>,
+    written: Vec<u8>,
+}
+
+impl Pipe {
+    fn new(bytes: &[u8]) -> Self {
+        Self {
+            incoming: Cursor::new(bytes.to_vec()),
+            written: Vec::new(),
+        }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.incoming.read(buffer)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A message, or why there is none.
+type Outcome = Result<Vec<u8>, Error>;
+
+const AWAITING: &str = "a message";
+
+/// A message as good as any.
+const MESSAGE: &[u8] = &[20, 0, 0, 3, 7, 8, 9];
+
+fn record(content: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[content, 3, 3], &length[..], payload].concat()
+}
+
+/// Keys of one direction, always the same.
+fn keys() -> Protection {
+    let aead = Aead::new(AeadAlgorithm::ChaCha20Poly1305, &[3; 32]).unwrap();
+    Protection::new(aead, [4; 12])
+}
+
+/// A protected record with this TLSInnerPlaintext, the first under [`keys`].
+fn sealed(inner: &[u8]) -> Vec<u8> {
+    let length = inner.len() + TAG_LEN;
+    let header = header(ContentType::ApplicationData, [3, 3], length).unwrap();
+    let mut inner = inner.to_vec();
+    keys().aead.seal(&[4; 12], &header, &mut inner);
+    [&header[..], &inner].concat()
+}
+
+/// The first message in `bytes`.
+fn first(version: Option<Version>, bytes: &[u8]) -> Outcome {
+    let mut pipe = Pipe::new(bytes);
+    let mut records = RecordLayer::new(&mut pipe);
+    records.version = version;
+    records.message(AWAITING).map(|m| m.bytes().to_vec())
+}
+
+/// The first message in `bytes` under [`keys`].
+fn first_protected(bytes: &[u8]) -> Outcome {
+    let mut pipe = Pipe::new(bytes);
+    let mut records = RecordLayer::new(&mut pipe);
+    records.set_version(Version::Tls13);
+    records.open_with(keys(), "nothing").unwrap();
+    records.message(AWAITING).map(|m| m.bytes().to_vec())
+}
+
+#[test]
+fn messages_arrive_however_they_are_cut() {
+    let two = [MESSAGE, &[14, 0, 0, 0]].concat();
+    for size in 1..=two.len() {
+        let bytes: Vec<u8> = two.chunks(size).flat_map(|c| record(22, c)).collect();
+        let mut pipe = Pipe::new(&bytes);
+        let mut records = RecordLayer::new(&mut pipe);
+        let message = records.message(AWAITING).unwrap();
+        assert_eq!(message.kind(), HandshakeType::FINISHED);
+        assert_eq!(message.bytes(), MESSAGE);
+        let message = records.message(AWAITING).unwrap();
+        assert_eq!(message.kind(), HandshakeType::SERVER_HELLO_DONE);
+        assert_eq!(records.expect_boundary("the end"), Ok(()));
+        let closed = Error::Closed { awaiting: AWAITING };
+        assert_eq!(records.message(AWAITING), Err(closed));
+    }
+}
+
+#[test]
+fn records_without_effect() {
+    use Version::{Tls12, Tls13};
+    let message = record(22, MESSAGE);
+    let alert = |code| Error::Alert {
+        description: Description(code),
+        awaiting: AWAITING,
+    };
+    let change = record(20, &[1]);
+    let warning = record(21, &[1, 112]);
+    let canceled = record(21, &[1, 90]);
+    let (half, rest) = MESSAGE.split_at(5);
+    let interleaved = |between: &[u8]| {
+        let [half, rest] = [record(22, half), record(22, rest)];
+        [half, between.to_vec(), rest].concat()
+    };
+    let before = |bytes: &[u8], count| [bytes.repeat(count), message.clone()].concat();
+    let passes = Ok(MESSAGE.to_vec());
+    let cases: &[(&str, Option<Version>, Vec<u8>, Outcome)] = &[
+        (
+            "change_cipher_spec",
+            None,
+            before(&change, 1),
+            passes.clone(),
+        ),
+        ("two", Some(Tls13), before(&change, 2), passes.clone()),
+        (
+            "in TLS 1.2",
+            Some(Tls12),
+            before(&change, 1),
+            Err(Error::BadChangeCipherSpec),
+        ),
+        (
+            "of value 2",
+            None,
+            before(&record(20, &[2]), 1),
+            Err(Error::BadChangeCipherSpec),
+        ),
+        (
+            "of two bytes",
+            None,
+            before(&record(20, &[1, 1]), 1),
+            Err(Error::BadChangeCipherSpec),
+        ),
+        (
+            "empty",
+            None,
+            before(&record(20, &[]), 1),
+            Err(Error::BadChangeCipherSpec),
+        ),
+        (
+            "amid a message",
+            Some(Tls13),
+            interleaved(&change),
+            Err(Error::Interleaved),
+        ),
+        (
+            "as many as may be",
+            None,
+            before(&change, 16),
+            passes.clone(),
+        ),
+        (
+            "one more",
+            None,
+            before(&change, 17),
+            Err(Error::TooManyIgnored),
+        ),
+        ("warning", None, before(&warning, 16), passes.clone()),
+        (
+            "one too many",
+            None,
+            before(&warning, 17),
+            Err(Error::TooManyIgnored),
+        ),
+        (
+            "both",
+            None,
+            before(&[change.clone(), warning.clone()].concat(), 9),
+            Err(Error::TooManyIgnored),
+        ),
+        (
+            "warning in TLS 1.2",
+            Some(Tls12),
+            before(&warning, 1),
+            passes.clone(),
+        ),
+        (
+            "warning in TLS 1.3",
+            Some(Tls13),
+            before(&warning, 1),
+            Err(alert(112)),
+        ),
+        (
+            "warning amid a message",
+            Some(Tls12),
+            interleaved(&warning),
+            Err(Error::Interleaved),
+        ),
+        (
+            "user_canceled in TLS 1.3",
+            Some(Tls13),
+            before(&canceled, 1),
+            passes.clone(),
+        ),
+        (
+            "user_canceled, fatal, in TLS 1.3",
+            Some(Tls13),
+            before(&record(21, &[2, 90]), 1),
+            passes,
+        ),
+        (
+            "user_canceled, fatal, in TLS 1.2",
+            Some(Tls12),
+            before(&record(21, &[2, 90]), 1),
+            Err(alert(90)),
+        ),
+        (
+            "close_notify",
+            Some(Tls12),
+            before(&record(21, &[1, 0]), 1),
+            Err(alert(0)),
+        ),
+        (
+            "fatal amid a message",
+            None,
+            interleaved(&record(21, &[2, 80])),
+            Err(alert(80)),
+        ),
+        (
+            "half an alert",
+            None,
+            record(21, &[2]),
+            Err(Error::BadAlert),
+        ),
+        (
+            "two alerts",
+            None,
+            record(21, &[1, 90, 1, 0]),
+            Err(Error::BadAlert),
+        ),
+        ("no alert", None, record(21, &[]), Err(Error::BadAlert)),
+    ];
+    for (name, version, bytes, expected) in cases {
+        assert_eq!(first(*version, bytes), *expected, "{name}");
+    }
+}
+
+#[test]
+fn limits() {
+    let longest = [&[2, 0, 0x40, 0][..], &[0; 16_384]].concat();
+    let (head, tail) = longest.split_at(MAX_PLAINTEXT);
+    let two = [record(22, head), record(22, tail)].concat();
+    assert_eq!(first(None, &two), Ok(longest));
+    let long = record(22, &[0; MAX_PLAINTEXT + 1]);
+    assert_eq!(first(None, &long), Err(Error::RecordOverflow(16_385)));
+    let too_long = Error::MessageTooLong {
+        message: HandshakeType::SERVER_HELLO,
+        length: 16_385,
+    };
+    assert_eq!(first(None, &record(22, &[2, 0, 0x40, 1])), Err(too_long));
+    let too_long = Error::MessageTooLong {
+        message: HandshakeType::CERTIFICATE,
+        length: 65_537,
+    };
+    assert_eq!(first(None, &record(22, &[11, 1, 0, 1])), Err(too_long));
+    // the first of a Certificate's bytes, one a record
+    let bytes = [record(22, &[11, 1, 0, 0]), record(22, &[0]).repeat(2_048)].concat();
+    assert_eq!(first(None, &bytes), Err(Error::TooManyRecords));
+    assert_eq!(first(None, &record(22, &[])), Err(Error::EmptyRecord));
+}
+
+#[test]
+fn what_is_no_record() {
+    let not_tls = |http| Err(Error::NotTls { http });
+    assert_eq!(first(None, b"HTTP/1.0 400 Bad Request\r\n"), not_tls(true));
+    assert_eq!(first(None, b"220 mail.example ESMTP\r\n"), not_tls(false));
+    assert_eq!(first(None, &[22, 2, 0, 0, 1, 0]), not_tls(false));
+    // only the first record tells; after it, the version is not looked at
+    let [half, rest] = [&MESSAGE[..4], &MESSAGE[4..]].map(|part| record(22, part));
+    let mut odd = [half.clone(), rest].concat();
+    odd[half.len() + 1] = 0x7f;
+    assert_eq!(first(None, &odd), Ok(MESSAGE.to_vec()));
+    odd[half.len()] = 24;
+    assert_eq!(first(None, &odd), Err(Error::UnknownContentType(24)));
+}
+
+#[test]
+fn protection() {
+    let unexpected = |content| {
+        Err(Error::UnexpectedRecord {
+            content,
+            awaiting: AWAITING,
+        })
+    };
+    let inner = |padding: usize| [MESSAGE, &[22], &vec![0; padding]].concat();
+    let fit = 16_385 - MESSAGE.len() - 1;
+    let passes = Ok(MESSAGE.to_vec());
+    let change = record(20, &[1]);
+    let mut changed = sealed(&inner(0));
+    changed[9] ^= 1;
+    let mut header = sealed(&inner(0));
+    header[2] = 4;
+    let cases: &[(&str, Vec<u8>, Outcome)] = &[
+        ("good", sealed(&inner(0)), passes.clone()),
+        ("padded", sealed(&inner(100)), passes.clone()),
+        ("as long as may be", sealed(&inner(fit)), passes.clone()),
+        (
+            "too long inside",
+            sealed(&inner(fit + 1)),
+            Err(Error::RecordOverflow(16_386)),
+        ),
+        (
+            "too long outside",
+            vec![23, 3, 3, 0x41, 1],
+            Err(Error::RecordOverflow(16_641)),
+        ),
+        ("changed", changed, Err(Error::BadRecordMac)),
+        ("changed header", header, Err(Error::BadRecordMac)),
+        (
+            "shorter than a tag",
+            record(23, &[0; 15]),
+            Err(Error::BadRecordMac),
+        ),
+        ("padding alone", sealed(&[0; 9]), Err(Error::NoContentType)),
+        ("nothing", sealed(&[]), Err(Error::NoContentType)),
+        ("empty handshake", sealed(&[22]), Err(Error::EmptyRecord)),
+        (
+            "empty handshake, padded",
+            sealed(&[22, 0]),
+            Err(Error::EmptyRecord),
+        ),
+        (
+            "unknown type",
+            sealed(&[1, 24]),
+            Err(Error::UnknownContentType(24)),
+        ),
+        (
+            "data",
+            sealed(&[1, 23]),
+            unexpected(ContentType::ApplicationData),
+        ),
+        (
+            "change_cipher_spec",
+            sealed(&[1, 20]),
+            unexpected(ContentType::ChangeCipherSpec),
+        ),
+        (
+            "change_cipher_spec in the clear",
+            [change, sealed(&inner(0))].concat(),
+            passes,
+        ),
+        (
+            "handshake in the clear",
+            record(22, MESSAGE),
+            unexpected(ContentType::Handshake),
+        ),
+        (
+            "alert in the clear",
+            record(21, &[2, 40]),
+            unexpected(ContentType::Alert),
+        ),
+        (
+            "alert",
+            sealed(&[2, 40, 21]),
+            Err(Error::Alert {
+                description: Description(40),
+                awaiting: AWAITING,
+            }),
+        ),
+    ];
+    for (name, bytes, expected) in cases {
+        assert_eq!(first_protected(bytes), *expected, "{name}");
+    }
+    // the same record again is not the next one
+    let twice = sealed(&[1, 2, 3, 22]).repeat(2);
+    assert_eq!(first_protected(&twice), Err(Error::BadRecordMac));
+}
+
+#[test]
+fn keys_change_between_records_only() {
+    let bytes = record(22, &[MESSAGE, &[14]].concat());
+    let mut pipe = Pipe::new(&bytes);
+    let mut records = RecordLayer::new(&mut pipe);
+    records.message(AWAITING).unwrap();
+    let error = records.open_with(keys(), "Finished");
+    assert_eq!(error, Err(Error::DataAfter("Finished")));
+}
+
+#[test]
+fn what_is_sent() {
+    let mut pipe = Pipe::new(&[]);
+    let mut records = RecordLayer::new(&mut pipe);
+    let hello = [1, 0, 0, 0];
+    records.send(ContentType::Handshake, &hello).unwrap();
+    records.flush(AWAITING).unwrap();
+    records.send_change_cipher_spec().unwrap();
+    records.send_change_cipher_spec().unwrap();
+    let long = vec![5; MAX_PLAINTEXT + 2];
+    records.send(ContentType::Handshake, &long).unwrap();
+    records.seal_with(keys());
+    records.send(ContentType::Handshake, MESSAGE).unwrap();
+    records
+        .send_alert(Level::Warning, Description::CLOSE_NOTIFY)
+        .unwrap();
+    records.flush(AWAITING).unwrap();
+    let mut expected = vec![22, 3, 1, 0, 4, 1, 0, 0, 0];
+    // the middlebox record but once
+    expected.extend(record(20, &[1]));
+    expected.extend(record(22, &long[..MAX_PLAINTEXT]));
+    expected.extend(record(22, &[5, 5]));
+    assert!(pipe.written.starts_with(&expected));
+    let mut rest = Pipe::new(&pipe.written[expected.len()..]);
+    let mut records = RecordLayer::new(&mut rest);
+    records.open_with(keys(), "nothing").unwrap();
+    assert_eq!(records.message(AWAITING).unwrap().bytes(), MESSAGE);
+    let closed = Error::Alert {
+        description: Description::CLOSE_NOTIFY,
+        awaiting: AWAITING,
+    };
+    assert_eq!(records.message(AWAITING), Err(closed));
+}

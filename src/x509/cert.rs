@@ -1,0 +1,394 @@
+//! One certificate: RFC 5280, section 4, version 3, in strict DER.
+//!
+//! Versions 1 and 2 are read as well, for old roots: as an anchor such a certificate may be a
+//! CA, elsewhere, without extensions, it is neither a CA nor names a server.
+//!
+//! [`Certificate::parse`] yields a value whose every part is well-formed and keeps the rules
+//! that hold for a certificate by itself; whether it may be used, by whom and when, is
+//! decided in `path`. A critical extension unknown here is remembered and not refused, so
+//! that a superfluous certificate or root carrying one does no harm. Everything borrows from
+//! the input; the lists (names, constraints) are bounded by its length.
+//!
+//! Recognized: basicConstraints, keyUsage, extendedKeyUsage, subjectAltName,
+//! nameConstraints, and certificatePolicies, the last without effect: with no policy asked
+//! for (initial-policy-set any-policy, initial-explicit-policy false; section 6.1.1) it
+//! cannot change the outcome. What can, policyConstraints, is refused when critical, like
+//! everything else. Key identifiers are hints for path building that are not needed here.
+
+use std::collections::BTreeSet;
+
+use super::Error;
+use super::constraints::NameConstraints;
+use super::dn::DistinguishedName;
+use super::name::GeneralName;
+use super::time::UnixTime;
+use crate::wire::Reader;
+use crate::wire::der::{self, Oid, tag};
+
+/// Longest serial number in octets, the sign not counted (section 4.1.2.2).
+const MAX_SERIAL: usize = 20;
+
+/// id-ce, 2.5.29: the arc of the extensions of RFC 5280.
+const ID_CE: [u8; 2] = [0x55, 0x1d];
+
+/// id-kp-serverAuth, 1.3.6.1.5.5.7.3.1.
+const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+
+/// anyExtendedKeyUsage, 2.5.29.37.0.
+const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+
+/// A parsed certificate.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Certificate<'a> {
+    der: &'a [u8],
+    pub(super) to_be_signed: &'a [u8],
+    /// The AlgorithmIdentifier with its header, the same inside and outside of what is signed.
+    pub(super) signature_algorithm: &'a [u8],
+    pub(super) signature: &'a [u8],
+    issuer: DistinguishedName<'a>,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    subject: DistinguishedName<'a>,
+    /// The SubjectPublicKeyInfo with its header.
+    pub(super) spki: &'a [u8],
+    /// Versions 1 and 2 have no extensions to say what the key is for.
+    is_v3: bool,
+    extensions: Extensions<'a>,
+}
+
+/// The extensions that have a meaning here.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Extensions<'a> {
+    basic_constraints: BasicConstraints,
+    key_usage: Option<KeyUsage>,
+    /// Whether the extendedKeyUsage, if there is one, allows serverAuth.
+    server_auth: Option<bool>,
+    alternative_names: Vec<GeneralName<'a>>,
+    name_constraints: Option<NameConstraints<'a>>,
+    unknown_critical: Option<Oid<'a>>,
+}
+
+/// basicConstraints; without the extension a certificate is no CA.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct BasicConstraints {
+    ca: bool,
+    path_len: Option<u32>,
+}
+
+/// The first octet of the keyUsage; decipherOnly, alone in the second, is of no interest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct KeyUsage(u8);
+
+impl KeyUsage {
+    const DIGITAL_SIGNATURE: u8 = 0x80;
+    const KEY_ENCIPHERMENT: u8 = 0x20;
+    const KEY_AGREEMENT: u8 = 0x08;
+    const KEY_CERT_SIGN: u8 = 0x04;
+
+    /// Whether the key may sign certificates.
+    pub(super) fn allows_cert_sign(self) -> bool {
+        self.0 & Self::KEY_CERT_SIGN != 0
+    }
+
+    /// Whether the key may serve TLS at all. What is used is a signature, for which RFC 8446
+    /// asks servers to have digitalSignature; but certificates with keyEncipherment alone
+    /// are in use with etcd, Go and OpenSSL take them, and they deceive nobody.
+    pub(super) fn allows_tls_server(self) -> bool {
+        self.0 & (Self::DIGITAL_SIGNATURE | Self::KEY_ENCIPHERMENT | Self::KEY_AGREEMENT) != 0
+    }
+}
+
+/// Puts the name of the field to a DER error.
+fn malformed(what: &'static str) -> impl Fn(der::Error) -> Error {
+    move |cause| Error::Malformed { what, cause }
+}
+
+impl<'a> Certificate<'a> {
+    /// Reads one certificate, the whole of `der`.
+    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Error> {
+        // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
+        let ((to_be_signed, tbs), outer_algorithm, signature) = der::whole(der, |reader| {
+            der::nested(reader, tag::SEQUENCE, |reader| {
+                Ok((
+                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?,
+                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?.0,
+                    der::bit_octets(reader)?,
+                ))
+            })
+        })
+        .map_err(malformed("its structure"))?;
+
+        let mut tbs = Reader::new(tbs);
+        let is_v3 = is_v3(&mut tbs)?;
+        serial_number(&mut tbs)?;
+        let (signature_algorithm, _) =
+            der::spanned(&mut tbs, |reader| der::expect(reader, tag::SEQUENCE))
+                .map_err(malformed("signature algorithm"))?;
+        // Section 4.1.1.2: both "MUST contain the same algorithm identifier"; the outer one is
+        // not signed.
+        if signature_algorithm != outer_algorithm {
+            return Err(Error::NotConforming("two different signature algorithms"));
+        }
+        let issuer = DistinguishedName::parse(&mut tbs).map_err(malformed("issuer"))?;
+        // Section 4.1.2.4: "MUST contain a non-empty distinguished name".
+        if issuer.is_empty() {
+            return Err(Error::NotConforming("empty issuer"));
+        }
+        let (not_before, not_after) = der::nested(&mut tbs, tag::SEQUENCE, |validity| {
+            Ok((UnixTime::parse(validity)?, UnixTime::parse(validity)?))
+        })
+        .map_err(malformed("validity"))?;
+        let subject = DistinguishedName::parse(&mut tbs).map_err(malformed("subject"))?;
+        let (spki, _) = der::spanned(&mut tbs, |reader| der::expect(reader, tag::SEQUENCE))
+            .map_err(malformed("public key"))?;
+        // issuerUniqueID and subjectUniqueID: section 4.1.2.8 asks to parse and not to use them.
+        for number in [1, 2] {
+            der::optional(&mut tbs, tag::context(number))
+                .map_err(malformed("unique identifier"))?;
+        }
+        let extensions = match der::optional(&mut tbs, tag::context_constructed(3))
+            .map_err(malformed("extensions"))?
+        {
+            // Section 4.1.2.9: "This field MUST only appear if the version is 3".
+            Some(_) if !is_v3 => {
+                return Err(Error::NotConforming("extensions but not of version 3"));
+            }
+            Some(contents) => Extensions::parse(contents)?,
+            None => Extensions::default(),
+        };
+        tbs.finish()
+            .map_err(|error| malformed("its signed part")(error.into()))?;
+
+        // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
+        if extensions.basic_constraints.ca && subject.is_empty() {
+            return Err(Error::NotConforming("CA with an empty subject"));
+        }
+        // Section 4.2.1.10: "MUST be used only in a CA certificate".
+        if extensions.name_constraints.is_some() && !extensions.basic_constraints.ca {
+            return Err(Error::NotConforming("name constraints but no CA"));
+        }
+        Ok(Self {
+            der,
+            to_be_signed,
+            signature_algorithm,
+            signature,
+            issuer,
+            not_before,
+            not_after,
+            subject,
+            spki,
+            is_v3,
+            extensions,
+        })
+    }
+
+    /// The bytes it was read from.
+    pub(crate) fn der(&self) -> &'a [u8] {
+        self.der
+    }
+
+    /// The subject as text, escaped.
+    pub(crate) fn subject(&self) -> String {
+        self.subject.to_string()
+    }
+
+    /// The issuer as text, escaped.
+    pub(crate) fn issuer(&self) -> String {
+        self.issuer.to_string()
+    }
+
+    /// The entries of the subjectAltName as text, escaped.
+    pub(crate) fn sans(&self) -> Vec<String> {
+        let names = self.extensions.alternative_names.iter();
+        names.map(GeneralName::to_string).collect()
+    }
+
+    /// The first second at which it is valid.
+    pub(crate) fn not_before(&self) -> UnixTime {
+        self.not_before
+    }
+
+    /// The last second at which it is valid.
+    pub(crate) fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    pub(super) fn subject_name(&self) -> DistinguishedName<'a> {
+        self.subject
+    }
+
+    pub(super) fn issuer_name(&self) -> DistinguishedName<'a> {
+        self.issuer
+    }
+
+    /// Section 6.1: "A certificate is self-issued if the same DN appears in the subject and
+    /// issuer fields".
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    pub(super) fn is_ca(&self) -> bool {
+        self.extensions.basic_constraints.ca
+    }
+
+    /// Whether it may issue as an anchor: section 6.1.4 (k) lets "out-of-band means" tell that a
+    /// certificate of version 1 or 2 is a CA, and its place among the anchors is that.
+    pub(super) fn is_ca_as_anchor(&self) -> bool {
+        self.is_ca() || !self.is_v3
+    }
+
+    /// The pathLenConstraint; it means something in a CA only (section 4.2.1.9).
+    pub(super) fn path_len(&self) -> Option<u32> {
+        self.extensions.basic_constraints.path_len
+    }
+
+    pub(super) fn key_usage(&self) -> Option<KeyUsage> {
+        self.extensions.key_usage
+    }
+
+    /// Whether the certificate may be used for, or above, a TLS server: without the extension
+    /// there is no restriction (section 4.2.1.12).
+    pub(super) fn allows_server_auth(&self) -> bool {
+        self.extensions.server_auth.unwrap_or(true)
+    }
+
+    pub(super) fn alternative_names(&self) -> &[GeneralName<'a>] {
+        &self.extensions.alternative_names
+    }
+
+    pub(super) fn name_constraints(&self) -> Option<&NameConstraints<'a>> {
+        self.extensions.name_constraints.as_ref()
+    }
+
+    pub(super) fn unknown_critical(&self) -> Option<Oid<'a>> {
+        self.extensions.unknown_critical
+    }
+}
+
+/// Whether this is version 3 and not an older one, which has no extensions.
+/// Version ::= INTEGER { v1(0), v2(1), v3(2) }, `[0]` EXPLICIT, v1 by default.
+fn is_v3(tbs: &mut Reader<'_>) -> Result<bool, Error> {
+    let contents = der::optional(tbs, tag::context_constructed(0)).map_err(malformed("version"))?;
+    let version = match contents {
+        Some(contents) => der::whole(contents, der::u32).map_err(malformed("version"))?,
+        None => 0,
+    };
+    match version {
+        0 | 1 => Ok(false),
+        2 => Ok(true),
+        _ => Err(Error::NotConforming("of an unknown version")),
+    }
+}
+
+/// Section 4.1.2.2. Zero is taken, as verifiers "SHOULD be prepared to gracefully handle" it;
+/// negative numbers are refused, as in Go.
+fn serial_number(tbs: &mut Reader<'_>) -> Result<(), Error> {
+    match der::unsigned(tbs).map_err(malformed("serial number"))? {
+        long if long.len() > MAX_SERIAL => Err(Error::NotConforming("serial number too long")),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Extensions<'a> {
+    /// Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension
+    fn parse(contents: &'a [u8]) -> Result<Self, Error> {
+        let mut list = der::whole(contents, |reader| der::expect(reader, tag::SEQUENCE))
+            .map(Reader::new)
+            .map_err(malformed("extensions"))?;
+        let mut extensions = Self::default();
+        let mut seen = BTreeSet::new();
+        loop {
+            // Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }
+            let (oid, critical, value) = der::nested(&mut list, tag::SEQUENCE, |reader| {
+                Ok((
+                    der::oid(reader)?,
+                    der::boolean_default_false(reader)?,
+                    der::expect(reader, tag::OCTET_STRING)?,
+                ))
+            })
+            .map_err(malformed("extensions"))?;
+            // Section 4.2: "MUST NOT include more than one instance of a particular extension".
+            if !seen.insert(oid) {
+                return Err(Error::NotConforming("an extension twice"));
+            }
+            extensions.set(oid, critical, value)?;
+            if list.is_empty() {
+                return Ok(extensions);
+            }
+        }
+    }
+
+    fn set(&mut self, oid: Oid<'a>, critical: bool, value: &'a [u8]) -> Result<(), Error> {
+        match oid.contents().strip_prefix(&ID_CE) {
+            Some([15]) => {
+                let octets = der::whole(value, der::bits).map_err(malformed("keyUsage"))?;
+                self.key_usage = Some(KeyUsage(octets.first().copied().unwrap_or_default()));
+            }
+            Some([17]) => {
+                self.alternative_names =
+                    der::whole(value, alternative_names).map_err(malformed("subjectAltName"))?;
+            }
+            Some([19]) => {
+                self.basic_constraints =
+                    der::whole(value, basic_constraints).map_err(malformed("basicConstraints"))?;
+            }
+            Some([30]) => {
+                let constraints = der::whole(value, NameConstraints::parse);
+                self.name_constraints = Some(constraints.map_err(malformed("nameConstraints"))?);
+            }
+            // certificatePolicies, see the head of this file.
+            Some([32]) => {}
+            Some([37]) => {
+                let allowed = der::whole(value, server_auth);
+                self.server_auth = Some(allowed.map_err(malformed("extendedKeyUsage"))?);
+            }
+            _ if critical => {
+                self.unknown_critical.get_or_insert(oid);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// BasicConstraints ::= SEQUENCE { cA DEFAULT FALSE, pathLenConstraint OPTIONAL }
+fn basic_constraints(reader: &mut Reader<'_>) -> Result<BasicConstraints, der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        let ca = der::boolean_default_false(reader)?;
+        let path_len = if reader.is_empty() {
+            None
+        } else {
+            Some(der::u32(reader)?)
+        };
+        Ok(BasicConstraints { ca, path_len })
+    })
+}
+
+/// ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX) OF KeyPurposeId. anyExtendedKeyUsage includes
+/// serverAuth, as section 4.2.1.12 allows and Go does.
+fn server_auth(reader: &mut Reader<'_>) -> Result<bool, der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        let mut allowed = false;
+        loop {
+            let purpose = der::oid(reader)?;
+            allowed |= matches!(purpose.contents(), SERVER_AUTH | ANY_EXTENDED_KEY_USAGE);
+            if reader.is_empty() {
+                return Ok(allowed);
+            }
+        }
+    })
+}
+
+/// GeneralNames ::= SEQUENCE SIZE (1..MAX) OF GeneralName
+fn alternative_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<GeneralName<'a>>, der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        let mut names = vec![GeneralName::parse(reader)?];
+        while !reader.is_empty() {
+            names.push(GeneralName::parse(reader)?);
+        }
+        Ok(names)
+    })
+}
+
+#[cfg(test)]
+mod tests;

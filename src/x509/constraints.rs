@@ -1,0 +1,481 @@
+//! Name constraints of a CA (RFC 5280, section 4.2.1.10) and their check.
+//!
+//! dNSName, iPAddress and directoryName subtrees are compared. Any other form fails closed:
+//! a certificate that carries a name of such a form under a CA that constrains it is
+//! refused, whether the extension is critical or not. The names checked are the subject and
+//! every entry of the subjectAltName; the common name is no name and not checked as one.
+//!
+//! As Go does, a dNSName constraint with a leading dot is taken to require a further label,
+//! and an empty one covers every name; section 4.2.1.10 knows neither. A wildcard is held
+//! against an excluded subtree by every name it could stand for (CVE-2025-61727).
+
+use std::fmt;
+
+use super::dn::{DistinguishedName, Match};
+use super::name::{AddressText, Form, GeneralName, is_host_name};
+use super::{Budget, Error};
+use crate::wire::Reader;
+use crate::wire::der::{self, tag};
+
+/// The decoded extension: what names a CA may and may not certify.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NameConstraints<'a> {
+    permitted: Vec<Subtree<'a>>,
+    excluded: Vec<Subtree<'a>>,
+}
+
+/// The base of one subtree.
+#[derive(Debug, Clone, PartialEq)]
+enum Subtree<'a> {
+    Dns(&'a str),
+    /// Address and mask, of one length: 4 or 16 octets.
+    Ip(&'a [u8], &'a [u8]),
+    Directory(DistinguishedName<'a>),
+    Unsupported(Form),
+}
+
+impl<'a> NameConstraints<'a> {
+    /// Reads the extension's value. Memory is bounded by the input: each subtree takes at
+    /// least four octets of it.
+    pub(crate) fn parse(reader: &mut Reader<'a>) -> Result<Self, der::Error> {
+        der::nested(reader, tag::SEQUENCE, |reader| {
+            let permitted = der::optional(reader, tag::context_constructed(0))?;
+            let excluded = der::optional(reader, tag::context_constructed(1))?;
+            // "Conforming CAs MUST NOT issue certificates where name constraints is an empty
+            // sequence"; what such a CA meant to allow cannot be known.
+            if permitted.is_none() && excluded.is_none() {
+                return Err(der::Error::Truncated);
+            }
+            Ok(Self {
+                permitted: permitted.map_or(Ok(Vec::new()), subtrees)?,
+                excluded: excluded.map_or(Ok(Vec::new()), subtrees)?,
+            })
+        })
+    }
+
+    /// Checks every name of a certificate, its subject and its alternative names, against
+    /// the constraints of `issuer`.
+    pub(crate) fn check(
+        &self,
+        subject: DistinguishedName<'_>,
+        alternative_names: &[GeneralName<'_>],
+        issuer: DistinguishedName<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Error> {
+        let refused = |name: &GeneralName<'_>, rule| Error::NameConstraintViolated {
+            name: name.to_string(),
+            issuer: issuer.to_string(),
+            rule,
+        };
+        // "Restrictions of the form directoryName MUST be applied to the subject field in the
+        // certificate (when the certificate includes a non-empty subject field)", and those
+        // of the form rfc822Name to an emailAddress in it where there is no subjectAltName.
+        let subject_name = (!subject.is_empty()).then_some(GeneralName::Directory(subject));
+        let email = (alternative_names.is_empty() && subject.has_email_address(budget)?)
+            .then_some(GeneralName::Other(Form::Rfc822Name, b"(in the subject)"));
+        let names = subject_name.iter().chain(&email);
+        for name in names.chain(alternative_names) {
+            // Charged in advance and whole, so that subtrees of other forms count as well.
+            budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
+            // A name of no valid form lies in no subtree, yet others may read it.
+            let comparable = !matches!(name, GeneralName::Dns(name) if !is_comparable(name));
+            for subtree in &self.excluded {
+                if subtree.form() == name.form() {
+                    let covers = if comparable {
+                        subtree.covers(name, Sense::Excluded, budget)?
+                    } else {
+                        Match::Unknown
+                    };
+                    match covers {
+                        Match::No => {}
+                        Match::Yes => {
+                            return Err(refused(name, Rule::Excluded(subtree.to_string())));
+                        }
+                        Match::Unknown => return Err(refused(name, Rule::Undecidable)),
+                    }
+                }
+            }
+            let mut constrained = false;
+            let mut permitted = false;
+            for subtree in &self.permitted {
+                if !permitted && subtree.form() == name.form() {
+                    constrained = true;
+                    permitted =
+                        comparable && subtree.covers(name, Sense::Permitted, budget)? == Match::Yes;
+                }
+            }
+            if constrained && !permitted {
+                return Err(refused(name, Rule::NotPermitted));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a name breaks a constraint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// It lies in this excluded subtree.
+    Excluded(String),
+    /// There are permitted subtrees of its form and it lies in none.
+    NotPermitted,
+    /// It cannot be compared with an excluded subtree of its form.
+    Undecidable,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Excluded(subtree) => write!(f, "excluded by {subtree}"),
+            Self::NotPermitted => f.write_str("in no permitted subtree"),
+            Self::Undecidable => f.write_str("cannot be compared with an excluded subtree"),
+        }
+    }
+}
+
+/// The list a subtree stands in: wildcards are read against the certificate in both.
+#[derive(Clone, Copy, PartialEq)]
+enum Sense {
+    Permitted,
+    Excluded,
+}
+
+/// GeneralSubtrees ::= SEQUENCE SIZE (1..MAX) OF GeneralSubtree
+fn subtrees(contents: &[u8]) -> Result<Vec<Subtree<'_>>, der::Error> {
+    let mut reader = Reader::new(contents);
+    let mut subtrees = vec![subtree(&mut reader)?];
+    while !reader.is_empty() {
+        subtrees.push(subtree(&mut reader)?);
+    }
+    Ok(subtrees)
+}
+
+/// GeneralSubtree ::= SEQUENCE { base, minimum `[0]` DEFAULT 0, maximum `[1]` OPTIONAL }.
+/// "Minimum MUST be zero, and maximum MUST be absent": both are left out in DER, so the base
+/// must stand alone.
+fn subtree<'a>(reader: &mut Reader<'a>) -> Result<Subtree<'a>, der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        let (found, contents) = der::any(reader)?;
+        Ok(match Form::from_tag(found)? {
+            Form::DnsName => Subtree::Dns(dns_base(contents)?),
+            Form::IpAddress => ip_base(contents)?,
+            Form::DirectoryName => {
+                Subtree::Directory(der::whole(contents, DistinguishedName::parse)?)
+            }
+            other => Subtree::Unsupported(other),
+        })
+    })
+}
+
+/// A dNSName base: a host name, perhaps after a dot, or nothing. A malformed one (a
+/// wildcard, a final dot) would never match, and so exclude nothing.
+fn dns_base(contents: &[u8]) -> Result<&str, der::Error> {
+    let base = der::ascii(contents)?;
+    let host = base.strip_prefix('.').unwrap_or(base);
+    if base.is_empty() || is_host_name(host) {
+        Ok(base)
+    } else {
+        Err(der::Error::String)
+    }
+}
+
+/// An iPAddress base: an address and a contiguous mask (RFC 4632), 8 or 32 octets together.
+fn ip_base(contents: &[u8]) -> Result<Subtree<'_>, der::Error> {
+    let half = match contents.len() {
+        8 => 4,
+        32 => 16,
+        _ => return Err(der::Error::String),
+    };
+    let (address, mask) = contents
+        .split_at_checked(half)
+        .ok_or(der::Error::Truncated)?;
+    let mut after_ones = mask.iter().skip_while(|octet| **octet == 0xff);
+    let boundary = after_ones.next().copied().unwrap_or_default();
+    if boundary.count_ones() == boundary.leading_ones() && after_ones.all(|octet| *octet == 0) {
+        Ok(Subtree::Ip(address, mask))
+    } else {
+        Err(der::Error::String)
+    }
+}
+
+impl Subtree<'_> {
+    fn form(&self) -> Form {
+        match self {
+            Self::Dns(_) => Form::DnsName,
+            Self::Ip(..) => Form::IpAddress,
+            Self::Directory(_) => Form::DirectoryName,
+            Self::Unsupported(form) => *form,
+        }
+    }
+
+    /// Whether `name`, of the same form, lies in this subtree.
+    fn covers(
+        &self,
+        name: &GeneralName<'_>,
+        sense: Sense,
+        budget: &mut Budget,
+    ) -> Result<Match, Error> {
+        let covered = match (self, name) {
+            (Self::Dns(base), GeneralName::Dns(name)) => {
+                dns_covers(base, name) || (sense == Sense::Excluded && could_expand_to(name, base))
+            }
+            (Self::Ip(address, mask), GeneralName::Ip(octets)) => {
+                address.len() == octets.len()
+                    && address
+                        .iter()
+                        .zip(*mask)
+                        .zip(*octets)
+                        .all(|((a, m), o)| a & m == o & m)
+            }
+            (Self::Directory(base), GeneralName::Directory(name)) => {
+                return name.is_within(*base, budget);
+            }
+            _ => return Ok(Match::Unknown),
+        };
+        Ok(if covered { Match::Yes } else { Match::No })
+    }
+}
+
+/// Whether a dNSName can be compared with a subtree: a host name, or one after `*.`. Unlike in
+/// `name`, one label may stand behind the wildcard: `*.local` matches no server here, but it
+/// does lie in the subtree `local`.
+fn is_comparable(name: &str) -> bool {
+    is_host_name(name.strip_prefix("*.").unwrap_or(name))
+}
+
+/// Whether `name` is `base` with zero or more labels in front (one or more if `base` begins
+/// with a dot).
+fn dns_covers(base: &str, name: &str) -> bool {
+    if base.is_empty() {
+        return true;
+    }
+    let (base, itself) = match base.strip_prefix('.') {
+        Some(base) => (base, false),
+        None => (base, true),
+    };
+    let front = name.len().checked_sub(base.len());
+    // Both are ASCII, so any split is at a character.
+    match front.and_then(|front| name.split_at_checked(front)) {
+        Some((front, tail)) => {
+            tail.eq_ignore_ascii_case(base)
+                && if front.is_empty() {
+                    itself
+                } else {
+                    front.ends_with('.')
+                }
+        }
+        None => false,
+    }
+}
+
+/// Whether the wildcard `pattern` also stands for the name `base`, one label in place of the
+/// asterisk.
+fn could_expand_to(pattern: &str, base: &str) -> bool {
+    match (pattern.strip_prefix("*."), base.split_once('.')) {
+        (Some(suffix), Some((label, parent))) => {
+            !label.is_empty() && suffix.eq_ignore_ascii_case(parent)
+        }
+        _ => false,
+    }
+}
+
+impl fmt::Display for Subtree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Host names only, see `dns_base`: nothing to escape.
+            Self::Dns(base) => write!(f, "DNS:{base}"),
+            Self::Ip(address, mask) => {
+                let ones: u32 = mask.iter().map(|octet| octet.count_ones()).sum();
+                write!(f, "IP:{}/{ones}", AddressText(address))
+            }
+            Self::Directory(name) => write!(f, "DirName:{name}"),
+            Self::Unsupported(form) => form.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::panic
+)]
+mod tests {
+    use super::*;
+    use crate::x509::dn::tests::{name, tlv};
+
+    #[test]
+    fn dns_subtrees() {
+        // base, name, permitted, excluded
+        let cases = [
+            ("example.com", "example.com", Match::Yes, Match::Yes),
+            ("example.com", "EXAMPLE.com", Match::Yes, Match::Yes),
+            ("example.com", "a.b.example.com", Match::Yes, Match::Yes),
+            ("example.com", "notexample.com", Match::No, Match::No),
+            ("example.com", "com", Match::No, Match::No),
+            (".example.com", "a.example.com", Match::Yes, Match::Yes),
+            (".example.com", "example.com", Match::No, Match::No),
+            (".example.com", "notexample.com", Match::No, Match::No),
+            ("", "anything.example", Match::Yes, Match::Yes),
+            ("com", "example.com", Match::Yes, Match::Yes),
+            // Wildcards.
+            ("example.com", "*.example.com", Match::Yes, Match::Yes),
+            ("b.example.com", "*.example.com", Match::No, Match::Yes),
+            ("B.Example.com", "*.example.com", Match::No, Match::Yes),
+            (".b.example.com", "*.example.com", Match::No, Match::No),
+            ("c.b.example.com", "*.example.com", Match::No, Match::No),
+            (".example.com", "*.example.com", Match::Yes, Match::Yes),
+            ("example.org", "*.example.com", Match::No, Match::No),
+            // One label behind the wildcard.
+            ("local", "*.local", Match::Yes, Match::Yes),
+            ("etcd.local", "*.local", Match::No, Match::Yes),
+            ("org", "*.local", Match::No, Match::No),
+        ];
+        for (base, name, permitted, excluded) in cases {
+            let covers = |sense| {
+                let name = GeneralName::Dns(name);
+                Subtree::Dns(base).covers(&name, sense, &mut Budget::new())
+            };
+            assert_eq!(covers(Sense::Permitted), Ok(permitted), "{name} in {base}");
+            assert_eq!(covers(Sense::Excluded), Ok(excluded), "{name} in {base}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_not_compared() {
+        for name in ["a.b", "local", "*.a.b", "*.local", "etcd_1.a"] {
+            assert!(is_comparable(name), "{name}");
+        }
+        for name in [
+            "", ".", ".a.b", "a..b", "a.b.", "*", "*.", "e*.a", "*.*.a", "::1",
+        ] {
+            assert!(!is_comparable(name), "{name}");
+            let constraints = |permitted, excluded| NameConstraints {
+                permitted,
+                excluded,
+            };
+            let check = |constraints: NameConstraints<'_>| {
+                let issuer = name_of_issuer();
+                let issuer = DistinguishedName::parse(&mut Reader::new(&issuer)).unwrap();
+                let subject = DistinguishedName::parse(&mut Reader::new(&[0x30, 0])).unwrap();
+                let names = [GeneralName::Dns(name)];
+                match constraints.check(subject, &names, issuer, &mut Budget::new()) {
+                    Err(Error::NameConstraintViolated { rule, .. }) => Some(rule),
+                    other => other.map(|()| None).unwrap(),
+                }
+            };
+            let dns = |base| vec![Subtree::Dns(base)];
+            assert_eq!(
+                check(constraints(dns("b"), vec![])),
+                Some(Rule::NotPermitted)
+            );
+            let excluded = check(constraints(vec![], dns("other.example")));
+            assert_eq!(excluded, Some(Rule::Undecidable));
+            let of_another_form = vec![Subtree::Unsupported(Form::Uri)];
+            assert_eq!(check(constraints(of_another_form, vec![])), None);
+        }
+    }
+
+    fn name_of_issuer() -> Vec<u8> {
+        name(&[(3, tag::UTF8_STRING, "CA")])
+    }
+
+    #[test]
+    fn address_subtrees() {
+        let cases: &[(&[u8], &[u8], Match)] = &[
+            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 1, 2, 3], Match::Yes),
+            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 2, 2, 3], Match::No),
+            (&[10, 1, 9, 9, 255, 255, 0, 0], &[10, 1, 2, 3], Match::Yes),
+            (
+                &[10, 128, 0, 0, 255, 192, 0, 0],
+                &[10, 191, 0, 0],
+                Match::Yes,
+            ),
+            (
+                &[10, 128, 0, 0, 255, 192, 0, 0],
+                &[10, 192, 0, 0],
+                Match::No,
+            ),
+            (&[0; 8], &[1, 2, 3, 4], Match::Yes),
+            (&[0; 8], &[0; 16], Match::No),
+            (&[0; 32], &[0; 16], Match::Yes),
+        ];
+        for (base, octets, expected) in cases {
+            let subtree = ip_base(base).unwrap();
+            let name = GeneralName::Ip(octets);
+            let got = subtree.covers(&name, Sense::Excluded, &mut Budget::new());
+            assert_eq!(got, Ok(*expected), "{subtree} {name}");
+        }
+        let malformed: &[&[u8]] = &[
+            &[10, 0, 0, 0],
+            &[0; 16],
+            &[10, 0, 0, 0, 255, 0, 255, 0],
+            &[10, 0, 0, 0, 255, 191, 0, 0],
+            &[10, 0, 0, 0, 0, 0, 0, 1],
+        ];
+        for base in malformed {
+            assert_eq!(ip_base(base), Err(der::Error::String), "{base:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_extension_may_hold() {
+        let list = |number: u8, bases: &[Vec<u8>]| {
+            let subtrees: Vec<_> = bases.iter().map(|base| tlv(tag::SEQUENCE, base)).collect();
+            tlv(tag::context_constructed(number), &subtrees.concat())
+        };
+        let parse = |parts: &[Vec<u8>]| {
+            let bytes = tlv(tag::SEQUENCE, &parts.concat());
+            NameConstraints::parse(&mut Reader::new(&bytes)).map(|constraints| {
+                let texts = |list: &[Subtree<'_>]| list.iter().map(Subtree::to_string).collect();
+                let lists: [Vec<String>; 2] =
+                    [texts(&constraints.permitted), texts(&constraints.excluded)];
+                lists.map(|texts| texts.join(" "))
+            })
+        };
+        let dns = tlv(0x82, b".a.b");
+        let ip = tlv(0x87, &[10, 0, 0, 0, 255, 0, 0, 0]);
+        let directory = tlv(0xa4, &name(&[(10, tag::UTF8_STRING, "x")]));
+        let both = [
+            list(0, &[dns.clone(), ip]),
+            list(1, &[directory, tlv(0x86, b"x")]),
+        ];
+        let texts = [
+            "DNS:.a.b IP:10.0.0.0/8",
+            "DirName:O=x uniformResourceIdentifier",
+        ];
+        assert_eq!(parse(&both), Ok(texts.map(String::from)));
+        let minimum = list(0, &[[dns.clone(), vec![0x80, 1, 0]].concat()]);
+        let both_dns = [dns];
+        let cases: &[(&str, Vec<Vec<u8>>, der::Error)] = &[
+            ("nothing", vec![], der::Error::Truncated),
+            ("an empty list", vec![list(0, &[])], der::Error::Truncated),
+            (
+                "wrong order",
+                vec![list(1, &both_dns), list(0, &both_dns)],
+                der::Error::Trailing,
+            ),
+            ("minimum", vec![minimum], der::Error::Trailing),
+            (
+                "a wildcard",
+                vec![list(1, &[tlv(0x82, b"*.a.b")])],
+                der::Error::String,
+            ),
+            (
+                "a final dot",
+                vec![list(1, &[tlv(0x82, b"a.b.")])],
+                der::Error::String,
+            ),
+            (
+                "a dot",
+                vec![list(1, &[tlv(0x82, b".")])],
+                der::Error::String,
+            ),
+        ];
+        for (what, parts, error) in cases {
+            assert_eq!(parse(parts), Err(*error), "{what}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! X.509: whether the certificates a server presents prove its name, under given trust
+//! anchors, at a given time (RFC 5280, 6125, 9525).
+//!
+//! Pure: no file, clock, network or randomness. Certificate revocation (CRL, OCSP) is not
+//! checked, and no certificate policy is asked for. Where RFC 5280 leaves a choice the
+//! behaviour is that of Go's crypto/x509, which etcd and its clients use; each file says where
+//! it is stricter.
+//!
+//! A trust anchor is given as a certificate and is more than a name and a key: what the
+//! certificate says of itself holds. It must be a CA (of version 1 or 2, which cannot say so, it
+//! is one by being an anchor) with keyCertSign (where it has a
+//! keyUsage), be valid now, carry no unknown critical extension, and its pathLenConstraint,
+//! nameConstraints and extendedKeyUsage restrict what is below. Its own signature is not
+//! verified: trust in it does not come from there. It need not be self-signed, so an
+//! intermediate CA can be an anchor.
+//!
+//! A server certificate that is itself among the anchors, byte for byte, is accepted without
+//! a path, as in Go: its validity, purpose and names are checked all the same. This is how a
+//! single self-signed certificate is trusted, be it a CA or not.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+pub(crate) mod cert;
+mod constraints;
+mod dn;
+mod error;
+pub(crate) mod name;
+mod path;
+pub(crate) mod pem;
+pub(crate) mod sig;
+#[cfg(test)]
+mod tests;
+pub(crate) mod time;
+
+pub(crate) use cert::Certificate;
+pub(crate) use error::Error;
+pub(crate) use name::ServerName;
+pub(crate) use time::UnixTime;
+
+use path::Budget;
+
+/// The certificates trusted as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Anchors(Vec<Anchor>);
+
+/// One of them, with its subject kept at hand: a verification parses only those that may
+/// have issued something it was shown, of perhaps hundreds.
+#[derive(Debug, Clone)]
+struct Anchor {
+    der: Vec<u8>,
+    subject: Vec<u8>,
+}
+
+impl Anchors {
+    /// Takes certificates as anchors; the error says which one, from 0, is none. Those that
+    /// could never be used (expired, not a CA, an unknown critical extension) are taken: a
+    /// bundle may hold them, and each is judged where it is needed.
+    pub(crate) fn from_der(certificates: Vec<Vec<u8>>) -> Result<Self, (usize, Error)> {
+        let anchors = certificates.into_iter().enumerate().map(|(index, der)| {
+            let certificate = Certificate::parse(&der).map_err(|error| (index, error))?;
+            let subject = certificate.subject_name().encoded().to_vec();
+            Ok(Anchor { der, subject })
+        });
+        anchors.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Verifies that `chain`, the server's certificate first and the others in any order, proves
+/// `name` under `anchors` at `now`.
+pub(crate) fn verify(
+    chain: &[&[u8]],
+    anchors: &Anchors,
+    name: &ServerName,
+    now: UnixTime,
+) -> Result<(), Error> {
+    path::check_count(chain.len())?;
+    let (first, others) = chain.split_first().ok_or(Error::NoCertificate)?;
+    let end_entity = Certificate::parse(first)?;
+    path::check_end_entity(&end_entity, name, now)?;
+    if anchors
+        .0
+        .iter()
+        .any(|anchor| anchor.der == end_entity.der())
+    {
+        return Ok(());
+    }
+    let mut intermediates = Vec::new();
+    let mut unusable = None;
+    for (index, der) in others.iter().enumerate() {
+        match Certificate::parse(der) {
+            Ok(certificate) => intermediates.push(certificate),
+            // Harmless if a path is found without it, and otherwise perhaps the reason.
+            Err(error) => {
+                unusable.get_or_insert(Error::Presented {
+                    position: index.saturating_add(2),
+                    error: Box::new(error),
+                });
+            }
+        }
+    }
+    let issuers: Vec<_> = std::iter::once(&end_entity)
+        .chain(&intermediates)
+        .map(|certificate| certificate.issuer_name().encoded())
+        .collect();
+    let mut roots = Vec::new();
+    for anchor in &anchors.0 {
+        if issuers.contains(&anchor.subject.as_slice()) {
+            roots.push(Certificate::parse(&anchor.der)?);
+        }
+    }
+    path::build(&end_entity, &intermediates, &roots, now).map_err(|error| match unusable {
+        Some(unusable) if error.rank() < unusable.rank() => unusable,
+        _ => error,
+    })
+}

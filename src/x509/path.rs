@@ -1,0 +1,345 @@
+//! Path building and validation (RFC 5280, section 6.1; RFC 4158 for the building).
+//!
+//! From the server's certificate upwards: an issuer is any trust anchor or presented
+//! certificate whose subject is the issuer's name, byte for byte. Anchors are tried first.
+//! The order in which certificates were presented means nothing, so misordered, superfluous
+//! and cross-signed ones do no harm. Everything that needs no signature is checked on the way
+//! up; at an anchor the signatures are verified from the top down, so that none is spent on
+//! a path that leads nowhere and each is made with a key already proven.
+//!
+//! Self-issued certificates other than the last do not count for pathLenConstraint and are
+//! exempt from name constraints, as section 6.1 says (Go counts and checks them).
+//! extendedKeyUsage restricts what is below a CA (Go and webpki; RFC 5280 is silent).
+//!
+//! The search is exponential in what a hostile peer presents. A [`Budget`] bounds it, and
+//! exhaustion ends it: going on to the next issuer would be the attack.
+
+use super::Error;
+use super::cert::Certificate;
+use super::error::MAX_NAMES_SHOWN;
+use super::name::ServerName;
+use super::sig;
+use super::time::UnixTime;
+
+/// Most intermediate certificates in a path. Public chains have one or two, bridged ones
+/// five; webpki stops at six. This bounds the recursion.
+const MAX_INTERMEDIATES: usize = 8;
+
+/// Most certificates a peer may present. A server sends one to five; published tests of
+/// hostile chains have a hundred.
+const MAX_PRESENTED: usize = 128;
+
+/// What one verification may cost.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    signatures: usize,
+    steps: usize,
+    comparisons: usize,
+}
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self {
+            // A path takes at most nine; Go and webpki allow 100 in all. Each is up to some
+            // milliseconds of CPU that a peer can have for nothing.
+            signatures: 64,
+            // Candidates with the right name. A handful in any real graph.
+            steps: 500,
+            // As in Go and webpki: names times subtrees. OpenSSL has 2^20.
+            comparisons: 250_000,
+        }
+    }
+
+    fn spend(counter: &mut usize, count: usize, what: &'static str) -> Result<(), Error> {
+        *counter = counter
+            .checked_sub(count)
+            .ok_or(Error::BudgetExhausted { what })?;
+        Ok(())
+    }
+
+    fn spend_signature(&mut self) -> Result<(), Error> {
+        Self::spend(&mut self.signatures, 1, "too many signatures to verify")
+    }
+
+    fn spend_step(&mut self) -> Result<(), Error> {
+        Self::spend(&mut self.steps, 1, "too many possible issuers")
+    }
+
+    /// Charges comparisons of names with name constraints.
+    pub(crate) fn spend_comparisons(&mut self, count: usize) -> Result<(), Error> {
+        Self::spend(
+            &mut self.comparisons,
+            count,
+            "too many name constraints to check",
+        )
+    }
+}
+
+/// Checks that hold for the server's certificate whatever its path: it is valid now, may
+/// serve TLS, has a key that can be used, and names the server.
+pub(super) fn check_end_entity(
+    certificate: &Certificate<'_>,
+    name: &ServerName,
+    now: UnixTime,
+) -> Result<(), Error> {
+    check_any(certificate, now)?;
+    // cA is not looked at: a CA's certificate may be used by a server if its keyUsage lets it
+    // (Go; section 6.1 says nothing), and `openssl req -x509` sets it by default.
+    if certificate
+        .key_usage()
+        .is_some_and(|usage| !usage.allows_tls_server())
+    {
+        return Err(Error::KeyUsage {
+            subject: certificate.subject(),
+            missing: "digitalSignature",
+        });
+    }
+    sig::check_key(certificate)?;
+    let names = certificate.alternative_names();
+    if names.iter().any(|presented| name.is_matched_by(presented)) {
+        Ok(())
+    } else {
+        let shown = names.iter().take(MAX_NAMES_SHOWN);
+        Err(Error::NameMismatch {
+            wanted: name.to_string(),
+            presented: shown.map(ToString::to_string).collect(),
+            more: names.len().saturating_sub(MAX_NAMES_SHOWN),
+        })
+    }
+}
+
+/// Checks that hold for every certificate in a path: critical extensions, validity, purpose.
+fn check_any(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let subject = || certificate.subject();
+    if let Some(oid) = certificate.unknown_critical() {
+        return Err(Error::UnknownCriticalExtension {
+            subject: subject(),
+            oid: oid.to_string(),
+        });
+    }
+    // Section 4.1.2.5: both ends are inclusive.
+    let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+    if now < not_before {
+        return Err(Error::NotYetValid {
+            subject: subject(),
+            now,
+            not_before,
+        });
+    }
+    if now > not_after {
+        return Err(Error::CertExpired {
+            subject: subject(),
+            now,
+            not_after,
+        });
+    }
+    if !certificate.allows_server_auth() {
+        return Err(Error::ExtendedKeyUsage { subject: subject() });
+    }
+    Ok(())
+}
+
+/// Finds a valid path from `end_entity` to one of the `anchors`, over any of `intermediates`.
+pub(super) fn build(
+    end_entity: &Certificate<'_>,
+    intermediates: &[Certificate<'_>],
+    anchors: &[Certificate<'_>],
+    now: UnixTime,
+) -> Result<(), Error> {
+    let mut search = Search {
+        intermediates,
+        anchors,
+        now,
+        budget: Budget::new(),
+        failure: None,
+    };
+    if search.climb(&mut vec![end_entity])? {
+        return Ok(());
+    }
+    Err(search.failure.unwrap_or_else(|| unknown_issuer(end_entity)))
+}
+
+/// Refuses a number of certificates that no honest server presents.
+pub(super) fn check_count(presented: usize) -> Result<(), Error> {
+    match presented {
+        0 => Err(Error::NoCertificate),
+        1..=MAX_PRESENTED => Ok(()),
+        _ => Err(Error::BudgetExhausted {
+            what: "too many certificates",
+        }),
+    }
+}
+
+fn unknown_issuer(certificate: &Certificate<'_>) -> Error {
+    let subject = certificate.subject();
+    if certificate.is_self_issued() {
+        Error::SelfSigned { subject }
+    } else {
+        Error::UnknownIssuer {
+            subject,
+            issuer: certificate.issuer(),
+        }
+    }
+}
+
+struct Search<'s, 'a> {
+    intermediates: &'s [Certificate<'a>],
+    anchors: &'s [Certificate<'a>],
+    now: UnixTime,
+    budget: Budget,
+    /// The most telling reason so far.
+    failure: Option<Error>,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    /// Tries every issuer of the last certificate of `path`, depth first. Whether an anchor
+    /// was reached by a valid path; an error only if the budget is exhausted.
+    fn climb(&mut self, path: &mut Vec<&'s Certificate<'a>>) -> Result<bool, Error> {
+        let Some(child) = path.last().copied() else {
+            return Ok(false);
+        };
+        let issuer_name = child.issuer_name();
+        let mut has_issuer = false;
+        for anchor in self.anchors {
+            if anchor.subject_name() == issuer_name {
+                has_issuer = true;
+                let checked = self.check_issuer(anchor, anchor.is_ca_as_anchor(), path);
+                match checked.and_then(|()| self.check_signatures(anchor, path)) {
+                    Ok(()) => return Ok(true),
+                    Err(error) => self.note(error)?,
+                }
+            }
+        }
+        for issuer in self.intermediates {
+            // An issuer's key that already stands in the path under the same name leads in
+            // circles (RFC 4158, section 5.2). The end entity has issued nothing: its key may
+            // be its CA's.
+            let repeats = |other: &&Certificate<'_>| {
+                other.subject_name() == issuer_name && other.spki == issuer.spki
+            };
+            if issuer.subject_name() == issuer_name && !path.iter().skip(1).any(repeats) {
+                has_issuer = true;
+                match self.check_issuer(issuer, issuer.is_ca(), path) {
+                    Ok(()) if path.len() > MAX_INTERMEDIATES => self.note(Error::PathTooLong)?,
+                    Ok(()) => {
+                        path.push(issuer);
+                        if self.climb(path)? {
+                            return Ok(true);
+                        }
+                        path.pop();
+                    }
+                    Err(error) => self.note(error)?,
+                }
+            }
+        }
+        if !has_issuer {
+            self.note(unknown_issuer(child))?;
+        }
+        Ok(false)
+    }
+
+    /// Keeps the most telling failure; an exhausted budget ends the search.
+    fn note(&mut self, error: Error) -> Result<(), Error> {
+        if matches!(error, Error::BudgetExhausted { .. }) {
+            return Err(error);
+        }
+        if self
+            .failure
+            .as_ref()
+            .is_none_or(|kept| kept.rank() < error.rank())
+        {
+            self.failure = Some(error);
+        }
+        Ok(())
+    }
+
+    /// Whether `issuer`, an intermediate or an anchor, may stand above `path` (section 6.1.4,
+    /// and 6.1.3 (b) and (c) for the names below it).
+    fn check_issuer(
+        &mut self,
+        issuer: &Certificate<'_>,
+        is_ca: bool,
+        path: &[&Certificate<'_>],
+    ) -> Result<(), Error> {
+        self.budget.spend_step()?;
+        let subject = || issuer.subject();
+        // (k)
+        if !is_ca {
+            return Err(Error::NotCa { subject: subject() });
+        }
+        // (n)
+        if issuer
+            .key_usage()
+            .is_some_and(|usage| !usage.allows_cert_sign())
+        {
+            return Err(Error::KeyUsage {
+                subject: subject(),
+                missing: "keyCertSign",
+            });
+        }
+        check_any(issuer, self.now)?;
+        let counted = |(index, certificate): &(usize, &&Certificate<'_>)| {
+            *index == 0 || !certificate.is_self_issued()
+        };
+        // (l) and (m): the end entity is no intermediate certificate.
+        if let Some(limit) = issuer.path_len() {
+            let below = path.iter().enumerate().filter(counted).skip(1).count();
+            if u32::try_from(below).unwrap_or(u32::MAX) > limit {
+                return Err(Error::PathLenExceeded {
+                    subject: subject(),
+                    limit,
+                });
+            }
+        }
+        // (g), and 6.1.3 (b) and (c)
+        if let Some(constraints) = issuer.name_constraints() {
+            for (_, certificate) in path.iter().enumerate().filter(counted) {
+                constraints.check(
+                    certificate.subject_name(),
+                    certificate.alternative_names(),
+                    issuer.subject_name(),
+                    &mut self.budget,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies the signatures from the anchor down (section 6.1.3 (a) (1)).
+    fn check_signatures(
+        &mut self,
+        anchor: &Certificate<'_>,
+        path: &[&Certificate<'_>],
+    ) -> Result<(), Error> {
+        let mut issuer = anchor;
+        for certificate in path.iter().rev() {
+            self.budget.spend_signature()?;
+            sig::verify_certificate(certificate, issuer)?;
+            issuer = certificate;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exhausted_budget_stays_exhausted() {
+        let mut budget = Budget::new();
+        let comparisons = budget.comparisons;
+        assert_eq!(budget.spend_comparisons(comparisons), Ok(()));
+        for what in [
+            budget.spend_comparisons(1),
+            budget.spend_comparisons(usize::MAX),
+        ] {
+            assert!(matches!(what, Err(Error::BudgetExhausted { .. })));
+        }
+        // The other two are counted apart.
+        let steps = (0..1_000_000).take_while(|_| budget.spend_step().is_ok());
+        assert_eq!(steps.count(), 500);
+        let signatures = (0..1_000_000).take_while(|_| budget.spend_signature().is_ok());
+        assert_eq!(signatures.count(), 64);
+    }
+}

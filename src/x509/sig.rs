@@ -1,0 +1,567 @@
+//! Signatures: from the AlgorithmIdentifier and SubjectPublicKeyInfo of X.509, or the
+//! SignatureScheme of TLS, to the one primitive that verifies them.
+//!
+//! Supported are ECDSA over P-256, P-384 and P-521, RSA with PKCS #1 v1.5 and with PSS, each
+//! with SHA-256, SHA-384 or SHA-512, and Ed25519. RFC 5758 (ECDSA), RFC 4055 (RSA),
+//! RFC 8410 (Ed25519), RFC 5480 (EC keys), RFC 8446 section 4.2.3 (schemes). SHA-1, MD5 and
+//! MD2 are known only to be refused by name.
+
+use std::fmt;
+
+use super::Error;
+use super::cert::Certificate;
+use crate::crypto::sha2::Hash;
+use crate::crypto::weierstrass::Curve;
+use crate::crypto::{self, ecdsa, ed25519, rsa};
+use crate::wire::Reader;
+use crate::wire::der::{self, Oid, tag};
+
+/// How a signature was made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Algorithm {
+    RsaPkcs1(Hash),
+    /// MGF1 with the same hash, a salt of the hash's length.
+    RsaPss(Hash),
+    Ecdsa(Hash),
+    Ed25519,
+}
+
+/// pkcs-1, 1.2.840.113549.1.1.
+const PKCS_1: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+/// ansi-X9-62 signatures, 1.2.840.10045.4.
+const ECDSA_SIGNATURES: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
+/// id-ecPublicKey, 1.2.840.10045.2.1.
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+/// prime256v1, 1.2.840.10045.3.1.7.
+const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// secp384r1, 1.3.132.0.34.
+const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+/// secp521r1, 1.3.132.0.35.
+const SECP521R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// id-Ed25519, 1.3.101.112.
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// id-sha1, 1.3.14.3.2.26.
+const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
+/// NIST hash algorithms, 2.16.840.1.101.3.4.2.
+const NIST_HASHES: [u8; 8] = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
+
+impl Algorithm {
+    /// That of the signature on `certificate`.
+    fn of(certificate: &Certificate<'_>) -> Result<Self, Error> {
+        let (oid, parameters) =
+            algorithm_identifier(certificate.signature_algorithm, "signature algorithm")?;
+        let unsupported = || Error::UnsupportedSignature {
+            subject: certificate.subject(),
+            oid: oid.to_string(),
+        };
+        let weak = |algorithm| {
+            Err(Error::WeakSignature {
+                subject: certificate.subject(),
+                algorithm,
+            })
+        };
+        if let Some(rest) = oid.contents().strip_prefix(&PKCS_1) {
+            let hash = match rest {
+                [2] => return weak("MD2 and RSA"),
+                [4] => return weak("MD5 and RSA"),
+                [5] => return weak("SHA-1 and RSA"),
+                [10] => {
+                    return match pss_hash(parameters, usize::eq) {
+                        Some(PssHash::Sha2(hash)) => Ok(Self::RsaPss(hash)),
+                        Some(PssHash::Sha1) => weak("SHA-1 and RSA-PSS"),
+                        None => Err(unsupported()),
+                    };
+                }
+                [11] => Hash::Sha256,
+                [12] => Hash::Sha384,
+                [13] => Hash::Sha512,
+                _ => return Err(unsupported()),
+            };
+            // RFC 4055, section 5: "the parameters MUST be NULL. Implementations MUST accept
+            // the parameters being absent as well as present."
+            return match parameters {
+                [] | [0x05, 0x00] => Ok(Self::RsaPkcs1(hash)),
+                _ => Err(unsupported()),
+            };
+        }
+        if let Some(rest) = oid.contents().strip_prefix(&ECDSA_SIGNATURES) {
+            // RFC 5758, section 3.2: the encoding MUST omit the parameters.
+            return match (rest, parameters) {
+                ([1], _) => weak("SHA-1 and ECDSA"),
+                ([3, 2], []) => Ok(Self::Ecdsa(Hash::Sha256)),
+                ([3, 3], []) => Ok(Self::Ecdsa(Hash::Sha384)),
+                ([3, 4], []) => Ok(Self::Ecdsa(Hash::Sha512)),
+                _ => Err(unsupported()),
+            };
+        }
+        // RFC 8410, section 3: the parameters MUST be absent.
+        match (oid.contents(), parameters) {
+            (ED25519, []) => Ok(Self::Ed25519),
+            _ => Err(unsupported()),
+        }
+    }
+}
+
+/// AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
+fn algorithm_identifier<'a>(
+    identifier: &'a [u8],
+    what: &'static str,
+) -> Result<(Oid<'a>, &'a [u8]), Error> {
+    der::whole(identifier, |reader| {
+        der::nested(reader, tag::SEQUENCE, |reader| {
+            Ok((der::oid(reader)?, reader.rest()))
+        })
+    })
+    .map_err(|cause| Error::Malformed { what, cause })
+}
+
+/// The hash in parameters of RSASSA-PSS.
+enum PssHash {
+    Sha1,
+    Sha2(Hash),
+}
+
+/// Reads RSASSA-PSS-params (RFC 4055, section 3.1). One hash for message and MGF1, trailer 1
+/// and a salt length that `fits` that of the hash are required, as in TLS; anything else
+/// yields `None`. SHA-1 is the default where the hash is left out.
+fn pss_hash(parameters: &[u8], fits: fn(&usize, &usize) -> bool) -> Option<PssHash> {
+    let (hash, mask, salt, trailer) = der::whole(parameters, pss_parameters).ok()?;
+    let hash = match hash {
+        Some(identifier) => hash_algorithm(identifier)?,
+        None => return Some(PssHash::Sha1),
+    };
+    let PssHash::Sha2(hash) = hash else {
+        return Some(PssHash::Sha1);
+    };
+    // id-mgf1 is pkcs-1 8; its parameters are the hash's AlgorithmIdentifier.
+    let mask = mask?;
+    let (oid, mask_hash) = algorithm_identifier(mask, "mask generation").ok()?;
+    let is_mgf1 = oid.contents().strip_prefix(&PKCS_1) == Some(&[8]);
+    let same_hash =
+        matches!(hash_algorithm(mask_hash), Some(PssHash::Sha2(other)) if other == hash);
+    let salt_fits = fits(&usize::try_from(salt).ok()?, &hash.output_len());
+    (is_mgf1 && same_hash && salt_fits && trailer == 1).then_some(PssHash::Sha2(hash))
+}
+
+/// Hash and mask generation, if they are not the defaults, salt length and trailer.
+type PssParameters<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, u32, u32);
+
+/// RSASSA-PSS-params ::= SEQUENCE { hashAlgorithm `[0]`, maskGenAlgorithm `[1]`, saltLength
+/// `[2]` DEFAULT 20, trailerField `[3]` DEFAULT 1 }
+fn pss_parameters<'a>(reader: &mut Reader<'a>) -> Result<PssParameters<'a>, der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        let hash = der::optional(reader, tag::context_constructed(0))?;
+        let mask = der::optional(reader, tag::context_constructed(1))?;
+        let number = |reader: &mut Reader<'a>, field, default| match der::optional(
+            reader,
+            tag::context_constructed(field),
+        )? {
+            Some(contents) => der::whole(contents, der::u32),
+            None => Ok(default),
+        };
+        let salt = number(reader, 2, 20)?;
+        let trailer = number(reader, 3, 1)?;
+        Ok((hash, mask, salt, trailer))
+    })
+}
+
+/// A hash's AlgorithmIdentifier. RFC 4055, section 2.1: "MUST accept both NULL and absent
+/// parameters".
+fn hash_algorithm(identifier: &[u8]) -> Option<PssHash> {
+    let (oid, parameters) = algorithm_identifier(identifier, "hash algorithm").ok()?;
+    if !matches!(parameters, [] | [0x05, 0x00]) {
+        return None;
+    }
+    if oid.contents() == SHA1 {
+        return Some(PssHash::Sha1);
+    }
+    Some(PssHash::Sha2(
+        match oid.contents().strip_prefix(&NIST_HASHES)? {
+            [1] => Hash::Sha256,
+            [2] => Hash::Sha384,
+            [3] => Hash::Sha512,
+            _ => return None,
+        },
+    ))
+}
+
+/// A subject's public key, not yet checked by its primitive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum PublicKey<'a> {
+    /// rsaEncryption: modulus and exponent. Good for both RSA algorithms.
+    Rsa(&'a [u8], &'a [u8]),
+    /// id-RSASSA-PSS: good for PSS only, and with the hash of its parameters if it has any.
+    RsaPss(&'a [u8], &'a [u8], Option<Hash>),
+    Ecdsa(Curve, &'a [u8]),
+    Ed25519(&'a [u8]),
+}
+
+impl<'a> PublicKey<'a> {
+    /// The subject's key in `certificate`.
+    fn of(certificate: &Certificate<'a>) -> Result<Self, Error> {
+        let malformed = |cause| Error::Malformed {
+            what: "public key",
+            cause,
+        };
+        let (identifier, key) = der::whole(certificate.spki, |reader| {
+            der::nested(reader, tag::SEQUENCE, |reader| {
+                let (identifier, _) =
+                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?;
+                Ok((identifier, der::bit_octets(reader)?))
+            })
+        })
+        .map_err(malformed)?;
+        let (oid, parameters) = algorithm_identifier(identifier, "public key")?;
+        let unsupported = |oid: Oid<'_>| Error::UnsupportedKey {
+            subject: certificate.subject(),
+            oid: oid.to_string(),
+        };
+        match (oid.contents(), oid.contents().strip_prefix(&PKCS_1)) {
+            // RFC 3279, section 2.3.1: "The parameters field MUST have ASN.1 type NULL".
+            (_, Some([1])) if parameters == [0x05, 0x00] => {
+                let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
+                Ok(Self::Rsa(modulus, exponent))
+            }
+            // RFC 4055, section 3.1: in a key the salt length is the minimum.
+            (_, Some([10])) => {
+                let hash = match (parameters, pss_hash(parameters, usize::le)) {
+                    ([], _) => None,
+                    (_, Some(PssHash::Sha2(hash))) => Some(hash),
+                    _ => return Err(unsupported(oid)),
+                };
+                let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
+                Ok(Self::RsaPss(modulus, exponent, hash))
+            }
+            // RFC 5480, section 2.1.1: a named curve; curves spelt out are never taken.
+            (EC_PUBLIC_KEY, _) => {
+                let curve = der::whole(parameters, der::oid).map_err(|_| unsupported(oid))?;
+                let curve = match curve.contents() {
+                    PRIME256V1 => Curve::P256,
+                    SECP384R1 => Curve::P384,
+                    SECP521R1 => Curve::P521,
+                    _ => return Err(unsupported(curve)),
+                };
+                Ok(Self::Ecdsa(curve, key))
+            }
+            (ED25519, _) if parameters.is_empty() => Ok(Self::Ed25519(key)),
+            _ => Err(unsupported(oid)),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Rsa(..) => "RSA",
+            Self::RsaPss(..) => "RSA-PSS",
+            Self::Ecdsa(Curve::P256, _) => "P-256",
+            Self::Ecdsa(Curve::P384, _) => "P-384",
+            Self::Ecdsa(Curve::P521, _) => "P-521",
+            Self::Ed25519(_) => "Ed25519",
+        }
+    }
+
+    /// `None` if the algorithm does not go with the key.
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        message: &[&[u8]],
+        signature: &[u8],
+    ) -> Option<Result<(), crypto::Error>> {
+        Some(match (algorithm, *self) {
+            (Algorithm::RsaPkcs1(hash), Self::Rsa(modulus, exponent)) => {
+                rsa::PublicKey::new(modulus, exponent)
+                    .and_then(|key| key.verify_pkcs1(hash, message, signature))
+            }
+            (Algorithm::RsaPss(hash), Self::Rsa(modulus, exponent)) => {
+                rsa::PublicKey::new(modulus, exponent)
+                    .and_then(|key| key.verify_pss(hash, message, signature))
+            }
+            (Algorithm::RsaPss(hash), Self::RsaPss(modulus, exponent, bound))
+                if bound.is_none_or(|bound| bound == hash) =>
+            {
+                rsa::PublicKey::new(modulus, exponent)
+                    .and_then(|key| key.verify_pss(hash, message, signature))
+            }
+            (Algorithm::Ecdsa(hash), Self::Ecdsa(curve, point)) => {
+                ecdsa::verify(curve, hash, point, message, signature)
+            }
+            (Algorithm::Ed25519, Self::Ed25519(key)) => ed25519::verify(key, message, signature),
+            _ => return None,
+        })
+    }
+}
+
+/// RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER } (RFC 8017, A.1.1)
+fn rsa_public_key<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        Ok((der::unsigned(reader)?, der::unsigned(reader)?))
+    })
+}
+
+/// Whether the certificate's key is of a supported kind.
+pub(super) fn check_key(certificate: &Certificate<'_>) -> Result<(), Error> {
+    PublicKey::of(certificate).map(|_| ())
+}
+
+/// Verifies the signature on `child` with the key of `issuer`.
+pub(super) fn verify_certificate(
+    child: &Certificate<'_>,
+    issuer: &Certificate<'_>,
+) -> Result<(), Error> {
+    let algorithm = Algorithm::of(child)?;
+    let key = PublicKey::of(issuer)?;
+    match key.verify(algorithm, &[child.to_be_signed], child.signature) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(cause)) => Err(Error::BadSignature {
+            subject: child.subject(),
+            issuer: issuer.subject(),
+            cause,
+        }),
+        None => Err(Error::SignatureKeyMismatch {
+            subject: child.subject(),
+            issuer: issuer.subject(),
+        }),
+    }
+}
+
+/// The signature schemes of TLS that are offered and accepted (RFC 8446, section 4.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignatureScheme {
+    /// 0x0403; in TLS 1.2 ECDSA with SHA-256 on any curve.
+    EcdsaP256Sha256,
+    /// 0x0503; in TLS 1.2 ECDSA with SHA-384 on any curve.
+    EcdsaP384Sha384,
+    /// 0x0603; in TLS 1.2 ECDSA with SHA-512 on any curve.
+    EcdsaP521Sha512,
+    /// 0x0401; never for a handshake of TLS 1.3.
+    RsaPkcs1Sha256,
+    /// 0x0501; never for a handshake of TLS 1.3.
+    RsaPkcs1Sha384,
+    /// 0x0601; never for a handshake of TLS 1.3.
+    RsaPkcs1Sha512,
+    /// 0x0804
+    RsaPssRsaeSha256,
+    /// 0x0805
+    RsaPssRsaeSha384,
+    /// 0x0806
+    RsaPssRsaeSha512,
+    /// 0x0809
+    RsaPssPssSha256,
+    /// 0x080a
+    RsaPssPssSha384,
+    /// 0x080b
+    RsaPssPssSha512,
+    /// 0x0807
+    Ed25519,
+}
+
+impl SignatureScheme {
+    /// All of them, in the order of preference: elliptic curves, PSS, PKCS #1 for TLS 1.2 and
+    /// for certificates.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::EcdsaP256Sha256,
+        Self::EcdsaP384Sha384,
+        Self::EcdsaP521Sha512,
+        Self::Ed25519,
+        Self::RsaPssRsaeSha256,
+        Self::RsaPssRsaeSha384,
+        Self::RsaPssRsaeSha512,
+        Self::RsaPssPssSha256,
+        Self::RsaPssPssSha384,
+        Self::RsaPssPssSha512,
+        Self::RsaPkcs1Sha256,
+        Self::RsaPkcs1Sha384,
+        Self::RsaPkcs1Sha512,
+    ];
+
+    /// The scheme of a code point, if it is supported.
+    pub(crate) fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.code() == code)
+    }
+
+    /// Its code point.
+    pub(crate) fn code(self) -> u16 {
+        self.definition().0
+    }
+
+    /// Code point, IANA name, and what is to be verified.
+    fn definition(self) -> (u16, &'static str, Algorithm) {
+        use Hash::{Sha256, Sha384, Sha512};
+        match self {
+            Self::EcdsaP256Sha256 => (0x0403, "ecdsa_secp256r1_sha256", Algorithm::Ecdsa(Sha256)),
+            Self::EcdsaP384Sha384 => (0x0503, "ecdsa_secp384r1_sha384", Algorithm::Ecdsa(Sha384)),
+            Self::EcdsaP521Sha512 => (0x0603, "ecdsa_secp521r1_sha512", Algorithm::Ecdsa(Sha512)),
+            Self::RsaPkcs1Sha256 => (0x0401, "rsa_pkcs1_sha256", Algorithm::RsaPkcs1(Sha256)),
+            Self::RsaPkcs1Sha384 => (0x0501, "rsa_pkcs1_sha384", Algorithm::RsaPkcs1(Sha384)),
+            Self::RsaPkcs1Sha512 => (0x0601, "rsa_pkcs1_sha512", Algorithm::RsaPkcs1(Sha512)),
+            Self::RsaPssRsaeSha256 => (0x0804, "rsa_pss_rsae_sha256", Algorithm::RsaPss(Sha256)),
+            Self::RsaPssRsaeSha384 => (0x0805, "rsa_pss_rsae_sha384", Algorithm::RsaPss(Sha384)),
+            Self::RsaPssRsaeSha512 => (0x0806, "rsa_pss_rsae_sha512", Algorithm::RsaPss(Sha512)),
+            Self::RsaPssPssSha256 => (0x0809, "rsa_pss_pss_sha256", Algorithm::RsaPss(Sha256)),
+            Self::RsaPssPssSha384 => (0x080a, "rsa_pss_pss_sha384", Algorithm::RsaPss(Sha384)),
+            Self::RsaPssPssSha512 => (0x080b, "rsa_pss_pss_sha512", Algorithm::RsaPss(Sha512)),
+            Self::Ed25519 => (0x0807, "ed25519", Algorithm::Ed25519),
+        }
+    }
+
+    /// Whether TLS 1.3 allows the scheme with this key: the curve is bound to the hash, the
+    /// kind of RSA key to the scheme, and PKCS #1 is for certificates only.
+    fn suits_tls13(self, key: &PublicKey<'_>) -> bool {
+        match self {
+            Self::EcdsaP256Sha256 => matches!(key, PublicKey::Ecdsa(Curve::P256, _)),
+            Self::EcdsaP384Sha384 => matches!(key, PublicKey::Ecdsa(Curve::P384, _)),
+            Self::EcdsaP521Sha512 => matches!(key, PublicKey::Ecdsa(Curve::P521, _)),
+            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512 => false,
+            _ => self.suits_tls12(key),
+        }
+    }
+
+    /// Whether TLS 1.2 allows the scheme with this key: there an ECDSA code point names the
+    /// hash only and PKCS #1 is in use (RFC 8446, section 4.2.3, last paragraphs).
+    fn suits_tls12(self, key: &PublicKey<'_>) -> bool {
+        match self {
+            Self::EcdsaP256Sha256 | Self::EcdsaP384Sha384 | Self::EcdsaP521Sha512 => {
+                matches!(key, PublicKey::Ecdsa(..))
+            }
+            Self::RsaPkcs1Sha256
+            | Self::RsaPkcs1Sha384
+            | Self::RsaPkcs1Sha512
+            | Self::RsaPssRsaeSha256
+            | Self::RsaPssRsaeSha384
+            | Self::RsaPssRsaeSha512 => matches!(key, PublicKey::Rsa(..)),
+            Self::RsaPssPssSha256 | Self::RsaPssPssSha384 | Self::RsaPssPssSha512 => {
+                matches!(key, PublicKey::RsaPss(..))
+            }
+            Self::Ed25519 => matches!(key, PublicKey::Ed25519(_)),
+        }
+    }
+}
+
+impl fmt::Display for SignatureScheme {
+    /// The name in the IANA registry.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.definition().1)
+    }
+}
+
+/// Verifies the signature of a TLS 1.3 handshake with the key of `certificate`.
+pub(crate) fn verify_tls13(
+    scheme: SignatureScheme,
+    certificate: &Certificate<'_>,
+    message: &[&[u8]],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let key = PublicKey::of(certificate)?;
+    verify_handshake(scheme, scheme.suits_tls13(&key), &key, message, signature)
+}
+
+/// Verifies the signature of a TLS 1.2 handshake with the key of `certificate`.
+pub(crate) fn verify_tls12(
+    scheme: SignatureScheme,
+    certificate: &Certificate<'_>,
+    message: &[&[u8]],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let key = PublicKey::of(certificate)?;
+    verify_handshake(scheme, scheme.suits_tls12(&key), &key, message, signature)
+}
+
+fn verify_handshake(
+    scheme: SignatureScheme,
+    suits: bool,
+    key: &PublicKey<'_>,
+    message: &[&[u8]],
+    signature: &[u8],
+) -> Result<(), Error> {
+    let (_, _, algorithm) = scheme.definition();
+    let verified = if suits {
+        key.verify(algorithm, message, signature)
+    } else {
+        None
+    };
+    match verified {
+        Some(Ok(())) => Ok(()),
+        Some(Err(cause)) => Err(Error::BadHandshakeSignature { scheme, cause }),
+        None => Err(Error::SchemeMismatch {
+            scheme,
+            key: key.kind(),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    /// SHA-256, with and without NULL; MGF1 with it; a salt of 32; the trailer.
+    const HASH: &[u8] = b"\xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00";
+    const HASH_BARE: &[u8] = b"\xa0\x0d\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    const HASH_384: &[u8] = b"\xa0\x0d\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02";
+    const HASH_SHA1: &[u8] = b"\xa0\x09\x30\x07\x06\x05\x2b\x0e\x03\x02\x1a";
+    const MGF1: &[u8] = b"\xa1\x1a\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\x30\x0b\x06\
+        \x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    /// pkcs-1 9 is no mask generation function.
+    const MGF_OTHER: &[u8] =
+        b"\xa1\x1a\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x09\x30\x0b\
+        \x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    const SALT_32: &[u8] = b"\xa2\x03\x02\x01\x20";
+    const SALT_33: &[u8] = b"\xa2\x03\x02\x01\x21";
+    const SALT_31: &[u8] = b"\xa2\x03\x02\x01\x1f";
+    const TRAILER_1: &[u8] = b"\xa3\x03\x02\x01\x01";
+    const TRAILER_2: &[u8] = b"\xa3\x03\x02\x01\x02";
+
+    #[test]
+    fn pss_parameters_have_one_shape() {
+        // The parts, and the hash read from them in a signature.
+        let cases: &[(&[&[u8]], Option<&str>)] = &[
+            (&[HASH, MGF1, SALT_32], Some("SHA-256")),
+            (&[HASH_BARE, MGF1, SALT_32], Some("SHA-256")),
+            (&[HASH, MGF1, SALT_32, TRAILER_1], Some("SHA-256")),
+            (&[], Some("SHA-1")),
+            (&[HASH_SHA1], Some("SHA-1")),
+            (&[MGF1, SALT_32], Some("SHA-1")),
+            (&[HASH, MGF1, SALT_32, TRAILER_2], None),
+            (&[HASH, MGF1, SALT_31], None),
+            (&[HASH, MGF1], None),
+            (&[HASH, SALT_32], None),
+            (&[HASH_384, MGF1, SALT_32], None),
+            (&[HASH, MGF_OTHER, SALT_32], None),
+            (&[MGF1, HASH, SALT_32], None),
+            (&[HASH, MGF1, SALT_32, b"\x05\x00"], None),
+        ];
+        for (parts, expected) in cases {
+            let contents = parts.concat();
+            let length = u8::try_from(contents.len()).unwrap_or(u8::MAX);
+            let parameters = [&[tag::SEQUENCE, length], &contents[..]].concat();
+            let shown = shown(pss_hash(&parameters, usize::eq));
+            assert_eq!(shown, *expected, "{parameters:02x?}");
+        }
+        assert!(pss_hash(&[], usize::eq).is_none());
+    }
+
+    fn shown(hash: Option<PssHash>) -> Option<&'static str> {
+        hash.map(|hash| match hash {
+            PssHash::Sha1 => "SHA-1",
+            PssHash::Sha2(Hash::Sha256) => "SHA-256",
+            PssHash::Sha2(_) => "another",
+        })
+    }
+
+    #[test]
+    fn the_salt_length_of_a_key_is_a_minimum() {
+        let cases: &[(&[&[u8]], Option<&str>)] = &[
+            (&[HASH, MGF1], Some("SHA-256")), // 20, by default
+            (&[HASH, MGF1, SALT_31], Some("SHA-256")),
+            (&[HASH, MGF1, SALT_32], Some("SHA-256")),
+            (&[HASH, MGF1, SALT_33], None),
+            (&[HASH, MGF1, SALT_31, TRAILER_2], None),
+        ];
+        for (parts, expected) in cases {
+            let contents = parts.concat();
+            let length = u8::try_from(contents.len()).unwrap_or(u8::MAX);
+            let parameters = [&[tag::SEQUENCE, length], &contents[..]].concat();
+            let shown = shown(pss_hash(&parameters, usize::le));
+            assert_eq!(shown, *expected, "{parameters:02x?}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! EncryptedExtensions to Finished of TLS 1.3.
+
+use super::{add_extension, case, check, tls13};
+use crate::crypto;
+use crate::peers::tls_server::{extension, fix_length, handshake, leaf, length16, length24, sign};
+use crate::tls::Error;
+use crate::tls::codes::{ExtensionType, HandshakeType};
+use crate::wire;
+use crate::x509::{self, sig::SignatureScheme};
+
+const ENCRYPTED_EXTENSIONS: HandshakeType = HandshakeType::ENCRYPTED_EXTENSIONS;
+
+#[test]
+fn bad_encrypted_messages() {
+    let unexpected = |got, awaiting| Error::UnexpectedMessage { got, awaiting };
+    let signature =
+        |scheme, cause| Error::Signature(x509::Error::BadHandshakeSignature { scheme, cause });
+    let ecdsa = SignatureScheme::EcdsaP256Sha256;
+    let ee = |kind: u16, content: &'static [u8]| {
+        move |name: &str, message: &mut Vec<u8>| {
+            if name == "EncryptedExtensions" {
+                add_extension(message, 4, kind, content);
+            }
+        }
+    };
+    let alpn = |content: &'static [u8]| {
+        move |name: &str, message: &mut Vec<u8>| {
+            if name == "EncryptedExtensions" {
+                *message = vec![8, 0, 0, 0, 0, 0];
+                add_extension(message, 4, 16, content);
+            }
+        }
+    };
+    let request = |body: &'static [u8], count: usize| {
+        move |name: &str, message: &mut Vec<u8>| {
+            if name == "Certificate" {
+                let request = handshake(HandshakeType::CERTIFICATE_REQUEST, &[body]);
+                message.splice(..0, request.repeat(count));
+            }
+        }
+    };
+    let insert = |before: &'static str, message: &'static [u8]| {
+        move |name: &str, found: &mut Vec<u8>| {
+            if name == before {
+                found.splice(..0, message.iter().copied());
+            }
+        }
+    };
+    check(
+        tls13,
+        &[
+            case(
+                "an extension that was not sent",
+                &ee(15, &[1]),
+                Error::UnsolicitedExtension {
+                    message: ENCRYPTED_EXTENSIONS,
+                    extension: ExtensionType(15),
+                },
+            ),
+            case(
+                "early data",
+                &ee(42, &[]),
+                Error::UnsolicitedExtension {
+                    message: ENCRYPTED_EXTENSIONS,
+                    extension: ExtensionType(42),
+                },
+            ),
+            case(
+                "an extension of ServerHello",
+                &ee(43, &[3, 4]),
+                Error::MisplacedExtension {
+                    message: ENCRYPTED_EXTENSIONS,
+                    extension: ExtensionType::SUPPORTED_VERSIONS,
+                },
+            ),
+            case(
+                "ALPN twice",
+                &ee(16, &[0, 3, 2, b'h', b'2']),
+                Error::DuplicateExtension {
+                    message: ENCRYPTED_EXTENSIONS,
+                    extension: ExtensionType::ALPN,
+                },
+            ),
+            case(
+                "a server_name with content",
+                &ee(0, &[0]),
+                Error::MalformedExtension {
+                    extension: ExtensionType::SERVER_NAME,
+                    error: wire::Error::Trailing,
+                },
+            ),
+            case(
+                "a protocol that was not offered",
+                &alpn(&[0, 3, 2, b'h', b'3']),
+                Error::BadAlpn,
+            ),
+            case(
+                "two protocols",
+                &alpn(&[0, 6, 2, b'h', b'2', 2, b'h', b'2']),
+                Error::MalformedExtension {
+                    extension: ExtensionType::ALPN,
+                    error: wire::Error::Trailing,
+                },
+            ),
+            case(
+                "no protocol in ALPN",
+                &alpn(&[0, 0]),
+                Error::MalformedExtension {
+                    extension: ExtensionType::ALPN,
+                    error: wire::Error::Truncated,
+                },
+            ),
+            case(
+                "no EncryptedExtensions",
+                on!("EncryptedExtensions", Vec::clear),
+                unexpected(HandshakeType::CERTIFICATE, "EncryptedExtensions"),
+            ),
+            case(
+                "a request for a certificate with a context",
+                &request(&[1, 7, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3], 1),
+                Error::RequestContext,
+            ),
+            case(
+                "a request for a certificate without schemes",
+                &request(&[0, 0, 0], 1),
+                Error::MissingExtension {
+                    message: HandshakeType::CERTIFICATE_REQUEST,
+                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                },
+            ),
+            case(
+                "a request for a certificate with an extension twice",
+                &request(&[0, 0, 12, 0, 13, 0, 2, 4, 3, 0, 13, 0, 2, 4, 3], 1),
+                Error::DuplicateExtension {
+                    message: HandshakeType::CERTIFICATE_REQUEST,
+                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                },
+            ),
+            case(
+                "two requests for a certificate",
+                &request(&[0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3], 2),
+                unexpected(HandshakeType::CERTIFICATE_REQUEST, "Certificate"),
+            ),
+            case(
+                "no Certificate",
+                on!("Certificate", Vec::clear),
+                unexpected(
+                    HandshakeType::CERTIFICATE_VERIFY,
+                    "CertificateRequest or Certificate",
+                ),
+            ),
+            case(
+                "a Certificate with a context",
+                on!("Certificate", |m| {
+                    m[4] = 1;
+                    m.insert(5, 0);
+                    fix_length(m);
+                }),
+                Error::RequestContext,
+            ),
+            case(
+                "an empty chain",
+                on!("Certificate", |m| *m = vec![11, 0, 0, 4, 0, 0, 0, 0]),
+                Error::Certificate(x509::Error::NoCertificate),
+            ),
+            case(
+                "an OCSP response that was not asked for",
+                on!("Certificate", |m| {
+                    let mut entry = [&length24(&leaf()), &leaf()[..], &[0, 5]].concat();
+                    extension(&mut entry, 5, &[1]);
+                    let parts: [&[u8]; 3] = [&[0], &length24(&entry), &entry];
+                    *m = handshake(HandshakeType::CERTIFICATE, &parts);
+                }),
+                Error::UnsolicitedExtension {
+                    message: HandshakeType::CERTIFICATE,
+                    extension: ExtensionType(5),
+                },
+            ),
+            case(
+                "ten thousand certificates",
+                on!("Certificate", |m| {
+                    let list = [0, 0, 1, 0x30, 0, 0].repeat(10_000);
+                    let parts: [&[u8]; 3] = [&[0], &length24(&list), &list];
+                    *m = handshake(HandshakeType::CERTIFICATE, &parts);
+                }),
+                Error::Certificate(x509::Error::BudgetExhausted {
+                    what: "too many certificates",
+                }),
+            ),
+            case(
+                "a Certificate of 64 KiB and a byte",
+                on!("Certificate", |m| {
+                    *m = handshake(HandshakeType::CERTIFICATE, &[&[0; 65_537]])
+                }),
+                Error::MessageTooLong {
+                    message: HandshakeType::CERTIFICATE,
+                    length: 65_537,
+                },
+            ),
+            case(
+                "a compressed Certificate",
+                on!("Certificate", |m| m[0] = 25),
+                unexpected(HandshakeType(25), "CertificateRequest or Certificate"),
+            ),
+            case(
+                "no CertificateVerify",
+                on!("CertificateVerify", Vec::clear),
+                unexpected(HandshakeType::FINISHED, "CertificateVerify"),
+            ),
+            case(
+                "neither CertificateVerify nor Certificate",
+                &|name, m| {
+                    if name.starts_with("Certificate") {
+                        m.clear();
+                    }
+                },
+                unexpected(HandshakeType::FINISHED, "CertificateRequest or Certificate"),
+            ),
+            case(
+                "a signature changed in its last bit",
+                on!("CertificateVerify", |m| *m.last_mut().unwrap() ^= 1),
+                signature(ecdsa, crypto::Error::BadSignature),
+            ),
+            case(
+                "the signature of a client",
+                on!("CertificateVerify", |m| {
+                    let content: [&[u8]; 2] = [&[0x20; 64], b"TLS 1.3, client CertificateVerify\0"];
+                    let signature = sign(&content);
+                    let parts: [&[u8]; 3] = [&[4, 3], &length16(&signature), &signature];
+                    *m = handshake(HandshakeType::CERTIFICATE_VERIFY, &parts);
+                }),
+                signature(ecdsa, crypto::Error::BadSignature),
+            ),
+            case(
+                "ECDSA with SHA-1",
+                on!("CertificateVerify", |m| m[4..6].copy_from_slice(&[2, 3])),
+                Error::SchemeNotOffered(0x0203),
+            ),
+            case(
+                "ECDSA of another curve",
+                on!("CertificateVerify", |m| m[4] = 5),
+                Error::Signature(x509::Error::SchemeMismatch {
+                    scheme: SignatureScheme::EcdsaP384Sha384,
+                    key: "P-256",
+                }),
+            ),
+            case(
+                "PKCS #1 v1.5",
+                on!("CertificateVerify", |m| m[5] = 1),
+                Error::Signature(x509::Error::SchemeMismatch {
+                    scheme: SignatureScheme::RsaPkcs1Sha256,
+                    key: "P-256",
+                }),
+            ),
+            case(
+                "a changed Finished",
+                on!("Finished", |m| *m.last_mut().unwrap() ^= 1),
+                Error::BadFinished,
+            ),
+            case(
+                "a short Finished",
+                on!("Finished", |m| {
+                    m.pop();
+                    fix_length(m);
+                }),
+                Error::BadFinished,
+            ),
+            case(
+                "an empty Finished",
+                on!("Finished", |m| *m = vec![20, 0, 0, 0]),
+                Error::BadFinished,
+            ),
+            case(
+                "a ticket in the record of Finished",
+                on!("Finished", |m| m.extend([4, 0, 0, 1, 0])),
+                Error::DataAfter("Finished"),
+            ),
+            case(
+                "a ticket before Finished",
+                &insert("Finished", &[4, 0, 0, 1, 0]),
+                unexpected(HandshakeType(4), "Finished"),
+            ),
+            case(
+                "a key update",
+                &insert("Certificate", &[24, 0, 0, 1, 0]),
+                unexpected(HandshakeType(24), "CertificateRequest or Certificate"),
+            ),
+            case(
+                "a request to renegotiate",
+                &insert("Finished", &[0, 0, 0, 0]),
+                unexpected(HandshakeType(0), "Finished"),
+            ),
+        ],
+    );
+}
