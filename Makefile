@@ -23,7 +23,7 @@ $(BINARY): $(SOURCES)
 	$(CARGO) build --locked --release
 
 check: lint audit ## what is quick: lint, audit, the unit tests
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --lib
 
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
