@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{SOON, net};
 
@@ -179,6 +179,9 @@ impl Backend {
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::SeqCst) {
+                    // Not by closing it alone: a process that another test is just starting may
+                    // hold a copy of the descriptor for a moment, and go on taking connections.
+                    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
                     return;
                 }
                 accepted.fetch_add(1, Ordering::SeqCst);
