@@ -8,7 +8,7 @@
 //! call the port `client`. Only an answer with records replaces what is known.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dns::name::Name;
 use crate::dns::record::Srv;
@@ -216,6 +216,10 @@ impl Service {
         // records is no failure of anything.
         let expected = !self.records.is_empty() || !error.class.is_definite();
         freshness.complete &= !expected;
+        // RFC 2308: for so long it is certain that there is nothing, and no longer.
+        if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
+            freshness.add(Duration::from_secs(ttl.into()));
+        }
         let changed = self
             .failure
             .as_ref()

@@ -169,6 +169,8 @@ fn serve(
         };
         accepting.push((listener, thread));
     }
+    // Whoever reads that it is ready may send the next signal at once.
+    signals.serve(&proxy);
     log::info(
         "gateway",
         "ready to proxy client requests",
@@ -180,7 +182,7 @@ fn serve(
         ],
     );
     service::report(notifier, &proxy, &closing).map_err(system("cannot start a thread"))?;
-    let signal = signals.serve_until_one_ends_it(&proxy);
+    let signal = signals.wait_for_the_end();
     closing.store(true, Ordering::SeqCst);
     service::drain(signal, config.drain_timeout, notifier, &proxy, accepting);
     Ok(())

@@ -79,9 +79,13 @@ impl Signals {
         Ok(Self { serving, ending })
     }
 
-    /// From here on a signal ends the service in order; returns the signal that did.
-    pub(super) fn serve_until_one_ends_it(&self, proxy: &Arc<Proxy>) -> Signal {
+    /// From here on SIGHUP refreshes, and a signal ends the service in order.
+    pub(super) fn serve(&self, proxy: &Arc<Proxy>) {
         let _ = self.serving.set(Arc::clone(proxy));
+    }
+
+    /// Waits for the signal that ends the service.
+    pub(super) fn wait_for_the_end(&self) -> Signal {
         loop {
             match self.ending.recv() {
                 Ok(signal) => return signal,
