@@ -146,3 +146,46 @@ fn is_no_host(ip: &IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(addresses: &[&str]) -> dns::Addresses {
+        dns::Addresses {
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            owner: None,
+            doubt: None,
+            ttl: Duration::from_secs(60),
+            missing: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_with_an_address_that_is_no_host_changes_nothing() {
+        for sink in [
+            "0.0.0.0",
+            "::",
+            "::ffff:0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "ff02::1",
+        ] {
+            let mut known = Known::default();
+            let mut freshness = Freshness::TIMELESS;
+            known.learn("m.test", answer(&["10.0.0.2", "10.0.0.1"]), &mut freshness);
+            let good = known.addresses.clone();
+            assert_eq!(
+                good,
+                answer(&["10.0.0.1", "10.0.0.2"]).addresses,
+                "in one order"
+            );
+            assert!(freshness.complete);
+            known.learn("m.test", answer(&["10.0.0.3", sink]), &mut freshness);
+            assert_eq!(known.addresses, good, "{sink}");
+            assert!(!freshness.complete, "{sink}");
+            known.learn("m.test", answer(&["10.0.0.3"]), &mut freshness);
+            assert_eq!(known.addresses, answer(&["10.0.0.3"]).addresses);
+        }
+    }
+}
