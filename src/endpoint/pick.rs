@@ -1,7 +1,8 @@
 //! Whose turn it is: a pure function of the endpoints' standing, priority and weight, so
 //! that shares can be proven by table.
 //!
-//! Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
+//! Standing comes before priority: a slow endpoint is nobody's first choice, even where its
+//! class has no other. Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
 //! them the smooth weighted round robin of nginx decides: every candidate gains its
 //! weight, the one that has most is taken and pays the sum of all weights. The shares
 //! are exact over any window of that many picks and no randomness is needed. Equal
