@@ -43,6 +43,8 @@ pub(crate) enum Format {
 pub(crate) enum Value {
     /// Any text; escaped when written.
     Text(String),
+    /// An address, which costs nothing where it is not written.
+    Address(SocketAddr),
     /// A whole number.
     Number(u64),
     /// A time span, written in seconds as the reference does.
@@ -65,7 +67,7 @@ impl From<String> for Value {
 
 impl From<SocketAddr> for Value {
     fn from(address: SocketAddr) -> Self {
-        Self::Text(address.to_string())
+        Self::Address(address)
     }
 }
 
@@ -230,6 +232,7 @@ fn json_line(
         // Writing to a String cannot fail.
         let _ = match value {
             Value::Text(text) => write!(line, ",{}:{}", Json(name), Json(text)),
+            Value::Address(address) => write!(line, ",{}:\"{address}\"", Json(name)),
             Value::Number(number) => write!(line, ",{}:{number}", Json(name)),
             Value::Span(span) => write!(line, ",{}:{}", Json(name), span.as_secs_f64()),
             Value::List(list) => {
@@ -259,6 +262,7 @@ fn text_line(
     for (name, value) in fields {
         let _ = match value {
             Value::Text(text) => write!(line, " {name}={}", Word(text)),
+            Value::Address(address) => write!(line, " {name}={}", Word(&address.to_string())),
             Value::Number(number) => write!(line, " {name}={number}"),
             Value::Span(span) => write!(line, " {name}={}s", span.as_secs_f64()),
             Value::List(list) => {
@@ -384,6 +388,7 @@ mod tests {
             "deactivated endpoint",
             &[
                 ("address", "127.0.0.1:1".into()),
+                ("listen", SocketAddr::from(([0; 16], 2)).into()),
                 ("interval", Duration::from_millis(1500).into()),
                 ("tries", 3usize.into()),
                 ("list", vec!["a".to_owned(), "b\"".to_owned()].into()),
@@ -393,7 +398,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"level\":\"warn\",\"ts\":\"2026-11-22T20:11:20.610611Z\",\"caller\":\"pool\",\
-             \"msg\":\"deactivated endpoint\",\"address\":\"127.0.0.1:1\",\"interval\":1.5,\
+             \"msg\":\"deactivated endpoint\",\"address\":\"127.0.0.1:1\",\"listen\":\"[::]:2\",\"interval\":1.5,\
              \"tries\":3,\"list\":[\"a\",\"b\\\"\"],\
              \"error\":\"a\\nb\\u001b[0m\\u007f\\\\\"}\n"
         );

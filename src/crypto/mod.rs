@@ -68,7 +68,7 @@ pub(crate) fn from_hex(text: &str) -> Vec<u8> {
         .filter(|c| !c.is_whitespace())
         .map(|c| c.to_digit(16).expect("a hexadecimal digit") as u8)
         .collect();
-    assert!(digits.len() % 2 == 0, "an even number of digits");
+    assert!(digits.len().is_multiple_of(2), "an even number of digits");
     digits
         .chunks(2)
         .map(|pair| pair[0] << 4 | pair[1])

@@ -145,6 +145,7 @@ fn serve(
         guard,
         config.dial_timeout,
         max_connections,
+        capacity.pipes,
         removals,
     ));
     if config.close_removed.is_some() {

@@ -5,10 +5,12 @@
 //! connection, is counted, and is logged at most once a second.
 
 mod connect;
+mod pipes;
 mod relay;
 pub(crate) mod removals;
 mod session;
 pub(crate) mod sessions;
+mod workers;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,8 +23,10 @@ use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::pipes::Pipes;
 use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
+use crate::proxy::workers::Workers;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.
@@ -89,6 +93,8 @@ pub(crate) struct Proxy {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) guard: LoopGuard,
     pub(crate) sessions: Sessions,
+    workers: Arc<Workers>,
+    pipes: Pipes,
     /// For all attempts of one client together.
     dial_timeout: Duration,
     /// Set if connections to endpoints that are removed are to be closed.
@@ -98,13 +104,15 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that serves at most `max_connections` at a time.
+    /// A proxy that serves at most `max_connections` at a time, with at most `max_pipes`
+    /// pipes for bulk.
     pub(crate) fn new(
         pool: Arc<Pool>,
         monitor: Arc<Monitor>,
         guard: LoopGuard,
         dial_timeout: Duration,
         max_connections: usize,
+        max_pipes: usize,
         removals: Option<Removals>,
     ) -> Self {
         Self {
@@ -112,6 +120,8 @@ impl Proxy {
             monitor,
             guard,
             sessions: Sessions::new(max_connections),
+            workers: Arc::default(),
+            pipes: Pipes::new(max_pipes),
             dial_timeout,
             removals,
             refused: [const { Tally::new() }; Refusal::COUNT],

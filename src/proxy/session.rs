@@ -1,34 +1,38 @@
 //! One client's session, from the accepted socket to the end of both connections:
-//! loop check, pick and dial, then two copy threads. The thread that is started for
-//! the client dials and then copies what the client sends; a second one copies what the
-//! endpoint answers.
+//! loop check, pick and dial, then copying. The worker that is handed the client does all of it
+//! until there is more than little to copy; from then on it has one direction and a
+//! second worker the other.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::dial::{self, Plain};
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::connect::{Connector, Unserved};
-use crate::proxy::relay::{self, Direction, Relay};
+use crate::proxy::relay::{self, Alone, Buffer, Direction, Relay};
 use crate::proxy::{Proxy, Refusal};
 
-/// The stack of a session's thread. Its deepest calls format a log line; the copy
-/// buffer is on the heap.
-const STACK: usize = 64 * 1024;
-
 /// A client that was accepted and counted. The count ends, and the sockets close, when
-/// the last handle is dropped.
+/// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
+/// given back before the sockets close, whose ports may belong to others then.
 #[derive(Debug)]
 pub(crate) struct Session {
     proxy: Arc<Proxy>,
     id: u64,
-    client: Arc<TcpStream>,
+    accepted: OnceLock<Ticket>,
     /// Set once an endpoint has answered.
-    relay: OnceLock<(SocketAddr, Relay)>,
+    link: OnceLock<Link>,
+    client: Arc<TcpStream>,
+}
+
+/// A session's way to its endpoint.
+#[derive(Debug)]
+struct Link {
+    endpoint: SocketAddr,
+    _dialled: Ticket,
+    relay: Relay,
 }
 
 impl Drop for Session {
@@ -42,41 +46,41 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream) {
     let admitted = proxy.sessions.admit(client, |id, client| Session {
         proxy: Arc::clone(proxy),
         id,
+        accepted: OnceLock::new(),
+        link: OnceLock::new(),
         client: Arc::new(client),
-        relay: OnceLock::new(),
     });
     match admitted {
         Err(client) => proxy.refuse(&client, Refusal::MaxConnections),
         Ok(session) => {
-            let worker = Arc::clone(&session);
-            match spawn("session", move || worker.run()) {
-                Ok(thread) => proxy.sessions.started(session.id, thread),
-                Err(_) => proxy.refuse(&session.client, Refusal::NoThread),
+            let own = Arc::clone(&session);
+            if proxy.workers.run(move || own.run()).is_err() {
+                proxy.refuse(&session.client, Refusal::NoThread);
             }
         }
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK)
-        .spawn(work)
-}
-
 impl Session {
     fn run(self: &Arc<Self>) {
+        if let Some(link) = self.connect() {
+            self.copy(&link.relay);
+        }
+    }
+
+    /// Finds an endpoint that answers, or turns the client away.
+    fn connect(&self) -> Option<&Link> {
         let proxy = &self.proxy;
         // Held to the end of the session, so that a dial of ours that is noted later
         // still finds it. An error: the client is gone already.
-        let Ok((_accepted, own_dial)) = proxy.guard.accepted(&self.client) else {
-            return;
-        };
+        let (accepted, own_dial) = proxy.guard.accepted(&self.client).ok()?;
+        self.accepted.get_or_init(|| accepted);
         if let Some(endpoint) = own_dial {
             proxy
                 .pool
                 .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
-            return proxy.refuse(&self.client, Refusal::Loop);
+            proxy.refuse(&self.client, Refusal::Loop);
+            return None;
         }
         let connector = Connector {
             pool: &proxy.pool,
@@ -86,55 +90,69 @@ impl Session {
         };
         let dialled = match connector.connect() {
             Ok(dialled) => dialled,
-            Err(unserved) => return proxy.refuse(&self.client, refusal(unserved)),
+            Err(unserved) => {
+                proxy.refuse(&self.client, refusal(unserved));
+                return None;
+            }
         };
-        let _dialled: Ticket = dialled.ticket;
         let endpoint = dialled.endpoint;
-        let (_, relay) = self.relay.get_or_init(|| {
-            (
-                endpoint,
-                Relay::new(Arc::clone(&self.client), dialled.stream),
-            )
+        let link = self.link.get_or_init(|| Link {
+            endpoint,
+            _dialled: dialled.ticket,
+            relay: Relay::new(Arc::clone(&self.client), dialled.stream),
         });
         // From here on it can be found; before, nobody could have closed it.
         if !proxy.pool.contains(endpoint) {
             proxy.removed(vec![endpoint]);
         }
         log::debug("session", "relaying", &[("endpoint", endpoint.into())]);
-        let other = Arc::clone(self);
-        let started = spawn("answer", move || {
-            if let Some((_, relay)) = other.relay.get() {
-                relay.run(Direction::ToClient);
+        Some(link)
+    }
+
+    /// Copies in both directions to the end. Not inlined: the stack that connecting took is
+    /// used again by the buffer.
+    #[inline(never)]
+    fn copy(self: &Arc<Self>, relay: &Relay) {
+        let proxy = &self.proxy;
+        let mut buffer: Buffer = [0; _];
+        while let Alone::Busy { direction, pending } = relay.alone(&proxy.pipes, &mut buffer) {
+            let (other, reverse) = (Arc::clone(self), direction.reverse());
+            match proxy.workers.run(move || other.help(reverse)) {
+                Ok(()) => return relay.run(direction, &proxy.pipes, &mut buffer, pending),
+                Err(error) => {
+                    log::debug(
+                        "session",
+                        "no thread",
+                        &[("error", Plain(&error).to_string().into())],
+                    );
+                    // One thread will have to do, unless it would have to wait in two places.
+                    if !pending.is_empty() {
+                        relay.fail();
+                        return proxy.refuse(&self.client, Refusal::NoThread);
+                    }
+                }
             }
-        });
-        match started {
-            Ok(thread) => {
-                relay.run(Direction::ToEndpoint);
-                // The session is over when both directions are, and its second thread gone.
-                let _ = thread.join();
-            }
-            Err(error) => {
-                log::debug(
-                    "session",
-                    "no thread",
-                    &[("error", Plain(&error).to_string().into())],
-                );
-                self.reset();
-                proxy.refuse(&self.client, Refusal::NoThread);
-            }
+        }
+    }
+
+    /// The second worker's part.
+    fn help(&self, direction: Direction) {
+        if let Some(link) = self.link.get() {
+            link.relay
+                .run(direction, &self.proxy.pipes, &mut [0; _], 0..0);
         }
     }
 
     /// The session's relay, if it runs to this endpoint.
     pub(super) fn relay_to(&self, endpoint: SocketAddr) -> Option<&Relay> {
-        let (addr, relay) = self.relay.get()?;
-        (*addr == endpoint).then_some(relay)
+        let link = self.link.get()?;
+        (link.endpoint == endpoint).then_some(&link.relay)
     }
 
     /// Makes the close of the session's connections a reset.
     pub(super) fn reset(&self) {
-        match self.relay.get() {
-            Some((_, relay)) => relay.fail(),
+        match self.link.get() {
+            Some(link) => link.relay.fail(),
             None => relay::reset_on_close(&self.client),
         }
     }

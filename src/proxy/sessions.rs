@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::proxy::relay::Relay;
@@ -25,16 +24,9 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct Open {
     next_id: u64,
-    by_id: HashMap<u64, Entry>,
-    /// Threads of sessions that have ended, not yet seen to be gone.
-    ended: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    session: Weak<Session>,
-    /// Set once the thread is started.
-    thread: Option<JoinHandle<()>>,
+    /// Somebody waits for the last one to end.
+    awaited: bool,
+    by_id: HashMap<u64, Weak<Session>>,
 }
 
 impl Sessions {
@@ -53,12 +45,6 @@ impl Sessions {
         client: TcpStream,
         make: impl FnOnce(u64, TcpStream) -> Session,
     ) -> Result<Arc<Session>, TcpStream> {
-        // A thread that has ended its session still has its stack for a moment, and the cap
-        // is there to bound stacks: it counts until it is gone.
-        let ended = std::mem::take(&mut lock(&self.open).ended);
-        for thread in ended {
-            let _ = thread.join();
-        }
         let mut open = lock(&self.open);
         if open.by_id.len() >= self.max {
             return Err(client);
@@ -66,32 +52,20 @@ impl Sessions {
         let id = open.next_id;
         open.next_id += 1;
         let session = Arc::new(make(id, client));
-        let entry = Entry {
-            session: Arc::downgrade(&session),
-            thread: None,
-        };
-        open.by_id.insert(id, entry);
+        open.by_id.insert(id, Arc::downgrade(&session));
         Ok(session)
-    }
-
-    /// Notes the thread of a session.
-    pub(super) fn started(&self, id: u64, thread: JoinHandle<()>) {
-        let mut open = lock(&self.open);
-        match open.by_id.get_mut(&id) {
-            Some(entry) => entry.thread = Some(thread),
-            // It was quicker than we are.
-            None => open.ended.push(thread),
-        }
     }
 
     /// Called by a session as it ends.
     pub(super) fn remove(&self, id: u64) {
-        {
+        let last_is_awaited = {
             let mut open = lock(&self.open);
-            let thread = open.by_id.remove(&id).and_then(|entry| entry.thread);
-            open.ended.extend(thread);
+            open.by_id.remove(&id);
+            open.awaited && open.by_id.is_empty()
+        };
+        if last_is_awaited {
+            self.ended.notify_all();
         }
-        self.ended.notify_all();
     }
 
     /// How many are open.
@@ -102,6 +76,7 @@ impl Sessions {
     /// Waits until none is open, at most until `deadline`; returns how many are left.
     pub(crate) fn wait_for_none(&self, deadline: Instant) -> usize {
         let mut open = lock(&self.open);
+        open.awaited = true;
         while !open.by_id.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
@@ -152,7 +127,7 @@ impl Sessions {
         lock(&self.open)
             .by_id
             .values()
-            .filter_map(|entry| entry.session.upgrade())
+            .filter_map(Weak::upgrade)
             .collect()
     }
 }

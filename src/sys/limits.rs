@@ -2,8 +2,8 @@
 //! program of two threads and two descriptors a connection.
 //!
 //! Running out of descriptors or threads is an error that one connection feels;
-//! running out of memory mappings is not: `std` aborts the whole process when a new
-//! thread cannot map its signal stack. So the smallest of all bounds becomes the cap
+//! running out of memory mappings may not be: `std` aborts the whole process when one of its
+//! threads cannot map its signal stack. So the smallest of all bounds becomes the cap
 //! above which clients are turned away, and nothing below it is ever exceeded.
 //! Sources: getrlimit(2), proc(5), cgroups(7) `pids.max`, sysctl `vm.max_map_count`.
 
@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 
 use super::syscall::{self, Limit, Resource};
 
-/// A session's two copy threads; the first of them also dials.
+/// A session's two copy threads, where it has become busy; the first of them also dials.
 const THREADS_PER_CONNECTION: u64 = 2;
 /// The client's socket and the endpoint's.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// A thread of `std` maps a stack and a signal stack, each with a guard page that
-/// counts as a mapping of its own.
-const MAPPINGS_PER_THREAD: u64 = 4;
-/// Listeners, log, monitor, resolver and dials that were started beside the first.
-const SPARE_DESCRIPTORS: u64 = 32;
+/// A stack, and a guard page that counts as a mapping of its own.
+const MAPPINGS_PER_THREAD: u64 = 2;
+/// Listeners, log, monitor, resolver, dials that were started beside the first, and, for
+/// one half, pipes.
+const SPARE_DESCRIPTORS: u64 = 64;
+/// Both ends of a pipe.
+const DESCRIPTORS_PER_PIPE: u64 = 2;
 /// Accept, log, monitor, resolver and watchdog threads.
 const SPARE_THREADS: u64 = 32;
 /// Libraries, heap arenas and the threads above.
@@ -32,6 +34,8 @@ pub(crate) struct Capacity {
     pub(crate) connections: usize,
     /// The name of the limit, for the operator who wants more.
     pub(crate) bounded_by: &'static str,
+    /// How many pipes may be open beside the connections.
+    pub(crate) pipes: usize,
 }
 
 /// Raises the soft limit of descriptors to the hard one, if it may, and returns what is in
@@ -58,7 +62,7 @@ const DEFAULT_MAPPINGS: u64 = 65_530;
 /// What this process may use on this host. Any other limit that cannot be read does not bound.
 pub(crate) fn capacity(descriptors: u64) -> Capacity {
     let proc = Path::new("/proc");
-    smallest(&[
+    let (connections, bounded_by) = smallest(&[
         ("RLIMIT_NOFILE", by_descriptors(descriptors)),
         (
             "RLIMIT_NPROC",
@@ -84,11 +88,26 @@ pub(crate) fn capacity(descriptors: u64) -> Capacity {
             // Where it cannot be read it is in force all the same.
             by_mappings(number(&proc.join("sys/vm/max_map_count")).unwrap_or(DEFAULT_MAPPINGS)),
         ),
-    ])
+    ]);
+    Capacity {
+        connections,
+        bounded_by,
+        pipes: pipes(descriptors),
+    }
 }
 
 fn by_descriptors(limit: u64) -> u64 {
-    limit.saturating_sub(SPARE_DESCRIPTORS.min(limit / 4)) / DESCRIPTORS_PER_CONNECTION
+    (limit - spare_descriptors(limit)) / DESCRIPTORS_PER_CONNECTION
+}
+
+fn spare_descriptors(limit: u64) -> u64 {
+    SPARE_DESCRIPTORS.min(limit / 4)
+}
+
+/// As many as fit into one half of the spare descriptors.
+fn pipes(descriptors: u64) -> usize {
+    let pipes = spare_descriptors(descriptors) / 2 / DESCRIPTORS_PER_PIPE;
+    usize::try_from(pipes).unwrap_or(usize::MAX)
 }
 
 fn by_threads(limit: u64) -> u64 {
@@ -99,17 +118,15 @@ fn by_mappings(limit: u64) -> u64 {
     limit.saturating_sub(SPARE_MAPPINGS) / (THREADS_PER_CONNECTION * MAPPINGS_PER_THREAD)
 }
 
-fn smallest(bounds: &[(&'static str, u64)]) -> Capacity {
+fn smallest(bounds: &[(&'static str, u64)]) -> (usize, &'static str) {
     let (bounded_by, connections) = bounds
         .iter()
         .copied()
         .min_by_key(|(_, connections)| *connections)
         .unwrap_or(("nothing", u64::MAX));
-    Capacity {
-        // At least one: a host that bears less fails in a way that the log explains.
-        connections: usize::try_from(connections).unwrap_or(usize::MAX).max(1),
-        bounded_by,
-    }
+    // At least one: a host that bears less fails in a way that the log explains.
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX).max(1);
+    (connections, bounded_by)
 }
 
 fn number(path: &Path) -> Option<u64> {
@@ -154,20 +171,19 @@ mod tests {
 
     #[test]
     fn each_bound_counts_what_a_connection_takes() {
-        assert_eq!(by_descriptors(20_000), 9_984);
-        assert_eq!(by_descriptors(64), 24);
+        assert_eq!((by_descriptors(20_000), pipes(20_000)), (9_968, 16));
+        assert_eq!((by_descriptors(64), pipes(64)), (24, 4));
+        assert_eq!((by_descriptors(3), pipes(3)), (1, 0));
         assert_eq!(by_threads(4_096), 2_032);
-        // The default of Linux: below the 8,191 connections at which a process of
-        // four mappings a thread was seen to abort.
-        assert_eq!(by_mappings(65_530), 8_063);
+        // The default of Linux.
+        assert_eq!(by_mappings(65_530), 16_126);
         assert_eq!(by_mappings(100), 0);
     }
 
     #[test]
     fn the_smallest_bound_wins_and_is_named() {
-        let capacity = smallest(&[("a", 10), ("b", 3), ("c", u64::MAX)]);
-        assert_eq!((capacity.connections, capacity.bounded_by), (3, "b"));
-        assert_eq!(smallest(&[("a", 0)]).connections, 1);
+        assert_eq!(smallest(&[("a", 10), ("b", 3), ("c", u64::MAX)]), (3, "b"));
+        assert_eq!(smallest(&[("a", 0)]), (1, "a"));
     }
 
     #[test]

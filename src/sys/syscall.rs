@@ -11,6 +11,8 @@ use std::ffi::{c_int, c_uint, c_ulong, c_void};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
 use std::time::Duration;
 
 #[cfg(not(all(
@@ -30,14 +32,40 @@ unsafe extern "C" {
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
     fn pthread_sigmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
+    fn splice(
+        from: c_int,
+        from_offset: *mut i64,
+        to: c_int,
+        to_offset: *mut i64,
+        length: usize,
+        flags: c_uint,
+    ) -> isize;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn sched_setscheduler(thread: c_int, policy: c_int, parameter: *const c_int) -> c_int;
+    fn pthread_attr_init(attributes: *mut ThreadAttributes) -> c_int;
+    fn pthread_attr_setstacksize(attributes: *mut ThreadAttributes, bytes: usize) -> c_int;
+    fn pthread_attr_setdetachstate(attributes: *mut ThreadAttributes, state: c_int) -> c_int;
+    fn pthread_attr_destroy(attributes: *mut ThreadAttributes) -> c_int;
+    fn pthread_create(
+        thread: *mut c_ulong,
+        attributes: *const ThreadAttributes,
+        start: extern "C" fn(*mut c_void) -> *mut c_void,
+        argument: *mut c_void,
+    ) -> c_int;
 }
 
 /// Numbers of `errno` that `std::io::ErrorKind` does not tell apart (asm-generic/errno.h).
 pub(crate) mod errno {
+    /// A filter of system calls forbids this one.
+    pub(crate) const EPERM: i32 = 1;
+    /// Not with these arguments.
+    pub(crate) const EINVAL: i32 = 22;
     /// The system-wide table of open files is full.
     pub(crate) const ENFILE: i32 = 23;
     /// The process has no descriptor left.
     pub(crate) const EMFILE: i32 = 24;
+    /// The kernel has no such system call.
+    pub(crate) const ENOSYS: i32 = 38;
     /// The kernel has no memory for socket buffers.
     pub(crate) const ENOBUFS: i32 = 105;
     /// A non-blocking connect has begun.
@@ -123,6 +151,38 @@ pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Res
         error if ready == -1 && error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Moves up to `length` bytes from `from` to `to`, one of which is a pipe, without a copy
+/// through this process (splice(2)). Zero is the end of the stream. Waits as a read of
+/// `from` and a write of `to` would, timeouts of sockets included.
+pub(crate) fn move_bytes(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    length: usize,
+) -> io::Result<usize> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    // SAFETY: no memory of ours is involved: null offsets are what sockets and pipes
+    // want, and both descriptors stay open while they are borrowed.
+    let count = unsafe { splice(from, null_mut(), to, null_mut(), length, 0) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+const F_SETPIPE_SZ: c_int = 1031;
+const F_GETPIPE_SZ: c_int = 1032;
+
+/// Sets how many bytes a pipe holds and returns how many it holds now (fcntl(2)).
+pub(crate) fn resize_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> io::Result<usize> {
+    // SAFETY: this command takes an int and touches no memory of ours.
+    let size = unsafe { fcntl(pipe.as_raw_fd(), F_SETPIPE_SZ, bytes) };
+    usize::try_from(size).map_err(|_| io::Error::last_os_error())
+}
+
+/// How many bytes a pipe holds at most (fcntl(2)).
+pub(crate) fn pipe_size(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: this command takes no argument and touches no memory of ours.
+    let size = unsafe { fcntl(pipe.as_raw_fd(), F_GETPIPE_SZ) };
+    usize::try_from(size).map_err(|_| io::Error::last_os_error())
 }
 
 /// Fills `buffer` with entropy of the operating system (getrandom(2)).
@@ -225,7 +285,7 @@ impl SignalSet {
 pub(crate) fn block_signals() -> io::Result<()> {
     let set = SignalSet::handled();
     // SAFETY: the set is live and only read; a null pointer asks for no old mask.
-    match unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+    match unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
@@ -246,10 +306,77 @@ pub(crate) fn wait_for_signal() -> io::Result<Signal> {
     }
 }
 
+/// `pthread_attr_t`, opaque: no C library needs more than this on the architectures above.
+#[repr(C, align(16))]
+struct ThreadAttributes([u64; 16]);
+
+const PTHREAD_CREATE_DETACHED: c_int = 1;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Where a thread of [`start_thread`] begins.
+extern "C" fn enter(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: the pointer is what `start_thread` got from `Box::into_raw` for this thread
+    // alone, which runs once.
+    let work = unsafe { Box::from_raw(argument.cast::<Work>()) };
+    // A panic was reported by its hook; it ends this thread and no other.
+    let _ = catch_unwind(AssertUnwindSafe(work));
+    null_mut()
+}
+
+/// Starts a detached thread with a stack of `stack` bytes, whose panics end it alone.
+///
+/// A thread of `std` has a signal stack beside its stack, which doubles the memory
+/// mappings it takes; of the threads meant here there are two for each connection.
+pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let result = |code| match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    };
+    let mut attributes = ThreadAttributes([0; 16]);
+    let attributes = &raw mut attributes;
+    // SAFETY: the pointer is to writable memory of at least the size and alignment of the type.
+    result(unsafe { pthread_attr_init(attributes) })?;
+    // SAFETY: the attributes are initialised; a size that will not do is an error.
+    let sized = result(unsafe { pthread_attr_setstacksize(attributes, stack) });
+    // SAFETY: the attributes are initialised.
+    let detached =
+        result(unsafe { pthread_attr_setdetachstate(attributes, PTHREAD_CREATE_DETACHED) });
+    let started = sized.and(detached).and_then(|()| {
+        let work: Box<Work> = Box::new(Box::new(work));
+        let argument = Box::into_raw(work);
+        let mut thread = 0;
+        // SAFETY: thread and attributes are live; `argument` is a box that the new thread,
+        // whose work is `Send` and borrows nothing, owns from here on.
+        let code = unsafe { pthread_create(&raw mut thread, attributes, enter, argument.cast()) };
+        if code != 0 {
+            // SAFETY: no thread has been started, so the box is still ours alone.
+            drop(unsafe { Box::from_raw(argument) });
+        }
+        result(code)
+    });
+    // SAFETY: the attributes are initialised and not used again.
+    let _ = unsafe { pthread_attr_destroy(attributes) };
+    started
+}
+
+const SCHED_BATCH: c_int = 3;
+
+/// Tells the scheduler that this thread need not interrupt others as it wakes (sched(7)).
+pub(crate) fn schedule_as_batch() -> io::Result<()> {
+    // The static priority, which has to be zero for this policy.
+    let priority = 0;
+    // SAFETY: `struct sched_param` is this one int, live and only read.
+    match unsafe { sched_setscheduler(0, SCHED_BATCH, &raw const priority) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -272,6 +399,51 @@ mod tests {
         assert_ne!(a, b);
         assert!(a[32..].iter().any(|byte| *byte != 0));
         fill_random(&mut []).unwrap();
+    }
+
+    #[test]
+    fn bytes_move_into_a_pipe_and_out_of_it() {
+        let (mut source, from) = UnixStream::pair().unwrap();
+        let (to, mut sink) = UnixStream::pair().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        assert_eq!(resize_pipe(writer.as_fd(), 65_536).unwrap(), 65_536);
+        assert_eq!(pipe_size(reader.as_fd()).unwrap(), 65_536);
+        source.write_all(b"some bytes").unwrap();
+        assert_eq!(move_bytes(from.as_fd(), writer.as_fd(), 100).unwrap(), 10);
+        assert_eq!(move_bytes(reader.as_fd(), to.as_fd(), 4).unwrap(), 4);
+        assert_eq!(move_bytes(reader.as_fd(), to.as_fd(), 100).unwrap(), 6);
+        let mut got = [0; 10];
+        sink.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"some bytes");
+        drop(source);
+        assert_eq!(move_bytes(from.as_fd(), writer.as_fd(), 100).unwrap(), 0);
+        // Two sockets, no pipe.
+        let refused = move_bytes(from.as_fd(), to.as_fd(), 100).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(errno::EINVAL));
+    }
+
+    #[test]
+    fn a_thread_runs_once_with_the_stack_and_the_policy_asked_for() {
+        let (sender, heard) = std::sync::mpsc::channel();
+        start_thread(256 * 1024, move || {
+            let own = [0u8; 128 * 1024];
+            let policy = schedule_as_batch().map(|()| {
+                let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+                // Field 41 of proc(5), counted from behind the name in parentheses.
+                let fields = stat.rsplit(')').next().unwrap();
+                fields.split_whitespace().nth(38).map(str::to_owned)
+            });
+            sender.send((std::hint::black_box(own)[0], policy)).unwrap();
+        })
+        .unwrap();
+        let (byte, policy) = heard.recv().unwrap();
+        assert_eq!((byte, policy.unwrap().as_deref()), (0, Some("3")));
+        assert!(
+            heard.recv().is_err(),
+            "the work is dropped, and was done once"
+        );
+        let absurd = start_thread(usize::MAX, || ()).unwrap_err();
+        assert!(absurd.raw_os_error().is_some());
     }
 
     #[test]

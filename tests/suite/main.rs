@@ -14,6 +14,7 @@
 
 mod auth;
 mod balance;
+mod bulk;
 mod cli;
 mod cli_values;
 mod dials;

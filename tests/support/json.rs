@@ -80,7 +80,7 @@ impl Json {
             .chars()
             .map(|c| c.to_digit(16).expect("a hexadecimal digit"))
             .collect();
-        assert!(digits.len() % 2 == 0, "an even number of digits");
+        assert!(digits.len().is_multiple_of(2), "an even number of digits");
         digits
             .chunks(2)
             .map(|pair| (pair[0] << 4 | pair[1]) as u8)

@@ -1,6 +1,7 @@
 //! Moves bytes between a client and an endpoint, exactly.
 //!
-//! Two directions run in two threads, each blocked in a read or a write: a reader that
+//! While there is little to do, one thread serves both directions (`alone`); when there is more,
+//! each runs in a thread of its own (`flow`), blocked in a read or a write: a reader that
 //! is slow slows its writer, and memory is one buffer a direction. What holds:
 //!
 //! - The end of one direction (FIN) passes on as such, and the other direction goes on
@@ -14,7 +15,9 @@
 //!   that resets or vanishes is noticed although nobody reads from it.
 //! - There is no idle timeout: an etcd watch may be silent for days.
 
-use std::io::{ErrorKind, Read};
+mod alone;
+mod flow;
+
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -25,18 +28,8 @@ use socket2::SockRef;
 
 use crate::sys::syscall::{self, PollFd};
 
-/// Bytes read at a time. The kernel's buffers are far larger; this bounds what a
-/// session holds in memory and makes the cost of a call small beside that of copying.
-const BUFFER: usize = 32 * 1024;
-
-/// A write that does not wait (send(2)); the same number on all of Linux.
-const MSG_DONTWAIT: i32 = 0x40;
-
-/// Pause where the kernel has no memory for what a socket has room for.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
-
-/// Pause where poll(2) itself fails, for want of kernel memory.
-const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) use alone::Alone;
+pub(crate) use flow::Buffer;
 
 /// Closes a connection with a reset once its last handle is dropped.
 pub(crate) fn reset_on_close(stream: &TcpStream) {
@@ -71,23 +64,20 @@ pub(crate) enum Direction {
     ToClient,
 }
 
-/// How one direction's copying came to an end.
-enum End {
-    /// The sender has ended its direction; all it sent was passed on.
-    Eof,
-    /// The sender's connection failed.
-    ReadFailed,
-    /// The receiver's connection failed.
-    WriteFailed,
+impl Direction {
+    /// The other one.
+    pub(crate) fn reverse(self) -> Self {
+        match self {
+            Self::ToEndpoint => Self::ToClient,
+            Self::ToClient => Self::ToEndpoint,
+        }
+    }
 }
 
-/// What a wait for room ended with.
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    /// It is worth trying again.
-    Maybe,
-    /// The connection that the bytes came from has failed.
-    SenderFailed,
+impl Side {
+    fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst)
+    }
 }
 
 impl Relay {
@@ -104,83 +94,11 @@ impl Relay {
         }
     }
 
-    /// Copies one direction until the session is over for it. Called once for each
-    /// direction, from two threads.
-    pub(crate) fn run(&self, direction: Direction) {
-        let (from, to) = match direction {
+    /// The sender and the receiver.
+    fn sides(&self, direction: Direction) -> (&Side, &Side) {
+        match direction {
             Direction::ToEndpoint => (&self.client, &self.endpoint),
             Direction::ToClient => (&self.endpoint, &self.client),
-        };
-        match self.copy(from, to) {
-            End::Eof if self.ended_cleanly(from) && finish(to) => watch(self, from, to),
-            End::Eof | End::ReadFailed => self.abort(),
-            // The other direction reads from that connection: it passes on what came
-            // before the failure, then finds the failure itself.
-            End::WriteFailed => self.fail(),
-        }
-    }
-
-    /// Reads and writes until one of the two ends.
-    fn copy(&self, from: &Side, to: &Side) -> End {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let count = match (&*from.stream).read(&mut buffer) {
-                Ok(0) => return End::Eof,
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return End::ReadFailed,
-            };
-            // A read returns no more than the buffer holds.
-            let mut rest = buffer.get(..count).unwrap_or_default();
-            let mut waits = 0;
-            while !rest.is_empty() {
-                match SockRef::from(&*to.stream).send_with_flags(rest, MSG_DONTWAIT) {
-                    Ok(count) => {
-                        rest = rest.get(count..).unwrap_or_default();
-                        waits = 0;
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        // There was room a moment ago, and there is none: the kernel is short
-                        // of memory, which poll does not tell.
-                        if waits > 0 {
-                            std::thread::sleep(SHORTAGE_PAUSE);
-                        }
-                        waits += 1;
-                        if self.wait_for_room(from, to) == Room::SenderFailed {
-                            return End::ReadFailed;
-                        }
-                    }
-                    Err(_) => return End::WriteFailed,
-                }
-            }
-        }
-    }
-
-    /// Waits until `to` takes more, or until the sender's connection fails: nobody reads
-    /// from that while this direction waits here, and its peer may be long gone.
-    fn wait_for_room(&self, from: &Side, to: &Side) -> Room {
-        let mut fds = [
-            PollFd::writable(to.stream.as_fd()),
-            PollFd::hung_up(from.stream.as_fd()),
-        ];
-        loop {
-            // Without poll a blocking write would do as well, but for the above.
-            if syscall::wait(&mut fds, None).is_err() {
-                std::thread::sleep(POLL_FAILED_PAUSE);
-                return Room::Maybe;
-            }
-            let [room, sender] = &fds;
-            if sender.has_error() || sender.is_ready() && !self.ended_cleanly(from) {
-                return Room::SenderFailed;
-            }
-            if room.is_ready() {
-                return Room::Maybe;
-            }
-            if sender.is_ready() {
-                // Both directions of the sender have ended as they should; that stays so.
-                fds[1] = PollFd::nothing(from.stream.as_fd());
-            }
         }
     }
 
@@ -191,7 +109,7 @@ impl Relay {
     /// direction has sent our FIN, and has written nothing since.
     fn ended_cleanly(&self, from: &Side) -> bool {
         let connected = from.stream.peer_addr().is_ok();
-        (connected || from.finished.load(Ordering::SeqCst)) && !self.failed.load(Ordering::SeqCst)
+        (connected || from.is_finished()) && !self.failed.load(Ordering::SeqCst)
     }
 
     /// From here on both connections end with a reset.
@@ -210,9 +128,7 @@ impl Relay {
             let _ = side.stream.shutdown(Shutdown::Read);
         }
     }
-}
 
-impl Relay {
     /// Ends both directions whatever they wait for. After [`Relay::abort`], which sends
     /// nothing: what is still blocked then is a write to a peer whose window is shut, and
     /// the FIN sent here stands behind bytes that the peer cannot take before the reset.
@@ -250,3 +166,6 @@ fn watch(relay: &Relay, from: &Side, to: &Side) {
         relay.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Both directions of a session in one thread, for as long as there is little to do.
+//!
+//! Most sessions are short or silent, and a thread is the dearest part of a session: this one
+//! waits for either side, passes on what comes, and asks for a second thread when
+//! messages come thick and fast, or when one of them cannot be sent at once:
+//! waiting for one reader must never hold up the other direction.
+
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::flow::{Buffer, End, Flow};
+use super::{Direction, Relay, finish};
+use crate::proxy::pipes::Pipes;
+use crate::sys::syscall::{self, PollFd};
+
+/// How the time with one thread came to an end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Alone {
+    /// The session is over.
+    Over,
+    /// Each direction needs a thread from here on.
+    Busy {
+        /// The one that the calling thread is to go on with.
+        direction: Direction,
+        /// What it has read and not yet sent.
+        pending: Range<usize>,
+    },
+}
+
+/// So many messages within [`BURST_TIME`] are worth two threads.
+const BURST: u32 = 32;
+const BURST_TIME: Duration = Duration::from_millis(100);
+
+/// How quickly messages follow each other.
+struct Pace {
+    count: u32,
+    since: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            count: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Counts one message; true if they have become many.
+    fn is_fast(&mut self) -> bool {
+        self.count += 1;
+        if self.count < BURST {
+            return false;
+        }
+        let fast = self.since.elapsed() < BURST_TIME;
+        *self = Self::new();
+        fast
+    }
+}
+
+impl Relay {
+    /// Serves both directions from the calling thread until the session is over or has
+    /// become busy. May be called again if there is no second thread, and nothing pending.
+    pub(crate) fn alone(&self, pipes: &Pipes, buffer: &mut Buffer) -> Alone {
+        let mut pace = Pace::new();
+        loop {
+            let directions = [Direction::ToEndpoint, Direction::ToClient];
+            let mut fds = directions.map(|direction| self.awaited(direction));
+            if syscall::wait(&mut fds, None).is_err() {
+                // No memory for poll; a read needs none.
+                return busy(Direction::ToEndpoint, 0..0);
+            }
+            for (direction, fd) in directions.into_iter().zip(&fds) {
+                if !fd.is_ready() {
+                    continue;
+                }
+                let (from, to) = self.sides(direction);
+                if to.is_finished() {
+                    // Nothing more is read from there, so it has failed.
+                    self.abort();
+                    return Alone::Over;
+                }
+                let flow = Flow {
+                    relay: self,
+                    from,
+                    to,
+                };
+                let passed = flow.read(buffer).and_then(|bytes| {
+                    let rest = flow.offer(bytes)?;
+                    Ok((bytes.len(), rest.len()))
+                });
+                match passed {
+                    Ok((_, 0)) => {}
+                    Ok((count, rest)) => return busy(direction, count - rest..count),
+                    Err(End::Eof) if self.ended_cleanly(from) && finish(to) => {
+                        if from.is_finished() {
+                            return Alone::Over;
+                        }
+                    }
+                    Err(End::Eof | End::ReadFailed) => {
+                        self.abort();
+                        return Alone::Over;
+                    }
+                    Err(End::WriteFailed) => {
+                        self.fail();
+                        // What came from there before it failed is still to be passed on.
+                        self.run(direction.reverse(), pipes, buffer, 0..0);
+                        return Alone::Over;
+                    }
+                }
+                if pace.is_fast() {
+                    return busy(direction, 0..0);
+                }
+            }
+        }
+    }
+
+    /// What is waited for in one direction: bytes or their end, and after that a failure.
+    fn awaited(&self, direction: Direction) -> PollFd<'_> {
+        let (from, to) = self.sides(direction);
+        if to.is_finished() {
+            PollFd::hung_up(from.stream.as_fd())
+        } else {
+            PollFd::readable(from.stream.as_fd())
+        }
+    }
+}
+
+fn busy(direction: Direction, pending: Range<usize>) -> Alone {
+    Alone::Busy { direction, pending }
+}

@@ -1,0 +1,192 @@
+//! The ways that bytes take, one against the other: the same bytes, the same ends.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::proxy::pipes::Pipes;
+
+/// Deadline on what should happen at once.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Two ends of a connection.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    for stream in [&near, &far] {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+    }
+    far.set_read_timeout(None).unwrap();
+    (near, far)
+}
+
+/// A client, a relay and an endpoint, joined in this order.
+fn joined() -> (TcpStream, Arc<Relay>, TcpStream) {
+    let (client, client_side) = connection();
+    let (endpoint, endpoint_side) = connection();
+    let relay = Relay::new(Arc::new(client_side), endpoint_side);
+    (client, Arc::new(relay), endpoint)
+}
+
+/// Serves a relay as a session does: alone at first, then with a second thread.
+fn serve(relay: &Arc<Relay>, pipes: &Arc<Pipes>) -> thread::JoinHandle<()> {
+    let (relay, pipes) = (Arc::clone(relay), Arc::clone(pipes));
+    thread::spawn(move || {
+        let mut buffer: Buffer = [0; _];
+        if let Alone::Busy { direction, pending } = relay.alone(&pipes, &mut buffer) {
+            thread::scope(|scope| {
+                scope.spawn(|| relay.run(direction.reverse(), &pipes, &mut [0; _], 0..0));
+                relay.run(direction, &pipes, &mut buffer, pending);
+            });
+        }
+    })
+}
+
+/// Bytes that differ wherever some are lost, doubled or swapped.
+fn content(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}
+
+/// Sends `bytes` from one end and the end of stream after them; returns what arrives.
+fn through(mut from: &TcpStream, mut to: &TcpStream, bytes: &[u8]) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            from.write_all(bytes).unwrap();
+            from.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut got = Vec::new();
+        to.read_to_end(&mut got).unwrap();
+        got
+    })
+}
+
+#[test]
+fn every_way_moves_the_same_bytes() {
+    // (pipes there may be, whether splicing is refused, pipes there are afterwards)
+    let cases = [(4, false, true), (0, false, false), (4, true, false)];
+    let sent = content(12 * 1024 * 1024 + 1);
+    for (max, refused, used) in cases {
+        let (client, relay, endpoint) = joined();
+        let pipes = Arc::new(Pipes::new(max));
+        if refused {
+            pipes.refuse();
+        }
+        let session = serve(&relay, &pipes);
+        assert!(
+            through(&client, &endpoint, &sent) == sent,
+            "{max} {refused}"
+        );
+        assert!(
+            through(&endpoint, &client, &sent) == sent,
+            "{max} {refused}"
+        );
+        session.join().unwrap();
+        assert_eq!(pipes.were_used(), used, "{max} {refused}");
+    }
+}
+
+#[test]
+fn messages_of_every_size_around_the_buffers_arrive_whole() {
+    let (client, relay, endpoint) = joined();
+    let pipes = Arc::new(Pipes::new(1));
+    let session = serve(&relay, &pipes);
+    let page = 2048;
+    for size in [
+        1,
+        page - 1,
+        page,
+        page + 1,
+        2 * page,
+        64 * 1024,
+        64 * 1024 + 1,
+        700_000,
+    ] {
+        let sent = content(size);
+        for (mut from, mut to) in [(&client, &endpoint), (&endpoint, &client)] {
+            thread::scope(|scope| {
+                scope.spawn(|| from.write_all(&sent).unwrap());
+                let mut got = vec![0; size];
+                to.read_exact(&mut got).unwrap();
+                assert!(got == sent, "{size}");
+            });
+        }
+    }
+    drop((client, endpoint));
+    session.join().unwrap();
+}
+
+/// A pipe is two descriptors and its memory: a connection that has fallen silent holds none.
+#[test]
+fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
+    let (mut client, relay, mut endpoint) = joined();
+    let pipes = Arc::new(Pipes::new(1));
+    let session = serve(&relay, &pipes);
+    let sent = content(8 * 1024 * 1024);
+    for _ in 0..2 {
+        thread::scope(|scope| {
+            scope.spawn(|| client.write_all(&sent).unwrap());
+            let mut got = vec![0; sent.len()];
+            endpoint.read_exact(&mut got).unwrap();
+            assert!(got == sent);
+        });
+        let deadline = Instant::now() + SOON;
+        while !pipes.were_used() {
+            assert!(Instant::now() < deadline, "it was never given back");
+            thread::yield_now();
+        }
+        // And the silence was no end.
+        client.write_all(b"?").unwrap();
+        endpoint.read_exact(&mut [0]).unwrap();
+        endpoint.write_all(b"!").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    drop((client, endpoint));
+    session.join().unwrap();
+}
+
+#[test]
+fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not() {
+    let pipes = Pipes::new(0);
+    // A question, an answer, and both ends: all in this thread.
+    let (mut client, relay, mut endpoint) = joined();
+    client.write_all(b"question").unwrap();
+    endpoint.write_all(b"answer").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    endpoint.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+    drop(relay);
+    let (mut question, mut answer) = (String::new(), String::new());
+    endpoint.read_to_string(&mut question).unwrap();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!((&*question, &*answer), ("question", "answer"));
+
+    // A client that reads nothing: what it is to get waits, and the other direction may not.
+    let (client, relay, endpoint) = joined();
+    let (done, flooded) = channel::<()>();
+    let flood = thread::spawn(move || {
+        let mut endpoint = endpoint;
+        let _ = endpoint.write_all(&content(64 * 1024 * 1024));
+        drop(done);
+    });
+    let mut buffer: Buffer = [0; _];
+    let Alone::Busy { direction, pending } = relay.alone(&pipes, &mut buffer) else {
+        panic!("the session is not over");
+    };
+    assert_eq!(
+        (direction, pending.end <= buffer.len()),
+        (Direction::ToClient, true)
+    );
+    drop((client, relay));
+    assert!(flooded.recv_timeout(SOON).is_err());
+    flood.join().unwrap();
+}

@@ -1,0 +1,175 @@
+//! The threads of sessions. One that has done its work is kept for the next for a while:
+//! handing work to a thread that waits costs a fraction of starting one.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::log;
+use crate::sync::lock;
+use crate::sys::syscall;
+
+/// A worker's stack. Its deepest calls format a log line; the larger copy buffer is on
+/// the heap.
+const STACK: usize = 64 * 1024;
+
+/// How many are kept at most: enough for a burst of short connections, little enough to
+/// be memory nobody notices (about 20 kB each, most of it the kernel's).
+const KEPT: usize = 128;
+
+/// How long one is kept that nobody needs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker is to do.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The workers that wait for work; the last one to have come goes first, so that those
+/// there are too many of grow old.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    idle: Mutex<Vec<Arc<Desk>>>,
+}
+
+/// Where one worker is given its work.
+#[derive(Default)]
+struct Desk {
+    work: Mutex<Option<Work>>,
+    filled: Condvar,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+impl Workers {
+    /// Has `work` done in a thread of its own.
+    ///
+    /// # Errors
+    /// If none is idle and the host has no thread left; the work is dropped then.
+    pub(crate) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let work: Work = Box::new(work);
+        let idle = lock(&self.idle).pop();
+        match idle {
+            Some(desk) => {
+                *lock(&desk.work) = Some(work);
+                desk.filled.notify_one();
+                Ok(())
+            }
+            None => {
+                let workers = Arc::clone(self);
+                syscall::start_thread(STACK, move || workers.serve(work))
+            }
+        }
+    }
+
+    /// A worker's life.
+    fn serve(&self, first: Work) {
+        if let Err(error) = syscall::schedule_as_batch() {
+            log::debug(
+                "workers",
+                "cannot choose SCHED_BATCH",
+                &[("error", error.to_string().into())],
+            );
+        }
+        let desk = Arc::new(Desk::default());
+        let mut next = Some(first);
+        while let Some(work) = next {
+            work();
+            next = self.next(&desk);
+        }
+    }
+
+    /// Waits for more to do. None: there are enough others, or there was nothing for long.
+    fn next(&self, desk: &Arc<Desk>) -> Option<Work> {
+        {
+            let mut idle = lock(&self.idle);
+            if idle.len() >= KEPT {
+                return None;
+            }
+            idle.push(Arc::clone(desk));
+        }
+        let mut work = lock(&desk.work);
+        loop {
+            if let Some(work) = work.take() {
+                return Some(work);
+            }
+            let (back, waited) = desk
+                .filled
+                .wait_timeout(work, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            work = back;
+            // Whoever is not idle any more is about to be given work.
+            if waited.timed_out() && work.is_none() && self.leave(desk) {
+                return None;
+            }
+        }
+    }
+
+    /// Takes an idle worker's desk away; false if it is not there.
+    fn leave(&self, desk: &Arc<Desk>) -> bool {
+        let mut idle = lock(&self.idle);
+        let place = idle.iter().position(|other| Arc::ptr_eq(other, desk));
+        place.map(|place| idle.remove(place)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Instant;
+
+    /// Waits until as many workers are idle.
+    fn settle(workers: &Workers, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while lock(&workers.idle).len() != count {
+            assert!(Instant::now() < deadline, "{workers:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_done_gets_the_next_work() {
+        let workers = Arc::new(Workers::default());
+        let (sender, threads) = channel();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            let work = move || sender.send(std::thread::current().id()).unwrap();
+            workers.run(work).unwrap();
+            settle(&workers, 1);
+        }
+        drop(sender);
+        let threads: Vec<_> = threads.iter().collect();
+        assert_eq!(threads.len(), 3);
+        assert!(threads.iter().all(|thread| *thread == threads[0]));
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_kept() {
+        let workers = Arc::new(Workers::default());
+        let barrier = Arc::new(std::sync::Barrier::new(KEPT + 5));
+        for _ in 0..KEPT + 5 {
+            let barrier = Arc::clone(&barrier);
+            workers.run(move || _ = barrier.wait()).unwrap();
+        }
+        settle(&workers, KEPT);
+    }
+
+    #[test]
+    fn a_panic_ends_one_worker_and_no_other() {
+        let workers = Arc::new(Workers::default());
+        let (sender, done) = channel::<()>();
+        workers
+            .run(move || {
+                let _dropped_as_the_panic_unwinds = sender;
+                std::panic::resume_unwind(Box::new("as this test wants"));
+            })
+            .unwrap();
+        assert!(done.recv().is_err());
+        assert_eq!(lock(&workers.idle).len(), 0);
+        workers.run(|| ()).unwrap();
+        settle(&workers, 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! How much a connection takes of the host as it becomes busy, bulky and idle again, and that every way of moving
+//! bytes moves the same ones.
+
+use std::net::Shutdown;
+
+use crate::support::net::expect_echo;
+use crate::support::process::{descriptors, have, threads};
+use crate::support::{
+    Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end, host_offers, send,
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Sends much in both directions and the ends after it.
+fn exchange(gateway: &Gateway, backend: &crate::support::backend::Accepted) {
+    let client = gateway.connect();
+    let server = backend.next();
+    for (from, to, seed) in [(&client, &server, 1), (&server, &client, 2)] {
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                send(from, seed, 24 * MIB + 1);
+                from.shutdown(Shutdown::Write).expect("end the direction");
+            });
+            expect(to, seed, 24 * MIB + 1);
+            expect_end(to, End::Clean);
+        });
+    }
+}
+
+/// The kernel's own way of moving bytes fails from its first call on, fails only on the way out with bytes in the
+/// pipe, and is interrupted: the bytes are the same.
+#[test]
+fn bulk_is_exact_where_the_kernel_does_not_splice() {
+    if !host_offers(have("strace"), "strace") {
+        return;
+    }
+    // (which calls of each thread fail how, whether bulk goes on through pipes)
+    let cases = [
+        ("inject=splice:error=ENOSYS", false),
+        ("inject=splice:error=EPERM", false),
+        ("inject=splice:error=EINVAL:when=2", false),
+        ("inject=splice:error=EINVAL:when=3+", false),
+        ("inject=splice:error=EINTR:when=1+3", true),
+        ("inject=splice:error=EAGAIN:when=2+7", true),
+    ];
+    for (fault, spliced) in cases {
+        let (endpoint, accepted) = Backend::by_hand();
+        let trace = crate::support::TempDir::new();
+        let log = trace.path().join("trace");
+        let log = log.to_str().expect("a plain path");
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-D",
+            "-o",
+            log,
+            "-e",
+            "trace=splice",
+            "-e",
+            fault,
+        ];
+        let gateway = Launch::before(&[endpoint.address()], &[])
+            .wrapped(&strace)
+            .start();
+        exchange(&gateway, &accepted);
+        let calls = std::fs::read_to_string(log).expect("read the trace");
+        let count = calls
+            .lines()
+            .filter(|line| line.contains("splice("))
+            .count();
+        assert!(
+            count > 0 && (count > 20) == spliced,
+            "{fault}: {count} calls"
+        );
+    }
+}
+
+#[test]
+fn an_idle_connection_has_one_thread_and_a_busy_one_two() {
+    let endpoint = Backend::echo();
+    let gateway = Gateway::before(&[&endpoint], &[]);
+    let before = threads(gateway.pid());
+    let clients: Vec<_> = (0..10).map(|_| gateway.connect()).collect();
+    for (seed, client) in (0..).zip(&clients) {
+        expect_echo(client, seed);
+    }
+    assert_eq!(threads(gateway.pid()), before + 10);
+    // Messages without a pause between them.
+    eventually(SOON, "a busy connection gets its second thread", || {
+        (0..50).for_each(|seed| expect_echo(&clients[0], seed));
+        (threads(gateway.pid()) == before + 11).then_some(())
+    });
+    for (seed, client) in (0..).zip(&clients) {
+        expect_echo(client, seed);
+    }
+}
+
+/// Threads of connections that have ended serve the next ones; nothing piles up.
+#[test]
+fn threads_are_used_again() {
+    let endpoint = Backend::echo();
+    let gateway = Gateway::before(&[&endpoint], &[]);
+    expect_echo(&gateway.connect(), 0);
+    let before = threads(gateway.pid());
+    for seed in 0..200 {
+        let client = gateway.connect();
+        expect_echo(&client, seed);
+        client.shutdown(Shutdown::Write).expect("end the direction");
+        expect_end(&client, End::Clean);
+    }
+    // One that ends may not be ready yet when the next begins.
+    let grown = threads(gateway.pid()).saturating_sub(before);
+    assert!(grown < 10, "{grown} threads more");
+}
+
+#[test]
+fn a_connection_that_is_idle_after_bulk_holds_two_descriptors() {
+    let (endpoint, accepted) = Backend::by_hand();
+    let gateway = Gateway::before(&[&endpoint], &[]);
+    let before = descriptors(gateway.pid());
+    let pairs: Vec<_> = (0..8)
+        .map(|_| (gateway.connect(), accepted.next()))
+        .collect();
+    std::thread::scope(|scope| {
+        for (client, server) in &pairs {
+            scope.spawn(move || send(server, 1, 24 * MIB));
+            scope.spawn(move || expect(client, 1, 24 * MIB));
+        }
+    });
+    // Four pipes are kept for the next bulk, whoever's that will be.
+    eventually(SOON, "pipes are given back", || {
+        (descriptors(gateway.pid()) <= before + 2 * pairs.len() + 2 * 4).then_some(())
+    });
+    for (client, server) in &pairs {
+        send(client, 2, 10);
+        expect(server, 2, 10);
+    }
+}
