@@ -45,12 +45,23 @@ pub(crate) struct Config {
     pub(crate) verify_endpoints: bool,
     /// How long connections to a member that left the endpoints may go on; `None` for ever.
     pub(crate) close_removed: Option<Duration>,
+    /// Which endpoint a client gets.
+    pub(crate) policy: Policy,
     /// The most connections at a time; `None` derives it from the limits of the host.
     pub(crate) max_connections: Option<usize>,
     /// The least severe level that is logged.
     pub(crate) log_level: LogLevel,
     /// The form of log lines; `None` is text on a terminal and JSON otherwise.
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// By what an endpoint is chosen, of those that are equally good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Whose turn it is.
+    RoundRobin,
+    /// Who has the fewest open connections for its weight.
+    LeastConnections,
 }
 
 /// What `check` prints.
@@ -91,6 +102,7 @@ impl Default for Config {
             server_name: None,
             verify_endpoints: false,
             close_removed: None,
+            policy: Policy::RoundRobin,
             max_connections: None,
             log_level: LogLevel::Info,
             log_format: None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::value::{self, ValueError};
 use crate::addr::{self, HostPort, Scheme};
-use crate::config::{LogFormat, LogLevel, Output};
+use crate::config::{LogFormat, LogLevel, Output, Policy};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
@@ -59,6 +59,7 @@ pub(super) struct RawArgs {
     pub(super) discovery_server_name: Option<String>,
     pub(super) verify_endpoints: Option<bool>,
     pub(super) close_removed: Option<Duration>,
+    pub(super) policy: Option<Policy>,
     pub(super) output: Option<Output>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
@@ -78,6 +79,11 @@ const LOG_FORMATS: &[(&str, Option<LogFormat>)] = &[
     ("json", Some(LogFormat::Json)),
     ("text", Some(LogFormat::Text)),
     ("console", Some(LogFormat::Text)),
+];
+
+const POLICIES: &[(&str, Policy)] = &[
+    ("round-robin", Policy::RoundRobin),
+    ("least-connections", Policy::LeastConnections),
 ];
 
 const OUTPUTS: &[(&str, Output)] = &[("table", Output::Table), ("json", Output::Json)];
@@ -267,6 +273,21 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "What is left then is reset. never leaves them alone.",
         apply: |text, raw| {
             raw.close_removed = value::duration_or_never(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "policy",
+        short: None,
+        takes: Takes::One("POLICY"),
+        default: "round-robin",
+        in_environment: true,
+        doc_short: "Which endpoint a client gets: round-robin or least-connections.",
+        doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
+            open connections, and so evens out what piled up on the members that did not restart. \
+            Both keep to priorities and weights.",
+        apply: |text, raw| {
+            raw.policy = Some(value::choice(text, POLICIES)?);
             Ok(())
         },
     },

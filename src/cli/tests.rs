@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, Policy};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -195,7 +195,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 13] = [
+    let cases: [(&str, &str, Set, &str); 14] = [
         (
             "endpoints",
             "a:1",
@@ -244,6 +244,12 @@ fn every_flag_in_every_form() {
             "1m",
             |c| c.close_removed = Some(Duration::from_secs(60)),
             "1",
+        ),
+        (
+            "policy",
+            "least-connections",
+            |c| c.policy = Policy::LeastConnections,
+            "random",
         ),
         (
             "log-level",

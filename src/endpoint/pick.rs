@@ -1,5 +1,5 @@
-//! Whose turn it is: a pure function of the endpoints' standing, priority and weight, so
-//! that shares can be proven by table.
+//! Whose turn it is: a pure function of the endpoints' standing, priority, weight and, where
+//! the policy looks at them, open connections, so that shares can be proven by table.
 //!
 //! Standing comes before priority: a slow endpoint is nobody's first choice, even where its
 //! class has no other. Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
@@ -7,6 +7,14 @@
 //! weight, the one that has most is taken and pays the sum of all weights. The shares
 //! are exact over any window of that many picks and no randomness is needed. Equal
 //! weights are plain round robin.
+//!
+//! With [`Policy::LeastConnections`] the round robin is among those alone that have the
+//! fewest open connections for their weight, as in nginx: what is idle takes turns, what is
+//! not is evened out.
+
+use std::cmp::Ordering;
+
+use crate::config::Policy;
 
 /// How good a choice an endpoint is; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +35,8 @@ pub(crate) struct Candidate {
     pub(crate) standing: Standing,
     pub(crate) priority: u16,
     pub(crate) weight: u16,
+    /// Connections that it has now, those included that are being made.
+    pub(crate) open: usize,
 }
 
 /// What a pick leaves behind for the next.
@@ -39,10 +49,45 @@ pub(crate) struct Turn {
 }
 
 /// A share of weight 0 beside others: RFC 2782 wants it "very small".
-const ZERO_WEIGHT: i64 = 1;
+const ZERO_WEIGHT: u32 = 1;
 /// What every other weight is multiplied by, so that the share of weight 0 is a hundredth
 /// of the smallest other one.
-const SCALE: i64 = 100;
+const SCALE: u32 = 100;
+
+/// The share of an endpoint in its class, where any is `weighted` or none is.
+fn share(candidate: &Candidate, weighted: bool) -> u32 {
+    match candidate.weight {
+        0 if weighted => ZERO_WEIGHT,
+        0 => SCALE,
+        weight => SCALE * u32::from(weight),
+    }
+}
+
+/// How much an endpoint has to do for its share: a fraction, compared exactly.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    connections: u64,
+    share: u32,
+}
+
+impl Load {
+    fn of(candidate: &Candidate, weighted: bool) -> Self {
+        // An idle endpoint would be the least loaded whatever its share. One of weight 0
+        // beside others must not be: it counts what it would have, and so comes after
+        // [`SCALE`] connections for each unit of the others' weight.
+        let ahead = usize::from(weighted && candidate.weight == 0);
+        Self {
+            connections: candidate.open.saturating_add(ahead) as u64,
+            share: share(candidate, weighted),
+        }
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let cross =
+            |one: &Self, other: &Self| u128::from(one.connections) * u128::from(other.share);
+        cross(self, other).cmp(&cross(other, self))
+    }
+}
 
 impl Turn {
     /// Forgets what was saved up, because other endpoints are to choose from than before:
@@ -52,7 +97,7 @@ impl Turn {
     }
 
     /// The next endpoint, if there is any but excluded ones.
-    pub(crate) fn next(&mut self, candidates: &[Candidate]) -> Option<usize> {
+    pub(crate) fn next(&mut self, policy: Policy, candidates: &[Candidate]) -> Option<usize> {
         let rank = |candidate: &Candidate| (candidate.standing, candidate.priority);
         let best = candidates
             .iter()
@@ -63,18 +108,26 @@ impl Turn {
         let weighted = candidates
             .iter()
             .any(|candidate| class(candidate) && candidate.weight > 0);
+        let least = match policy {
+            Policy::RoundRobin => None,
+            Policy::LeastConnections => candidates
+                .iter()
+                .filter(|candidate| class(candidate))
+                .map(|candidate| Load::of(candidate, weighted))
+                .min_by(Load::compare),
+        };
+        let chosen = |candidate: &Candidate| {
+            let load = Load::of(candidate, weighted);
+            class(candidate) && least.is_none_or(|least| load.compare(&least).is_eq())
+        };
 
         self.credits.resize(candidates.len(), 0);
         let mut sum = 0;
         for (candidate, credit) in candidates.iter().zip(&mut self.credits) {
-            if class(candidate) {
-                let weight = match candidate.weight {
-                    0 if weighted => ZERO_WEIGHT,
-                    0 => SCALE,
-                    weight => SCALE * i64::from(weight),
-                };
-                *credit += weight;
-                sum += weight;
+            if chosen(candidate) {
+                let weight = share(candidate, weighted);
+                *credit += i64::from(weight);
+                sum += i64::from(weight);
             }
         }
         // The first of the richest, counted from the cursor: `max_by_key` takes the last
@@ -83,7 +136,7 @@ impl Turn {
         let order = (0..count).map(|step| self.cursor.wrapping_add(step) % count);
         let richest = order
             .rev()
-            .filter(|index| candidates.get(*index).is_some_and(class))
+            .filter(|index| candidates.get(*index).is_some_and(chosen))
             .max_by_key(|index| self.credits.get(*index).copied())?;
         if let Some(credit) = self.credits.get_mut(richest) {
             *credit -= sum;
@@ -103,6 +156,7 @@ mod tests {
             standing: *standing,
             priority: 0,
             weight: 0,
+            open: 0,
         };
         standings.iter().map(candidate).collect()
     }
@@ -112,13 +166,16 @@ mod tests {
             standing: A,
             priority: *priority,
             weight: *weight,
+            open: 0,
         };
         shares.iter().map(candidate).collect()
     }
 
     fn picks(candidates: &[Candidate], count: usize) -> Vec<usize> {
         let mut turn = Turn::default();
-        (0..count).map_while(|_| turn.next(candidates)).collect()
+        (0..count)
+            .map_while(|_| turn.next(Policy::RoundRobin, candidates))
+            .collect()
     }
 
     #[test]
@@ -164,12 +221,14 @@ mod tests {
     fn a_round_goes_on_after_the_choice_changed() {
         let mut turn = Turn::default();
         let mut candidates = equal(&[A, A, A]);
-        assert_eq!(turn.next(&candidates), Some(0));
-        assert_eq!(turn.next(&candidates), Some(1));
+        assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(0));
+        assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(1));
         // Number 1 turns out to be dead: its client goes on to 2, the next to 0.
         candidates[1].standing = I;
         turn.reset();
-        let rest: Vec<_> = (0..4).filter_map(|_| turn.next(&candidates)).collect();
+        let rest: Vec<_> = (0..4)
+            .filter_map(|_| turn.next(Policy::RoundRobin, &candidates))
+            .collect();
         assert_eq!(rest, [2, 0, 2, 0]);
     }
 
@@ -233,5 +292,116 @@ mod tests {
             [1, 2],
             "a last resort keeps to priorities"
         );
+    }
+
+    /// Endpoints of weight and open connections as given; each pick stays open.
+    fn piled(loads: &[(u16, usize)], count: usize) -> Vec<usize> {
+        let mut turn = Turn::default();
+        let shares: Vec<(u16, u16)> = loads.iter().map(|(weight, _)| (0, *weight)).collect();
+        let mut candidates = active(&shares);
+        for (candidate, (_, open)) in candidates.iter_mut().zip(loads) {
+            candidate.open = *open;
+        }
+        let pick = |_| {
+            let index = turn.next(Policy::LeastConnections, &candidates)?;
+            candidates[index].open += 1;
+            Some(index)
+        };
+        (0..count).map_while(pick).collect()
+    }
+
+    #[test]
+    fn least_connections_first() {
+        type Loads = &'static [(u16, usize)];
+        // (weight and open connections, who is chosen, group by group; within one in any order)
+        let cases: &[(Loads, &[&[usize]])] = &[
+            (&[(0, 0), (0, 0), (0, 0)], &[&[0, 1, 2], &[0, 1, 2]]),
+            (
+                &[(0, 3), (0, 0), (0, 2)],
+                &[&[1], &[1], &[1, 2], &[0, 1, 2]],
+            ),
+            (&[(7, 1), (7, 2)], &[&[0], &[0, 1], &[0, 1]]),
+            // Twice the weight bears twice as many before it is as loaded.
+            (
+                &[(2, 4), (1, 0)],
+                &[&[1], &[1], &[0, 1], &[0], &[0, 1], &[0]],
+            ),
+            (&[(1, 5), (3, 0), (1, 5)], &[&[1; 15]]),
+            (
+                &[(65535, 65534), (65534, 65532)],
+                &[&[1], &[1], &[0], &[0, 1]],
+            ),
+            // Not a hundredth is owed to weight 0 before the others have their hundreds.
+            (&[(0, 0), (1, 99)], &[&[1], &[0, 1]]),
+            (&[(0, 0), (2, 199), (0, 1)], &[&[1], &[0, 1]]),
+            (&[(0, usize::MAX), (1, usize::MAX - 1)], &[&[1]]),
+        ];
+        for (loads, groups) in cases {
+            let mut chosen = piled(loads, groups.iter().map(|group| group.len()).sum());
+            for group in *groups {
+                let rest = chosen.split_off(group.len());
+                chosen.sort_unstable();
+                assert_eq!(chosen, *group, "{loads:?}");
+                chosen = rest;
+            }
+        }
+    }
+
+    #[test]
+    fn least_connections_converge_to_the_weights() {
+        // (weights, what one of the endpoints has piled up)
+        let cases: &[(&[u16], usize)] = &[
+            (&[0, 0, 0], 90),
+            (&[60, 30, 10], 500),
+            (&[5, 1, 1], 70),
+            (&[3, 1], 0),
+        ];
+        for (weights, pile) in cases {
+            let mut loads: Vec<(u16, usize)> = weights.iter().map(|weight| (*weight, 0)).collect();
+            loads[0].1 = *pile;
+            let even: usize = weights
+                .iter()
+                .map(|weight| usize::from(*weight).max(1))
+                .sum();
+            let mut open: Vec<usize> = loads.iter().map(|(_, open)| *open).collect();
+            for index in piled(&loads, even * 100 - pile) {
+                open[index] += 1;
+            }
+            let expected: Vec<usize> = weights
+                .iter()
+                .map(|weight| usize::from(*weight).max(1) * 100)
+                .collect();
+            assert_eq!(open, expected, "{weights:?} from {pile}");
+        }
+    }
+
+    #[test]
+    fn idle_endpoints_take_turns_by_weight_whatever_the_policy() {
+        let candidates = active(&[(0, 3), (0, 1)]);
+        let mut turn = Turn::default();
+        let chosen: Vec<_> = (0..8)
+            .filter_map(|_| turn.next(Policy::LeastConnections, &candidates))
+            .collect();
+        assert_eq!(chosen, picks(&candidates, 8));
+    }
+
+    #[test]
+    fn standing_and_priority_come_before_connections() {
+        let mut candidates = active(&[(1, 0), (0, 0), (0, 0)]);
+        let least =
+            |candidates: &[Candidate]| Turn::default().next(Policy::LeastConnections, candidates);
+        candidates[1].open = 9;
+        candidates[2].open = 8;
+        assert_eq!(least(&candidates), Some(2), "the next class is idle");
+        candidates[2].standing = O;
+        assert_eq!(least(&candidates), Some(1), "busy is better than slow");
+        candidates[1].standing = I;
+        assert_eq!(least(&candidates), Some(0));
+        candidates[0].standing = X;
+        assert_eq!(least(&candidates), Some(2));
+        candidates[2].standing = X;
+        assert_eq!(least(&candidates), Some(1));
+        candidates[1].standing = X;
+        assert_eq!(least(&candidates), None);
     }
 }

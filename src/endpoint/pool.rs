@@ -3,13 +3,16 @@
 //! An endpoint is active until a dial of it fails for a reason of its own, and inactive
 //! until one succeeds, whoever dialled. A failure that is older than the endpoint's last
 //! success changes nothing. State changes are logged here, once, when they happen.
-//! Nothing is dialled here and no lock is held while something is logged.
+//! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
+//! long as it lives. Nothing is dialled here and no lock is held while something is logged.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use crate::config::Policy;
 use crate::dial;
 use crate::endpoint::pick::{Candidate, Standing, Turn};
 use crate::endpoint::{Endpoint, Gate};
@@ -21,6 +24,7 @@ use crate::sys::waker::Waker;
 /// The endpoints and whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    policy: Policy,
     retry_delay: Duration,
     /// Called when an endpoint has become inactive and waits to be tried again.
     monitor: Waker,
@@ -35,6 +39,15 @@ pub(crate) struct Pool {
 struct State {
     members: Vec<Member>,
     turn: Turn,
+    /// The holds on endpoints that were removed and still have connections: they count
+    /// again if the endpoint comes back before they have ended.
+    departed: HashMap<SocketAddr, Weak<()>>,
+}
+
+/// A pick that was made and is not over: a dial, then the connection it became.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    _counted: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -46,6 +59,8 @@ struct Member {
     refused: Option<Instant>,
     /// A dial is known to have waited too long for an answer, and has no outcome yet.
     overdue: bool,
+    /// Shared with every [`Hold`] on the endpoint, and with nothing else.
+    held: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -66,8 +81,32 @@ enum Cause {
 }
 
 impl Member {
+    /// A new one starts active, or, if it has an identity to prove, with that.
+    fn new(endpoint: Endpoint, held: Arc<()>) -> Self {
+        let activity = match endpoint.identity {
+            None => Activity::Active,
+            Some(_) => Activity::Inactive {
+                cause: Cause::Unproven,
+                retry_at: Instant::now(),
+            },
+        };
+        Self {
+            endpoint,
+            activity,
+            last_success: None,
+            refused: None,
+            overdue: false,
+            held,
+        }
+    }
+
     fn is_active(&self) -> bool {
         matches!(self.activity, Activity::Active)
+    }
+
+    /// How many connections it has, those included that are being made.
+    fn open(&self) -> usize {
+        Arc::strong_count(&self.held).saturating_sub(1)
     }
 
     fn is_unproven(&self) -> bool {
@@ -119,12 +158,17 @@ pub(crate) struct Census {
 }
 
 impl Pool {
-    /// An empty pool whose inactive endpoints are due again `retry_delay` after they failed.
+    /// An empty pool that chooses by `policy`, whose inactive endpoints are due again `retry_delay` after they failed.
     ///
     /// # Errors
     /// If no descriptors are left.
-    pub(crate) fn new(retry_delay: Duration, gate: Option<Arc<dyn Gate>>) -> io::Result<Self> {
+    pub(crate) fn new(
+        policy: Policy,
+        retry_delay: Duration,
+        gate: Option<Arc<dyn Gate>>,
+    ) -> io::Result<Self> {
         Ok(Self {
+            policy,
             retry_delay,
             monitor: Waker::new()?,
             distress: Waker::new()?,
@@ -252,20 +296,13 @@ impl Pool {
                 },
                 None => {
                     change.added.push(endpoint.addr);
-                    let activity = match endpoint.identity {
-                        None => Activity::Active,
-                        Some(_) => Activity::Inactive {
-                            cause: Cause::Unproven,
-                            retry_at: Instant::now(),
-                        },
-                    };
-                    Member {
-                        endpoint,
-                        activity,
-                        last_success: None,
-                        refused: None,
-                        overdue: false,
-                    }
+                    let before = old
+                        .iter()
+                        .find(|member| member.endpoint.addr == endpoint.addr)
+                        .map(|member| Arc::clone(&member.held));
+                    let departed = state.departed.remove(&endpoint.addr);
+                    let held = before.or_else(|| departed?.upgrade()).unwrap_or_default();
+                    Member::new(endpoint, held)
                 }
             };
             state.members.push(member);
@@ -273,13 +310,16 @@ impl Pool {
         state.turn.reset();
         self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
+        state.departed.retain(|_, held| held.strong_count() > 0);
+        let departed = |member: &Member| (member.endpoint.addr, Arc::downgrade(&member.held));
+        state.departed.extend(old.iter().map(departed));
         change
     }
 
     /// The next endpoint to dial for a client that has `tried` these: the one whose turn
     /// it is among the active, then those that are slow to answer, then, when none of these
     /// has served, the inactive.
-    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
         let mut state = lock(&self.state);
         let candidates: Vec<_> = state
             .members
@@ -292,10 +332,16 @@ impl Pool {
                 },
                 priority: member.endpoint.priority,
                 weight: member.endpoint.weight,
+                open: member.open(),
             })
             .collect();
-        let index = state.turn.next(&candidates)?;
-        state.members.get(index).map(|member| member.endpoint.addr)
+        let index = state.turn.next(self.policy, &candidates)?;
+        let member = state.members.get(index)?;
+        // Still under the lock: of a thousand clients at once each sees those before it.
+        let hold = Hold {
+            _counted: Arc::clone(&member.held),
+        };
+        Some((member.endpoint.addr, hold))
     }
 
     /// Notes that a dial waits for an answer longer than usual. The endpoint stays

@@ -124,8 +124,8 @@ fn serve(
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
 
-    let pool =
-        Pool::new(config.retry_delay, gate.clone()).map_err(system("cannot wake threads"))?;
+    let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
+        .map_err(system("cannot wake threads"))?;
     let pool = Arc::new(pool);
     let names: Vec<String> = start
         .endpoints

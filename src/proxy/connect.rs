@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::monitor::Monitor;
-use crate::endpoint::pool::Pool;
+use crate::endpoint::pool::{Hold, Pool};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 
@@ -48,22 +48,23 @@ pub(crate) struct Connector<'a> {
 }
 
 impl Connector<'_> {
-    /// The first endpoint that answers.
-    pub(crate) fn connect(&self) -> Result<Dialled, Unserved> {
+    /// The first endpoint that answers, and the hold on it: to be kept as long as the connection.
+    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
         let mut race = Race::default();
         let outcome = self.run(&mut race);
-        self.monitor.adopt(race.open, self.pool);
+        // From here on they are no client's, and count for nothing.
+        let abandoned = race.open.into_iter().map(|(attempt, _)| attempt);
+        self.monitor.adopt(abandoned.collect(), self.pool);
         outcome
     }
 
-    fn run(&self, race: &mut Race) -> Result<Dialled, Unserved> {
+    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
         let deadline = Instant::now() + self.timeout;
         loop {
             // Before anything else: the next dial may win in an instant.
             let now = Instant::now();
             for attempt in race
-                .open
-                .iter()
+                .attempts()
                 .filter(|open| now >= open.started + HEAD_START)
             {
                 self.pool.overdue(attempt.addr);
@@ -71,8 +72,8 @@ impl Connector<'_> {
             if race.wants_next(now) {
                 self.start_next(race);
             }
-            if let Some(dialled) = self.settle(race, deadline.saturating_duration_since(now)) {
-                return Ok(dialled);
+            if let Some(winner) = self.settle(race, deadline.saturating_duration_since(now)) {
+                return Ok(winner);
             }
             let now = Instant::now();
             if now >= deadline {
@@ -84,12 +85,12 @@ impl Connector<'_> {
             if race.open.is_empty() {
                 return Err(race.verdict());
             }
-            let head_starts = race.open.iter().map(|open| open.started + HEAD_START);
+            let head_starts = race.attempts().map(|open| open.started + HEAD_START);
             let until = head_starts
                 .filter(|end| *end > now)
                 .min()
                 .unwrap_or(deadline);
-            if let Err(error) = dial::wait(race.open.iter(), None, Some(until.min(deadline))) {
+            if let Err(error) = dial::wait(race.attempts(), None, Some(until.min(deadline))) {
                 log::error(
                     "connect",
                     "cannot poll",
@@ -103,12 +104,12 @@ impl Connector<'_> {
     /// Begins the dial of the next endpoint whose dial can be begun.
     fn start_next(&self, race: &mut Race) {
         race.failed_since_start = false;
-        while let Some(addr) = self.pool.pick(&race.tried) {
+        while let Some((addr, hold)) = self.pool.pick(&race.tried) {
             race.tried.push(addr);
             let started = Instant::now();
             match Attempt::start(addr, self.timeout, self.guard) {
                 Ok(attempt) => {
-                    race.open.push(attempt);
+                    race.open.push((attempt, hold));
                     return;
                 }
                 Err(error) => self.note_failure(race, addr, started, &error),
@@ -119,11 +120,11 @@ impl Connector<'_> {
 
     /// Looks at every open dial; returns the first that is connected. What it has to prove
     /// first must be proven in the time that is `left`.
-    fn settle(&self, race: &mut Race, left: Duration) -> Option<Dialled> {
+    fn settle(&self, race: &mut Race, left: Duration) -> Option<(Dialled, Hold)> {
         let mut winner = None;
-        for attempt in std::mem::take(&mut race.open) {
+        for (attempt, hold) in std::mem::take(&mut race.open) {
             if winner.is_some() {
-                race.open.push(attempt);
+                race.open.push((attempt, hold));
                 continue;
             }
             let (addr, started) = (attempt.addr, attempt.started);
@@ -132,14 +133,14 @@ impl Connector<'_> {
                 Outcome::Connected(dialled) => match self.vet(addr, left.min(PROOF_PATIENCE)) {
                     Ok(()) => {
                         self.pool.succeeded(addr);
-                        winner = Some(dialled);
+                        winner = Some((dialled, hold));
                     }
                     Err(error) => {
                         race.failed_since_start = true;
                         self.note_failure(race, addr, started, &error);
                     }
                 },
-                Outcome::Pending(pending) => race.open.push(pending),
+                Outcome::Pending(pending) => race.open.push((pending, hold)),
                 Outcome::Failed(error) => {
                     race.failed_since_start = true;
                     self.note_failure(race, addr, started, &error);
@@ -187,7 +188,7 @@ impl Connector<'_> {
 struct Race {
     tried: Vec<SocketAddr>,
     /// In the order they were begun.
-    open: Vec<Attempt>,
+    open: Vec<(Attempt, Hold)>,
     /// A dial failed after the last was begun, so the next need not wait.
     failed_since_start: bool,
     /// No endpoint is left to be tried.
@@ -196,10 +197,14 @@ struct Race {
 }
 
 impl Race {
+    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.open.iter().map(|(attempt, _)| attempt)
+    }
+
     /// Whether the next dial is to begin: none has begun yet, one has failed, or all
     /// have had their head start.
     fn wants_next(&self, now: Instant) -> bool {
-        let waiting = || self.open.iter().any(|open| now < open.started + HEAD_START);
+        let waiting = || self.attempts().any(|open| now < open.started + HEAD_START);
         !self.exhausted && (self.failed_since_start || !waiting())
     }
 

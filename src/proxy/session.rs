@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::dial::{self, Plain};
+use crate::endpoint::pool::Hold;
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::connect::{Connector, Unserved};
@@ -32,6 +33,8 @@ pub(crate) struct Session {
 struct Link {
     endpoint: SocketAddr,
     _dialled: Ticket,
+    /// Counts it as open for as long as it is.
+    _hold: Hold,
     relay: Relay,
 }
 
@@ -88,8 +91,8 @@ impl Session {
             guard: &proxy.guard,
             timeout: proxy.dial_timeout,
         };
-        let dialled = match connector.connect() {
-            Ok(dialled) => dialled,
+        let (dialled, hold) = match connector.connect() {
+            Ok(connected) => connected,
             Err(unserved) => {
                 proxy.refuse(&self.client, refusal(unserved));
                 return None;
@@ -99,6 +102,7 @@ impl Session {
         let link = self.link.get_or_init(|| Link {
             endpoint,
             _dialled: dialled.ticket,
+            _hold: hold,
             relay: Relay::new(Arc::clone(&self.client), dialled.stream),
         });
         // From here on it can be found; before, nobody could have closed it.

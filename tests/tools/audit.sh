@@ -17,7 +17,7 @@ layers='
 4 discovery  endpoint dial tls dns x509 config basic
 4 proxy      endpoint dial config basic
 4 admin      endpoint dial config basic
-3 endpoint   dial basic
+3 endpoint   dial config basic
 3 dial       dns basic
 2 tls        x509 basic
 2 dns        basic

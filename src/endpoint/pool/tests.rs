@@ -14,7 +14,7 @@ fn endpoint(port: u16) -> Endpoint {
 }
 
 fn pool(ports: &[u16]) -> Pool {
-    let pool = Pool::new(Duration::from_secs(60), None).unwrap();
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     pool.replace(ports.iter().copied().map(endpoint).collect());
     pool
 }
@@ -27,11 +27,13 @@ fn refused(port: u16) -> dial::Error {
     dial::Error::connect(addr(port), io::Error::from_raw_os_error(111))
 }
 
+fn pick(pool: &Pool, tried: &[u16]) -> Option<u16> {
+    let tried: Vec<SocketAddr> = tried.iter().copied().map(addr).collect();
+    pool.pick(&tried).map(|(addr, _)| addr.port())
+}
+
 fn picks(pool: &Pool, count: usize) -> Vec<u16> {
-    (0..count)
-        .filter_map(|_| pool.pick(&[]))
-        .map(|addr| addr.port())
-        .collect()
+    (0..count).filter_map(|_| pick(pool, &[])).collect()
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
     let pool = pool(&[1, 2, 3]);
     pool.overdue(addr(1));
     assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
-    assert_eq!(pool.pick(&[addr(2), addr(3)]), Some(addr(1)));
+    assert_eq!(pick(&pool, &[2, 3]), Some(1));
     assert_eq!(pool.census().active, 3);
     pool.succeeded(addr(1));
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
@@ -103,7 +105,7 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
     pool.failed(addr(3), Instant::now(), &dial::Error::looped(addr(3)));
     assert!(pool.is_looped(addr(3)) && !pool.is_looped(addr(1)));
     assert_eq!(picks(&pool, 4), [1, 2, 1, 2]);
-    assert_eq!(pool.pick(&[addr(1), addr(2)]), None);
+    assert_eq!(pick(&pool, &[1, 2]), None);
 }
 
 #[test]
@@ -180,7 +182,12 @@ impl Gate for Strict {
 
 #[test]
 fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
-    let pool = Pool::new(Duration::from_secs(60), Some(Arc::new(Strict))).unwrap();
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(Arc::new(Strict)),
+    )
+    .unwrap();
     let with_identity = |port, identity: &str| Endpoint {
         identity: Some(identity.to_owned()),
         ..endpoint(port)
@@ -189,7 +196,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
         with_identity(1, "etcd.example"),
         with_identity(2, "other"),
     ]);
-    assert_eq!(pool.pick(&[]), None, "not even as a last resort");
+    assert_eq!(pick(&pool, &[]), None, "not even as a last resort");
     assert_eq!(
         pool.due(Instant::now()).0,
         [addr(1), addr(2)],
@@ -225,7 +232,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
 
     pool.succeeded(addr(1));
     pool.replace(vec![with_identity(1, "third.example")]);
-    assert_eq!(pool.pick(&[]), None, "another name is another identity");
+    assert_eq!(pick(&pool, &[]), None, "another name is another identity");
 }
 
 /// A gate that lets the pool change while it is asking.
@@ -264,7 +271,12 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
     ];
     for (what, change) in changes {
         let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
-        let pool = Pool::new(Duration::from_secs(60), Some(gate.clone())).unwrap();
+        let pool = Pool::new(
+            Policy::RoundRobin,
+            Duration::from_secs(60),
+            Some(gate.clone()),
+        )
+        .unwrap();
         let pool = Arc::new(pool);
         gate.0.set(Arc::clone(&pool)).unwrap();
         pool.replace(vec![with_identity("etcd.example")]);
@@ -276,4 +288,94 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
             "{what}: a dial proves nothing"
         );
     }
+}
+
+/// What was picked and is held.
+type Held = Vec<(SocketAddr, Hold)>;
+
+fn least(ports: &[u16]) -> Pool {
+    let pool = Pool::new(Policy::LeastConnections, Duration::from_secs(60), None).unwrap();
+    pool.replace(ports.iter().copied().map(endpoint).collect());
+    pool
+}
+
+fn hold(pool: &Pool, count: usize) -> Held {
+    (0..count).map(|_| pool.pick(&[]).unwrap()).collect()
+}
+
+fn ports(held: &Held) -> Vec<u16> {
+    let mut ports: Vec<u16> = held.iter().map(|(addr, _)| addr.port()).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn a_pick_counts_until_its_hold_ends() {
+    let pool = least(&[1, 2, 3]);
+    let mut held = hold(&pool, 6);
+    assert_eq!(ports(&held), [1, 1, 2, 2, 3, 3]);
+    held.retain(|(endpoint, _)| *endpoint != addr(2));
+    let more = hold(&pool, 4);
+    assert_eq!(ports(&more), [1, 2, 2, 3]);
+    drop((held, more));
+    assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "none is open any more");
+}
+
+#[test]
+fn connections_of_an_endpoint_that_comes_back_count_again() {
+    let with_identity = |port, name: &str| Endpoint {
+        identity: Some(name.to_owned()),
+        ..endpoint(port)
+    };
+    let pool = least(&[1, 2]);
+    let held = hold(&pool, 8);
+    pool.replace(vec![endpoint(2), endpoint(3)]);
+    let newer = hold(&pool, 4);
+    assert_eq!(ports(&newer), [3, 3, 3, 3]);
+    // Gone through several sets, and back under another name.
+    pool.replace(vec![endpoint(3)]);
+    pool.replace(vec![
+        with_identity(1, "a.example"),
+        endpoint(2),
+        endpoint(3),
+    ]);
+    pool.replace(vec![
+        with_identity(1, "b.example"),
+        endpoint(2),
+        endpoint(3),
+    ]);
+    let one = with_identity(1, "b.example");
+    assert!(pool.proven(&one, Instant::now()));
+    assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "each has four");
+    drop(held);
+    assert_eq!(ports(&hold(&pool, 8)), [1, 1, 1, 1, 2, 2, 2, 2]);
+    // Of what is gone for good nothing is kept.
+    drop(newer);
+    pool.replace(vec![endpoint(9)]);
+    pool.replace(vec![endpoint(8)]);
+    assert!(
+        lock(&pool.state)
+            .departed
+            .keys()
+            .all(|gone| *gone == addr(9))
+    );
+}
+
+#[test]
+fn a_burst_is_even_while_nothing_is_connected_yet() {
+    let pool = least(&[1, 2, 3, 4]);
+    let piled = hold(&pool, 100);
+    pool.replace([1, 2, 3, 4, 5].map(endpoint).into());
+    let burst = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..25 {
+            scope.spawn(|| {
+                let held = hold(&pool, 1);
+                lock(&burst).extend(held);
+            });
+        }
+    });
+    let burst = burst.into_inner().unwrap();
+    assert_eq!(ports(&burst), [5; 25]);
+    assert_eq!(ports(&piled).len(), 100);
 }
