@@ -26,6 +26,7 @@ mod addr;
 mod crypto;
 mod log;
 mod loop_guard;
+mod stamp;
 mod sync;
 mod sys;
 mod wire;

@@ -5,12 +5,13 @@
 //! file or cannot be read counts as empty when it is read first; later the last content stays
 //! until the file is either readable or gone.
 
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::stamp::Stamp;
 
 /// How often the file is looked at, at most: the interval at which Go's resolver does it.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
@@ -30,16 +31,6 @@ struct State<T> {
     look_again: Instant,
     /// How often the content was replaced.
     changes: u64,
-}
-
-/// What differs when a file has been written, replaced or touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl<T> Watched<T> {
@@ -112,29 +103,6 @@ impl<T> Watched<T> {
     }
 }
 
-impl Stamp {
-    /// `None` if there is no such file, or if it is something that has no content to read.
-    fn of(path: &Path) -> io::Result<Option<Self>> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(metadata.is_file().then(|| Self::from(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl From<&Metadata> for Stamp {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 fn next_look(now: Instant) -> Instant {
     now.checked_add(INTERVAL).unwrap_or(now)
 }
@@ -150,6 +118,7 @@ fn read(path: &Path) -> io::Result<String> {
 mod tests {
     use super::super::tests::fake::TempFile;
     use super::*;
+    use std::fs;
 
     // The contents differ in length, since the time stamps of some kernels are coarse.
     #[test]

@@ -27,6 +27,7 @@ layers='
 0 crypto     wire
 0 log        sync
 0 loop_guard sync sys
+0 stamp
 0 stats
 0 sync
 0 sys

@@ -23,6 +23,8 @@ mod targets;
 mod crypto;
 #[path = "../../../src/dns/mod.rs"]
 mod dns;
+#[path = "../../../src/stamp.rs"]
+mod stamp;
 #[path = "../../../src/tls/mod.rs"]
 mod tls;
 #[path = "../../support/tls_server.rs"]
