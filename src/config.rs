@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) endpoints: Vec<HostPort>,
     /// Whether the operator named the endpoints, rather than leave the default.
     pub(crate) endpoints_given: bool,
+    /// The file that names the members instead, and is followed.
+    pub(crate) endpoints_file: Option<PathBuf>,
     /// Where to accept clients: at least one, no two equal unless their port is 0.
     pub(crate) listen_addrs: Vec<HostPort>,
     /// The pause between two attempts to reach an inactive endpoint; above zero.
@@ -35,13 +37,13 @@ pub(crate) struct Config {
     pub(crate) dial_timeout: Duration,
     /// The time connections get to finish after SIGTERM; zero resets them at once.
     pub(crate) drain_timeout: Duration,
-    /// Where SRV records name the members; `None` if `endpoints` does.
+    /// Where SRV records name the members; `None` if `endpoints` or `endpoints_file` does.
     pub(crate) discovery: Option<SrvDiscovery>,
     /// The authorities to authenticate members by; `None` for those of the system.
     pub(crate) trusted_ca_file: Option<PathBuf>,
     /// The name that members must prove; `None` for the domain, or their own.
     pub(crate) server_name: Option<String>,
-    /// Whether the members in `endpoints` are authenticated too.
+    /// Whether the members in `endpoints` or `endpoints_file` are authenticated too.
     pub(crate) verify_endpoints: bool,
     /// How long connections to a member that left the endpoints may go on; `None` for ever.
     pub(crate) close_removed: Option<Duration>,
@@ -93,6 +95,7 @@ impl Default for Config {
         Self {
             endpoints: vec![loopback(ENDPOINT_PORT)],
             endpoints_given: false,
+            endpoints_file: None,
             listen_addrs: vec![loopback(LISTEN_PORT)],
             retry_delay: DEFAULT_RETRY_DELAY,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,

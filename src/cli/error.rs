@@ -52,6 +52,13 @@ pub(crate) enum Error {
         /// The name of its value.
         value_name: &'static str,
     },
+    /// Two flags of which only one can hold.
+    Exclusive {
+        /// The one flag's name.
+        one: &'static str,
+        /// The other's.
+        other: &'static str,
+    },
     /// A value that is refused.
     InvalidValue {
         /// `--flag` or the name of the variable.
@@ -97,6 +104,10 @@ impl fmt::Display for Error {
             Self::MissingValue { flag, value_name } => {
                 write!(f, "--{flag} needs a value; write --{flag}={value_name}")
             }
+            Self::Exclusive { one, other } => write!(
+                f,
+                "--{one} and --{other} (or their variables) exclude each other; give one of them"
+            ),
             Self::InvalidValue {
                 origin,
                 value,

@@ -47,6 +47,7 @@ pub(super) enum Takes {
 #[derive(Default)]
 pub(super) struct RawArgs {
     pub(super) endpoints: Vec<(HostPort, Option<Scheme>)>,
+    pub(super) endpoints_file: Option<PathBuf>,
     pub(super) listen_addrs: Vec<HostPort>,
     pub(super) retry_delay: Option<Duration>,
     pub(super) dial_timeout: Option<Duration>,
@@ -179,6 +180,21 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "endpoints-file",
+        short: None,
+        takes: Takes::One("PATH"),
+        default: "",
+        in_environment: true,
+        doc_short: "The file that names the etcd members, in place of --endpoints.",
+        doc_long: "One endpoint a line; weight=N and priority=N may follow it. It is followed: a \
+            change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
+            changes nothing.",
+        apply: |text, raw| {
+            raw.endpoints_file = value::path(text);
+            Ok(())
+        },
+    },
+    Flag {
         name: "discovery-srv",
         short: None,
         takes: Takes::One("DOMAIN"),
@@ -256,8 +272,8 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Nothing,
         default: "",
         in_environment: true,
-        doc_short: "Authenticate the members that --endpoints names, too.",
-        doc_long: "They must speak TLS.",
+        doc_short: "Authenticate the members of a list, too.",
+        doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
         apply: |text, raw| {
             raw.verify_endpoints = Some(value::boolean(text)?);
             Ok(())

@@ -124,6 +124,7 @@ pub(crate) fn parse(
                 }
             }
             env::apply_environment(env, &uses, &mut raw, &mut warnings)?;
+            refuse_exclusive(&raw)?;
             let output = raw.output;
             let config = resolve(raw, &mut warnings);
             if matches!(command, Command::Check) {
@@ -231,6 +232,22 @@ fn apply(flag: &Flag, origin: &str, value: &OsStr, raw: &mut RawArgs) -> Result<
     })
 }
 
+/// Refuses what would leave it open where the members come from.
+fn refuse_exclusive(raw: &RawArgs) -> Result<(), Error> {
+    let others = [
+        ("endpoints", !raw.endpoints.is_empty()),
+        ("discovery-srv", raw.discovery_srv.is_some()),
+    ];
+    let given = others.iter().find(|(_, given)| *given);
+    match (given, &raw.endpoints_file) {
+        (Some((other, _)), Some(_)) => Err(Error::Exclusive {
+            one: "endpoints-file",
+            other,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Fills in the defaults, merges what is double and warns about what has no effect.
 fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
     let default = Config::default();
@@ -299,6 +316,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
     Config {
         endpoints,
         endpoints_given,
+        endpoints_file: raw.endpoints_file,
         listen_addrs,
         retry_delay: raw.retry_delay.unwrap_or(default.retry_delay),
         dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),

@@ -195,7 +195,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 14] = [
+    let cases: [(&str, &str, Set, &str); 15] = [
         (
             "endpoints",
             "a:1",
@@ -229,6 +229,12 @@ fn every_flag_in_every_form() {
             "0",
             |c| c.drain_timeout = Duration::ZERO,
             "-1ns",
+        ),
+        (
+            "endpoints-file",
+            "/etc/members",
+            |c| c.endpoints_file = Some("/etc/members".into()),
+            "",
         ),
         (
             "discovery-srv",
@@ -290,7 +296,7 @@ fn every_flag_in_every_form() {
         let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
         assert!(missing.contains(&format!("--{name} needs a value")));
         // Any path is a path.
-        let refused = if name == "trusted-ca-file" { 0 } else { 2 };
+        let refused = if name.ends_with("-file") { 0 } else { 2 };
         for (message, origin) in [
             (
                 run(&format!("etcd-gateway start --{name}={bad}"), &[]),
@@ -315,6 +321,47 @@ fn every_flag_in_every_form() {
             );
         }
     }
+}
+
+#[test]
+fn members_come_from_one_place() {
+    let refused = |other: &str| {
+        format!(
+            "--endpoints-file and --{other} (or their variables) exclude each other; give one of \
+             them"
+        )
+    };
+    type Variables = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Variables, &str); 4] = [
+        ("--endpoints=a:1 --endpoints-file=/f", &[], "endpoints"),
+        (
+            "--discovery-srv=a --endpoints-file=/f",
+            &[],
+            "discovery-srv",
+        ),
+        (
+            "--endpoints-file=/f",
+            &[("ETCD_GATEWAY_ENDPOINTS", "a:1")],
+            "endpoints",
+        ),
+        (
+            "--endpoints-file=/f",
+            &[("ETCD_GATEWAY_DISCOVERY_SRV", "a")],
+            "discovery-srv",
+        ),
+    ];
+    for (line, env, other) in cases {
+        for command in ["start", "check"] {
+            let line = format!("etcd-gateway {command} {line}");
+            assert_eq!(refusal(&line, env), refused(other), "{line}");
+        }
+    }
+    let (config, warnings) = start(
+        "etcd-gateway start --endpoints-file=f --verify-endpoints --trusted-ca-file=/ca.pem",
+        &[],
+    );
+    assert_eq!(config.endpoints_file, Some("f".into()));
+    assert!(config.verify_endpoints && warnings.is_empty());
 }
 
 #[test]

@@ -4,12 +4,16 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 
+use super::file::{self, Followed};
 use super::hosts::Hosts;
+use super::listing::Listed;
 use super::srv::{Services, Target};
 use crate::addr::{Host, HostPort};
 use crate::dns::resolv_conf;
 use crate::endpoint::Endpoint;
+use crate::log;
 
 /// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
 /// more is no reason to spend time and memory on it.
@@ -20,6 +24,8 @@ const MAX_ENDPOINTS: usize = 1024;
 pub(crate) enum Source {
     /// A list on the command line.
     List(List),
+    /// The list in a file: the last good one.
+    File { file: Followed, list: List },
     /// SRV records, and the list to use as long as they give no member that may serve.
     Srv {
         services: Services,
@@ -32,7 +38,7 @@ pub(crate) enum Source {
 /// Members as the operator wrote them.
 #[derive(Debug)]
 pub(crate) struct List {
-    pub(crate) members: Vec<HostPort>,
+    pub(crate) members: Vec<Listed>,
     pub(crate) identity: Identity,
 }
 
@@ -77,10 +83,67 @@ impl Source {
         }
     }
 
+    /// The list in the file at `path`, and what is odd about it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn file(
+        path: &Path,
+        identity: Identity,
+    ) -> Result<(Self, Vec<String>), file::Error> {
+        let (file, listing) = Followed::open(path)?;
+        let odd = listing.odd.iter().map(|odd| file.describe(odd)).collect();
+        let members = listing.members;
+        let list = List { members, identity };
+        Ok((Self::File { file, list }, odd))
+    }
+
+    /// Looks whether the file, if there is one, has another list; one that is bad is logged,
+    /// and changes nothing.
+    pub(super) fn look(&mut self, asked: bool) -> bool {
+        let Self::File { file, list } = self else {
+            return false;
+        };
+        match file.look(asked) {
+            None => false,
+            Some(Ok(listing)) => {
+                for odd in &listing.odd {
+                    log::warn("discovery", &file.describe(odd), &[]);
+                }
+                list.members = listing.members;
+                log::info(
+                    "discovery",
+                    "endpoints file has changed, using its list",
+                    &[
+                        ("file", file.path().display().to_string().into()),
+                        ("endpoints", list.members.len().into()),
+                    ],
+                );
+                true
+            }
+            Some(Err(error)) => {
+                log::error(
+                    "discovery",
+                    "endpoints file is not usable, keeping the last good list",
+                    &[
+                        ("error", error.to_string().into()),
+                        ("endpoints-kept", list.members.len().into()),
+                    ],
+                );
+                false
+            }
+        }
+    }
+
+    /// Whether the members are those that the operator named, rather than those that DNS does.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self, Self::List(_) | Self::File { .. })
+    }
+
     /// Whether any member has something to prove.
     pub(crate) fn authenticates(&self) -> bool {
         match self {
-            Self::List(list) => list.identity != Identity::None,
+            Self::List(list) | Self::File { list, .. } => list.identity != Identity::None,
             Self::Srv {
                 identity, fallback, ..
             } => {
@@ -122,7 +185,7 @@ impl Members<'_> {
             _ => None,
         };
         match self {
-            Self::List(list) => list.members.iter().filter_map(name).collect(),
+            Self::List(list) => list.members.iter().filter_map(|m| name(&m.at)).collect(),
             Self::Targets { targets, .. } => {
                 targets.iter().map(|target| target.host.clone()).collect()
             }
@@ -148,17 +211,17 @@ impl Members<'_> {
                 for member in &list.members {
                     let endpoint = |addr| Endpoint {
                         addr,
-                        name: member.to_string(),
-                        priority: 0,
-                        weight: 0,
-                        identity: list.identity.of(member),
+                        name: member.at.to_string(),
+                        priority: member.priority,
+                        weight: member.weight,
+                        identity: list.identity.of(&member.at),
                     };
-                    if let Some(addr) = literal(member) {
+                    if let Some(addr) = literal(&member.at) {
                         add(addr.ip(), endpoint(addr));
                     }
-                    if let Host::Name(name) = &member.host {
+                    if let Host::Name(name) = &member.at.host {
                         for ip in hosts.addresses(name) {
-                            add(*ip, endpoint(SocketAddr::new(*ip, member.port)));
+                            add(*ip, endpoint(SocketAddr::new(*ip, member.at.port)));
                         }
                     }
                 }

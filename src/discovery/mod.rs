@@ -1,7 +1,7 @@
 //! From what the operator configured to the addresses that are dialled, for as long as
 //! the gateway runs.
 //!
-//! Members come from SRV records or from a list; each address of each member becomes an
+//! Members come from SRV records, from a list or from a file with a list; each address of each member becomes an
 //! endpoint. Records and names are asked for again when their time to live is over, when
 //! every endpoint is failing, when the resolver's files change and when the operator
 //! says so (SIGHUP). Only a good answer changes anything: what cannot be learned anew
@@ -14,7 +14,9 @@
 //! One thread does all of this and owns all of its state.
 
 pub(crate) mod auth;
+pub(crate) mod file;
 mod hosts;
+pub(crate) mod listing;
 mod members;
 pub(crate) mod roots;
 mod srv;
@@ -157,11 +159,17 @@ impl Discovery {
 
     /// Why there is no endpoint, and what to do about it.
     fn nothing_found(&self) -> String {
-        let Source::Srv {
-            services, identity, ..
-        } = &self.source
-        else {
-            return "no endpoint found: no name in --endpoints has an address".to_owned();
+        let (services, identity) = match &self.source {
+            Source::Srv {
+                services, identity, ..
+            } => (services, identity),
+            Source::List(_) => {
+                return "no endpoint found: no name in --endpoints has an address".to_owned();
+            }
+            Source::File { file, .. } => {
+                let path = file.path().display();
+                return format!("no endpoint found: no name in {path} has an address");
+            }
         };
         let targets = services.targets().into_iter();
         let unresolved: Vec<String> = targets
@@ -203,9 +211,10 @@ impl Discovery {
         gate: Option<&dyn Gate>,
         timeout: Duration,
     ) -> Result<Start, NothingFound> {
-        let patience = match self.source {
-            Source::List(_) => START_PATIENCE,
-            Source::Srv { .. } => PATIENCE,
+        let patience = if self.source.is_listed() {
+            START_PATIENCE
+        } else {
+            PATIENCE
         };
         let mut endpoints = self.refresh(patience);
         self.found = !endpoints.is_empty();
@@ -220,7 +229,7 @@ impl Discovery {
             proven.extend(more_proven);
             refused.extend(more_refused);
         }
-        let patient = matches!(self.source, Source::List(_)) && !self.source.authenticates();
+        let patient = self.source.is_listed() && !self.source.authenticates();
         if endpoints.is_empty() && !patient {
             return Err(NothingFound(self.nothing_found()));
         }
@@ -245,14 +254,19 @@ impl Discovery {
     ) -> ! {
         let mut last = Instant::now();
         loop {
-            let woken = wait(pool.distress(), self.next.min(Instant::now() + WATCH));
+            let watch = match &self.source {
+                Source::File { file, .. } => file.pause(),
+                Source::List(_) | Source::Srv { .. } => WATCH,
+            };
+            let woken = wait(pool.distress(), self.next.min(Instant::now() + watch));
+            let relisted = self.source.look(woken);
             let now = Instant::now();
             if gate.is_some() && now >= self.audit {
                 self.audit = now + random::jittered(AUDIT);
                 audit(pool, gate, timeout);
             }
             let files = self.resolver.changes();
-            if woken || files != self.files {
+            if woken || relisted || files != self.files {
                 self.next = now.min(self.next).max(last + MIN_PAUSE);
             }
             self.files = files;
@@ -342,7 +356,7 @@ impl Discovery {
         let mut freshness = Freshness::TIMELESS;
         let mut names = HashSet::new();
         let members = match &mut self.source {
-            Source::List(list) => Members::List(list),
+            Source::List(list) | Source::File { list, .. } => Members::List(list),
             Source::Srv {
                 services,
                 identity,

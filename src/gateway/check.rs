@@ -64,10 +64,10 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             )
         })
     };
-    let source = if config.discovery.is_some() {
-        "srv"
-    } else {
-        "endpoints"
+    let source = match (&config.endpoints_file, &config.discovery) {
+        (Some(_), _) => "file",
+        (None, Some(_)) => "srv",
+        (None, None) => "endpoints",
     };
     let mut rows = look(source, &found.endpoints);
     let any = |rows: &[Row]| rows.iter().any(|row| row.reason.is_none());

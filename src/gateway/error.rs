@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::addr::HostPort;
 use crate::dial::Plain;
-use crate::discovery::{NothingFound, roots};
+use crate::discovery::{NothingFound, file, roots};
 use crate::x509;
 
 /// Why the gateway did not start.
@@ -20,6 +20,8 @@ pub(crate) enum Error {
     },
     /// SRV records give no member.
     Discovery(NothingFound),
+    /// The file that names the members does not.
+    EndpointsFile(file::Error),
     /// There is nothing to authenticate members by.
     Roots(roots::Error),
     /// What members are to prove is no name that a certificate can have.
@@ -54,6 +56,7 @@ impl fmt::Display for Error {
                  listen addr ({listen}): name the etcd members, or listen on another port"
             ),
             Self::Discovery(error) => error.fmt(f),
+            Self::EndpointsFile(error) => write!(f, "--endpoints-file: {error}"),
             Self::Roots(error) => write!(f, "--trusted-ca-file: {error}"),
             Self::ServerName(name, error) => write!(
                 f,
@@ -95,6 +98,7 @@ impl std::error::Error for Error {
                 Some(error)
             }
             Self::Discovery(error) => Some(error),
+            Self::EndpointsFile(error) => Some(error),
             Self::Roots(error) => Some(error),
             Self::ServerName(_, error) => Some(error),
             Self::Loop { .. } | Self::Notify(_) => None,

@@ -25,6 +25,7 @@ use crate::addr::HostPort;
 use crate::config::Config;
 use crate::dial::{self, Plain};
 use crate::discovery::auth::Authenticator;
+use crate::discovery::listing::Listed;
 use crate::discovery::{self, Discovery, Identity, List, Source, roots};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::monitor::Monitor;
@@ -209,9 +210,9 @@ pub(super) fn plan(config: &Config) -> Result<Plan<'_>, Error> {
             .map_err(|error| Error::ListenName(wanted.clone(), error))?;
         listen.push((wanted, addr));
     }
-    let source = source(config)?;
-    let guard = LoopGuard::default();
     let mut warnings = Vec::new();
+    let source = source(config, &mut warnings)?;
+    let guard = LoopGuard::default();
     let authenticator = if source.authenticates() {
         let file = config.trusted_ca_file.as_deref();
         let roots = roots::load(file, |name| std::env::var_os(name)).map_err(Error::Roots)?;
@@ -231,7 +232,7 @@ pub(super) fn plan(config: &Config) -> Result<Plan<'_>, Error> {
 }
 
 /// Where the members are to be found, and what they have to prove.
-fn source(config: &Config) -> Result<Source, Error> {
+fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> {
     let valid = |name: String| match ServerName::parse(&name) {
         Ok(_) => Ok(name),
         Err(error) => Err(Error::ServerName(name, error)),
@@ -245,11 +246,22 @@ fn source(config: &Config) -> Result<Source, Error> {
         (true, None) => Identity::Own,
         (true, Some(name)) => Identity::Named(valid(name.clone())?),
     };
+    if let Some(path) = &config.endpoints_file {
+        let (source, odd) = Source::file(path, listed).map_err(Error::EndpointsFile)?;
+        warnings.extend(odd);
+        return Ok(source);
+    }
+    let member = |at: &HostPort| Listed {
+        at: at.clone(),
+        priority: 0,
+        weight: 0,
+    };
+    let list = List {
+        members: config.endpoints.iter().map(member).collect(),
+        identity: listed,
+    };
     let Some(srv) = &config.discovery else {
-        return Ok(Source::List(List {
-            members: config.endpoints.clone(),
-            identity: listed,
-        }));
+        return Ok(Source::List(list));
     };
     let identity = if srv.insecure {
         None
@@ -258,10 +270,7 @@ fn source(config: &Config) -> Result<Source, Error> {
             named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
         )?)
     };
-    let fallback = config.endpoints_given.then(|| List {
-        members: config.endpoints.clone(),
-        identity: listed,
-    });
+    let fallback = config.endpoints_given.then_some(list);
     Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
 }
 
