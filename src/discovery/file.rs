@@ -1,13 +1,14 @@
 //! The file of `--endpoints-file`, followed on disk.
 //!
-//! The file is looked at again and again, not watched: that needs no system call besides those
-//! that read it, and works the same on every file system. It may be written in place, replaced, or be behind a link that is
-//! swapped, as in a ConfigMap of Kubernetes, and it may be away for a moment. So a new content, or that
-//! there is none, counts only once two looks in a row have found it: the first may have come
-//! between the two halves of a write. When asked to look (SIGHUP), one look is enough.
+//! It is looked at again and again, not watched: that needs no system call besides those that
+//! read it, and works the same on every file system. It may be written in place, replaced, or
+//! be behind a link that is swapped, as in a ConfigMap of Kubernetes, and it may be away for a
+//! moment. So a new content, or that there is none, counts only once two looks in a row have
+//! found it: the first may have come between the two halves of a write. When asked to look
+//! (SIGHUP, or no endpoint is active any more), one look is enough.
 //!
-//! What is read here is not trusted, see `listing`; a content that is refused is reported once, and nothing
-//! changes by it. The owner keeps the last good list.
+//! What is read here is not trusted, see `listing`; a content that is refused is reported
+//! once, and nothing changes by it. The owner keeps the last good list.
 
 use std::fmt;
 use std::fs::File;
@@ -58,8 +59,8 @@ pub(crate) struct Followed {
     /// What the last look found, and the stamp from before it.
     stamp: Option<Stamp>,
     seen: Content,
-    /// Two looks in a row found the same, so that a change of the content must show in the stamp: at the first
-    /// of them a further write may have come too soon to change it.
+    /// Two looks in a row found the same, so that a change of the content must show in the
+    /// stamp: after the first of them, a write may have come too soon to change it.
     settled: bool,
     /// The content that counts, good or bad.
     taken: Content,

@@ -2,8 +2,8 @@
 //!
 //! One endpoint a line, written as for `--endpoints`; `weight=N` and `priority=N` may follow,
 //! and mean what they mean in an SRV record (RFC 2782), but that a weight left out is 1, so
-//! that `weight=2` beside it is twice as much. Blank lines are skipped, and so is what follows a `#` at the start of
-//! a line or behind a blank. A line may end in CR LF.
+//! that `weight=2` beside it is twice as much. Blank lines are skipped, and so is what follows
+//! a `#` at the start of a line or behind a blank. A line may end in CR LF.
 //!
 //! Pure. The bytes are untrusted: lines and their number are bounded, and one that is not
 //! understood refuses all, because half a list is worse than the last good one. A text without
@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn what_is_read() {
         type Members = &'static [(&'static str, u16, u16)];
-        let cases: &[(&[u8], Members, &[(usize, Oddity)])] = &[
+        type Odd = &'static [(usize, Oddity)];
+        let cases: &[(&[u8], Members, Odd)] = &[
             (b"a:1", &[("a:1", 0, 1)], &[]),
             (
                 b"# members\n\n \t\r\na:1\r\n  [::1]:2 # b\n10.0.0.1:3\t#c\n",

@@ -1,11 +1,11 @@
 //! From what the operator configured to the addresses that are dialled, for as long as
 //! the gateway runs.
 //!
-//! Members come from SRV records, from a list or from a file with a list; each address of each member becomes an
-//! endpoint. Records and names are asked for again when their time to live is over, when
-//! every endpoint is failing, when the resolver's files change and when the operator
-//! says so (SIGHUP). Only a good answer changes anything: what cannot be learned anew
-//! stays as it was. An address that would lead back to this gateway is left out.
+//! Members come from SRV records, from a list or from a file with a list; each address of
+//! each member becomes an endpoint. Records and names are asked for again when their time to
+//! live is over, when every endpoint is failing, when the resolver's files change and when
+//! the operator says so (SIGHUP). Only a good answer changes anything: what cannot be learned
+//! anew stays as it was. An address that would lead back to this gateway is left out.
 //!
 //! Where members have to be authenticated (`auth`), they are at start, when they are new
 //! or come back (by the pool and the monitor, through its gate), and, from here, at each

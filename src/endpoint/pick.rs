@@ -117,8 +117,8 @@ impl Turn {
                 .min_by(Load::compare),
         };
         let chosen = |candidate: &Candidate| {
-            let load = Load::of(candidate, weighted);
-            class(candidate) && least.is_none_or(|least| load.compare(&least).is_eq())
+            let is_least = |least: Load| Load::of(candidate, weighted).compare(&least).is_eq();
+            class(candidate) && least.is_none_or(is_least)
         };
 
         self.credits.resize(candidates.len(), 0);

@@ -158,7 +158,8 @@ pub(crate) struct Census {
 }
 
 impl Pool {
-    /// An empty pool that chooses by `policy`, whose inactive endpoints are due again `retry_delay` after they failed.
+    /// An empty pool that chooses by `policy`, and whose inactive endpoints are due again
+    /// `retry_delay` after they failed.
     ///
     /// # Errors
     /// If no descriptors are left.

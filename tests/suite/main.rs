@@ -3,6 +3,8 @@
 //! - `reference`: what the reference was observed to do (REFERENCE section 0), row by row, and what we do instead
 //! - `cli`, `cli_values`, `listen`: the command line, environment and listeners, as an operator meets them
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
+//! - `policy`: endpoints chosen by their open connections
+//! - `endpoints_file`: endpoints that a file names, followed
 //! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
@@ -19,6 +21,7 @@ mod cli;
 mod cli_values;
 mod dials;
 mod discovery;
+mod endpoints_file;
 mod etcd;
 mod failover;
 mod halves;
@@ -30,6 +33,7 @@ mod members;
 mod names;
 mod notify;
 mod overload;
+mod policy;
 mod pressure;
 mod reference;
 mod resets;

@@ -19,10 +19,14 @@ mod engine;
 mod targets;
 
 // The product's own sources, under the paths that they know each other by.
+#[path = "../../../src/addr.rs"]
+mod addr;
 #[path = "../../../src/crypto/mod.rs"]
 mod crypto;
 #[path = "../../../src/dns/mod.rs"]
 mod dns;
+#[path = "../../../src/discovery/listing.rs"]
+mod listing;
 #[path = "../../../src/stamp.rs"]
 mod stamp;
 #[path = "../../../src/tls/mod.rs"]

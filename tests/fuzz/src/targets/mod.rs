@@ -3,6 +3,7 @@
 mod dns_config;
 mod dns_message;
 mod dns_name;
+mod endpoints_file;
 mod tls_messages;
 mod tls_records;
 mod x509_certificate;
@@ -17,6 +18,7 @@ pub const TARGETS: &[&Target] = &[
     &dns_message::TARGET,
     &dns_name::TARGET,
     &dns_config::TARGET,
+    &endpoints_file::TARGET,
     &tls_messages::TARGET,
     &tls_records::TARGET,
     &x509_certificate::TARGET,
