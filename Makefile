@@ -49,14 +49,16 @@ SECONDS ?= 60
 fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on a stable compiler
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
 
-install: release ## program and systemd unit, below DESTDIR and PREFIX (/usr/local)
+install: release ## program and systemd units, below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/etcd-gateway
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's,@BINDIR@,$(BINDIR),g' src/etcd-gateway.service >$(DESTDIR)$(UNITDIR)/etcd-gateway.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/etcd-gateway.service
+	install -m 644 src/etcd-gateway.socket $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
 
 uninstall: ## take away what install put there
-	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(DESTDIR)$(UNITDIR)/etcd-gateway.service
+	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(DESTDIR)$(UNITDIR)/etcd-gateway.service \
+		$(DESTDIR)$(UNITDIR)/etcd-gateway.socket
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) endpoints_file: Option<PathBuf>,
     /// Where to accept clients: at least one, no two equal unless their port is 0.
     pub(crate) listen_addrs: Vec<HostPort>,
+    /// Whether the operator named them, rather than leave the default.
+    pub(crate) listen_given: bool,
     /// The pause between two attempts to reach an inactive endpoint; above zero.
     pub(crate) retry_delay: Duration,
     /// The time for all attempts to connect one client; above zero.
@@ -97,6 +99,7 @@ impl Default for Config {
             endpoints_given: false,
             endpoints_file: None,
             listen_addrs: vec![loopback(LISTEN_PORT)],
+            listen_given: false,
             retry_delay: DEFAULT_RETRY_DELAY,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,

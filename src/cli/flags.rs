@@ -116,7 +116,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "Where to accept clients.",
         doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free \
             port. Separated by commas; may be given more than once. Whoever reaches it reaches \
-            etcd.",
+            etcd. Sockets that a service manager passes (LISTEN_FDS) take its place.",
         apply: |text, raw| {
             let items = value::addresses(text, addr::parse_listen)?;
             raw.listen_addrs.extend(items);

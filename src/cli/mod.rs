@@ -260,11 +260,12 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         );
     }
     let mut endpoints: Vec<HostPort> = raw.endpoints.into_iter().map(|(e, _)| e).collect();
+    let listen_given = !raw.listen_addrs.is_empty();
     let mut listen_addrs = raw.listen_addrs;
     if !endpoints_given {
         endpoints = default.endpoints;
     }
-    if listen_addrs.is_empty() {
+    if !listen_given {
         listen_addrs = default.listen_addrs;
     }
     let discovery = raw.discovery_srv.map(|domain| SrvDiscovery {
@@ -318,6 +319,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         endpoints_given,
         endpoints_file: raw.endpoints_file,
         listen_addrs,
+        listen_given,
         retry_delay: raw.retry_delay.unwrap_or(default.retry_delay),
         dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),
         drain_timeout: raw.drain_timeout.unwrap_or(default.drain_timeout),

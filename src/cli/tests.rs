@@ -75,6 +75,7 @@ fn printed_defaults_are_the_defaults() {
         let line = format!("etcd-gateway start --{}={}", flag.name, flag.default);
         let (mut config, warnings) = start(&line, &[]);
         config.endpoints_given = false;
+        config.listen_given = false;
         assert_eq!((config, warnings), (default.clone(), vec![]), "{line}");
     }
 }
@@ -208,7 +209,10 @@ fn every_flag_in_every_form() {
         (
             "listen-addr",
             ":1",
-            |c| c.listen_addrs = vec![parse_listen(":1").unwrap()],
+            |c| {
+                c.listen_addrs = vec![parse_listen(":1").unwrap()];
+                c.listen_given = true;
+            },
             "nonsense",
         ),
         (

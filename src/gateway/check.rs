@@ -49,7 +49,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         authenticator,
         guard,
         warnings: more,
-    } = plan(config)?;
+    } = plan(config, &[])?;
     let warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
     let found = discovery.find();
     refuse_loops(&found.endpoints, &listen)?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::addr::HostPort;
 use crate::dial::Plain;
 use crate::discovery::{NothingFound, file, roots};
+use crate::sys::activation;
 use crate::x509;
 
 /// Why the gateway did not start.
@@ -30,6 +31,15 @@ pub(crate) enum Error {
     ListenName(HostPort, io::Error),
     /// A listen address cannot be bound.
     Bind(SocketAddr, io::Error),
+    /// What the service manager passed cannot be listened on.
+    Activation(activation::Error),
+    /// A socket that was passed cannot be prepared.
+    Adopt(SocketAddr, io::Error),
+    /// The operator and the service manager say different things.
+    ListenTwice {
+        named: Vec<String>,
+        passed: Vec<String>,
+    },
     /// A step of the start that needs the system's help.
     System(&'static str, io::Error),
     /// The service manager's environment cannot be served.
@@ -39,7 +49,13 @@ pub(crate) enum Error {
 impl Error {
     /// Whether what the operator wrote is at fault, rather than the host.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Loop { .. } | Self::ServerName(..))
+        matches!(
+            self,
+            Self::Loop { .. }
+                | Self::ServerName(..)
+                | Self::Activation(_)
+                | Self::ListenTwice { .. }
+        )
     }
 }
 
@@ -85,6 +101,19 @@ impl fmt::Display for Error {
                     Plain(error)
                 )
             }
+            Self::Activation(error) => error.fmt(f),
+            Self::Adopt(addr, error) => write!(
+                f,
+                "LISTEN_FDS: cannot prepare the socket at {addr}: {}",
+                Plain(error)
+            ),
+            Self::ListenTwice { named, passed } => write!(
+                f,
+                "--listen-addr={}: the service manager passes sockets at {} instead (LISTEN_FDS); leave \
+                 --listen-addr away, name the same addresses, or disable the socket unit",
+                named.join(","),
+                passed.join(",")
+            ),
             Self::System(step, error) => write!(f, "{step}: {}", Plain(error)),
             Self::Notify(error) => f.write_str(error),
         }
@@ -94,14 +123,18 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::ListenName(_, error) | Self::Bind(_, error) | Self::System(_, error) => {
-                Some(error)
-            }
+            Self::ListenName(_, error)
+            | Self::Bind(_, error)
+            | Self::Adopt(_, error)
+            | Self::System(_, error) => Some(error),
             Self::Discovery(error) => Some(error),
             Self::EndpointsFile(error) => Some(error),
             Self::Roots(error) => Some(error),
             Self::ServerName(_, error) => Some(error),
-            Self::Loop { .. } | Self::Notify(_) => None,
+            Self::Loop { .. }
+            | Self::Activation(_)
+            | Self::ListenTwice { .. }
+            | Self::Notify(_) => None,
         }
     }
 }

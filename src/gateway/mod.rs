@@ -8,22 +8,21 @@
 
 pub(crate) mod check;
 mod error;
+mod listeners;
 mod service;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-
 use crate::addr::HostPort;
 use crate::config::Config;
-use crate::dial::{self, Plain};
+use crate::dial::Plain;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::listing::Listed;
 use crate::discovery::{self, Discovery, Identity, List, Source, roots};
@@ -35,6 +34,7 @@ use crate::log;
 use crate::loop_guard::{self, LoopGuard};
 use crate::proxy::Proxy;
 use crate::proxy::removals::{self, Removals};
+use crate::sys::activation::{self, Inherited};
 use crate::sys::limits::{self, Capacity};
 use crate::sys::notify::Notifier;
 use crate::sys::random;
@@ -42,10 +42,9 @@ use crate::sys::syscall;
 use crate::x509::ServerName;
 
 pub(crate) use error::Error;
+use listeners::Place;
 use service::{FLUSH_PATIENCE, Signals};
 
-/// Clients that wait to be accepted. The kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 4096;
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -54,6 +53,9 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     let system = |step| move |error| Error::System(step, error);
     // Before the first thread, which would take the signals otherwise.
     syscall::block_signals().map_err(system("cannot block signals"))?;
+    // Before anything is opened, which could take the numbers of what was passed.
+    let passed = activation::sockets(std::process::id(), |name| std::env::var_os(name))
+        .map_err(Error::Activation)?;
     random::check().map_err(system("no entropy"))?;
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
@@ -76,6 +78,7 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
         &notifier,
         &signals,
         &limits::capacity(descriptors.0),
+        passed,
     );
     log::flush(FLUSH_PATIENCE);
     result
@@ -96,6 +99,7 @@ fn serve(
     notifier: &Notifier,
     signals: &Signals,
     capacity: &Capacity,
+    passed: Vec<Inherited>,
 ) -> Result<(), Error> {
     let system = |step| move |error| Error::System(step, error);
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
@@ -106,7 +110,7 @@ fn serve(
         authenticator,
         guard,
         warnings,
-    } = plan(config)?;
+    } = plan(config, &passed)?;
     for warning in warnings {
         log::warn("gateway", &warning, &[]);
     }
@@ -116,14 +120,13 @@ fn serve(
         .map_err(Error::Discovery)?;
     refuse_loops(&start.endpoints, &listen)?;
 
-    let mut listeners = Vec::new();
-    for (_, addr) in &listen {
-        listeners.push(bind(*addr).map_err(|error| Error::Bind(*addr, error))?);
-    }
-    let bound: Vec<SocketAddr> = listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
-        .collect();
+    let listen_from = if passed.is_empty() {
+        "--listen-addr"
+    } else {
+        "LISTEN_FDS"
+    };
+    let listeners = listeners::open(&listen, passed)?;
+    let bound: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
         .map_err(system("cannot wake threads"))?;
@@ -179,6 +182,7 @@ fn serve(
         &[
             ("endpoints", names.into()),
             ("listen", texts(&bound).into()),
+            ("listen-from", listen_from.into()),
             ("max-connections", max_connections.into()),
             ("bounded-by", bounded_by.into()),
         ],
@@ -191,9 +195,8 @@ fn serve(
 }
 
 /// What a start, or a check of one, begins with: nothing is bound or dialled yet.
-pub(super) struct Plan<'a> {
-    /// The addresses to listen on, as written and as they are.
-    pub(super) listen: Vec<(&'a HostPort, SocketAddr)>,
+pub(super) struct Plan {
+    pub(super) listen: Vec<Place>,
     pub(super) discovery: Discovery,
     pub(super) authenticator: Option<Arc<Authenticator>>,
     pub(super) guard: LoopGuard,
@@ -202,14 +205,10 @@ pub(super) struct Plan<'a> {
 }
 
 /// Works out from the settings what can be worked out on this host alone, but for names.
-pub(super) fn plan(config: &Config) -> Result<Plan<'_>, Error> {
+pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error> {
     let resolver = Resolver::new(Sources::of_system(), random::fill);
-    let mut listen = Vec::new();
-    for wanted in &config.listen_addrs {
-        let addr = discovery::listen_address(wanted, &resolver)
-            .map_err(|error| Error::ListenName(wanted.clone(), error))?;
-        listen.push((wanted, addr));
-    }
+    let passed: Vec<SocketAddr> = passed.iter().map(|socket| socket.addr).collect();
+    let listen = listeners::places(config, &passed, &resolver)?;
     let mut warnings = Vec::new();
     let source = source(config, &mut warnings)?;
     let guard = LoopGuard::default();
@@ -322,36 +321,19 @@ fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'stat
 }
 
 /// Refuses an endpoint that is one of the addresses to listen on.
-pub(super) fn refuse_loops(
-    endpoints: &[Endpoint],
-    listen: &[(&HostPort, SocketAddr)],
-) -> Result<(), Error> {
+pub(super) fn refuse_loops(endpoints: &[Endpoint], listen: &[Place]) -> Result<(), Error> {
     for endpoint in endpoints {
-        for (wanted, listen) in listen {
-            if loop_guard::serves(&[*listen], endpoint.addr) {
+        for place in listen {
+            if loop_guard::serves(&[place.addr], endpoint.addr) {
                 return Err(Error::Loop {
                     endpoint: endpoint.name.clone(),
                     addr: endpoint.addr,
-                    listen: wanted.to_string(),
+                    listen: place.shown.clone(),
                 });
             }
         }
     }
     Ok(())
-}
-
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for connections of the last run to time out.
-    socket.set_reuse_address(true)?;
-    if addr.is_ipv6() {
-        // The IPv6 wildcard takes IPv4 clients too, whatever net.ipv6.bindv6only says.
-        socket.set_only_v6(!addr.ip().is_unspecified())?;
-    }
-    dial::prepare(SockRef::from(&socket))?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 fn spawn<T: Send + 'static>(

@@ -1,18 +1,16 @@
 //! What an operator and a service manager see of the process: signals, status, the end.
 
 use std::io;
-use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 use super::spawn;
 use crate::log;
 use crate::proxy::Proxy;
+use crate::proxy::listener::Listener;
 use crate::sys::notify::Notifier;
 use crate::sys::syscall::{self, Signal};
 
@@ -22,6 +20,8 @@ pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// A signal this soon after the first is the same request once more.
 const ECHO: Duration = Duration::from_millis(10);
+/// How long a thread that accepts gets to see that it is over; it may be pausing after an error.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -152,13 +152,26 @@ pub(super) fn report(
     .map(drop)
 }
 
+/// Waits for a thread that accepts to end, so that every client it has taken is counted. Only
+/// one that a process we share the socket with has made block may not end before its next
+/// client; that one is left behind.
+fn join(thread: JoinHandle<()>) {
+    let deadline = Instant::now() + ACCEPT_PATIENCE;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
+    }
+}
+
 /// Stops listening, lets connections end by themselves, then resets what is left.
 pub(super) fn drain(
     signal: Signal,
     timeout: Duration,
     notifier: &Notifier,
     proxy: &Proxy,
-    accepting: Vec<(Arc<TcpListener>, JoinHandle<()>)>,
+    accepting: Vec<(Arc<Listener>, JoinHandle<()>)>,
 ) {
     let open = proxy.sessions.count();
     // A drain may be longer than the manager's patience with a stop.
@@ -167,9 +180,8 @@ pub(super) fn drain(
         "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
     ));
     for (listener, thread) in accepting {
-        // Wakes the thread from accept(2), and refuses clients from here on.
-        let _ = SockRef::from(&*listener).shutdown(Shutdown::Both);
-        let _ = thread.join();
+        listener.stop();
+        join(thread);
     }
     log::info(
         "gateway",

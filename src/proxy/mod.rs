@@ -5,6 +5,7 @@
 //! connection, is counted, and is logged at most once a second.
 
 mod connect;
+pub(crate) mod listener;
 mod pipes;
 mod relay;
 pub(crate) mod removals;
@@ -13,7 +14,7 @@ pub(crate) mod sessions;
 mod workers;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::listener::Listener;
 use crate::proxy::pipes::Pipes;
 use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
@@ -129,18 +131,18 @@ impl Proxy {
         }
     }
 
-    /// Accepts clients until `closing` is set and the listener shut down.
-    pub(crate) fn accept(self: &Arc<Self>, listener: &TcpListener, closing: &AtomicBool) {
+    /// Accepts clients until `closing` is set and the listener stopped.
+    pub(crate) fn accept(self: &Arc<Self>, listener: &Listener, closing: &AtomicBool) {
         loop {
             match listener.accept() {
-                Ok((client, _)) => session::start(self, client),
+                Ok(client) => session::start(self, client),
                 Err(_) if closing.load(Ordering::SeqCst) => return,
                 Err(error) => self.accept_failed(listener, &error),
             }
         }
     }
 
-    fn accept_failed(&self, listener: &TcpListener, error: &io::Error) {
+    fn accept_failed(&self, listener: &Listener, error: &io::Error) {
         // accept(2): these belong to the one connection that was to be accepted.
         let of_the_client = matches!(
             error.kind(),
@@ -157,12 +159,11 @@ impl Proxy {
             ACCEPT_PAUSE
         };
         if let Some((count, suppressed)) = self.accept_errors.add() {
-            let listen = listener.local_addr().map(|addr| addr.to_string());
             log::warn(
                 "proxy",
                 "cannot accept",
                 &[
-                    ("listen", listen.unwrap_or_default().into()),
+                    ("listen", listener.addr.into()),
                     ("error", Plain(error).to_string().into()),
                     ("exhausted", dial::is_exhaustion(error).to_string().into()),
                     ("pause", pause.into()),

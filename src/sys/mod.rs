@@ -2,8 +2,9 @@
 //!
 //! [`syscall`] is the only file of the program with `unsafe` code: a dozen foreign
 //! functions behind safe, typed wrappers. The rest of this module is safe code over
-//! it and over `/proc`: entropy, resource limits, the systemd notification socket.
+//! it and over `/proc`: entropy, resource limits, what systemd passes and hears.
 
+pub(crate) mod activation;
 pub(crate) mod limits;
 pub(crate) mod notify;
 pub(crate) mod random;

@@ -10,9 +10,10 @@
 use std::ffi::{c_int, c_uint, c_ulong, c_void};
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[cfg(not(all(
@@ -238,6 +239,37 @@ pub(crate) fn set_limit(resource: Resource, limit: Limit) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Where descriptors that were passed begin: SD_LISTEN_FDS_START of sd_listen_fds(3).
+pub(crate) const FIRST_INHERITED: RawFd = 3;
+const F_GETFD: c_int = 1;
+
+/// Takes over `count` descriptors, from [`FIRST_INHERITED`] on, that were left open for this
+/// process by whoever started it. To be called before the process opens any of its own;
+/// a second call finds none, for they have an owner then.
+///
+/// # Errors
+/// The number that is no open descriptor.
+pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, (RawFd, io::Error)> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Vec::new());
+    }
+    let own = |fd| {
+        // SAFETY: F_GETFD takes no argument and only looks at the number, which may be any.
+        if unsafe { fcntl(fd, F_GETFD) } == -1 {
+            return Err((fd, io::Error::last_os_error()));
+        }
+        // SAFETY: the descriptor is open, as was just seen. Nobody else owns it: it was passed
+        // to this process by number, before the process had opened anything, and `TAKEN`
+        // lets each number be owned once.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    (FIRST_INHERITED..)
+        .take(usize::from(count))
+        .map(own)
+        .collect()
 }
 
 /// A signal that the program acts on.

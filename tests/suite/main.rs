@@ -10,10 +10,12 @@
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
+//! - `activation`: sockets that a service manager passes
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
 
+mod activation;
 mod auth;
 mod balance;
 mod bulk;

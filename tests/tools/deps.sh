@@ -22,6 +22,8 @@ openssl       openssl          test
 dnsmasq       dnsmasq-base     test
 nsd           nsd              test
 unbound       unbound          test
+systemd-socket-activate systemd test
+systemd-analyze systemd        test
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.

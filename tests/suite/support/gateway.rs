@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -27,6 +28,7 @@ pub(crate) struct Launch {
     program: PathBuf,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    stdin: Option<OwnedFd>,
 }
 
 impl Launch {
@@ -38,6 +40,7 @@ impl Launch {
             program: binary(),
             args,
             env: Vec::new(),
+            stdin: None,
         }
     }
 
@@ -65,6 +68,15 @@ impl Launch {
         self
     }
 
+    /// With a descriptor 3, announced as a service manager does it (sd_listen_fds(3)).
+    pub(crate) fn passing(mut self, descriptor: impl Into<OwnedFd>) -> Launch {
+        // A child is given other descriptors than the first three by a shell only, without unsafe code.
+        const SCRIPT: &str = "exec 3<&0 </dev/null; LISTEN_PID=$$; LISTEN_FDS=${LISTEN_FDS-1}; \
+            export LISTEN_PID LISTEN_FDS; exec \"$@\"";
+        self.stdin = Some(descriptor.into());
+        self.wrapped(&["sh", "-c", SCRIPT, "sh"])
+    }
+
     pub(crate) fn program(mut self, program: PathBuf) -> Launch {
         self.program = program;
         self
@@ -79,18 +91,25 @@ impl Launch {
         let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
         words.push(self.program.clone().into());
         words.extend(self.args.iter().map(Into::into));
+        let stdin = match &self.stdin {
+            Some(descriptor) => descriptor
+                .try_clone()
+                .expect("duplicate a descriptor")
+                .into(),
+            None => Stdio::null(),
+        };
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         // What the developer's shell or systemd set for itself is not part of the test.
         for (name, _) in std::env::vars_os() {
-            let ours = name.to_string_lossy().starts_with("ETCD_GATEWAY_");
-            if ours || name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC" || name == "WATCHDOG_PID"
-            {
-                command.env_remove(name);
+            let text = name.to_string_lossy();
+            let meant_for_us = ["ETCD_GATEWAY_", "NOTIFY_", "WATCHDOG_", "LISTEN_"];
+            if meant_for_us.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
             }
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

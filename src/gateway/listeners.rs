@@ -1,0 +1,102 @@
+//! Where clients are accepted: the addresses that the operator named, or the sockets that a
+//! service manager has opened for us.
+//!
+//! Sockets that are passed take the place of `--listen-addr`, for they are what the operator's
+//! socket unit says. Where both speak they have to agree: a gateway that listens elsewhere than
+//! one of them says would be found out by clients only.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::{Error, texts};
+use crate::config::Config;
+use crate::dial;
+use crate::discovery;
+use crate::dns::Resolver;
+use crate::proxy::listener::Listener;
+use crate::sys::activation::Inherited;
+
+/// Clients that wait to be accepted. The kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// One address to listen on.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(super) addr: SocketAddr,
+    /// As the operator knows it.
+    pub(super) shown: String,
+}
+
+/// Where to listen, given where passed sockets do; nothing is bound yet.
+pub(super) fn places(
+    config: &Config,
+    passed: &[SocketAddr],
+    resolver: &Resolver,
+) -> Result<Vec<Place>, Error> {
+    let mut named = Vec::new();
+    if passed.is_empty() || config.listen_given {
+        for wanted in &config.listen_addrs {
+            let addr = discovery::listen_address(wanted, resolver)
+                .map_err(|error| Error::ListenName(wanted.clone(), error))?;
+            let shown = wanted.to_string();
+            named.push(Place { addr, shown });
+        }
+    }
+    if passed.is_empty() {
+        return Ok(named);
+    }
+    let mut wanted: Vec<SocketAddr> = named.iter().map(|place| place.addr).collect();
+    let mut given = passed.to_vec();
+    wanted.sort_unstable();
+    given.sort_unstable();
+    if config.listen_given && wanted != given {
+        return Err(Error::ListenTwice {
+            named: texts(&config.listen_addrs),
+            passed: texts(passed),
+        });
+    }
+    let place = |addr: &SocketAddr| Place {
+        addr: *addr,
+        shown: format!("{addr}, passed by LISTEN_FDS"),
+    };
+    Ok(passed.iter().map(place).collect())
+}
+
+/// Opens listeners at these places, or takes those that were passed.
+pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    if passed.is_empty() {
+        for Place { addr, .. } in places {
+            let listener = bind(*addr).and_then(Listener::own);
+            listeners.push(listener.map_err(|error| Error::Bind(*addr, error))?);
+        }
+    }
+    for Inherited { listener, addr } in passed {
+        let listener = adopt(listener).map_err(|error| Error::Adopt(addr, error))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for connections of the last run to time out.
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        // The IPv6 wildcard takes IPv4 clients too, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    dial::prepare(SockRef::from(&socket))?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Gives a passed socket what accepted ones inherit from it; its queue is as long as the
+/// socket unit says.
+fn adopt(socket: TcpListener) -> io::Result<Listener> {
+    dial::prepare(SockRef::from(&socket))?;
+    Listener::shared(socket)
+}

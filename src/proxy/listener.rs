@@ -1,0 +1,133 @@
+//! A socket that clients are accepted from, and how to stop doing so.
+//!
+//! One that we have bound is shut down: clients are refused from then on, and the thread that
+//! sleeps in accept(2) wakes. One that was passed to us must not be: whoever passed it goes on
+//! using it, and clients in its queue are for the next process. So its thread sleeps in
+//! poll(2) beside a waker, and what it then accepts it must not wait for: a process that shares
+//! the socket may have been quicker. (O_NONBLOCK is shared by all of them too; a client's
+//! socket does not inherit it on Linux, accept(2).)
+
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+
+use crate::sys::syscall::{self, PollFd};
+use crate::sys::waker::Waker;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    /// Set if others use the socket too: what stops us alone.
+    stop: Option<Waker>,
+}
+
+impl Listener {
+    /// A socket that is ours alone.
+    pub(crate) fn own(socket: TcpListener) -> io::Result<Self> {
+        Ok(Self {
+            addr: socket.local_addr()?,
+            socket,
+            stop: None,
+        })
+    }
+
+    /// A socket that other processes have or will have.
+    pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            addr: socket.local_addr()?,
+            socket,
+            stop: Some(Waker::new()?),
+        })
+    }
+
+    /// Waits for the next client. After [`Listener::stop`] there is none, but an error.
+    pub(super) fn accept(&self) -> io::Result<TcpStream> {
+        let Some(stop) = &self.stop else {
+            return self.socket.accept().map(|(client, _)| client);
+        };
+        loop {
+            let mut fds = [
+                PollFd::readable(self.socket.as_fd()),
+                PollFd::readable(stop.fd()),
+            ];
+            syscall::wait(&mut fds, None)?;
+            let [_, stopped] = &fds;
+            if stopped.is_ready() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            match self.socket.accept() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return outcome.map(|(client, _)| client),
+            }
+        }
+    }
+
+    /// Has [`Listener::accept`] end, now and whenever it is called again.
+    pub(crate) fn stop(&self) {
+        match &self.stop {
+            // It fails only if the socket does not listen any more.
+            None => drop(SockRef::from(&self.socket).shutdown(Shutdown::Both)),
+            Some(stop) => stop.wake(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (TcpListener, SocketAddr) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        (socket, addr)
+    }
+
+    /// Also when stop comes between two calls, and while a client waits in the queue.
+    #[test]
+    fn a_stopped_listener_accepts_nobody() {
+        for new in [Listener::own, Listener::shared] {
+            let (socket, addr) = pair();
+            let listener = new(socket).unwrap();
+            std::thread::scope(|scope| {
+                let accepting = scope.spawn(|| {
+                    assert!(listener.accept().is_ok());
+                    listener.accept().is_err() && listener.accept().is_err()
+                });
+                let client = TcpStream::connect(addr).unwrap();
+                listener_has_accepted(&client);
+                listener.stop();
+                assert!(accepting.join().unwrap());
+            });
+        }
+    }
+
+    /// The first accepted socket is dropped, which its client sees.
+    fn listener_has_accepted(mut client: &TcpStream) {
+        assert_eq!(io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn stopping_a_shared_listener_leaves_its_queue_to_others() {
+        let (socket, addr) = pair();
+        let next = Listener::shared(socket.try_clone().unwrap()).unwrap();
+        let listener = Listener::shared(socket).unwrap();
+        let waiting = TcpStream::connect(addr).unwrap();
+        listener.stop();
+        assert_eq!(
+            listener.accept().unwrap_err().kind(),
+            ErrorKind::Interrupted
+        );
+        drop(listener);
+        let later = TcpStream::connect(addr).unwrap();
+        for client in [&waiting, &later] {
+            let accepted = next.accept().unwrap();
+            assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+        }
+    }
+}

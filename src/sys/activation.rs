@@ -1,0 +1,238 @@
+//! Listening sockets that a service manager has opened for us, sd_listen_fds(3): LISTEN_FDS
+//! says how many, from descriptor 3 on, LISTEN_PID for whom, LISTEN_FDNAMES by which names.
+//!
+//! What is passed is not trusted to be what we need: each descriptor must be a TCP socket
+//! that listens, and the one that is not is named, with what it is instead. Variables that
+//! are meant for another process are ignored. They are not removed from the environment
+//! (that would be `unsafe`, and nobody could inherit them: the program starts no other), and
+//! the sockets are closed on exec all the same.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{OwnedFd, RawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::syscall;
+
+/// A listener that was opened, and is held open, by another process.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    pub(crate) listener: TcpListener,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+}
+
+/// Why what was passed cannot be served.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// LISTEN_FDS is no number of descriptors.
+    Count(OsString),
+    /// A descriptor is not what it has to be.
+    Unusable {
+        fd: RawFd,
+        /// What LISTEN_FDNAMES calls it.
+        name: Option<String>,
+        flaw: Flaw,
+    },
+}
+
+/// What is wrong with a descriptor.
+#[derive(Debug)]
+pub(crate) enum Flaw {
+    NotOpen,
+    NotASocket,
+    NotInternet,
+    NotStream,
+    NotTcp,
+    NotListening,
+    /// The kernel does not say.
+    Unknown(io::Error),
+}
+
+impl From<io::Error> for Flaw {
+    fn from(error: io::Error) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(text) => write!(f, "LISTEN_FDS={text:?}: not a number of descriptors"),
+            Self::Unusable { fd, name, flaw } => {
+                write!(f, "LISTEN_FDS: descriptor {fd}")?;
+                if let Some(name) = name {
+                    write!(f, " ({name:?})")?;
+                }
+                write!(f, " is no socket to accept clients from: {flaw}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotOpen => "it is not open; LISTEN_FDS must count what is passed, from 3 on",
+            Self::NotASocket => "it is a file or a pipe; use ListenStream= in the socket unit",
+            Self::NotInternet => {
+                "it is not of IPv4 or IPv6; give ListenStream= a port, or an address and a port"
+            }
+            Self::NotStream => "it has no streams; use ListenStream= in the socket unit",
+            Self::NotTcp => "it does not speak TCP; leave SocketProtocol= out of the socket unit",
+            Self::NotListening => "it does not listen; set Accept=no in the socket unit",
+            Self::Unknown(error) => return error.fmt(f),
+        })
+    }
+}
+
+/// The sockets that this process, whose id is `pid`, was given, in order; none if there was
+/// nothing for it. To be called once, before the process opens any descriptor.
+///
+/// # Errors
+/// If one of them cannot be served: serving the others in silence would hide that.
+pub(crate) fn sockets(
+    pid: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Inherited>, Error> {
+    let (count, names) = announced(pid, variable)?;
+    let unusable = |fd: RawFd, flaw| {
+        let index = usize::try_from(fd - syscall::FIRST_INHERITED).unwrap_or_default();
+        let name = names.get(index).filter(|name| !name.is_empty());
+        Error::Unusable {
+            fd,
+            name: name.cloned(),
+            flaw,
+        }
+    };
+    let passed = syscall::take_inherited(count).map_err(|(fd, _)| unusable(fd, Flaw::NotOpen))?;
+    (syscall::FIRST_INHERITED..)
+        .zip(passed)
+        .map(|(fd, passed)| listening(passed).map_err(|flaw| unusable(fd, flaw)))
+        .collect()
+}
+
+/// How many descriptors there are for this process, and what they are called.
+fn announced(
+    pid: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<(u16, Vec<String>), Error> {
+    let ours = variable("LISTEN_PID").is_some_and(|text| text.to_str() == Some(&pid.to_string()));
+    let Some(text) = variable("LISTEN_FDS").filter(|_| ours) else {
+        return Ok((0, Vec::new()));
+    };
+    let count = text.to_str().and_then(|text| text.parse().ok());
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names
+        .to_string_lossy()
+        .split(':')
+        .map(str::to_owned)
+        .collect();
+    Ok((count.ok_or(Error::Count(text))?, names))
+}
+
+/// The listener that a descriptor is.
+fn listening(passed: OwnedFd) -> Result<Inherited, Flaw> {
+    /// ENOTSOCK of errno(3).
+    const NOT_A_SOCKET: i32 = 88;
+    let socket = Socket::from(passed);
+    match socket.domain() {
+        Ok(Domain::IPV4 | Domain::IPV6) => {}
+        Ok(_) => return Err(Flaw::NotInternet),
+        Err(error) if error.raw_os_error() == Some(NOT_A_SOCKET) => return Err(Flaw::NotASocket),
+        Err(error) => return Err(error.into()),
+    }
+    if socket.r#type()? != Type::STREAM {
+        return Err(Flaw::NotStream);
+    }
+    if socket.protocol()? != Some(Protocol::TCP) {
+        return Err(Flaw::NotTcp);
+    }
+    if !socket.is_listener()? {
+        return Err(Flaw::NotListening);
+    }
+    socket.set_cloexec(true)?;
+    let listener = TcpListener::from(socket);
+    let addr = listener.local_addr()?;
+    Ok(Inherited { listener, addr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::net::{TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn variables_count_for_the_named_process_only() {
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<(u16, &'a [&'a str])>);
+        // (variables, count and names of process 7)
+        let cases: &[Case<'_>] = &[
+            (&[], Some((0, &[]))),
+            (&[("LISTEN_PID", "7")], Some((0, &[]))),
+            // sd_listen_fds(3): without LISTEN_PID nothing was passed to us.
+            (&[("LISTEN_FDS", "1")], Some((0, &[]))),
+            (&[("LISTEN_FDS", "1"), ("LISTEN_PID", "8")], Some((0, &[]))),
+            (&[("LISTEN_FDS", "x"), ("LISTEN_PID", "8")], Some((0, &[]))),
+            (&[("LISTEN_FDS", "1"), ("LISTEN_PID", "")], Some((0, &[]))),
+            (
+                &[("LISTEN_FDS", "1"), ("LISTEN_PID", "7")],
+                Some((1, &[""])),
+            ),
+            (
+                &[("LISTEN_FDS", "0"), ("LISTEN_PID", "7")],
+                Some((0, &[""])),
+            ),
+            (
+                &[
+                    ("LISTEN_FDS", "2"),
+                    ("LISTEN_PID", "7"),
+                    ("LISTEN_FDNAMES", "a.socket:b"),
+                ],
+                Some((2, &["a.socket", "b"])),
+            ),
+            (&[("LISTEN_FDS", ""), ("LISTEN_PID", "7")], None),
+            (&[("LISTEN_FDS", "-1"), ("LISTEN_PID", "7")], None),
+            (&[("LISTEN_FDS", "65536"), ("LISTEN_PID", "7")], None),
+            (&[("LISTEN_FDS", "one"), ("LISTEN_PID", "7")], None),
+        ];
+        for (variables, expected) in cases {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let found = announced(7, variable).ok();
+            let expected = expected
+                .map(|(count, names)| (count, names.iter().map(|&name| name.to_owned()).collect()));
+            assert_eq!(found, expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_listening_tcp_socket_is_taken() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = tcp.local_addr().unwrap();
+        let connected = TcpStream::connect(addr).unwrap();
+        let unix = std::env::temp_dir().join(format!("etcd-gateway-fd-{}", std::process::id()));
+        let listening_unix = UnixListener::bind(&unix).unwrap();
+        std::fs::remove_file(&unix).unwrap();
+        let unbound = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        let cases: [(OwnedFd, &str); 6] = [
+            (connected.into(), "does not listen"),
+            (unbound.into(), "does not listen"),
+            (UdpSocket::bind("127.0.0.1:0").unwrap().into(), "no streams"),
+            (listening_unix.into(), "not of IPv4 or IPv6"),
+            (UnixStream::pair().unwrap().0.into(), "not of IPv4 or IPv6"),
+            (File::open("/dev/null").unwrap().into(), "a file or a pipe"),
+        ];
+        for (passed, words) in cases {
+            let flaw = listening(passed).unwrap_err().to_string();
+            assert!(flaw.contains(words), "{words}: {flaw}");
+        }
+        assert_eq!(listening(tcp.into()).unwrap().addr, addr);
+    }
+}
