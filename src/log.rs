@@ -182,10 +182,20 @@ pub(crate) fn error(caller: &str, message: &str, fields: Fields<'_>) {
     write(Level::Error, caller, message, fields);
 }
 
+/// Logs what an operator has just asked for, as [`Level::Info`] but whatever level is chosen.
+pub(crate) fn answer(caller: &str, message: &str, fields: Fields<'_>) {
+    if let Some(logger) = LOGGER.get() {
+        queue(logger, Level::Info, caller, message, fields);
+    }
+}
+
 fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
-    let Some(logger) = LOGGER.get().filter(|logger| level >= logger.level) else {
-        return;
-    };
+    if let Some(logger) = LOGGER.get().filter(|logger| level >= logger.level) {
+        queue(logger, level, caller, message, fields);
+    }
+}
+
+fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fields<'_>) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

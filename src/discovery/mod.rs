@@ -26,7 +26,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::addr::{Host, HostPort};
@@ -97,6 +97,15 @@ impl fmt::Display for NothingFound {
 
 impl std::error::Error for NothingFound {}
 
+/// How the last refreshes went, for whoever asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// When all that was asked for was last answered.
+    pub(crate) last_success: Option<Instant>,
+    /// Refreshes in a row, up to now, that were not complete.
+    pub(crate) failures: u32,
+}
+
 /// Follows the members of one source.
 pub(crate) struct Discovery {
     resolver: Resolver,
@@ -104,8 +113,7 @@ pub(crate) struct Discovery {
     hosts: Hosts,
     /// What the resolver's files were when they were last asked by.
     files: u64,
-    /// Refreshes in a row that were not complete.
-    failures: u32,
+    progress: Arc<Mutex<Progress>>,
     next: Instant,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are no alternative any more.
@@ -125,13 +133,18 @@ impl Discovery {
             resolver,
             source,
             hosts: Hosts::default(),
-            failures: 0,
+            progress: Arc::default(),
             next: Instant::now(),
             found: false,
             falling_back: false,
             open: false,
             audit: Instant::now() + AUDIT,
         }
+    }
+
+    /// Where it can be read at any time how refreshes go.
+    pub(crate) fn progress(&self) -> Arc<Mutex<Progress>> {
+        Arc::clone(&self.progress)
     }
 
     /// The endpoints that there are, for somebody who only looks.
@@ -385,23 +398,24 @@ impl Discovery {
             .refresh(&self.resolver, &names, deadline, &mut freshness);
         let endpoints = members.endpoints(&self.hosts);
         self.open = freshness.open;
-        self.failures = if freshness.complete && !self.falling_back {
-            0
-        } else {
-            self.failures.saturating_add(1)
+        let failures = {
+            let mut progress = lock(&self.progress);
+            if freshness.complete && !self.falling_back {
+                progress.failures = 0;
+                progress.last_success = Some(Instant::now());
+            } else {
+                progress.failures = progress.failures.saturating_add(1);
+            }
+            progress.failures
         };
         let backoff = MIN_REFRESH
-            .saturating_mul(1 << self.failures.saturating_sub(1).min(8))
+            .saturating_mul(1 << failures.saturating_sub(1).min(8))
             .min(MAX_BACKOFF);
         let ttl = freshness
             .ttl
             .unwrap_or(MAX_REFRESH)
             .clamp(MIN_REFRESH, MAX_REFRESH);
-        let delay = if self.failures == 0 {
-            ttl
-        } else {
-            backoff.min(ttl)
-        };
+        let delay = if failures == 0 { ttl } else { backoff.min(ttl) };
         self.next = Instant::now() + random::jittered(delay);
         endpoints
     }

@@ -61,6 +61,10 @@ struct Member {
     overdue: bool,
     /// Shared with every [`Hold`] on the endpoint, and with nothing else.
     held: Arc<()>,
+    /// When it last became active or inactive, or was added.
+    since: Instant,
+    /// Why the last dial that failed by its own fault did.
+    last_error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -96,6 +100,8 @@ impl Member {
             last_success: None,
             refused: None,
             overdue: false,
+            since: Instant::now(),
+            last_error: None,
             held,
         }
     }
@@ -117,6 +123,19 @@ impl Member {
                 ..
             }
         )
+    }
+
+    /// The word for its state.
+    fn state(&self) -> &'static str {
+        match self.activity {
+            Activity::Active if self.overdue => "slow",
+            Activity::Active => "active",
+            Activity::Inactive { cause, .. } => match cause {
+                Cause::Down => "inactive",
+                Cause::Looped => "loop",
+                Cause::Unproven => "unauthenticated",
+            },
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -148,6 +167,19 @@ impl Change {
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
     }
+}
+
+/// How one endpoint is, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) endpoint: Endpoint,
+    /// A word of a closed set: active, slow, inactive, unauthenticated, loop.
+    pub(crate) state: &'static str,
+    pub(crate) since: Instant,
+    /// Why it last failed, if it ever has.
+    pub(crate) last_error: Option<String>,
+    /// Connections, those included that are being made.
+    pub(crate) open: usize,
 }
 
 /// How many endpoints there are, and how many of them are active.
@@ -381,6 +413,7 @@ impl Pool {
             if error.is_local() {
                 return;
             }
+            member.last_error = Some(error.to_string());
             let cause = if error.is_loop() {
                 Cause::Looped
             } else if error.is_rejected() || member.is_unproven() {
@@ -444,6 +477,19 @@ impl Pool {
         looped == Some(true)
     }
 
+    /// How each endpoint is, in the order they were configured or found.
+    pub(crate) fn status(&self) -> Vec<Status> {
+        let state = lock(&self.state);
+        let status = |member: &Member| Status {
+            endpoint: member.endpoint.clone(),
+            state: member.state(),
+            since: member.since,
+            last_error: member.last_error.clone(),
+            open: member.open(),
+        };
+        state.members.iter().map(status).collect()
+    }
+
     /// How many endpoints there are and how many are active.
     pub(crate) fn census(&self) -> Census {
         let state = lock(&self.state);
@@ -468,6 +514,7 @@ impl Pool {
         act(member);
         let name = (member.is_active() != before).then(|| member.endpoint.name.clone());
         if name.is_some() {
+            member.since = Instant::now();
             state.turn.reset();
         }
         name

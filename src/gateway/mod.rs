@@ -10,6 +10,7 @@ pub(crate) mod check;
 mod error;
 mod listeners;
 mod service;
+mod status;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -44,6 +45,7 @@ use crate::x509::ServerName;
 pub(crate) use error::Error;
 use listeners::Place;
 use service::{FLUSH_PATIENCE, Signals};
+use status::Served;
 
 /// Serves until a signal ends it.
 ///
@@ -157,6 +159,7 @@ fn serve(
         spawn("close-removed", move || removals::close(&shared, &removed))
             .map_err(system("cannot start a thread"))?;
     }
+    let progress = discovery.progress();
     start_background(config, &proxy, discovery, gate, &bound)
         .map_err(system("cannot start a thread"))?;
     let closing = Arc::new(AtomicBool::new(false));
@@ -175,7 +178,13 @@ fn serve(
         accepting.push((listener, thread));
     }
     // Whoever reads that it is ready may send the next signal at once.
-    signals.serve(&proxy);
+    signals.serve(Served {
+        proxy: Arc::clone(&proxy),
+        progress,
+        listen: bound.clone(),
+        closing: Arc::clone(&closing),
+        since: Instant::now(),
+    });
     log::info(
         "gateway",
         "ready to proxy client requests",

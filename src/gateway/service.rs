@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::spawn;
+use super::status::Served;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
@@ -28,7 +29,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// A thread that waits for signals, from before the start to the end.
 #[derive(Debug)]
 pub(super) struct Signals {
-    serving: Arc<OnceLock<Arc<Proxy>>>,
+    serving: Arc<OnceLock<Served>>,
     ending: Receiver<Signal>,
 }
 
@@ -38,7 +39,7 @@ impl Signals {
     /// # Errors
     /// If it cannot be started.
     pub(super) fn watch() -> io::Result<Self> {
-        let serving = Arc::new(OnceLock::<Arc<Proxy>>::new());
+        let serving = Arc::new(OnceLock::<Served>::new());
         let (sender, ending) = channel();
         let shared = Arc::clone(&serving);
         spawn("signal", move || {
@@ -56,16 +57,27 @@ impl Signals {
                     }
                 };
                 match (signal, shared.get()) {
-                    (Signal::Hangup, Some(proxy)) => {
+                    (Signal::Hangup, Some(served)) => {
                         log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
-                        proxy.pool.distress().wake();
+                        served.proxy.pool.distress().wake();
                     }
                     (Signal::Hangup, None) => {}
+                    (Signal::Status, Some(served)) => served.log(),
+                    (Signal::Status, None) => {
+                        log::answer("status", "not serving yet, still starting", &[]);
+                    }
+                    (Signal::Spare, _) => {
+                        log::info(
+                            "signal",
+                            "received SIGUSR2, which does nothing; SIGUSR1 logs the status",
+                            &[],
+                        );
+                    }
                     (_, None) => exit("received signal while starting, exiting", signal),
                     // timeout(1) and some shells signal a process and its group: one request.
                     (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
-                    (_, Some(proxy)) if stopping.is_some() => {
-                        proxy.sessions.reset_all();
+                    (_, Some(served)) if stopping.is_some() => {
+                        served.proxy.sessions.reset_all();
                         exit("received second signal, exiting at once", signal);
                     }
                     (_, Some(_)) => {
@@ -79,9 +91,10 @@ impl Signals {
         Ok(Self { serving, ending })
     }
 
-    /// From here on SIGHUP refreshes, and a signal ends the service in order.
-    pub(super) fn serve(&self, proxy: &Arc<Proxy>) {
-        let _ = self.serving.set(Arc::clone(proxy));
+    /// From here on SIGHUP refreshes, SIGUSR1 logs the status, and a signal ends the service in
+    /// order.
+    pub(super) fn serve(&self, served: Served) {
+        let _ = self.serving.set(served);
     }
 
     /// Waits for the signal that ends the service.

@@ -52,7 +52,15 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const COUNT: usize = Self::NoEndpoint as usize + 1;
+    /// All of them, each at the place of its number.
+    const ALL: [Self; 6] = [
+        Self::MaxConnections,
+        Self::NoThread,
+        Self::Loop,
+        Self::Unreachable,
+        Self::OutOfResources,
+        Self::NoEndpoint,
+    ];
 
     fn reason(self) -> &'static str {
         match self {
@@ -101,7 +109,7 @@ pub(crate) struct Proxy {
     dial_timeout: Duration,
     /// Set if connections to endpoints that are removed are to be closed.
     removals: Option<Removals>,
-    refused: [Tally; Refusal::COUNT],
+    refused: [Tally; Refusal::ALL.len()],
     accept_errors: Tally,
 }
 
@@ -126,7 +134,7 @@ impl Proxy {
             pipes: Pipes::new(max_pipes),
             dial_timeout,
             removals,
-            refused: [const { Tally::new() }; Refusal::COUNT],
+            refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),
         }
     }
@@ -207,12 +215,23 @@ impl Proxy {
         }
     }
 
+    /// How many clients were turned away so far for each reason.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refused.iter();
+        let counts = counts.map(|tally| tally.count.load(Ordering::Relaxed));
+        Refusal::ALL
+            .iter()
+            .map(|refusal| refusal.reason())
+            .zip(counts)
+    }
+
+    /// How often no client could be accepted although one was there.
+    pub(crate) fn accept_errors(&self) -> u64 {
+        self.accept_errors.count.load(Ordering::Relaxed)
+    }
+
     /// How many clients were turned away so far.
     pub(crate) fn refused(&self) -> u64 {
-        let counts = self
-            .refused
-            .iter()
-            .map(|tally| tally.count.load(Ordering::Relaxed));
-        counts.sum()
+        self.refusals().map(|(_, count)| count).sum()
     }
 }

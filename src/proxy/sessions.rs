@@ -73,6 +73,11 @@ impl Sessions {
         lock(&self.open).by_id.len()
     }
 
+    /// The most that may be open.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Waits until none is open, at most until `deadline`; returns how many are left.
     pub(crate) fn wait_for_none(&self, deadline: Instant) -> usize {
         let mut open = lock(&self.open);

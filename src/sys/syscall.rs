@@ -279,6 +279,10 @@ pub(crate) enum Signal {
     Hangup = 1,
     /// SIGINT, as a terminal sends for Ctrl-C.
     Interrupt = 2,
+    /// SIGUSR1, by which an operator asks how things are.
+    Status = 10,
+    /// SIGUSR2, which means nothing here, and by default would end the process.
+    Spare = 12,
     /// SIGTERM, as a service manager sends.
     Terminate = 15,
 }
@@ -289,12 +293,20 @@ impl Signal {
         match self {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
+            Self::Status => "SIGUSR1",
+            Self::Spare => "SIGUSR2",
             Self::Terminate => "SIGTERM",
         }
     }
 }
 
-const SIGNALS: [Signal; 3] = [Signal::Hangup, Signal::Interrupt, Signal::Terminate];
+const SIGNALS: [Signal; 5] = [
+    Signal::Hangup,
+    Signal::Interrupt,
+    Signal::Status,
+    Signal::Spare,
+    Signal::Terminate,
+];
 const SIG_BLOCK: c_int = 0;
 
 /// `sigset_t`: 1024 bits with glibc and with musl. Signal n is bit n-1 of the first

@@ -10,7 +10,7 @@
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
-//! - `activation`: sockets that a service manager passes
+//! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
@@ -41,4 +41,5 @@ mod reference;
 mod resets;
 mod shutdown;
 mod sockets;
+mod status;
 mod support;

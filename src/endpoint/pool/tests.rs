@@ -54,6 +54,27 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
 }
 
 #[test]
+fn the_status_has_a_word_for_every_state() {
+    let pool = pool(&[1, 2, 3, 4]);
+    let begin = Instant::now();
+    pool.overdue(addr(2));
+    pool.failed(addr(3), begin, &refused(3));
+    pool.failed(addr(4), begin, &dial::Error::looped(addr(4)));
+    let status = pool.status();
+    let states: Vec<&str> = status.iter().map(|status| status.state).collect();
+    assert_eq!(states, ["active", "slow", "inactive", "loop"]);
+    assert!(status[1].since <= begin && status[2].since >= begin);
+    assert_eq!(status[0].last_error, None);
+    let failure = refused(3).to_string();
+    assert_eq!(status[2].last_error.as_ref(), Some(&failure));
+    // The reason outlives the state: it says what an endpoint that is back was gone for.
+    pool.succeeded(addr(3));
+    let back = &pool.status()[2];
+    assert_eq!((back.state, &back.last_error), ("active", &Some(failure)));
+    assert!(back.since >= status[2].since);
+}
+
+#[test]
 fn our_own_failures_and_stale_ones_change_nothing() {
     let pool = pool(&[1, 2]);
     let out_of_ports = dial::Error::connect(addr(1), io::Error::from_raw_os_error(99));

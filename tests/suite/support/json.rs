@@ -43,6 +43,14 @@ impl Json {
         }
     }
 
+    /// The member's number; none that equals anything where there is none.
+    pub(crate) fn number(&self, key: &str) -> f64 {
+        match self.get(key) {
+            Some(Json::Number(number)) => *number,
+            _ => f64::NAN,
+        }
+    }
+
     /// The member's list of texts.
     pub(crate) fn texts(&self, key: &str) -> Vec<&str> {
         match self.get(key) {
