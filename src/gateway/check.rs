@@ -7,14 +7,16 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::{Error, Plan, plan, refuse_loops};
+use super::{Error, NOT_CONTAINED, Plan, plan, refuse_loops};
 use crate::config::{Config, Output};
+use crate::dial::Plain;
 use crate::discovery::auth::{self, Authenticator, Certified};
 use crate::discovery::{Found, side_by_side};
 use crate::endpoint::Endpoint;
 use crate::log::Json;
 use crate::loop_guard::LoopGuard;
 use crate::sys::random;
+use crate::sys::syscall;
 
 /// What was found.
 pub(crate) struct Report {
@@ -42,6 +44,7 @@ struct Row {
 /// # Errors
 /// What a start would be refused for before it looks at any endpoint.
 pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Result<Report, Error> {
+    let privileges = syscall::forbid_new_privileges();
     random::check().map_err(|error| Error::System("no entropy", error))?;
     let Plan {
         listen,
@@ -50,7 +53,12 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         guard,
         warnings: more,
     } = plan(config, &[])?;
-    let warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
+    let mut warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
+    warnings.extend(
+        privileges
+            .err()
+            .map(|error| format!("{NOT_CONTAINED}: {}", Plain(&error))),
+    );
     let found = discovery.find();
     refuse_loops(&found.endpoints, &listen)?;
     let look = |source, endpoints: &[Endpoint]| {

@@ -47,6 +47,9 @@ use listeners::Place;
 use service::{FLUSH_PATIENCE, Signals};
 use status::Served;
 
+/// Said where the kernel refuses: it never does, unless a sandbox makes it.
+const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
+
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -58,6 +61,7 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     // Before anything is opened, which could take the numbers of what was passed.
     let passed = activation::sockets(std::process::id(), |name| std::env::var_os(name))
         .map_err(Error::Activation)?;
+    let privileges = syscall::forbid_new_privileges();
     random::check().map_err(system("no entropy"))?;
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
@@ -66,6 +70,13 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
         .map_err(system("cannot start the log thread"))?;
     for warning in warnings {
         log::warn("cli", &warning, &[]);
+    }
+    if let Err(error) = privileges {
+        log::warn(
+            "gateway",
+            NOT_CONTAINED,
+            &[("error", Plain(&error).to_string().into())],
+        );
     }
     if let Err(error) = &descriptors.1 {
         log::warn(

@@ -42,6 +42,7 @@ unsafe extern "C" {
         flags: c_uint,
     ) -> isize;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn prctl(option: c_int, ...) -> c_int;
     fn sched_setscheduler(thread: c_int, policy: c_int, parameter: *const c_int) -> c_int;
     fn pthread_attr_init(attributes: *mut ThreadAttributes) -> c_int;
     fn pthread_attr_setstacksize(attributes: *mut ThreadAttributes, bytes: usize) -> c_int;
@@ -272,6 +273,20 @@ pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, (RawFd, io::Err
         .collect()
 }
 
+const PR_SET_NO_NEW_PRIVS: c_int = 38;
+
+/// Gives up, for this thread and all that it starts, what executing another program could
+/// add: set-user-ID bits and file capabilities have no effect from here on (prctl(2)).
+pub(crate) fn forbid_new_privileges() -> io::Result<()> {
+    const SET: c_ulong = 1;
+    const UNUSED: c_ulong = 0;
+    // SAFETY: this option takes four numbers, of which the last three have to be zero.
+    match unsafe { prctl(PR_SET_NO_NEW_PRIVS, SET, UNUSED, UNUSED, UNUSED) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// A signal that the program acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -433,6 +448,17 @@ mod tests {
         (&far).write_all(b"x").unwrap();
         wait(&mut fds, None).unwrap();
         assert!(fds[0].is_ready() && !fds[0].has_error() && !fds[1].is_ready());
+    }
+
+    #[test]
+    fn privileges_are_given_up_for_this_thread_and_its_children() {
+        // In a thread, so that the runner stays as it is.
+        let after = std::thread::spawn(|| {
+            forbid_new_privileges().unwrap();
+            let child = std::thread::spawn(|| std::fs::read_to_string("/proc/thread-self/status"));
+            child.join().unwrap().unwrap()
+        });
+        assert!(after.join().unwrap().contains("NoNewPrivs:\t1\n"));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
+//! - `containment`: what the process needs of the system, and that it needs no more
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
@@ -21,6 +22,7 @@ mod balance;
 mod bulk;
 mod cli;
 mod cli_values;
+mod containment;
 mod dials;
 mod discovery;
 mod endpoints_file;
