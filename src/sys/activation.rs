@@ -1,5 +1,6 @@
 //! Listening sockets that a service manager has opened for us, sd_listen_fds(3): LISTEN_FDS
 //! says how many, from descriptor 3 on, LISTEN_PID for whom, LISTEN_FDNAMES by which names.
+//! (LISTEN_PIDFDID of newer systemd says for whom once more, and is not needed.)
 //!
 //! What is passed is not trusted to be what we need: each descriptor must be a TCP socket
 //! that listens, and the one that is not is named, with what it is instead. Variables that

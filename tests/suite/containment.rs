@@ -13,7 +13,7 @@ use crate::support::dns::FakeDns;
 use crate::support::front::{Face, Front, TlsServer, ask};
 use crate::support::gateway::binary;
 use crate::support::isolated::{Site, isolated};
-use crate::support::net::{connect, expect, expect_echo, send, tag, try_connect};
+use crate::support::net::{connect, expect, expect_echo, expect_refused, send, tag, try_connect};
 use crate::support::pki::{Pki, Request};
 use crate::support::process::{self, can, is_root, tool_text};
 use crate::support::{Backend, End, Gateway, Launch, SOON, TempDir};
@@ -365,6 +365,53 @@ fn it_runs_without_any_right_and_gives_up_gaining_some() {
         }
     }
     assert_eq!(tag(gateway.address()).0, b't');
+}
+
+/// Neither configuration nor what the kernel tells of itself, as in a sandbox that hides more than it should: the
+/// members are named by address, so nothing of that is missing.
+#[test]
+fn it_serves_where_it_can_read_nothing() {
+    const HIDE: &str =
+        "for dir in /etc /proc /sys; do mount -t tmpfs -o ro none $dir || exit; done; exec \"$@\"";
+    let hide = ["unshare", "--mount", "sh", "-c", HIDE, "sh"];
+    if !host_offers(
+        is_root() && can(hide[0], &[&hide[1..], &["true"]].concat()),
+        "mounts",
+    ) {
+        return;
+    }
+    let endpoint = Backend::tagged(b't');
+    let launch = Launch::before(&[endpoint.address()], &[]);
+    let mut gateway = launch.wrapped(&hide).start();
+    assert_eq!(tag(gateway.address()).0, b't');
+    gateway.signal("HUP");
+    gateway.signal("TERM");
+    assert!(gateway.wait_exit(SOON).success());
+}
+
+/// An empty network namespace, into which only a socket is passed: nobody can be reached, which costs each client its
+/// connection and nothing more.
+#[test]
+fn it_lives_where_there_is_no_network() {
+    let alone = ["unshare", "--net"];
+    if !host_offers(
+        is_root() && can(alone[0], &["--net", "true"]),
+        "network namespaces",
+    ) {
+        return;
+    }
+    let endpoint = Backend::tagged(b't');
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind port 0");
+    let address = listener.local_addr().expect("bound address");
+    let endpoints = format!("--endpoints={}", endpoint.address());
+    let launch = Launch::exactly(&["start", &endpoints]).passing(listener);
+    let mut gateway = launch.wrapped(&alone).start();
+    for _ in 0..3 {
+        expect_refused(address);
+    }
+    assert_eq!(endpoint.accepted(), 0);
+    gateway.signal("TERM");
+    assert!(gateway.wait_exit(SOON).success());
 }
 
 /// The unit, as `make install` writes it.

@@ -111,8 +111,11 @@ fn it_is_logged_at_every_level() {
     let flags = [&format!("--listen-addr={listen}"), "--log-level=error"];
     let gateway = Launch::before(&[endpoint.address()], &flags)
         .start_silent(listen.parse().expect("an address"));
-    gateway.signal("USR1");
-    gateway.wait_record("status of discovery");
+    // The listener is open a moment before the process serves; who asks before that is told so.
+    eventually(SOON, "the status is logged", || {
+        gateway.signal("USR1");
+        gateway.records("status of discovery").pop()
+    });
 }
 
 /// SIGUSR2 would end a process that does not expect it, and so would SIGUSR1.
