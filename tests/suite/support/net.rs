@@ -146,6 +146,8 @@ pub(crate) fn end_of(mut stream: &TcpStream) -> (Vec<u8>, End) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 return (rest, End::Reset);
             }
+            // signal(7): a read with a timeout is interrupted when the machine stops a process and lets it go on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("neither end nor reset after {} bytes: {error}", rest.len()),
         }
     }
