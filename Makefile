@@ -3,6 +3,10 @@
 PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 
 # rustup's cargo is often not on the PATH of a new shell or of CI.
 CARGO   ?= $(or $(shell command -v cargo 2>/dev/null),$(HOME)/.cargo/bin/cargo)
@@ -49,16 +53,29 @@ SECONDS ?= 60
 fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on a stable compiler
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
 
-install: release ## program and systemd units, below DESTDIR and PREFIX (/usr/local)
+# The program prints its own manual and completions. Where BINARY is for another processor, GENERATOR is a build for
+# this one.
+GENERATOR ?= $(BINARY)
+UNIT := $(DESTDIR)$(UNITDIR)/etcd-gateway.service
+SOCK := $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
+MAN  := $(DESTDIR)$(MANDIR)/man1/etcd-gateway.1
+BASH := $(DESTDIR)$(BASHDIR)/etcd-gateway
+ZSH  := $(DESTDIR)$(ZSHDIR)/_etcd-gateway
+FISH := $(DESTDIR)$(FISHDIR)/etcd-gateway.fish
+
+install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local)
 	install -D -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/etcd-gateway
-	install -d $(DESTDIR)$(UNITDIR)
-	sed 's,@BINDIR@,$(BINDIR),g' src/etcd-gateway.service >$(DESTDIR)$(UNITDIR)/etcd-gateway.service
-	chmod 644 $(DESTDIR)$(UNITDIR)/etcd-gateway.service
-	install -m 644 src/etcd-gateway.socket $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
+	install -d $(dir $(UNIT) $(MAN) $(BASH) $(ZSH) $(FISH))
+	sed 's,@BINDIR@,$(BINDIR),g' src/etcd-gateway.service >$(UNIT)
+	install -m 644 src/etcd-gateway.socket $(SOCK)
+	$(GENERATOR) generate man >$(MAN)
+	$(GENERATOR) generate bash >$(BASH)
+	$(GENERATOR) generate zsh >$(ZSH)
+	$(GENERATOR) generate fish >$(FISH)
+	chmod 644 $(UNIT) $(MAN) $(BASH) $(ZSH) $(FISH)
 
 uninstall: ## take away what install put there
-	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(DESTDIR)$(UNITDIR)/etcd-gateway.service \
-		$(DESTDIR)$(UNITDIR)/etcd-gateway.socket
+	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(UNIT) $(SOCK) $(MAN) $(BASH) $(ZSH) $(FISH)
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::COMMANDS;
+use super::generate;
 use super::value::ValueError;
 
 /// Why the command line or the environment is refused. Texts are escaped and cut already.
@@ -26,6 +27,8 @@ pub(crate) enum Error {
         /// The command that was probably meant.
         nearest: Option<&'static str>,
     },
+    /// `generate` without the name of what it can generate.
+    NotGenerated,
     /// A word behind the command.
     ExtraArgument {
         /// The word.
@@ -84,6 +87,7 @@ impl fmt::Display for Error {
                     None => write!(f, "the commands are {}", COMMANDS.join(", ")),
                 }
             }
+            Self::NotGenerated => write!(f, "generate: write one of {}", generate::names()),
             Self::ExtraArgument { typed } => write!(
                 f,
                 "unexpected argument {typed}; only flags may follow, and lists have no blanks"
@@ -166,6 +170,18 @@ mod tests {
             (
                 "etcd-gateway grpc-proxy start",
                 "unknown command \"grpc-proxy\"; the commands are start, check, help, version",
+            ),
+            (
+                "etcd-gateway generate",
+                "generate: write one of man, bash, zsh, fish",
+            ),
+            (
+                "etcd-gateway generate powershell",
+                "generate: write one of man, bash, zsh, fish",
+            ),
+            (
+                "etcd-gateway generate man page",
+                "unexpected argument \"page\"; only flags may follow, and lists have no blanks",
             ),
             (
                 "etcd-gateway start help",

@@ -1,67 +1,54 @@
 //! The texts a person asks for: `--help` and `--version`.
 //!
-//! The flags' part is rendered from [`FLAGS`], never written by hand; no line is wider
-//! than 80 columns.
+//! Rendered from [`FLAGS`] and `manual`; no line is wider than 80 columns.
 
 use std::env::consts::{ARCH, OS};
 use std::fmt::Write;
 
 use super::flags::{FLAGS, Flag, Takes};
+use super::manual;
 
 /// The width that every terminal has.
 const WIDTH: usize = 80;
 /// What stands in front of a flag's docs.
 const INDENT: &str = "        ";
 
-const HEAD: &str = "\
-etcd-gateway forwards TCP connections to an etcd cluster. Applications use one
-local address; the gateway knows the members, spreads connections over them in
-turn, leaves out those that fail and takes them back when they return. It passes
-bytes through unread: TLS runs between the application and etcd, end to end.
-
-Usage:
-  etcd-gateway start [flags]            start the gateway
-  etcd-gateway gateway start [flags]    the same, in the words of etcd
-  etcd-gateway check [flags]            look at what start would find, and exit
-  etcd-gateway help                     print this help
-  etcd-gateway version                  print the version
-
-  Called through a link named etcd, it understands `etcd gateway start [flags]`.
-
-Flags, with the variables that set them too (the command line wins, an empty
-variable counts as unset):
-";
-
-const TAIL: &str = "
-Examples:
-  Forward the local default address to three members:
-    etcd-gateway start --endpoints=10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
-
-  Serve other hosts as well, and notice a returning member sooner:
-    etcd-gateway start --listen-addr=:2379 --retry-delay=5s \\
-        --endpoints=etcd.example.com:2379
-
-  Find the members in DNS, and follow them there:
-    etcd-gateway start --discovery-srv=example.com \\
-        --trusted-ca-file=/etc/etcd/ca.pem
-
-  Name the members in the environment:
-    ETCD_GATEWAY_ENDPOINTS=etcd.example.com:2379 etcd-gateway start
-
-Exit codes:
-  0  ended by a signal, or printed what was asked for; check: start would serve
-  1  failed at run time, for instance because the address is in use
-  2  refused the command line or a variable; nothing was bound
-";
+/// Where the docs of a command begin.
+const COMMAND_COLUMN: usize = 38;
 
 /// The help.
 pub(super) fn help() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = String::new();
+    push_wrapped(&mut text, "", manual::LEAD);
+    text.push_str("\nUsage:\n");
+    for (usage, doc) in manual::COMMANDS {
+        let usage = format!("etcd-gateway {usage}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {usage:<COMMAND_COLUMN$}{doc}");
+    }
+    let _ = writeln!(text, "\n  {}\n", manual::CALLED_ETCD);
+    push_wrapped(
+        &mut text,
+        "",
+        "Flags, with the variables that set them too (the command line wins, an empty variable \
+         counts as unset):",
+    );
     for flag in FLAGS {
         text.push('\n');
         push_flag(&mut text, flag);
     }
-    text.push_str(TAIL);
+    text.push_str("\nExamples:\n");
+    for (index, (what, lines)) in manual::EXAMPLES.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        let _ = writeln!(text, "{gap}  {what}");
+        for line in *lines {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text.push_str("\nExit codes:\n");
+    for (status, doc) in manual::EXIT_STATUS {
+        let _ = writeln!(text, "  {status}  {doc}");
+    }
     text
 }
 
@@ -81,27 +68,26 @@ fn usage(flag: &Flag) -> String {
 }
 
 fn push_flag(text: &mut String, flag: &Flag) {
-    // Writing to a String cannot fail.
     let _ = writeln!(text, "  {}", usage(flag));
-    push_wrapped(text, flag.doc_short);
-    push_wrapped(text, flag.doc_long);
+    push_wrapped(text, INDENT, flag.doc_short);
+    push_wrapped(text, INDENT, flag.doc_long);
     if !flag.default.is_empty() {
-        push_wrapped(text, &format!("Default: {}", flag.default));
+        push_wrapped(text, INDENT, &format!("Default: {}", flag.default));
     }
     if let Some(variable) = flag.variable() {
-        push_wrapped(text, &format!("Variable: {variable}"));
+        push_wrapped(text, INDENT, &format!("Variable: {variable}"));
     }
 }
 
-/// Appends `words` in lines of at most [`WIDTH`] columns, indented; nothing if there are none.
-fn push_wrapped(text: &mut String, words: &str) {
+/// Appends `words` in lines of at most [`WIDTH`] columns that begin with `indent`; nothing if there are none.
+fn push_wrapped(text: &mut String, indent: &str, words: &str) {
     let mut column = 0;
     for word in words.split_whitespace() {
         if column > 0 && column + 1 + word.len() > WIDTH {
             text.push('\n');
             column = 0;
         }
-        let gap = if column == 0 { INDENT } else { " " };
+        let gap = if column == 0 { indent } else { " " };
         text.push_str(gap);
         text.push_str(word);
         column += gap.len() + word.len();
@@ -168,11 +154,11 @@ mod tests {
     fn wrapping_loses_no_word_and_fills_lines() {
         let words = "word ".repeat(40);
         let mut text = String::new();
-        push_wrapped(&mut text, &words);
+        push_wrapped(&mut text, INDENT, &words);
         assert!(text.split_whitespace().eq(words.split_whitespace()));
         assert_eq!(text.lines().next().map(str::len), Some(INDENT.len() + 69));
         let mut nothing = String::new();
-        push_wrapped(&mut nothing, "");
+        push_wrapped(&mut nothing, INDENT, "");
         assert_eq!(nothing, "");
     }
 

@@ -2,8 +2,8 @@
 //!
 //! `args` cuts arguments into flags and words, `flags` is the table that gives them a
 //! meaning, `value` and `duration` read values, `env` does the same for variables, `suggest`
-//! finds what a mistyped name was meant to be, `help` renders the table, `error` words the
-//! refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
+//! finds what a mistyped name was meant to be, `manual` has what else there is to say, `help`
+//! and `generate` render both, `error` words the refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
 //! resolved and cross-checked. Nothing here does I/O: argv and environment are parameters,
 //! what is to be printed is returned.
 //!
@@ -17,7 +17,9 @@ mod duration;
 mod env;
 mod error;
 mod flags;
+mod generate;
 mod help;
+mod manual;
 mod shown;
 mod suggest;
 mod value;
@@ -62,8 +64,11 @@ enum Command {
     Check,
     Help,
     Version,
+    /// For packagers.
+    Generate(String),
 }
 
+/// The commands that an operator uses.
 const COMMANDS: [&str; 4] = ["start", "check", "help", "version"];
 
 /// Reads the command line; `argv[0]` is the name that the program was called by.
@@ -115,6 +120,7 @@ pub(crate) fn parse(
     match command(&words, called_etcd)? {
         Command::Help => Ok(Invocation::Print(help::help())),
         Command::Version => Ok(Invocation::Print(help::version())),
+        Command::Generate(text) => Ok(Invocation::Print(text)),
         command @ (Command::Start | Command::Check) => {
             let mut warnings = Vec::new();
             for flag in FLAGS.iter().filter(|f| matches!(f.takes, Takes::One(_))) {
@@ -165,6 +171,15 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
         Some("start") => Command::Start,
         Some("check") => Command::Check,
         Some("version") => Command::Version,
+        Some("generate") => {
+            let (name, rest) = match rest.split_first() {
+                Some((name, rest)) => (name.to_str(), rest),
+                None => (None, rest),
+            };
+            let text = name.and_then(generate::generate);
+            let command = Command::Generate(text.ok_or(Error::NotGenerated)?);
+            return end_of(rest, command);
+        }
         Some("help") => {
             let rest = skip_one_of(skip_one_of(rest, &["gateway"]), &COMMANDS);
             return match rest.first() {
@@ -174,6 +189,11 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
         }
         _ => return Err(unknown_command(first)),
     };
+    end_of(rest, command)
+}
+
+/// The command, if nothing is left behind it.
+fn end_of(rest: &[OsString], command: Command) -> Result<Command, Error> {
     match rest.first() {
         Some(word) => Err(Error::ExtraArgument { typed: shown(word) }),
         None => Ok(command),

@@ -12,6 +12,7 @@
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `containment`: what the process needs of the system, and that it needs no more
+//! - `words`: the manual and the completions that are installed beside the program
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
@@ -45,3 +46,4 @@ mod shutdown;
 mod sockets;
 mod status;
 mod support;
+mod words;

@@ -24,6 +24,11 @@ nsd           nsd              test
 unbound       unbound          test
 systemd-socket-activate systemd test
 systemd-analyze systemd        test
+groff         groff            test
+mandoc        mandoc           test
+bash          bash             test
+zsh           zsh              test
+fish          fish             test
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.

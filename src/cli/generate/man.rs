@@ -1,0 +1,153 @@
+//! The manual page, in the man(7) macros that groff and mandoc share.
+
+use super::FLAGS;
+use crate::cli::flags::Takes;
+use crate::cli::manual::{
+    CALLED_ETCD, COMMANDS, ENVIRONMENT, EXAMPLES, EXIT_STATUS, Entry, FILES, LEAD, SEE_ALSO,
+    SIGNALS, SUMMARY,
+};
+
+/// The page. It bears no date: the version says which program it describes, and two builds of it are alike.
+pub(super) fn page() -> String {
+    let mut page = Page(String::new());
+    let version = env!("CARGO_PKG_VERSION");
+    page.raw(&format!(
+        ".TH ETCD\\-GATEWAY 1 \"\" \"etcd\\-gateway {version}\" \"User Commands\""
+    ));
+    page.section("NAME");
+    page.raw(&format!("etcd\\-gateway \\- {}", escaped(SUMMARY)));
+    page.section("SYNOPSIS");
+    page.raw("\\fBetcd\\-gateway\\fR \\fICOMMAND\\fR [\\fIFLAGS\\fR]");
+    page.section("DESCRIPTION");
+    page.text(LEAD);
+    page.section("COMMANDS");
+    for (usage, doc) in COMMANDS {
+        page.entry(&format!("\\fBetcd\\-gateway {}\\fR", escaped(usage)), doc);
+    }
+    page.raw(".PP");
+    page.text(CALLED_ETCD);
+    page.section("OPTIONS");
+    page.text(
+        "Flags may stand before and behind the command. Each can also be given as a variable; the \
+         command line wins, and a variable that is empty counts as unset.",
+    );
+    for flag in FLAGS {
+        let short = flag
+            .short
+            .map_or(String::new(), |s| format!("\\fB\\-{s}\\fR, "));
+        let value = match flag.takes {
+            Takes::Nothing => String::new(),
+            Takes::One(name) | Takes::Many(name) => format!(" \\fI{}\\fR", escaped(name)),
+        };
+        let name = escaped(flag.name);
+        let docs = format!("{} {}", flag.doc_short, flag.doc_long);
+        page.entry(
+            &format!("{short}\\fB\\-\\-{name}\\fR{value}"),
+            docs.trim_end(),
+        );
+        if !flag.default.is_empty() {
+            page.raw(".br");
+            page.raw(&format!("Default: {}", escaped(flag.default)));
+        }
+        if let Some(variable) = flag.variable() {
+            page.raw(".br");
+            page.raw(&format!("Variable: {variable}"));
+        }
+    }
+    page.section("ENVIRONMENT");
+    page.text("Beside the variables of the flags:");
+    page.entries(ENVIRONMENT);
+    page.section("FILES");
+    page.entries(FILES);
+    page.section("SIGNALS");
+    page.entries(SIGNALS);
+    page.section("EXIT STATUS");
+    page.entries(EXIT_STATUS);
+    page.section("EXAMPLES");
+    for (index, (what, lines)) in EXAMPLES.iter().enumerate() {
+        if index > 0 {
+            page.raw(".PP");
+        }
+        page.text(what);
+        page.raw(".RS 2\n.EX");
+        for line in *lines {
+            page.text(line);
+        }
+        page.raw(".EE\n.RE");
+    }
+    page.section("SEE ALSO");
+    let others = SEE_ALSO.iter();
+    let others = others.map(|(name, section)| format!(".BR {} ({section})", escaped(name)));
+    page.raw(&others.collect::<Vec<_>>().join(" ,\n"));
+    page.0
+}
+
+/// The page as far as it is written.
+struct Page(String);
+
+impl Page {
+    /// A line of roff.
+    fn raw(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    /// A line of plain text.
+    fn text(&mut self, words: &str) {
+        self.raw(&escaped(words));
+    }
+
+    fn section(&mut self, name: &str) {
+        self.raw(&format!(".SH {name}"));
+    }
+
+    /// A paragraph that hangs on its first words, which are roff.
+    fn entry(&mut self, tag: &str, doc: &str) {
+        self.raw(".TP");
+        self.raw(tag);
+        self.text(doc);
+    }
+
+    fn entries(&mut self, entries: &[Entry]) {
+        for (name, doc) in entries {
+            self.entry(&format!("\\fB{}\\fR", escaped(name)), doc);
+        }
+    }
+}
+
+/// Plain text as roff prints it unchanged: an ASCII dash, quote and grave accent would become typographic ones, and a
+/// dot or quote that begins a line would make it a request.
+fn escaped(words: &str) -> String {
+    let mut text = String::new();
+    if words.starts_with(['.', '\'']) {
+        text.push_str("\\&");
+    }
+    for c in words.chars() {
+        match c {
+            '\\' => text.push_str("\\e"),
+            '-' => text.push_str("\\-"),
+            '\'' => text.push_str("\\(aq"),
+            '`' => text.push_str("\\(ga"),
+            '^' => text.push_str("\\(ha"),
+            '~' => text.push_str("\\(ti"),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn text_is_printed_unchanged() {
+        const CASES: &[(&str, &str)] = &[
+            ("a-b", "a\\-b"),
+            (".x", "\\&.x"),
+            ("'x' \\", "\\&\\(aqx\\(aq \\e"),
+            ("`x` ^ ~", "\\(gax\\(ga \\(ha \\(ti"),
+        ];
+        for &(text, expected) in CASES {
+            assert_eq!(super::escaped(text), expected);
+        }
+    }
+}

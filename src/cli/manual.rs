@@ -1,0 +1,131 @@
+//! What there is to say of the program beside its flags, once.
+//!
+//! The help, the man page and the completions are rendered from here and from [`FLAGS`];
+//! each has its own markup, so this is plain text, wrapped where it is printed.
+//!
+//! [`FLAGS`]: super::flags::FLAGS
+
+/// Something with a name, and what to know of it.
+pub(super) type Entry = (&'static str, &'static str);
+
+/// What the program is, in a line.
+pub(super) const SUMMARY: &str = "TCP gateway in front of an etcd cluster";
+
+/// What it does, in a paragraph.
+pub(super) const LEAD: &str = "etcd-gateway forwards TCP connections to an etcd cluster. \
+    Applications use one local address; the gateway knows the members, spreads connections over \
+    them in turn, leaves out those that fail and takes them back when they return. It passes \
+    bytes through unread: TLS runs between the application and etcd, end to end.";
+
+/// How it is called, and what it does then.
+pub(super) const COMMANDS: &[Entry] = &[
+    ("start [flags]", "start the gateway"),
+    ("gateway start [flags]", "the same, in the words of etcd"),
+    ("check [flags]", "look at what start would find, and exit"),
+    ("help", "print this help"),
+    ("version", "print the version"),
+];
+
+/// What the name it is called by changes.
+pub(super) const CALLED_ETCD: &str =
+    "Called through a link named etcd, it understands `etcd gateway start [flags]`.";
+
+/// What follows a sentence, and how that is typed: lines that continue have a backslash.
+pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
+    (
+        "Forward the local default address to three members:",
+        &["etcd-gateway start --endpoints=10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379"],
+    ),
+    (
+        "Serve other hosts as well, and notice a returning member sooner:",
+        &[
+            "etcd-gateway start --listen-addr=:2379 --retry-delay=5s \\",
+            "    --endpoints=etcd.example.com:2379",
+        ],
+    ),
+    (
+        "Find the members in DNS, and follow them there:",
+        &[
+            "etcd-gateway start --discovery-srv=example.com \\",
+            "    --trusted-ca-file=/etc/etcd/ca.pem",
+        ],
+    ),
+    (
+        "Name the members in the environment:",
+        &["ETCD_GATEWAY_ENDPOINTS=etcd.example.com:2379 etcd-gateway start"],
+    ),
+];
+
+/// What the process ends with.
+pub(super) const EXIT_STATUS: &[Entry] = &[
+    (
+        "0",
+        "ended by a signal, or printed what was asked for; check: start would serve",
+    ),
+    (
+        "1",
+        "failed at run time, for instance because the address is in use",
+    ),
+    (
+        "2",
+        "refused the command line or a variable; nothing was bound",
+    ),
+];
+
+/// Variables that are not a flag's.
+pub(super) const ENVIRONMENT: &[Entry] = &[
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "Where the system's authorities are, if not in the usual places; read without \
+         --trusted-ca-file only.",
+    ),
+    (
+        "RES_OPTIONS, LOCALDOMAIN",
+        "Override the options and the search list of /etc/resolv.conf, see resolv.conf(5).",
+    ),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "Set by systemd, which is told of readiness, state and end, see sd_notify(3).",
+    ),
+];
+
+/// Files that it reads; it writes none.
+pub(super) const FILES: &[Entry] = &[
+    (
+        "/etc/default/etcd-gateway",
+        "Variables for the unit etcd-gateway.service, one NAME=value a line; the program itself \
+         does not read it.",
+    ),
+    (
+        "/etc/resolv.conf, /etc/hosts",
+        "Name servers and names. Read again when they change. The C library's resolver and \
+         nsswitch.conf(5) are not used.",
+    ),
+    (
+        "/etc/ssl/certs/ca-certificates.crt",
+        "The system's authorities, here or in the places other distributions have them in.",
+    ),
+    (
+        "/proc, /sys/fs/cgroup",
+        "The limits of the host, from which the default of --max-connections is derived. What \
+         cannot be read does not limit.",
+    ),
+];
+
+/// Signals that it acts on.
+pub(super) const SIGNALS: &[Entry] = &[
+    (
+        "SIGTERM, SIGINT",
+        "Stop: the listeners close at once, open connections get --drain-timeout to end. A second \
+         one ends the program at once.",
+    ),
+    ("SIGHUP", "Ask for the endpoints again at once."),
+];
+
+/// Other manual pages, as name and section.
+pub(super) const SEE_ALSO: &[(&str, &str)] = &[
+    ("etcd", "1"),
+    ("etcdctl", "1"),
+    ("resolv.conf", "5"),
+    ("systemd.service", "5"),
+];

@@ -1,0 +1,326 @@
+//! What `make install` puts beside the program, as its readers take it: the manual in groff and mandoc, the
+//! completions in the three shells, each the real one.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::gateway::binary;
+use crate::support::process::{have, tool};
+use crate::support::{Launch, TempDir, host_offers};
+
+fn generated(name: &str) -> String {
+    let outcome = Launch::exactly(&["generate", name]).run();
+    assert_eq!(
+        (outcome.code, outcome.stderr.as_str()),
+        (Some(0), ""),
+        "{name}"
+    );
+    outcome.stdout
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output in UTF-8")
+}
+
+/// Runs a script with arguments; it must succeed and complain of nothing.
+#[track_caller]
+fn run_script(shell: &str, args: &[&str]) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = tool(shell, args);
+    assert!(status.success() && stderr.is_empty(), "{}", text(&stderr));
+    text(&stdout)
+}
+
+#[test]
+fn groff_prints_the_manual_without_a_warning() {
+    if !host_offers(have("groff"), "groff") {
+        return;
+    }
+    let dir = TempDir::new();
+    let page = dir.file("etcd-gateway.1", &generated("man"));
+    // The plain device knows no bold and breaks no word that we would look for.
+    let args = [
+        "-ww",
+        "-man",
+        "-Tascii",
+        "-P-c",
+        "-rHY=0",
+        "-rLL=400n",
+        &page,
+    ];
+    let printed = run_script("groff", &args);
+    let printed: String = {
+        // Bold and underlined letters are overstruck: LETTER BACKSPACE LETTER.
+        let mut plain = String::new();
+        for c in printed.chars() {
+            match c {
+                '\u{8}' => drop(plain.pop()),
+                c => plain.push(c),
+            }
+        }
+        plain
+    };
+    let sections: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .filter(|line| !line.starts_with("ETCD-GATEWAY(1)"))
+        .collect();
+    assert_eq!(
+        sections,
+        [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "COMMANDS",
+            "OPTIONS",
+            "ENVIRONMENT",
+            "FILES",
+            "SIGNALS",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "SEE ALSO"
+        ]
+    );
+    // What roff would have eaten or made typographic.
+    for wanted in [
+        "--endpoints HOST:PORT,...",
+        "`etcd gateway start [flags]`",
+        "etcd's word for text",
+        "etcd-gateway start --discovery-srv=example.com \\",
+        "Variable: ETCD_GATEWAY_LISTEN_ADDR",
+    ] {
+        assert!(printed.contains(wanted), "{wanted:?} in\n{printed}");
+    }
+}
+
+#[test]
+fn mandoc_has_nothing_to_say_against_the_manual() {
+    if !host_offers(have("mandoc"), "mandoc") {
+        return;
+    }
+    let dir = TempDir::new();
+    let page = dir.file("etcd-gateway.1", &generated("man"));
+    let output = tool("mandoc", &["-Tlint", "-Wwarning", &page]);
+    // The page has no date, so that two builds are alike.
+    let complaints: Vec<String> = text(&output.stdout)
+        .lines()
+        .filter(|line| !line.contains("missing date"))
+        .map(str::to_owned)
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// Command lines as bash cuts them, the last word being completed, and what is proposed.
+#[test]
+fn bash_completes() {
+    if !host_offers(have("bash"), "bash") {
+        return;
+    }
+    const CASES: &[(&[&str], &str)] = &[
+        (&[""], "start check help version"),
+        (&["st"], "start"),
+        (&["gateway", "ch"], "check"),
+        (&["start", "--endp"], "--endpoints"),
+        (
+            &["start", "--discovery-s"],
+            "--discovery-srv --discovery-srv-name --discovery-server-name",
+        ),
+        (&["--log-level", ""], "debug info warn error"),
+        (&["start", "--log-level", "="], "debug info warn error"),
+        (&["start", "--log-level", "=", "w"], "warn"),
+        // Where the shell does not cut at the equals sign.
+        (&["start", "--log-level=w"], "--log-level=warn"),
+        (&["start", "--insecure-discovery", "=", ""], "true false"),
+        (&["start", "--insecure-discovery", "--vers"], "--version"),
+        (&["start", "--endpoints", ""], ""),
+        (&["start", "--endpoints", "=", "a"], ""),
+        (&["start", "--no-such-flag", "=", ""], ""),
+        (&["start", "--trusted-ca-file", "ca"], "ca file.pem\nca.d"),
+        (
+            &["start", "--trusted-ca-file=ca."],
+            "--trusted-ca-file=ca.d",
+        ),
+    ];
+    const SCRIPT: &str = r#"
+        compopt() { [[ $* == '-o filenames' ]]; } # bash has it only while it completes
+        source "$1" && cd "$2" && shift 2 && COMP_WORDS=(etcd-gateway "$@") && COMP_CWORD=$# &&
+        _etcd_gateway && printf '%s\n' "${COMPREPLY[@]}""#;
+    let dir = TempDir::new();
+    let script = dir.file("completion", &generated("bash"));
+    let files = TempDir::new();
+    files.file("ca file.pem", "");
+    std::fs::create_dir(files.path().join("ca.d")).expect("create a directory");
+    let at = files.path().to_str().expect("a temporary path in UTF-8");
+    for (words, expected) in CASES {
+        let mut args = vec!["--norc", "-c", SCRIPT, "bash", &script, at];
+        args.extend(*words);
+        let said = run_script("bash", &args);
+        let mut proposed: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+        let mut expected: Vec<&str> = match expected.contains('\n') {
+            true => expected.lines().collect(),
+            false => expected.split_whitespace().collect(),
+        };
+        proposed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(proposed, expected, "{words:?}");
+    }
+    // And it says which command it is for.
+    let registered = "source \"$1\" && complete -p etcd-gateway";
+    let said = run_script("bash", &["--norc", "-c", registered, "bash", &script]);
+    assert!(said.contains("-F _etcd_gateway etcd-gateway"), "{said}");
+}
+
+#[test]
+fn fish_completes() {
+    if !host_offers(have("fish"), "fish") {
+        return;
+    }
+    const CASES: &[(&str, &[&str])] = &[
+        ("etcd-gateway ", &["check", "help", "start", "version"]),
+        ("etcd-gateway start --endp", &["--endpoints"]),
+        ("etcd-gateway start --log-level=w", &["--log-level=warn"]),
+        (
+            "etcd-gateway start --log-level ",
+            &["debug", "error", "info", "warn"],
+        ),
+        ("etcd-gateway start --endpoints ", &[]),
+        (
+            "etcd-gateway start --trusted-ca-file /etc/host",
+            &["/etc/hosts"],
+        ),
+    ];
+    let dir = TempDir::new();
+    let script = dir.file("completion.fish", &generated("fish"));
+    for (line, expected) in CASES {
+        let mut command = Command::new("fish");
+        // It keeps its history at home.
+        command.env("HOME", dir.path()).arg("--no-config");
+        let code = format!("source {script}; complete -C '{line}'");
+        let output = command.arg("-c").arg(code).output().expect("run fish");
+        let said = text(&output.stdout);
+        let proposed = said.lines().filter_map(|line| line.split('\t').next());
+        let proposed: Vec<&str> = proposed
+            .filter(|word| !word.starts_with("/etc/hosts."))
+            .filter(|word| !word.starts_with("/etc/host.") && *word != "/etc/hostname")
+            .collect();
+        assert_eq!(proposed, *expected, "{line}: {}", text(&output.stderr));
+    }
+}
+
+/// An interactive zsh on a terminal of its own, with keys typed into it: lines, each followed by a tab, and what the
+/// tab makes of them.
+#[test]
+fn zsh_completes() {
+    if !host_offers(have("zsh"), "zsh") {
+        return;
+    }
+    const CASES: &[(&str, &str)] = &[
+        ("etcd-gateway st", "etcd-gateway start "),
+        (
+            "etcd-gateway start --endp",
+            "etcd-gateway start --endpoints=",
+        ),
+        (
+            "etcd-gateway start --log-level=w",
+            "etcd-gateway start --log-level=warn ",
+        ),
+        (
+            "etcd-gateway --log-level e",
+            "etcd-gateway --log-level error ",
+        ),
+        (
+            "etcd-gateway start --insec",
+            "etcd-gateway start --insecure-discovery ",
+        ),
+        (
+            "etcd-gateway start --trusted-ca-file=/etc/passw",
+            "etcd-gateway start --trusted-ca-file=/etc/passwd",
+        ),
+    ];
+    // Ctrl-T writes the line to a file and empties it.
+    const ZSHRC: &str = r#"
+fpath=($ZDOTDIR $fpath)
+autoload -Uz compinit
+compinit -u -D
+show() { print -r -- "$BUFFER" >>$ZDOTDIR/lines; BUFFER= }
+zle -N show
+bindkey '^I' complete-word '^T' show
+"#;
+    const DRIVER: &str = r#"
+zmodload zsh/zpty
+zpty z env ZDOTDIR=$1 TERM=dumb zsh -i
+shift
+for line; do zpty -w -n z "$line"$'\t\x14'; done
+zpty -w -n z $'exit\r'
+while zpty -r z; do :; done
+"#;
+    let dir = TempDir::new();
+    dir.file(".zshrc", ZSHRC);
+    dir.file("_etcd-gateway", &generated("zsh"));
+    let home = dir.path().to_str().expect("a temporary path in UTF-8");
+    let mut args = vec!["20", "zsh", "-f", "-c", DRIVER, "zsh", home];
+    args.extend(CASES.iter().map(|(typed, _)| *typed));
+    let output = tool("timeout", &args);
+    let lines = std::fs::read_to_string(dir.path().join("lines"));
+    let lines = lines.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), CASES.len(), "{lines:?}");
+    for (line, (typed, expected)) in lines.iter().zip(CASES) {
+        // A blank behind a file name depends on what else is there.
+        let matches = line.starts_with(expected);
+        assert!(matches, "{typed:?} became {line:?}");
+    }
+}
+
+/// Below DESTDIR, each file where its reader looks; and nothing is left after uninstall.
+#[test]
+fn make_install_and_uninstall() {
+    if !host_offers(have("make") && have("install"), "make and install") {
+        return;
+    }
+    const FILES: [(&str, &str); 6] = [
+        ("/usr/bin/etcd-gateway", "755"),
+        ("/usr/lib/systemd/system/etcd-gateway.service", "644"),
+        ("/usr/share/bash-completion/completions/etcd-gateway", "644"),
+        (
+            "/usr/share/fish/vendor_completions.d/etcd-gateway.fish",
+            "644",
+        ),
+        ("/usr/share/man/man1/etcd-gateway.1", "644"),
+        ("/usr/share/zsh/site-functions/_etcd-gateway", "644"),
+    ];
+    let dir = TempDir::new();
+    let root = dir.path().to_str().expect("a temporary path in UTF-8");
+    let built = std::fs::canonicalize(binary()).expect("the binary exists");
+    let built = built.to_str().expect("a path in UTF-8");
+    let make = |target: &str| {
+        let mut command = Command::new("make");
+        command.args(["-C", env!("CARGO_MANIFEST_DIR"), "-s", "-o", built, target]);
+        command.args([format!("BINARY={built}"), format!("DESTDIR={root}")]);
+        // What a make above this test was told is not part of it.
+        command.env_remove("MAKEFLAGS").env_remove("MFLAGS");
+        let output = command.arg("PREFIX=/usr").output().expect("run make");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    let installed = || {
+        let found = run_script("find", &[root, "-type", "f", "-printf", "/%P %m\\n"]);
+        let mut lines: Vec<String> = found.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    make("install");
+    let expected: Vec<String> = FILES.map(|(path, mode)| format!("{path} {mode}")).into();
+    assert_eq!(installed(), expected);
+    for (path, name) in [
+        ("usr/share/man/man1/etcd-gateway.1", "man"),
+        ("usr/share/zsh/site-functions/_etcd-gateway", "zsh"),
+    ] {
+        let content = std::fs::read_to_string(Path::new(root).join(path));
+        assert_eq!(content.expect("read an installed file"), generated(name));
+    }
+    make("uninstall");
+    assert_eq!(installed(), [""; 0]);
+}
