@@ -1,9 +1,9 @@
 #!/bin/sh
 # Checks what this program promises an auditor, and counts what there is to read:
 #   1. on Linux it consists of std, socket2, libc and itself;
-#   2. `unsafe` stands only below src/sys;
+#   2. `unsafe` stands only below src/sys, and each block says why it is sound; all are listed with that;
 #   3. each module imports only what the table allows;
-#   4. (for information) lines a module.
+#   4. no file is longer than can be read in one go; lines a module are listed.
 # Every violation is printed as file:line: what; the status is 1 if there was one. Run from the top of the repository.
 set -eu
 
@@ -46,7 +46,7 @@ fi
 
 # Reads all sources in order; comments and string contents are blanked before anything is looked for.
 # shellcheck disable=SC2016 # the dollars are those of awk
-find src -name '*.rs' | LC_ALL=C sort | LAYERS=$layers xargs awk '
+find src -name '*.rs' | LC_ALL=C sort | LAYERS=$layers LINES_MAX=600 xargs awk '
 function complain(what) { print FILENAME ":" FNR ": " what; bad = 1 }
 
 # A path crate::NAME was met.
@@ -91,7 +91,8 @@ FNR == 1 {
     if (!(module in layer)) complain("module " module " is not in the table of layers")
     files[module]++
     in_tests = FILENAME ~ /\/tests(\.rs$|\/)/
-    test_attribute = permit = group = ""
+    test_attribute = permit = group = safety = ""
+    lines = 0
 }
 
 {
@@ -108,6 +109,18 @@ FNR == 1 {
     if (in_tests) tests[module]++
     else if (comment) comments[module]++
     else if (!blank) code[module]++
+    if (!in_tests && ++lines == ENVIRON["LINES_MAX"] + 1) complain("longer than " ENVIRON["LINES_MAX"] " lines")
+
+    # The comment above a statement that has an unsafe block in it, which may begin some lines further down.
+    if (comment && match($0, /SAFETY: /)) safety = substr($0, RSTART + RLENGTH)
+    else if (comment && safety != "") { sub(/^[ \t]*\/\/ */, ""); safety = safety " " $0 }
+    else if (module == "sys" && !in_tests && line ~ /(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)/) {
+        if (line ~ /^unsafe extern/) safety = "declares foreign functions; calling one is unsafe"
+        if (safety == "") complain("unsafe without a SAFETY comment above it")
+        sub(/^[ \t]+/, "")
+        unsafe_code = unsafe_code "  " FILENAME ":" FNR ": " $0 "\n      " safety "\n"
+        safety = ""
+    } else if (line ~ /[;}][ \t]*$/) safety = ""
 
     if (module != "sys") {
         if (line ~ /(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)/) complain("unsafe outside src/sys")
@@ -139,6 +152,7 @@ FNR == 1 {
 }
 
 END {
+    printf "\nunsafe code, and why it is sound:\n%s", unsafe_code
     printf "\n%-7s%-12s%7s%8s%10s%8s\n", "layer", "module", "files", "code", "comments", "tests"
     form = "%-7s%-12s%7d%8d%10d%8d\n"
     for (m = 1; m <= modules; m++) if ((name = order[m]) in files) {
