@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release test check lint audit deps demo fuzz install uninstall clean help
+.PHONY: all build release static repro sbom test check lint audit deps demo fuzz install uninstall clean help
 
 all: build release ## build and release
 
@@ -33,7 +33,7 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-audit: ## dependencies, unsafe code and import layers are as promised
+audit: ## dependencies, unsafe code, import layers and the length of files are as promised, and listed
 	tests/tools/audit.sh
 
 # Most tests wait for something: more of them run at a time than there are processors.
@@ -43,6 +43,17 @@ test: deps ## every test, those against a real etcd and real name servers includ
 
 deps: ## install what the tests and the demo run beside the gateway (apt), or say what is missing
 	tests/tools/deps.sh
+
+# TARGET=x86_64-unknown-linux-musl, for instance; for another processor cargo has to be told of a linker (README).
+TARGET ?=
+static: ## one static executable without NSS, in target/static, looked at and run in an empty directory
+	tests/tools/static.sh $(TARGET)
+
+repro: ## that executable built twice, in two places: are the bytes the same?
+	tests/tools/repro.sh $(TARGET)
+
+sbom: ## what it consists of, as CycloneDX, in target/static/etcd-gateway.cdx.json
+	tests/tools/sbom.sh $(TARGET)
 
 demo: release ## watch a cluster lose a member behind the gateway
 	@tests/demo/demo.sh $(BINARY)
