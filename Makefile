@@ -38,7 +38,7 @@ audit: ## dependencies, unsafe code, import layers and the length of files are a
 
 # Most tests wait for something: more of them run at a time than there are processors.
 THREADS ?= 4
-test: deps ## every test, those against a real etcd and real name servers included
+test: deps static ## every test, those against a real etcd and real name servers included
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 
 deps: ## install what the tests and the demo run beside the gateway (apt), or say what is missing

@@ -13,6 +13,7 @@
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `containment`: what the process needs of the system, and that it needs no more
 //! - `words`: the manual and the completions that are installed beside the program
+//! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
@@ -41,6 +42,7 @@ mod overload;
 mod policy;
 mod pressure;
 mod reference;
+mod release;
 mod resets;
 mod shutdown;
 mod sockets;

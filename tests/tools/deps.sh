@@ -17,6 +17,7 @@ setpriv       util-linux       demo
 ps            procps           test
 prlimit       util-linux       test
 unshare       util-linux       test
+readelf       binutils         test
 strace        strace           test
 openssl       openssl          test
 dnsmasq       dnsmasq-base     test
