@@ -20,6 +20,7 @@ unshare       util-linux       test
 readelf       binutils         test
 strace        strace           test
 openssl       openssl          test
+curl          curl             test
 dnsmasq       dnsmasq-base     test
 nsd           nsd              test
 unbound       unbound          test

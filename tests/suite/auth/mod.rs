@@ -8,6 +8,7 @@
 //! - `roots`: the authorities, and what is wrong with their file
 //! - `advisories`: the four advisories on the reference's gateway, and D15 and D23
 //! - `check`: the dry run
+//! - `clients`: how clients verify members that they reach through the gateway
 //! - `cluster`: a real cluster that speaks TLS, its clients and a real name server
 //!
 //! Members are fronts (`support::front`); all that discover them run on a machine of their own
@@ -27,6 +28,7 @@ use crate::support::{Gateway, Launch, SOON, eventually};
 mod advisories;
 mod algorithms;
 mod check;
+mod clients;
 mod cluster;
 mod impostors;
 mod names;
