@@ -12,7 +12,6 @@ use super::manual;
 const WIDTH: usize = 80;
 /// What stands in front of a flag's docs.
 const INDENT: &str = "        ";
-
 /// Where the docs of a command begin.
 const COMMAND_COLUMN: usize = 38;
 

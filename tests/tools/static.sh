@@ -24,10 +24,13 @@ fail() {
 
 # Flags are separated by a character that no path has; what RUSTFLAGS says elsewhere does not count here.
 separator=$(printf '\037')
-CARGO_ENCODED_RUSTFLAGS=
-for flag in -Ctarget-feature=+crt-static "-Clink-arg=-Wl,-Map=$map" "--remap-path-prefix=$PWD=/etcd-gateway" \
-    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"; do
-    CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS${CARGO_ENCODED_RUSTFLAGS:+$separator}$flag
+CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+crt-static
+set -- "--remap-path-prefix=$PWD=/etcd-gateway" \
+    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
+# Only glibc has NSS to be looked for in the map, and a linker without a compiler around it takes no -Wl.
+case $target in *-gnu) set -- "$@" "-Clink-arg=-Wl,-Map=$map" ;; esac
+for flag in "$@"; do
+    CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS$separator$flag
 done
 export CARGO_ENCODED_RUSTFLAGS
 mkdir -p "$out"

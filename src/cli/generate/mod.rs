@@ -14,8 +14,11 @@ use super::flags::{FLAGS, Flag, RawArgs, Takes};
 use super::manual;
 use super::value::ValueError;
 
+/// What makes a text.
+type Render = fn() -> String;
+
 /// What can be generated, and how.
-const TEXTS: [(&str, fn() -> String); 4] = [
+const TEXTS: [(&str, Render); 4] = [
     ("man", man::page),
     ("bash", bash::script),
     ("zsh", zsh::script),
