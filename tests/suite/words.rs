@@ -123,7 +123,7 @@ fn bash_completes() {
         (&[""], "start check help version"),
         (&["st"], "start"),
         (&["gateway", "ch"], "check"),
-        (&["start", "--endp"], "--endpoints"),
+        (&["start", "--retry"], "--retry-delay"),
         (
             &["start", "--discovery-s"],
             "--discovery-srv --discovery-srv-name --discovery-server-name",
@@ -180,7 +180,7 @@ fn fish_completes() {
     }
     const CASES: &[(&str, &[&str])] = &[
         ("etcd-gateway ", &["check", "help", "start", "version"]),
-        ("etcd-gateway start --endp", &["--endpoints"]),
+        ("etcd-gateway start --retry", &["--retry-delay"]),
         ("etcd-gateway start --log-level=w", &["--log-level=warn"]),
         (
             "etcd-gateway start --log-level ",
@@ -220,8 +220,8 @@ fn zsh_completes() {
     const CASES: &[(&str, &str)] = &[
         ("etcd-gateway st", "etcd-gateway start "),
         (
-            "etcd-gateway start --endp",
-            "etcd-gateway start --endpoints=",
+            "etcd-gateway start --retry",
+            "etcd-gateway start --retry-delay=",
         ),
         (
             "etcd-gateway start --log-level=w",
@@ -281,9 +281,10 @@ fn make_install_and_uninstall() {
     if !host_offers(have("make") && have("install"), "make and install") {
         return;
     }
-    const FILES: [(&str, &str); 6] = [
+    const FILES: [(&str, &str); 7] = [
         ("/usr/bin/etcd-gateway", "755"),
         ("/usr/lib/systemd/system/etcd-gateway.service", "644"),
+        ("/usr/lib/systemd/system/etcd-gateway.socket", "644"),
         ("/usr/share/bash-completion/completions/etcd-gateway", "644"),
         (
             "/usr/share/fish/vendor_completions.d/etcd-gateway.fish",
