@@ -227,6 +227,9 @@ impl Flow<'_> {
                 // A pipe that could not be emptied is closed, not put back.
                 Ok(count) => {
                     self.drain(pipes, &pipe, count)?;
+                    // The kernel takes as long for a pipe as for many messages: those of other
+                    // sessions, whose threads wait for a processor, come first.
+                    std::thread::yield_now();
                     calm = if count <= MESSAGE { calm + 1 } else { 0 };
                 }
                 Err(end) => {
