@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::flow::{Buffer, End, Flow};
-use super::{Direction, Relay, finish};
+use super::{Direction, Relay};
 use crate::proxy::pipes::Pipes;
 use crate::sys::syscall::{self, PollFd};
 
@@ -92,21 +92,20 @@ impl Relay {
                 match passed {
                     Ok((_, 0)) => {}
                     Ok((count, rest)) => return busy(direction, count - rest..count),
-                    Err(End::Eof) if self.ended_cleanly(from) && finish(to) => {
-                        if from.is_finished() {
+                    Err(end) => match self.conclude(end, from, to) {
+                        Ok(()) if from.is_finished() => return Alone::Over,
+                        Ok(()) => {}
+                        Err(End::WriteFailed) => {
+                            self.fail();
+                            // What came from there before it failed is still to be passed on.
+                            self.run(direction.reverse(), pipes, buffer, 0..0);
                             return Alone::Over;
                         }
-                    }
-                    Err(End::Eof | End::ReadFailed) => {
-                        self.abort();
-                        return Alone::Over;
-                    }
-                    Err(End::WriteFailed) => {
-                        self.fail();
-                        // What came from there before it failed is still to be passed on.
-                        self.run(direction.reverse(), pipes, buffer, 0..0);
-                        return Alone::Over;
-                    }
+                        Err(End::Eof | End::ReadFailed) => {
+                            self.abort();
+                            return Alone::Over;
+                        }
+                    },
                 }
                 if pace.is_fast() {
                     return busy(direction, 0..0);

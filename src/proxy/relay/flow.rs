@@ -94,12 +94,23 @@ impl Relay {
     }
 
     fn end(&self, end: End, from: &Side, to: &Side) {
-        match end {
-            End::Eof if self.ended_cleanly(from) && finish(to) => watch(self, from, to),
-            End::Eof | End::ReadFailed => self.abort(),
+        match self.conclude(end, from, to) {
+            Ok(()) => watch(self, from, to),
             // The other direction reads from that connection: it passes on what came
             // before the failure, then finds the failure itself.
-            End::WriteFailed => self.fail(),
+            Err(End::WriteFailed) => self.fail(),
+            Err(End::Eof | End::ReadFailed) => self.abort(),
+        }
+    }
+
+    /// Passes an end of stream on, if it is one. Otherwise: whose connection has failed. The
+    /// receiver's may have, unnoticed, before there was an end to pass on.
+    pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Result<(), End> {
+        match end {
+            End::Eof if !self.ended_cleanly(from) => Err(End::ReadFailed),
+            End::Eof if finish(to) => Ok(()),
+            End::Eof | End::WriteFailed => Err(End::WriteFailed),
+            End::ReadFailed => Err(End::ReadFailed),
         }
     }
 }

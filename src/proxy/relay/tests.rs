@@ -190,3 +190,49 @@ fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not(
     assert!(flooded.recv_timeout(SOON).is_err());
     flood.join().unwrap();
 }
+
+/// Resets a connection.
+fn reset(stream: TcpStream) {
+    reset_on_close(&stream);
+    drop(stream);
+}
+
+/// Waits until what was sent to a relay's socket has reached its state there.
+fn settle() {
+    thread::sleep(Duration::from_millis(200));
+}
+
+/// What arrives, and whether it ends cleanly.
+fn arrivals(mut stream: &TcpStream) -> (Vec<u8>, bool) {
+    let mut got = Vec::new();
+    let clean = stream.read_to_end(&mut got).is_ok();
+    (got, clean)
+}
+
+/// A server that says why it will not go on, and closes with bytes unread, resets: its word
+/// is the client's all the same, also if the client has ended its direction by then.
+#[test]
+fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
+    let pipes = Pipes::new(0);
+    for _ in 0..5 {
+        let (client, relay, mut endpoint) = joined();
+        endpoint.write_all(b"why").unwrap();
+        settle();
+        reset(endpoint);
+        client.shutdown(Shutdown::Write).unwrap();
+        settle();
+        assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+        drop(relay);
+        assert_eq!(arrivals(&client), (b"why".to_vec(), false));
+        // The same the other way round.
+        let (mut client, relay, endpoint) = joined();
+        client.write_all(b"why").unwrap();
+        settle();
+        reset(client);
+        endpoint.shutdown(Shutdown::Write).unwrap();
+        settle();
+        assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+        drop(relay);
+        assert_eq!(arrivals(&endpoint), (b"why".to_vec(), false));
+    }
+}
