@@ -253,12 +253,14 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing here.
+    /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing here, or
+    /// the end; which of them, a read tells. splice(2) returns zero also for what it cannot
+    /// take (urgent data, a page it has no memory for) once the sender's FIN is in the queue
+    /// behind it.
     fn fill(&self, pipes: &Pipes, pipe: &Pipe) -> Result<usize, End> {
         loop {
             let (from, to) = (self.from.stream.as_fd(), pipe.writer.as_fd());
             match syscall::move_bytes(from, to, pipe.size) {
-                Ok(0) => return Err(End::Eof),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),

@@ -236,3 +236,33 @@ fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
         assert_eq!(arrivals(&endpoint), (b"why".to_vec(), false));
     }
 }
+
+/// splice(2) stops before a byte of urgent data, and at the end of the stream returns the same.
+#[test]
+fn urgent_data_is_no_end_of_the_stream() {
+    let (client, relay, endpoint) = joined();
+    let pipes = Arc::new(Pipes::new(1));
+    let session = serve(&relay, &pipes);
+    let sent = content(24 * 1024 * 1024);
+    let (head, tail) = sent.split_at(sent.len() - 1000);
+    let got = thread::scope(|scope| {
+        let sender = &client;
+        scope.spawn(move || {
+            let mut writer = sender;
+            writer.write_all(head).unwrap();
+            SockRef::from(sender).send_out_of_band(b"!").unwrap();
+            writer.write_all(tail).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        // Reads only when the end has reached the relay's buffers, as far as they hold it.
+        let (mut reader, mut got) = (&endpoint, vec![0; head.len() - 3 * 1024 * 1024]);
+        reader.read_exact(&mut got).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        reader.read_to_end(&mut got).unwrap();
+        got
+    });
+    assert_eq!(got.len(), sent.len());
+    assert!(got == sent);
+    drop((client, endpoint));
+    session.join().unwrap();
+}
