@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -146,6 +147,7 @@ impl Flow<'_> {
         loop {
             match (&*self.from.stream).read(buffer) {
                 Ok(0) => return Err(End::Eof),
+                Ok(_) if self.is_aborted() => return Err(End::ReadFailed),
                 // A read returns no more than the buffer holds.
                 Ok(count) => return Ok(buffer.get(..count).unwrap_or_default()),
                 Err(error) => match error.kind() {
@@ -155,6 +157,10 @@ impl Flow<'_> {
                 },
             }
         }
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.relay.aborted.load(Ordering::SeqCst)
     }
 
     fn send(&self, mut bytes: &[u8]) -> Result<(), End> {
@@ -232,7 +238,7 @@ impl Flow<'_> {
         // Bounds only this: all other writes to that socket do not wait at all.
         let _ = self.to.stream.set_write_timeout(Some(ROOM_PATIENCE));
         let mut calm = 0;
-        while calm < CALM && pipes.are_of_use() {
+        while calm < CALM && pipes.are_of_use() && !self.is_aborted() {
             match self.fill(pipes, &pipe) {
                 Ok(0) => break,
                 // A pipe that could not be emptied is closed, not put back.
@@ -326,8 +332,8 @@ impl Flow<'_> {
         }
         *waits += 1;
         match self.room() {
-            Room::Maybe => Ok(()),
-            Room::SenderFailed => Err(End::ReadFailed),
+            Room::Maybe if !self.is_aborted() => Ok(()),
+            Room::Maybe | Room::SenderFailed => Err(End::ReadFailed),
         }
     }
 

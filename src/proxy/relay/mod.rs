@@ -53,6 +53,8 @@ pub(crate) struct Relay {
     endpoint: Side,
     /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
     failed: AtomicBool,
+    /// The session is to end now, whatever can still be read.
+    aborted: AtomicBool,
 }
 
 /// Which way bytes go.
@@ -91,6 +93,7 @@ impl Relay {
             client: side(client),
             endpoint: side(Arc::new(endpoint)),
             failed: AtomicBool::new(false),
+            aborted: AtomicBool::new(false),
         }
     }
 
@@ -123,6 +126,8 @@ impl Relay {
     /// fails by itself: this direction read from that connection and found it broken.)
     pub(crate) fn abort(&self) {
         self.fail();
+        // For reads that find bytes each time: they never come to the end made below.
+        self.aborted.store(true, Ordering::SeqCst);
         for side in [&self.client, &self.endpoint] {
             // Ends reads without a word to the peer; an error means not connected.
             let _ = side.stream.shutdown(Shutdown::Read);

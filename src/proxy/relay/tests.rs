@@ -266,3 +266,43 @@ fn urgent_data_is_no_end_of_the_stream() {
     drop((client, endpoint));
     session.join().unwrap();
 }
+
+/// A connection that is cut while it is busy: reads that always find bytes do not find out.
+#[test]
+fn an_abort_ends_a_stream_that_never_pauses() {
+    for (max, chunk) in [(0, 1000), (0, 64 * 1024), (4, 64 * 1024)] {
+        let (client, relay, endpoint) = joined();
+        let pipes = Arc::new(Pipes::new(max));
+        let session = serve(&relay, &pipes);
+        let writer = thread::spawn(move || {
+            let (mut endpoint, bytes) = (endpoint, vec![0; chunk]);
+            while endpoint.write_all(&bytes).is_ok() {}
+        });
+        let reader = thread::spawn(move || {
+            let (mut client, mut bytes) = (client, vec![0; 256 * 1024]);
+            loop {
+                match client.read(&mut bytes) {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    Err(error) => {
+                        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock);
+                        return false;
+                    }
+                }
+            }
+        });
+        thread::sleep(Duration::from_millis(700));
+        relay.abort();
+        let cut = Instant::now();
+        while !session.is_finished() && cut.elapsed() < Duration::from_secs(1) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let ended = session.is_finished();
+        relay.sever();
+        session.join().unwrap();
+        drop(relay);
+        let clean = reader.join().unwrap();
+        writer.join().unwrap();
+        assert!(ended && !clean, "{max} {chunk}: ended {ended}, cleanly {clean}");
+    }
+}
