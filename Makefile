@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release static repro sbom test check lint audit deps demo fuzz install uninstall clean help
+.PHONY: all build release static repro sbom test check lint audit deps demo fuzz bench install uninstall clean help
 
 all: build release ## build and release
 
@@ -63,6 +63,15 @@ FUZZ    ?=
 SECONDS ?= 60
 fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on a stable compiler
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
+
+# LOADS=a,b and PEERS=a,b choose by the beginning of their names, ROUNDS=n, QUICK=1 for a look whether all works, JSON=file
+# for the results, COMPARE=file for earlier ones, GATEWAYS="name=path ..." for more builds of the gateway to compare.
+JSON ?= tests/bench/target/bench/$(shell date +%Y%m%d-%H%M%S).json
+BENCH_BINARY = tests/bench/target/release/etcd-gateway-bench
+bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= ROUNDS= QUICK=1 COMPARE=file
+	cd tests/bench && $(CARGO) build --quiet --locked --release --target-dir target
+	$(BENCH_BINARY) --gateway gateway=$(BINARY) $(GATEWAYS:%=--gateway %) --loads "$(LOADS)" --peers "$(PEERS)" \
+		--rounds "$(ROUNDS)" $(if $(QUICK),--quick) --json "$(JSON)" --compare "$(COMPARE)"
 
 # The program prints its own manual and completions. Where BINARY is for another processor, GENERATOR is a build for
 # this one.

@@ -1,0 +1,177 @@
+//! Runs the rounds: in each, every load, on every peer in turn. What the host does meanwhile hits all of them alike, and
+//! ratios are taken within a round.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{env, fs, process};
+
+use crate::load::{self, Kind, Load, Rig, Subject, Timing};
+use crate::options::Options;
+use crate::peers::{self, Peer, REFERENCE, Running};
+use crate::results::{Earlier, Results};
+use crate::upstream::{ADDRESSES, Upstream};
+use crate::{machine, report, sys};
+
+/// The limit on descriptors of every program here, the gateways' included.
+const DESCRIPTORS: u64 = 20_000;
+
+const TIMING: Timing = Timing {
+    warm_up: Duration::from_millis(200),
+    measure: Duration::from_millis(800),
+};
+const TIMING_QUICK: Timing = Timing {
+    warm_up: Duration::from_millis(50),
+    measure: Duration::from_millis(200),
+};
+
+/// Measures and reports; whether all of it went well.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let loads = options.choose(load::all())?;
+    let (peers, missing) = peers::find(&options.gateways);
+    let peers = options.choose_peers(peers, |peer| &peer.name)?;
+    if peers.len() > usize::from(ADDRESSES) {
+        return Err(format!(
+            "--gateway: no more than {ADDRESSES} peers can be compared"
+        ));
+    }
+    let earlier = options.compare.as_deref().map(Earlier::read).transpose()?;
+    let descriptors =
+        sys::limit_descriptors(DESCRIPTORS).map_err(|e| format!("RLIMIT_NOFILE: {e}"))?;
+
+    let mut head: Vec<(String, String)> = machine::describe()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    head.push(("RLIMIT_NOFILE".to_owned(), descriptors.to_string()));
+    head.push(("rounds".to_owned(), options.rounds.to_string()));
+    head.extend(
+        peers
+            .iter()
+            .map(|peer| (peer.name.clone(), peer.version.clone())),
+    );
+    for (name, value) in &head {
+        println!("{name:<17} {value}");
+    }
+    for peer in &missing {
+        println!("missing           {peer}");
+    }
+    if options.list {
+        for load in &loads {
+            println!("{:<18}{}", load.name, load.kind.about());
+        }
+        return Ok(true);
+    }
+    println!();
+
+    let start = Instant::now();
+    let results = measure(options, loads, &peers)?;
+    println!("{}", report::tables(&results));
+    if let Some(earlier) = earlier {
+        println!(
+            "since {} ({})",
+            earlier.head("date"),
+            earlier.head("kernel")
+        );
+        println!("{}", report::changes(&results, &earlier));
+    }
+    for failure in &results.failures {
+        println!("FAILED: {failure}");
+    }
+    if !peers.iter().any(|peer| peer.name == REFERENCE) {
+        println!("no ratios: the reference is not among the peers");
+    }
+    if let Some(path) = &options.json {
+        results.save(path, &head)?;
+        println!("saved in {}", path.display());
+    }
+    println!("took {:.0} s", start.elapsed().as_secs_f64());
+    Ok(results.failures.is_empty())
+}
+
+/// A directory for the peers' files, gone at the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn measure(options: &Options, loads: Vec<Load>, peers: &[Peer]) -> Result<Results, String> {
+    let dir = env::temp_dir().join(format!("etcd-gateway-bench-{}", process::id()));
+    fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let scratch = Scratch(dir);
+    let rig = Rig {
+        upstream: Upstream::start().map_err(|e| format!("upstream: {e}"))?,
+        timing: if options.quick { TIMING_QUICK } else { TIMING },
+        dir: scratch.0.clone(),
+        quick: options.quick,
+        idle_without_proxy: Cell::new(0.0),
+    };
+    let endpoints: Vec<SocketAddr> = (0..peers.len()).map(|i| rig.upstream.address(i)).collect();
+    let mut running = peers
+        .iter()
+        .zip(&endpoints)
+        .map(|(peer, &endpoint)| peer.start(&[endpoint], &rig.dir))
+        .collect::<Result<Vec<Running>, String>>()?;
+
+    let names = peers.iter().map(|peer| peer.name.clone()).collect();
+    let mut results = Results::new(loads, names);
+    for round in 0..options.rounds {
+        for index in 0..results.loads.len() {
+            let Load { name, kind } = &results.loads[index];
+            let kind = *kind;
+            if round >= kind.rounds(options.rounds) {
+                continue;
+            }
+            progress(&format!(
+                "round {} of {}: {name}",
+                round + 1,
+                options.rounds
+            ));
+            for peer in order(round, kind, peers) {
+                if peers[peer].is_direct() && !kind.suits_direct() {
+                    continue;
+                }
+                // One that a load has killed is back for the next.
+                if let Some(death) = running[peer].death() {
+                    results
+                        .failures
+                        .push(format!("{} {death}", peers[peer].name));
+                    running[peer] = peers[peer].start(&[endpoints[peer]], &rig.dir)?;
+                }
+                let mut subject = Subject {
+                    peer: &peers[peer],
+                    running: &mut running[peer],
+                    endpoint: endpoints[peer],
+                };
+                let result = kind.run(&rig, &mut subject);
+                results.record(index, peer, round, result);
+            }
+        }
+    }
+    progress("");
+    Ok(results)
+}
+
+/// One line that is overwritten, for whoever watches.
+fn progress(line: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{line}");
+    }
+}
+
+/// Each round begins with another peer, so that none always follows the same one. For idle connections the figure
+/// without a proxy comes first: the others' are relative to it.
+fn order(round: usize, kind: Kind, peers: &[Peer]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..peers.len())
+        .map(|i| (i + round) % peers.len())
+        .collect();
+    if kind == Kind::Idle {
+        order.sort_by_key(|&peer| !peers[peer].is_direct());
+    }
+    order
+}
