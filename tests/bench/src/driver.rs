@@ -1,7 +1,6 @@
 //! Runs the rounds: in each, every load, on every peer in turn. What the host does meanwhile hits all of them alike, and
 //! ratios are taken within a round.
 
-use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,9 +9,9 @@ use std::{env, fs, process};
 
 use crate::load::{self, Kind, Load, Rig, Subject, Timing};
 use crate::options::Options;
-use crate::peers::{self, Peer, REFERENCE, Running};
+use crate::peers::{self, Peer, Running};
 use crate::results::{Earlier, Results};
-use crate::upstream::{ADDRESSES, Upstream};
+use crate::upstream::ADDRESSES;
 use crate::{machine, report, sys};
 
 /// The limit on descriptors of every program here, the gateways' included.
@@ -20,7 +19,7 @@ const DESCRIPTORS: u64 = 20_000;
 
 const TIMING: Timing = Timing {
     warm_up: Duration::from_millis(200),
-    measure: Duration::from_millis(800),
+    measure: Duration::from_millis(700),
 };
 const TIMING_QUICK: Timing = Timing {
     warm_up: Duration::from_millis(50),
@@ -29,9 +28,17 @@ const TIMING_QUICK: Timing = Timing {
 
 /// Measures and reports; whether all of it went well.
 pub fn run(options: &Options) -> Result<bool, String> {
-    let loads = options.choose(load::all())?;
-    let (peers, missing) = peers::find(&options.gateways);
+    let mut loads = options.choose(load::all())?;
+    let (peers, mut missing) = peers::find(&options.gateways);
     let peers = options.choose_peers(peers, |peer| &peer.name)?;
+    loads.retain(|load| {
+        let program = load
+            .kind
+            .needs()
+            .filter(|program| peers::on_path(program).is_none());
+        missing.extend(program.map(|program| format!("{}: no {program} on the PATH", load.name)));
+        program.is_none()
+    });
     if peers.len() > usize::from(ADDRESSES) {
         return Err(format!(
             "--gateway: no more than {ADDRESSES} peers can be compared"
@@ -47,6 +54,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         .collect();
     head.push(("RLIMIT_NOFILE".to_owned(), descriptors.to_string()));
     head.push(("rounds".to_owned(), options.rounds.to_string()));
+    head.push(("ratios to".to_owned(), options.base.clone()));
     head.extend(
         peers
             .iter()
@@ -69,6 +77,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let start = Instant::now();
     let results = measure(options, loads, &peers)?;
     println!("{}", report::tables(&results));
+    let gateways: Vec<String> = options
+        .gateways
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    println!("{}", report::goals(&results, &gateways));
     if let Some(earlier) = earlier {
         println!(
             "since {} ({})",
@@ -80,8 +94,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
     for failure in &results.failures {
         println!("FAILED: {failure}");
     }
-    if !peers.iter().any(|peer| peer.name == REFERENCE) {
-        println!("no ratios: the reference is not among the peers");
+    if !results.peers.contains(&options.base) {
+        println!("no ratios: {} is not among the peers", options.base);
     }
     if let Some(path) = &options.json {
         results.save(path, &head)?;
@@ -104,13 +118,9 @@ fn measure(options: &Options, loads: Vec<Load>, peers: &[Peer]) -> Result<Result
     let dir = env::temp_dir().join(format!("etcd-gateway-bench-{}", process::id()));
     fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let scratch = Scratch(dir);
-    let rig = Rig {
-        upstream: Upstream::start().map_err(|e| format!("upstream: {e}"))?,
-        timing: if options.quick { TIMING_QUICK } else { TIMING },
-        dir: scratch.0.clone(),
-        quick: options.quick,
-        idle_without_proxy: Cell::new(0.0),
-    };
+    let timing = if options.quick { TIMING_QUICK } else { TIMING };
+    let rig =
+        Rig::new(scratch.0.clone(), timing, options.quick).map_err(|e| format!("upstream: {e}"))?;
     let endpoints: Vec<SocketAddr> = (0..peers.len()).map(|i| rig.upstream.address(i)).collect();
     let mut running = peers
         .iter()
@@ -119,7 +129,7 @@ fn measure(options: &Options, loads: Vec<Load>, peers: &[Peer]) -> Result<Result
         .collect::<Result<Vec<Running>, String>>()?;
 
     let names = peers.iter().map(|peer| peer.name.clone()).collect();
-    let mut results = Results::new(loads, names);
+    let mut results = Results::new(loads, names, &options.base);
     for round in 0..options.rounds {
         for index in 0..results.loads.len() {
             let Load { name, kind } = &results.loads[index];

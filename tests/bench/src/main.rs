@@ -5,6 +5,8 @@
 //! own ([`peers`]), so that their CPU and memory are theirs alone. Every byte that comes back is checked ([`wire`]).
 
 mod driver;
+mod goals;
+mod grpc;
 mod json;
 mod load;
 mod machine;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::load::Load;
+use crate::peers::REFERENCE;
 
 pub const USAGE: &str = "\
 usage: etcd-gateway-bench [--gateway NAME=PATH]... [option]...
@@ -11,6 +12,7 @@ usage: etcd-gateway-bench [--gateway NAME=PATH]... [option]...
   --rounds N           rounds, 7 if not given
   --loads A,B          only the loads whose names begin so
   --peers A,B          only the peers whose names begin so
+  --base NAME          the peer that ratios are to, `reference` if not given
   --quick              one short round: does all of it work?
   --json PATH          where to save the results
   --compare PATH       results of an earlier run: print what has changed since
@@ -26,6 +28,7 @@ pub struct Options {
     pub rounds: usize,
     pub loads: Vec<String>,
     pub peers: Vec<String>,
+    pub base: String,
     pub quick: bool,
     pub json: Option<PathBuf>,
     pub compare: Option<PathBuf>,
@@ -41,7 +44,8 @@ impl Options {
             match flag.as_str() {
                 "--quick" => options.quick = true,
                 "--list" => options.list = true,
-                "--gateway" | "--rounds" | "--loads" | "--peers" | "--json" | "--compare" => {
+                "--gateway" | "--rounds" | "--loads" | "--peers" | "--base" | "--json"
+                | "--compare" => {
                     let value = arguments
                         .next()
                         .ok_or_else(|| format!("{flag} needs a value"))?;
@@ -51,6 +55,9 @@ impl Options {
                 }
                 _ => return Err(format!("{flag} is not known")),
             }
+        }
+        if options.base.is_empty() {
+            options.base = REFERENCE.to_owned();
         }
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { ROUNDS };
@@ -75,6 +82,7 @@ impl Options {
             }
             "--loads" => self.loads = list(&value),
             "--peers" => self.peers = list(&value),
+            "--base" => self.base = value,
             "--json" => self.json = Some(value.into()),
             "--compare" => self.compare = Some(value.into()),
             _ => {}

@@ -1,10 +1,10 @@
-//! The tables: of each load the medians of all peers and their ratios to the reference, and the change since an
-//! earlier run.
+//! The tables: of each load the medians of all peers and their ratios to one of them, the goals, and the change since
+//! an earlier run.
 
 use std::fmt::Write;
 
+use crate::goals;
 use crate::load::Metric;
-use crate::peers::REFERENCE;
 use crate::results::{Earlier, Results};
 use crate::stats::Spread;
 
@@ -22,7 +22,11 @@ pub fn tables(results: &Results) -> String {
             let mut row = vec![name.clone()];
             for metric in metrics {
                 row.push(shown(results.spread(index, peer, metric).map(|s| s.median)));
-                row.push(ratio(name, results.ratio(index, peer, REFERENCE, metric)));
+                row.push(ratio(
+                    results,
+                    name,
+                    results.ratio(index, peer, &results.base, metric),
+                ));
             }
             if row[1..].iter().any(|cell| !cell.is_empty()) {
                 rows.push(row);
@@ -33,7 +37,16 @@ pub fn tables(results: &Results) -> String {
     text
 }
 
-/// What has changed since an earlier run: medians, and the ratios to the reference, which a slower host changes less.
+/// The goals of which there is a measurement; nothing if there are none.
+pub fn goals(results: &Results, gateways: &[String]) -> String {
+    let rows = goals::rows(results, gateways);
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("goals, by the medians\n{}", aligned(&rows)),
+    }
+}
+
+/// What has changed since an earlier run: medians, and ratios, which another day on the same host changes less.
 pub fn changes(results: &Results, earlier: &Earlier) -> String {
     let mut rows = vec![
         [
@@ -58,7 +71,7 @@ pub fn changes(results: &Results, earlier: &Earlier) -> String {
                 let (Some(now), Some(then)) = (now, then) else {
                     continue;
                 };
-                let ratio_now = results.ratio(index, peer, REFERENCE, metric);
+                let ratio_now = results.ratio(index, peer, &results.base, metric);
                 rows.push(vec![
                     load.name.clone(),
                     format!("{}, {}", metric.name, metric.unit),
@@ -88,9 +101,9 @@ fn verdict(metric: &Metric, change: f64) -> &'static str {
 }
 
 /// The ratio and its quartiles.
-fn ratio(peer: &str, spread: Option<Spread>) -> String {
+fn ratio(results: &Results, peer: &str, spread: Option<Spread>) -> String {
     match spread {
-        Some(_) if peer == REFERENCE => "1".to_owned(),
+        Some(_) if peer == results.base => "1".to_owned(),
         Some(Spread { low, median, high }) if low == high => format!("{median:.2}"),
         Some(Spread { low, median, high }) => format!("{median:.2} ({low:.2}-{high:.2})"),
         None => String::new(),

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use crate::json::Json;
 use crate::load::{Load, Metric, Sample};
-use crate::peers::REFERENCE;
 use crate::stats::{self, Spread};
 
 pub struct Results {
     pub loads: Vec<Load>,
     pub peers: Vec<String>,
+    /// The peer that the ratios of the tables are to.
+    pub base: String,
     /// Of each load and each peer the samples of all rounds; a round without one is an empty sample.
     samples: Vec<Vec<Vec<Sample>>>,
     /// What went wrong, in the order in which it did.
@@ -18,7 +19,7 @@ pub struct Results {
 }
 
 impl Results {
-    pub fn new(loads: Vec<Load>, peers: Vec<String>) -> Results {
+    pub fn new(loads: Vec<Load>, peers: Vec<String>, base: &str) -> Results {
         let samples = loads
             .iter()
             .map(|_| vec![Vec::new(); peers.len()])
@@ -26,6 +27,7 @@ impl Results {
         Results {
             loads,
             peers,
+            base: base.to_owned(),
             samples,
             failures: Vec::new(),
         }
@@ -117,7 +119,7 @@ impl Results {
             ("unit".to_owned(), Json::text(metric.unit)),
             ("median".to_owned(), Json::Number(spread.median)),
         ];
-        if let Some(ratio) = self.ratio(load, peer, REFERENCE, metric) {
+        if let Some(ratio) = self.ratio(load, peer, &self.base, metric) {
             let numbers = [ratio.low, ratio.median, ratio.high].map(Json::Number);
             members.push(("ratio".to_owned(), Json::List(numbers.to_vec())));
         }
@@ -148,7 +150,7 @@ impl Earlier {
             .as_number()
     }
 
-    /// The median of the ratios to the reference.
+    /// The median of the ratios.
     pub fn ratio(&self, load: &str, metric: &str, peer: &str) -> Option<f64> {
         match self.0.at(&["loads", load, metric, peer, "ratio"])? {
             Json::List(numbers) => numbers.get(1)?.as_number(),
@@ -160,6 +162,7 @@ impl Earlier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::REFERENCE;
 
     #[test]
     fn results_are_saved_and_found_again() {
@@ -167,7 +170,7 @@ mod tests {
         let metric = &loads[0].kind.metrics()[0];
         let name = loads[0].name.clone();
         let peers = vec![REFERENCE.to_owned(), "ours".to_owned()];
-        let mut results = Results::new(loads, peers);
+        let mut results = Results::new(loads, peers, REFERENCE);
         for (round, value) in [10.0, 20.0, 40.0].into_iter().enumerate() {
             results.record(0, 0, round, Ok(vec![(metric.name, value)]));
             // The second round has failed.

@@ -3,11 +3,11 @@
 //!
 //! A fresh instance of the gateway is filled, so that nothing is left of other loads in its memory, or of this one
 //! for them. Every so many connections one is used at once: the clients never run ahead of the gateway, and the first
-//! refusal is seen. Then each has one exchange, memory is read, and each has one more.
+//! refusal is seen. Memory is read at a number that every peer can hold; then they are opened up to the limit.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Rig, Sample, Subject, connect, said};
 use crate::process;
@@ -17,11 +17,16 @@ use crate::wire::{Mode, Request};
 const CLIENTS: u32 = 10_000;
 const CLIENTS_QUICK: u32 = 500;
 
+/// Where memory is read: the reference, with six descriptors for each, ends at 3,332.
+pub const CHECKPOINT: u32 = 3_000;
+
 /// Between two connections that are used at once.
 const STRIDE: u32 = 50;
 
-/// What has been refused is not counted in silence: a client gives up after this.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a gateway that neither serves nor closes connections is waited for, on all of them together; and then on
+/// each one more.
+const PATIENCE: Duration = Duration::from_secs(10);
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// For the memory of closed connections, and of new ones, to be accounted for.
 const SETTLE: Duration = Duration::from_millis(400);
@@ -30,71 +35,104 @@ const SIZE: u32 = 128;
 
 pub fn run(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
     let mut gateway = subject.peer.start(&[subject.endpoint], &rig.dir)?;
-    let pids = gateway.pids();
+    let (address, pids) = (gateway.address, gateway.pids());
+    let mut clients = Clients(Vec::new());
     thread::sleep(SETTLE);
-    let (available, resident) = memory(&pids)?;
+    let before = Memory::read(&pids)?;
     let wanted = if rig.quick { CLIENTS_QUICK } else { CLIENTS };
-    let mut clients = Vec::new();
-    for id in 0..wanted {
-        // What stops the gateway from taking more is its business; how many it took is the result.
-        let Ok(mut client) = Client::new(gateway.address, id) else {
-            break;
-        };
-        let refused = id % STRIDE == 0 && !client.works();
-        clients.push(client);
-        if refused {
-            break;
-        }
-    }
-    clients.retain_mut(Client::works);
+    clients.open(address, CHECKPOINT.min(wanted));
+    clients.drop_broken();
     thread::sleep(SETTLE);
-    let (available_after, resident_after) = memory(&pids)?;
-    clients.retain_mut(Client::works);
-    let alive = clients.len() as f64;
-    if clients.is_empty() {
-        let why = gateway.death().unwrap_or_else(|| "serves none".to_owned());
-        return Err(format!("the program {why}"));
+    let after = Memory::read(&pids)?;
+    let count = clients.0.len() as f64;
+    if clients.0.is_empty() {
+        let death = gateway
+            .death()
+            .unwrap_or_else(|| "serves nobody".to_owned());
+        return Err(format!("the program {death}"));
     }
-    let each = |more: u64, less: u64| (more as f64 - less as f64) / 1024.0 / alive;
-    let system = each(available, available_after);
-    let mut sample = vec![("alive", alive)];
+    let system = (before.available - after.available) / count;
+    let mut sample = Vec::new();
     if subject.peer.is_direct() {
         rig.idle_without_proxy.set(system);
         sample.push(("system", system));
     } else {
         sample.push(("system", system - rig.idle_without_proxy.get()));
-        sample.push(("rss", each(resident_after, resident)));
+        sample.push(("rss", (after.resident - before.resident) / count));
     }
+    clients.open(address, wanted);
+    sample.push(("opened", clients.0.len() as f64));
+    clients.drop_broken();
+    sample.push(("alive", clients.0.len() as f64));
     drop(clients);
     drop(gateway);
     thread::sleep(SETTLE);
     Ok(sample)
 }
 
-fn memory(pids: &[u32]) -> Result<(u64, u64), String> {
-    let available = process::available_memory().map_err(said("/proc/meminfo"))?;
-    Ok((available, process::resident(pids)))
+/// In kB; signed, for differences.
+struct Memory {
+    available: f64,
+    resident: f64,
 }
 
-struct Client {
-    stream: TcpStream,
-    id: u32,
+impl Memory {
+    fn read(pids: &[u32]) -> Result<Memory, String> {
+        let available = process::available_memory().map_err(said("/proc/meminfo"))?;
+        Ok(Memory {
+            available: available as f64 / 1024.0,
+            resident: process::resident(pids) as f64 / 1024.0,
+        })
+    }
 }
 
-impl Client {
-    fn new(address: std::net::SocketAddr, id: u32) -> Result<Client, String> {
-        let stream = connect(address)?;
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .map_err(said("timeout"))?;
-        Ok(Client { stream, id })
+struct Clients(Vec<TcpStream>);
+
+impl Clients {
+    /// Opens connections until there are `wanted`, or until one is refused.
+    fn open(&mut self, address: SocketAddr, wanted: u32) {
+        for id in self.0.len() as u32..wanted {
+            // What stops the gateway from taking more is its business; how many it took is the result.
+            let Ok(stream) = connect(address) else {
+                return;
+            };
+            let checked = id % STRIDE == STRIDE - 1;
+            let refused = checked && !works(&stream, PATIENCE);
+            self.0.push(stream);
+            if refused {
+                self.drop_refused();
+                return;
+            }
+        }
     }
 
-    /// One exchange, if the connection is still good for it.
-    fn works(&mut self) -> bool {
-        let mut response = [0; SIZE as usize];
-        Request::new(Mode::Echo(SIZE), self.id)
-            .exchange(&self.stream, &mut response)
+    /// Those since the last one that was used may be refused, too.
+    fn drop_refused(&mut self) {
+        let certain = self.0.len().saturating_sub(STRIDE as usize);
+        let mut last = Clients(self.0.split_off(certain));
+        last.drop_broken();
+        self.0.append(&mut last.0);
+    }
+
+    /// One exchange on each; those that are good for it stay.
+    fn drop_broken(&mut self) {
+        let mut patience = PATIENCE;
+        self.0.retain(|stream| {
+            let start = Instant::now();
+            let works = works(stream, patience.max(MOMENT));
+            if !works {
+                patience = patience.saturating_sub(start.elapsed());
+            }
+            works
+        });
+    }
+}
+
+/// One exchange on a connection.
+fn works(stream: &TcpStream, patience: Duration) -> bool {
+    let mut response = [0; SIZE as usize];
+    stream.set_read_timeout(Some(patience)).is_ok()
+        && Request::new(Mode::Echo(SIZE), 0)
+            .exchange(stream, &mut response)
             .is_ok()
-    }
 }

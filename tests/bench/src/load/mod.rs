@@ -2,6 +2,7 @@
 
 mod bulk;
 mod dead;
+mod etcd;
 mod exchange;
 mod idle;
 mod mixed;
@@ -9,7 +10,7 @@ mod short;
 mod start;
 mod window;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use bulk::Direction;
 pub use dead::Death;
+use etcd::Etcd;
 pub use window::{Timing, Window};
 
 use crate::peers::{Peer, Running};
@@ -60,7 +62,27 @@ pub struct Rig {
     /// A look at whether all works, not a measurement.
     pub quick: bool,
     /// What an idle connection costs the host in kB where there is no proxy; measured before the others.
-    pub idle_without_proxy: Cell<f64>,
+    idle_without_proxy: Cell<f64>,
+    /// Started when the first load wants it.
+    etcd: OnceCell<Result<Etcd, String>>,
+}
+
+impl Rig {
+    pub fn new(dir: PathBuf, timing: Timing, quick: bool) -> io::Result<Rig> {
+        Ok(Rig {
+            upstream: Upstream::start()?,
+            timing,
+            dir,
+            quick,
+            idle_without_proxy: Cell::new(0.0),
+            etcd: OnceCell::new(),
+        })
+    }
+
+    fn etcd(&self) -> Result<&Etcd, String> {
+        let etcd = self.etcd.get_or_init(|| Etcd::start(&self.dir));
+        etcd.as_ref().map_err(String::clone)
+    }
 }
 
 /// The peer under load.
@@ -87,6 +109,8 @@ pub enum Kind {
     Start,
     Binary,
     Dead(Death),
+    Grpc,
+    Etcdctl,
 }
 
 pub struct Load {
@@ -124,6 +148,8 @@ pub fn all() -> Vec<Load> {
     add("binary".to_owned(), Kind::Binary);
     add("dead-refused".to_owned(), Kind::Dead(Death::Refused));
     add("dead-blackhole".to_owned(), Kind::Dead(Death::BlackHole));
+    add("grpc".to_owned(), Kind::Grpc);
+    add("etcdctl".to_owned(), Kind::Etcdctl);
     loads
 }
 
@@ -151,12 +177,21 @@ impl Kind {
             less("cpu", "µs each"),
         ];
         const IDLE: &[Metric] = &[
-            more("alive", "connections"),
+            more("opened", "connections"),
+            more("alive", "after"),
             less("system", "kB each"),
             less("rss", "kB each"),
         ];
-        const START: &[Metric] = &[less("time", "ms")];
+        const TIME: &[Metric] = &[less("time", "ms")];
         const BINARY: &[Metric] = &[less("size", "KiB")];
+        const GRPC: &[Metric] = &[
+            more("rate", "1/s"),
+            less("put p50", "µs"),
+            less("put p99", "µs"),
+            less("range p50", "µs"),
+            less("range p99", "µs"),
+            less("cpu", "µs each"),
+        ];
         const DEAD: &[Metric] = &[less("first", "ms"), less("worst", "ms")];
         match self {
             Kind::Exchange { .. } => EXCHANGE,
@@ -164,7 +199,8 @@ impl Kind {
             Kind::Mixed => MIXED,
             Kind::Short => SHORT,
             Kind::Idle => IDLE,
-            Kind::Start => START,
+            Kind::Start | Kind::Etcdctl => TIME,
+            Kind::Grpc => GRPC,
             Kind::Binary => BINARY,
             Kind::Dead(_) => DEAD,
         }
@@ -177,7 +213,10 @@ impl Kind {
                 "requests and responses of {size} B on {connections} connection{}, gateway CPU per exchange",
                 if connections == 1 { "" } else { "s" }
             ),
-            Kind::Bulk { connections, direction } => format!(
+            Kind::Bulk {
+                connections,
+                direction,
+            } => format!(
                 "as many bytes as go through, {} on {connections} connection{}, gateway CPU per GB",
                 match direction {
                     Direction::Up => "client to endpoint",
@@ -189,11 +228,14 @@ impl Kind {
                 "128 B exchanges on 2 connections beside 4 bulk streams, 2 up and 2 down".to_owned()
             }
             Kind::Short => {
-                "connect, one exchange of 128 B, close; 16 at a time; gateway CPU per connection".to_owned()
+                "connect, one exchange of 128 B, close; 16 at a time; gateway CPU per connection"
+                    .to_owned()
             }
-            Kind::Idle => "connections that had one exchange each, RLIMIT_NOFILE 20,000; system memory is that of the \
-                whole host less that of the same connections without a proxy"
-                .to_owned(),
+            Kind::Idle => format!(
+                "connections that had one exchange each, under the limit on descriptors: how many were opened, how \
+                 many work at the end; memory at {}, that of the whole system less the same without a proxy",
+                idle::CHECKPOINT
+            ),
             Kind::Start => "from exec to the first accepted connection".to_owned(),
             Kind::Binary => "the program's file".to_owned(),
             Kind::Dead(death) => format!(
@@ -205,16 +247,33 @@ impl Kind {
                 },
                 dead::CLIENTS
             ),
+            Kind::Grpc => format!(
+                "puts and linearizable ranges over gRPC on {} connections to a real etcd, gateway CPU per call",
+                etcd::CLIENTS
+            ),
+            Kind::Etcdctl => {
+                "one etcdctl put or get after the other, to a real etcd: time of a command"
+                    .to_owned()
+            }
         }
     }
 
     /// In how many of the rounds the load is run: what takes long or hardly varies, less often.
     pub fn rounds(self, rounds: usize) -> usize {
         match self {
-            Kind::Idle => rounds.min(3),
+            Kind::Idle | Kind::Etcdctl => rounds.min(3),
             Kind::Binary | Kind::Dead(Death::BlackHole) => 1,
             Kind::Dead(Death::Refused) => rounds.min(3),
             _ => rounds,
+        }
+    }
+
+    /// The program that the load needs beside the peers.
+    pub fn needs(self) -> Option<&'static str> {
+        match self {
+            Kind::Grpc => Some("etcd"),
+            Kind::Etcdctl => Some("etcdctl"),
+            _ => None,
         }
     }
 
@@ -243,6 +302,8 @@ impl Kind {
                 Ok(vec![("size", bytes as f64 / 1024.0)])
             }
             Kind::Dead(death) => dead::run(rig, subject, death),
+            Kind::Grpc => etcd::run_grpc(rig, subject),
+            Kind::Etcdctl => etcd::run_etcdctl(rig, subject),
         }
         .map_err(|error| match subject.running.death() {
             Some(death) => format!("{error}; the program {death}"),
