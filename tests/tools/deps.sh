@@ -1,14 +1,16 @@
 #!/bin/sh
-# Gets the programs that the tests and the demo run beside the gateway; the gateway itself needs none of them.
+# Gets the programs that the tests, the demo and the benchmark run beside the gateway; the gateway itself needs none of them.
 #
-#   deps.sh        all of them
+#   deps.sh        those of the tests and of the demo
 #   deps.sh demo   those of the demo
+#   deps.sh bench  those that the benchmark compares with
 #
 # Does nothing, and asks the network nothing, when they are all there. Otherwise installs the missing ones through
 # apt-get (as root or through sudo), starting and enabling no service, or says what is missing and how to get it.
 set -eu
 
 # command     Debian package   who needs it
+# nginx comes with its stream module, which is a package of its own.
 needs='
 etcd          etcd-server      demo
 etcdctl       etcd-client      demo
@@ -31,6 +33,10 @@ mandoc        mandoc           test
 bash          bash             test
 zsh           zsh              test
 fish          fish             test
+etcd          etcd-server      bench
+etcdctl       etcd-client      bench
+haproxy       haproxy          bench
+nginx         libnginx-mod-stream bench
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.
@@ -40,7 +46,7 @@ policy=/usr/sbin/policy-rc.d
 # Prints "command package" of each program that is needed and not there.
 missing() {
     echo "$needs" | while read -r command package user; do
-        [ "$scope" = test ] || [ "$user" = "$scope" ] || continue
+        [ "$user" = "$scope" ] || [ "$scope$user" = testdemo ] || continue
         [ -z "$command" ] || command -v "$command" >/dev/null || echo "$command $package"
     done
 }
@@ -82,8 +88,8 @@ tidy() {
 
 case ${1:-} in
     '') scope="test" ;;
-    demo) scope=demo ;;
-    *) echo "usage: deps.sh [demo]" >&2 && exit 2 ;;
+    demo | bench) scope=$1 ;;
+    *) echo "usage: deps.sh [demo | bench]" >&2 && exit 2 ;;
 esac
 [ -n "$(missing)" ] || exit 0
 command -v apt-get >/dev/null || give_up "there is no apt-get here"

@@ -165,13 +165,22 @@ pub fn process_cpu(pid: u32) -> Option<Duration> {
     ))
 }
 
-/// Connects from an address of this host to another; the kernel finds the port when it knows both.
-pub fn connect_from(source: Ipv4Addr, target: SocketAddrV4) -> io::Result<TcpStream> {
+/// Connects from an address of this host to another, within `patience` if that is given; the kernel finds the port
+/// when it knows both.
+pub fn connect_from(
+    source: Ipv4Addr,
+    target: SocketAddrV4,
+    patience: Option<Duration>,
+) -> io::Result<TcpStream> {
     const LEN: c_uint = size_of::<SockaddrIn>() as c_uint;
     // SAFETY: takes no pointer.
     let fd = checked(unsafe { socket(c_int::from(AF_INET), SOCK_STREAM | SOCK_CLOEXEC, 0) })?;
     // SAFETY: the descriptor is new and owned by nobody else.
     let stream = unsafe { TcpStream::from_raw_fd(fd) };
+    if patience.is_some() {
+        // Holds for connect(2), too (socket(7), SO_SNDTIMEO).
+        stream.set_write_timeout(patience)?;
+    }
     let (one, size): (c_int, c_uint) = (1, size_of::<c_int>() as c_uint);
     let one: *const c_int = &one;
     // SAFETY: the option's value is a readable int.

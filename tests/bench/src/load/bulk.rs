@@ -24,13 +24,13 @@ pub fn run(
     connections: u32,
     direction: Direction,
 ) -> Result<Sample, String> {
-    let (window, pids, address) = (Window::default(), running.pids(), running.address);
+    let (window, address) = (Window::default(), running.address);
     thread::scope(|scope| {
         let window = &window;
         let threads: Vec<_> = (0..connections)
             .map(|_| scope.spawn(move || stream(address, direction, timing, window)))
             .collect();
-        let measured = window.run(timing, &pids);
+        let measured = window.run(timing, running);
         let mut gigabytes = 0.0;
         for thread in threads {
             gigabytes += joined(thread)? as f64 / 1e9;

@@ -86,13 +86,13 @@ impl Drop for Etcd {
 pub fn run_grpc(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
     let etcd = rig.etcd()?;
     let gateway = subject.peer.start(&[etcd.address], &rig.dir)?;
-    let (window, pids, address) = (Window::default(), gateway.pids(), gateway.address);
+    let (window, address) = (Window::default(), gateway.address);
     thread::scope(|scope| {
         let window = &window;
         let threads: Vec<_> = (0..CLIENTS)
             .map(|id| scope.spawn(move || client(address, id, window)))
             .collect();
-        let measured = window.run(rig.timing, &pids);
+        let measured = window.run(rig.timing, &gateway);
         let (mut puts, mut ranges) = (Latencies::new(), Latencies::new());
         for thread in threads {
             let (mut more_puts, mut more_ranges) = joined(thread)?;

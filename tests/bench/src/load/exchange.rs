@@ -25,7 +25,7 @@ pub fn run(
     size: u32,
     connections: u32,
 ) -> Result<Sample, String> {
-    let (window, pids, address) = (Window::default(), running.pids(), running.address);
+    let (window, address) = (Window::default(), running.address);
     thread::scope(|scope| {
         let window = &window;
         let threads: Vec<_> = match connections {
@@ -34,7 +34,7 @@ pub fn run(
                 .collect(),
             _ => vec![scope.spawn(move || together(address, size, connections, window))],
         };
-        let measured = window.run(timing, &pids);
+        let measured = window.run(timing, running);
         let mut latencies = Latencies::new();
         for thread in threads {
             latencies.append(&mut joined(thread)?);

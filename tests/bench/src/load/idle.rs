@@ -25,7 +25,7 @@ const STRIDE: u32 = 50;
 
 /// How long a gateway that neither serves nor closes connections is waited for, on all of them together; and then on
 /// each one more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// For the memory of closed connections, and of new ones, to be accounted for.
@@ -35,9 +35,9 @@ const SIZE: u32 = 128;
 
 pub fn run(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
     let mut gateway = subject.peer.start(&[subject.endpoint], &rig.dir)?;
-    let (address, pids) = (gateway.address, gateway.pids());
     let mut clients = Clients(Vec::new());
     thread::sleep(SETTLE);
+    let (address, pids) = (gateway.address, gateway.pids());
     let before = Memory::read(&pids)?;
     let wanted = if rig.quick { CLIENTS_QUICK } else { CLIENTS };
     clients.open(address, CHECKPOINT.min(wanted));

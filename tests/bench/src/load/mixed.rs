@@ -15,7 +15,7 @@ const STREAMS: [Direction; 4] = [
 ];
 
 pub fn run(timing: Timing, running: &Running) -> Result<Sample, String> {
-    let (window, pids, address) = (Window::default(), running.pids(), running.address);
+    let (window, address) = (Window::default(), running.address);
     thread::scope(|scope| {
         let window = &window;
         let streams = STREAMS
@@ -23,7 +23,7 @@ pub fn run(timing: Timing, running: &Running) -> Result<Sample, String> {
         let exchanges: Vec<_> = (0..EXCHANGES)
             .map(|id| scope.spawn(move || exchange::alone(address, 128, id, window)))
             .collect();
-        let measured = window.run(timing, &pids);
+        let measured = window.run(timing, running);
         let (mut latencies, mut gigabytes) = (Latencies::new(), 0.0);
         for thread in exchanges {
             latencies.append(&mut joined(thread)?);

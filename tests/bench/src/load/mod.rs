@@ -12,7 +12,7 @@ mod window;
 
 use std::cell::{Cell, OnceCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub use window::{Timing, Window};
 
 use crate::peers::{Peer, Running};
 use crate::stats;
+use crate::sys;
 use crate::upstream::Upstream;
 
 /// One thing that a load measures.
@@ -316,17 +317,27 @@ impl Kind {
 const STUCK: Duration = Duration::from_secs(5);
 
 /// A client's connection on which nothing blocks forever.
-fn connect(address: SocketAddr) -> Result<std::net::TcpStream, String> {
-    let stream = std::net::TcpStream::connect_timeout(&address, STUCK)
-        .map_err(|e| format!("connect: {e}"))?;
+fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    let stream = connect_from(0, address, Some(STUCK)).map_err(said("connect"))?;
     stream.set_nodelay(true).map_err(said("TCP_NODELAY"))?;
     stream
         .set_read_timeout(Some(STUCK))
         .map_err(said("timeout"))?;
-    stream
-        .set_write_timeout(Some(STUCK))
-        .map_err(said("timeout"))?;
     Ok(stream)
+}
+
+/// Clients have addresses that gateways never dial from, as where the endpoints are other hosts.
+fn connect_from(
+    host: u8,
+    address: SocketAddr,
+    patience: Option<Duration>,
+) -> io::Result<TcpStream> {
+    match address {
+        SocketAddr::V4(address) => {
+            sys::connect_from(Ipv4Addr::new(127, 0, 4, 1 + host), address, patience)
+        }
+        SocketAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Says which operation an error belongs to.

@@ -5,32 +5,33 @@
 //! address of its own: nobody runs out of ports, or searches long for one, through another's connections.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Instant;
 
-use super::{Latencies, ROOM, STUCK, Sample, Timing, Window, describe, joined, nanoseconds, said};
+use super::{
+    Latencies, ROOM, STUCK, Sample, Timing, Window, connect_from, describe, joined, nanoseconds,
+    said,
+};
 use crate::peers::Running;
-use crate::sys::{self, Epoll, Event};
+use crate::sys::{Epoll, Event};
 use crate::wire::{Mode, Request, broken};
 
 /// How many connections there are at a time.
 const CLIENTS: u32 = 16;
 
 /// How many addresses clients come from.
-const SOURCES: u32 = 8;
+const SOURCES: u8 = 8;
 
 const SIZE: usize = 128;
 
 pub fn run(timing: Timing, running: &Running) -> Result<Sample, String> {
-    let (window, pids) = (Window::default(), running.pids());
-    let SocketAddr::V4(address) = running.address else {
-        return Err("the address is not one of IPv4".to_owned());
-    };
+    let window = Window::default();
+    let address = running.address;
     thread::scope(|scope| {
         let clients = scope.spawn(|| clients(address, &window));
-        let measured = window.run(timing, &pids);
+        let measured = window.run(timing, running);
         let mut latencies = joined(clients)?;
         let count = latencies.len() as f64;
         let mut sample = describe(&mut latencies, measured.seconds);
@@ -47,7 +48,7 @@ struct Client {
     response: [u8; SIZE],
 }
 
-fn clients(address: SocketAddrV4, window: &Window) -> Result<Latencies, String> {
+fn clients(address: SocketAddr, window: &Window) -> Result<Latencies, String> {
     let epoll = Epoll::new().map_err(said("epoll"))?;
     let mut requests: Vec<Request> = (0..CLIENTS)
         .map(|id| Request::new(Mode::Echo(SIZE as u32), id))
@@ -89,15 +90,14 @@ fn clients(address: SocketAddrV4, window: &Window) -> Result<Latencies, String> 
 impl Client {
     /// Connects and sends the request.
     fn start(
-        address: SocketAddrV4,
+        address: SocketAddr,
         id: usize,
         request: &mut Request,
         epoll: &Epoll,
     ) -> std::io::Result<Client> {
         let start = Instant::now();
-        let source = Ipv4Addr::new(127, 0, 4, 1 + (id as u32 % SOURCES) as u8);
         // On loopback this returns when the listener's queue has the connection: it does not wait for the gateway.
-        let stream = sys::connect_from(source, address)?;
+        let stream = connect_from(id as u8 % SOURCES, address, None)?;
         (&stream).write_all(request.next())?;
         epoll.add(stream.as_raw_fd(), id as u64)?;
         Ok(Client {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::peers::Running;
 use crate::process;
 
 #[derive(Clone, Copy)]
@@ -43,8 +44,10 @@ impl Window {
     }
 
     /// Opens and closes the window, on a thread that makes no load.
-    pub fn run(&self, timing: Timing, pids: &[u32]) -> Measured {
+    pub fn run(&self, timing: Timing, gateway: &Running) -> Measured {
         thread::sleep(timing.warm_up);
+        // Not earlier: nginx listens before it has workers.
+        let pids = &gateway.pids();
         let (start, cpu) = (Instant::now(), process::cpu(pids));
         self.0.store(MEASURE, Ordering::Relaxed);
         thread::sleep(timing.measure);
