@@ -3,14 +3,13 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
 
 use crate::load::{self, Kind, Load, Rig, Subject, Timing};
 use crate::options::Options;
 use crate::peers::{self, Peer, Running};
 use crate::results::{Earlier, Results};
+use crate::scratch::Scratch;
 use crate::upstream::ADDRESSES;
 use crate::{machine, report, sys};
 
@@ -29,7 +28,7 @@ const TIMING_QUICK: Timing = Timing {
 /// Measures and reports; whether all of it went well.
 pub fn run(options: &Options) -> Result<bool, String> {
     let mut loads = options.choose(load::all())?;
-    let (peers, mut missing) = peers::find(&options.gateways);
+    let (peers, mut missing) = peers::find(&options.gateways)?;
     let peers = options.choose_peers(peers, |peer| &peer.name)?;
     loads.retain(|load| {
         let program = load
@@ -48,23 +47,18 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let descriptors =
         sys::limit_descriptors(DESCRIPTORS).map_err(|e| format!("RLIMIT_NOFILE: {e}"))?;
 
-    let mut head: Vec<(String, String)> = machine::describe()
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    head.push(("RLIMIT_NOFILE".to_owned(), descriptors.to_string()));
-    head.push(("rounds".to_owned(), options.rounds.to_string()));
-    head.push(("ratios to".to_owned(), options.base.clone()));
-    head.extend(
-        peers
-            .iter()
-            .map(|peer| (peer.name.clone(), peer.version.clone())),
-    );
+    let head = head(options, descriptors, &peers);
     for (name, value) in &head {
         println!("{name:<17} {value}");
     }
     for peer in &missing {
-        println!("missing           {peer}");
+        println!("{:<17} {peer}", "missing");
+    }
+    if machine::busy() {
+        println!(
+            "{:<17} this host is: ratios will be rough, other figures wrong",
+            "busy"
+        );
     }
     if options.list {
         for load in &loads {
@@ -82,7 +76,9 @@ pub fn run(options: &Options) -> Result<bool, String> {
         .iter()
         .map(|(name, _)| name.clone())
         .collect();
-    println!("{}", report::goals(&results, &gateways));
+    if !options.quick {
+        println!("{}", report::goals(&results, &gateways));
+    }
     if let Some(earlier) = earlier {
         println!(
             "since {} ({})",
@@ -105,31 +101,37 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(results.failures.is_empty())
 }
 
-/// A directory for the peers' files, gone at the end.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
+/// What the report is of, by names.
+fn head(options: &Options, descriptors: u64, peers: &[Peer]) -> Vec<(String, String)> {
+    let mut head = machine::describe();
+    head.push(("RLIMIT_NOFILE", descriptors.to_string()));
+    head.push(("rounds", options.rounds.to_string()));
+    if options.quick {
+        head.push(("quick", "too short to say anything of speed".to_owned()));
     }
+    head.push(("ratios to", options.base.clone()));
+    let versions = peers.iter().map(|peer| (&*peer.name, peer.version.clone()));
+    head.into_iter()
+        .chain(versions)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn measure(options: &Options, loads: Vec<Load>, peers: &[Peer]) -> Result<Results, String> {
-    let dir = env::temp_dir().join(format!("etcd-gateway-bench-{}", process::id()));
-    fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let scratch = Scratch(dir);
+    let scratch = Scratch::new()?;
     let timing = if options.quick { TIMING_QUICK } else { TIMING };
-    let rig =
-        Rig::new(scratch.0.clone(), timing, options.quick).map_err(|e| format!("upstream: {e}"))?;
+    let rig = Rig::new(scratch.path().to_owned(), timing, options.quick)
+        .map_err(|e| format!("upstream: {e}"))?;
     let endpoints: Vec<SocketAddr> = (0..peers.len()).map(|i| rig.upstream.address(i)).collect();
-    let mut running = peers
-        .iter()
-        .zip(&endpoints)
-        .map(|(peer, &endpoint)| peer.start(&[endpoint], &rig.dir))
-        .collect::<Result<Vec<Running>, String>>()?;
-
     let names = peers.iter().map(|peer| peer.name.clone()).collect();
     let mut results = Results::new(loads, names, &options.base);
+    // One that does not start, as the others do, is left out.
+    let mut running: Vec<Option<Running>> = Vec::new();
+    for (peer, &endpoint) in peers.iter().zip(&endpoints) {
+        let started = peer.start(&[endpoint], &rig.dir);
+        running.push(started.map_err(|error| results.failures.push(error)).ok());
+    }
+
     for round in 0..options.rounds {
         for index in 0..results.loads.len() {
             let Load { name, kind } = &results.loads[index];
@@ -143,19 +145,21 @@ fn measure(options: &Options, loads: Vec<Load>, peers: &[Peer]) -> Result<Result
                 options.rounds
             ));
             for peer in order(round, kind, peers) {
+                let Some(gateway) = &mut running[peer] else {
+                    continue;
+                };
                 if peers[peer].is_direct() && !kind.suits_direct() {
                     continue;
                 }
                 // One that a load has killed is back for the next.
-                if let Some(death) = running[peer].death() {
-                    results
-                        .failures
-                        .push(format!("{} {death}", peers[peer].name));
-                    running[peer] = peers[peer].start(&[endpoints[peer]], &rig.dir)?;
+                if let Some(death) = gateway.death() {
+                    let name = &peers[peer].name;
+                    results.failures.push(format!("{name} {death}"));
+                    *gateway = peers[peer].start(&[endpoints[peer]], &rig.dir)?;
                 }
                 let mut subject = Subject {
                     peer: &peers[peer],
-                    running: &mut running[peer],
+                    running: gateway,
                     endpoint: endpoints[peer],
                 };
                 let result = kind.run(&rig, &mut subject);
@@ -174,12 +178,15 @@ fn progress(line: &str) {
     }
 }
 
-/// Each round begins with another peer, so that none always follows the same one. For idle connections the figure
-/// without a proxy comes first: the others' are relative to it.
+/// Each round begins with another peer and goes the other way, so that none always follows the same one. For idle
+/// connections the figure without a proxy comes first: the others' are relative to it.
 fn order(round: usize, kind: Kind, peers: &[Peer]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..peers.len())
         .map(|i| (i + round) % peers.len())
         .collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
     if kind == Kind::Idle {
         order.sort_by_key(|&peer| !peers[peer].is_direct());
     }

@@ -38,6 +38,15 @@ pub fn describe() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Whether something else runs already: more than a quarter of the processors were wanted in the last minute.
+pub fn busy() -> bool {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse::<f64>().ok())
+        .is_some_and(|load| load > processors as f64 / 4.0)
+}
+
 fn date() -> String {
     let output = Command::new("date")
         .args(["-u", "+%Y-%m-%d %H:%M UTC"])

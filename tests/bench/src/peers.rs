@@ -44,7 +44,19 @@ pub struct Running {
 
 /// Finds the peers: gateways by the given names and paths, the others on the PATH. The second list says who is missing
 /// and how to get it.
-pub fn find(gateways: &[(String, PathBuf)]) -> (Vec<Peer>, Vec<String>) {
+pub fn find(gateways: &[(String, PathBuf)]) -> Result<(Vec<Peer>, Vec<String>), String> {
+    for (index, (name, program)) in gateways.iter().enumerate() {
+        if !program.is_file() {
+            return Err(format!(
+                "--gateway {name}={}: no such file",
+                program.display()
+            ));
+        }
+        let taken = [REFERENCE, "haproxy", "nginx", "direct"].contains(&name.as_str());
+        if taken || gateways[..index].iter().any(|(other, _)| other == name) {
+            return Err(format!("--gateway {name}: the name is taken"));
+        }
+    }
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     let mut add = |name: &str, program: PathBuf, kind: Kind, version: String| {
         let index = u8::try_from(found.len()).unwrap_or(u8::MAX);
@@ -97,7 +109,7 @@ pub fn find(gateways: &[(String, PathBuf)]) -> (Vec<Peer>, Vec<String>) {
         Kind::Direct,
         "no proxy at all".to_owned(),
     );
-    (found, missing)
+    Ok((found, missing))
 }
 
 impl Peer {

@@ -20,7 +20,7 @@ pub enum Death {
 pub const CLIENTS: u32 = 6;
 
 /// After this a client is counted as never served.
-const CAP: Duration = Duration::from_secs(30);
+pub const CAP: Duration = Duration::from_secs(30);
 const CAP_QUICK: Duration = Duration::from_secs(3);
 
 /// How long a connection attempt is watched to see that its SYN was dropped.

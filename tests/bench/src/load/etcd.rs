@@ -1,12 +1,11 @@
 //! Real clients of a real etcd: a steady stream of puts and linearizable ranges over gRPC, and etcdctl, a process with
 //! its own connection for each command.
 //!
-//! The data of etcd is kept in memory where the host has a directory for that: what is measured is the way to it, not
-//! the disk. Each gateway is a fresh instance in front of that etcd.
+//! The data of etcd is with the other files of the run, in memory if possible: what is measured is the way to it, not the
+//! disk. Each gateway is a fresh instance in front of that etcd.
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,21 +25,17 @@ const VALUE: usize = 256;
 /// The etcd that all gateways forward to.
 pub struct Etcd {
     address: SocketAddr,
-    process: Option<Process>,
-    data: PathBuf,
+    process: Process,
 }
 
 impl Etcd {
     pub fn start(dir: &Path) -> Result<Etcd, String> {
         let program = on_path("etcd").ok_or("no etcd on the PATH")?;
-        let memory = Path::new("/dev/shm");
-        let name = format!("etcd-gateway-bench-{}", std::process::id());
-        let data = if memory.is_dir() { memory } else { dir }.join(name);
         let free = || TcpListener::bind("127.0.5.1:0")?.local_addr();
         let address = free().map_err(said("no port for etcd"))?;
         let peers = free().map_err(said("no port for etcd"))?;
         let mut command = Command::new(program);
-        command.arg("--data-dir").arg(&data).args([
+        command.arg("--data-dir").arg(dir.join("etcd")).args([
             format!("--listen-client-urls=http://{address}"),
             format!("--advertise-client-urls=http://{address}"),
             format!("--listen-peer-urls=http://{peers}"),
@@ -49,12 +44,9 @@ impl Etcd {
         ]);
         let mut etcd = Etcd {
             address,
-            process: Some(Process::start(command, &dir.join("etcd.log"))?),
-            data,
+            process: Process::start(command, &dir.join("etcd.log"))?,
         };
-        if let Some(process) = &mut etcd.process {
-            process.wait_for(address, Duration::from_millis(5))?;
-        }
+        etcd.process.wait_for(address, Duration::from_millis(5))?;
         etcd.wait_for_leader()?;
         Ok(etcd)
     }
@@ -73,13 +65,6 @@ impl Etcd {
                 Ok(()) => return Ok(()),
             }
         }
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        drop(self.process.take());
-        fs::remove_dir_all(&self.data).ok();
     }
 }
 

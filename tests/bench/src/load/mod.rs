@@ -241,12 +241,13 @@ impl Kind {
             Kind::Binary => "the program's file".to_owned(),
             Kind::Dead(death) => format!(
                 "time to a client's first response when the first of two endpoints {}: the first client, \
-                 and the slowest of {}",
+                 and the slowest of {}; {} s means never",
                 match death {
                     Death::Refused => "refuses connections",
                     Death::BlackHole => "swallows SYNs",
                 },
-                dead::CLIENTS
+                dead::CLIENTS,
+                dead::CAP.as_secs()
             ),
             Kind::Grpc => format!(
                 "puts and linearizable ranges over gRPC on {} connections to a real etcd, gateway CPU per call",
