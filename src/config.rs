@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// The most connections at a time; `None` derives it from the limits of the host.
     pub(crate) max_connections: Option<usize>,
+    /// Where metrics and the status are served; `None` serves none.
+    pub(crate) metrics_addr: Option<HostPort>,
     /// The least severe level that is logged.
     pub(crate) log_level: LogLevel,
     /// The form of log lines; `None` is text on a terminal and JSON otherwise.
@@ -110,6 +112,7 @@ impl Default for Config {
             close_removed: None,
             policy: Policy::RoundRobin,
             max_connections: None,
+            metrics_addr: None,
             log_level: LogLevel::Info,
             log_format: None,
         }

@@ -112,6 +112,24 @@ impl Error {
         }
     }
 
+    /// What the failure counts as.
+    pub(crate) fn verdict(&self) -> Verdict {
+        use io::ErrorKind as Kind;
+        match &self.cause {
+            _ if self.is_local() => Verdict::Local,
+            Cause::Connect(error) => match error.kind() {
+                Kind::ConnectionRefused => Verdict::Refused,
+                Kind::TimedOut => Verdict::TimedOut,
+                Kind::HostUnreachable | Kind::NetworkUnreachable => Verdict::Unreachable,
+                _ => Verdict::Other,
+            },
+            Cause::Local(..) => Verdict::Local,
+            Cause::TimedOut => Verdict::TimedOut,
+            Cause::Loop => Verdict::Loop,
+            Cause::Unproven(_) | Cause::Rejected(_) => Verdict::Unauthenticated,
+        }
+    }
+
     /// Whether the endpoint is the gateway itself.
     pub(crate) fn is_loop(&self) -> bool {
         matches!(self.cause, Cause::Loop)
@@ -151,6 +169,55 @@ impl std::error::Error for Error {
     }
 }
 
+/// How an attempt ended, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The endpoint answered.
+    Ok,
+    /// It refused, as a host does on whose port nobody listens.
+    Refused,
+    /// It did not answer in time.
+    TimedOut,
+    /// No way leads there.
+    Unreachable,
+    /// This host has run out of something; the endpoint is not at fault.
+    Local,
+    /// The endpoint is this gateway.
+    Loop,
+    /// It did not prove who it is.
+    Unauthenticated,
+    /// Anything else, such as a firewall of this host that forbids it.
+    Other,
+}
+
+impl Verdict {
+    /// All of them, each at the place of its number.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Local,
+        Self::Loop,
+        Self::Unauthenticated,
+        Self::Other,
+    ];
+
+    /// The word for it in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::TimedOut => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Local => "local",
+            Self::Loop => "loop",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// An operating system's error as Go words it: lower case, without its number.
 pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
 
@@ -175,6 +242,8 @@ pub(crate) struct Dialled {
     /// Given back before the socket closes: its port may belong to another dial then.
     pub(crate) ticket: Ticket,
     pub(crate) stream: TcpStream,
+    /// How long the endpoint took to answer.
+    pub(crate) took: Duration,
 }
 
 /// What has become of an attempt.
@@ -283,6 +352,7 @@ impl Attempt {
                 endpoint: self.addr,
                 ticket: self.ticket,
                 stream,
+                took: now.saturating_duration_since(self.started),
             }),
             Err(error) => failed(Cause::Local("socket options", error)),
         }

@@ -10,6 +10,7 @@
 mod cli;
 mod gateway;
 
+mod admin;
 mod discovery;
 mod proxy;
 
@@ -24,9 +25,11 @@ mod dns;
 
 mod addr;
 mod crypto;
+mod date;
 mod log;
 mod loop_guard;
 mod stamp;
+mod stats;
 mod sync;
 mod sys;
 mod wire;

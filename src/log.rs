@@ -14,7 +14,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::date::{self, Rfc3339};
+use crate::stats::Counter;
 
 /// How much an operator wants to hear; an event below the chosen level is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,7 +114,9 @@ struct Logger {
     level: Level,
     format: Format,
     queue: SyncSender<Entry>,
+    /// Since this was last logged.
     dropped: AtomicU64,
+    dropped_in_all: Counter,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -131,6 +136,7 @@ pub(crate) fn start(level: Level, format: Format) -> std::io::Result<()> {
         format,
         queue,
         dropped: AtomicU64::new(0),
+        dropped_in_all: Counter::new(),
     });
     Ok(())
 }
@@ -160,6 +166,11 @@ pub(crate) fn flush(patience: Duration) {
         std::thread::sleep(patience / 100);
     }
     let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+}
+
+/// How many lines were dropped so far.
+pub(crate) fn dropped() -> u64 {
+    LOGGER.get().map_or(0, |logger| logger.dropped_in_all.get())
 }
 
 /// Logs at [`Level::Debug`]; `caller` is the module that speaks.
@@ -196,9 +207,7 @@ fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
 }
 
 fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fields<'_>) {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = date::since_1970(SystemTime::now());
     let render = |message: &str, fields: Fields<'_>| match logger.format {
         Format::Json => json_line(now, level, caller, message, fields),
         Format::Text => text_line(now, level, caller, message, fields),
@@ -216,6 +225,7 @@ fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fie
         .is_err()
     {
         logger.dropped.fetch_add(1, Ordering::Relaxed);
+        logger.dropped_in_all.add(1);
     }
 }
 
@@ -234,7 +244,7 @@ fn json_line(
     };
     let mut line = format!(
         "{{\"level\":\"{level}\",\"ts\":\"{}\",\"caller\":{},\"msg\":{}",
-        Timestamp(now),
+        Rfc3339(now),
         Json(caller),
         Json(message)
     );
@@ -268,7 +278,7 @@ fn text_line(
         Level::Warn => "WARN ",
         Level::Error => "ERROR",
     };
-    let mut line = format!("{} {level} {caller}: {message}", Timestamp(now));
+    let mut line = format!("{} {level} {caller}: {message}", Rfc3339(now));
     for (name, value) in fields {
         let _ = match value {
             Value::Text(text) => write!(line, " {name}={}", Word(text)),
@@ -316,35 +326,6 @@ impl fmt::Display for Word<'_> {
         } else {
             write!(f, "{:?}", self.0)
         }
-    }
-}
-
-/// Time since 1970 as RFC 3339 in UTC with microseconds.
-struct Timestamp(Duration);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Days to a date in the Gregorian calendar, counted in eras of 400 years that
-        // begin on the first of March, so that the leap day is the last of its year.
-        let days = days + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = (month_from_march + 2) % 12 + 1;
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
-            second / 3600,
-            second / 60 % 60,
-            second % 60,
-            self.0.subsec_micros()
-        )
     }
 }
 
@@ -433,22 +414,6 @@ mod tests {
             line,
             "2026-11-22T20:11:20.610611Z INFO  gateway: ready a=plain:1 b=\"two words\\n\" c=\"\" d=60s e=[x,\"y z\"]\n"
         );
-    }
-
-    #[test]
-    fn dates_of_the_calendar() {
-        let cases = [
-            (0, "1970-01-01T00:00:00"),
-            (951_782_399, "2000-02-28T23:59:59"),
-            (951_782_400, "2000-02-29T00:00:00"),
-            (1_709_164_800, "2024-02-29T00:00:00"),
-            (1_740_787_200, "2025-03-01T00:00:00"),
-            (4_107_542_400, "2100-03-01T00:00:00"),
-        ];
-        for (seconds, date) in cases {
-            let stamp = Timestamp(Duration::from_secs(seconds)).to_string();
-            assert_eq!(stamp, format!("{date}.000000Z"));
-        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) struct RawArgs {
     pub(super) verify_endpoints: Option<bool>,
     pub(super) close_removed: Option<Duration>,
     pub(super) policy: Option<Policy>,
+    pub(super) metrics_addr: Option<HostPort>,
     pub(super) output: Option<Output>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
@@ -304,6 +305,20 @@ pub(super) const FLAGS: &[Flag] = &[
             Both keep to priorities and weights.",
         apply: |text, raw| {
             raw.policy = Some(value::choice(text, POLICIES)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "metrics-addr",
+        short: None,
+        takes: Takes::One("HOST:PORT"),
+        default: "",
+        in_environment: true,
+        doc_short: "Where to serve /metrics, /healthz, /readyz, /endpoints and a status page.",
+        doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
+            http:// in front is accepted. Without it nothing is served.",
+        apply: |text, raw| {
+            raw.metrics_addr = value::http_address(text)?;
             Ok(())
         },
     },

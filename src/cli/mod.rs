@@ -350,6 +350,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         close_removed: raw.close_removed.or(default.close_removed),
         policy: raw.policy.unwrap_or(default.policy),
         max_connections: raw.max_connections.or(default.max_connections),
+        metrics_addr: raw.metrics_addr,
         log_level: raw.log_level.unwrap_or(default.log_level),
         log_format: raw.log_format.or(default.log_format),
     }

@@ -196,7 +196,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 15] = [
+    let cases: [(&str, &str, Set, &str); 16] = [
         (
             "endpoints",
             "a:1",
@@ -260,6 +260,12 @@ fn every_flag_in_every_form() {
             "least-connections",
             |c| c.policy = Policy::LeastConnections,
             "random",
+        ),
+        (
+            "metrics-addr",
+            "http://[::1]:9/",
+            |c| c.metrics_addr = Some(parse_listen("[::1]:9").unwrap()),
+            "https://a:1",
         ),
         (
             "log-level",

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::duration::{DurationError, GoDuration};
 use super::shown::shown;
-use crate::addr::{self, AddrError};
+use crate::addr::{self, AddrError, HostPort};
 
 /// Below this a pause is none, and a deadline has passed before it is looked at.
 const SHORTEST: GoDuration = GoDuration(1_000_000);
@@ -137,6 +137,19 @@ pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
             .map(Some)
             .map_err(ValueError::Address),
     }
+}
+
+/// An address to serve HTTP on, also as the URL that `etcd grpc-proxy` wants; nothing is
+/// `None`, as with a domain.
+pub(super) fn http_address(text: &str) -> Result<Option<HostPort>, ValueError> {
+    let address = match text.strip_prefix("http://") {
+        Some(authority) => authority.strip_suffix('/').unwrap_or(authority),
+        None if text.is_empty() => return Ok(None),
+        None => text,
+    };
+    addr::parse_listen(address)
+        .map(Some)
+        .map_err(ValueError::Address)
 }
 
 /// A name or an address that a certificate can have; nothing is `None`, as with a domain.

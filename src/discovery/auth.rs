@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
@@ -177,13 +177,14 @@ impl Authenticator {
 }
 
 impl Gate for Authenticator {
-    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<(), dial::Error> {
+    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
         let Some(identity) = &endpoint.identity else {
-            return Ok(());
+            return Ok(Proof { not_after: None });
         };
         let examination = self.examine(endpoint, identity, timeout);
         self.report(endpoint, identity, &examination);
-        examination.outcome.map(drop)
+        let not_after = examination.certified.map(|certified| certified.not_after.0);
+        examination.outcome.map(|_| Proof { not_after })
     }
 }
 

@@ -12,7 +12,7 @@ use super::listing::Listed;
 use super::srv::{Services, Target};
 use crate::addr::{Host, HostPort};
 use crate::dns::resolv_conf;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::log;
 
 /// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
@@ -40,6 +40,7 @@ pub(crate) enum Source {
 pub(crate) struct List {
     pub(crate) members: Vec<Listed>,
     pub(crate) identity: Identity,
+    pub(crate) source: endpoint::Source,
 }
 
 /// What the members of a list have to prove.
@@ -94,7 +95,11 @@ impl Source {
         let (file, listing) = Followed::open(path)?;
         let odd = listing.odd.iter().map(|odd| file.describe(odd)).collect();
         let members = listing.members;
-        let list = List { members, identity };
+        let list = List {
+            members,
+            identity,
+            source: endpoint::Source::File,
+        };
         Ok((Self::File { file, list }, odd))
     }
 
@@ -215,6 +220,7 @@ impl Members<'_> {
                         priority: member.priority,
                         weight: member.weight,
                         identity: list.identity.of(&member.at),
+                        source: list.source,
                     };
                     if let Some(addr) = literal(&member.at) {
                         add(addr.ip(), endpoint(addr));
@@ -235,6 +241,7 @@ impl Members<'_> {
                             priority: target.priority,
                             weight: target.weight,
                             identity: (*identity).clone(),
+                            source: endpoint::Source::Srv,
                         };
                         add(*ip, endpoint);
                     }

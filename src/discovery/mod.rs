@@ -25,16 +25,18 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::addr::{Host, HostPort};
+use crate::date;
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard;
+use crate::stats::Counter;
 use crate::sync::lock;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
@@ -81,8 +83,41 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Those that have proven who they are.
-    pub(crate) proven: Vec<Endpoint>,
+    /// Those that have proven who they are, and by what.
+    pub(crate) proven: Vec<(Endpoint, Proof)>,
+}
+
+/// How refreshes went so far.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes {
+    complete: Counter,
+    incomplete: Counter,
+    /// Of the last that was complete, in milliseconds since 1970; 0 before there was one.
+    last_complete: AtomicU64,
+}
+
+impl Refreshes {
+    fn add(&self, complete: bool) {
+        if !complete {
+            return self.incomplete.add(1);
+        }
+        self.complete.add(1);
+        let now = date::since_1970(SystemTime::now()).as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.last_complete.store(now, Ordering::Relaxed);
+    }
+
+    /// How many there were, by result: whether all that was asked for was answered.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let (complete, incomplete) = (self.complete.get(), self.incomplete.get());
+        vec![("ok", complete), ("failed", incomplete)]
+    }
+
+    /// When the last complete one ended.
+    pub(crate) fn last_success(&self) -> Option<SystemTime> {
+        let millis = self.last_complete.load(Ordering::Relaxed);
+        (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
+    }
 }
 
 /// Discovery gave no endpoint that may serve, and nothing else was given.
@@ -97,15 +132,6 @@ impl fmt::Display for NothingFound {
 
 impl std::error::Error for NothingFound {}
 
-/// How the last refreshes went, for whoever asks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// When all that was asked for was last answered.
-    pub(crate) last_success: Option<Instant>,
-    /// Refreshes in a row, up to now, that were not complete.
-    pub(crate) failures: u32,
-}
-
 /// Follows the members of one source.
 pub(crate) struct Discovery {
     resolver: Resolver,
@@ -113,7 +139,8 @@ pub(crate) struct Discovery {
     hosts: Hosts,
     /// What the resolver's files were when they were last asked by.
     files: u64,
-    progress: Arc<Mutex<Progress>>,
+    /// Refreshes in a row that were not complete.
+    failures: u32,
     next: Instant,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are no alternative any more.
@@ -124,6 +151,7 @@ pub(crate) struct Discovery {
     open: bool,
     /// When the endpoints that have proven who they are have to do so again.
     audit: Instant,
+    refreshes: Arc<Refreshes>,
 }
 
 impl Discovery {
@@ -133,18 +161,19 @@ impl Discovery {
             resolver,
             source,
             hosts: Hosts::default(),
-            progress: Arc::default(),
+            failures: 0,
             next: Instant::now(),
             found: false,
             falling_back: false,
             open: false,
             audit: Instant::now() + AUDIT,
+            refreshes: Arc::default(),
         }
     }
 
-    /// Where it can be read at any time how refreshes go.
-    pub(crate) fn progress(&self) -> Arc<Mutex<Progress>> {
-        Arc::clone(&self.progress)
+    /// Where it counts what it does.
+    pub(crate) fn refreshes(&self) -> Arc<Refreshes> {
+        Arc::clone(&self.refreshes)
     }
 
     /// The endpoints that there are, for somebody who only looks.
@@ -398,24 +427,24 @@ impl Discovery {
             .refresh(&self.resolver, &names, deadline, &mut freshness);
         let endpoints = members.endpoints(&self.hosts);
         self.open = freshness.open;
-        let failures = {
-            let mut progress = lock(&self.progress);
-            if freshness.complete && !self.falling_back {
-                progress.failures = 0;
-                progress.last_success = Some(Instant::now());
-            } else {
-                progress.failures = progress.failures.saturating_add(1);
-            }
-            progress.failures
+        self.refreshes.add(freshness.complete);
+        self.failures = if freshness.complete && !self.falling_back {
+            0
+        } else {
+            self.failures.saturating_add(1)
         };
         let backoff = MIN_REFRESH
-            .saturating_mul(1 << failures.saturating_sub(1).min(8))
+            .saturating_mul(1 << self.failures.saturating_sub(1).min(8))
             .min(MAX_BACKOFF);
         let ttl = freshness
             .ttl
             .unwrap_or(MAX_REFRESH)
             .clamp(MIN_REFRESH, MAX_REFRESH);
-        let delay = if failures == 0 { ttl } else { backoff.min(ttl) };
+        let delay = if self.failures == 0 {
+            ttl
+        } else {
+            backoff.min(ttl)
+        };
         self.next = Instant::now() + random::jittered(delay);
         endpoints
     }
@@ -427,7 +456,7 @@ fn prove(
     endpoints: &[Endpoint],
     gate: Option<&dyn Gate>,
     timeout: Duration,
-) -> (Vec<Endpoint>, Vec<String>) {
+) -> (Vec<(Endpoint, Proof)>, Vec<String>) {
     let asked: Vec<&Endpoint> = endpoints
         .iter()
         .filter(|endpoint| endpoint.identity.is_some())
@@ -439,7 +468,7 @@ fn prove(
     let (mut proven, mut refused) = (Vec::new(), Vec::new());
     for (endpoint, outcome) in asked.into_iter().zip(outcomes) {
         match outcome {
-            Ok(()) => proven.push(endpoint.clone()),
+            Ok(proof) => proven.push((endpoint.clone(), proof)),
             Err(error) => refused.push(error.to_string()),
         }
     }
@@ -454,8 +483,9 @@ fn audit(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
     let serving = pool.authenticated();
     let outcomes = side_by_side(&serving, |endpoint| gate.admit(endpoint, timeout));
     for (endpoint, outcome) in serving.iter().zip(outcomes) {
-        if let Err(error) = outcome {
-            pool.failed(endpoint.addr, started, &error);
+        match outcome {
+            Ok(proof) => pool.reaffirmed(endpoint.addr, proof),
+            Err(error) => pool.failed(endpoint.addr, started, &error),
         }
     }
 }

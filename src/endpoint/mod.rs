@@ -1,6 +1,7 @@
 //! The etcd members that clients are forwarded to: which there are, which of them are
 //! active, whose turn it is, and how an inactive one comes back.
 
+pub(crate) mod ledger;
 pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
@@ -24,6 +25,37 @@ pub(crate) struct Endpoint {
     pub(crate) weight: u16,
     /// The name that it has to prove before it may carry a client; `None`: nothing to prove.
     pub(crate) identity: Option<String>,
+    /// How it came to be one.
+    pub(crate) source: Source,
+}
+
+/// What named an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `--endpoints`.
+    Endpoints,
+    /// `--endpoints-file`.
+    File,
+    /// SRV records.
+    Srv,
+}
+
+impl Source {
+    /// The word for it, the same in `check` and in the status.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Endpoints => "endpoints",
+            Self::File => "file",
+            Self::Srv => "srv",
+        }
+    }
+}
+
+/// What an endpoint has proven itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// When its certificate expires, in seconds since 1970; `None` if it had to show none.
+    pub(crate) not_after: Option<i64>,
 }
 
 /// Decides whether an endpoint that has an identity to prove may carry clients.
@@ -34,5 +66,5 @@ pub(crate) trait Gate: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why it may not: it cannot be reached, or what it shows is refused
     /// ([`dial::Error::is_rejected`]).
-    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<(), dial::Error>;
+    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error>;
 }

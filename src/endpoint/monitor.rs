@@ -88,6 +88,7 @@ impl Monitor {
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(Instant::now()) {
                 Outcome::Connected(dialled) => {
+                    pool.answered(addr, dialled.took);
                     if pool.needs_proof(addr) {
                         self.vet(pool, addr, timeout);
                     } else if !pool.is_looped(addr) || !is_cut(&dialled) {

@@ -5,17 +5,21 @@
 //! success changes nothing. State changes are logged here, once, when they happen.
 //! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
 //! long as it lives. Nothing is dialled here and no lock is held while something is logged.
+//! Whoever dials reports it here, so this is also where dials are counted, each once, by its
+//! outcome.
 
-use std::collections::HashMap;
+pub(crate) mod view;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Policy;
-use crate::dial;
+use crate::dial::{self, Verdict};
+use crate::endpoint::ledger::{Hold, Ledger};
 use crate::endpoint::pick::{Candidate, Standing, Turn};
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
@@ -38,16 +42,9 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct State {
     members: Vec<Member>,
+    /// Those that left while they were held, until they are not.
+    departed: Vec<Member>,
     turn: Turn,
-    /// The holds on endpoints that were removed and still have connections: they count
-    /// again if the endpoint comes back before they have ended.
-    departed: HashMap<SocketAddr, Weak<()>>,
-}
-
-/// A pick that was made and is not over: a dial, then the connection it became.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    _counted: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -59,12 +56,11 @@ struct Member {
     refused: Option<Instant>,
     /// A dial is known to have waited too long for an answer, and has no outcome yet.
     overdue: bool,
-    /// Shared with every [`Hold`] on the endpoint, and with nothing else.
-    held: Arc<()>,
-    /// When it last became active or inactive, or was added.
-    since: Instant,
-    /// Why the last dial that failed by its own fault did.
-    last_error: Option<String>,
+    /// Since when it is in the state that it is in.
+    since: SystemTime,
+    /// What it last failed of, and when.
+    last_error: Option<(SystemTime, String)>,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Debug)]
@@ -86,7 +82,7 @@ enum Cause {
 
 impl Member {
     /// A new one starts active, or, if it has an identity to prove, with that.
-    fn new(endpoint: Endpoint, held: Arc<()>) -> Self {
+    fn new(endpoint: Endpoint, ledger: Arc<Ledger>) -> Self {
         let activity = match endpoint.identity {
             None => Activity::Active,
             Some(_) => Activity::Inactive {
@@ -100,19 +96,14 @@ impl Member {
             last_success: None,
             refused: None,
             overdue: false,
-            since: Instant::now(),
+            since: SystemTime::now(),
             last_error: None,
-            held,
+            ledger,
         }
     }
 
     fn is_active(&self) -> bool {
         matches!(self.activity, Activity::Active)
-    }
-
-    /// How many connections it has, those included that are being made.
-    fn open(&self) -> usize {
-        Arc::strong_count(&self.held).saturating_sub(1)
     }
 
     fn is_unproven(&self) -> bool {
@@ -123,19 +114,6 @@ impl Member {
                 ..
             }
         )
-    }
-
-    /// The word for its state.
-    fn state(&self) -> &'static str {
-        match self.activity {
-            Activity::Active if self.overdue => "slow",
-            Activity::Active => "active",
-            Activity::Inactive { cause, .. } => match cause {
-                Cause::Down => "inactive",
-                Cause::Looped => "loop",
-                Cause::Unproven => "unauthenticated",
-            },
-        }
     }
 
     fn standing(&self) -> Standing {
@@ -167,19 +145,6 @@ impl Change {
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
     }
-}
-
-/// How one endpoint is, for whoever asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) endpoint: Endpoint,
-    /// A word of a closed set: active, slow, inactive, unauthenticated, loop.
-    pub(crate) state: &'static str,
-    pub(crate) since: Instant,
-    /// Why it last failed, if it ever has.
-    pub(crate) last_error: Option<String>,
-    /// Connections, those included that are being made.
-    pub(crate) open: usize,
 }
 
 /// How many endpoints there are, and how many of them are active.
@@ -239,8 +204,8 @@ impl Pool {
             return Ok(());
         }
         let began = Instant::now();
-        gate.admit(&endpoint, timeout)?;
-        if self.proven(&endpoint, began) {
+        let proof = gate.admit(&endpoint, timeout)?;
+        if self.proven(&endpoint, began, proof) {
             Ok(())
         } else {
             Err(unknown())
@@ -249,8 +214,9 @@ impl Pool {
 
     /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
     /// False if it is another by now, or was refused meanwhile.
-    pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant) -> bool {
+    pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
         let addr = endpoint.addr;
+        self.reaffirmed(addr, proof);
         let activated = self.change(addr, |member| {
             let refused = member.refused.is_some_and(|refused| refused > began);
             if member.endpoint.identity == endpoint.identity && !refused {
@@ -259,6 +225,14 @@ impl Pool {
         });
         log_activated(addr, activated);
         self.with(addr, |member| member.is_active()) == Some(true)
+    }
+
+    /// Counts the dial of a proof, and keeps when that expires.
+    pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
+        self.with(addr, |member| {
+            member.ledger.dialled(Verdict::Ok, None);
+            member.ledger.proven(proof);
+        });
     }
 
     /// Whether [`Pool::vet`] would have to ask the endpoint.
@@ -329,13 +303,10 @@ impl Pool {
                 },
                 None => {
                     change.added.push(endpoint.addr);
-                    let before = old
-                        .iter()
-                        .find(|member| member.endpoint.addr == endpoint.addr)
-                        .map(|member| Arc::clone(&member.held));
-                    let departed = state.departed.remove(&endpoint.addr);
-                    let held = before.or_else(|| departed?.upgrade()).unwrap_or_default();
-                    Member::new(endpoint, held)
+                    let mut others = old.iter().chain(&state.departed);
+                    let before = others.find(|other| other.endpoint.addr == endpoint.addr);
+                    let ledger = before.map(|before| Arc::clone(&before.ledger));
+                    Member::new(endpoint, ledger.unwrap_or_default())
                 }
             };
             state.members.push(member);
@@ -343,9 +314,7 @@ impl Pool {
         state.turn.reset();
         self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
-        state.departed.retain(|_, held| held.strong_count() > 0);
-        let departed = |member: &Member| (member.endpoint.addr, Arc::downgrade(&member.held));
-        state.departed.extend(old.iter().map(departed));
+        state.depart(old);
         change
     }
 
@@ -365,22 +334,27 @@ impl Pool {
                 },
                 priority: member.endpoint.priority,
                 weight: member.endpoint.weight,
-                open: member.open(),
+                open: member.ledger.held(),
             })
             .collect();
         let index = state.turn.next(self.policy, &candidates)?;
         let member = state.members.get(index)?;
         // Still under the lock: of a thousand clients at once each sees those before it.
-        let hold = Hold {
-            _counted: Arc::clone(&member.held),
-        };
-        Some((member.endpoint.addr, hold))
+        Some((member.endpoint.addr, member.ledger.hold()))
     }
 
     /// Notes that a dial waits for an answer longer than usual. The endpoint stays
     /// active until that dial's own outcome is reported, but is nobody's first choice.
     pub(crate) fn overdue(&self, addr: SocketAddr) {
-        self.with(addr, |member| member.overdue = true);
+        self.change(addr, |member| member.overdue = true);
+    }
+
+    /// Counts a dial that was answered after so long. What that means for the endpoint is for
+    /// [`Pool::vet`] or [`Pool::succeeded`] to say.
+    pub(crate) fn answered(&self, addr: SocketAddr, took: Duration) {
+        self.with(addr, |member| {
+            member.ledger.dialled(Verdict::Ok, Some(took))
+        });
     }
 
     /// Reports that a dial succeeded. An endpoint that has to prove who it is does not become
@@ -401,6 +375,8 @@ impl Pool {
     /// endpoint as it was, but for the doubt that such a dial may have raised.
     pub(crate) fn failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
         let deactivated = self.change(addr, |member| {
+            member.ledger.dialled(error.verdict(), None);
+            member.last_error = Some((SystemTime::now(), view::shortened(error.to_string())));
             // Whatever it says of the endpoint, that dial has its outcome now.
             member.overdue = false;
             if error.is_unauthenticated() {
@@ -413,7 +389,6 @@ impl Pool {
             if error.is_local() {
                 return;
             }
-            member.last_error = Some(error.to_string());
             let cause = if error.is_loop() {
                 Cause::Looped
             } else if error.is_rejected() || member.is_unproven() {
@@ -477,19 +452,6 @@ impl Pool {
         looped == Some(true)
     }
 
-    /// How each endpoint is, in the order they were configured or found.
-    pub(crate) fn status(&self) -> Vec<Status> {
-        let state = lock(&self.state);
-        let status = |member: &Member| Status {
-            endpoint: member.endpoint.clone(),
-            state: member.state(),
-            since: member.since,
-            last_error: member.last_error.clone(),
-            open: member.open(),
-        };
-        state.members.iter().map(status).collect()
-    }
-
     /// How many endpoints there are and how many are active.
     pub(crate) fn census(&self) -> Census {
         let state = lock(&self.state);
@@ -510,11 +472,18 @@ impl Pool {
             .members
             .iter_mut()
             .find(|member| member.endpoint.addr == addr)?;
-        let before = member.is_active();
+        let (before, status) = (member.is_active(), member.status());
         act(member);
+        if member.status() != status {
+            member.since = SystemTime::now();
+        }
         let name = (member.is_active() != before).then(|| member.endpoint.name.clone());
+        match (before, member.is_active()) {
+            (false, true) => member.ledger.activations.add(1),
+            (true, false) => member.ledger.deactivations.add(1),
+            _ => {}
+        }
         if name.is_some() {
-            member.since = Instant::now();
             state.turn.reset();
         }
         name

@@ -48,6 +48,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     random::check().map_err(|error| Error::System("no entropy", error))?;
     let Plan {
         listen,
+        metrics,
         mut discovery,
         authenticator,
         guard,
@@ -60,32 +61,28 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             .map(|error| format!("{NOT_CONTAINED}: {}", Plain(&error))),
     );
     let found = discovery.find();
-    refuse_loops(&found.endpoints, &listen)?;
-    let look = |source, endpoints: &[Endpoint]| {
+    refuse_loops(&found.endpoints, listen.iter().chain(&metrics))?;
+    let look = |fallback, endpoints: &[Endpoint]| {
         side_by_side(endpoints, |endpoint| {
             examine(
                 endpoint,
-                source,
+                fallback,
                 authenticator.as_deref(),
                 &guard,
                 config.dial_timeout,
             )
         })
     };
-    let source = match (&config.endpoints_file, &config.discovery) {
-        (Some(_), _) => "file",
-        (None, Some(_)) => "srv",
-        (None, None) => "endpoints",
-    };
-    let mut rows = look(source, &found.endpoints);
+    let mut rows = look(false, &found.endpoints);
     let any = |rows: &[Row]| rows.iter().any(|row| row.reason.is_none());
     if !any(&rows) {
-        rows.extend(look("fallback", &discovery.fallback()));
+        rows.extend(look(true, &discovery.fallback()));
     }
     let would_serve = any(&rows);
+    let metrics = metrics.map(|place| place.addr.to_string());
     let text = match output {
-        Output::Table => table(&rows, &found.insecure, &warnings),
-        Output::Json => json(&rows, &found, &warnings, would_serve),
+        Output::Table => table(&rows, &found.insecure, metrics.as_deref(), &warnings),
+        Output::Json => json(&rows, &found, metrics.as_deref(), &warnings, would_serve),
     };
     Ok(Report {
         text,
@@ -96,14 +93,18 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
 
 fn examine(
     endpoint: &Endpoint,
-    source: &'static str,
+    fallback: bool,
     authenticator: Option<&Authenticator>,
     guard: &LoopGuard,
     timeout: Duration,
 ) -> Row {
     let mut row = Row {
         endpoint: endpoint.clone(),
-        source,
+        source: if fallback {
+            "fallback"
+        } else {
+            endpoint.source.name()
+        },
         dial: None,
         tls: None,
         certified: None,
@@ -185,7 +186,7 @@ const HEADS: [&str; 10] = [
     "VERDICT",
 ];
 
-fn table(rows: &[Row], insecure: &[String], warnings: &[String]) -> String {
+fn table(rows: &[Row], insecure: &[String], metrics: Option<&str>, warnings: &[String]) -> String {
     let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
         .chain(rows.iter().map(Row::cells))
         .collect();
@@ -208,6 +209,9 @@ fn table(rows: &[Row], insecure: &[String], warnings: &[String]) -> String {
     for target in insecure {
         let _ = writeln!(text, "refused: {target}: {INSECURE}");
     }
+    if let Some(metrics) = metrics {
+        let _ = writeln!(text, "metrics: http://{metrics}/");
+    }
     for warning in warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -218,7 +222,13 @@ fn table(rows: &[Row], insecure: &[String], warnings: &[String]) -> String {
 const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
                         (--insecure-discovery would use it)";
 
-fn json(rows: &[Row], found: &Found, warnings: &[String], would_serve: bool) -> String {
+fn json(
+    rows: &[Row],
+    found: &Found,
+    metrics: Option<&str>,
+    warnings: &[String],
+    would_serve: bool,
+) -> String {
     let optional =
         |text: Option<&str>| text.map_or_else(|| "null".to_owned(), |text| Json(text).to_string());
     let list = |items: &[String]| {
@@ -259,8 +269,9 @@ fn json(rows: &[Row], found: &Found, warnings: &[String], would_serve: bool) -> 
     };
     let rows: Vec<String> = rows.iter().map(row).collect();
     format!(
-        "{{\"would_serve\":{would_serve},\"nothing\":{},\"endpoints\":[{}],\"insecure\":{},\"warnings\":{}}}\n",
+        "{{\"would_serve\":{would_serve},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"warnings\":{}}}\n",
         optional(found.nothing.as_deref()),
+        optional(metrics),
         rows.join(","),
         list(&found.insecure),
         list(warnings)

@@ -27,10 +27,12 @@ pub(crate) enum Error {
     Roots(roots::Error),
     /// What members are to prove is no name that a certificate can have.
     ServerName(String, x509::Error),
-    /// A listen address has no local address.
-    ListenName(HostPort, io::Error),
-    /// A listen address cannot be bound.
-    Bind(SocketAddr, io::Error),
+    /// The address that a flag wants to listen on has no local address.
+    ListenName(&'static str, HostPort, io::Error),
+    /// Metrics are wanted on an address that clients are accepted on.
+    MetricsOnListener { metrics: String, listen: String },
+    /// The address that a flag wants to listen on cannot be bound.
+    Bind(&'static str, SocketAddr, io::Error),
     /// What the service manager passed cannot be listened on.
     Activation(activation::Error),
     /// A socket that was passed cannot be prepared.
@@ -53,6 +55,7 @@ impl Error {
             self,
             Self::Loop { .. }
                 | Self::ServerName(..)
+                | Self::MetricsOnListener { .. }
                 | Self::Activation(_)
                 | Self::ListenTwice { .. }
         )
@@ -79,12 +82,17 @@ impl fmt::Display for Error {
                 "members cannot prove that they are {name:?}: {error}; give the name that their \
                  certificates have with --discovery-server-name"
             ),
-            Self::ListenName(listen, error) => write!(
+            Self::MetricsOnListener { metrics, listen } => write!(
                 f,
-                "--listen-addr={listen}: cannot resolve: {}; use an address of this host",
+                "--metrics-addr={metrics}: clients are accepted there (--listen-addr={listen}): \
+                 choose another port"
+            ),
+            Self::ListenName(flag, listen, error) => write!(
+                f,
+                "--{flag}={listen}: cannot resolve: {}; use an address of this host",
                 Plain(error)
             ),
-            Self::Bind(addr, error) => {
+            Self::Bind(flag, addr, error) => {
                 let remedy = match error.kind() {
                     io::ErrorKind::AddrInUse => {
                         "another program listens there: stop it or choose another port"
@@ -97,7 +105,7 @@ impl fmt::Display for Error {
                 };
                 write!(
                     f,
-                    "--listen-addr={addr}: cannot listen: {}; {remedy}",
+                    "--{flag}={addr}: cannot listen: {}; {remedy}",
                     Plain(error)
                 )
             }
@@ -123,8 +131,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::ListenName(_, error)
-            | Self::Bind(_, error)
+            Self::ListenName(_, _, error)
+            | Self::Bind(_, _, error)
             | Self::Adopt(_, error)
             | Self::System(_, error) => Some(error),
             Self::Discovery(error) => Some(error),
@@ -132,6 +140,7 @@ impl std::error::Error for Error {
             Self::Roots(error) => Some(error),
             Self::ServerName(_, error) => Some(error),
             Self::Loop { .. }
+            | Self::MetricsOnListener { .. }
             | Self::Activation(_)
             | Self::ListenTwice { .. }
             | Self::Notify(_) => None,

@@ -39,7 +39,7 @@ pub(super) fn places(
     if passed.is_empty() || config.listen_given {
         for wanted in &config.listen_addrs {
             let addr = discovery::listen_address(wanted, resolver)
-                .map_err(|error| Error::ListenName(wanted.clone(), error))?;
+                .map_err(|error| Error::ListenName("listen-addr", wanted.clone(), error))?;
             let shown = wanted.to_string();
             named.push(Place { addr, shown });
         }
@@ -64,13 +64,51 @@ pub(super) fn places(
     Ok(passed.iter().map(place).collect())
 }
 
+/// Where to serve metrics, if anywhere: not where clients are accepted.
+pub(super) fn metrics_place(
+    config: &Config,
+    listen: &[Place],
+    resolver: &Resolver,
+) -> Result<Option<Place>, Error> {
+    let Some(wanted) = &config.metrics_addr else {
+        return Ok(None);
+    };
+    let addr = discovery::listen_address(wanted, resolver)
+        .map_err(|error| Error::ListenName("metrics-addr", wanted.clone(), error))?;
+    let (ip, port) = (addr.ip().to_canonical(), addr.port());
+    let taken = listen.iter().find(|place| {
+        let other = place.addr.ip().to_canonical();
+        let same = other == ip || other.is_unspecified() || ip.is_unspecified();
+        // Any free port is another one.
+        port != 0 && place.addr.port() == port && same
+    });
+    match taken {
+        Some(place) => Err(Error::MetricsOnListener {
+            metrics: wanted.to_string(),
+            listen: place.shown.clone(),
+        }),
+        None => Ok(Some(Place {
+            addr,
+            shown: wanted.to_string(),
+        })),
+    }
+}
+
+/// Opens the listener for metrics; also says where it listens.
+pub(super) fn open_metrics(place: &Place) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |error| Error::Bind("metrics-addr", place.addr, error);
+    let listener = bind(place.addr).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
 /// Opens listeners at these places, or takes those that were passed.
 pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for Place { addr, .. } in places {
             let listener = bind(*addr).and_then(Listener::own);
-            listeners.push(listener.map_err(|error| Error::Bind(*addr, error))?);
+            listeners.push(listener.map_err(|error| Error::Bind("listen-addr", *addr, error))?);
         }
     }
     for Inherited { listener, addr } in passed {

@@ -3,12 +3,13 @@
 //!
 //! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines; `accept`, one a
 //! listener; `monitor`; `discovery`, with `resolve` for its lookups; `close-removed`, if
-//! asked for; `status`, if a service manager listens; two a session. None is joined but `accept`, when draining: the end of the
+//! asked for; `admin`, if metrics are; `status`, if a service manager listens; two a session. None is joined but `accept`, when draining: the end of the
 //! process ends the others, which hold nothing that has to be put in order.
 
 pub(crate) mod check;
 mod error;
 mod listeners;
+mod observer;
 mod service;
 mod status;
 
@@ -19,9 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::addr::HostPort;
+use crate::admin;
 use crate::config::Config;
 use crate::dial::Plain;
 use crate::discovery::auth::Authenticator;
@@ -30,7 +32,7 @@ use crate::discovery::{self, Discovery, Identity, List, Source, roots};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::{self, Endpoint, Gate};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
 use crate::proxy::Proxy;
@@ -44,6 +46,7 @@ use crate::x509::ServerName;
 
 pub(crate) use error::Error;
 use listeners::Place;
+use observer::Observer;
 use service::{FLUSH_PATIENCE, Signals};
 use status::Served;
 
@@ -85,12 +88,17 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
             &[("error", Plain(error).to_string().into())],
         );
     }
+    let descriptors = match config.metrics_addr {
+        // They are not for clients.
+        Some(_) => descriptors.0.saturating_sub(admin::DESCRIPTORS as u64),
+        None => descriptors.0,
+    };
     let signals = Signals::watch().map_err(system("cannot start a thread"))?;
     let result = serve(
         config,
         &notifier,
         &signals,
-        &limits::capacity(descriptors.0),
+        &limits::capacity(descriptors),
         passed,
     );
     log::flush(FLUSH_PATIENCE);
@@ -115,10 +123,12 @@ fn serve(
     passed: Vec<Inherited>,
 ) -> Result<(), Error> {
     let system = |step| move |error| Error::System(step, error);
+    let started = SystemTime::now();
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
 
     let Plan {
         listen,
+        metrics,
         mut discovery,
         authenticator,
         guard,
@@ -131,7 +141,7 @@ fn serve(
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
         .map_err(Error::Discovery)?;
-    refuse_loops(&start.endpoints, &listen)?;
+    refuse_loops(&start.endpoints, listen.iter().chain(&metrics))?;
 
     let listen_from = if passed.is_empty() {
         "--listen-addr"
@@ -140,6 +150,11 @@ fn serve(
     };
     let listeners = listeners::open(&listen, passed)?;
     let bound: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
+    let metrics = match metrics {
+        Some(place) => Some(listeners::open_metrics(&place)?),
+        None => None,
+    };
+    let refreshes = discovery.refreshes();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
         .map_err(system("cannot wake threads"))?;
@@ -150,8 +165,8 @@ fn serve(
         .map(|endpoint| endpoint.addr.to_string())
         .collect();
     pool.replace(start.endpoints);
-    for endpoint in &start.proven {
-        pool.proven(endpoint, Instant::now());
+    for (endpoint, proof) in &start.proven {
+        pool.proven(endpoint, Instant::now(), *proof);
     }
     let monitor = Arc::new(Monitor::default());
     let (sender, removed) = channel();
@@ -170,10 +185,23 @@ fn serve(
         spawn("close-removed", move || removals::close(&shared, &removed))
             .map_err(system("cannot start a thread"))?;
     }
-    let progress = discovery.progress();
-    start_background(config, &proxy, discovery, gate, &bound)
+    // What is served for metrics is no endpoint either.
+    let metrics_addr = metrics.as_ref().map(|(_, addr)| *addr);
+    let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
+    start_background(config, &proxy, discovery, gate, &own)
         .map_err(system("cannot start a thread"))?;
     let closing = Arc::new(AtomicBool::new(false));
+    if let Some((listener, addr)) = metrics {
+        let observer = Observer {
+            proxy: Arc::clone(&proxy),
+            refreshes: Arc::clone(&refreshes),
+            closing: Arc::clone(&closing),
+            started,
+            listen: texts(&bound),
+        };
+        admin::serve(listener, Arc::new(observer)).map_err(system("cannot start a thread"))?;
+        log::info("gateway", "serving metrics", &[("address", addr.into())]);
+    }
     let mut accepting = Vec::new();
     for listener in listeners {
         let listener = Arc::new(listener);
@@ -191,10 +219,10 @@ fn serve(
     // Whoever reads that it is ready may send the next signal at once.
     signals.serve(Served {
         proxy: Arc::clone(&proxy),
-        progress,
+        refreshes,
         listen: bound.clone(),
         closing: Arc::clone(&closing),
-        since: Instant::now(),
+        since: started,
     });
     log::info(
         "gateway",
@@ -217,6 +245,8 @@ fn serve(
 /// What a start, or a check of one, begins with: nothing is bound or dialled yet.
 pub(super) struct Plan {
     pub(super) listen: Vec<Place>,
+    /// Where to serve metrics.
+    pub(super) metrics: Option<Place>,
     pub(super) discovery: Discovery,
     pub(super) authenticator: Option<Arc<Authenticator>>,
     pub(super) guard: LoopGuard,
@@ -230,6 +260,15 @@ pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error>
     let passed: Vec<SocketAddr> = passed.iter().map(|socket| socket.addr).collect();
     let listen = listeners::places(config, &passed, &resolver)?;
     let mut warnings = Vec::new();
+    let metrics = listeners::metrics_place(config, &listen, &resolver)?;
+    if let Some(Place { addr, shown }) = &metrics
+        && !addr.ip().to_canonical().is_loopback()
+    {
+        warnings.push(format!(
+            "--metrics-addr={shown} can be reached from other hosts, and asks nobody for a password: \
+             whoever reaches it reads addresses and states of the cluster"
+        ));
+    }
     let source = source(config, &mut warnings)?;
     let guard = LoopGuard::default();
     let authenticator = if source.authenticates() {
@@ -243,6 +282,7 @@ pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error>
     };
     Ok(Plan {
         listen,
+        metrics,
         discovery: Discovery::new(source, resolver),
         authenticator,
         guard,
@@ -278,6 +318,7 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
     let list = List {
         members: config.endpoints.iter().map(member).collect(),
         identity: listed,
+        source: endpoint::Source::Endpoints,
     };
     let Some(srv) = &config.discovery else {
         return Ok(Source::List(list));
@@ -341,9 +382,12 @@ fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'stat
 }
 
 /// Refuses an endpoint that is one of the addresses to listen on.
-pub(super) fn refuse_loops(endpoints: &[Endpoint], listen: &[Place]) -> Result<(), Error> {
+pub(super) fn refuse_loops<'a>(
+    endpoints: &[Endpoint],
+    listen: impl Iterator<Item = &'a Place> + Clone,
+) -> Result<(), Error> {
     for endpoint in endpoints {
-        for place in listen {
+        for place in listen.clone() {
             if loop_guard::serves(&[place.addr], endpoint.addr) {
                 return Err(Error::Loop {
                     endpoint: endpoint.name.clone(),

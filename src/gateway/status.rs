@@ -5,25 +5,24 @@
 //! made; no lock is held while it is.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use super::texts;
-use crate::discovery::Progress;
+use crate::discovery::Refreshes;
 use crate::log::{self, Value};
 use crate::proxy::Proxy;
-use crate::sync::lock;
 
 /// What is being served, and all that is known of it.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) proxy: Arc<Proxy>,
-    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) refreshes: Arc<Refreshes>,
     pub(super) listen: Vec<SocketAddr>,
     /// Set when it draws to its end.
     pub(super) closing: Arc<AtomicBool>,
-    pub(super) since: Instant,
+    pub(super) since: SystemTime,
 }
 
 const CALLER: &str = "status";
@@ -31,8 +30,14 @@ const CALLER: &str = "status";
 impl Served {
     /// Logs the status.
     pub(super) fn log(&self) {
-        let now = Instant::now();
+        let now = SystemTime::now();
         let (proxy, census) = (&self.proxy, self.proxy.pool.census());
+        let accept_errors: u64 = proxy
+            .counters
+            .accept_errors()
+            .iter()
+            .map(|(_, count)| count)
+            .sum();
         let state = if self.closing.load(Ordering::SeqCst) {
             "draining"
         } else {
@@ -48,40 +53,46 @@ impl Served {
                 ("connections", proxy.sessions.count().into()),
                 ("max-connections", proxy.sessions.max().into()),
                 ("refused", proxy.refused().into()),
-                ("accept-errors", proxy.accept_errors().into()),
+                ("accept-errors", accept_errors.into()),
                 ("active-endpoints", census.active.into()),
                 ("endpoints", census.total.into()),
             ],
         );
-        for (reason, count) in proxy.refusals().filter(|(_, count)| *count > 0) {
+        for (reason, count) in proxy.refusals().into_iter().filter(|(_, count)| *count > 0) {
             log::answer(
                 CALLER,
                 "status of refusals",
                 &[("reason", reason.into()), ("count", count.into())],
             );
         }
-        for status in proxy.pool.status() {
+        for view in proxy.pool.views() {
             let mut fields = vec![
-                ("address", status.endpoint.addr.into()),
-                ("endpoint", status.endpoint.name.into()),
-                ("state", status.state.into()),
-                ("since", seconds(now, status.since)),
-                ("priority", u64::from(status.endpoint.priority).into()),
-                ("weight", u64::from(status.endpoint.weight).into()),
-                ("connections", status.open.into()),
+                ("address", view.endpoint.addr.into()),
+                ("endpoint", view.endpoint.name.into()),
+                ("state", view.status.name().into()),
+                ("since", seconds(now, view.since)),
+                ("priority", u64::from(view.endpoint.priority).into()),
+                ("weight", u64::from(view.endpoint.weight).into()),
+                ("connections", view.ledger.open().into()),
             ];
-            fields.extend(status.last_error.map(|error| ("last-error", error.into())));
+            fields.extend(
+                view.last_error
+                    .map(|(_, error)| ("last-error", error.into())),
+            );
             log::answer(CALLER, "status of endpoint", &fields);
         }
-        let progress = *lock(&self.progress);
-        let mut fields = vec![("failures", u64::from(progress.failures).into())];
-        let success = progress.last_success;
+        let mut fields: Vec<(&str, Value)> = Vec::new();
+        for (result, count) in self.refreshes.counts() {
+            fields.push((result, count.into()));
+        }
+        let success = self.refreshes.last_success();
         fields.extend(success.map(|success| ("last-success", seconds(now, success))));
         log::answer(CALLER, "status of discovery", &fields);
     }
 }
 
 /// How long ago, in whole seconds: nobody needs more, and it is read by people.
-fn seconds(now: Instant, then: Instant) -> Value {
-    Duration::from_secs(now.saturating_duration_since(then).as_secs()).into()
+fn seconds(now: SystemTime, then: SystemTime) -> Value {
+    // A clock that was set back makes it none.
+    Duration::from_secs(now.duration_since(then).unwrap_or_default().as_secs()).into()
 }

@@ -11,10 +11,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
+use crate::endpoint::ledger::Hold;
 use crate::endpoint::monitor::Monitor;
-use crate::endpoint::pool::{Hold, Pool};
+use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::stats::Counter;
 
 /// How long one dial is alone before the next runs beside it: the "connection attempt
 /// delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
@@ -43,6 +45,8 @@ pub(crate) struct Connector<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) monitor: &'a Monitor,
     pub(crate) guard: &'a LoopGuard,
+    /// Counts dials beyond a client's first.
+    pub(crate) redispatches: &'a Counter,
     /// For all attempts of one client together.
     pub(crate) timeout: Duration,
 }
@@ -105,6 +109,9 @@ impl Connector<'_> {
     fn start_next(&self, race: &mut Race) {
         race.failed_since_start = false;
         while let Some((addr, hold)) = self.pool.pick(&race.tried) {
+            if !race.tried.is_empty() {
+                self.redispatches.add(1);
+            }
             race.tried.push(addr);
             let started = Instant::now();
             match Attempt::start(addr, self.timeout, self.guard) {
@@ -129,17 +136,20 @@ impl Connector<'_> {
             }
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(Instant::now()) {
-                // An endpoint that was down may be another by now.
-                Outcome::Connected(dialled) => match self.vet(addr, left.min(PROOF_PATIENCE)) {
-                    Ok(()) => {
-                        self.pool.succeeded(addr);
-                        winner = Some((dialled, hold));
+                Outcome::Connected(dialled) => {
+                    self.pool.answered(addr, dialled.took);
+                    // An endpoint that was down may be another by now.
+                    match self.vet(addr, left.min(PROOF_PATIENCE)) {
+                        Ok(()) => {
+                            self.pool.succeeded(addr);
+                            winner = Some((dialled, hold));
+                        }
+                        Err(error) => {
+                            race.failed_since_start = true;
+                            self.note_failure(race, addr, started, &error);
+                        }
                     }
-                    Err(error) => {
-                        race.failed_since_start = true;
-                        self.note_failure(race, addr, started, &error);
-                    }
-                },
+                }
                 Outcome::Pending(pending) => race.open.push((pending, hold)),
                 Outcome::Failed(error) => {
                     race.failed_since_start = true;

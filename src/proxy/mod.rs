@@ -5,6 +5,7 @@
 //! connection, is counted, and is logged at most once a second.
 
 mod connect;
+pub(crate) mod counters;
 pub(crate) mod listener;
 mod pipes;
 mod relay;
@@ -24,6 +25,7 @@ use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::pipes::Pipes;
 use crate::proxy::removals::Removals;
@@ -52,7 +54,6 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// All of them, each at the place of its number.
     const ALL: [Self; 6] = [
         Self::MaxConnections,
         Self::NoThread,
@@ -61,6 +62,18 @@ impl Refusal {
         Self::OutOfResources,
         Self::NoEndpoint,
     ];
+
+    /// The word for it in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max_connections",
+            Self::NoThread => "no_thread",
+            Self::Loop => "loop",
+            Self::Unreachable => "unreachable",
+            Self::OutOfResources => "out_of_resources",
+            Self::NoEndpoint => "no_endpoint",
+        }
+    }
 
     fn reason(self) -> &'static str {
         match self {
@@ -111,6 +124,7 @@ pub(crate) struct Proxy {
     removals: Option<Removals>,
     refused: [Tally; Refusal::ALL.len()],
     accept_errors: Tally,
+    pub(crate) counters: Counters,
 }
 
 impl Proxy {
@@ -136,6 +150,7 @@ impl Proxy {
             removals,
             refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),
+            counters: Counters::new(),
         }
     }
 
@@ -143,7 +158,10 @@ impl Proxy {
     pub(crate) fn accept(self: &Arc<Self>, listener: &Listener, closing: &AtomicBool) {
         loop {
             match listener.accept() {
-                Ok(client) => session::start(self, client),
+                Ok(client) => {
+                    self.counters.accepted.add(1);
+                    session::start(self, client);
+                }
                 Err(_) if closing.load(Ordering::SeqCst) => return,
                 Err(error) => self.accept_failed(listener, &error),
             }
@@ -166,6 +184,7 @@ impl Proxy {
         } else {
             ACCEPT_PAUSE
         };
+        self.counters.accept_failed(error);
         if let Some((count, suppressed)) = self.accept_errors.add() {
             log::warn(
                 "proxy",
@@ -215,23 +234,16 @@ impl Proxy {
         }
     }
 
-    /// How many clients were turned away so far for each reason.
-    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// Clients turned away, by reason.
+    pub(crate) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        let names = Refusal::ALL.into_iter().map(Refusal::name);
         let counts = self.refused.iter();
         let counts = counts.map(|tally| tally.count.load(Ordering::Relaxed));
-        Refusal::ALL
-            .iter()
-            .map(|refusal| refusal.reason())
-            .zip(counts)
-    }
-
-    /// How often no client could be accepted although one was there.
-    pub(crate) fn accept_errors(&self) -> u64 {
-        self.accept_errors.count.load(Ordering::Relaxed)
+        names.zip(counts).collect()
     }
 
     /// How many clients were turned away so far.
     pub(crate) fn refused(&self) -> u64 {
-        self.refusals().map(|(_, count)| count).sum()
+        self.refusals().iter().map(|(_, count)| count).sum()
     }
 }

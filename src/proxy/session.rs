@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::dial::{self, Plain};
-use crate::endpoint::pool::Hold;
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::connect::{Connector, Unserved};
@@ -23,6 +22,7 @@ pub(crate) struct Session {
     proxy: Arc<Proxy>,
     id: u64,
     accepted: OnceLock<Ticket>,
+    started: Instant,
     /// Set once an endpoint has answered.
     link: OnceLock<Link>,
     client: Arc<TcpStream>,
@@ -33,13 +33,14 @@ pub(crate) struct Session {
 struct Link {
     endpoint: SocketAddr,
     _dialled: Ticket,
-    /// Counts it as open for as long as it is.
-    _hold: Hold,
     relay: Relay,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.link.get().is_some() {
+            self.proxy.counters.ended(self.started.elapsed());
+        }
         self.proxy.sessions.remove(self.id);
     }
 }
@@ -51,6 +52,7 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream) {
         id,
         accepted: OnceLock::new(),
         link: OnceLock::new(),
+        started: Instant::now(),
         client: Arc::new(client),
     });
     match admitted {
@@ -89,6 +91,7 @@ impl Session {
             pool: &proxy.pool,
             monitor: &proxy.monitor,
             guard: &proxy.guard,
+            redispatches: &proxy.counters.redispatches,
             timeout: proxy.dial_timeout,
         };
         let (dialled, hold) = match connector.connect() {
@@ -102,8 +105,7 @@ impl Session {
         let link = self.link.get_or_init(|| Link {
             endpoint,
             _dialled: dialled.ticket,
-            _hold: hold,
-            relay: Relay::new(Arc::clone(&self.client), dialled.stream),
+            relay: Relay::new(Arc::clone(&self.client), dialled.stream, hold.connected()),
         });
         // From here on it can be found; before, nobody could have closed it.
         if !proxy.pool.contains(endpoint) {

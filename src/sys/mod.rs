@@ -10,4 +10,5 @@ pub(crate) mod notify;
 pub(crate) mod random;
 #[allow(unsafe_code)]
 pub(crate) mod syscall;
+pub(crate) mod usage;
 pub(crate) mod waker;

@@ -70,6 +70,10 @@ pub(crate) mod errno {
     pub(crate) const ENOSYS: i32 = 38;
     /// The kernel has no memory for socket buffers.
     pub(crate) const ENOBUFS: i32 = 105;
+    /// The kernel has no memory.
+    pub(crate) const ENOMEM: i32 = 12;
+    /// The client was gone before it was accepted.
+    pub(crate) const ECONNABORTED: i32 = 103;
     /// A non-blocking connect has begun.
     pub(crate) const EINPROGRESS: i32 = 115;
 }

@@ -61,7 +61,7 @@ fn every_fact_is_a_line() {
 
     let refusals = with_message(&answer, "status of refusals");
     assert_eq!(refusals.len(), 1, "{answer:?}");
-    assert_eq!(refusals[0].text("reason"), "max-connections");
+    assert_eq!(refusals[0].text("reason"), "max_connections");
     assert_eq!(refusals[0].number("count"), 1.0);
 
     let endpoints = with_message(&answer, "status of endpoint");
@@ -92,7 +92,7 @@ fn every_fact_is_a_line() {
         assert!(record.number("since") < SOON.as_secs_f64());
     }
     let discovery = with_message(&answer, "status of discovery");
-    assert_eq!(discovery[0].number("failures"), 0.0);
+    assert_eq!(discovery[0].number("failed"), 0.0);
     assert!(discovery[0].number("last-success") < SOON.as_secs_f64());
 
     // Who asks while it draws to its end is told so.

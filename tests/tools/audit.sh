@@ -25,7 +25,8 @@ layers='
 1 config     basic
 0 addr
 0 crypto     wire
-0 log        sync
+0 date
+0 log        date stats sync
 0 loop_guard sync sys
 0 stamp
 0 stats

@@ -37,6 +37,7 @@ etcd          etcd-server      bench
 etcdctl       etcd-client      bench
 haproxy       haproxy          bench
 nginx         libnginx-mod-stream bench
+promtool      prometheus       test
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.

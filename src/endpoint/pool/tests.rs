@@ -1,6 +1,7 @@
 //! Tests of the pool.
 
 use super::*;
+use crate::endpoint::Source;
 
 fn endpoint(port: u16) -> Endpoint {
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
@@ -10,6 +11,7 @@ fn endpoint(port: u16) -> Endpoint {
         priority: 0,
         weight: 0,
         identity: None,
+        source: Source::Endpoints,
     }
 }
 
@@ -51,27 +53,6 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
     );
     pool.succeeded(addr(2));
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
-}
-
-#[test]
-fn the_status_has_a_word_for_every_state() {
-    let pool = pool(&[1, 2, 3, 4]);
-    let begin = Instant::now();
-    pool.overdue(addr(2));
-    pool.failed(addr(3), begin, &refused(3));
-    pool.failed(addr(4), begin, &dial::Error::looped(addr(4)));
-    let status = pool.status();
-    let states: Vec<&str> = status.iter().map(|status| status.state).collect();
-    assert_eq!(states, ["active", "slow", "inactive", "loop"]);
-    assert!(status[1].since <= begin && status[2].since >= begin);
-    assert_eq!(status[0].last_error, None);
-    let failure = refused(3).to_string();
-    assert_eq!(status[2].last_error.as_ref(), Some(&failure));
-    // The reason outlives the state: it says what an endpoint that is back was gone for.
-    pool.succeeded(addr(3));
-    let back = &pool.status()[2];
-    assert_eq!((back.state, &back.last_error), ("active", &Some(failure)));
-    assert!(back.since >= status[2].since);
 }
 
 #[test]
@@ -189,13 +170,17 @@ fn even_under_concurrent_clients() {
     }
 }
 
+const PROOF: Proof = Proof {
+    not_after: Some(4_000_000_000),
+};
+
 #[derive(Debug)]
 struct Strict;
 
 impl Gate for Strict {
-    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<(), dial::Error> {
+    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
         match endpoint.identity.as_deref() {
-            Some("etcd.example") => Ok(()),
+            Some("etcd.example") => Ok(PROOF),
             _ => Err(dial::Error::rejected(endpoint.addr, "impostor".to_owned())),
         }
     }
@@ -261,11 +246,11 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
 struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
 
 impl Gate for Slow {
-    fn admit(&self, _: &Endpoint, _: Duration) -> Result<(), dial::Error> {
+    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
         if let Some(pool) = self.0.get() {
             (self.1)(pool);
         }
-        Ok(())
+        Ok(PROOF)
     }
 }
 
@@ -309,6 +294,100 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
             "{what}: a dial proves nothing"
         );
     }
+}
+
+#[test]
+fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
+    use view::Status;
+    let pool = pool(&[1, 2]);
+    let seen = || {
+        let views = pool.views();
+        let seen = views
+            .iter()
+            .map(|view| (view.endpoint.addr.port(), view.status));
+        seen.collect::<Vec<_>>()
+    };
+    let begun = Instant::now();
+    pool.overdue(addr(1));
+    assert_eq!(seen(), [(1, Status::Overdue), (2, Status::Active)]);
+    pool.failed(addr(1), begun, &refused(1));
+    pool.failed(addr(2), begun, &dial::Error::looped(addr(2)));
+    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::Looped)]);
+    let view = pool.views().swap_remove(0);
+    assert!(view.last_error.unwrap().1.ends_with("connection refused"));
+    let endless = dial::Error::rejected(addr(2), "é".repeat(10_000));
+    pool.failed(addr(2), Instant::now(), &endless);
+    let kept = pool.views().swap_remove(1).last_error.unwrap().1;
+    assert_eq!(kept.chars().count(), 501, "{kept}");
+    pool.succeeded(addr(1));
+    let view = pool.views().swap_remove(0);
+    assert_eq!(view.status, Status::Active);
+    assert!(view.last_error.is_some(), "what was wrong stays to be read");
+    assert_eq!(
+        (
+            view.ledger.activations.get(),
+            view.ledger.deactivations.get()
+        ),
+        (1, 1)
+    );
+}
+
+#[test]
+fn each_dial_is_counted_once_by_its_outcome() {
+    let pool = pool(&[1]);
+    pool.answered(addr(1), Duration::from_millis(2));
+    pool.succeeded(addr(1));
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    pool.reaffirmed(addr(1), PROOF);
+    // Of an address that nobody knows nothing is kept.
+    pool.answered(addr(9), Duration::from_millis(2));
+    let ledger = pool.views().swap_remove(0).ledger;
+    let dials: Vec<_> = ledger.dials().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(dials, [("ok", 2), ("refused", 1)]);
+    assert_eq!(ledger.dial_time.read().count, 1);
+    assert_eq!(ledger.not_after(), PROOF.not_after);
+}
+
+#[test]
+fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
+    use view::Status;
+    let pool = pool(&[1, 2]);
+    let account = |port: u16| {
+        let mut views = pool.views().into_iter();
+        let view = views.find(|view| view.endpoint.addr == addr(port));
+        view.unwrap().ledger
+    };
+    let client = account(1).hold().connected();
+    client.to_client.add(7);
+    pool.replace(vec![endpoint(3)]);
+    let seen = || {
+        let views = pool.views();
+        let seen = views
+            .iter()
+            .map(|view| (view.endpoint.addr.port(), view.status));
+        seen.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen(),
+        [(3, Status::Active), (1, Status::Removed)],
+        "of number 2 nothing was open"
+    );
+    pool.replace(vec![endpoint(1)]);
+    assert_eq!(seen(), [(1, Status::Active)]);
+    assert_eq!(account(1).to_client.get(), 7);
+    pool.replace(vec![endpoint(2)]);
+    assert_eq!(seen(), [(2, Status::Active), (1, Status::Removed)]);
+    drop(client);
+    assert_eq!(seen(), [(2, Status::Active)]);
+    // The same address with another identity is new, and has the same account.
+    account(2).to_client.add(1);
+    let identity = Some("etcd.example".to_owned());
+    pool.replace(vec![Endpoint {
+        identity,
+        ..endpoint(2)
+    }]);
+    assert_eq!(seen(), [(2, Status::Unproven)]);
+    assert_eq!(account(2).to_client.get(), 1);
 }
 
 /// What was picked and is held.
@@ -366,7 +445,7 @@ fn connections_of_an_endpoint_that_comes_back_count_again() {
         endpoint(3),
     ]);
     let one = with_identity(1, "b.example");
-    assert!(pool.proven(&one, Instant::now()));
+    assert!(pool.proven(&one, Instant::now(), PROOF));
     assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "each has four");
     drop(held);
     assert_eq!(ports(&hold(&pool, 8)), [1, 1, 1, 1, 2, 2, 2, 2]);
@@ -374,12 +453,7 @@ fn connections_of_an_endpoint_that_comes_back_count_again() {
     drop(newer);
     pool.replace(vec![endpoint(9)]);
     pool.replace(vec![endpoint(8)]);
-    assert!(
-        lock(&pool.state)
-            .departed
-            .keys()
-            .all(|gone| *gone == addr(9))
-    );
+    assert!(lock(&pool.state).departed.is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::flow::{Buffer, End, Flow};
+use super::flow::{Buffer, End};
 use super::{Direction, Relay};
 use crate::proxy::pipes::Pipes;
 use crate::sys::syscall::{self, PollFd};
@@ -80,11 +80,7 @@ impl Relay {
                     self.abort();
                     return Alone::Over;
                 }
-                let flow = Flow {
-                    relay: self,
-                    from,
-                    to,
-                };
+                let flow = self.flow(direction);
                 let passed = flow.read(buffer).and_then(|bytes| {
                     let rest = flow.offer(bytes)?;
                     Ok((bytes.len(), rest.len()))

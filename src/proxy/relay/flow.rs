@@ -17,6 +17,7 @@ use socket2::SockRef;
 
 use super::{Direction, Relay, Side, finish, watch};
 use crate::proxy::pipes::{Pipe, Pipes};
+use crate::stats::Counter;
 use crate::sys::syscall::{self, PollFd, errno};
 
 /// Bytes of a message; one that is larger takes several reads. Most messages of etcd's
@@ -72,6 +73,21 @@ enum Room {
 }
 
 impl Relay {
+    /// One direction of it.
+    pub(super) fn flow(&self, direction: Direction) -> Flow<'_> {
+        let (from, to) = self.sides(direction);
+        let passed: &Counter = match direction {
+            Direction::ToEndpoint => &self.account.to_endpoint,
+            Direction::ToClient => &self.account.to_client,
+        };
+        Flow {
+            relay: self,
+            from,
+            to,
+            passed,
+        }
+    }
+
     /// Copies one direction until the session is over for it, what is `pending` in the
     /// buffer first. Called once for each direction, from two threads.
     pub(crate) fn run(
@@ -85,11 +101,7 @@ impl Relay {
         if to.is_finished() {
             return watch(self, from, to);
         }
-        let flow = Flow {
-            relay: self,
-            from,
-            to,
-        };
+        let flow = self.flow(direction);
         let Err(end) = flow.copy(pipes, buffer, pending);
         self.end(end, from, to);
     }
@@ -122,6 +134,8 @@ pub(super) struct Flow<'a> {
     pub(super) relay: &'a Relay,
     pub(super) from: &'a Side,
     pub(super) to: &'a Side,
+    /// Counts what `to` was given.
+    passed: &'a Counter,
 }
 
 impl Flow<'_> {
@@ -183,7 +197,10 @@ impl Flow<'_> {
         let socket = SockRef::from(&*self.to.stream);
         while !bytes.is_empty() {
             match socket.send_with_flags(bytes, MSG_DONTWAIT) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(count) => {
+                    self.passed.add(count as u64);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => break,
@@ -287,6 +304,7 @@ impl Flow<'_> {
             match syscall::move_bytes(from, to, count) {
                 Ok(0) => return Err(End::WriteFailed),
                 Ok(moved) => {
+                    self.passed.add(moved as u64);
                     count = count.saturating_sub(moved);
                     waits = 0;
                 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::endpoint::ledger::Connected;
 use crate::sys::syscall::{self, PollFd};
 
 pub(crate) use alone::Alone;
@@ -51,6 +52,8 @@ struct Side {
 pub(crate) struct Relay {
     client: Side,
     endpoint: Side,
+    /// Where bytes are counted.
+    account: Connected,
     /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
     failed: AtomicBool,
     /// The session is to end now, whatever can still be read.
@@ -84,7 +87,7 @@ impl Side {
 
 impl Relay {
     /// Joins two connected sockets.
-    pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream) -> Self {
+    pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream, account: Connected) -> Self {
         let side = |stream| Side {
             stream,
             finished: AtomicBool::new(false),
@@ -92,6 +95,7 @@ impl Relay {
         Self {
             client: side(client),
             endpoint: side(Arc::new(endpoint)),
+            account,
             failed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
         }

@@ -7,6 +7,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::config::Policy;
+use crate::endpoint::pool::Pool;
+use crate::endpoint::{Endpoint, Source};
 use crate::proxy::pipes::Pipes;
 
 /// Deadline on what should happen at once.
@@ -25,11 +28,26 @@ fn connection() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// The account of an endpoint that has just been picked.
+fn account() -> Connected {
+    let pool = Pool::new(Policy::RoundRobin, SOON, None).unwrap();
+    let addr = ([127, 0, 0, 1], 1).into();
+    pool.replace(vec![Endpoint {
+        addr,
+        name: addr.to_string(),
+        priority: 0,
+        weight: 0,
+        identity: None,
+        source: Source::Endpoints,
+    }]);
+    pool.pick(&[]).unwrap().1.connected()
+}
+
 /// A client, a relay and an endpoint, joined in this order.
 fn joined() -> (TcpStream, Arc<Relay>, TcpStream) {
     let (client, client_side) = connection();
     let (endpoint, endpoint_side) = connection();
-    let relay = Relay::new(Arc::new(client_side), endpoint_side);
+    let relay = Relay::new(Arc::new(client_side), endpoint_side, account());
     (client, Arc::new(relay), endpoint)
 }
 
@@ -92,6 +110,8 @@ fn every_way_moves_the_same_bytes() {
         );
         session.join().unwrap();
         assert_eq!(pipes.were_used(), used, "{max} {refused}");
+        let passed = [&relay.account.to_endpoint, &relay.account.to_client].map(|lane| lane.get());
+        assert_eq!(passed, [sent.len() as u64; 2], "{max} {refused}");
     }
 }
 
@@ -303,6 +323,9 @@ fn an_abort_ends_a_stream_that_never_pauses() {
         drop(relay);
         let clean = reader.join().unwrap();
         writer.join().unwrap();
-        assert!(ended && !clean, "{max} {chunk}: ended {ended}, cleanly {clean}");
+        assert!(
+            ended && !clean,
+            "{max} {chunk}: ended {ended}, cleanly {clean}"
+        );
     }
 }

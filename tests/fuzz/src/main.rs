@@ -25,6 +25,8 @@ mod addr;
 mod crypto;
 #[path = "../../../src/dns/mod.rs"]
 mod dns;
+#[path = "../../../src/admin/http.rs"]
+mod http;
 #[path = "../../../src/discovery/listing.rs"]
 mod listing;
 #[path = "../../../src/stamp.rs"]

@@ -4,6 +4,7 @@ mod dns_config;
 mod dns_message;
 mod dns_name;
 mod endpoints_file;
+mod http_request;
 mod tls_messages;
 mod tls_records;
 mod x509_certificate;
@@ -19,6 +20,7 @@ pub const TARGETS: &[&Target] = &[
     &dns_name::TARGET,
     &dns_config::TARGET,
     &endpoints_file::TARGET,
+    &http_request::TARGET,
     &tls_messages::TARGET,
     &tls_records::TARGET,
     &x509_certificate::TARGET,

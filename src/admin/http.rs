@@ -1,0 +1,282 @@
+//! As much of HTTP/1.1 as a read-only server needs: the head of a request, read strictly, and
+//! the bytes of a response.
+//!
+//! RFC 9112 for the syntax, RFC 9110 for what it means. What a lenient server lets pass is
+//! refused: a bare LF or CR, a folded field, a blank before the colon, a control, two hosts. No
+//! request may have a body, and each connection carries one exchange, so there is no framing to
+//! disagree about, which is what attacks on HTTP/1.1 live on; what follows the head is never
+//! looked at. Pure: no socket and no clock. A head is at most [`MAX_HEAD`] octets, and all
+//! that is read of it borrows from it.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::fmt::{Display, Write};
+
+/// The longest head of a request: what nginx and Apache take, and ten times what a browser
+/// sends.
+pub(crate) const MAX_HEAD: usize = 8 * 1024;
+
+/// The most fields of a request; Apache's limit.
+const MAX_FIELDS: usize = 100;
+
+/// What can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Ok,
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    ContentTooLarge,
+    UriTooLong,
+    FieldsTooLarge,
+    Unavailable,
+    VersionNotSupported,
+}
+
+impl Status {
+    /// Code and reason phrase.
+    pub(crate) fn line(self) -> &'static str {
+        match self {
+            Self::Ok => "200 OK",
+            Self::BadRequest => "400 Bad Request",
+            Self::NotFound => "404 Not Found",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::RequestTimeout => "408 Request Timeout",
+            Self::ContentTooLarge => "413 Content Too Large",
+            Self::UriTooLong => "414 URI Too Long",
+            Self::FieldsTooLarge => "431 Request Header Fields Too Large",
+            Self::Unavailable => "503 Service Unavailable",
+            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+/// A request that can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request<'a> {
+    /// What is asked for, without a query.
+    pub(crate) path: &'a str,
+    /// HEAD: the answer is wanted without its content.
+    pub(crate) head_only: bool,
+}
+
+/// What the octets received so far are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parsed<'a> {
+    /// The beginning of a request, as far as can be seen.
+    Incomplete,
+    Request(Request<'a>),
+    /// Nothing that more octets could mend.
+    Refused(Status),
+}
+
+/// Reads what has been received so far.
+pub(crate) fn parse(received: &[u8]) -> Parsed<'_> {
+    match head(received) {
+        Ok(None) => Parsed::Incomplete,
+        Ok(Some(head)) => match request(head) {
+            Ok(request) => Parsed::Request(request),
+            Err(status) => Parsed::Refused(status),
+        },
+        Err(status) => Parsed::Refused(status),
+    }
+}
+
+/// The head, without the empty line that ends it, if it is there already.
+fn head(received: &[u8]) -> Result<Option<&str>, Status> {
+    // RFC 9112 section 2.2: one empty line before a request is ignored.
+    let text = received.strip_prefix(b"\r\n").unwrap_or(received);
+    let bounded = text.get(..MAX_HEAD).unwrap_or(text);
+    let end = bounded.windows(4).position(|window| window == b"\r\n\r\n");
+    let head = end.and_then(|end| bounded.get(..end)).unwrap_or(bounded);
+    // Octets above ASCII may stand in the value of a field (obs-text), and mean nothing here.
+    let is_text = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..=0xff);
+    if !head.iter().all(is_text) {
+        return Err(Status::BadRequest);
+    }
+    if end.is_none() && text.len() >= MAX_HEAD {
+        let in_request_line = !bounded.windows(2).any(|window| window == b"\r\n");
+        return Err(if in_request_line {
+            Status::UriTooLong
+        } else {
+            Status::FieldsTooLarge
+        });
+    }
+    if end.is_none() {
+        return Ok(None);
+    }
+    // No client sends anything but ASCII; a value in UTF-8 is let pass.
+    std::str::from_utf8(head)
+        .map(Some)
+        .map_err(|_| Status::BadRequest)
+}
+
+/// Request line and fields.
+fn request(head: &str) -> Result<Request<'_>, Status> {
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Status::BadRequest);
+    };
+    if !is_token(method) {
+        return Err(Status::BadRequest);
+    }
+    let has_host_by_rule = match version.strip_prefix("HTTP/").map(str::as_bytes) {
+        Some([b'1', b'.', minor]) if minor.is_ascii_digit() => *minor != b'0',
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            return Err(Status::VersionNotSupported);
+        }
+        _ => return Err(Status::BadRequest),
+    };
+    let fields = Fields::read(lines)?;
+    // RFC 9112 section 3.2.
+    if fields.hosts > 1 || has_host_by_rule && fields.hosts == 0 {
+        return Err(Status::BadRequest);
+    }
+    let head_only = match method {
+        "GET" => false,
+        "HEAD" => true,
+        _ => return Err(Status::MethodNotAllowed),
+    };
+    if fields.has_body {
+        return Err(Status::ContentTooLarge);
+    }
+    let path = path(target).ok_or(Status::BadRequest)?;
+    Ok(Request { path, head_only })
+}
+
+/// The path of a target in origin-form or absolute-form (RFC 9112 section 3.2).
+fn path(target: &str) -> Option<&str> {
+    if !target.bytes().all(|octet| octet.is_ascii_graphic()) || target.contains('#') {
+        return None;
+    }
+    let origin = match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (authority, origin) = rest.split_at(end);
+            if authority.is_empty() {
+                return None;
+            }
+            origin
+        }
+        _ if target.starts_with('/') => target,
+        _ => return None,
+    };
+    let path = origin.split('?').next().unwrap_or_default();
+    // Only the absolute form can leave it out.
+    Some(if path.is_empty() { "/" } else { path })
+}
+
+/// What the fields say that matters here.
+#[derive(Debug, Default)]
+struct Fields {
+    hosts: usize,
+    has_body: bool,
+}
+
+impl Fields {
+    fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, Status> {
+        let mut fields = Self::default();
+        let mut length: Option<&str> = None;
+        let mut coded = false;
+        for (count, line) in lines.enumerate() {
+            if count >= MAX_FIELDS {
+                return Err(Status::FieldsTooLarge);
+            }
+            // A folded line begins with a blank, so it has no name either.
+            let (name, value) = line.split_once(':').ok_or(Status::BadRequest)?;
+            if !is_token(name) || value.contains(['\r', '\n']) {
+                return Err(Status::BadRequest);
+            }
+            let value = value.trim_matches([' ', '\t']);
+            if name.eq_ignore_ascii_case("host") {
+                let plain = |octet: u8| octet.is_ascii_graphic() && !b"/?#@,".contains(&octet);
+                if !value.bytes().all(plain) {
+                    return Err(Status::BadRequest);
+                }
+                fields.hosts = fields.hosts.saturating_add(1);
+            } else if name.eq_ignore_ascii_case("content-length") {
+                let digits = !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit());
+                if !digits || length.is_some_and(|other| other != value) {
+                    return Err(Status::BadRequest);
+                }
+                length = Some(value);
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                coded = true;
+            }
+        }
+        // RFC 9112 section 6.3: a request with both "ought to be handled as an error".
+        if coded && length.is_some() {
+            return Err(Status::BadRequest);
+        }
+        let long = length.is_some_and(|value| value.bytes().any(|octet| octet != b'0'));
+        fields.has_body = coded || long;
+        Ok(fields)
+    }
+}
+
+/// A token (RFC 9110 section 5.6.2): the form of methods and of the names of fields.
+fn is_token(text: &str) -> bool {
+    let in_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+    !text.is_empty() && text.bytes().all(in_token)
+}
+
+/// A response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: Status,
+    pub(crate) content_type: &'static str,
+    pub(crate) content: String,
+    /// Fields of this response alone, each with its line end.
+    pub(crate) more: &'static str,
+}
+
+impl Response {
+    /// A line of text.
+    pub(crate) fn text(status: Status, line: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            content: format!("{line}\n"),
+            // RFC 9110 section 15.5.6.
+            more: match status {
+                Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+                _ => "",
+            },
+        }
+    }
+
+    /// What is sent, `date` being now; the length is that of the content also where only the
+    /// head is wanted.
+    pub(crate) fn bytes(&self, date: &impl Display, head_only: bool) -> Vec<u8> {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "HTTP/1.1 {}\r\nDate: {date}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+             Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{}\r\n",
+            self.status.line(),
+            self.content_type,
+            self.content.len(),
+            self.more
+        );
+        if !head_only {
+            text.push_str(&self.content);
+        }
+        text.into_bytes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Tests of the request parser.
+
+use super::Parsed::{Incomplete, Refused};
+use super::Status::*;
+use super::*;
+
+fn get(path: &str) -> Parsed<'_> {
+    Parsed::Request(Request {
+        path,
+        head_only: false,
+    })
+}
+
+fn head(path: &str) -> Parsed<'_> {
+    Parsed::Request(Request {
+        path,
+        head_only: true,
+    })
+}
+
+#[test]
+fn request_lines() {
+    // (request line, what it is)
+    let cases = [
+        ("GET /metrics HTTP/1.1", get("/metrics")),
+        ("HEAD /metrics HTTP/1.1", head("/metrics")),
+        ("GET / HTTP/1.1", get("/")),
+        ("GET /?a=b?c/ HTTP/1.1", get("/")),
+        ("GET /a%2Fb HTTP/1.1", get("/a%2Fb")),
+        ("GET //metrics HTTP/1.1", get("//metrics")),
+        ("GET /../etc/passwd HTTP/1.1", get("/../etc/passwd")),
+        // What a client sends that believes to speak to a proxy.
+        ("GET http://a:1/metrics?x HTTP/1.1", get("/metrics")),
+        ("GET HTTP://a HTTP/1.1", get("/")),
+        ("GET http://a?x HTTP/1.1", get("/")),
+        ("GET http:///metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET https://a/metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET * HTTP/1.1", Refused(BadRequest)),
+        ("GET /# HTTP/1.1", Refused(BadRequest)),
+        ("GET /ä HTTP/1.1", Refused(BadRequest)),
+        ("GET /a\tb HTTP/1.1", Refused(BadRequest)),
+        ("GET  / HTTP/1.1", Refused(BadRequest)),
+        ("GET / HTTP/1.1 ", Refused(BadRequest)),
+        (" GET / HTTP/1.1", Refused(BadRequest)),
+        ("GET /", Refused(BadRequest)),
+        ("GET", Refused(BadRequest)),
+        ("", Refused(BadRequest)),
+        ("GET / a HTTP/1.1", Refused(BadRequest)),
+        ("get / HTTP/1.1", Refused(MethodNotAllowed)),
+        ("POST /metrics HTTP/1.1", Refused(MethodNotAllowed)),
+        ("OPTIONS * HTTP/1.1", Refused(MethodNotAllowed)),
+        ("CONNECT a:1 HTTP/1.1", Refused(MethodNotAllowed)),
+        ("BREW / HTTP/1.1", Refused(MethodNotAllowed)),
+        ("G(T / HTTP/1.1", Refused(BadRequest)),
+        ("GET / HTTP/1.9", get("/")),
+        ("GET / HTTP/2.0", Refused(VersionNotSupported)),
+        ("PRI * HTTP/2.0", Refused(VersionNotSupported)),
+        ("GET / HTTP/0.9", Refused(VersionNotSupported)),
+        ("GET / HTTP/1.10", Refused(BadRequest)),
+        ("GET / HTTP/1", Refused(BadRequest)),
+        ("GET / http/1.1", Refused(BadRequest)),
+        ("GET / SIP/2.0", Refused(BadRequest)),
+    ];
+    for (line, expected) in cases {
+        let text = format!("{line}\r\nHost: a\r\n\r\n");
+        assert_eq!(parse(text.as_bytes()), expected, "{line:?}");
+        let led = format!("\r\n{text}");
+        if line.is_empty() {
+            continue;
+        }
+        assert_eq!(parse(led.as_bytes()), expected, "after an empty line");
+    }
+}
+
+#[test]
+fn fields() {
+    // (fields, what the request with them is)
+    let cases = [
+        ("Host: a\r\n", get("/")),
+        ("hOsT:a\r\n", get("/")),
+        ("Host:\r\n", get("/")),
+        ("Host: [::1]:9090\r\n", get("/")),
+        ("Host: \t a \t\r\n", get("/")),
+        ("", Refused(BadRequest)),
+        ("Host: a\r\nHost: a\r\n", Refused(BadRequest)),
+        ("Host: a b\r\n", Refused(BadRequest)),
+        ("Host: a/b\r\n", Refused(BadRequest)),
+        ("Host: u@a\r\n", Refused(BadRequest)),
+        ("Host : a\r\n", Refused(BadRequest)),
+        ("Host: a\r\n : b\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: b\r\n c\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX\r\n", Refused(BadRequest)),
+        ("Host: a\r\n: x\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: a\nY: b\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: a\rb\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: a\0b\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: a\x7fb\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: ä\r\n", get("/")),
+        ("Host: a\r\nContent-Length: 0\r\n", get("/")),
+        ("Host: a\r\nContent-Length: 00\r\n", get("/")),
+        ("Host: a\r\nContent-Length: 1\r\n", Refused(ContentTooLarge)),
+        (
+            "Host: a\r\nContent-Length: 99999999999999999999\r\n",
+            Refused(ContentTooLarge),
+        ),
+        ("Host: a\r\nContent-Length: -1\r\n", Refused(BadRequest)),
+        ("Host: a\r\nContent-Length: +1\r\n", Refused(BadRequest)),
+        ("Host: a\r\nContent-Length: 0x1\r\n", Refused(BadRequest)),
+        ("Host: a\r\nContent-Length:\r\n", Refused(BadRequest)),
+        ("Host: a\r\nContent-Length: 0, 0\r\n", Refused(BadRequest)),
+        (
+            "Host: a\r\nContent-Length: 0\r\nContent-Length: 1\r\n",
+            Refused(BadRequest),
+        ),
+        (
+            "Host: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n",
+            get("/"),
+        ),
+        (
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+            Refused(ContentTooLarge),
+        ),
+        (
+            "Host: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+            Refused(BadRequest),
+        ),
+    ];
+    for (fields, expected) in cases {
+        let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        assert_eq!(parse(text.as_bytes()), expected, "{fields:?}");
+    }
+    assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n"), get("/"));
+    let invalid = b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n";
+    assert_eq!(parse(invalid), Refused(BadRequest), "not UTF-8");
+}
+
+#[test]
+fn a_request_comes_in_any_number_of_pieces() {
+    let text = b"\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+    for length in 0..text.len() {
+        assert_eq!(parse(&text[..length]), Incomplete, "{length} octets");
+    }
+    assert_eq!(parse(text), get("/healthz"));
+    let pipelined = [&text[..], b"\0\xff rubbish"].concat();
+    assert_eq!(parse(&pipelined), get("/healthz"));
+}
+
+#[test]
+fn what_cannot_become_a_request_is_refused_at_once() {
+    // The first octets of a TLS handshake.
+    assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Refused(BadRequest));
+    let long = [b'a'; MAX_HEAD];
+    assert_eq!(parse(&long[..MAX_HEAD - 1]), Incomplete);
+    assert_eq!(parse(&long), Refused(UriTooLong));
+    let mut fields = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
+    fields.resize(MAX_HEAD, b'x');
+    assert_eq!(parse(&fields), Refused(FieldsTooLarge));
+    let one_too_many = format!(
+        "GET / HTTP/1.0\r\n{}\r\n",
+        "X: y\r\n".repeat(MAX_FIELDS + 1)
+    );
+    assert_eq!(parse(one_too_many.as_bytes()), Refused(FieldsTooLarge));
+    let all = format!("GET / HTTP/1.0\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS));
+    assert_eq!(parse(all.as_bytes()), get("/"));
+}
+
+/// A head that ends at the very limit is a head; one octet more is none.
+#[test]
+fn the_limit_is_exact() {
+    let head = |length: usize| {
+        let fixed = b"GET / HTTP/1.1\r\nHost: a\r\nX: ";
+        let mut text = fixed.to_vec();
+        text.resize(length - 4, b'x');
+        text.extend(b"\r\n\r\n");
+        text
+    };
+    assert_eq!(parse(&head(MAX_HEAD)), get("/"));
+    assert_eq!(parse(&head(MAX_HEAD + 1)), Refused(FieldsTooLarge));
+}
+
+#[test]
+fn a_response_is_framed_by_its_length() {
+    let response = Response::text(Ok, "ok");
+    let text = String::from_utf8(response.bytes(&"now", false)).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\nDate: now\r\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("\r\n\r\nok\n"), "{text}");
+    for field in [
+        "Content-Length: 3",
+        "Connection: close",
+        "Cache-Control: no-store",
+    ] {
+        assert!(text.contains(&format!("\r\n{field}\r\n")), "{text}");
+    }
+    let head = String::from_utf8(response.bytes(&"now", true)).unwrap();
+    assert_eq!(head, text.strip_suffix("ok\n").unwrap());
+}

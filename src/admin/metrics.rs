@@ -1,0 +1,403 @@
+//! `/metrics`: the text format of Prometheus, version 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//!
+//! Each family once, with HELP and TYPE, its samples together. Names follow the conventions that
+//! `promtool check metrics` knows: base units, `_total` for what only grows. Every label has a
+//! closed set of values, but for endpoints, of which there are at most 1024 and those that have
+//! left with connections still open. No label tells a client.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use super::Snapshot;
+use crate::date;
+use crate::endpoint::pool::view::View;
+use crate::stats::Distribution;
+use crate::sys::usage::Usage;
+
+/// What a scraper has to know of the content.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+const HISTOGRAM: &str = "histogram";
+
+/// All families.
+pub(super) fn render(snapshot: &Snapshot, usage: &Usage) -> String {
+    let mut text = Text::default();
+    gateway(&mut text, snapshot);
+    endpoints(&mut text, &snapshot.endpoints);
+    discovery(&mut text, snapshot);
+    process(&mut text, snapshot, usage);
+    text.written
+}
+
+fn gateway(text: &mut Text, snapshot: &Snapshot) {
+    let clients = &snapshot.clients;
+    text.family(
+        "build_info",
+        GAUGE,
+        "Always 1; the label tells the version.",
+    );
+    text.sample("", &[("version", snapshot.version)], 1);
+    text.family("draining", GAUGE, "1 once the gateway is ending, 0 before.");
+    text.sample("", &[], u8::from(snapshot.draining));
+    text.family(
+        "connections_total",
+        COUNTER,
+        "Clients accepted, those rejected afterwards included.",
+    );
+    text.sample("", &[], clients.accepted);
+    text.family(
+        "connections_active",
+        GAUGE,
+        "Clients that have a connection now.",
+    );
+    text.sample("", &[], clients.active);
+    text.family(
+        "max_connections",
+        GAUGE,
+        "Clients that may have a connection at a time.",
+    );
+    text.sample("", &[], clients.max);
+    text.family(
+        "connections_rejected_total",
+        COUNTER,
+        "Clients accepted and then reset, by reason.",
+    );
+    text.samples("reason", &clients.rejected);
+    text.family(
+        "accept_errors_total",
+        COUNTER,
+        "Failures to accept a client, by error.",
+    );
+    text.samples("errno", &clients.accept_errors);
+    text.family(
+        "connection_duration_seconds",
+        HISTOGRAM,
+        "How long connections of clients lasted, of those that have ended.",
+    );
+    text.distribution(&[], &clients.durations);
+    text.family(
+        "redispatches_total",
+        COUNTER,
+        "Dials begun because an earlier one for the same client failed or was slow.",
+    );
+    text.sample("", &[], clients.redispatches);
+    text.family(
+        "log_lines_dropped_total",
+        COUNTER,
+        "Log lines that were lost because nobody read stderr in time.",
+    );
+    text.sample("", &[], snapshot.log_lines_dropped);
+}
+
+fn endpoints(text: &mut Text, endpoints: &[View]) {
+    let all: Vec<(String, &View)> = endpoints
+        .iter()
+        .map(|view| (view.endpoint.addr.to_string(), view))
+        .collect();
+    let mut each = |name, kind, help, read: fn(&View) -> u64| {
+        text.family(name, kind, help);
+        for (addr, view) in &all {
+            text.sample("", &[("endpoint", addr)], read(view));
+        }
+    };
+    each(
+        "endpoint_up",
+        GAUGE,
+        "1 if the endpoint is active, 0 if not.",
+        |view| u64::from(view.status.is_active()),
+    );
+    each(
+        "endpoint_connections_active",
+        GAUGE,
+        "Clients that are connected to the endpoint.",
+        |view| view.ledger.open(),
+    );
+    each(
+        "endpoint_connections_total",
+        COUNTER,
+        "Clients that were connected to the endpoint.",
+        |view| view.ledger.connections.get(),
+    );
+    text.family(
+        "endpoint_info",
+        GAUGE,
+        "Always 1; the labels tell what named the endpoint, and how.",
+    );
+    for (addr, view) in &all {
+        let (name, source) = (&view.endpoint.name, view.endpoint.source.name());
+        let labels = [
+            ("endpoint", addr.as_str()),
+            ("name", name),
+            ("source", source),
+        ];
+        text.sample("", &labels, 1);
+    }
+    text.family(
+        "bytes_total",
+        COUNTER,
+        "Bytes passed on, by endpoint and direction; those of open connections included.",
+    );
+    for (addr, view) in &all {
+        let ledger = &view.ledger;
+        let (to_endpoint, to_client) = (&ledger.to_endpoint, &ledger.to_client);
+        for (direction, bytes) in [("to_endpoint", to_endpoint), ("to_client", to_client)] {
+            let labels = [("endpoint", addr.as_str()), ("direction", direction)];
+            text.sample("", &labels, bytes.get());
+        }
+    }
+    text.family(
+        "endpoint_dials_total",
+        COUNTER,
+        "Attempts to connect to the endpoint, those to authenticate it included, by result.",
+    );
+    for (addr, view) in &all {
+        for (result, count) in view.ledger.dials() {
+            text.sample("", &[("endpoint", addr), ("result", result)], count);
+        }
+    }
+    text.family(
+        "endpoint_dial_duration_seconds",
+        HISTOGRAM,
+        "How long the endpoint took to answer a dial, of those that it answered.",
+    );
+    for (addr, view) in &all {
+        text.distribution(&[("endpoint", addr)], &view.ledger.dial_time.read());
+    }
+    text.family(
+        "endpoint_transitions_total",
+        COUNTER,
+        "Changes of the endpoint to active and to inactive.",
+    );
+    for (addr, view) in &all {
+        let (active, inactive) = (&view.ledger.activations, &view.ledger.deactivations);
+        for (to, count) in [("active", active), ("inactive", inactive)] {
+            text.sample("", &[("endpoint", addr), ("to", to)], count.get());
+        }
+    }
+    text.family(
+        "endpoint_certificate_expiry_timestamp_seconds",
+        GAUGE,
+        "When the certificate expires by which the endpoint last proved itself.",
+    );
+    for (addr, view) in &all {
+        if let Some(not_after) = view.ledger.not_after() {
+            text.sample("", &[("endpoint", addr)], not_after);
+        }
+    }
+}
+
+fn discovery(text: &mut Text, snapshot: &Snapshot) {
+    text.family(
+        "discovery_endpoints",
+        GAUGE,
+        "Endpoints that are known now.",
+    );
+    text.sample("", &[], snapshot.census().0);
+    text.family(
+        "discovery_refreshes_total",
+        COUNTER,
+        "Times that endpoints were looked for, by result.",
+    );
+    text.samples("result", &snapshot.discovery.refreshes);
+    text.family(
+        "discovery_last_success_timestamp_seconds",
+        GAUGE,
+        "When everything about endpoints that was asked for was last answered.",
+    );
+    if let Some(time) = snapshot.discovery.last_success {
+        text.sample("", &[], Seconds(date::since_1970(time)));
+    }
+}
+
+/// The names and words that every client library of Prometheus has.
+fn process(text: &mut Text, snapshot: &Snapshot, usage: &Usage) {
+    let mut whole = |name, help, value: Option<u64>| {
+        if let Some(value) = value {
+            text.family(name, GAUGE, help);
+            text.sample("", &[], value);
+        }
+    };
+    whole(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        usage.open_descriptors,
+    );
+    whole(
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        usage.max_descriptors,
+    );
+    whole(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        usage.resident_memory,
+    );
+    whole(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        usage.virtual_memory,
+    );
+    whole(
+        "process_threads",
+        "Number of OS threads in the process.",
+        usage.threads,
+    );
+    if let Some(time) = usage.processor_time {
+        text.family(
+            "process_cpu_seconds_total",
+            COUNTER,
+            "Total user and system CPU time spent in seconds.",
+        );
+        text.sample("", &[], Seconds(time));
+    }
+    text.family(
+        "process_start_time_seconds",
+        GAUGE,
+        "Start time of the process since unix epoch in seconds.",
+    );
+    text.sample("", &[], Seconds(date::since_1970(snapshot.started)));
+}
+
+/// A span in seconds, exactly, without an exponent and without trailing zeros.
+struct Seconds(Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.subsec_micros();
+        match micros {
+            0 => write!(f, "{}", self.0.as_secs()),
+            _ => {
+                let fraction = format!("{micros:06}");
+                write!(f, "{}.{}", self.0.as_secs(), fraction.trim_end_matches('0'))
+            }
+        }
+    }
+}
+
+/// The exposition as far as it is written.
+#[derive(Default)]
+struct Text {
+    written: String,
+    /// The family that samples belong to.
+    family: String,
+}
+
+impl Text {
+    /// Begins a family. What is not of the process is of this program.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.family = if name.starts_with("process_") {
+            name.to_owned()
+        } else {
+            format!("etcd_gateway_{name}")
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            self.written,
+            "# HELP {} {help}\n# TYPE {} {kind}\n",
+            self.family, self.family
+        );
+    }
+
+    /// A sample of the family; `suffix` belongs to the name.
+    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.written, "{}{suffix}", self.family);
+        for (index, (name, label)) in labels.iter().enumerate() {
+            let opening = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.written, "{opening}{name}=\"{}\"", Label(label));
+        }
+        let closing = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.written, "{closing} {value}");
+    }
+
+    fn samples(&mut self, label: &str, counts: &[(&str, u64)]) {
+        for (value, count) in counts {
+            self.sample("", &[(label, value)], count);
+        }
+    }
+
+    fn distribution(&mut self, labels: &[(&str, &str)], distribution: &Distribution) {
+        let mut bucket = |bound: &str, count| {
+            let labels = [labels, &[("le", bound)]].concat();
+            self.sample("_bucket", &labels, count);
+        };
+        for (bound, count) in &distribution.buckets {
+            bucket(&Seconds(*bound).to_string(), *count);
+        }
+        bucket("+Inf", distribution.count);
+        self.sample("_sum", labels, Seconds(distribution.sum));
+        self.sample("_count", labels, distribution.count);
+    }
+}
+
+/// The value of a label: backslash, quote and line feed are escaped, and nothing else.
+struct Label<'a>(&'a str);
+
+impl Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_out() {
+        let mut text = Text::default();
+        text.family("x", GAUGE, "y");
+        text.sample("", &[("a", "q\"b\\n\n} 1\u{e9}"), ("b", "")], 2);
+        assert_eq!(
+            text.written,
+            "# HELP etcd_gateway_x y\n# TYPE etcd_gateway_x gauge\n\
+             etcd_gateway_x{a=\"q\\\"b\\\\n\\n} 1\u{e9}\",b=\"\"} 2\n"
+        );
+    }
+
+    #[test]
+    fn seconds_are_exact() {
+        for (nanos, text) in [
+            (0, "0"),
+            (1_000, "0.000001"),
+            (250_000, "0.00025"),
+            (2_500_000_000, "2.5"),
+            (86_400_000_000_000, "86400"),
+        ] {
+            assert_eq!(Seconds(Duration::from_nanos(nanos)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_histogram_ends_with_all() {
+        let mut text = Text::default();
+        let distribution = Distribution {
+            buckets: vec![(Duration::from_millis(1), 2), (Duration::from_secs(1), 3)],
+            count: 5,
+            sum: Duration::from_millis(7_250),
+        };
+        text.family("x", HISTOGRAM, "y");
+        text.distribution(&[("a", "b")], &distribution);
+        let samples: Vec<&str> = text.written.lines().skip(2).collect();
+        assert_eq!(
+            samples,
+            [
+                "etcd_gateway_x_bucket{a=\"b\",le=\"0.001\"} 2",
+                "etcd_gateway_x_bucket{a=\"b\",le=\"1\"} 3",
+                "etcd_gateway_x_bucket{a=\"b\",le=\"+Inf\"} 5",
+                "etcd_gateway_x_sum{a=\"b\"} 7.25",
+                "etcd_gateway_x_count{a=\"b\"} 5",
+            ]
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! What an operator can ask a running gateway, over HTTP, read-only: `--metrics-addr`.
+//!
+//! `http` reads requests, `server` keeps clients in bounds, `pages` answers, `metrics` and
+//! `status` word the two large answers. There is no file behind a path, nothing can be
+//! changed, and what is told holds no secret: addresses, names and counts.
+//!
+//! It runs in one thread of its own and stands apart from the proxy: its connections are not
+//! under `--max-connections`, which keeps descriptors for it, and count in no metric. It
+//! knows nothing of the gateway but a [`Snapshot`], which is taken under the locks that
+//! sessions take and let go before a byte is sent.
+
+mod http;
+mod metrics;
+mod pages;
+mod server;
+mod status;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::endpoint::pool::view::View;
+use crate::stats::Distribution;
+use crate::sys::usage;
+
+/// The most descriptors that this module has open: listener, connections, one more that is
+/// accepted before another makes room, and a file of /proc.
+pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCRIPTORS;
+
+/// Its deepest call renders a page into the heap.
+const STACK: usize = 128 * 1024;
+
+/// A gateway that can be looked at.
+pub(crate) trait Observed: Send + Sync {
+    /// What is to be seen now. Takes the locks that every session takes, so that an answer
+    /// proves that clients can be served.
+    fn snapshot(&self) -> Snapshot;
+}
+
+/// A gateway at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) version: &'static str,
+    pub(crate) now: SystemTime,
+    pub(crate) started: SystemTime,
+    /// It is ending, and takes no new clients.
+    pub(crate) draining: bool,
+    pub(crate) listen: Vec<String>,
+    pub(crate) clients: Clients,
+    pub(crate) endpoints: Vec<View>,
+    pub(crate) discovery: Discovery,
+    pub(crate) log_lines_dropped: u64,
+}
+
+/// Clients and what became of them; names are words for metrics.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) accepted: u64,
+    pub(crate) active: usize,
+    pub(crate) max: usize,
+    /// Those turned away, by reason.
+    pub(crate) rejected: Vec<(&'static str, u64)>,
+    /// Failures of accept(2), by error.
+    pub(crate) accept_errors: Vec<(&'static str, u64)>,
+    /// Dials begun because an earlier one for the same client failed or was slow.
+    pub(crate) redispatches: u64,
+    /// How long connections lasted that have ended.
+    pub(crate) durations: Distribution,
+}
+
+/// How endpoints were looked for.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    /// Refreshes, by result.
+    pub(crate) refreshes: Vec<(&'static str, u64)>,
+    pub(crate) last_success: Option<SystemTime>,
+}
+
+impl Snapshot {
+    /// Endpoints that are in the set, and how many of them are active.
+    fn census(&self) -> (usize, usize) {
+        use crate::endpoint::pool::view::Status;
+        let members = self.endpoints.iter();
+        let members = members.filter(|view| view.status != Status::Removed);
+        let active = members.clone().filter(|view| view.status.is_active());
+        (members.count(), active.count())
+    }
+
+    /// Why a new client would not be served.
+    fn not_ready(&self) -> Option<String> {
+        if self.draining {
+            return Some("draining: no new client is accepted".to_owned());
+        }
+        match self.census() {
+            (0, _) => Some("no endpoint is known: no name has an address so far".to_owned()),
+            (total, 0) => {
+                let first = self
+                    .endpoints
+                    .iter()
+                    .find_map(|view| view.last_error.as_ref());
+                let error = first.map_or(String::new(), |(_, error)| format!(", {error}"));
+                Some(format!("none of {total} endpoints is active{error}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Serves the listener in a thread, for as long as the process runs.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub(crate) fn serve(listener: TcpListener, observed: Arc<dyn Observed>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    std::thread::Builder::new()
+        .name("admin".to_owned())
+        .stack_size(STACK)
+        .spawn(move || server::run(&listener, &pages::Pages(observed)))
+        .map(drop)
+}

@@ -1,0 +1,113 @@
+//! What is served under which path, and `/endpoints`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::http::{Request, Response, Status};
+use super::server::Answers;
+use super::{Observed, Snapshot, metrics, status};
+use crate::date::{self, HttpDate, Rfc3339};
+use crate::endpoint::pool::view::View;
+use crate::log::Json;
+use crate::sys::usage;
+
+/// Answers from what a gateway shows of itself.
+pub(super) struct Pages(pub(super) Arc<dyn Observed>);
+
+impl Answers for Pages {
+    fn answer(&self, request: Request<'_>) -> Response {
+        match request.path {
+            "/healthz" => {
+                // The gateway serves: every lock that a session needs could be taken.
+                drop(self.0.snapshot());
+                Response::text(Status::Ok, "ok")
+            }
+            "/readyz" => match self.0.snapshot().not_ready() {
+                None => Response::text(Status::Ok, "ok"),
+                Some(reason) => Response::text(Status::Unavailable, &reason.replace('\n', " ")),
+            },
+            "/metrics" => content(
+                metrics::CONTENT_TYPE,
+                metrics::render(&self.0.snapshot(), &usage::usage()),
+                "",
+            ),
+            "/endpoints" => content("application/json", json(&self.0.snapshot()), ""),
+            "/" => content(
+                "text/html; charset=utf-8",
+                status::render(&self.0.snapshot()),
+                status::FIELDS,
+            ),
+            _ => Response::text(
+                Status::NotFound,
+                "not found; there are / /endpoints /healthz /metrics /readyz",
+            ),
+        }
+    }
+
+    fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8> {
+        let now = date::since_1970(SystemTime::now());
+        response.bytes(&HttpDate(now), head_only)
+    }
+}
+
+fn content(content_type: &'static str, content: String, more: &'static str) -> Response {
+    Response {
+        status: Status::Ok,
+        content_type,
+        content,
+        more,
+    }
+}
+
+/// One object; an endpoint a line, so that it can be read and compared as it is.
+fn json(snapshot: &Snapshot) -> String {
+    let reason = snapshot.not_ready();
+    let endpoints: Vec<String> = snapshot.endpoints.iter().map(endpoint).collect();
+    format!(
+        "{{\"ready\":{},\"reason\":{},\"draining\":{},\"endpoints\":[\n{}\n]}}\n",
+        reason.is_none(),
+        optional(reason),
+        snapshot.draining,
+        endpoints.join(",\n")
+    )
+}
+
+fn endpoint(view: &View) -> String {
+    let (endpoint, ledger) = (&view.endpoint, &view.ledger);
+    let time = |time: SystemTime| Rfc3339(date::since_1970(time)).to_string();
+    let expiry = ledger.not_after().and_then(|at| u64::try_from(at).ok());
+    let expiry = expiry.map(|at| Rfc3339(std::time::Duration::from_secs(at)).to_string());
+    let mut dials = String::new();
+    for (result, count) in ledger.dials() {
+        let comma = if dials.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(dials, "{comma}{}:{count}", Json(result));
+    }
+    format!(
+        "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
+         \"state\":{},\"active\":{},\"since\":{},\"last_error\":{},\"last_error_at\":{},\
+         \"certificate_expiry\":{},\"connections_open\":{},\"connections_total\":{},\
+         \"bytes_to_endpoint\":{},\"bytes_to_client\":{},\"dials\":{{{dials}}}}}",
+        Json(&endpoint.addr.to_string()),
+        Json(&endpoint.name),
+        Json(endpoint.source.name()),
+        endpoint.priority,
+        endpoint.weight,
+        optional(endpoint.identity.clone()),
+        Json(view.status.name()),
+        view.status.is_active(),
+        Json(&time(view.since)),
+        optional(view.last_error.as_ref().map(|(_, error)| error.clone())),
+        optional(view.last_error.as_ref().map(|(at, _)| time(*at))),
+        optional(expiry),
+        ledger.open(),
+        ledger.connections.get(),
+        ledger.to_endpoint.get(),
+        ledger.to_client.get(),
+    )
+}
+
+fn optional(text: Option<String>) -> String {
+    text.map_or_else(|| "null".to_owned(), |text| Json(&text).to_string())
+}

@@ -1,0 +1,291 @@
+//! Answers requests of several clients at once, in one thread that never waits for any of them.
+//!
+//! All sockets are non-blocking and poll(2) tells which can go on, so a client that sends a byte
+//! a second, or takes one, holds up nobody. What bounds it, whatever clients do:
+//!
+//! - [`MAX_CONNECTIONS`] at a time. One more takes the place of the one that is least worth
+//!   keeping, so that a crowd of silent connections does not shut out a scrape.
+//! - A connection carries one exchange: its request has [`REQUEST_TIME`], the answer
+//!   [`ANSWER_TIME`]. Keep-alive would save a scraper one handshake a scrape and cost the
+//!   framing of requests, which is where HTTP servers are attacked.
+//! - The thread rests for as long as it worked, so it never takes more than half a processor.
+//! - No lock is held while a client is read from or written to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::http::{self, Parsed, Request, Response, Status};
+use crate::dial::Plain;
+use crate::log;
+use crate::sys::syscall::{self, PollFd};
+
+/// Some scrapers, a browser and probes, with room to spare.
+pub(crate) const MAX_CONNECTIONS: usize = 16;
+
+/// From the accept to the end of the request's head.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// From the first octet of the answer to the last that the client's window takes.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// After the answer: what the client still sends is read and thrown away, for a close with
+/// unread data is a reset, which may overtake the answer (RFC 9112 section 9.6).
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_OCTETS: usize = 64 * 1024;
+
+/// Pause where accept or poll fails for want of descriptors or memory: trying again at once
+/// would spin.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest rest after work.
+const REST: Duration = Duration::from_millis(100);
+
+/// Makes the answer to a request.
+pub(super) trait Answers {
+    fn answer(&self, request: Request<'_>) -> Response;
+    /// A response as it is sent.
+    fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8>;
+}
+
+/// Serves for ever. The listener must not block.
+pub(super) fn run(listener: &TcpListener, pages: &impl Answers) -> ! {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut accept_from = Instant::now();
+    let complaints = log::Limit::new();
+    let complain = |what: &str, error: &std::io::Error| {
+        if let Some(suppressed) = complaints.admit(Instant::now()) {
+            let fields = [
+                ("error", Plain(error).to_string().into()),
+                ("pause", PAUSE.into()),
+                ("suppressed", suppressed.into()),
+            ];
+            log::warn("admin", what, &fields);
+        }
+    };
+    loop {
+        let ready = match wait(listener, &clients, accept_from) {
+            Ok(ready) => ready,
+            Err(error) => {
+                complain("cannot poll", &error);
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        let began = Instant::now();
+        let mut turns = ready.clients.into_iter();
+        clients.retain_mut(|client| {
+            let is_ready = turns.next().unwrap_or_default();
+            let goes_on = !is_ready || client.step(pages);
+            goes_on && client.in_time(began, pages)
+        });
+        if ready.listener
+            && let Err(error) = accept(listener, &mut clients, pages)
+        {
+            accept_from = began + PAUSE;
+            complain("cannot accept", &error);
+        }
+        std::thread::sleep(began.elapsed().min(REST));
+    }
+}
+
+/// What can go on without waiting.
+struct Ready {
+    listener: bool,
+    clients: Vec<bool>,
+}
+
+/// Sleeps until something can go on or a client's time is over.
+fn wait(
+    listener: &TcpListener,
+    clients: &[Client],
+    accept_from: Instant,
+) -> std::io::Result<Ready> {
+    let now = Instant::now();
+    let paused = accept_from > now;
+    let mut fds: Vec<PollFd<'_>> = vec![if paused {
+        PollFd::nothing(listener.as_fd())
+    } else {
+        PollFd::readable(listener.as_fd())
+    }];
+    fds.extend(clients.iter().map(Client::interest));
+    let ends = clients.iter().map(|client| client.deadline);
+    let until = ends.chain(paused.then_some(accept_from)).min();
+    let timeout = until.map(|until| until.saturating_duration_since(now));
+    syscall::wait(&mut fds, timeout)?;
+    let mut ready = fds.iter().map(PollFd::is_ready);
+    Ok(Ready {
+        listener: ready.next().unwrap_or_default(),
+        clients: ready.collect(),
+    })
+}
+
+/// Takes as many clients as there are places for; others wait until the next round.
+fn accept(
+    listener: &TcpListener,
+    clients: &mut Vec<Client>,
+    pages: &impl Answers,
+) -> std::io::Result<()> {
+    for _ in 0..MAX_CONNECTIONS {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                return match error.kind() {
+                    ErrorKind::WouldBlock => Ok(()),
+                    // accept(2): these belong to the one connection.
+                    ErrorKind::Interrupted
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::ConnectionReset => continue,
+                    _ => Err(error),
+                };
+            }
+        };
+        // Fails only on a connection that is gone already.
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        let mut client = Client {
+            stream,
+            phase: Phase::Reading(Vec::new()),
+            deadline: Instant::now() + REQUEST_TIME,
+        };
+        // The request has often come with the connection, and is answered before anybody
+        // else can take its place.
+        if client.step(pages) {
+            if clients.len() >= MAX_CONNECTIONS {
+                make_room(clients);
+            }
+            clients.push(client);
+        }
+    }
+    Ok(())
+}
+
+/// Drops the client that is least worth keeping: one that has its answer before one that owes
+/// its request before one that is being answered, and of these the one that came first.
+fn make_room(clients: &mut Vec<Client>) {
+    let worth = |client: &Client| match client.phase {
+        Phase::Lingering(_) => 0,
+        Phase::Reading(_) => 1,
+        Phase::Writing { .. } => 2,
+    };
+    let least = (0..clients.len()).min_by_key(|index| {
+        let client = clients.get(*index);
+        client.map(|client| (worth(client), client.deadline))
+    });
+    if let Some(least) = least {
+        clients.swap_remove(least);
+    }
+}
+
+/// One connection.
+struct Client {
+    stream: TcpStream,
+    phase: Phase,
+    /// When it ends if it is in this phase still.
+    deadline: Instant,
+}
+
+enum Phase {
+    /// What has been received of the request.
+    Reading(Vec<u8>),
+    /// The answer, and how much of it is sent.
+    Writing { answer: Vec<u8>, sent: usize },
+    /// All is sent; how much more is read and thrown away.
+    Lingering(usize),
+}
+
+impl Client {
+    fn interest(&self) -> PollFd<'_> {
+        match self.phase {
+            Phase::Writing { .. } => PollFd::writable(self.stream.as_fd()),
+            Phase::Reading(_) | Phase::Lingering(_) => PollFd::readable(self.stream.as_fd()),
+        }
+    }
+
+    /// Goes on for as long as nothing has to be waited for. False if that was the end.
+    fn step(&mut self, pages: &impl Answers) -> bool {
+        let mut chunk = [0; 2048];
+        loop {
+            let went_on = match &mut self.phase {
+                Phase::Reading(received) => match self.stream.read(&mut chunk) {
+                    Ok(0) => return false,
+                    Ok(count) => {
+                        received.extend(chunk.iter().take(count));
+                        if let Some(answer) = reply(received, pages) {
+                            self.write(answer);
+                        }
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+                Phase::Writing { answer, sent } => {
+                    match self.stream.write(answer.get(*sent..).unwrap_or_default()) {
+                        Ok(count) => {
+                            *sent += count;
+                            if *sent >= answer.len() && !self.linger() {
+                                return false;
+                            }
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+                Phase::Lingering(left) => match self.stream.read(&mut chunk) {
+                    Ok(count) if count > 0 && count <= *left => {
+                        *left -= count;
+                        Ok(())
+                    }
+                    Ok(_) => return false,
+                    Err(error) => Err(error),
+                },
+            };
+            match went_on {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// False if its time is over. One that began a request is told so.
+    fn in_time(&mut self, now: Instant, pages: &impl Answers) -> bool {
+        if now < self.deadline {
+            return true;
+        }
+        match &self.phase {
+            Phase::Reading(received) if !received.is_empty() => {
+                let late = Response::text(Status::RequestTimeout, "the request took too long");
+                self.write(pages.bytes(&late, false));
+                self.step(pages)
+            }
+            _ => false,
+        }
+    }
+
+    fn write(&mut self, answer: Vec<u8>) {
+        self.phase = Phase::Writing { answer, sent: 0 };
+        self.deadline = Instant::now() + ANSWER_TIME;
+    }
+
+    /// Ends our side. False if the connection is gone.
+    fn linger(&mut self) -> bool {
+        self.phase = Phase::Lingering(LINGER_OCTETS);
+        self.deadline = Instant::now() + LINGER_TIME;
+        self.stream.shutdown(Shutdown::Write).is_ok()
+    }
+}
+
+/// The answer, if what has been received is enough for one.
+fn reply(received: &[u8], pages: &impl Answers) -> Option<Vec<u8>> {
+    match http::parse(received) {
+        Parsed::Incomplete => None,
+        Parsed::Request(request) => Some(pages.bytes(&pages.answer(request), request.head_only)),
+        Parsed::Refused(status) => {
+            let line = match status {
+                Status::MethodNotAllowed => "only GET and HEAD are served here",
+                Status::ContentTooLarge => "no request with a body is served here",
+                _ => status.line(),
+            };
+            Some(pages.bytes(&Response::text(status, line), false))
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! `/`: one page for a person, without script, image or anything from elsewhere.
+//!
+//! It reloads itself every five seconds (a `meta` element), suits a dark and a light screen, a
+//! wide and a narrow one. Everything that is not written here is escaped, and the policy that
+//! is sent along allows this very style sheet and nothing else.
+
+use std::fmt::{self, Display, Write};
+use std::time::{Duration, SystemTime};
+
+use super::Snapshot;
+use crate::date::{self, Rfc3339};
+use crate::endpoint::pool::view::{Status, View};
+
+/// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
+pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
+    style-src 'sha256-Qcw/8shPMs+oWg7+Mj8OZ0L/JTxPtkPjDk4OcNkwpEQ='; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
+
+/// Colours are pairs of a light and a dark scheme; the table turns into cards where it is too wide.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--line:#dfe3e8;--text:#1a2027;--dim:#5c6773;\
+--good:#137a3f;--good-ground:#dff5e7;--bad:#b3261e;--bad-ground:#fce4e2;--odd:#8a5a00;--odd-ground:#fdf0d2}\
+@media(prefers-color-scheme:dark){:root{--ground:#12161b;--card:#1b2129;--line:#2d3640;--text:#e4e9ee;--dim:#94a1af;\
+--good:#6fdc9b;--good-ground:#14351f;--bad:#ff9a92;--bad-ground:#451a17;--odd:#f2c66d;--odd-ground:#3b2d0c}}\
+*{box-sizing:border-box}\
+body{margin:0;background:var(--ground);color:var(--text);font:15px/1.45 system-ui,sans-serif}\
+main{max-width:1180px;margin:0 auto;padding:24px 20px 40px}\
+header{display:flex;flex-wrap:wrap;align-items:center;gap:6px 14px;margin-bottom:18px}\
+h1{font-size:22px;margin:0}\
+h2{font-size:13px;margin:26px 0 8px;color:var(--dim);text-transform:uppercase;letter-spacing:.06em}\
+.pill{display:inline-block;padding:2px 10px;border-radius:99px;font-weight:600;font-size:13px;white-space:nowrap}\
+.good{color:var(--good);background:var(--good-ground)}\
+.bad{color:var(--bad);background:var(--bad-ground)}\
+.odd{color:var(--odd);background:var(--odd-ground)}\
+.dim{color:var(--dim)}\
+.why{flex-basis:100%;margin:4px 0 0;overflow-wrap:anywhere}\
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
+.card,table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
+.card{padding:10px 14px}\
+.card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}\
+.card span{color:var(--dim);font-size:13px}\
+table{width:100%;border-collapse:separate;border-spacing:0;font-size:14px}\
+th,td{padding:8px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}\
+tr:last-child>td{border-bottom:0}\
+th{color:var(--dim);font-weight:600;font-size:13px;white-space:nowrap}\
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
+.addr{font-family:ui-monospace,monospace;font-size:13px;white-space:nowrap}\
+.error{color:var(--bad);font-size:13px;overflow-wrap:anywhere}\
+.cut{overflow-wrap:anywhere}\
+footer{margin-top:22px;color:var(--dim);font-size:13px}\
+a{color:inherit}\
+@media(max-width:760px){\
+main{padding:16px 12px 32px}\
+.endpoints thead{display:none}\
+.endpoints,.endpoints tbody,.endpoints tr,.endpoints td{display:block}\
+.endpoints{background:none;border:0}\
+.endpoints tr{background:var(--card);border:1px solid var(--line);border-radius:8px;margin-bottom:10px;padding:6px 0}\
+.endpoints td{border:0;padding:3px 14px;text-align:left;display:flex;gap:12px}\
+.endpoints td::before{content:attr(data-label);color:var(--dim);font-size:13px;flex:0 0 92px}\
+.endpoints td>div{min-width:0}\
+.addr{white-space:normal;overflow-wrap:anywhere}}";
+
+/// The page.
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{} – etcd-gateway</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n",
+        verdict(snapshot).0
+    );
+    head(&mut page, snapshot);
+    cards(&mut page, snapshot);
+    endpoints(&mut page, snapshot);
+    counts(&mut page, snapshot);
+    let now = date::since_1970(snapshot.now);
+    let _ = write!(
+        page,
+        "<footer>As of {}, every 5 s anew. For programs: <a href=\"/metrics\">/metrics</a> \
+         <a href=\"/endpoints\">/endpoints</a> <a href=\"/healthz\">/healthz</a> \
+         <a href=\"/readyz\">/readyz</a></footer>\n</main>\n</body>\n</html>\n",
+        Rfc3339(Duration::from_secs(now.as_secs()))
+            .to_string()
+            .replace(".000000", "")
+    );
+    page
+}
+
+/// In some words and a colour.
+fn verdict(snapshot: &Snapshot) -> (String, &'static str) {
+    let (total, active) = snapshot.census();
+    if snapshot.draining {
+        ("draining".to_owned(), "odd")
+    } else if active == 0 {
+        ("not ready".to_owned(), "bad")
+    } else if active < total {
+        (
+            format!("ready, {} of {total} endpoints down", total - active),
+            "odd",
+        )
+    } else {
+        ("ready".to_owned(), "good")
+    }
+}
+
+fn head(page: &mut String, snapshot: &Snapshot) {
+    let (word, colour) = verdict(snapshot);
+    let _ = write!(
+        page,
+        "<header><h1>etcd-gateway</h1><span class=\"pill {colour}\">{word}</span>\
+         <span class=\"dim\">version {}, up {}, listening on {}</span>",
+        Escaped(snapshot.version),
+        Span(elapsed(snapshot.started, snapshot.now)),
+        Escaped(&snapshot.listen.join(", "))
+    );
+    if let Some(reason) = snapshot.not_ready() {
+        let _ = write!(page, "<p class=\"why error\">{}</p>", Escaped(&reason));
+    }
+    page.push_str("</header>\n");
+}
+
+fn cards(page: &mut String, snapshot: &Snapshot) {
+    let (total, active) = snapshot.census();
+    let clients = &snapshot.clients;
+    let rejected: u64 = clients.rejected.iter().map(|(_, count)| count).sum();
+    let sum = |read: fn(&View) -> u64| Bytes(snapshot.endpoints.iter().map(read).sum());
+    let cards = [
+        ("endpoints active", format!("{active} of {total}")),
+        (
+            "connections open",
+            format!("{} of {}", clients.active, clients.max),
+        ),
+        ("clients accepted", clients.accepted.to_string()),
+        ("clients rejected", rejected.to_string()),
+        (
+            "bytes to endpoints",
+            sum(|view| view.ledger.to_endpoint.get()).to_string(),
+        ),
+        (
+            "bytes to clients",
+            sum(|view| view.ledger.to_client.get()).to_string(),
+        ),
+    ];
+    page.push_str("<div class=\"cards\">\n");
+    for (what, value) in cards {
+        let _ = writeln!(
+            page,
+            "<div class=\"card\"><b>{value}</b><span>{what}</span></div>"
+        );
+    }
+    page.push_str("</div>\n");
+}
+
+fn endpoints(page: &mut String, snapshot: &Snapshot) {
+    page.push_str(
+        "<h2>Endpoints</h2>\n<table class=\"endpoints\">\n<thead><tr><th>Endpoint</th><th>State</th>\
+         <th>Source</th><th class=\"n\">Open</th><th class=\"n\">Clients</th><th class=\"n\">To endpoint</th>\
+         <th class=\"n\">To clients</th><th class=\"n\">Dials failed</th></tr></thead>\n<tbody>\n",
+    );
+    for view in &snapshot.endpoints {
+        endpoint(page, view, snapshot.now);
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+fn endpoint(page: &mut String, view: &View, now: SystemTime) {
+    let (endpoint, ledger) = (&view.endpoint, &view.ledger);
+    let address = endpoint.addr.to_string();
+    let _ = write!(
+        page,
+        "<tr><td data-label=\"Endpoint\"><div><span class=\"addr\">{address}</span>"
+    );
+    if endpoint.name != address {
+        let _ = write!(
+            page,
+            "<br><span class=\"dim cut\">{}</span>",
+            Escaped(&endpoint.name)
+        );
+    }
+    let colour = match view.status {
+        Status::Active => "good",
+        Status::Overdue | Status::Removed => "odd",
+        Status::Inactive | Status::Looped | Status::Unproven => "bad",
+    };
+    let _ = write!(
+        page,
+        "</div></td><td data-label=\"State\"><div><span class=\"pill {colour}\">{}</span> \
+         <span class=\"dim\">for {}</span>",
+        view.status.name(),
+        Span(elapsed(view.since, now))
+    );
+    if let Some((at, error)) = &view.last_error {
+        let class = if view.status.is_active() {
+            "dim cut"
+        } else {
+            "error"
+        };
+        let _ = write!(
+            page,
+            "<br><span class=\"{class}\">{} ago: {}</span>",
+            Span(elapsed(*at, now)),
+            Escaped(error)
+        );
+    }
+    if let Some(not_after) = ledger.not_after() {
+        let at = Duration::from_secs(u64::try_from(not_after).unwrap_or_default());
+        let now = date::since_1970(now);
+        let _ = match at.checked_sub(now) {
+            Some(left) => write!(
+                page,
+                "<br><span class=\"dim\">certificate expires in {}</span>",
+                Span(left)
+            ),
+            None => write!(
+                page,
+                "<br><span class=\"error\">certificate expired {} ago</span>",
+                Span(now - at)
+            ),
+        };
+    }
+    let failed: u64 = ledger.dials().skip(1).map(|(_, count)| count).sum();
+    let _ = write!(
+        page,
+        "</div></td><td data-label=\"Source\"><div>{}",
+        endpoint.source.name()
+    );
+    // Only records of DNS have them.
+    if (endpoint.priority, endpoint.weight) != (0, 0) {
+        let (priority, weight) = (endpoint.priority, endpoint.weight);
+        let _ = write!(
+            page,
+            "<br><span class=\"dim\">priority {priority}, weight {weight}</span>"
+        );
+    }
+    page.push_str("</div></td>");
+    let numbers = [
+        ("Open", ledger.open().to_string()),
+        ("Clients", ledger.connections.get().to_string()),
+        ("To endpoint", Bytes(ledger.to_endpoint.get()).to_string()),
+        ("To clients", Bytes(ledger.to_client.get()).to_string()),
+        ("Dials failed", failed.to_string()),
+    ];
+    for (what, number) in numbers {
+        let _ = write!(
+            page,
+            "<td class=\"n\" data-label=\"{what}\"><div>{number}</div></td>"
+        );
+    }
+    page.push_str("</tr>\n");
+}
+
+/// Everything else that is counted, as far as it is not zero.
+fn counts(page: &mut String, snapshot: &Snapshot) {
+    let clients = &snapshot.clients;
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut count = |what: String, count: u64| {
+        if count > 0 {
+            rows.push((what, count.to_string()));
+        }
+    };
+    for (reason, number) in &clients.rejected {
+        count(
+            format!("clients rejected: {}", reason.replace('_', " ")),
+            *number,
+        );
+    }
+    for (error, number) in &clients.accept_errors {
+        count(format!("accept failed: {error}"), *number);
+    }
+    count(
+        "dials of a second endpoint for one client".to_owned(),
+        clients.redispatches,
+    );
+    for (result, number) in &snapshot.discovery.refreshes {
+        count(format!("refreshes of the endpoints: {result}"), *number);
+    }
+    count("log lines dropped".to_owned(), snapshot.log_lines_dropped);
+    if let Some(last) = snapshot.discovery.last_success {
+        let ago = Span(elapsed(last, snapshot.now));
+        rows.push(("last complete refresh".to_owned(), format!("{ago} ago")));
+    }
+    page.push_str("<h2>Since the start</h2>\n<table>\n<tbody>\n");
+    for (what, value) in rows {
+        let _ = writeln!(
+            page,
+            "<tr><td>{}</td><td class=\"n\">{value}</td></tr>",
+            Escaped(&what)
+        );
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+fn elapsed(from: SystemTime, to: SystemTime) -> Duration {
+    to.duration_since(from).unwrap_or_default()
+}
+
+/// Text in an element or a quoted attribute of HTML.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                // No control has a meaning in HTML, and some are no character of it.
+                other if other.is_control() => f.write_char('\u{fffd}')?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A span as a person says it: two units at most.
+struct Span(Duration);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
+            (0, _, _) => write!(f, "{hours} h {minutes} min"),
+            _ => write!(f, "{days} d {hours} h"),
+        }
+    }
+}
+
+/// A number of bytes in a unit of its size.
+struct Bytes(u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+        let (mut value, mut unit) = (self.0 as f64, "B");
+        for larger in UNITS {
+            if value < 1024.0 {
+                break;
+            }
+            value /= 1024.0;
+            unit = larger;
+        }
+        if unit == "B" {
+            write!(f, "{} B", self.0)
+        } else {
+            write!(f, "{value:.1} {unit}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::sha2::{self, Hash};
+
+    #[test]
+    fn the_policy_allows_the_style_sheet_that_is_sent() {
+        let digest = base64(sha2::digest(Hash::Sha256, &[STYLE.as_bytes()]).as_ref());
+        assert!(
+            FIELDS.contains(&format!("'sha256-{digest}'")),
+            "the digest is now {digest}"
+        );
+    }
+
+    /// RFC 4648 section 4.
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = (0..3).fold(0u32, |bits, at| {
+                bits << 8 | u32::from(chunk.get(at).copied().unwrap_or_default())
+            });
+            for digit in 0..4 {
+                text.push(match digit <= chunk.len() {
+                    true => DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into(),
+                    false => '=',
+                });
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_its_element() {
+        let hostile = "<script>\"'&\0\u{1b}é";
+        assert_eq!(
+            Escaped(hostile).to_string(),
+            "&lt;script&gt;&quot;&#39;&amp;\u{fffd}\u{fffd}é"
+        );
+    }
+
+    #[test]
+    fn spans_and_sizes_are_short() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3_661, "1 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(Span(Duration::from_secs(seconds)).to_string(), text);
+        }
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (5 << 30, "5.0 GiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Points in time as text, in UTC: for logs and JSON (RFC 3339) and for HTTP (RFC 9110,
+//! section 5.6.7). Pure: what time it is, is a parameter.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Time since 1970; a clock that stands before that counts as 1970.
+pub(crate) fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Year, month and day of a day counted from 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counted in eras of 400 years of the Gregorian calendar that begin on the first of
+    // March, so that the leap day is the last of its year.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// Hours, minutes and seconds of a day.
+fn clock(seconds: u64) -> (u64, u64, u64) {
+    (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+/// Time since 1970 as RFC 3339 with microseconds: `2025-02-28T13:37:42.000001Z`.
+pub(crate) struct Rfc3339(pub(crate) Duration);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
+        let (hour, minute, second) = clock(seconds);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z",
+            self.0.subsec_micros()
+        )
+    }
+}
+
+/// Time since 1970 as an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(crate) struct HttpDate(pub(crate) Duration);
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The first of January 1970 was a Thursday.
+        const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let seconds = self.0.as_secs();
+        let days = seconds / SECONDS_PER_DAY;
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = clock(seconds);
+        let weekday = WEEKDAYS.into_iter().cycle().nth((days % 7) as usize);
+        let month = MONTHS.into_iter().nth((month - 1) as usize);
+        write!(
+            f,
+            "{}, {day:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT",
+            weekday.unwrap_or_default(),
+            month.unwrap_or_default()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_some_times() {
+        // (seconds, RFC 3339, HTTP), after date(1)
+        let cases = [
+            (0, "1970-01-01T00:00:00", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (
+                784_111_777,
+                "1994-11-06T08:49:37",
+                "Sun, 06 Nov 1994 08:49:37 GMT",
+            ),
+            (
+                951_782_399,
+                "2000-02-28T23:59:59",
+                "Mon, 28 Feb 2000 23:59:59 GMT",
+            ),
+            (
+                951_782_400,
+                "2000-02-29T00:00:00",
+                "Tue, 29 Feb 2000 00:00:00 GMT",
+            ),
+            (
+                4_107_542_400,
+                "2100-03-01T00:00:00",
+                "Mon, 01 Mar 2100 00:00:00 GMT",
+            ),
+        ];
+        for (seconds, rfc3339, http) in cases {
+            let time = Duration::new(seconds, 1_000);
+            assert_eq!(Rfc3339(time).to_string(), format!("{rfc3339}.000001Z"));
+            assert_eq!(HttpDate(time).to_string(), http);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The endpoints as somebody sees them who only looks: metrics and the status page.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Activity, Cause, Member, Pool, State};
+use crate::endpoint::Endpoint;
+use crate::endpoint::ledger::Ledger;
+use crate::sync::lock;
+
+/// The state of an endpoint, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Clients are connected to it.
+    Active,
+    /// Active, but slow to answer a dial: nobody's first choice.
+    Overdue,
+    /// A dial of it failed.
+    Inactive,
+    /// It is this gateway.
+    Looped,
+    /// It has not proven who it is.
+    Unproven,
+    /// It is no endpoint any more; clients are still connected to it.
+    Removed,
+}
+
+impl Status {
+    /// The word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Overdue => "overdue",
+            Self::Inactive => "inactive",
+            Self::Looped => "looped",
+            Self::Unproven => "unproven",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether new clients are given to it.
+    pub(crate) fn is_active(self) -> bool {
+        matches!(self, Self::Active | Self::Overdue)
+    }
+}
+
+/// An error keeps to this many characters: names in a certificate of somebody else's may stand
+/// in it, and it is kept for as long as the endpoint.
+const MAX_ERROR: usize = 500;
+
+/// The beginning of a text.
+pub(super) fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// An endpoint and what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) status: Status,
+    /// Since when.
+    pub(crate) since: SystemTime,
+    /// What it last failed of, and when.
+    pub(crate) last_error: Option<(SystemTime, String)>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl Member {
+    pub(super) fn status(&self) -> Status {
+        match self.activity {
+            Activity::Active if self.overdue => Status::Overdue,
+            Activity::Active => Status::Active,
+            Activity::Inactive { cause, .. } => match cause {
+                Cause::Down => Status::Inactive,
+                Cause::Looped => Status::Looped,
+                Cause::Unproven => Status::Unproven,
+            },
+        }
+    }
+
+    fn view(&self, status: Status) -> View {
+        View {
+            endpoint: self.endpoint.clone(),
+            status,
+            since: self.since,
+            last_error: self.last_error.clone(),
+            ledger: Arc::clone(&self.ledger),
+        }
+    }
+}
+
+impl State {
+    /// Keeps of those that left the ones that clients are connected to, or about to be; not those
+    /// that are back or have been left by the last client.
+    pub(super) fn depart(&mut self, mut old: Vec<Member>) {
+        let now = SystemTime::now();
+        old.iter_mut().for_each(|member| member.since = now);
+        self.departed.append(&mut old);
+        let back = |addr: SocketAddr| {
+            let mut members = self.members.iter();
+            members.any(|member| member.endpoint.addr == addr)
+        };
+        self.departed
+            .retain(|member| member.ledger.held() > 0 && !back(member.endpoint.addr));
+    }
+}
+
+impl Pool {
+    /// All endpoints, then those that have left and still have connections.
+    pub(crate) fn views(&self) -> Vec<View> {
+        let mut state = lock(&self.state);
+        state.depart(Vec::new());
+        let members = state.members.iter();
+        let members = members.map(|member| member.view(member.status()));
+        let departed = state.departed.iter();
+        let departed = departed.map(|member| member.view(Status::Removed));
+        members.chain(departed).collect()
+    }
+}
