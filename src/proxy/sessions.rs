@@ -102,10 +102,12 @@ impl Sessions {
         sessions.retain(|session| session.relay_to(endpoint).map(Relay::abort).is_some());
         let count = sessions.len();
         let grace = Instant::now() + ABORT_GRACE;
-        while sessions
-            .iter()
-            .any(|session| Arc::strong_count(session) > 1)
-        {
+        loop {
+            // One that has ended closes as it is dropped: nothing but the reset may be sent there.
+            sessions.retain(|session| Arc::strong_count(session) > 1);
+            if sessions.is_empty() {
+                break;
+            }
             if Instant::now() >= grace {
                 let relays = sessions
                     .iter()

@@ -1,6 +1,7 @@
 //! Records change, and the gateway follows. The TTL is 300 s throughout, so that what is followed is followed for
 //! the reason that the test gives; that the TTL is one is shown in `members`.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 use crate::support::dns::FakeDns;
 use crate::support::isolated::{RESOLV_CONF, isolated};
 use crate::support::net::{expect_echo, try_tag};
-use crate::support::{Backend, SOON, end_of, eventually};
+use crate::support::{Backend, End, SOON, end_of, eventually};
 
 /// SIGHUP means now; the set is replaced whole, with one line that says what changed.
 #[test]
@@ -170,6 +171,27 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
             expect_echo(&of_kept, 2);
         },
     );
+}
+
+/// A connection that is stuck is given a second; those that have ended by then are neither kept nor ended cleanly.
+#[test]
+fn close_removed_resets_those_beside_one_that_is_stuck() {
+    isolated(close_removed_resets_those_beside_one_that_is_stuck, |_| {
+        let dns = FakeDns::start("127.0.0.1");
+        let _members: [Backend; 2] = members();
+        publish(&dns, &srv(PLAIN, &[1]));
+        let gateway = discover("x.test", &["--close-removed=1s"]);
+        let [silent, mut stuck] = [0, 1].map(|_| try_tag(gateway.address()).expect("served").1);
+        stuck
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .expect("set a write timeout");
+        // Nobody reads the echo.
+        while stuck.write(&[0; 65_536]).is_ok() {}
+        publish(&dns, &srv(PLAIN, &[2]));
+        refreshed(&gateway, &[2], &[1]);
+        let (_, end) = end_of(&silent);
+        assert_eq!(end, End::Reset);
+    });
 }
 
 /// A member that comes back in time keeps its connections.
