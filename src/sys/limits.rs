@@ -16,8 +16,10 @@ use super::syscall::{self, Limit, Resource};
 const THREADS_PER_CONNECTION: u64 = 2;
 /// The client's socket and the endpoint's.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// A stack, and a guard page that counts as a mapping of its own.
-const MAPPINGS_PER_THREAD: u64 = 2;
+/// A thread takes a stack, and a guard page that counts as a mapping of its own; one of `std`, as
+/// a session has beside its first while an endpoint proves who it is, a signal stack with
+/// another guard page, too. More than two threads that copy.
+const MAPPINGS_PER_CONNECTION: u64 = 2 + 4;
 /// Listeners, log, monitor, resolver, dials that were started beside the first, and, for
 /// one half, pipes.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -115,7 +117,7 @@ fn by_threads(limit: u64) -> u64 {
 }
 
 fn by_mappings(limit: u64) -> u64 {
-    limit.saturating_sub(SPARE_MAPPINGS) / (THREADS_PER_CONNECTION * MAPPINGS_PER_THREAD)
+    limit.saturating_sub(SPARE_MAPPINGS) / MAPPINGS_PER_CONNECTION
 }
 
 fn smallest(bounds: &[(&'static str, u64)]) -> (usize, &'static str) {
@@ -176,8 +178,42 @@ mod tests {
         assert_eq!((by_descriptors(3), pipes(3)), (1, 0));
         assert_eq!(by_threads(4_096), 2_032);
         // The default of Linux.
-        assert_eq!(by_mappings(65_530), 16_126);
+        assert_eq!(by_mappings(65_530), 10_751);
         assert_eq!(by_mappings(100), 0);
+    }
+
+    /// As many sessions as may be can meet an endpoint that has to prove who it is, and each
+    /// has a thread of `std` for it then.
+    #[test]
+    fn a_session_that_vets_an_endpoint_takes_no_more_mappings_than_counted() {
+        const SESSIONS: usize = 100;
+        let mappings = || {
+            fs::read_to_string("/proc/self/maps")
+                .unwrap()
+                .lines()
+                .count()
+        };
+        let barrier = std::sync::Arc::new(std::sync::Barrier::new(SESSIONS + 1));
+        let before = mappings();
+        for _ in 0..SESSIONS {
+            let barrier = std::sync::Arc::clone(&barrier);
+            let session = move || {
+                std::thread::scope(|scope| {
+                    let vet = std::thread::Builder::new().spawn_scoped(scope, || {
+                        barrier.wait();
+                        barrier.wait();
+                    });
+                    vet.unwrap();
+                });
+            };
+            syscall::start_thread(64 * 1024, session).unwrap();
+        }
+        barrier.wait();
+        let taken = u64::try_from(mappings() - before).unwrap();
+        barrier.wait();
+        let connections = by_mappings(taken + SPARE_MAPPINGS);
+        // Some are heap arenas, or other tests'.
+        assert!(connections <= SESSIONS as u64 * 3 / 2, "{taken}");
     }
 
     #[test]
