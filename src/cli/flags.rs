@@ -314,7 +314,7 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::One("HOST:PORT"),
         default: "",
         in_environment: true,
-        doc_short: "Where to serve /metrics, /healthz, /readyz, /endpoints and a status page.",
+        doc_short: "Where to serve metrics, health and a status page.",
         doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
             http:// in front is accepted. Without it nothing is served.",
         apply: |text, raw| {
