@@ -20,6 +20,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use socket2::SockRef;
+
 use crate::endpoint::pool::view::View;
 use crate::stats::Distribution;
 use crate::sys::usage;
@@ -113,6 +115,8 @@ impl Snapshot {
 /// If the thread cannot be started.
 pub(crate) fn serve(listener: TcpListener, observed: Arc<dyn Observed>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    // Accepted sockets inherit it (tcp(7)).
+    SockRef::from(&listener).set_send_buffer_size(server::SEND_BUFFER)?;
     std::thread::Builder::new()
         .name("admin".to_owned())
         .stack_size(STACK)

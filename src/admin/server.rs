@@ -8,6 +8,8 @@
 //! - A connection carries one exchange: its request has [`REQUEST_TIME`], the answer
 //!   [`ANSWER_TIME`]. Keep-alive would save a scraper one handshake a scrape and cost the
 //!   framing of requests, which is where HTTP servers are attacked.
+//! - What the kernel holds of an answer that is not read is [`SEND_BUFFER`], and is thrown away
+//!   with the connection.
 //! - The thread rests for as long as it worked, so it never takes more than half a processor.
 //! - No lock is held while a client is read from or written to.
 
@@ -15,6 +17,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::http::{self, Parsed, Request, Response, Status};
 use crate::dial::Plain;
@@ -30,14 +34,18 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// After the answer: what the client still sends is read and thrown away, for a close with
 /// unread data is a reset, which may overtake the answer (RFC 9112 section 9.6).
-const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_OCTETS: usize = 64 * 1024;
+
+/// Where the kernel may put an answer. Left alone it takes megabytes, and keeps them after a close
+/// for as long as the client's window is shut (tcp(7), `tcp_max_orphans`).
+pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
 /// Pause where accept or poll fails for want of descriptors or memory: trying again at once
 /// would spin.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest rest after work.
-const REST: Duration = Duration::from_millis(100);
+/// The longest rest after work: no round takes nearly as long, but for a process that was stopped.
+const REST: Duration = Duration::from_secs(1);
 
 /// Makes the answer to a request.
 pub(super) trait Answers {
@@ -172,7 +180,7 @@ fn make_room(clients: &mut Vec<Client>) {
         client.map(|client| (worth(client), client.deadline))
     });
     if let Some(least) = least {
-        clients.swap_remove(least);
+        clients.swap_remove(least).abandon();
     }
 }
 
@@ -257,7 +265,18 @@ impl Client {
                 self.write(pages.bytes(&late, false));
                 self.step(pages)
             }
-            _ => false,
+            _ => {
+                self.abandon();
+                false
+            }
+        }
+    }
+
+    /// Before it is dropped: what the client has not taken of an answer by now goes with it.
+    fn abandon(&self) {
+        if !matches!(self.phase, Phase::Reading(_)) {
+            // Fails only on a connection that is gone already.
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
 
