@@ -116,10 +116,10 @@ fn answers_that_nobody_reads_end() {
     let others = (1..=800).map(|port| SocketAddr::from(([127, 9, 9, 9], port)));
     let all: Vec<SocketAddr> = [endpoint.address()].into_iter().chain(others).collect();
     let (gateway, admin) = observed(&all, &[]);
+    let before = descriptors(gateway.pid());
     let page = get(admin, "/metrics").content.len();
     assert!(page > 2_000_000, "{page}");
     let (idle, memory) = (threads(gateway.pid()), process::resident_kib(gateway.pid()));
-    let before = descriptors(gateway.pid());
     let unread: Vec<TcpStream> = (0..40)
         .map(|_| {
             let mut stream = connect(admin);
