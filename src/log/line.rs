@@ -1,0 +1,248 @@
+//! How a line of a log is laid out: JSON for programs, text for people.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use super::Level;
+use crate::date::{self, Rfc3339};
+
+/// How a line is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One JSON object a line.
+    Json,
+    /// `TIME LEVEL caller: message key=value …`
+    Text,
+}
+
+impl Format {
+    /// One line, with its end.
+    pub(crate) fn line(
+        self,
+        now: SystemTime,
+        level: Level,
+        caller: &str,
+        message: &str,
+        fields: Fields<'_>,
+    ) -> String {
+        let now = date::since_1970(now);
+        match self {
+            Self::Json => json_line(now, level, caller, message, fields),
+            Self::Text => text_line(now, level, caller, message, fields),
+        }
+    }
+}
+
+/// A value beside the message.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// Any text; escaped when written.
+    Text(String),
+    /// An address, which costs nothing where it is not written.
+    Address(SocketAddr),
+    /// A whole number.
+    Number(u64),
+    /// A time span, written in seconds as the reference does.
+    Span(Duration),
+    /// Several texts.
+    List(Vec<String>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<SocketAddr> for Value {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Number(u64::try_from(number).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Duration> for Value {
+    fn from(span: Duration) -> Self {
+        Self::Span(span)
+    }
+}
+
+impl From<Vec<String>> for Value {
+    fn from(list: Vec<String>) -> Self {
+        Self::List(list)
+    }
+}
+
+/// What belongs to an event: names and values.
+pub(crate) type Fields<'a> = &'a [(&'a str, Value)];
+
+fn json_line(
+    now: Duration,
+    level: Level,
+    caller: &str,
+    message: &str,
+    fields: Fields<'_>,
+) -> String {
+    let level = match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    let mut line = format!(
+        "{{\"level\":\"{level}\",\"ts\":\"{}\",\"caller\":{},\"msg\":{}",
+        Rfc3339(now),
+        Json(caller),
+        Json(message)
+    );
+    for (name, value) in fields {
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Value::Text(text) => write!(line, ",{}:{}", Json(name), Json(text)),
+            Value::Address(address) => write!(line, ",{}:\"{address}\"", Json(name)),
+            Value::Number(number) => write!(line, ",{}:{number}", Json(name)),
+            Value::Span(span) => write!(line, ",{}:{}", Json(name), span.as_secs_f64()),
+            Value::List(list) => {
+                let items: Vec<_> = list.iter().map(|item| Json(item).to_string()).collect();
+                write!(line, ",{}:[{}]", Json(name), items.join(","))
+            }
+        };
+    }
+    line.push_str("}\n");
+    line
+}
+
+fn text_line(
+    now: Duration,
+    level: Level,
+    caller: &str,
+    message: &str,
+    fields: Fields<'_>,
+) -> String {
+    let level = match level {
+        Level::Debug => "DEBUG",
+        Level::Info => "INFO ",
+        Level::Warn => "WARN ",
+        Level::Error => "ERROR",
+    };
+    let mut line = format!("{} {level} {caller}: {message}", Rfc3339(now));
+    for (name, value) in fields {
+        let _ = match value {
+            Value::Text(text) => write!(line, " {name}={}", Word(text)),
+            Value::Address(address) => write!(line, " {name}={}", Word(&address.to_string())),
+            Value::Number(number) => write!(line, " {name}={number}"),
+            Value::Span(span) => write!(line, " {name}={}s", span.as_secs_f64()),
+            Value::List(list) => {
+                let items: Vec<_> = list.iter().map(|item| Word(item).to_string()).collect();
+                write!(line, " {name}=[{}]", items.join(","))
+            }
+        };
+    }
+    line.push('\n');
+    line
+}
+
+/// A JSON string, RFC 8259 section 7.
+pub(crate) struct Json<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for character in self.0.chars() {
+            match character {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                // DEL and the C1 controls are legal in JSON, and steer a terminal.
+                _ if character.is_control() => write!(f, "\\u{:04x}", u32::from(character))?,
+                _ => f.write_char(character)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// A text as it stands, or quoted where blanks, quotes or controls would mislead.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=' | ',');
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "{:?}", self.0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::new(1_795_378_280, 610_611_200);
+
+    #[test]
+    fn json_keeps_the_keys_of_the_reference() {
+        let line = json_line(
+            NOW,
+            Level::Warn,
+            "pool",
+            "deactivated endpoint",
+            &[
+                ("address", "127.0.0.1:1".into()),
+                ("listen", SocketAddr::from(([0; 16], 2)).into()),
+                ("interval", Duration::from_millis(1500).into()),
+                ("tries", 3usize.into()),
+                ("list", vec!["a".to_owned(), "b\"".to_owned()].into()),
+                ("error", "a\nb\u{1b}[0m\u{7f}\\".into()),
+            ],
+        );
+        assert_eq!(
+            line,
+            "{\"level\":\"warn\",\"ts\":\"2026-11-22T20:11:20.610611Z\",\"caller\":\"pool\",\
+             \"msg\":\"deactivated endpoint\",\"address\":\"127.0.0.1:1\",\"listen\":\"[::]:2\",\"interval\":1.5,\
+             \"tries\":3,\"list\":[\"a\",\"b\\\"\"],\
+             \"error\":\"a\\nb\\u001b[0m\\u007f\\\\\"}\n"
+        );
+    }
+
+    #[test]
+    fn text_is_one_line_whatever_the_value() {
+        let line = text_line(
+            NOW,
+            Level::Info,
+            "gateway",
+            "ready",
+            &[
+                ("a", "plain:1".into()),
+                ("b", "two words\n".into()),
+                ("c", "".into()),
+                ("d", Duration::from_secs(60).into()),
+                ("e", vec!["x".to_owned(), "y z".to_owned()].into()),
+            ],
+        );
+        assert_eq!(
+            line,
+            "2026-11-22T20:11:20.610611Z INFO  gateway: ready a=plain:1 b=\"two words\\n\" c=\"\" d=60s e=[x,\"y z\"]\n"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! The program's log: one line an event, on stderr, as JSON with the keys of the
+//! reference (`level`, `ts`, `caller`, `msg`, then the event's own) or as readable text.
+//!
+//! Lines go through a bounded queue to one writer thread, so that a slow or stuck
+//! stderr (a full pipe, a journal that hangs) never stops a connection: what does not
+//! fit is dropped and counted, and the count is logged when there is room again. `line`
+//! lays them out, `queue` has them wait.
+//!
+//! The logger is the one piece of global state in the program: it is set once, by
+//! [`start`], before the first thread; lines before that are lost, as nobody can have
+//! chosen their format yet.
+
+mod line;
+pub(crate) mod queue;
+
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use line::{Fields, Format, Json, Value};
+use queue::Queue;
+
+/// How much an operator wants to hear; an event below the chosen level is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Every session and every failed probe.
+    Debug,
+    /// Start, stop, and what changed for the better.
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What keeps the gateway from its work.
+    Error,
+}
+
+/// Bytes of lines that wait for the writer: enough for a burst, little enough to be memory
+/// nobody notices.
+const QUEUE: usize = 256 * 1024;
+
+struct Logger {
+    level: Level,
+    format: Format,
+}
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+static LINES: Queue = Queue::new(QUEUE);
+
+/// Starts the writer thread; a second call changes nothing.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub(crate) fn start(level: Level, format: Format) -> std::io::Result<()> {
+    if LOGGER.set(Logger { level, format }).is_ok() {
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(|| LINES.drain(Duration::ZERO, |lines| queue::to_stderr(lines).0))?;
+    }
+    Ok(())
+}
+
+/// Waits until all that was logged is written, at most `patience`.
+pub(crate) fn flush(patience: Duration) {
+    if LOGGER.get().is_some() {
+        LINES.flush(patience);
+    }
+}
+
+/// How many lines were dropped so far.
+pub(crate) fn dropped() -> u64 {
+    LINES.dropped()
+}
+
+/// Logs at [`Level::Debug`]; `caller` is the module that speaks.
+pub(crate) fn debug(caller: &str, message: &str, fields: Fields<'_>) {
+    write(Level::Debug, caller, message, fields);
+}
+
+/// Logs at [`Level::Info`].
+pub(crate) fn info(caller: &str, message: &str, fields: Fields<'_>) {
+    write(Level::Info, caller, message, fields);
+}
+
+/// Logs at [`Level::Warn`].
+pub(crate) fn warn(caller: &str, message: &str, fields: Fields<'_>) {
+    write(Level::Warn, caller, message, fields);
+}
+
+/// Logs at [`Level::Error`].
+pub(crate) fn error(caller: &str, message: &str, fields: Fields<'_>) {
+    write(Level::Error, caller, message, fields);
+}
+
+/// Logs what an operator has just asked for, as [`Level::Info`] but whatever level is chosen.
+pub(crate) fn answer(caller: &str, message: &str, fields: Fields<'_>) {
+    if let Some(logger) = LOGGER.get() {
+        queue(logger, Level::Info, caller, message, fields);
+    }
+}
+
+fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
+    if let Some(logger) = LOGGER.get().filter(|logger| level >= logger.level) {
+        queue(logger, level, caller, message, fields);
+    }
+}
+
+fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fields<'_>) {
+    let now = SystemTime::now();
+    let line = logger.format.line(now, level, caller, message, fields);
+    LINES.push(&line, |lost| {
+        let count = [("count", lost.into())];
+        logger
+            .format
+            .line(now, level, caller, "log lines dropped", &count)
+    });
+}
+
+/// Holds a message that may come in floods to one line a second, and counts the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Limit(Mutex<LimitState>);
+
+#[derive(Debug, Default)]
+struct LimitState {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl Limit {
+    /// A limit that has let nothing through yet.
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(LimitState {
+            last: None,
+            suppressed: 0,
+        }))
+    }
+
+    /// `Some(n)` if a line may be written now, n having been held back since the last.
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+        let mut state = crate::sync::lock(&self.0);
+        let quiet = state
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
+        if quiet {
+            state.last = Some(now);
+            Some(std::mem::take(&mut state.suppressed))
+        } else {
+            state.suppressed += 1;
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_held_to_one_line_a_second_and_counted() {
+        let limit = Limit::new();
+        let start = Instant::now();
+        let at = |millis| limit.admit(start + Duration::from_millis(millis));
+        assert_eq!(at(0), Some(0));
+        assert_eq!(at(1), None);
+        assert_eq!(at(999), None);
+        assert_eq!(at(1000), Some(2));
+        assert_eq!(at(1500), None);
+        assert_eq!(at(5000), Some(1));
+    }
+}

@@ -1,0 +1,300 @@
+//! Lines on their way to a writer that may be slow: many threads put them in, one takes them
+//! out.
+//!
+//! Putting a line in never waits for the writer. What waits is bounded in bytes; a line that
+//! there is no room for is dropped and counted, and so is one that the writer could not write.
+//! How many they were goes in front of the next line that fits.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::stats::Counter;
+use crate::sync::lock;
+
+/// Bytes of memory that the writer keeps for its next batch.
+const KEPT: usize = 64 * 1024;
+
+/// The lines that wait.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// The most bytes that may wait.
+    capacity: usize,
+    state: Mutex<State>,
+    /// Where the writer waits for lines.
+    filled: Condvar,
+    /// Where others wait for the writer.
+    written: Condvar,
+    dropped: Counter,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: String,
+    /// Lines that were dropped, which nobody was told of yet.
+    untold: u64,
+    /// The writer has lines in hand.
+    writing: bool,
+    /// The writer is not to wait for more.
+    hurried: bool,
+}
+
+impl Queue {
+    /// A queue for so many bytes.
+    pub(crate) const fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            state: Mutex::new(State {
+                lines: String::new(),
+                untold: 0,
+                writing: false,
+                hurried: false,
+            }),
+            filled: Condvar::new(),
+            written: Condvar::new(),
+            dropped: Counter::new(),
+        }
+    }
+
+    /// Puts a line in, with its end, or drops it. `notice` makes the line that tells how many
+    /// were dropped before.
+    pub(crate) fn push(&self, line: &str, notice: impl FnOnce(u64) -> String) {
+        let mut state = lock(&self.state);
+        let before = state.lines.len();
+        if state.untold > 0 {
+            let notice = notice(state.untold);
+            if before + notice.len() + line.len() <= self.capacity {
+                state.lines.push_str(&notice);
+                state.untold = 0;
+            }
+        }
+        // With the notice, or not at all: otherwise small lines would keep it out for ever.
+        if state.untold > 0 || before + line.len() > self.capacity {
+            state.untold += 1;
+            self.dropped.add(1);
+            return;
+        }
+        state.lines.push_str(line);
+        let half = self.capacity / 2;
+        if before == 0 || before < half && state.lines.len() >= half {
+            self.filled.notify_one();
+        }
+    }
+
+    /// The writer's life. It is given all that waits at once, and
+    /// returns how many lines it could not write. It leaves `pause` for more to come, unless the
+    /// queue is half full or somebody is in a hurry.
+    pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> u64) -> ! {
+        let mut batch = String::new();
+        loop {
+            self.take(&mut batch, pause);
+            let lost = write(&batch);
+            self.dropped.add(lost);
+            batch.clear();
+            batch.shrink_to(KEPT);
+            let mut state = lock(&self.state);
+            state.untold += lost;
+            state.writing = false;
+            self.written.notify_all();
+        }
+    }
+
+    /// Waits for lines and exchanges them for the empty `batch`.
+    fn take(&self, batch: &mut String, pause: Duration) {
+        let mut state = lock(&self.state);
+        while state.lines.is_empty() {
+            state = self
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let until = Instant::now() + pause;
+        while !state.hurried && state.lines.len() < self.capacity / 2 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            state = self
+                .filled
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        std::mem::swap(&mut state.lines, batch);
+        state.hurried = false;
+        state.writing = true;
+    }
+
+    /// Waits until nothing waits any more, at most `patience`.
+    pub(crate) fn flush(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut state = lock(&self.state);
+        while state.writing || !state.lines.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return;
+            }
+            state.hurried = true;
+            self.filled.notify_one();
+            state = self
+                .written
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// How many lines were dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+}
+
+/// Writes lines; returns how many of them are not there as a whole, and why.
+pub(crate) fn write(to: &mut impl Write, lines: &str) -> (u64, io::Result<()>) {
+    let mut rest = lines.as_bytes();
+    while !rest.is_empty() {
+        let error = match to.write(rest) {
+            Ok(0) => ErrorKind::WriteZero.into(),
+            Ok(count) => {
+                rest = rest.get(count..).unwrap_or_default();
+                continue;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+        return (lost as u64, Err(error));
+    }
+    (0, Ok(()))
+}
+
+/// [`write`] to stderr, without another's line in between.
+pub(crate) fn to_stderr(lines: &str) -> (u64, io::Result<()>) {
+    write(&mut io::stderr().lock(), lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    fn waiting(queue: &Queue) -> String {
+        lock(&queue.state).lines.clone()
+    }
+
+    fn notice(lost: u64) -> String {
+        format!("{lost} lost\n")
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_told_before_the_next() {
+        let queue = Queue::new(19);
+        queue.push("0123456789\n", notice);
+        queue.push("0123456789\n", notice);
+        queue.push("0123456789\n", notice);
+        assert_eq!(
+            (waiting(&queue).as_str(), queue.dropped()),
+            ("0123456789\n", 2)
+        );
+        queue.push("a\n", notice);
+        assert_eq!(
+            waiting(&queue),
+            "0123456789\n",
+            "2 lost\\n and a\\n do not fit"
+        );
+        let mut batch = String::new();
+        queue.take(&mut batch, Duration::ZERO);
+        queue.push("a\n", notice);
+        queue.push("b\n", notice);
+        assert_eq!(waiting(&queue), "3 lost\na\nb\n");
+        queue.push("longer than all there is room for\n", notice);
+        assert_eq!(queue.dropped(), 4);
+    }
+
+    #[test]
+    fn what_the_writer_loses_is_told_too() {
+        let queue = Arc::new(Queue::new(1000));
+        let (sender, batches) = channel();
+        let own = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            own.drain(Duration::ZERO, |lines| {
+                sender.send(lines.to_owned()).unwrap();
+                u64::from(lines.starts_with('x')) * 5
+            })
+        });
+        let patience = Duration::from_secs(10);
+        queue.push("x\n", notice);
+        queue.flush(patience);
+        queue.push("y\n", notice);
+        queue.flush(patience);
+        assert_eq!(batches.recv_timeout(patience).unwrap(), "x\n");
+        assert_eq!(batches.recv_timeout(patience).unwrap(), "5 lost\ny\n");
+        assert_eq!(queue.dropped(), 5);
+    }
+
+    #[test]
+    fn a_writer_that_pauses_is_hurried_by_a_flush_and_by_half_a_queue() {
+        let queue = Arc::new(Queue::new(100));
+        let (sender, batches) = channel();
+        let own = Arc::clone(&queue);
+        // Far longer than the test.
+        let pause = Duration::from_secs(3600);
+        std::thread::spawn(move || {
+            own.drain(pause, |lines| {
+                sender.send(lines.to_owned()).unwrap();
+                0
+            })
+        });
+        let patience = Duration::from_secs(10);
+        queue.push("a\n", notice);
+        queue.push("b\n", notice);
+        queue.flush(patience);
+        assert_eq!(batches.try_recv().unwrap(), "a\nb\n");
+        queue.push("c\n", notice);
+        let long = format!("{}\n", "d".repeat(60));
+        queue.push(&long, notice);
+        assert_eq!(
+            batches.recv_timeout(patience).unwrap(),
+            format!("c\n{long}")
+        );
+    }
+
+    #[test]
+    fn a_flush_gives_up_on_a_writer_that_is_stuck() {
+        let queue = Queue::new(100);
+        queue.push("a\n", notice);
+        queue.flush(Duration::from_millis(1));
+        assert_eq!(waiting(&queue), "a\n");
+    }
+
+    /// Takes so many bytes, then has no room.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.1 - self.0.len();
+            if room == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let count = bytes.len().min(room).min(3);
+            self.0.extend_from_slice(bytes.get(..count).unwrap());
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_there_as_a_whole_are_counted() {
+        for (room, lost) in [(9, 0), (8, 1), (7, 1), (6, 1), (5, 2), (1, 3), (0, 3)] {
+            let mut disk = Disk(Vec::new(), room);
+            let (counted, outcome) = write(&mut disk, "ab\ncd\nef\n");
+            assert_eq!((counted, outcome.is_ok()), (lost, lost == 0), "{room}");
+            assert_eq!(disk.0, "ab\ncd\nef\n".as_bytes().get(..room).unwrap());
+        }
+    }
+}
