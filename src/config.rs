@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
 /// What the command line chooses from; `cli` takes them from here.
+pub(crate) use crate::access::Target as AccessLogTarget;
+use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
 pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
 
 /// How long an inactive endpoint waits to be tried again; the reference's value.
@@ -55,9 +56,11 @@ pub(crate) struct Config {
     pub(crate) max_connections: Option<usize>,
     /// Where metrics and the status are served; `None` serves none.
     pub(crate) metrics_addr: Option<HostPort>,
+    /// Where a line a connection is written; `None` writes none.
+    pub(crate) access_log: Option<AccessLogTarget>,
     /// The least severe level that is logged.
     pub(crate) log_level: LogLevel,
-    /// The form of log lines; `None` is text on a terminal and JSON otherwise.
+    /// The form of log lines; `None` is text on a terminal and JSON otherwise, also in a file.
     pub(crate) log_format: Option<LogFormat>,
 }
 
@@ -113,6 +116,7 @@ impl Default for Config {
             policy: Policy::RoundRobin,
             max_connections: None,
             metrics_addr: None,
+            access_log: None,
             log_level: LogLevel::Info,
             log_format: None,
         }

@@ -23,6 +23,7 @@ mod x509;
 mod config;
 mod dns;
 
+mod access;
 mod addr;
 mod crypto;
 mod date;

@@ -90,6 +90,12 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
         "Log lines that were lost because nobody read stderr in time.",
     );
     text.sample("", &[], snapshot.log_lines_dropped);
+    text.family(
+        "access_log_lines_dropped_total",
+        COUNTER,
+        "Lines of the access log that were lost because they could not be written in time.",
+    );
+    text.sample("", &[], snapshot.access_log_lines_dropped);
 }
 
 fn endpoints(text: &mut Text, endpoints: &[View]) {

@@ -53,6 +53,7 @@ pub(crate) struct Snapshot {
     pub(crate) endpoints: Vec<View>,
     pub(crate) discovery: Discovery,
     pub(crate) log_lines_dropped: u64,
+    pub(crate) access_log_lines_dropped: u64,
 }
 
 /// Clients and what became of them; names are words for metrics.

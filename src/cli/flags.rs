@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::value::{self, ValueError};
 use crate::addr::{self, HostPort, Scheme};
-use crate::config::{LogFormat, LogLevel, Output, Policy};
+use crate::config::{AccessLogTarget, LogFormat, LogLevel, Output, Policy};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
@@ -62,6 +62,7 @@ pub(super) struct RawArgs {
     pub(super) close_removed: Option<Duration>,
     pub(super) policy: Option<Policy>,
     pub(super) metrics_addr: Option<HostPort>,
+    pub(super) access_log: Option<AccessLogTarget>,
     pub(super) output: Option<Output>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
@@ -323,6 +324,21 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "access-log",
+        short: None,
+        takes: Takes::One("TARGET"),
+        default: "off",
+        in_environment: true,
+        doc_short: "Where to log connections that have ended: off, stderr or a path.",
+        doc_long: "A line each. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
+            logrotate. Lines that cannot be written are dropped and counted; no connection waits \
+            for them.",
+        apply: |text, raw| {
+            raw.access_log = value::access_log(text)?;
+            Ok(())
+        },
+    },
+    Flag {
         name: "log-level",
         short: None,
         takes: Takes::One("LEVEL"),
@@ -341,7 +357,7 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::One("FORMAT"),
         default: "auto",
         in_environment: true,
-        doc_short: "The form of log lines on stderr: json, text or auto.",
+        doc_short: "The form of log lines: json, text or auto.",
         doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
             accepted too.",
         apply: |text, raw| {

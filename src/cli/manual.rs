@@ -89,7 +89,7 @@ pub(super) const ENVIRONMENT: &[Entry] = &[
     ),
 ];
 
-/// Files that it reads; it writes none.
+/// Files that it reads, and the one that it writes.
 pub(super) const FILES: &[Entry] = &[
     (
         "/etc/default/etcd-gateway",
@@ -104,6 +104,10 @@ pub(super) const FILES: &[Entry] = &[
     (
         "/etc/ssl/certs/ca-certificates.crt",
         "The system's authorities, here or in the places other distributions have them in.",
+    ),
+    (
+        "--access-log=PATH",
+        "The only file that it writes, if it is asked to: appended to, created with mode 0640, opened again at SIGHUP.",
     ),
     (
         "/proc, /sys/fs/cgroup",

@@ -351,6 +351,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         policy: raw.policy.unwrap_or(default.policy),
         max_connections: raw.max_connections.or(default.max_connections),
         metrics_addr: raw.metrics_addr,
+        access_log: raw.access_log,
         log_level: raw.log_level.unwrap_or(default.log_level),
         log_format: raw.log_format.or(default.log_format),
     }

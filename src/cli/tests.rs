@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
-use crate::config::{LogFormat, LogLevel, Policy};
+use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 16] = [
+    let cases: [(&str, &str, Set, &str); 17] = [
         (
             "endpoints",
             "a:1",
@@ -266,6 +266,12 @@ fn every_flag_in_every_form() {
             "http://[::1]:9/",
             |c| c.metrics_addr = Some(parse_listen("[::1]:9").unwrap()),
             "https://a:1",
+        ),
+        (
+            "access-log",
+            "/var/log/a",
+            |c| c.access_log = Some(AccessLogTarget::File("/var/log/a".into())),
+            "stdout",
         ),
         (
             "log-level",
@@ -557,4 +563,28 @@ fn sweep() {
     }
     assert_eq!(started + printed + refused, 2 * (23 + 529 + 12_167));
     assert!(started > 20 && printed > 20, "{started} {printed}");
+}
+
+#[test]
+fn an_access_log_goes_nowhere_to_stderr_or_to_a_file() {
+    let file = |path: &str| Some(AccessLogTarget::File(path.into()));
+    for (value, expected) in [
+        ("off", None),
+        ("stderr", Some(AccessLogTarget::Stderr)),
+        ("./off", file("./off")),
+        ("/dev/stdout", file("/dev/stdout")),
+    ] {
+        let line = format!("g start --access-log={value}");
+        assert_eq!(start(&line, &[]).0.access_log, expected, "{value}");
+    }
+    // The flag takes back what a unit's environment says.
+    let environment = [("ETCD_GATEWAY_ACCESS_LOG", "/var/log/a")];
+    assert_eq!(
+        start("g start", &environment).0.access_log,
+        file("/var/log/a")
+    );
+    assert_eq!(
+        start("g start --access-log=off", &environment).0.access_log,
+        None
+    );
 }

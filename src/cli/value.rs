@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::duration::{DurationError, GoDuration};
 use super::shown::shown;
 use crate::addr::{self, AddrError, HostPort};
+use crate::config::AccessLogTarget;
 
 /// Below this a pause is none, and a deadline has passed before it is looked at.
 const SHORTEST: GoDuration = GoDuration(1_000_000);
@@ -48,6 +49,8 @@ pub(crate) enum ValueError {
     },
     /// Not a part of a DNS label, or too long for one.
     NotAServiceName,
+    /// Neither a word for a target of the access log nor a path.
+    NotATarget,
     /// A list without items.
     EmptyList,
     /// Nothing between two commas, or before the first or behind the last.
@@ -127,6 +130,17 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueErr
 /// A path; nothing is `None`, as with a domain. Whether a file is there is found at start.
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// Where to write the access log; `off` is `None`. A path has a slash, so that a mistyped word is
+/// no file.
+pub(super) fn access_log(text: &str) -> Result<Option<AccessLogTarget>, ValueError> {
+    match text {
+        "off" => Ok(None),
+        "stderr" => Ok(Some(AccessLogTarget::Stderr)),
+        text if text.contains('/') => Ok(Some(AccessLogTarget::File(text.into()))),
+        _ => Err(ValueError::NotATarget),
+    }
 }
 
 /// A domain; nothing, which the reference takes for "not set", is `None`.
@@ -254,6 +268,9 @@ impl fmt::Display for ValueError {
                 "must be letters, digits, - and _, at most {SERVICE_NAME_MAX} of them; write the \
                  part behind _etcd-client-ssl- alone"
             ),
+            Self::NotATarget => {
+                f.write_str("write off, stderr or a path with a slash, such as ./access.log")
+            }
             Self::EmptyList => f.write_str("the list is empty; write at least one host:port"),
             Self::EmptyItem => {
                 f.write_str("an item of the list is empty; remove the comma too many")

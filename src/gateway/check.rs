@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::{Error, NOT_CONTAINED, Plan, plan, refuse_loops};
+use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
 use crate::dial::Plain;
 use crate::discovery::auth::{self, Authenticator, Certified};
@@ -54,6 +55,9 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         guard,
         warnings: more,
     } = plan(config, &[])?;
+    if let Some(Target::File(path)) = &config.access_log {
+        LogFile::probe(path).map_err(|error| Error::AccessLog(path.clone(), error))?;
+    }
     let mut warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
     warnings.extend(
         privileges

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::addr::HostPort;
 use crate::dial::Plain;
 use crate::discovery::{NothingFound, file, roots};
 use crate::sys::activation;
+use crate::sys::syscall::errno;
 use crate::x509;
 
 /// Why the gateway did not start.
@@ -29,6 +31,8 @@ pub(crate) enum Error {
     ServerName(String, x509::Error),
     /// The address that a flag wants to listen on has no local address.
     ListenName(&'static str, HostPort, io::Error),
+    /// The file of the access log cannot be opened.
+    AccessLog(PathBuf, io::Error),
     /// Metrics are wanted on an address that clients are accepted on.
     MetricsOnListener { metrics: String, listen: String },
     /// The address that a flag wants to listen on cannot be bound.
@@ -109,6 +113,31 @@ impl fmt::Display for Error {
                     Plain(error)
                 )
             }
+            Self::AccessLog(path, error) => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                        "create its directory, or name another file"
+                    }
+                    io::ErrorKind::IsADirectory => "name a file in that directory",
+                    io::ErrorKind::PermissionDenied => {
+                        "let the user of this process write there, or name another file"
+                    }
+                    io::ErrorKind::ReadOnlyFilesystem => {
+                        "name a file elsewhere; in a unit, LogsDirectory= makes room for one"
+                    }
+                    // open(2): a named pipe without a reader.
+                    _ if error.raw_os_error() == Some(errno::ENXIO) => {
+                        "nobody reads from that pipe: start its reader first"
+                    }
+                    _ => "name another file",
+                };
+                let path = path.display();
+                write!(
+                    f,
+                    "--access-log={path}: cannot append to it: {}; {remedy}",
+                    Plain(error)
+                )
+            }
             Self::Activation(error) => error.fmt(f),
             Self::Adopt(addr, error) => write!(
                 f,
@@ -133,6 +162,7 @@ impl std::error::Error for Error {
         match self {
             Self::ListenName(_, _, error)
             | Self::Bind(_, _, error)
+            | Self::AccessLog(_, error)
             | Self::Adopt(_, error)
             | Self::System(_, error) => Some(error),
             Self::Discovery(error) => Some(error),

@@ -22,6 +22,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
+use crate::access::{AccessLog, LogFile, Target};
 use crate::addr::HostPort;
 use crate::admin;
 use crate::config::Config;
@@ -35,8 +36,8 @@ use crate::endpoint::pool::Pool;
 use crate::endpoint::{self, Endpoint, Gate};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
-use crate::proxy::Proxy;
 use crate::proxy::removals::{self, Removals};
+use crate::proxy::{Bounds, Proxy};
 use crate::sys::activation::{self, Inherited};
 use crate::sys::limits::{self, Capacity};
 use crate::sys::notify::Notifier;
@@ -105,6 +106,23 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     result
 }
 
+/// Opens the access log, if one is wanted, and starts its writer. The form of lines is the log's
+/// where they stand beside it; a file is for programs, unless text is asked for.
+fn access_log(config: &Config) -> Result<Option<Arc<AccessLog>>, Error> {
+    let (file, format) = match &config.access_log {
+        None => return Ok(None),
+        Some(Target::Stderr) => (None, log_format(config)),
+        Some(Target::File(path)) => {
+            let file = LogFile::open(path);
+            let file = file.map_err(|error| Error::AccessLog(path.clone(), error))?;
+            (Some(file), config.log_format.unwrap_or(log::Format::Json))
+        }
+    };
+    let started = AccessLog::start(file, format);
+    let started = started.map_err(|error| Error::System("cannot start a thread", error));
+    started.map(Some)
+}
+
 fn log_format(config: &Config) -> log::Format {
     config.log_format.unwrap_or_else(|| {
         if io::stderr().is_terminal() {
@@ -137,6 +155,7 @@ fn serve(
     for warning in warnings {
         log::warn("gateway", &warning, &[]);
     }
+    let access = access_log(config)?;
     let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Gate>);
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
@@ -175,10 +194,13 @@ fn serve(
         pool,
         monitor,
         guard,
-        config.dial_timeout,
-        max_connections,
-        capacity.pipes,
+        Bounds {
+            dial_timeout: config.dial_timeout,
+            max_connections,
+            max_pipes: capacity.pipes,
+        },
         removals,
+        access,
     ));
     if config.close_removed.is_some() {
         let shared = Arc::clone(&proxy);

@@ -21,6 +21,7 @@ pub(super) struct Observer {
 impl Observed for Observer {
     fn snapshot(&self) -> Snapshot {
         let counters = &self.proxy.counters;
+        let access = self.proxy.access.as_ref();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             now: SystemTime::now(),
@@ -42,6 +43,7 @@ impl Observed for Observer {
                 last_success: self.refreshes.last_success(),
             },
             log_lines_dropped: log::dropped(),
+            access_log_lines_dropped: access.map_or(0, |access| access.dropped()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::proxy::listener::Listener;
 use crate::sys::notify::Notifier;
 use crate::sys::syscall::{self, Signal};
 
-/// How long the end of the process waits for a slow stderr.
+/// How long the end of the process waits for a slow stderr, and for a slow access log.
 pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the service manager is told the state, if it does not ask for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
@@ -60,6 +60,9 @@ impl Signals {
                     (Signal::Hangup, Some(served)) => {
                         log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
                         served.proxy.pool.distress().wake();
+                        if let Some(access) = &served.proxy.access {
+                            access.reopen();
+                        }
                     }
                     (Signal::Hangup, None) => {}
                     (Signal::Status, Some(served)) => served.log(),
@@ -78,6 +81,7 @@ impl Signals {
                     (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
                     (_, Some(served)) if stopping.is_some() => {
                         served.proxy.sessions.reset_all();
+                        flush_access_log(&served.proxy);
                         exit("received second signal, exiting at once", signal);
                     }
                     (_, Some(_)) => {
@@ -106,6 +110,13 @@ impl Signals {
                 Err(_) => std::thread::park(),
             }
         }
+    }
+}
+
+fn flush_access_log(proxy: &Proxy) {
+    let access = proxy.access.as_ref();
+    if access.is_some_and(|access| !access.flush(FLUSH_PATIENCE)) {
+        log::warn("access", "ended before the access log was written", &[]);
     }
 }
 
@@ -214,5 +225,6 @@ pub(super) fn drain(
         );
         proxy.sessions.reset_all();
     }
+    flush_access_log(proxy);
     log::info("gateway", "stopped", &[("refused", proxy.refused().into())]);
 }

@@ -53,7 +53,7 @@ pub(crate) fn start(level: Level, format: Format) -> std::io::Result<()> {
         std::thread::Builder::new()
             .name("log".to_owned())
             .stack_size(64 * 1024)
-            .spawn(|| LINES.drain(Duration::ZERO, |lines| queue::to_stderr(lines).0))?;
+            .spawn(|| LINES.drain(Duration::ZERO, queue::to_stderr))?;
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// The writer's life. It is given all that waits at once, and
+    /// The writer's life. It is given all that waits at once, nothing after [`Queue::wake`], and
     /// returns how many lines it could not write. It leaves `pause` for more to come, unless the
     /// queue is half full or somebody is in a hurry.
     pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> u64) -> ! {
@@ -102,7 +102,7 @@ impl Queue {
     /// Waits for lines and exchanges them for the empty `batch`.
     fn take(&self, batch: &mut String, pause: Duration) {
         let mut state = lock(&self.state);
-        while state.lines.is_empty() {
+        while state.lines.is_empty() && !state.hurried {
             state = self
                 .filled
                 .wait(state)
@@ -125,14 +125,20 @@ impl Queue {
         state.writing = true;
     }
 
-    /// Waits until nothing waits any more, at most `patience`.
-    pub(crate) fn flush(&self, patience: Duration) {
+    /// Has the writer called at once, with what there is.
+    pub(crate) fn wake(&self) {
+        lock(&self.state).hurried = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until nothing waits any more, at most `patience`; whether that came.
+    pub(crate) fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = lock(&self.state);
         while state.writing || !state.lines.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
-                return;
+                return false;
             }
             state.hurried = true;
             self.filled.notify_one();
@@ -142,6 +148,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        true
     }
 
     /// How many lines were dropped so far.
@@ -150,8 +157,8 @@ impl Queue {
     }
 }
 
-/// Writes lines; returns how many of them are not there as a whole, and why.
-pub(crate) fn write(to: &mut impl Write, lines: &str) -> (u64, io::Result<()>) {
+/// Writes lines; returns how many bytes of them are written, and why no more.
+pub(crate) fn write(to: &mut impl Write, lines: &str) -> (usize, io::Result<()>) {
     let mut rest = lines.as_bytes();
     while !rest.is_empty() {
         let error = match to.write(rest) {
@@ -163,15 +170,21 @@ pub(crate) fn write(to: &mut impl Write, lines: &str) -> (u64, io::Result<()>) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => error,
         };
-        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
-        return (lost as u64, Err(error));
+        return (lines.len() - rest.len(), Err(error));
     }
-    (0, Ok(()))
+    (lines.len(), Ok(()))
 }
 
-/// [`write`] to stderr, without another's line in between.
-pub(crate) fn to_stderr(lines: &str) -> (u64, io::Result<()>) {
-    write(&mut io::stderr().lock(), lines)
+/// How many lines are not there as a whole, if so many bytes are.
+pub(crate) fn lost(lines: &str, written: usize) -> u64 {
+    let rest = lines.as_bytes().get(written..).unwrap_or_default();
+    rest.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+/// [`write`] to stderr, without another's line in between; returns how many lines are lost.
+pub(crate) fn to_stderr(lines: &str) -> u64 {
+    let (written, _) = write(&mut io::stderr().lock(), lines);
+    lost(lines, written)
 }
 
 #[cfg(test)]
@@ -226,9 +239,9 @@ mod tests {
         });
         let patience = Duration::from_secs(10);
         queue.push("x\n", notice);
-        queue.flush(patience);
+        assert!(queue.flush(patience));
         queue.push("y\n", notice);
-        queue.flush(patience);
+        assert!(queue.flush(patience));
         assert_eq!(batches.recv_timeout(patience).unwrap(), "x\n");
         assert_eq!(batches.recv_timeout(patience).unwrap(), "5 lost\ny\n");
         assert_eq!(queue.dropped(), 5);
@@ -250,7 +263,7 @@ mod tests {
         let patience = Duration::from_secs(10);
         queue.push("a\n", notice);
         queue.push("b\n", notice);
-        queue.flush(patience);
+        assert!(queue.flush(patience));
         assert_eq!(batches.try_recv().unwrap(), "a\nb\n");
         queue.push("c\n", notice);
         let long = format!("{}\n", "d".repeat(60));
@@ -259,13 +272,15 @@ mod tests {
             batches.recv_timeout(patience).unwrap(),
             format!("c\n{long}")
         );
+        queue.wake();
+        assert_eq!(batches.recv_timeout(patience).unwrap(), "");
     }
 
     #[test]
     fn a_flush_gives_up_on_a_writer_that_is_stuck() {
         let queue = Queue::new(100);
         queue.push("a\n", notice);
-        queue.flush(Duration::from_millis(1));
+        assert!(!queue.flush(Duration::from_millis(1)));
         assert_eq!(waiting(&queue), "a\n");
     }
 
@@ -290,11 +305,13 @@ mod tests {
 
     #[test]
     fn lines_that_are_not_there_as_a_whole_are_counted() {
-        for (room, lost) in [(9, 0), (8, 1), (7, 1), (6, 1), (5, 2), (1, 3), (0, 3)] {
+        let lines = "ab\ncd\nef\n";
+        for (room, missing) in [(9, 0), (8, 1), (7, 1), (6, 1), (5, 2), (1, 3), (0, 3)] {
             let mut disk = Disk(Vec::new(), room);
-            let (counted, outcome) = write(&mut disk, "ab\ncd\nef\n");
-            assert_eq!((counted, outcome.is_ok()), (lost, lost == 0), "{room}");
-            assert_eq!(disk.0, "ab\ncd\nef\n".as_bytes().get(..room).unwrap());
+            let (written, outcome) = write(&mut disk, lines);
+            assert_eq!((written, outcome.is_ok()), (room, missing == 0), "{room}");
+            assert_eq!(lost(lines, written), missing, "{room}");
+            assert_eq!(disk.0, lines.as_bytes().get(..room).unwrap());
         }
     }
 }

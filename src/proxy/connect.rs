@@ -53,13 +53,14 @@ pub(crate) struct Connector<'a> {
 
 impl Connector<'_> {
     /// The first endpoint that answers, and the hold on it: to be kept as long as the connection.
-    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
+    /// The number tells how many were tried.
+    pub(crate) fn connect(&self) -> (usize, Result<(Dialled, Hold), Unserved>) {
         let mut race = Race::default();
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
         let abandoned = race.open.into_iter().map(|(attempt, _)| attempt);
         self.monitor.adopt(abandoned.collect(), self.pool);
-        outcome
+        (race.tried.len(), outcome)
     }
 
     fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {

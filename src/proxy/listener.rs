@@ -46,10 +46,11 @@ impl Listener {
         })
     }
 
-    /// Waits for the next client. After [`Listener::stop`] there is none, but an error.
-    pub(super) fn accept(&self) -> io::Result<TcpStream> {
+    /// Waits for the next client, and tells its address, which one that is gone again has no
+    /// more. After [`Listener::stop`] there is none, but an error.
+    pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let Some(stop) = &self.stop else {
-            return self.socket.accept().map(|(client, _)| client);
+            return self.socket.accept();
         };
         loop {
             let mut fds = [
@@ -63,7 +64,7 @@ impl Listener {
             }
             match self.socket.accept() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => return outcome.map(|(client, _)| client),
+                outcome => return outcome,
             }
         }
     }
@@ -126,8 +127,8 @@ mod tests {
         drop(listener);
         let later = TcpStream::connect(addr).unwrap();
         for client in [&waiting, &later] {
-            let accepted = next.accept().unwrap();
-            assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+            let (_, peer) = next.accept().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
         }
     }
 }

@@ -4,6 +4,8 @@
 //! cannot be started, a client above the cap: each costs at most that one client its
 //! connection, is counted, and is logged at most once a second.
 
+mod account;
+mod cause;
 mod connect;
 pub(crate) mod counters;
 pub(crate) mod listener;
@@ -20,11 +22,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::access::AccessLog;
 use crate::dial::{self, Plain};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::account::Arrival;
+use crate::proxy::cause::Refusal;
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::pipes::Pipes;
@@ -35,57 +40,6 @@ use crate::proxy::workers::Workers;
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why a client was turned away; its connection is reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// As many connections as `--max-connections` allows are open.
-    MaxConnections,
-    /// The host has no thread left.
-    NoThread,
-    /// The client is this gateway.
-    Loop,
-    /// Every endpoint was tried and none answered in time.
-    Unreachable,
-    /// The host has no descriptor, port or memory left for the dial.
-    OutOfResources,
-    /// No name of an endpoint could be resolved so far.
-    NoEndpoint,
-}
-
-impl Refusal {
-    const ALL: [Self; 6] = [
-        Self::MaxConnections,
-        Self::NoThread,
-        Self::Loop,
-        Self::Unreachable,
-        Self::OutOfResources,
-        Self::NoEndpoint,
-    ];
-
-    /// The word for it in metrics.
-    fn name(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max_connections",
-            Self::NoThread => "no_thread",
-            Self::Loop => "loop",
-            Self::Unreachable => "unreachable",
-            Self::OutOfResources => "out_of_resources",
-            Self::NoEndpoint => "no_endpoint",
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max-connections",
-            Self::NoThread => "cannot start a thread",
-            Self::Loop => "loop",
-            Self::Unreachable => "no endpoint reachable",
-            Self::OutOfResources => "out of local resources",
-            Self::NoEndpoint => "no endpoint address known",
-        }
-    }
-}
 
 /// How often one thing happened, and when it was last logged.
 #[derive(Debug)]
@@ -109,6 +63,17 @@ impl Tally {
     }
 }
 
+/// How much there may be of what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// For all attempts of one client together.
+    pub(crate) dial_timeout: Duration,
+    /// Clients at a time.
+    pub(crate) max_connections: usize,
+    /// Pipes for bulk at a time.
+    pub(crate) max_pipes: usize,
+}
+
 /// All that sessions share.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -125,32 +90,32 @@ pub(crate) struct Proxy {
     refused: [Tally; Refusal::ALL.len()],
     accept_errors: Tally,
     pub(crate) counters: Counters,
+    pub(crate) access: Option<Arc<AccessLog>>,
 }
 
 impl Proxy {
-    /// A proxy that serves at most `max_connections` at a time, with at most `max_pipes`
-    /// pipes for bulk.
+    /// A proxy that has served nobody yet.
     pub(crate) fn new(
         pool: Arc<Pool>,
         monitor: Arc<Monitor>,
         guard: LoopGuard,
-        dial_timeout: Duration,
-        max_connections: usize,
-        max_pipes: usize,
+        bounds: Bounds,
         removals: Option<Removals>,
+        access: Option<Arc<AccessLog>>,
     ) -> Self {
         Self {
             pool,
             monitor,
             guard,
-            sessions: Sessions::new(max_connections),
+            sessions: Sessions::new(bounds.max_connections),
             workers: Arc::default(),
-            pipes: Pipes::new(max_pipes),
-            dial_timeout,
+            pipes: Pipes::new(bounds.max_pipes),
+            dial_timeout: bounds.dial_timeout,
             removals,
             refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),
             counters: Counters::new(),
+            access,
         }
     }
 
@@ -158,9 +123,9 @@ impl Proxy {
     pub(crate) fn accept(self: &Arc<Self>, listener: &Listener, closing: &AtomicBool) {
         loop {
             match listener.accept() {
-                Ok(client) => {
+                Ok((client, peer)) => {
                     self.counters.accepted.add(1);
-                    session::start(self, client);
+                    session::start(self, client, Arrival::now(peer, listener.addr));
                 }
                 Err(_) if closing.load(Ordering::SeqCst) => return,
                 Err(error) => self.accept_failed(listener, &error),
@@ -203,20 +168,19 @@ impl Proxy {
     }
 
     /// Turns a client away: its connection is reset when the last handle is dropped.
-    fn refuse(&self, client: &TcpStream, refusal: Refusal) {
+    fn refuse(&self, client: &TcpStream, peer: SocketAddr, refusal: Refusal) {
         relay::reset_on_close(client);
         let Some(tally) = self.refused.get(refusal as usize) else {
             return;
         };
         if let Some((count, suppressed)) = tally.add() {
-            let peer = client.peer_addr().map(|addr| addr.to_string());
             let census = self.pool.census();
             log::warn(
                 "proxy",
                 "refused client",
                 &[
                     ("reason", refusal.reason().into()),
-                    ("client", peer.unwrap_or_default().into()),
+                    ("client", peer.into()),
                     ("connections", self.sessions.count().into()),
                     ("active-endpoints", census.active.into()),
                     ("endpoints", census.total.into()),

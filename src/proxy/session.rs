@@ -4,15 +4,18 @@
 //! second worker the other.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dial::{self, Plain};
 use crate::log;
 use crate::loop_guard::Ticket;
-use crate::proxy::connect::{Connector, Unserved};
+use crate::proxy::Proxy;
+use crate::proxy::account::{self, Arrival, Served};
+use crate::proxy::cause::{Cause, Party, Refusal};
+use crate::proxy::connect::Connector;
 use crate::proxy::relay::{self, Alone, Buffer, Direction, Relay};
-use crate::proxy::{Proxy, Refusal};
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
@@ -22,7 +25,9 @@ pub(crate) struct Session {
     proxy: Arc<Proxy>,
     id: u64,
     accepted: OnceLock<Ticket>,
-    started: Instant,
+    arrival: Arrival,
+    /// The access log tells of its end.
+    told: AtomicBool,
     /// Set once an endpoint has answered.
     link: OnceLock<Link>,
     client: Arc<TcpStream>,
@@ -32,6 +37,12 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Link {
     endpoint: SocketAddr,
+    /// How many endpoints were dialled until this one answered.
+    attempts: usize,
+    /// How long it took to answer.
+    dial: Duration,
+    /// How long the client waited for it.
+    wait: Duration,
     _dialled: Ticket,
     relay: Relay,
 }
@@ -39,28 +50,37 @@ struct Link {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.link.get().is_some() {
-            self.proxy.counters.ended(self.started.elapsed());
+            self.proxy.counters.ended(self.arrival.elapsed());
         }
+        // Before the count: whoever has seen the last session end finds its line written.
+        self.tell(self.cause(), 0);
         self.proxy.sessions.remove(self.id);
     }
 }
 
 /// Starts the session of an accepted client, or turns the client away.
-pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream) {
+pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
     let admitted = proxy.sessions.admit(client, |id, client| Session {
         proxy: Arc::clone(proxy),
         id,
         accepted: OnceLock::new(),
         link: OnceLock::new(),
-        started: Instant::now(),
+        arrival,
+        told: AtomicBool::new(false),
         client: Arc::new(client),
     });
     match admitted {
-        Err(client) => proxy.refuse(&client, Refusal::MaxConnections),
+        Err(client) => {
+            let refusal = Refusal::MaxConnections;
+            proxy.refuse(&client, arrival.peer, refusal);
+            if let Some(log) = &proxy.access {
+                account::write(log, &arrival, 0, None, Cause::Refused(refusal));
+            }
+        }
         Ok(session) => {
             let own = Arc::clone(&session);
             if proxy.workers.run(move || own.run()).is_err() {
-                proxy.refuse(&session.client, Refusal::NoThread);
+                session.refuse(Refusal::NoThread, 0);
             }
         }
     }
@@ -84,7 +104,7 @@ impl Session {
             proxy
                 .pool
                 .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
-            proxy.refuse(&self.client, Refusal::Loop);
+            self.refuse(Refusal::Loop, 0);
             return None;
         }
         let connector = Connector {
@@ -94,16 +114,20 @@ impl Session {
             redispatches: &proxy.counters.redispatches,
             timeout: proxy.dial_timeout,
         };
-        let (dialled, hold) = match connector.connect() {
+        let (attempts, connected) = connector.connect();
+        let (dialled, hold) = match connected {
             Ok(connected) => connected,
             Err(unserved) => {
-                proxy.refuse(&self.client, refusal(unserved));
+                self.refuse(unserved.into(), attempts);
                 return None;
             }
         };
         let endpoint = dialled.endpoint;
         let link = self.link.get_or_init(|| Link {
             endpoint,
+            attempts,
+            dial: dialled.took,
+            wait: self.arrival.elapsed(),
             _dialled: dialled.ticket,
             relay: Relay::new(Arc::clone(&self.client), dialled.stream, hold.connected()),
         });
@@ -133,8 +157,8 @@ impl Session {
                     );
                     // One thread will have to do, unless it would have to wait in two places.
                     if !pending.is_empty() {
-                        relay.fail();
-                        return proxy.refuse(&self.client, Refusal::NoThread);
+                        relay.fail(Cause::Refused(Refusal::NoThread));
+                        return self.refuse(Refusal::NoThread, 0);
                     }
                 }
             }
@@ -155,19 +179,58 @@ impl Session {
         (link.endpoint == endpoint).then_some(&link.relay)
     }
 
-    /// Makes the close of the session's connections a reset.
-    pub(super) fn reset(&self) {
+    /// Makes the close of the session's connections a reset, as the gateway ends.
+    pub(super) fn stop(&self) {
+        let cause = Cause::Stopped;
         match self.link.get() {
-            Some(link) => link.relay.fail(),
-            None => relay::reset_on_close(&self.client),
+            Some(link) => {
+                link.relay.fail(cause);
+                self.tell(link.relay.cause(), 0);
+            }
+            None => {
+                relay::reset_on_close(&self.client);
+                self.tell(cause, 0);
+            }
         }
     }
-}
 
-fn refusal(unserved: Unserved) -> Refusal {
-    match unserved {
-        Unserved::Unreachable => Refusal::Unreachable,
-        Unserved::OutOfResources => Refusal::OutOfResources,
-        Unserved::NoEndpoint => Refusal::NoEndpoint,
+    /// Turns the client away, for whom so many endpoints were dialled.
+    fn refuse(&self, refusal: Refusal, attempts: usize) {
+        self.proxy.refuse(&self.client, self.arrival.peer, refusal);
+        self.tell(Cause::Refused(refusal), attempts);
+    }
+
+    /// Why it has ended, if it was not turned away.
+    fn cause(&self) -> Cause {
+        match self.link.get() {
+            Some(link) => link.relay.cause(),
+            None if std::thread::panicking() => Cause::Internal,
+            // Gone before it was looked at.
+            None => Cause::Failed(Party::Client),
+        }
+    }
+
+    /// Writes the line of the access log, unless it is written. A session that has a link knows
+    /// itself how many `attempts` there were.
+    fn tell(&self, cause: Cause, attempts: usize) {
+        let Some(log) = &self.proxy.access else {
+            return;
+        };
+        if self.told.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let link = self.link.get();
+        let served = link.map(|link| {
+            let (to_endpoint, to_client) = link.relay.passed();
+            Served {
+                endpoint: link.endpoint,
+                dial: link.dial,
+                wait: link.wait,
+                to_endpoint,
+                to_client,
+            }
+        });
+        let attempts = link.map_or(attempts, |link| link.attempts);
+        account::write(log, &self.arrival, attempts, served, cause);
     }
 }

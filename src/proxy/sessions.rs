@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::proxy::cause::Cause;
 use crate::proxy::relay::Relay;
 use crate::proxy::session::Session;
 use crate::sync::lock;
@@ -99,7 +100,8 @@ impl Sessions {
     /// Resets all sessions with an endpoint; returns how many there were.
     pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr) -> usize {
         let mut sessions = self.all();
-        sessions.retain(|session| session.relay_to(endpoint).map(Relay::abort).is_some());
+        let abort = |relay: &Relay| relay.abort(Cause::Removed);
+        sessions.retain(|session| session.relay_to(endpoint).map(abort).is_some());
         let count = sessions.len();
         let grace = Instant::now() + ABORT_GRACE;
         loop {
@@ -123,7 +125,7 @@ impl Sessions {
     /// Makes the end of the process, which follows, a reset for every open connection.
     pub(crate) fn reset_all(&self) {
         for session in self.all() {
-            session.reset();
+            session.stop();
             // Not dropped: the last handle would close the sockets and end the count
             // while others are being reset; the end of the process closes all at once.
             std::mem::forget(session);

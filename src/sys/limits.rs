@@ -20,12 +20,12 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// a session has beside its first while an endpoint proves who it is, a signal stack with
 /// another guard page, too. More than two threads that copy.
 const MAPPINGS_PER_CONNECTION: u64 = 2 + 4;
-/// Listeners, log, monitor, resolver, dials that were started beside the first, and, for
+/// Listeners, logs, monitor, resolver, dials that were started beside the first, and, for
 /// one half, pipes.
 const SPARE_DESCRIPTORS: u64 = 64;
 /// Both ends of a pipe.
 const DESCRIPTORS_PER_PIPE: u64 = 2;
-/// Accept, log, monitor, resolver and watchdog threads.
+/// Accept, log, access log, monitor, resolver and watchdog threads.
 const SPARE_THREADS: u64 = 32;
 /// Libraries, heap arenas and the threads above.
 const SPARE_MAPPINGS: u64 = 1024;

@@ -60,6 +60,8 @@ unsafe extern "C" {
 pub(crate) mod errno {
     /// A filter of system calls forbids this one.
     pub(crate) const EPERM: i32 = 1;
+    /// A named pipe that nobody reads from.
+    pub(crate) const ENXIO: i32 = 6;
     /// Not with these arguments.
     pub(crate) const EINVAL: i32 = 22;
     /// The system-wide table of open files is full.

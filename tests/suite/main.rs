@@ -9,6 +9,7 @@
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `limits`, `overload`: descriptors, processes and connections run out
+//! - `access_log`: one line a connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
@@ -20,6 +21,7 @@
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
 
+mod access_log;
 mod activation;
 mod admin;
 mod auth;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Buffer, End};
 use super::{Direction, Relay};
+use crate::proxy::cause::Cause;
 use crate::proxy::pipes::Pipes;
 use crate::sys::syscall::{self, PollFd};
 
@@ -77,7 +78,7 @@ impl Relay {
                 let (from, to) = self.sides(direction);
                 if to.is_finished() {
                     // Nothing more is read from there, so it has failed.
-                    self.abort();
+                    self.abort(Cause::Failed(from.party));
                     return Alone::Over;
                 }
                 let flow = self.flow(direction);
@@ -92,13 +93,13 @@ impl Relay {
                         Ok(()) if from.is_finished() => return Alone::Over,
                         Ok(()) => {}
                         Err(End::WriteFailed) => {
-                            self.fail();
+                            self.fail(Cause::Failed(to.party));
                             // What came from there before it failed is still to be passed on.
                             self.run(direction.reverse(), pipes, buffer, 0..0);
                             return Alone::Over;
                         }
                         Err(End::Eof | End::ReadFailed) => {
-                            self.abort();
+                            self.abort(Cause::Failed(from.party));
                             return Alone::Over;
                         }
                     },

@@ -16,6 +16,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::{Direction, Relay, Side, finish, watch};
+use crate::proxy::cause::Cause;
 use crate::proxy::pipes::{Pipe, Pipes};
 use crate::stats::Counter;
 use crate::sys::syscall::{self, PollFd, errno};
@@ -76,9 +77,9 @@ impl Relay {
     /// One direction of it.
     pub(super) fn flow(&self, direction: Direction) -> Flow<'_> {
         let (from, to) = self.sides(direction);
-        let passed: &Counter = match direction {
-            Direction::ToEndpoint => &self.account.to_endpoint,
-            Direction::ToClient => &self.account.to_client,
+        let passed: [&Counter; 2] = match direction {
+            Direction::ToEndpoint => [&self.account.to_endpoint, &self.to_endpoint],
+            Direction::ToClient => [&self.account.to_client, &self.to_client],
         };
         Flow {
             relay: self,
@@ -111,8 +112,8 @@ impl Relay {
             Ok(()) => watch(self, from, to),
             // The other direction reads from that connection: it passes on what came
             // before the failure, then finds the failure itself.
-            Err(End::WriteFailed) => self.fail(),
-            Err(End::Eof | End::ReadFailed) => self.abort(),
+            Err(End::WriteFailed) => self.fail(Cause::Failed(to.party)),
+            Err(End::Eof | End::ReadFailed) => self.abort(Cause::Failed(from.party)),
         }
     }
 
@@ -121,7 +122,10 @@ impl Relay {
     pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Result<(), End> {
         match end {
             End::Eof if !self.ended_cleanly(from) => Err(End::ReadFailed),
-            End::Eof if finish(to) => Ok(()),
+            End::Eof if finish(to) => {
+                let _ = self.closed.set(from.party);
+                Ok(())
+            }
             End::Eof | End::WriteFailed => Err(End::WriteFailed),
             End::ReadFailed => Err(End::ReadFailed),
         }
@@ -134,8 +138,8 @@ pub(super) struct Flow<'a> {
     pub(super) relay: &'a Relay,
     pub(super) from: &'a Side,
     pub(super) to: &'a Side,
-    /// Counts what `to` was given.
-    passed: &'a Counter,
+    /// Count what `to` was given: for its endpoint and for this session.
+    passed: [&'a Counter; 2],
 }
 
 impl Flow<'_> {
@@ -173,6 +177,12 @@ impl Flow<'_> {
         }
     }
 
+    fn count(&self, bytes: usize) {
+        self.passed
+            .iter()
+            .for_each(|counter| counter.add(bytes as u64));
+    }
+
     fn is_aborted(&self) -> bool {
         self.relay.aborted.load(Ordering::SeqCst)
     }
@@ -198,7 +208,7 @@ impl Flow<'_> {
         while !bytes.is_empty() {
             match socket.send_with_flags(bytes, MSG_DONTWAIT) {
                 Ok(count) => {
-                    self.passed.add(count as u64);
+                    self.count(count);
                     bytes = bytes.get(count..).unwrap_or_default();
                 }
                 Err(error) => match error.kind() {
@@ -304,7 +314,7 @@ impl Flow<'_> {
             match syscall::move_bytes(from, to, count) {
                 Ok(0) => return Err(End::WriteFailed),
                 Ok(moved) => {
-                    self.passed.add(moved as u64);
+                    self.count(moved);
                     count = count.saturating_sub(moved);
                     waits = 0;
                 }

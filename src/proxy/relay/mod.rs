@@ -20,13 +20,15 @@ mod flow;
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use crate::endpoint::ledger::Connected;
+use crate::proxy::cause::{Cause, Party};
+use crate::stats::Lane;
 use crate::sys::syscall::{self, PollFd};
 
 pub(crate) use alone::Alone;
@@ -41,6 +43,7 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
 /// One socket of a session and what this process did to it.
 #[derive(Debug)]
 struct Side {
+    party: Party,
     stream: Arc<TcpStream>,
     /// We have sent, or are about to send, our FIN.
     finished: AtomicBool,
@@ -52,8 +55,16 @@ struct Side {
 pub(crate) struct Relay {
     client: Side,
     endpoint: Side,
-    /// Where bytes are counted.
+    /// Where bytes are counted for the endpoint.
     account: Connected,
+    /// What the endpoint was given, in bytes.
+    to_endpoint: Lane,
+    /// What the client was given, in bytes.
+    to_client: Lane,
+    /// Whose direction ended first, as it should.
+    closed: OnceLock<Party>,
+    /// Why it failed, first.
+    failure: OnceLock<Cause>,
     /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
     failed: AtomicBool,
     /// The session is to end now, whatever can still be read.
@@ -88,14 +99,19 @@ impl Side {
 impl Relay {
     /// Joins two connected sockets.
     pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream, account: Connected) -> Self {
-        let side = |stream| Side {
+        let side = |party, stream| Side {
+            party,
             stream,
             finished: AtomicBool::new(false),
         };
         Self {
-            client: side(client),
-            endpoint: side(Arc::new(endpoint)),
+            client: side(Party::Client, client),
+            endpoint: side(Party::Endpoint, Arc::new(endpoint)),
             account,
+            to_endpoint: Lane::default(),
+            to_client: Lane::default(),
+            closed: OnceLock::new(),
+            failure: OnceLock::new(),
             failed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
         }
@@ -119,8 +135,23 @@ impl Relay {
         (connected || from.is_finished()) && !self.failed.load(Ordering::SeqCst)
     }
 
+    /// Why it is over, once it is.
+    pub(crate) fn cause(&self) -> Cause {
+        let closed = self.closed.get().map(|party| Cause::Closed(*party));
+        // Neither: a thread has panicked.
+        let cause = self.failure.get().copied().or(closed);
+        cause.unwrap_or(Cause::Internal)
+    }
+
+    /// How many bytes the endpoint and the client were given.
+    pub(crate) fn passed(&self) -> (u64, u64) {
+        (self.to_endpoint.get(), self.to_client.get())
+    }
+
     /// From here on both connections end with a reset.
-    pub(crate) fn fail(&self) {
+    pub(crate) fn fail(&self, cause: Cause) {
+        // Of several causes the first led to the others.
+        let _ = self.failure.set(cause);
         self.failed.store(true, Ordering::SeqCst);
         reset_on_close(&self.client.stream);
         reset_on_close(&self.endpoint.stream);
@@ -128,8 +159,8 @@ impl Relay {
 
     /// Fails the session and wakes the other direction from a read. (A write it is in
     /// fails by itself: this direction read from that connection and found it broken.)
-    pub(crate) fn abort(&self) {
-        self.fail();
+    pub(crate) fn abort(&self, cause: Cause) {
+        self.fail(cause);
         // For reads that find bytes each time: they never come to the end made below.
         self.aborted.store(true, Ordering::SeqCst);
         for side in [&self.client, &self.endpoint] {
@@ -172,7 +203,7 @@ fn watch(relay: &Relay, from: &Side, to: &Side) {
     // The other direction writes to `from` and may be blocked in a read elsewhere; of
     // a failure of `to`, from which it reads, it learns itself.
     if fds.first().is_some_and(PollFd::has_error) {
-        relay.abort();
+        relay.abort(Cause::Failed(from.party));
     }
 }
 

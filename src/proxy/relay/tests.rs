@@ -318,7 +318,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
             }
         });
         thread::sleep(Duration::from_millis(700));
-        relay.abort();
+        relay.abort(Cause::Removed);
         let cut = Instant::now();
         while !session.is_finished() && cut.elapsed() < Duration::from_secs(1) {
             thread::sleep(Duration::from_millis(10));

@@ -21,7 +21,7 @@ mod requests;
 
 /// A gateway in front of these endpoints that serves metrics on a free port, and that address.
 #[track_caller]
-fn observed(endpoints: &[SocketAddr], flags: &[&str]) -> (Gateway, SocketAddr) {
+pub(crate) fn observed(endpoints: &[SocketAddr], flags: &[&str]) -> (Gateway, SocketAddr) {
     let flags = [&["--metrics-addr=127.0.0.1:0"], flags].concat();
     let gateway = Launch::before(endpoints, &flags).start();
     let admin = admin_of(&gateway);
@@ -95,11 +95,11 @@ fn get(admin: SocketAddr, path: &str) -> Reply {
 }
 
 /// The samples of an exposition: what stands before the value, and the value.
-struct Samples(BTreeMap<String, f64>);
+pub(crate) struct Samples(BTreeMap<String, f64>);
 
 impl Samples {
     #[track_caller]
-    fn of(admin: SocketAddr) -> Samples {
+    pub(crate) fn of(admin: SocketAddr) -> Samples {
         let reply = get(admin, "/metrics");
         assert_eq!(reply.status, 200, "{reply:?}");
         let lines = reply.content.lines().filter(|line| !line.starts_with('#'));
@@ -113,7 +113,7 @@ impl Samples {
 
     /// A sample of the gateway by its name without prefix, with its labels as they are written.
     #[track_caller]
-    fn get(&self, name: &str) -> f64 {
+    pub(crate) fn get(&self, name: &str) -> f64 {
         match self.0.get(name) {
             Some(value) => *value,
             None => panic!("no {name} in {:#?}", self.0),

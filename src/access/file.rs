@@ -1,0 +1,222 @@
+//! The file of the access log: appended to, opened again by name when it was moved away, and
+//! not given up when it cannot be written.
+//!
+//! Lines are whole: where one was cut short, for want of room, the next begins on a line of its
+//! own. Appending (O_APPEND) goes to the end also of a file that others write to or cut off.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use socket2::SockRef;
+
+use crate::log;
+use crate::log::queue;
+
+/// Who connected when is for the owner and a group to read.
+const MODE: u32 = 0o640;
+
+/// Keeps the opening of a named pipe from waiting for its reader, open(2); the number is that of
+/// every architecture that Rust supports Linux on, but MIPS and SPARC.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// A file that is open for lines.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    file: Lines<File>,
+    /// The last write failed, and the operator knows.
+    failing: bool,
+}
+
+impl LogFile {
+    /// Opens a file, or creates it.
+    ///
+    /// # Errors
+    /// Those of open(2), ENXIO for a named pipe that nobody reads from.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: Lines::to(open(path)?),
+            failing: false,
+        })
+    }
+
+    /// Looks whether [`LogFile::open`] would succeed, as far as that is to be seen without
+    /// creating a file or waking the reader of a pipe.
+    ///
+    /// # Errors
+    /// Those of open(2) and stat(2).
+    pub(crate) fn probe(path: &Path) -> io::Result<()> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() => OpenOptions::new().append(true).open(path).map(drop),
+            Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let parent = path.parent().filter(|parent| *parent != Path::new(""));
+                let parent = fs::metadata(parent.unwrap_or(Path::new(".")))?;
+                let directory = parent.is_dir().then_some(());
+                directory.ok_or_else(|| ErrorKind::NotADirectory.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the file of the same name in place of this one, which is kept if that fails.
+    pub(super) fn reopen(&mut self) {
+        match open(&self.path) {
+            Ok(file) => {
+                self.file = Lines::to(file);
+                log::info("access", "opened access log again", &[self.named()]);
+            }
+            Err(error) => log::warn(
+                "access",
+                "cannot open access log again, going on with the file it had",
+                &[self.named(), ("error", error.to_string().into())],
+            ),
+        }
+    }
+
+    /// Appends lines; returns how many of them are not there as a whole.
+    pub(super) fn append(&mut self, lines: &str) -> u64 {
+        // Woken to open the file again, and for nothing else.
+        if lines.is_empty() {
+            return 0;
+        }
+        let (lost, outcome) = self.file.append(lines);
+        match outcome {
+            Ok(()) if self.failing => {
+                log::info("access", "access log is written again", &[self.named()]);
+            }
+            Err(error) if !self.failing => log::warn(
+                "access",
+                "cannot write access log, dropping lines until it can be written",
+                &[self.named(), ("error", error.to_string().into())],
+            ),
+            _ => {}
+        }
+        self.failing = lost > 0;
+        lost
+    }
+
+    fn named(&self) -> (&'static str, log::Value) {
+        ("path", self.path.display().to_string().into())
+    }
+}
+
+/// What lines are appended to, whole ones as far as there is room.
+#[derive(Debug)]
+struct Lines<W> {
+    to: W,
+    /// The last line was cut short.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn to(to: W) -> Self {
+        Self { to, torn: false }
+    }
+
+    /// Appends lines; returns how many of them are not there as a whole, and why.
+    fn append(&mut self, lines: &str) -> (u64, io::Result<()>) {
+        if self.torn {
+            match queue::write(&mut self.to, "\n") {
+                (_, Ok(())) => self.torn = false,
+                (_, error) => return (queue::lost(lines, 0), error),
+            }
+        }
+        let (written, outcome) = queue::write(&mut self.to, lines);
+        let there = lines.as_bytes().get(..written).unwrap_or_default();
+        self.torn = there.last().is_some_and(|byte| *byte != b'\n');
+        (queue::lost(lines, written), outcome)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.append(true).create(true).mode(MODE);
+    let file = options.custom_flags(O_NONBLOCK).open(path)?;
+    // Once there is a reader, a pipe that is full is waited for.
+    SockRef::from(&file).set_nonblocking(false)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has room for so many bytes.
+    struct Disk {
+        written: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.room -= count;
+            self.written.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_full_disk_the_next_line_begins_on_its_own() {
+        let mut lines = Lines::to(Disk {
+            written: Vec::new(),
+            room: 5,
+        });
+        let (lost, outcome) = lines.append("one\ntwo\nthree\n");
+        assert_eq!(
+            (lost, outcome.unwrap_err().kind()),
+            (2, ErrorKind::StorageFull)
+        );
+        assert_eq!(lines.append("four\n").0, 1);
+        lines.to.room = 100;
+        assert!(matches!(lines.append("five\nsix\n"), (0, Ok(()))));
+        assert!(matches!(lines.append("seven\n"), (0, Ok(()))));
+        assert_eq!(lines.to.written, b"one\nt\nfive\nsix\nseven\n");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_between_two_lines_leaves_no_empty_one() {
+        let mut lines = Lines::to(Disk {
+            written: Vec::new(),
+            room: 4,
+        });
+        assert_eq!(lines.append("one\ntwo\n").0, 1);
+        lines.to.room = 100;
+        assert_eq!(lines.append("three\n").0, 0);
+        assert_eq!(lines.to.written, b"one\nthree\n");
+    }
+
+    #[test]
+    fn what_can_be_opened_is_told_without_creating_it() {
+        let own = std::env::current_exe().unwrap();
+        let directory = own.parent().unwrap();
+        let cases = [
+            (directory.join("there-is-no-such-file.log"), None),
+            (PathBuf::from("there-is-no-such-file.log"), None),
+            (PathBuf::from("/dev/null"), None),
+            (directory.to_owned(), Some(ErrorKind::IsADirectory)),
+            (
+                directory.join("no-such-directory/a.log"),
+                Some(ErrorKind::NotFound),
+            ),
+            (own.join("a.log"), Some(ErrorKind::NotADirectory)),
+        ];
+        for (path, expected) in cases {
+            let found = LogFile::probe(&path).err().map(|error| error.kind());
+            assert_eq!(found, expected, "{}", path.display());
+        }
+        assert!(!directory.join("there-is-no-such-file.log").exists());
+    }
+}

@@ -1,0 +1,136 @@
+//! Why a connection ended, in the words of the access log and of metrics: a closed set.
+
+use crate::proxy::connect::Unserved;
+
+/// One of the two peers of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Party {
+    /// Who connected to us.
+    Client,
+    /// Whom we connected to.
+    Endpoint,
+}
+
+/// Why a connection that was accepted is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Both directions have ended as they should, this peer's first.
+    Closed(Party),
+    /// This peer's connection was reset or has timed out.
+    Failed(Party),
+    /// Its endpoint has left the set (`--close-removed`).
+    Removed,
+    /// The gateway has ended before the connection did.
+    Stopped,
+    /// It was turned away.
+    Refused(Refusal),
+    /// A defect of the gateway's: a thread of the session has panicked.
+    Internal,
+}
+
+impl Cause {
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Closed(Party::Client) => "client_closed",
+            Self::Closed(Party::Endpoint) => "endpoint_closed",
+            Self::Failed(Party::Client) => "client_failed",
+            Self::Failed(Party::Endpoint) => "endpoint_failed",
+            Self::Removed => "removed",
+            Self::Stopped => "stopped",
+            Self::Refused(refusal) => refusal.name(),
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Why a client was turned away; its connection is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many connections as `--max-connections` allows are open.
+    MaxConnections,
+    /// The host has no thread left.
+    NoThread,
+    /// The client is this gateway.
+    Loop,
+    /// Every endpoint was tried and none answered in time.
+    Unreachable,
+    /// The host has no descriptor, port or memory left for the dial.
+    OutOfResources,
+    /// No name of an endpoint could be resolved so far.
+    NoEndpoint,
+}
+
+impl Refusal {
+    pub(super) const ALL: [Self; 6] = [
+        Self::MaxConnections,
+        Self::NoThread,
+        Self::Loop,
+        Self::Unreachable,
+        Self::OutOfResources,
+        Self::NoEndpoint,
+    ];
+
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max_connections",
+            Self::NoThread => "no_thread",
+            Self::Loop => "loop",
+            Self::Unreachable => "unreachable",
+            Self::OutOfResources => "out_of_resources",
+            Self::NoEndpoint => "no_endpoint",
+        }
+    }
+
+    /// The words for it in the log.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max-connections",
+            Self::NoThread => "cannot start a thread",
+            Self::Loop => "loop",
+            Self::Unreachable => "no endpoint reachable",
+            Self::OutOfResources => "out of local resources",
+            Self::NoEndpoint => "no endpoint address known",
+        }
+    }
+}
+
+impl From<Unserved> for Refusal {
+    fn from(unserved: Unserved) -> Self {
+        match unserved {
+            Unserved::Unreachable => Self::Unreachable,
+            Unserved::OutOfResources => Self::OutOfResources,
+            Unserved::NoEndpoint => Self::NoEndpoint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_explained_and_no_other() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).expect("README.md is readable");
+        let (_, table) = readme.split_once("| cause | the connection |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
+        let mut explained: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+        let own = [
+            Cause::Closed(Party::Client),
+            Cause::Closed(Party::Endpoint),
+            Cause::Failed(Party::Client),
+            Cause::Failed(Party::Endpoint),
+            Cause::Removed,
+            Cause::Stopped,
+            Cause::Internal,
+        ];
+        let refused = Refusal::ALL.map(Cause::Refused);
+        let mut names: Vec<&str> = own.iter().chain(&refused).map(|c| c.name()).collect();
+        explained.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(explained, names);
+    }
+}

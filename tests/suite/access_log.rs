@@ -1,0 +1,531 @@
+//! `--access-log`: one line a connection, whatever ended it; files that are moved away, full, or read by nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::time::Duration;
+
+use crate::admin::{Samples, observed};
+use crate::support::isolated::isolated;
+use crate::support::json::Json;
+use crate::support::net::{expect_echo, expect_refused, try_connect, try_tag};
+use crate::support::ports::free_port;
+use crate::support::process::{tool, tool_text};
+use crate::support::{Backend, End, Gateway, Launch, SOON, TempDir};
+use crate::support::{eventually, expect, expect_end, reset, send};
+
+/// A file for an access log, and the flag that asks for it.
+struct LogAt {
+    dir: TempDir,
+    flag: String,
+}
+
+impl LogAt {
+    fn new() -> LogAt {
+        let dir = TempDir::new();
+        let path = dir.path().join("access.log");
+        let flag = format!("--access-log={}", path.display());
+        LogAt { dir, flag }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path = self.dir.path().join(name);
+        path.to_str().expect("a temporary path in UTF-8").to_owned()
+    }
+
+    fn records(&self) -> Vec<Json> {
+        records(&self.path("access.log"))
+    }
+
+    /// Waits for the line of the one connection there was.
+    #[track_caller]
+    fn only(&self) -> Json {
+        let mut records = self.wait(1);
+        records.remove(0)
+    }
+
+    /// Waits for so many lines; more are a failure.
+    #[track_caller]
+    fn wait(&self, count: usize) -> Vec<Json> {
+        let records = eventually(SOON, "the access log has its lines", || {
+            Some(self.records()).filter(|records| records.len() >= count)
+        });
+        assert_eq!(records.len(), count, "{records:#?}");
+        records
+    }
+}
+
+/// The lines of a file that are whole, each of which must be a record of the access log.
+#[track_caller]
+fn records(path: &str) -> Vec<Json> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let records = whole.lines().map(|line| {
+        let record = Json::parse(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        assert_eq!(record.text("caller"), "access", "{line}");
+        record
+    });
+    records.collect()
+}
+
+/// A client of a tagged or echoing endpoint comes and goes; true if it was served.
+fn visit(gateway: &Gateway) -> SocketAddr {
+    let client = gateway.connect();
+    let address = client.local_addr().expect("a local address");
+    expect_echo(&client, 1);
+    client.shutdown(Shutdown::Write).expect("end the direction");
+    expect_end(&client, End::Clean);
+    address
+}
+
+#[test]
+fn line_tells_who_was_served_by_whom_when_and_how_much() {
+    let (log, dead, good) = (LogAt::new(), Backend::dead(), Backend::by_hand());
+    let (endpoint, accepted) = good;
+    let gateway = Gateway::before(&[&dead, &endpoint], &[&log.flag]);
+    let client = gateway.connect();
+    let server = accepted.next();
+    // More than a pipe holds, both ways, and with the answer after the end of the question.
+    let (question, answer) = (3_000_017, 5_000_011);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            send(&client, 1, question);
+            client.shutdown(Shutdown::Write).expect("end the question");
+        });
+        expect(&server, 1, question);
+        expect_end(&server, End::Clean);
+        scope.spawn(|| {
+            send(&server, 2, answer);
+            server.shutdown(Shutdown::Write).expect("end the answer");
+        });
+        expect(&client, 2, answer);
+        expect_end(&client, End::Clean);
+    });
+    let peer = client.local_addr().expect("a local address");
+    let record = log.only();
+    for (key, wanted) in [
+        ("level", "info".to_owned()),
+        ("msg", "connection ended".to_owned()),
+        ("client", peer.to_string()),
+        ("listen", gateway.address().to_string()),
+        ("endpoint", endpoint.address().to_string()),
+        ("cause", "client_closed".to_owned()),
+    ] {
+        assert_eq!(record.text(key), wanted, "{record:#?}");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let bytes = [question as f64, answer as f64];
+    assert_eq!(
+        [record.number("to-endpoint"), record.number("to-client")],
+        bytes
+    );
+    assert_eq!(record.number("attempts"), 2.0);
+    let [dial, wait, duration] = ["dial", "wait", "duration"].map(|key| record.number(key));
+    assert!(0.0 < dial && dial < wait && wait < duration, "{record:#?}");
+    assert!(record.text("start") < record.text("ts"), "{record:#?}");
+    let path = log.path("access.log");
+    let mode = std::fs::metadata(path).expect("it exists").permissions();
+    assert_eq!(mode.mode() & 0o137, 0, "no more than rw-r-----");
+}
+
+/// What a test does to a connection that is open, and the cause that is told of it.
+type Way = (&'static str, fn(&mut Gateway, TcpStream, TcpStream));
+
+#[test]
+fn each_end_is_told_by_its_cause() {
+    let ways: [Way; 7] = [
+        ("client_closed", |_, client, server| {
+            client.shutdown(Shutdown::Write).expect("end the direction");
+            expect_end(&server, End::Clean);
+            drop(server);
+            expect_end(&client, End::Clean);
+        }),
+        ("endpoint_closed", |_, client, server| {
+            drop(server);
+            expect_end(&client, End::Clean);
+        }),
+        ("client_failed", |_, client, server| {
+            reset(client);
+            expect_end(&server, End::Reset);
+        }),
+        ("endpoint_failed", |_, client, server| {
+            reset(server);
+            expect_end(&client, End::Reset);
+        }),
+        // It has ended one direction as it should: that the other was cut is what counts.
+        ("endpoint_failed", |_, client, server| {
+            client.shutdown(Shutdown::Write).expect("end the direction");
+            expect_end(&server, End::Clean);
+            reset(server);
+            expect_end(&client, End::Reset);
+        }),
+        ("stopped", |gateway, client, _server| {
+            gateway.signal("TERM");
+            expect_end(&client, End::Reset);
+            assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+        }),
+        ("stopped", |gateway, client, _server| {
+            gateway.signal("TERM");
+            gateway.wait_record("received signal, draining");
+            // Later than what counts as the first signal's echo.
+            std::thread::sleep(Duration::from_millis(50));
+            gateway.signal("TERM");
+            expect_end(&client, End::Reset);
+            assert_eq!(gateway.wait_exit(SOON).code(), Some(1));
+        }),
+    ];
+    for (number, (cause, way)) in ways.into_iter().enumerate() {
+        let (log, (endpoint, accepted)) = (LogAt::new(), Backend::by_hand());
+        let patience = ["--drain-timeout=200ms", "--drain-timeout=1h"][usize::from(number == 6)];
+        let mut gateway = Gateway::before(&[&endpoint], &[&log.flag, patience]);
+        let client = gateway.connect();
+        let server = accepted.next();
+        send(&client, 1, 10);
+        expect(&server, 1, 10);
+        way(&mut gateway, client, server);
+        let record = log.only();
+        assert_eq!(record.text("cause"), cause, "way {number}: {record:#?}");
+        assert_eq!(record.number("to-endpoint"), 10.0, "way {number}");
+    }
+}
+
+#[test]
+fn clients_that_are_turned_away_have_a_line_too() {
+    let (log, dead) = (LogAt::new(), [Backend::dead(), Backend::dead()]);
+    let gateway = Gateway::before(&[&dead[0], &dead[1]], &[&log.flag]);
+    expect_refused(gateway.address());
+    let record = log.only();
+    assert_eq!(record.text("cause"), "unreachable", "{record:#?}");
+    assert_eq!(record.number("attempts"), 2.0, "{record:#?}");
+    for key in ["endpoint", "dial", "wait", "to-client", "to-endpoint"] {
+        assert!(record.get(key).is_none(), "{key} in {record:#?}");
+    }
+
+    let (log, endpoint) = (LogAt::new(), Backend::tagged(b't'));
+    let gateway = Gateway::before(&[&endpoint], &[&log.flag, "--max-connections=1"]);
+    let (_, first) = try_tag(gateway.address()).expect("below the cap");
+    expect_refused(gateway.address());
+    let record = log.only();
+    assert_eq!(record.text("cause"), "max_connections", "{record:#?}");
+    assert_eq!(record.number("attempts"), 0.0, "{record:#?}");
+    assert_eq!(record.text("listen"), gateway.address().to_string());
+    drop(first);
+    assert_eq!(log.wait(2)[1].text("cause"), "client_closed");
+}
+
+#[test]
+fn connection_to_a_removed_endpoint_says_so() {
+    let (log, old, new) = (LogAt::new(), Backend::echo(), Backend::echo());
+    let file = log.dir.file("endpoints", &old.address().to_string());
+    let flags = [
+        &format!("--endpoints-file={file}"),
+        "--close-removed=0s",
+        &log.flag,
+    ];
+    let gateway = Launch::start_with(&flags).start();
+    let client = gateway.connect();
+    expect_echo(&client, 1);
+    log.dir.file("endpoints", &new.address().to_string());
+    gateway.signal("HUP");
+    expect_end(&client, End::Reset);
+    let record = log.only();
+    assert_eq!(record.text("cause"), "removed", "{record:#?}");
+    assert_eq!(record.text("endpoint"), old.address().to_string());
+}
+
+#[test]
+fn file_that_was_moved_away_is_opened_again_at_sighup() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let path = log.path("access.log");
+    // What stood there before stays.
+    let first = "{\"caller\":\"access\",\"client\":\"of yesterday\"}";
+    log.dir.file("access.log", &format!("{first}\n"));
+    let gateway = Gateway::before(&[&endpoint], &[&log.flag]);
+    let mut clients = vec!["of yesterday".to_owned()];
+    for turn in 0..3 {
+        for _ in 0..5 {
+            clients.push(visit(&gateway).to_string());
+        }
+        log.wait(clients.len());
+        let told = records(&path);
+        let told: Vec<&str> = told.iter().map(|record| record.text("client")).collect();
+        assert_eq!(told.len(), clients.len());
+        assert!(clients.iter().all(|client| told.contains(&client.as_str())));
+        let old = log.path(&format!("access.log.{turn}"));
+        std::fs::rename(&path, &old).expect("move it away");
+        // Until it is told, the gateway goes on where it was.
+        clients.push(visit(&gateway).to_string());
+        eventually(SOON, "the old file has the line", || {
+            (records(&old).len() == clients.len()).then_some(())
+        });
+        gateway.signal("HUP");
+        eventually(SOON, "there is a new file", || {
+            std::path::Path::new(&path).exists().then_some(())
+        });
+        clients.clear();
+    }
+    eventually(SOON, "the log tells of all three", || {
+        (gateway.records("opened access log again").len() == 3).then_some(())
+    });
+
+    // A directory that is gone costs no line.
+    let kept = log.path("kept");
+    std::fs::rename(&path, &kept).expect("move it away");
+    std::fs::create_dir(&path).expect("make a directory in its place");
+    gateway.signal("HUP");
+    let told = gateway.wait_record("cannot open access log again, going on with the file it had");
+    assert_eq!(told.text("path"), path);
+    let client = visit(&gateway).to_string();
+    eventually(SOON, "the line is in the old file", || {
+        let last = records(&kept).pop()?;
+        (last.text("client") == client).then_some(())
+    });
+}
+
+#[test]
+fn target_that_cannot_be_used_is_refused_with_a_remedy() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let directory = log.dir.path().to_str().expect("UTF-8").to_owned();
+    let pipe = log.path("pipe");
+    tool_text("mkfifo", &[&pipe]);
+    let cases = [
+        (log.path("none/a.log"), "create its directory", true),
+        (directory, "name a file in that directory", true),
+        // Whether a reader will be there, check cannot know.
+        (pipe, "start its reader first", false),
+    ];
+    for (path, remedy, checked) in cases {
+        let flag = format!("--access-log={path}");
+        let start = Launch::before(&[endpoint.address()], &[&flag]).run();
+        let endpoints = format!("--endpoints={}", endpoint.address());
+        let check = Launch::exactly(&["check", &endpoints, &flag]).run();
+        for outcome in [Some(start), checked.then_some(check)]
+            .into_iter()
+            .flatten()
+        {
+            let told = outcome.stderr.lines().last().unwrap_or_default();
+            assert_eq!(outcome.code, Some(1), "{outcome:?}");
+            assert!(
+                told.starts_with(&format!("etcd-gateway: {flag}: ")),
+                "{told}"
+            );
+            assert!(told.contains(remedy), "{told}");
+        }
+    }
+    let endpoints = format!("--endpoints={}", endpoint.address());
+    let check = Launch::exactly(&["check", &endpoints, &log.flag]).run();
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(
+        !std::path::Path::new(&log.path("access.log")).exists(),
+        "a look creates nothing"
+    );
+}
+
+#[test]
+fn log_that_cannot_be_written_costs_lines_and_no_connection() {
+    let endpoint = Backend::echo();
+    let flags = ["--access-log=/dev/full", "--drain-timeout=1h"];
+    let (mut gateway, admin) = observed(&[endpoint.address()], &flags);
+    for count in 1..=5_u32 {
+        visit(&gateway);
+        eventually(SOON, "the lost line is counted", || {
+            let lost = Samples::of(admin).get("access_log_lines_dropped_total");
+            (lost >= f64::from(count)).then_some(())
+        });
+    }
+    let told = "cannot write access log, dropping lines until it can be written";
+    let record = gateway.wait_record(told);
+    assert_eq!(record.text("path"), "/dev/full");
+    assert!(
+        record.text("error").contains("No space left"),
+        "{record:#?}"
+    );
+    assert_eq!(gateway.records(told).len(), 1, "once, not for each line");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+}
+
+#[test]
+fn disk_that_was_full_goes_on_with_a_count_of_what_is_missing() {
+    isolated(
+        disk_that_was_full_goes_on_with_a_count_of_what_is_missing,
+        |site| {
+            let directory = site.path("small");
+            std::fs::create_dir(&directory).expect("create a directory");
+            let mount = ["-t", "tmpfs", "-o", "size=64k", "none", &directory];
+            tool_text("mount", &mount);
+            let (path, ballast) = (format!("{directory}/a.log"), format!("{directory}/ballast"));
+            let endpoint = Backend::echo();
+            let flag = format!("--access-log={path}");
+            let (gateway, admin) = observed(&[endpoint.address()], &[&flag]);
+            visit(&gateway);
+            eventually(SOON, "the first line", || {
+                (records(&path).len() == 1).then_some(())
+            });
+            // The page that the log has begun is its own; everything else is taken.
+            let mut file = File::create(&ballast).expect("create a file");
+            while file.write_all(&[0; 4096]).is_ok() {}
+            let lost = eventually(SOON, "lines are lost", || {
+                visit(&gateway);
+                let lost = Samples::of(admin).get("access_log_lines_dropped_total");
+                (lost >= 2.0).then_some(lost)
+            });
+            gateway.wait_record("cannot write access log, dropping lines until it can be written");
+            drop(file);
+            std::fs::remove_file(&ballast).expect("make room");
+            visit(&gateway);
+            gateway.wait_record("access log is written again");
+            let last = visit(&gateway).to_string();
+            let text = eventually(SOON, "the last line", || {
+                let text = std::fs::read_to_string(&path).ok()?;
+                text.contains(&last).then_some(text)
+            });
+            // One line may have been cut short; all others are whole.
+            let parsed = text.lines().map(Json::parse);
+            let (whole, torn): (Vec<_>, Vec<_>) = parsed.partition(Result::is_ok);
+            assert!(torn.len() <= 1, "{text}");
+            let told: f64 = whole
+                .iter()
+                .flatten()
+                .filter(|record| record.text("msg") == "access log lines dropped")
+                .map(|record| record.number("count"))
+                .sum();
+            let counted = Samples::of(admin).get("access_log_lines_dropped_total");
+            assert!(
+                told == counted && counted >= lost,
+                "{told} of {counted}: {text}"
+            );
+        },
+    );
+}
+
+/// A named pipe that is open for its reader, and full.
+fn full_pipe(path: &str) -> File {
+    tool_text("mkfifo", &[path]);
+    // Both ends at once: nothing waits for another to open it (fifo(7)).
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).custom_flags(0o4000);
+    let mut pipe = options.open(path).expect("open the pipe");
+    let error = loop {
+        if let Err(error) = pipe.write(&[b'\n'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    pipe
+}
+
+#[test]
+fn pipe_that_nobody_empties_holds_up_nobody_and_has_every_line_in_the_end() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let mut pipe = full_pipe(&log.path("access.log"));
+    let gateway = Gateway::before(&[&endpoint], &[&log.flag]);
+    let clients: Vec<String> = (0..50).map(|_| visit(&gateway).to_string()).collect();
+    let mut text = String::new();
+    eventually(SOON, "every line comes", || {
+        let mut bytes = [0; 4096];
+        while let Ok(count) = pipe.read(&mut bytes) {
+            text += std::str::from_utf8(&bytes[..count]).expect("ASCII");
+        }
+        let told = |client: &String| text.contains(&format!("\"client\":\"{client}\""));
+        clients.iter().all(told).then_some(())
+    });
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        assert!(Json::parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn pipe_that_nobody_empties_does_not_keep_the_process() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let _pipe = full_pipe(&log.path("access.log"));
+    let mut gateway = Gateway::before(&[&endpoint], &[&log.flag]);
+    visit(&gateway);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    gateway.wait_record("ended before the access log was written");
+}
+
+#[test]
+fn every_connection_that_the_end_cuts_has_its_line() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let flags = [&*log.flag, "--drain-timeout=0s"];
+    let mut gateway = Gateway::before(&[&endpoint], &flags);
+    let clients: Vec<TcpStream> = (0..300).map(|_| gateway.connect()).collect();
+    clients.iter().for_each(|client| expect_echo(client, 1));
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    let records = log.records();
+    assert_eq!(records.len(), clients.len());
+    for client in &clients {
+        let address = client.local_addr().expect("a local address").to_string();
+        let own = records
+            .iter()
+            .find(|record| record.text("client") == address);
+        assert_eq!(own.map(|record| record.text("cause")), Some("stopped"));
+    }
+}
+
+#[test]
+fn on_stderr_it_stands_beside_the_log_whatever_the_level() {
+    let endpoint = Backend::echo();
+    let gateway = Gateway::before(&[&endpoint], &["--access-log=stderr"]);
+    let client = visit(&gateway).to_string();
+    let record = gateway.wait_record("connection ended");
+    assert_eq!(record.text("client"), client);
+    // It is not the log's file: SIGHUP is none of its business.
+    gateway.signal("HUP");
+    gateway.wait_record("received SIGHUP, refreshing endpoints");
+    visit(&gateway);
+    eventually(SOON, "the next line", || {
+        (gateway.records("connection ended").len() == 2).then_some(())
+    });
+
+    let port = free_port();
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    let flags = [
+        &format!("--listen-addr={listen}"),
+        "--log-level=error",
+        "--log-format=text",
+        "--access-log=stderr",
+    ];
+    let gateway = Launch::before(&[endpoint.address()], &flags).start_silent(listen);
+    expect_echo(&try_connect(listen).expect("it listens"), 1);
+    let line = gateway.wait_line("INFO  access: connection ended start=");
+    assert!(line.contains(&format!(" listen={listen} ")), "{line}");
+}
+
+#[test]
+fn text_is_written_to_a_file_where_it_is_asked_for() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let port = free_port();
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    let flags = [
+        &format!("--listen-addr={listen}"),
+        "--log-format=text",
+        &log.flag,
+    ];
+    let _gateway = Launch::before(&[endpoint.address()], &flags).start_silent(listen);
+    eventually(SOON, "a line of text", || {
+        let text = std::fs::read_to_string(log.path("access.log")).ok()?;
+        text.contains(" INFO  access: connection ended start=")
+            .then_some(())
+    });
+}
+
+#[test]
+fn without_the_flag_nobody_writes_it() {
+    let endpoint = Backend::echo();
+    let gateway = Gateway::before(&[&endpoint], &["--access-log=off"]);
+    visit(&gateway);
+    let threads = tool(
+        "sh",
+        &["-c", &format!("cat /proc/{}/task/*/comm", gateway.pid())],
+    );
+    let threads = String::from_utf8_lossy(&threads.stdout).into_owned();
+    assert!(
+        threads.contains("monitor") && !threads.contains("access-log"),
+        "{threads}"
+    );
+}
