@@ -88,14 +88,14 @@ impl Trace {
         self.broken_promises.extend(other.broken_promises);
     }
 
-    /// Of one process, in lines `PID call(ARGUMENTS) = RESULT`.
-    fn of(text: &str) -> Trace {
+    /// Of one process, in lines `PID call(ARGUMENTS) = RESULT`; it may append to `log`.
+    fn of(text: &str, log: Option<&str>) -> Trace {
         let mut trace = Trace::default();
-        trace.read(text);
+        trace.read(text, log);
         trace
     }
 
-    fn read(&mut self, text: &str) {
+    fn read(&mut self, text: &str, log: Option<&str>) {
         for line in text.lines() {
             let (_, line) = line.split_once(char::is_whitespace).expect("PID first");
             let Some((call, arguments)) = line.trim_start().split_once('(') else {
@@ -109,7 +109,10 @@ impl Trace {
             let process = call.starts_with("clone") && !arguments.contains("CLONE_THREAD");
             let writes = ["O_WRONLY", "O_RDWR", "O_CREAT"];
             let written = call == "openat" && writes.iter().any(|flag| arguments.contains(flag));
-            if again || process || written {
+            let appended = log.is_some_and(|log| {
+                arguments.contains(&format!("\"{log}\"")) && arguments.contains("O_APPEND")
+            });
+            if again || process || written && !appended {
                 self.broken_promises.push(line.to_owned());
             }
             self.calls.insert(call.to_owned());
@@ -202,8 +205,8 @@ fn by_list(site: &Site) -> String {
 }
 
 /// Endpoints by SRV records that have to prove who they are, listeners of its own: refresh, a member that leaves and
-/// whose connections are closed, and a drain that ends with a reset.
-fn by_srv(site: &Site) -> Option<(String, String)> {
+/// whose connections are closed, an access log, and a drain that ends with a reset.
+fn by_srv(site: &Site, access_log: &str) -> Option<(String, String)> {
     let pki = Pki::below(&site.path(""))?;
     let root = pki.root("true CA");
     let shown = pki.issue(&root, &Request::server("DNS:x.test"));
@@ -229,6 +232,8 @@ fn by_srv(site: &Site) -> Option<(String, String)> {
         "--retry-delay=100ms",
         "--close-removed=0s",
         "--drain-timeout=200ms",
+        "--access-log",
+        access_log,
     ]);
     let trace = site.path("trace.srv");
     let gateway = traced(site, &trace, launch);
@@ -256,11 +261,12 @@ fn the_list_of_what_it_needs_is_complete_and_has_nothing_else() {
             if !host_offers(traced, "strace with the right to trace") {
                 return;
             }
-            let mut trace = Trace::of(&by_list(site));
-            let Some((text, ca_file)) = by_srv(site) else {
+            let mut trace = Trace::of(&by_list(site), None);
+            let access_log = site.path("access.log");
+            let Some((text, ca_file)) = by_srv(site, &access_log) else {
                 return;
             };
-            trace.add(Trace::of(&text));
+            trace.add(Trace::of(&text, Some(&access_log)));
             assert!(
                 trace.broken_promises.is_empty(),
                 "{:#?}",
@@ -270,7 +276,7 @@ fn the_list_of_what_it_needs_is_complete_and_has_nothing_else() {
             if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
                 compare_calls(&needs, &trace.calls);
             }
-            compare_files(&needs, &trace.files, &ca_file);
+            compare_files(&needs, &trace.files, [&ca_file, &access_log]);
         },
     );
 }
@@ -290,10 +296,11 @@ fn compare_calls(needs: &[Need], seen: &BTreeSet<String>) {
     );
 }
 
-fn compare_files(needs: &[Need], seen: &BTreeSet<String>, ca_file: &str) {
+fn compare_files(needs: &[Need], seen: &BTreeSet<String>, [ca_file, access_log]: [&str; 2]) {
     let program = binary();
     let meant = |what: String| match what.as_str() {
         "--trusted-ca-file" => ca_file.to_owned(),
+        "--access-log" => access_log.to_owned(),
         "etcd-gateway" => program.to_str().expect("a path in UTF-8").to_owned(),
         _ => what,
     };
