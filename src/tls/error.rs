@@ -264,21 +264,24 @@ impl From<crypto::Error> for Error {
     }
 }
 
+/// How etcd without --cert-file answers: with an end, or with a reset if it has not read all.
+fn without_tls(awaiting: &str) -> &'static str {
+    match awaiting {
+        SERVER_HELLO => ", as one without TLS does",
+        _ => "",
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // how etcd without --cert-file answers
-            Self::Closed {
-                awaiting: SERVER_HELLO,
-            } => f.write_str(
-                "the server closed the connection instead of sending ServerHello, as one without \
-                 TLS does",
-            ),
             Self::Closed { awaiting } => {
-                write!(f, "the server closed the connection instead of sending {awaiting}")
+                let hint = without_tls(awaiting);
+                write!(f, "the server closed the connection instead of sending {awaiting}{hint}")
             }
             Self::Reset { awaiting } => {
-                write!(f, "the server reset the connection instead of sending {awaiting}")
+                let hint = without_tls(awaiting);
+                write!(f, "the server reset the connection instead of sending {awaiting}{hint}")
             }
             Self::TimedOut { awaiting } => write!(f, "timed out waiting for {awaiting}"),
             Self::Io { kind, awaiting } => write!(f, "{kind} while waiting for {awaiting}"),

@@ -135,6 +135,9 @@ fn without_tls() {
     etcd.stop();
     let awaiting = "ServerHello";
     let error = failure.error.to_string();
-    assert_eq!(failure.error, Error::Closed { awaiting });
+    // etcd closes without having read all that was sent, which makes the end a reset, if the
+    // rest has come by then.
+    let ends = [Error::Closed { awaiting }, Error::Reset { awaiting }];
+    assert!(ends.contains(&failure.error), "{error}");
     assert!(error.ends_with("as one without TLS does"), "{error}");
 }
