@@ -28,6 +28,7 @@ fn fill(mut stream: &TcpStream, seed: u64) -> u64 {
                     sent += count as u64;
                     rest = &rest[count..];
                 }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
                 Err(error) => panic!("after {sent} bytes: {error}"),
             }
