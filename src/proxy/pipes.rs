@@ -2,7 +2,9 @@
 //! bulk begins and given back, empty, when it ends.
 //!
 //! There are a few for all sessions together, so that they do not eat up the descriptors;
-//! who gets none copies through a buffer instead.
+//! who gets none copies through a buffer instead. A reader that is stuck in the middle of bulk
+//! keeps its pipe, with what it holds: as many of them as there are pipes make bulk dearer
+//! for the others, and nothing worse.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;

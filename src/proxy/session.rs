@@ -52,6 +52,10 @@ impl Drop for Session {
         if self.link.get().is_some() {
             self.proxy.counters.ended(self.arrival.elapsed());
         }
+        if std::thread::panicking() {
+            // It may be in the middle of a dial; of what it relays, it is done already.
+            relay::reset_on_close(&self.client);
+        }
         // Before the count: whoever has seen the last session end finds its line written.
         self.tell(self.cause(), 0);
         self.proxy.sessions.remove(self.id);
@@ -144,6 +148,7 @@ impl Session {
     #[inline(never)]
     fn copy(self: &Arc<Self>, relay: &Relay) {
         let proxy = &self.proxy;
+        let _work = relay.work();
         let mut buffer: Buffer = [0; _];
         while let Alone::Busy { direction, pending } = relay.alone(&proxy.pipes, &mut buffer) {
             let (other, reverse) = (Arc::clone(self), direction.reverse());
@@ -168,6 +173,7 @@ impl Session {
     /// The second worker's part.
     fn help(&self, direction: Direction) {
         if let Some(link) = self.link.get() {
+            let _work = link.relay.work();
             link.relay
                 .run(direction, &self.proxy.pipes, &mut [0; _], 0..0);
         }

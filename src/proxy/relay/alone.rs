@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::flow::{Buffer, End};
+use super::flow::{Buffer, End, POLL_FAILED_PAUSE};
 use super::{Direction, Relay};
 use crate::proxy::cause::Cause;
 use crate::proxy::pipes::Pipes;
@@ -68,7 +68,9 @@ impl Relay {
             let directions = [Direction::ToEndpoint, Direction::ToClient];
             let mut fds = directions.map(|direction| self.awaited(direction));
             if syscall::wait(&mut fds, None).is_err() {
-                // No memory for poll; a read needs none.
+                // No memory for poll; a read needs none. If there is no second thread either,
+                // this is tried again.
+                std::thread::sleep(POLL_FAILED_PAUSE);
                 return busy(Direction::ToEndpoint, 0..0);
             }
             for (direction, fd) in directions.into_iter().zip(&fds) {

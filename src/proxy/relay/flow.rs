@@ -51,7 +51,7 @@ const MSG_DONTWAIT: i32 = 0x40;
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Pause where poll(2) itself fails, for want of kernel memory.
-const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How one direction's copying came to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@
 //! - A reset, or any error, passes on as a reset. A peer never sees a clean end after
 //!   bytes were lost: sockets of a failed session are closed with SO_LINGER at zero,
 //!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known.
-//! - What an endpoint sent before it reset is still read and passed on first.
+//! - What an endpoint sent before it reset is still read and passed on first, but for what its
+//!   reader has left no room for: nobody waits for that once the sender is gone.
 //! - A writer that waits for a peer to take more watches the other socket meanwhile, and
 //!   a direction that has ended keeps watching both, so that a peer
 //!   that resets or vanishes is noticed although nobody reads from it.
@@ -135,6 +136,12 @@ impl Relay {
         (connected || from.is_finished()) && !self.failed.load(Ordering::SeqCst)
     }
 
+    /// To be held while a thread works on it: one that panics takes the session with it, by a
+    /// reset, rather than leave the other direction alone or end a stream short.
+    pub(crate) fn work(&self) -> Work<'_> {
+        Work(self)
+    }
+
     /// Why it is over, once it is.
     pub(crate) fn cause(&self) -> Cause {
         let closed = self.closed.get().map(|party| Cause::Closed(*party));
@@ -175,6 +182,18 @@ impl Relay {
     pub(crate) fn sever(&self) {
         for side in [&self.client, &self.endpoint] {
             let _ = side.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A thread's work on a relay.
+#[derive(Debug)]
+pub(crate) struct Work<'a>(&'a Relay);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abort(Cause::Internal);
         }
     }
 }

@@ -337,3 +337,29 @@ fn an_abort_ends_a_stream_that_never_pauses() {
         );
     }
 }
+
+/// Whichever thread it is, and whatever the other one waits for.
+#[test]
+fn a_panic_in_one_direction_ends_both_by_a_reset() {
+    for direction in [Direction::ToEndpoint, Direction::ToClient] {
+        let (mut client, relay, mut endpoint) = joined();
+        let pipes = Arc::new(Pipes::new(0));
+        let other = {
+            let (relay, pipes) = (Arc::clone(&relay), Arc::clone(&pipes));
+            thread::spawn(move || relay.run(direction.reverse(), &pipes, &mut [0; _], 0..0))
+        };
+        let own = Arc::clone(&relay);
+        let panicking = thread::spawn(move || {
+            let _work = own.work();
+            std::panic::resume_unwind(Box::new("as this test wants"));
+        });
+        assert!(panicking.join().is_err());
+        other.join().unwrap();
+        assert_eq!(relay.cause(), Cause::Internal);
+        drop(relay);
+        for stream in [&mut client, &mut endpoint] {
+            let error = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    }
+}
