@@ -10,13 +10,16 @@
 //! A loop through another host or another proxy is invisible to a transparent proxy;
 //! `--max-connections` bounds what it can do.
 
+mod tables;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tables::Tables;
 
 use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
@@ -70,7 +73,13 @@ struct Open {
 
 /// The ends of all connections that are open now.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LoopGuard(Arc<Mutex<Open>>);
+pub(crate) struct LoopGuard(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    open: Mutex<Open>,
+    tables: Tables,
+}
 
 /// Keeps one connection known to the guard for as long as it lives.
 #[derive(Debug)]
@@ -91,7 +100,7 @@ impl LoopGuard {
     /// value tells that the connection was accepted by this very process.
     pub(crate) fn dialled(&self, local: SocketAddr, endpoint: SocketAddr) -> (Ticket, bool) {
         let pair = (canonical(local), canonical(endpoint));
-        let mut open = lock(&self.0);
+        let mut open = lock(&self.0.open);
         open.dialled.insert(pair);
         let looped = open.accepted.contains(&pair);
         (self.ticket(Side::Dialled, pair), looped)
@@ -105,7 +114,7 @@ impl LoopGuard {
             canonical(stream.local_addr()?),
         );
         let dials = {
-            let mut open = lock(&self.0);
+            let mut open = lock(&self.0.open);
             open.accepted.insert(pair);
             if open.dialled.contains(&pair) {
                 return Ok((self.ticket(Side::Accepted, pair), Some(pair.1)));
@@ -119,7 +128,7 @@ impl LoopGuard {
         // exists beside ours. It is missing too when the client has reset already, so the
         // verdict waits until that would have been heard.
         let ticket = self.ticket(Side::Accepted, pair);
-        let alone = || !socket_exists(Path::new("/proc/net"), pair);
+        let alone = || !self.0.tables.have(pair);
         let endpoint = match dials.as_slice() {
             [endpoint] if alone() && stays_open(stream) && alone() => Some(*endpoint),
             _ => None,
@@ -138,7 +147,7 @@ impl LoopGuard {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut open = lock(&self.guard.0);
+        let mut open = lock(&self.guard.0.open);
         match self.side {
             Side::Dialled => open.dialled.remove(&self.pair),
             Side::Accepted => open.accepted.remove(&self.pair),
@@ -168,34 +177,6 @@ fn stays_open(stream: &TcpStream) -> bool {
 /// An address as comparable: IPv4 seen through an IPv6 socket is IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Whether this host has a TCP socket with these two addresses, by `net/tcp` and
-/// `net/tcp6` of proc(5). Unreadable tables count as "yes": no client is refused on a
-/// guess.
-fn socket_exists(tables: &Path, (local, remote): Pair) -> bool {
-    let wanted = |six: bool| format!(" {} {} ", hex(local, six), hex(remote, six));
-    ["tcp", "tcp6"].iter().any(|name| {
-        match std::fs::read_to_string(tables.join(name)) {
-            Ok(table) => table.contains(&wanted(*name == "tcp6")),
-            // Without IPv6 there is no such table, and no such socket.
-            Err(error) => *name == "tcp" || error.kind() != io::ErrorKind::NotFound,
-        }
-    })
-}
-
-/// An address as the kernel prints it there: each 32-bit word in host byte order.
-fn hex(address: SocketAddr, six: bool) -> String {
-    let octets: Vec<u8> = match address.ip() {
-        IpAddr::V4(ip) if six => ip.to_ipv6_mapped().octets().to_vec(),
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let words = octets.chunks_exact(4).map(|word| {
-        let word = word.try_into().map_or(0, u32::from_ne_bytes);
-        format!("{word:08X}")
-    });
-    format!("{}:{:04X}", words.collect::<String>(), address.port())
 }
 
 #[cfg(test)]
@@ -284,29 +265,7 @@ mod tests {
         assert_eq!(guard.accepted(&accepted).unwrap().1, None);
         // The same without such a socket: the tables hold ours alone.
         let pair = (client.local_addr().unwrap(), listener.local_addr().unwrap());
-        assert!(socket_exists(Path::new("/proc/net"), pair));
-        assert!(!socket_exists(Path::new("/proc/net"), (pair.0, elsewhere)));
-        assert!(socket_exists(Path::new("/nonexistent"), pair));
-    }
-
-    #[test]
-    fn sockets_of_both_families_are_found_in_the_tables() {
-        for (listen, connect) in [
-            ("127.0.0.1:0", "127.0.0.1"),
-            ("[::1]:0", "::1"),
-            ("[::]:0", "127.0.0.1"),
-        ] {
-            let Ok(listener) = TcpListener::bind(listen) else {
-                eprintln!("skipped: no {listen} on this host");
-                continue;
-            };
-            let target = SocketAddr::new(
-                connect.parse().unwrap(),
-                listener.local_addr().unwrap().port(),
-            );
-            let client = TcpStream::connect(target).unwrap();
-            let pair = (client.local_addr().unwrap(), target);
-            assert!(socket_exists(Path::new("/proc/net"), pair), "{listen}");
-        }
+        assert!(guard.0.tables.have(pair));
+        assert!(!guard.0.tables.have((pair.0, elsewhere)));
     }
 }

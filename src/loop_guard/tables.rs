@@ -1,0 +1,176 @@
+//! The host's table of TCP sockets, `net/tcp` and `net/tcp6` of proc(5).
+//!
+//! With many sockets the table is large, and the kernel takes long to write it: those who ask
+//! while it is being read share the next reading, so that no more than one is under way,
+//! however many ask.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::Pair;
+use crate::sync::lock;
+
+/// The table, for those who ask about sockets.
+#[derive(Debug, Default)]
+pub(super) struct Tables(Shared<Table>);
+
+impl Tables {
+    /// Whether this host has a socket with these two addresses, its own first. A table that
+    /// cannot be read counts as "yes": no client is refused on a guess.
+    pub(super) fn have(&self, pair: Pair) -> bool {
+        let table = self.0.get(|| Table::read(Path::new("/proc/net")));
+        table.has(pair)
+    }
+}
+
+/// What was read at one moment.
+#[derive(Debug)]
+struct Table {
+    v4: io::Result<String>,
+    v6: io::Result<String>,
+}
+
+impl Table {
+    fn read(directory: &Path) -> Self {
+        Self {
+            v4: std::fs::read_to_string(directory.join("tcp")),
+            v6: std::fs::read_to_string(directory.join("tcp6")),
+        }
+    }
+
+    fn has(&self, (local, remote): Pair) -> bool {
+        let listed = |table: &String, six| {
+            table.contains(&format!(" {} {} ", hex(local, six), hex(remote, six)))
+        };
+        let v4 = self.v4.as_ref().map_or(true, |table| listed(table, false));
+        v4 || match &self.v6 {
+            Ok(table) => listed(table, true),
+            // Without IPv6 there is no such table, and no such socket.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
+/// An address as the kernel prints it there: each 32-bit word in host byte order.
+fn hex(address: SocketAddr, six: bool) -> String {
+    let octets: Vec<u8> = match address.ip() {
+        IpAddr::V4(ip) if six => ip.to_ipv6_mapped().octets().to_vec(),
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|word| {
+        let word = word.try_into().map_or(0, u32::from_ne_bytes);
+        format!("{word:08X}")
+    });
+    format!("{}:{:04X}", words.collect::<String>(), address.port())
+}
+
+/// A reading that serves all who asked before it began.
+#[derive(Debug)]
+struct Shared<T> {
+    /// The last one, and when it began.
+    last: Mutex<Option<(Instant, Arc<T>)>>,
+    /// How many want one now.
+    waiting: AtomicUsize,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self {
+            last: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// What `read` returns, called after this was called, by whomever.
+    fn get(&self, read: impl FnOnce() -> T) -> Arc<T> {
+        let asked = Instant::now();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut last = lock(&self.last);
+        let current = match last.take() {
+            Some(current) if current.0 > asked => current,
+            // Too old, or none.
+            _ => (Instant::now(), Arc::new(read())),
+        };
+        let reading = Arc::clone(&current.1);
+        // Nobody else is to find it: it would only take memory.
+        if self.waiting.fetch_sub(1, Ordering::SeqCst) > 1 {
+            *last = Some(current);
+        }
+        reading
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn sockets_of_both_families_are_found_in_the_tables() {
+        for (listen, connect) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            let Ok(listener) = TcpListener::bind(listen) else {
+                eprintln!("skipped: no {listen} on this host");
+                continue;
+            };
+            let target = SocketAddr::new(
+                connect.parse().unwrap(),
+                listener.local_addr().unwrap().port(),
+            );
+            let client = TcpStream::connect(target).unwrap();
+            let pair = (client.local_addr().unwrap(), target);
+            assert!(Tables::default().have(pair), "{listen}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_proves_nothing() {
+        let pair = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+        assert!(Table::read(Path::new("/nonexistent")).has(pair));
+        let table = Table {
+            v4: Ok(String::new()),
+            v6: Err(io::ErrorKind::NotFound.into()),
+        };
+        assert!(!table.has(pair), "a host without IPv6");
+    }
+
+    #[test]
+    fn those_who_ask_meanwhile_share_the_next_reading() {
+        const ASKING: usize = 8;
+        let (shared, reads) = (Shared::default(), AtomicUsize::new(0));
+        let first_reads = AtomicBool::new(false);
+        let read = || {
+            first_reads.store(true, Ordering::SeqCst);
+            // Until all others have asked, who then must not be given this one.
+            while shared.waiting.load(Ordering::SeqCst) < ASKING {
+                std::thread::yield_now();
+            }
+            reads.fetch_add(1, Ordering::SeqCst)
+        };
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| *shared.get(read));
+            while !first_reads.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            let ask = || *shared.get(|| reads.fetch_add(1, Ordering::SeqCst));
+            let others: Vec<_> = (1..ASKING).map(|_| scope.spawn(ask)).collect();
+            assert_eq!(first.join().unwrap(), 0);
+            for other in others {
+                assert_eq!(other.join().unwrap(), 1);
+            }
+        });
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+        assert!(lock(&shared.last).is_none(), "nothing is kept");
+    }
+}
