@@ -113,10 +113,13 @@ impl Connector<'_> {
             if !race.tried.is_empty() {
                 self.redispatches.add(1);
             }
+            // Most clients need one; what a vector grows by itself is kept with the thread.
+            race.tried.reserve_exact(1);
             race.tried.push(addr);
             let started = Instant::now();
             match Attempt::start(addr, self.timeout, self.guard) {
                 Ok(attempt) => {
+                    race.open.reserve_exact(1);
                     race.open.push((attempt, hold));
                     return;
                 }

@@ -97,7 +97,9 @@ impl Session {
         }
     }
 
-    /// Finds an endpoint that answers, or turns the client away.
+    /// Finds an endpoint that answers, or turns the client away. Not inlined: its stack is used
+    /// again by [`Session::copy`].
+    #[inline(never)]
     fn connect(&self) -> Option<&Link> {
         let proxy = &self.proxy;
         // Held to the end of the session, so that a dial of ours that is noted later
@@ -143,8 +145,8 @@ impl Session {
         Some(link)
     }
 
-    /// Copies in both directions to the end. Not inlined: the stack that connecting took is
-    /// used again by the buffer.
+    /// Copies in both directions to the end. Not inlined: a worker that is idle keeps every page
+    /// of its stack that it has ever touched, so the buffer takes those of connecting.
     #[inline(never)]
     fn copy(self: &Arc<Self>, relay: &Relay) {
         let proxy = &self.proxy;

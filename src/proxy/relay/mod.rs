@@ -29,7 +29,7 @@ use socket2::SockRef;
 
 use crate::endpoint::ledger::Connected;
 use crate::proxy::cause::{Cause, Party};
-use crate::stats::Lane;
+use crate::stats::Counter;
 use crate::sys::syscall::{self, PollFd};
 
 pub(crate) use alone::Alone;
@@ -59,9 +59,9 @@ pub(crate) struct Relay {
     /// Where bytes are counted for the endpoint.
     account: Connected,
     /// What the endpoint was given, in bytes.
-    to_endpoint: Lane,
+    to_endpoint: Counter,
     /// What the client was given, in bytes.
-    to_client: Lane,
+    to_client: Counter,
     /// Whose direction ended first, as it should.
     closed: OnceLock<Party>,
     /// Why it failed, first.
@@ -109,8 +109,8 @@ impl Relay {
             client: side(Party::Client, client),
             endpoint: side(Party::Endpoint, Arc::new(endpoint)),
             account,
-            to_endpoint: Lane::default(),
-            to_client: Lane::default(),
+            to_endpoint: Counter::new(),
+            to_client: Counter::new(),
             closed: OnceLock::new(),
             failure: OnceLock::new(),
             failed: AtomicBool::new(false),
