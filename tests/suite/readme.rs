@@ -73,6 +73,41 @@ fn every_command_is_understood() {
     assert!(seen >= 3, "README.md shows {seen} commands");
 }
 
+/// What a heading is linked to by: lower case, hyphens for blanks, and no punctuation.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim_start_matches('#').trim().chars();
+    letters
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| {
+            if c == ' ' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_within_leads_somewhere() {
+    let readme = readme();
+    let mut fenced = false;
+    let headings = readme.lines().filter(|line| {
+        fenced ^= line.trim_start().starts_with("```");
+        !fenced && line.starts_with('#')
+    });
+    let anchors: Vec<String> = headings.map(anchor).collect();
+    let links: Vec<&str> = readme
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
+    assert!(links.len() > 5, "README.md has {} links", links.len());
+    for link in links {
+        assert!(anchors.iter().any(|anchor| anchor == link), "#{link}");
+    }
+}
+
 #[test]
 fn every_variable_exists() {
     let help = Launch::exactly(&["help"]).run().stdout;
