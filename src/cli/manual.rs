@@ -51,6 +51,21 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "See what that would find, without starting anything:",
+        &[
+            "etcd-gateway check --discovery-srv=example.com \\",
+            "    --trusted-ca-file=/etc/etcd/ca.pem",
+        ],
+    ),
+    (
+        "Take the members from a file that may change, and show how they fare:",
+        &[
+            "etcd-gateway start --endpoints-file=/etc/etcd-gateway/endpoints \\",
+            "    --metrics-addr=127.0.0.1:23791",
+            "curl http://127.0.0.1:23791/endpoints",
+        ],
+    ),
+    (
         "Name the members in the environment:",
         &["ETCD_GATEWAY_ENDPOINTS=etcd.example.com:2379 etcd-gateway start"],
     ),
@@ -86,6 +101,11 @@ pub(super) const ENVIRONMENT: &[Entry] = &[
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
         "Set by systemd, which is told of readiness, state and end, see sd_notify(3).",
+    ),
+    (
+        "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
+        "Set by a service manager that passes listening sockets, see sd_listen_fds(3); they take \
+         the place of --listen-addr.",
     ),
 ];
 
@@ -123,7 +143,14 @@ pub(super) const SIGNALS: &[Entry] = &[
         "Stop: the listeners close at once, open connections get --drain-timeout to end. A second \
          one ends the program at once.",
     ),
-    ("SIGHUP", "Ask for the endpoints again at once."),
+    (
+        "SIGHUP",
+        "Ask for the endpoints again, and read --endpoints-file, at once.",
+    ),
+    (
+        "SIGUSR1",
+        "Log the status, whatever --log-level says. SIGUSR2 does nothing.",
+    ),
 ];
 
 /// Other manual pages, as name and section.

@@ -1,9 +1,8 @@
 //! README against the program: commands, variables and messages in it exist, and no message that needs action is
 //! missing.
 
-use std::path::Path;
-
 use crate::support::Launch;
+use crate::support::sources::all_sources;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -17,35 +16,6 @@ fn section<'a>(readme: &'a str, title: &str) -> &'a str {
         .split_once(&format!("\n## {title}\n"))
         .unwrap_or_else(|| panic!("README.md has no section {title}"));
     after.split("\n## ").next().unwrap_or_default()
-}
-
-/// The text of all files below src, tests apart, with the strings that go on in the next line joined.
-fn sources(directory: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(directory).expect("list a directory of sources") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() {
-            if name != "tests" {
-                text += &sources(&path);
-            }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
-            let file = std::fs::read_to_string(&path).expect("read a source");
-            let code = file.split("#[cfg(test)]\nmod tests").next();
-            text += code.unwrap_or_default();
-        }
-    }
-    let mut joined = String::new();
-    let mut parts = text.split("\\\n");
-    joined += parts.next().unwrap_or_default();
-    for part in parts {
-        joined += part.trim_start();
-    }
-    joined
-}
-
-fn all_sources() -> String {
-    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")))
 }
 
 /// What stands between grave accents.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use crate::support::gateway::binary;
 use crate::support::process::{have, tool};
+use crate::support::sources::all_sources;
 use crate::support::{Launch, TempDir, host_offers};
 
 fn generated(name: &str) -> String {
@@ -111,6 +112,39 @@ fn mandoc_has_nothing_to_say_against_the_manual() {
         .map(str::to_owned)
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// What the sources ask the environment for and which signals they name, each in its section.
+#[test]
+fn the_manual_has_every_variable_and_signal() {
+    let page = generated("man").replace("\\-", "-");
+    let section = |name: &str| {
+        let (_, rest) = page.split_once(&format!(".SH {name}\n")).expect(name);
+        rest.split(".SH ").next().unwrap_or_default().to_owned()
+    };
+    let sources = all_sources();
+    let named = |before: &'static str| {
+        let rests = sources.split(before).skip(1);
+        rests.filter_map(|rest| rest.split('"').next())
+    };
+    // Whoever reads the environment is given a closure of this name, or asks std.
+    let variables: Vec<&str> = named("variable(\"").chain(named("env::var(\"")).collect();
+    let signals: Vec<&str> = named("=> \"SIG")
+        .filter(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric()))
+        .collect();
+    assert!(
+        variables.len() > 5 && signals.len() > 3,
+        "{variables:?} {signals:?}"
+    );
+    for name in variables {
+        assert!(section("ENVIRONMENT").contains(name), "{name}");
+    }
+    for name in signals {
+        assert!(
+            section("SIGNALS").contains(&format!("SIG{name}")),
+            "SIG{name}"
+        );
+    }
 }
 
 /// Command lines as bash cuts them, the last word being completed, and what is proposed.

@@ -24,6 +24,7 @@ pub(crate) mod net;
 pub(crate) mod pki;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod sources;
 pub(crate) mod tls_cluster;
 
 pub(crate) use backend::Backend;
