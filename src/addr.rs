@@ -1,4 +1,4 @@
-//! Addresses as an operator writes them: `host:port`, `[v6]:port`, `:port`, and the URL form of an endpoint.
+//! Addresses as an operator writes them: `host:port`, `[v6]:port`, `:port`, and their URL form where there is one.
 //!
 //! This is the one place that strips a scheme. It resolves nothing and knows no flag: a
 //! host name is checked for its form only. What is accepted is a subset of what Go's
@@ -6,7 +6,7 @@
 //! lets `h:70000`, `h:2379x` and `h:etcd-client` through to serve nothing.
 //!
 //! Invariants: a port is in range for its use; `Host::Wildcard` comes from `parse_listen`
-//! alone; printing a value and parsing the text again gives the same value. Governed by
+//! and `parse_metrics` alone; printing a value and parsing the text again gives the same value. Governed by
 //! RFC 3986 section 3.2.2 (brackets), RFC 4007 section 11 (zones), RFC 1123 section 2.1
 //! and RFC 2181 section 11 (names; `_` occurs in practice, so it is allowed).
 
@@ -17,6 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) const ENDPOINT_PORT: u16 = 2379;
 /// The port the reference listens on unless told otherwise.
 pub(crate) const LISTEN_PORT: u16 = 23790;
+/// The port that is proposed to serve metrics on: the next one.
+const METRICS_PORT: u16 = 23791;
 
 /// A name is at most this many characters without its final dot (RFC 1035 section 2.3.4:
 /// 255 octets on the wire, less the first length and the root).
@@ -68,6 +70,8 @@ pub(crate) enum AddrError {
     UnknownScheme,
     /// Any scheme on an address to listen on.
     SchemeOnListen,
+    /// A scheme other than `http` on an address to serve metrics on.
+    SchemeOnMetrics,
     /// Any scheme in front of a domain.
     SchemeOnDomain,
     /// A literal address where a domain is needed.
@@ -130,6 +134,7 @@ pub(crate) enum AddrError {
 enum Use {
     Endpoint,
     Listen,
+    Metrics,
 }
 
 /// Reads an endpoint: `host:port`, with or without `http://` or `https://` in any case.
@@ -154,6 +159,19 @@ pub(crate) fn parse_listen(text: &str) -> Result<HostPort, AddrError> {
         return Err(AddrError::SchemeOnListen);
     }
     parse(text, Use::Listen)
+}
+
+/// Reads an address to serve metrics on: like one to listen on, or the `http://` URL that
+/// `etcd grpc-proxy` wants.
+pub(crate) fn parse_metrics(text: &str) -> Result<HostPort, AddrError> {
+    let authority = match text.split_once("://") {
+        None => text,
+        Some((name, rest)) if name.eq_ignore_ascii_case("http") => {
+            rest.strip_suffix('/').unwrap_or(rest)
+        }
+        Some(_) => return Err(AddrError::SchemeOnMetrics),
+    };
+    parse(authority, Use::Metrics)
 }
 
 /// Reads a domain: a host name, in lower case.
@@ -229,12 +247,14 @@ fn default_port(usage: Use) -> u16 {
     match usage {
         Use::Endpoint => ENDPOINT_PORT,
         Use::Listen => LISTEN_PORT,
+        Use::Metrics => METRICS_PORT,
     }
 }
 
 fn missing_host(port: u16, usage: Use) -> AddrError {
     let host = match usage {
-        Use::Endpoint => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+        // Of metrics nobody else needs to know, unless that is said.
+        Use::Endpoint | Use::Metrics => Host::Ip(Ipv4Addr::LOCALHOST.into()),
         Use::Listen => Host::Wildcard,
     };
     AddrError::MissingHost {
@@ -316,7 +336,7 @@ fn parse_port(text: &str, usage: Use) -> Result<u16, AddrError> {
     }
     let lowest = match usage {
         Use::Endpoint => 1,
-        Use::Listen => 0,
+        Use::Listen | Use::Metrics => 0,
     };
     match text.parse() {
         Ok(port) if port >= lowest => Ok(port),
@@ -352,6 +372,9 @@ impl fmt::Display for AddrError {
             Self::SchemeOnListen => {
                 f.write_str("an address to listen on has no scheme; write host:port")
             }
+            Self::SchemeOnMetrics => f.write_str(
+                "metrics are served over plain HTTP; write host:port or http://host:port",
+            ),
             Self::User => f.write_str("a user has no meaning here; write host:port"),
             Self::Path => f.write_str("a path has no meaning here; write host:port"),
             Self::Query => f.write_str("a query has no meaning here; write host:port"),

@@ -181,6 +181,42 @@ fn listen_addresses() {
 }
 
 #[test]
+fn metrics_addresses() {
+    let missing_port = |proposal: &str| {
+        Err(AddrError::MissingPort {
+            proposal: proposal.to_owned(),
+        })
+    };
+    let missing_host = |proposal: &str| {
+        Err(AddrError::MissingHost {
+            proposal: proposal.to_owned(),
+        })
+    };
+    let wildcard = HostPort {
+        host: Host::Wildcard,
+        port: 1,
+    };
+    let cases = [
+        ("127.0.0.1:0", Ok(literal("127.0.0.1", 0))),
+        (":1", Ok(wildcard)),
+        ("http://[::1]:1", Ok(literal("::1", 1))),
+        ("HTTP://localhost:1/", Ok(named("localhost", 1))),
+        // Not the port of clients, and nobody else's host.
+        ("127.0.0.1", missing_port("127.0.0.1:23791")),
+        ("http://a", missing_port("a:23791")),
+        ("9100", missing_host("127.0.0.1:9100")),
+        (":", missing_host("127.0.0.1:23791")),
+        ("https://a:1", Err(AddrError::SchemeOnMetrics)),
+        ("http://a:1/metrics", Err(AddrError::Path)),
+        ("a:1/", Err(AddrError::Path)),
+        ("", Err(AddrError::Empty)),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(parse_metrics(text), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn lengths_of_names() {
     let label = "a".repeat(LABEL_MAX);
     let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));

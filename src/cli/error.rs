@@ -262,6 +262,15 @@ mod tests {
                 "invalid value \"nonsense\" for --listen-addr: has no port; write nonsense:23790",
             ),
             (
+                "etcd-gateway start --metrics-addr=9100",
+                "invalid value \"9100\" for --metrics-addr: has no host; write 127.0.0.1:9100",
+            ),
+            (
+                "etcd-gateway start --metrics-addr=https://127.0.0.1:9100",
+                "invalid value \"https://127.0.0.1:9100\" for --metrics-addr: metrics are served \
+                 over plain HTTP; write host:port or http://host:port",
+            ),
+            (
                 "etcd-gateway start --endpoints --listen-addr=:1",
                 "invalid value \"--listen-addr=:1\" for --endpoints: a host name cannot have '=' \
                  in it (letters, digits, '-', '_' and '.' only)",

@@ -319,7 +319,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
             http:// in front is accepted. Without it nothing is served.",
         apply: |text, raw| {
-            raw.metrics_addr = value::http_address(text)?;
+            raw.metrics_addr = value::metrics_address(text)?;
             Ok(())
         },
     },

@@ -153,17 +153,14 @@ pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
     }
 }
 
-/// An address to serve HTTP on, also as the URL that `etcd grpc-proxy` wants; nothing is
-/// `None`, as with a domain.
-pub(super) fn http_address(text: &str) -> Result<Option<HostPort>, ValueError> {
-    let address = match text.strip_prefix("http://") {
-        Some(authority) => authority.strip_suffix('/').unwrap_or(authority),
-        None if text.is_empty() => return Ok(None),
-        None => text,
-    };
-    addr::parse_listen(address)
-        .map(Some)
-        .map_err(ValueError::Address)
+/// An address to serve metrics on; nothing is `None`, as with a domain.
+pub(super) fn metrics_address(text: &str) -> Result<Option<HostPort>, ValueError> {
+    match text {
+        "" => Ok(None),
+        text => addr::parse_metrics(text)
+            .map(Some)
+            .map_err(ValueError::Address),
+    }
 }
 
 /// A name or an address that a certificate can have; nothing is `None`, as with a domain.
