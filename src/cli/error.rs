@@ -34,6 +34,11 @@ pub(crate) enum Error {
         /// The word.
         typed: String,
     },
+    /// What a switch was meant to be set to, as a word of its own.
+    DetachedBoolean {
+        /// The word.
+        typed: String,
+    },
     /// A flag that does not exist.
     UnknownFlag {
         /// The flag with its dashes.
@@ -91,6 +96,11 @@ impl fmt::Display for Error {
             Self::ExtraArgument { typed } => write!(
                 f,
                 "unexpected argument {typed}; only flags may follow, and lists have no blanks"
+            ),
+            Self::DetachedBoolean { typed } => write!(
+                f,
+                "unexpected argument {typed}; a flag that takes no value is written alone, or with \
+                 =true or =false attached"
             ),
             Self::UnknownFlag { typed, nearest } => {
                 write!(f, "unknown flag {typed}; ")?;
@@ -186,6 +196,11 @@ mod tests {
             (
                 "etcd-gateway start help",
                 "unexpected argument \"help\"; only flags may follow, and lists have no blanks",
+            ),
+            (
+                "etcd-gateway start --verify-endpoints yes",
+                "unexpected argument \"yes\"; a flag that takes no value is written alone, or with \
+                 =true or =false attached",
             ),
             (
                 "etcd-gateway start --endpoints a:1 b:1",

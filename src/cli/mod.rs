@@ -194,7 +194,12 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
 
 /// The command, if nothing is left behind it.
 fn end_of(rest: &[OsString], command: Command) -> Result<Command, Error> {
+    /// No list has such items.
+    const BOOLEANS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "1", "0"];
     match rest.first() {
+        Some(word) if BOOLEANS.iter().any(|boolean| word == boolean) => {
+            Err(Error::DetachedBoolean { typed: shown(word) })
+        }
         Some(word) => Err(Error::ExtraArgument { typed: shown(word) }),
         None => Ok(command),
     }
