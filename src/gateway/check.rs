@@ -65,7 +65,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             .map(|error| format!("{NOT_CONTAINED}: {}", Plain(&error))),
     );
     let found = discovery.find();
-    refuse_loops(&found.endpoints, listen.iter().chain(&metrics))?;
+    refuse_loops(&found.endpoints, &listen, metrics.as_ref())?;
     let look = |fallback, endpoints: &[Endpoint]| {
         side_by_side(endpoints, |endpoint| {
             examine(

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::addr::HostPort;
 use crate::dial::Plain;
 use crate::discovery::{NothingFound, file, roots};
+use crate::endpoint::Source;
 use crate::sys::activation;
 use crate::sys::syscall::errno;
 use crate::x509;
@@ -17,6 +18,7 @@ use crate::x509;
 pub(crate) enum Error {
     /// Endpoint and listener are the same.
     Loop {
+        source: Source,
         endpoint: String,
         addr: SocketAddr,
         listen: String,
@@ -70,14 +72,22 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loop {
+                source,
                 endpoint,
                 addr,
                 listen,
-            } => write!(
-                f,
-                "--endpoints: SRV or endpoint ({endpoint}->{addr}) should not resolve to the gateway \
-                 listen addr ({listen}): name the etcd members, or listen on another port"
-            ),
+            } => {
+                let flag = match source {
+                    Source::Endpoints => "--endpoints",
+                    Source::File => "--endpoints-file",
+                    Source::Srv => "--discovery-srv",
+                };
+                write!(
+                    f,
+                    "{flag}: SRV or endpoint ({endpoint}->{addr}) should not resolve to the gateway \
+                     listen addr ({listen}): name the etcd members, or listen on another port"
+                )
+            }
             Self::Discovery(error) => error.fmt(f),
             Self::EndpointsFile(error) => write!(f, "--endpoints-file: {error}"),
             Self::Roots(error) => write!(f, "--trusted-ca-file: {error}"),

@@ -160,7 +160,7 @@ fn serve(
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
         .map_err(Error::Discovery)?;
-    refuse_loops(&start.endpoints, listen.iter().chain(&metrics))?;
+    refuse_loops(&start.endpoints, &listen, metrics.as_ref())?;
 
     let listen_from = if passed.is_empty() {
         "--listen-addr"
@@ -404,19 +404,23 @@ fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'stat
 }
 
 /// Refuses an endpoint that is one of the addresses to listen on.
-pub(super) fn refuse_loops<'a>(
+pub(super) fn refuse_loops(
     endpoints: &[Endpoint],
-    listen: impl Iterator<Item = &'a Place> + Clone,
+    listen: &[Place],
+    metrics: Option<&Place>,
 ) -> Result<(), Error> {
+    let clients = listen.iter().map(|place| (place, ""));
+    let metrics = metrics.map(|place| (place, " of --metrics-addr"));
+    let places: Vec<(&Place, &str)> = clients.chain(metrics).collect();
     for endpoint in endpoints {
-        for place in listen.clone() {
-            if loop_guard::serves(&[place.addr], endpoint.addr) {
-                return Err(Error::Loop {
-                    endpoint: endpoint.name.clone(),
-                    addr: endpoint.addr,
-                    listen: place.shown.clone(),
-                });
-            }
+        let own = |(place, _): &&(&Place, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
+        if let Some((place, which)) = places.iter().find(own) {
+            return Err(Error::Loop {
+                source: endpoint.source,
+                endpoint: endpoint.name.clone(),
+                addr: endpoint.addr,
+                listen: format!("{}{which}", place.shown),
+            });
         }
     }
     Ok(())

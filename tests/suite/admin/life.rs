@@ -91,7 +91,8 @@ fn an_address_of_something_else_is_refused() {
     let metrics = format!("--metrics-addr=127.0.0.1:{port}");
     let endpoints = format!("--endpoints=127.0.0.1:{port}");
     let listen = "--listen-addr=127.0.0.1:0";
-    assert_bad_flag(&["start", listen, &metrics, &endpoints], &["--endpoints"]);
+    let words = ["--endpoints: ", "of --metrics-addr"];
+    assert_bad_flag(&["start", listen, &metrics, &endpoints], &words);
     for value in [
         "https://127.0.0.1:1",
         "127.0.0.1",
