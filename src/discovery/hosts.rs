@@ -52,15 +52,22 @@ impl Freshness {
 }
 
 impl Hosts {
-    /// Resolves all `names`, side by side, until `deadline`, and forgets all others.
+    /// Resolves all `names`, side by side, until `deadline`, notes why those in `adrift` have no
+    /// address, and forgets all others.
     pub(super) fn refresh(
         &mut self,
         resolver: &Resolver,
         names: &HashSet<String>,
+        adrift: &[(String, String)],
         deadline: Instant,
         freshness: &mut Freshness,
     ) {
-        self.known.retain(|name, _| names.contains(name));
+        self.known
+            .retain(|name, _| names.contains(name) || adrift.iter().any(|(host, _)| host == name));
+        for (host, reason) in adrift {
+            let known = self.known.entry(host.clone()).or_default();
+            known.keep(host, reason.clone(), freshness);
+        }
         let names: Vec<&String> = names.iter().collect();
         let answers = side_by_side(&names, |name| resolver.lookup_host(name, deadline));
         for (name, answer) in names.into_iter().zip(answers) {
@@ -85,6 +92,17 @@ impl Hosts {
     /// Why a name could not be resolved, if the last resolution failed.
     pub(super) fn failure(&self, name: &str) -> Option<&str> {
         self.known.get(name)?.failure.as_deref()
+    }
+
+    /// What could not be resolved the last time, and why.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let failed = self.known.iter();
+        let failed = failed.filter_map(|(name, known)| Some((name, known.failure.as_ref()?)));
+        let mut lines: Vec<String> = failed
+            .map(|(name, reason)| format!("{name}: {reason}"))
+            .collect();
+        lines.sort_unstable();
+        lines
     }
 
     /// The last addresses that were found for a name.

@@ -197,6 +197,21 @@ impl Members<'_> {
         }
     }
 
+    /// Literal addresses that are none on this host now, and why.
+    pub(super) fn adrift(&self) -> Vec<(String, String)> {
+        let Self::List(list) = self else {
+            return Vec::new();
+        };
+        let adrift = |member: &Listed| match &member.at.host {
+            Host::Ip6Zone(_, zone) if literal(&member.at).is_none() => Some((
+                member.at.to_string(),
+                format!("this host has no interface {zone}"),
+            )),
+            _ => None,
+        };
+        list.members.iter().filter_map(adrift).collect()
+    }
+
     /// All their addresses, each once: where several name one, the first has it.
     pub(super) fn endpoints(&self, hosts: &Hosts) -> Vec<Endpoint> {
         let mut endpoints: Vec<Endpoint> = Vec::new();

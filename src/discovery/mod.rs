@@ -77,6 +77,8 @@ pub(crate) struct Found {
     pub(crate) nothing: Option<String>,
     /// Members that are not used because they speak no TLS.
     pub(crate) insecure: Vec<String>,
+    /// Names that have no address, or not all of them, and why.
+    pub(crate) unresolved: Vec<String>,
 }
 
 /// What a start begins with.
@@ -196,6 +198,7 @@ impl Discovery {
             nothing: endpoints.is_empty().then(|| self.nothing_found()),
             endpoints,
             insecure,
+            unresolved: self.hosts.failures(),
         }
     }
 
@@ -205,12 +208,9 @@ impl Discovery {
             Source::Srv {
                 services, identity, ..
             } => (services, identity),
-            Source::List(_) => {
-                return "no endpoint found: no name in --endpoints has an address".to_owned();
-            }
+            Source::List(_) => return self.no_address("--endpoints"),
             Source::File { file, .. } => {
-                let path = file.path().display();
-                return format!("no endpoint found: no name in {path} has an address");
+                return self.no_address(&file.path().display().to_string());
             }
         };
         let targets = services.targets().into_iter();
@@ -228,6 +228,14 @@ impl Discovery {
             "no endpoint found: what {} names has no address: {}; publish the addresses of these names",
             services.owners().join(" and "),
             unresolved.join("; ")
+        )
+    }
+
+    fn no_address(&self, list: &str) -> String {
+        format!(
+            "no endpoint found: no name in {list} has an address: {}; correct the names, or see that \
+             the servers in /etc/resolv.conf know them",
+            self.hosts.failures().join("; ")
         )
     }
 
@@ -397,6 +405,7 @@ impl Discovery {
         let deadline = Instant::now() + patience;
         let mut freshness = Freshness::TIMELESS;
         let mut names = HashSet::new();
+        let mut adrift = Vec::new();
         let members = match &mut self.source {
             Source::List(list) | Source::File { list, .. } => Members::List(list),
             Source::Srv {
@@ -409,7 +418,9 @@ impl Discovery {
                 let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
                 services.refresh(&self.resolver, deadline, &mut freshness);
                 if let Some(list) = fallback {
-                    names.extend(Members::List(list).names());
+                    let members = Members::List(list);
+                    names.extend(members.names());
+                    adrift.extend(members.adrift());
                 }
                 Members::Targets {
                     // What says of itself that it speaks no TLS cannot prove anything.
@@ -423,8 +434,9 @@ impl Discovery {
             }
         };
         names.extend(members.names());
+        adrift.extend(members.adrift());
         self.hosts
-            .refresh(&self.resolver, &names, deadline, &mut freshness);
+            .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
         let endpoints = members.endpoints(&self.hosts);
         self.open = freshness.open;
         self.refreshes.add(freshness.complete);

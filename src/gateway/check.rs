@@ -85,7 +85,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     let would_serve = any(&rows);
     let metrics = metrics.map(|place| place.addr.to_string());
     let text = match output {
-        Output::Table => table(&rows, &found.insecure, metrics.as_deref(), &warnings),
+        Output::Table => table(&rows, &found, metrics.as_deref(), &warnings),
         Output::Json => json(&rows, &found, metrics.as_deref(), &warnings, would_serve),
     };
     Ok(Report {
@@ -190,7 +190,7 @@ const HEADS: [&str; 10] = [
     "VERDICT",
 ];
 
-fn table(rows: &[Row], insecure: &[String], metrics: Option<&str>, warnings: &[String]) -> String {
+fn table(rows: &[Row], found: &Found, metrics: Option<&str>, warnings: &[String]) -> String {
     let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
         .chain(rows.iter().map(Row::cells))
         .collect();
@@ -210,8 +210,11 @@ fn table(rows: &[Row], insecure: &[String], metrics: Option<&str>, warnings: &[S
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", row.trim_end());
     }
-    for target in insecure {
+    for target in &found.insecure {
         let _ = writeln!(text, "refused: {target}: {INSECURE}");
+    }
+    for name in &found.unresolved {
+        let _ = writeln!(text, "unresolved: {name}");
     }
     if let Some(metrics) = metrics {
         let _ = writeln!(text, "metrics: http://{metrics}/");
@@ -273,11 +276,12 @@ fn json(
     };
     let rows: Vec<String> = rows.iter().map(row).collect();
     format!(
-        "{{\"would_serve\":{would_serve},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"warnings\":{}}}\n",
+        "{{\"would_serve\":{would_serve},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"unresolved\":{},\"warnings\":{}}}\n",
         optional(found.nothing.as_deref()),
         optional(metrics),
         rows.join(","),
         list(&found.insecure),
+        list(&found.unresolved),
         list(warnings)
     )
 }

@@ -277,6 +277,35 @@ fn check_without_authentication() {
     assert_eq!(Launch::exactly(&["check", &alone]).run().code, Some(1));
 }
 
+/// What has no address has no row either, but is told, with the reason; a start logs the same.
+#[test]
+fn what_cannot_be_resolved_is_told() {
+    let member = Backend::echo();
+    // An interface's name has at most 15 characters.
+    let adrift = "[fe80::1%none-such]:2379";
+    let told = format!("{adrift}: this host has no interface none-such");
+    let endpoints = format!("--endpoints={adrift},{}", member.address());
+    let outcome = Launch::exactly(&["check", &endpoints]).run();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let line = format!("unresolved: {told}");
+    assert!(outcome.stdout.lines().any(|l| l == line), "{outcome:?}");
+    let outcome = Launch::exactly(&["check", "--output=json", &endpoints]).run();
+    let report = Json::parse(outcome.stdout.trim_end()).expect("JSON");
+    assert_eq!(report.texts("unresolved"), [told.as_str()], "{outcome:?}");
+    // Alone it leaves nothing to use.
+    let alone = format!("--endpoints={adrift}");
+    let outcome = Launch::exactly(&["check", &alone]).run();
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains(&told), "{outcome:?}");
+    let gateway = Launch::start_with(&[&endpoints]).start();
+    let warning = gateway.wait_record("cannot resolve endpoint, will try again");
+    assert_eq!(warning.text("host"), adrift);
+    assert_eq!(
+        warning.text("error"),
+        "this host has no interface none-such"
+    );
+}
+
 /// It binds nothing, so it can be run beside a gateway that is in service, with its very flags.
 #[test]
 fn check_beside_a_running_gateway() {
