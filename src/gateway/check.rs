@@ -1,13 +1,13 @@
 //! `etcd-gateway check`: what a start with these flags would find, without starting.
 //!
 //! Resolves, dials and authenticates like a start, and prints one row an endpoint. Nothing
-//! is bound, so that it can be run beside a gateway that is in service, and nothing is
+//! is listened on, so that it can be run beside a gateway that is in service, and nothing is
 //! logged. A start would serve if at least one endpoint is ready to be used.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::{Error, NOT_CONTAINED, Plan, plan, refuse_loops};
+use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
 use crate::dial::Plain;
@@ -64,6 +64,12 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             .err()
             .map(|error| format!("{NOT_CONTAINED}: {}", Plain(&error))),
     );
+    for place in &listen {
+        warnings.extend(listeners::rehearse("listen-addr", place)?);
+    }
+    if let Some(place) = &metrics {
+        warnings.extend(listeners::rehearse("metrics-addr", place)?);
+    }
     let found = discovery.find();
     refuse_loops(&found.endpoints, &listen, metrics.as_ref())?;
     let look = |fallback, endpoints: &[Endpoint]| {

@@ -118,7 +118,34 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
     Ok(listeners)
 }
 
+/// Whether a start could listen at a place that `flag` names: what is odd about it now, if anything.
+/// The address is taken for a moment, and nobody can connect to it meanwhile.
+///
+/// # Errors
+/// If no start on this host could. That an address is in use, or not this user's to listen on, may
+/// be otherwise for the start: systemd may pass the socket, or the gateway in service end before it.
+pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<String>, Error> {
+    let shown = &place.shown;
+    match bound(place.addr) {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Some(format!(
+            "--{flag}={shown} is in use now: a start needs it free, or passed by systemd"
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(format!(
+            "--{flag}={shown} is not for this user to listen on: ports below 1024 need \
+             CAP_NET_BIND_SERVICE"
+        ))),
+        Err(error) => Err(Error::Bind(flag, place.addr, error)),
+    }
+}
+
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(addr)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
     socket.set_reuse_address(true)?;
@@ -128,8 +155,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     dial::prepare(SockRef::from(&socket))?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Gives a passed socket what accepted ones inherit from it; its queue is as long as the

@@ -306,15 +306,44 @@ fn what_cannot_be_resolved_is_told() {
     );
 }
 
-/// It binds nothing, so it can be run beside a gateway that is in service, with its very flags.
+/// It listens nowhere, so it can be run beside a gateway that is in service, with its very flags.
 #[test]
 fn check_beside_a_running_gateway() {
     let member = Backend::echo();
-    let gateway = Launch::before(&[member.address()], &[]).start();
+    let gateway = Launch::before(&[member.address()], &["--metrics-addr=127.0.0.1:0"]).start();
+    let metrics = gateway.wait_record("serving metrics");
     let endpoints = format!("--endpoints={}", member.address());
     let listen = format!("--listen-addr={}", gateway.address());
-    let outcome = Launch::exactly(&["check", &endpoints, &listen]).run();
+    let metrics = format!("--metrics-addr={}", metrics.text("address"));
+    let outcome = Launch::exactly(&["check", &endpoints, &listen, &metrics]).run();
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for flag in [listen, metrics] {
+        let warning = format!("warning: {flag} is in use now: ");
+        assert!(outcome.stdout.contains(&warning), "{outcome:?}");
+    }
+}
+
+/// An address that this host does not have is none for a start either (RFC 5737 gives it to nobody).
+#[test]
+fn check_tells_of_addresses_that_cannot_be_listened_on() {
+    let member = Backend::echo();
+    let endpoints = format!("--endpoints={}", member.address());
+    let elsewhere = "192.0.2.1:23790";
+    for flag in ["--listen-addr", "--metrics-addr"] {
+        let given = format!("{flag}={elsewhere}");
+        for command in ["check", "start"] {
+            let mut args = vec![command, &endpoints, &given];
+            if flag == "--metrics-addr" {
+                args.push("--listen-addr=127.0.0.1:0");
+            }
+            let outcome = Launch::exactly(&args).run();
+            assert_eq!(outcome.code, Some(1), "{outcome:?}");
+            let said = outcome.stderr.lines().last().unwrap_or_default();
+            let wanted = format!("etcd-gateway: {given}: cannot listen: ");
+            assert!(said.starts_with(&wanted), "{said}");
+            assert!(said.contains("no interface of this host"), "{said}");
+        }
+    }
 }
 
 /// Flags from the environment count, warnings are shown, and a command line that cannot be run is exit 2.
