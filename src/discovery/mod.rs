@@ -94,7 +94,8 @@ pub(crate) struct Start {
 pub(crate) struct Refreshes {
     complete: Counter,
     incomplete: Counter,
-    /// Of the last that was complete, in milliseconds since 1970; 0 before there was one.
+    /// Of the last that was complete, in microseconds since 1970, as fine as times are shown; 0
+    /// before there was one.
     last_complete: AtomicU64,
 }
 
@@ -104,7 +105,7 @@ impl Refreshes {
             return self.incomplete.add(1);
         }
         self.complete.add(1);
-        let now = date::since_1970(SystemTime::now()).as_millis();
+        let now = date::since_1970(SystemTime::now()).as_micros();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.last_complete.store(now, Ordering::Relaxed);
     }
@@ -117,8 +118,8 @@ impl Refreshes {
 
     /// When the last complete one ended.
     pub(crate) fn last_success(&self) -> Option<SystemTime> {
-        let millis = self.last_complete.load(Ordering::Relaxed);
-        (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
+        let micros = self.last_complete.load(Ordering::Relaxed);
+        (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
     }
 }
 
