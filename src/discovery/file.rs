@@ -378,7 +378,10 @@ mod tests {
         site.write("large", &"#\n".repeat(MAX_TEXT / 2 + 1));
         let dir = site.0.display();
         for (name, text) in [
-            ("bad", ":2: weight must be a number from 0 to 65535"),
+            (
+                "bad",
+                ":2: invalid weight \"x\"; write a number from 0 to 65535",
+            ),
             (
                 "empty",
                 ": has no endpoint in it; write host:port, one a line",

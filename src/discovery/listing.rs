@@ -81,7 +81,7 @@ pub(crate) enum Cause {
     /// An option stands twice.
     RepeatedOption { name: &'static str },
     /// An option's value is no number of 16 bits.
-    NotANumber { name: &'static str },
+    NotANumber { name: &'static str, value: String },
     /// There are more endpoints than may be.
     TooMany,
 }
@@ -157,7 +157,11 @@ fn line(octets: &[u8]) -> Result<Option<(Listed, bool)>, Cause> {
         if option.is_some() {
             return Err(Cause::RepeatedOption { name });
         }
-        *option = Some(number(value).ok_or(Cause::NotANumber { name })?);
+        let invalid = || Cause::NotANumber {
+            name,
+            value: shown(value),
+        };
+        *option = Some(number(value).ok_or_else(invalid)?);
     }
     let member = Listed {
         at,
@@ -199,8 +203,12 @@ impl fmt::Display for Cause {
             Self::RepeatedOption { name } => {
                 write!(f, "{name} is given more than once; write it once")
             }
-            Self::NotANumber { name } => {
-                write!(f, "{name} must be a number from 0 to {}", u16::MAX)
+            Self::NotANumber { name, value } => {
+                write!(
+                    f,
+                    "invalid {name} {value}; write a number from 0 to {}",
+                    u16::MAX
+                )
             }
             Self::TooMany => write!(
                 f,
@@ -278,7 +286,10 @@ mod tests {
         let option = |word: &str| Cause::UnknownOption {
             word: word.to_owned(),
         };
-        let number = |name| Cause::NotANumber { name };
+        let number = |name, value: &str| Cause::NotANumber {
+            name,
+            value: value.to_owned(),
+        };
         let long = [b"a:1 #".as_slice(), &[b'x'; MAX_LINE]].concat();
         let cases: Vec<(&[u8], Option<usize>, Cause)> = vec![
             (b"", None, Cause::NoEndpoint),
@@ -314,14 +325,18 @@ mod tests {
                 Some(1),
                 Cause::RepeatedOption { name: "weight" },
             ),
-            (b"a:1 weight=", Some(1), number("weight")),
-            (b"a:1 weight=-1", Some(1), number("weight")),
-            (b"a:1 priority=+1", Some(1), number("priority")),
-            (b"a:1 priority=65536", Some(1), number("priority")),
+            (b"a:1 weight=", Some(1), number("weight", "\"\"")),
+            (b"a:1 weight=-1", Some(1), number("weight", "\"-1\"")),
+            (b"a:1 priority=+1", Some(1), number("priority", "\"+1\"")),
+            (
+                b"a:1 priority=65536",
+                Some(1),
+                number("priority", "\"65536\""),
+            ),
             (
                 b"a:1 weight=99999999999999999999",
                 Some(1),
-                number("weight"),
+                number("weight", "\"99999999999999999999\""),
             ),
             (b"a:1\n\xffb:1", Some(2), Cause::NotUtf8),
             (&long, Some(1), Cause::LineTooLong),

@@ -29,6 +29,9 @@ const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 /// the memory.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
+/// What to do about a file that is something else.
+const REMEDY: &str = "name a file with the certificates of the members' authority, in PEM";
+
 /// Why there are no authorities.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -50,18 +53,29 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, error) => {
-                write!(f, "{}: cannot read: {}", path.display(), Plain(error))
+                write!(
+                    f,
+                    "{}: cannot read: {}; name a file that this user may read",
+                    path.display(),
+                    Plain(error)
+                )
             }
             Self::TooLarge(path) => write!(
                 f,
-                "{}: larger than any bundle of certificates",
+                "{}: larger than any bundle of certificates; {REMEDY}",
                 path.display()
             ),
-            Self::Pem(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Pem(path, error) => write!(f, "{}: {error}; {REMEDY}", path.display()),
             Self::Certificate(path, block, error) => {
-                write!(f, "{}: certificate {block}: {error}", path.display())
+                write!(
+                    f,
+                    "{}: certificate {block}: {error}; replace it, or take it out",
+                    path.display()
+                )
             }
-            Self::Empty(path) => write!(f, "{}: has no certificate in it", path.display()),
+            Self::Empty(path) => {
+                write!(f, "{}: has no certificate in it; {REMEDY}", path.display())
+            }
             Self::NoSystemBundle => f.write_str(
                 "this system has no bundle of authorities: name one with --trusted-ca-file",
             ),

@@ -48,6 +48,8 @@ pub(crate) enum Error {
         named: Vec<String>,
         passed: Vec<String>,
     },
+    /// The system gives no thread more.
+    Thread(io::Error),
     /// A step of the start that needs the system's help.
     System(&'static str, io::Error),
     /// The service manager's environment cannot be served.
@@ -161,6 +163,12 @@ impl fmt::Display for Error {
                 named.join(","),
                 passed.join(",")
             ),
+            Self::Thread(error) => write!(
+                f,
+                "cannot start a thread: {}; raise the limit on processes of this user or cgroup \
+                 (LimitNPROC and TasksMax in a unit)",
+                Plain(error)
+            ),
             Self::System(step, error) => write!(f, "{step}: {}", Plain(error)),
             Self::Notify(error) => f.write_str(error),
         }
@@ -174,6 +182,7 @@ impl std::error::Error for Error {
             | Self::Bind(_, _, error)
             | Self::AccessLog(_, error)
             | Self::Adopt(_, error)
+            | Self::Thread(error)
             | Self::System(_, error) => Some(error),
             Self::Discovery(error) => Some(error),
             Self::EndpointsFile(error) => Some(error),

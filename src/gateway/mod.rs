@@ -70,8 +70,7 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
     let descriptors = limits::raise_descriptors();
-    log::start(config.log_level, log_format(config))
-        .map_err(system("cannot start the log thread"))?;
+    log::start(config.log_level, log_format(config)).map_err(Error::Thread)?;
     for warning in warnings {
         log::warn("cli", &warning, &[]);
     }
@@ -94,7 +93,7 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
         Some(_) => descriptors.0.saturating_sub(admin::DESCRIPTORS as u64),
         None => descriptors.0,
     };
-    let signals = Signals::watch().map_err(system("cannot start a thread"))?;
+    let signals = Signals::watch().map_err(Error::Thread)?;
     let result = serve(
         config,
         &notifier,
@@ -205,13 +204,12 @@ fn serve(
     if config.close_removed.is_some() {
         let shared = Arc::clone(&proxy);
         spawn("close-removed", move || removals::close(&shared, &removed))
-            .map_err(system("cannot start a thread"))?;
+            .map_err(Error::Thread)?;
     }
     // What is served for metrics is no endpoint either.
     let metrics_addr = metrics.as_ref().map(|(_, addr)| *addr);
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
-    start_background(config, &proxy, discovery, gate, &own)
-        .map_err(system("cannot start a thread"))?;
+    start_background(config, &proxy, discovery, gate, &own).map_err(Error::Thread)?;
     let closing = Arc::new(AtomicBool::new(false));
     if let Some((listener, addr)) = metrics {
         let observer = Observer {
@@ -221,7 +219,7 @@ fn serve(
             started,
             listen: texts(&bound),
         };
-        admin::serve(listener, Arc::new(observer)).map_err(system("cannot start a thread"))?;
+        admin::serve(listener, Arc::new(observer)).map_err(Error::Thread)?;
         log::info("gateway", "serving metrics", &[("address", addr.into())]);
     }
     let mut accepting = Vec::new();
@@ -233,8 +231,7 @@ fn serve(
                 Arc::clone(&proxy),
                 Arc::clone(&closing),
             );
-            spawn("accept", move || proxy.accept(&listener, &closing))
-                .map_err(system("cannot start a thread"))?
+            spawn("accept", move || proxy.accept(&listener, &closing)).map_err(Error::Thread)?
         };
         accepting.push((listener, thread));
     }
@@ -257,7 +254,7 @@ fn serve(
             ("bounded-by", bounded_by.into()),
         ],
     );
-    service::report(notifier, &proxy, &closing).map_err(system("cannot start a thread"))?;
+    service::report(notifier, &proxy, &closing).map_err(Error::Thread)?;
     let signal = signals.wait_for_the_end();
     closing.store(true, Ordering::SeqCst);
     service::drain(signal, config.drain_timeout, notifier, &proxy, accepting);

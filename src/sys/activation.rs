@@ -62,7 +62,10 @@ impl From<io::Error> for Flaw {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count(text) => write!(f, "LISTEN_FDS={text:?}: not a number of descriptors"),
+            Self::Count(text) => write!(
+                f,
+                "LISTEN_FDS={text:?}: not a number of descriptors; whoever starts the gateway sets it: correct it, or unset it there"
+            ),
             Self::Unusable { fd, name, flaw } => {
                 write!(f, "LISTEN_FDS: descriptor {fd}")?;
                 if let Some(name) = name {

@@ -185,7 +185,7 @@ fn bad_change_keeps_serving() {
         ),
         (
             lines(&[(&c, "weight=65536")]),
-            ":1: weight must be a number",
+            ":1: invalid weight \"65536\"; write a number",
         ),
         (String::new(), ": has no endpoint in it"),
         ("# nobody\n\n".to_owned(), ": has no endpoint in it"),

@@ -150,7 +150,7 @@ fn descriptors_taken_away_cost_no_connection_and_no_cpu() {
 
 /// The gateway under a user id of its own, whose number of processes (threads) is limited; root only, as root
 /// itself is exempt from that limit.
-fn limited_user(flags: &[&str], endpoint: &Backend, nproc: &str) -> Option<(Gateway, TempDir)> {
+fn limited_user(flags: &[&str], endpoint: &Backend, nproc: &str) -> Option<(Launch, TempDir)> {
     let offered = is_root() && process::have("setpriv") && process::have("prlimit");
     if !host_offers(offered, "root, setpriv and prlimit") {
         return None;
@@ -178,18 +178,31 @@ fn limited_user(flags: &[&str], endpoint: &Backend, nproc: &str) -> Option<(Gate
     Some((
         Launch::before(&[endpoint.address()], flags)
             .program(copy)
-            .wrapped(&setpriv)
-            .start(),
+            .wrapped(&setpriv),
         dir,
     ))
 }
 
 #[test]
-fn processes_that_are_few_from_the_start_bound_the_connections() {
+fn without_a_thread_the_start_names_the_limit() {
     let endpoint = Backend::tagged(b't');
-    let Some((mut gateway, _dir)) = limited_user(&[], &endpoint, "--nproc=60:60") else {
+    let Some((launch, _dir)) = limited_user(&[], &endpoint, "--nproc=1:1") else {
         return;
     };
+    let outcome = launch.run();
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said = outcome.stderr.lines().last().unwrap_or_default();
+    assert!(said.contains("cannot start a thread: "), "{said}");
+    assert!(said.contains("raise the limit on processes"), "{said}");
+}
+
+#[test]
+fn processes_that_are_few_from_the_start_bound_the_connections() {
+    let endpoint = Backend::tagged(b't');
+    let Some((launch, _dir)) = limited_user(&[], &endpoint, "--nproc=60:60") else {
+        return;
+    };
+    let mut gateway = launch.start();
     let clients = open(gateway.address(), 70);
     assert!(
         (8..60).contains(&clients.len()),
@@ -209,9 +222,10 @@ fn processes_that_are_few_from_the_start_bound_the_connections() {
 #[test]
 fn processes_taken_away_shed_the_new_client_alone() {
     let endpoint = Backend::tagged(b't');
-    let Some((mut gateway, _dir)) = limited_user(&[], &endpoint, "--nproc=200:200") else {
+    let Some((launch, _dir)) = limited_user(&[], &endpoint, "--nproc=200:200") else {
         return;
     };
+    let mut gateway = launch.start();
     let clients = open(gateway.address(), 10);
     assert_eq!(clients.len(), 10);
     set_limit(

@@ -146,6 +146,11 @@ fn expect_unusable(setting: &Setting, file: &str, what: &str, words: &[&str]) {
                 "{word:?} is missing in {case}"
             );
         }
+        let remedies = ["; name a file ", "; replace it"];
+        let told = remedies
+            .iter()
+            .any(|remedy| outcome.stderr.contains(remedy));
+        assert!(told, "no remedy in {case}");
     }
 }
 
