@@ -42,7 +42,7 @@ mod peers;
 #[path = "../tests/vectors/mod.rs"]
 mod vectors;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Exit status for what fails at run time.
@@ -85,8 +85,16 @@ pub fn run() -> ExitCode {
 
 fn print(text: &str, success: bool) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) if success => ExitCode::SUCCESS,
+        Ok(()) if success => return ExitCode::SUCCESS,
         // Where nobody reads on, that is not worth a message, but no success either.
-        _ => ExitCode::from(FAILURE),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "etcd-gateway: standard output: cannot write: {}",
+                dial::Plain(&error)
+            );
+        }
+        _ => {}
     }
+    ExitCode::from(FAILURE)
 }

@@ -88,6 +88,16 @@ fn help_into_a_closed_pipe_does_not_panic() {
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
+/// A manual that is cut short must not be installed without a word.
+#[test]
+fn a_full_disk_is_told_of() {
+    let script = format!("{} generate man >/dev/full", binary().display());
+    let output = tool("sh", &["-c", &script]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("standard output: cannot write"), "{stderr}");
+}
+
 #[test]
 fn unknown_commands_and_flags_are_refused_with_the_likely_one() {
     assert_bad_flag(&[], &["etcd-gateway start"]);
