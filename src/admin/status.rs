@@ -13,10 +13,11 @@ use crate::endpoint::pool::view::{Status, View};
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-Qcw/8shPMs+oWg7+Mj8OZ0L/JTxPtkPjDk4OcNkwpEQ='; base-uri 'none'; \
+    style-src 'sha256-AFqZrfz1r3MwJi+hCdTKRv6WDa7KvQjsBtoifoZKqrM='; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
 
-/// Colours are pairs of a light and a dark scheme; the table turns into cards where it is too wide.
+/// Colours are pairs of a light and a dark scheme; the table of endpoints turns into cards where it is
+/// too wide, with its numbers side by side.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--line:#dfe3e8;--text:#1a2027;--dim:#5c6773;\
 --good:#137a3f;--good-ground:#dff5e7;--bad:#b3261e;--bad-ground:#fce4e2;--odd:#8a5a00;--odd-ground:#fdf0d2}\
@@ -38,6 +39,7 @@ h2{font-size:13px;margin:26px 0 8px;color:var(--dim);text-transform:uppercase;le
 .card,table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
 .card{padding:10px 14px}\
 .card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}\
+.card small{color:var(--dim);font-size:14px;font-weight:400;white-space:nowrap}\
 .card span{color:var(--dim);font-size:13px}\
 table{width:100%;border-collapse:separate;border-spacing:0;font-size:14px}\
 th,td{padding:8px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}\
@@ -47,16 +49,19 @@ th{color:var(--dim);font-weight:600;font-size:13px;white-space:nowrap}\
 .addr{font-family:ui-monospace,monospace;font-size:13px;white-space:nowrap}\
 .error{color:var(--bad);font-size:13px;overflow-wrap:anywhere}\
 .cut{overflow-wrap:anywhere}\
+.rank{white-space:nowrap}\
 footer{margin-top:22px;color:var(--dim);font-size:13px}\
 a{color:inherit}\
-@media(max-width:760px){\
+@media(max-width:980px){\
 main{padding:16px 12px 32px}\
 .endpoints thead{display:none}\
-.endpoints,.endpoints tbody,.endpoints tr,.endpoints td{display:block}\
+.endpoints,.endpoints tbody{display:block}\
 .endpoints{background:none;border:0}\
-.endpoints tr{background:var(--card);border:1px solid var(--line);border-radius:8px;margin-bottom:10px;padding:6px 0}\
-.endpoints td{border:0;padding:3px 14px;text-align:left;display:flex;gap:12px}\
-.endpoints td::before{content:attr(data-label);color:var(--dim);font-size:13px;flex:0 0 92px}\
+.endpoints tr{display:grid;grid-template-columns:repeat(auto-fit,minmax(92px,1fr));background:var(--card);\
+border:1px solid var(--line);border-radius:8px;margin-bottom:10px;padding:8px 0}\
+.endpoints td{display:flex;gap:12px;grid-column:1/-1;border:0;padding:3px 14px}\
+.endpoints td::before{content:attr(data-label);color:var(--dim);font-size:13px;flex:0 0 64px}\
+.endpoints td.n{display:block;grid-column:auto;text-align:left}\
 .endpoints td>div{min-width:0}\
 .addr{white-space:normal;overflow-wrap:anywhere}}";
 
@@ -128,10 +133,13 @@ fn cards(page: &mut String, snapshot: &Snapshot) {
     let rejected: u64 = clients.rejected.iter().map(|(_, count)| count).sum();
     let sum = |read: fn(&View) -> u64| Bytes(snapshot.endpoints.iter().map(read).sum());
     let cards = [
-        ("endpoints active", format!("{active} of {total}")),
+        (
+            "endpoints active",
+            format!("{active} <small>of {total}</small>"),
+        ),
         (
             "connections open",
-            format!("{} of {}", clients.active, clients.max),
+            format!("{} <small>of {}</small>", clients.active, clients.max),
         ),
         ("clients accepted", clients.accepted.to_string()),
         ("clients rejected", rejected.to_string()),
@@ -160,13 +168,18 @@ fn endpoints(page: &mut String, snapshot: &Snapshot) {
          <th>Source</th><th class=\"n\">Open</th><th class=\"n\">Clients</th><th class=\"n\">To endpoint</th>\
          <th class=\"n\">To clients</th><th class=\"n\">Dials failed</th></tr></thead>\n<tbody>\n",
     );
+    let rank = |view: &View| (view.endpoint.priority, view.endpoint.weight);
+    let mut ranks = snapshot.endpoints.iter().map(rank);
+    let first = ranks.next();
+    // Where all have the same, it decides nothing.
+    let ranked = ranks.any(|rank| Some(rank) != first);
     for view in &snapshot.endpoints {
-        endpoint(page, view, snapshot.now);
+        endpoint(page, view, snapshot.now, ranked);
     }
     page.push_str("</tbody>\n</table>\n");
 }
 
-fn endpoint(page: &mut String, view: &View, now: SystemTime) {
+fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
     let (endpoint, ledger) = (&view.endpoint, &view.ledger);
     let address = endpoint.addr.to_string();
     let _ = write!(
@@ -227,12 +240,11 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime) {
         "</div></td><td data-label=\"Source\"><div>{}",
         endpoint.source.name()
     );
-    // Only records of DNS have them.
-    if (endpoint.priority, endpoint.weight) != (0, 0) {
+    if ranked {
         let (priority, weight) = (endpoint.priority, endpoint.weight);
         let _ = write!(
             page,
-            "<br><span class=\"dim\">priority {priority}, weight {weight}</span>"
+            "<br><span class=\"dim rank\">priority {priority}, weight {weight}</span>"
         );
     }
     page.push_str("</div></td>");

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use super::{answer, exchange, get, observed};
+use super::{admin_of, answer, exchange, get, observed};
 use crate::support::process::{have, tool};
-use crate::support::{Backend, connect, host_offers};
+use crate::support::{Backend, Launch, TempDir, connect, host_offers};
 
 const PATHS: [&str; 5] = ["/", "/endpoints", "/healthz", "/metrics", "/readyz"];
 
@@ -184,5 +184,22 @@ fn the_page_is_for_people_and_runs_nothing() {
             !rest.contains(part) || part == " on" && !rest.contains(" on=\""),
             "{part}"
         );
+    }
+}
+
+/// Priorities and weights are shown where they decide something.
+#[test]
+fn the_page_has_ranks_where_they_differ() {
+    let (one, two) = (Backend::tagged(b'1'), Backend::tagged(b'2'));
+    let dir = TempDir::new();
+    for (name, option, shown) in [("alike", "weight=1", false), ("apart", "weight=2", true)] {
+        let lines = format!("{}\n{} {option}\n", one.address(), two.address());
+        let file = format!("--endpoints-file={}", dir.file(name, &lines));
+        let gateway = Launch::start_with(&["--metrics-addr=127.0.0.1:0", &file]).start();
+        let page = get(admin_of(&gateway), "/");
+        let told = page
+            .content
+            .contains(&format!("priority 0, {}", option.replace('=', " ")));
+        assert_eq!(told, shown, "{name}: {}", page.content);
     }
 }
