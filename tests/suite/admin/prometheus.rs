@@ -9,8 +9,10 @@ use super::{Reply, Samples, get, observed};
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, try_tag};
 use crate::support::ports::free_port;
-use crate::support::process::have;
+use crate::support::process::{have, tool};
 use crate::support::{Backend, TempDir, connect, eventually, host_offers};
+
+const README: &str = include_str!("../../../README.md");
 
 /// A server that starts on a busy machine.
 const STARTED: Duration = Duration::from_secs(60);
@@ -119,16 +121,45 @@ fn promtool_finds_nothing_to_say() {
         output.status.success() && said.is_empty(),
         "{said}\n{exposition}"
     );
-    // What README promises is there, and nothing that README does not have.
-    let readme = include_str!("../../../README.md");
-    for line in exposition
+    // What README promises is there, in its rules too, and nothing that README does not have.
+    let types = exposition
         .lines()
-        .filter(|line| line.starts_with("# TYPE "))
-    {
-        let name = line.split(' ').nth(2).expect("a name");
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let families: Vec<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();
+    for name in &families {
         assert!(
-            readme.contains(&format!("`{name}`")),
+            README.contains(&format!("`{name}`")),
             "README has no {name}"
+        );
+    }
+    for (at, _) in README.match_indices("etcd_gateway_") {
+        let rest = &README[at..];
+        let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let name = &rest[..end.unwrap_or(rest.len())];
+        assert!(families.contains(&name), "README promises {name}");
+    }
+}
+
+/// What README has for Prometheus can be pasted.
+#[test]
+fn the_configuration_in_readme_is_one() {
+    if !host_offers(have("promtool"), "promtool") {
+        return;
+    }
+    let dir = TempDir::new();
+    for (first, what) in [("scrape_configs:", "config"), ("groups:", "rules")] {
+        let blocks = README.split("```yaml\n").skip(1);
+        let block = blocks
+            .filter_map(|rest| rest.split("```").next())
+            .find(|block| block.starts_with(first))
+            .unwrap_or_else(|| panic!("README has no {first}"));
+        let file = dir.file(what, block);
+        let output = tool("promtool", &["check", what, &file]);
+        let said = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&said)
         );
     }
 }
