@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::spawn;
 use super::status::Served;
+use crate::dial::Plain;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
@@ -148,7 +149,14 @@ pub(super) fn report(
     proxy: &Arc<Proxy>,
     closing: &Arc<AtomicBool>,
 ) -> io::Result<()> {
-    notifier.send(&format!("READY=1\nSTATUS={}", status(proxy)));
+    if let Err(error) = notifier.send(&format!("READY=1\nSTATUS={}", status(proxy))) {
+        // A unit that waits for it is ended after some time, and nothing else would say why.
+        log::warn(
+            "gateway",
+            "cannot tell the service manager that clients are served",
+            &[("error", Plain(&error).to_string().into())],
+        );
+    }
     if !notifier.is_enabled() {
         return Ok(());
     }
@@ -170,7 +178,8 @@ pub(super) fn report(
             } else {
                 ""
             };
-            notifier.send(&format!("{watchdog}STATUS={draining}{}", status(&proxy)));
+            // Only the first failure is worth a line.
+            let _ = notifier.send(&format!("{watchdog}STATUS={draining}{}", status(&proxy)));
         }
     })
     .map(drop)
@@ -200,7 +209,7 @@ pub(super) fn drain(
     let open = proxy.sessions.count();
     // A drain may be longer than the manager's patience with a stop.
     let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
-    notifier.send(&format!(
+    let _ = notifier.send(&format!(
         "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
     ));
     for (listener, thread) in accepting {

@@ -1,8 +1,10 @@
 //! The service manager's notification socket, sd_notify(3), and its watchdog,
 //! sd_watchdog_enabled(3). Says nothing when the manager asked for nothing. A message
-//! that cannot be sent is dropped: the manager's absence is no reason to stop serving.
+//! that cannot be sent is dropped, and the sender told: the manager's absence is no reason to
+//! stop serving.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -59,9 +61,13 @@ impl Notifier {
     }
 
     /// Sends assignments such as `READY=1`, one a line.
-    pub(crate) fn send(&self, state: &str) {
-        if let Some((socket, address)) = self.socket.as_deref() {
-            let _ = socket.send_to_addr(state.as_bytes(), address);
+    ///
+    /// # Errors
+    /// If the manager cannot be reached; whoever only reports on may ignore that.
+    pub(crate) fn send(&self, state: &str) -> io::Result<()> {
+        match self.socket.as_deref() {
+            Some((socket, address)) => socket.send_to_addr(state.as_bytes(), address).map(drop),
+            None => Ok(()),
         }
     }
 }
@@ -99,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_arrives_and_a_vanished_manager_is_no_error() {
+    fn a_message_arrives_and_a_vanished_manager_is_told() {
         let name = format!("etcd-gateway-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -107,11 +113,12 @@ mod tests {
             (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
         })
         .unwrap();
-        notifier.send("READY=1");
+        notifier.send("READY=1").unwrap();
         let mut buffer = [0; 32];
         let count = manager.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..count], b"READY=1");
         drop(manager);
-        notifier.send("STOPPING=1");
+        assert!(notifier.send("STOPPING=1").is_err());
+        assert!(Notifier::default().send("READY=1").is_ok());
     }
 }

@@ -154,10 +154,12 @@ fn nothing_is_said_about_it_when_nobody_asked() {
     }
 }
 
-/// A manager that is not there is a nuisance, not a reason to serve nobody.
+/// A manager that is not there is a nuisance, not a reason to serve nobody; it is told once.
 #[test]
 fn socket_that_does_not_exist_ends_nothing() {
     let endpoint = Backend::tagged(b't');
     let gateway = launch(&endpoint, "/nonexistent/notify").start();
     assert_eq!(tag(gateway.address()).0, b't');
+    let told = gateway.wait_record("cannot tell the service manager that clients are served");
+    assert_eq!(told.text("error"), "no such file or directory");
 }
