@@ -182,24 +182,22 @@ impl Discovery {
     /// The endpoints that there are, for somebody who only looks.
     pub(crate) fn find(&mut self) -> Found {
         let endpoints = self.refresh(PATIENCE);
-        let mut insecure = Vec::new();
+        let (mut insecure, mut unresolved) = (Vec::new(), Vec::new());
         if let Source::Srv {
-            services,
-            identity: Some(_),
-            ..
+            services, identity, ..
         } = &self.source
         {
-            let plain = services
-                .targets()
-                .into_iter()
-                .filter(|target| target.scheme == Scheme::Http);
+            unresolved = services.failures();
+            let plain = services.targets().into_iter();
+            let plain = plain.filter(|target| identity.is_some() && target.scheme == Scheme::Http);
             insecure = plain.map(|target| target.to_string()).collect();
         }
+        unresolved.extend(self.hosts.failures());
         Found {
             nothing: endpoints.is_empty().then(|| self.nothing_found()),
             endpoints,
             insecure,
-            unresolved: self.hosts.failures(),
+            unresolved,
         }
     }
 

@@ -178,6 +178,13 @@ impl Services {
         with_records.map(|service| service.owner.as_str()).collect()
     }
 
+    /// What was not answered the last time, and why; that there are no records is an answer.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let failures = self.services.iter().filter_map(|s| s.failure.as_ref());
+        let open = failures.filter(|error| !error.class.is_definite());
+        open.map(ToString::to_string).collect()
+    }
+
     /// Why there is no member, name by name, and what to do about it. `authenticated`: those
     /// that speak no TLS do not count.
     pub(super) fn nothing_found(&self, authenticated: bool) -> String {

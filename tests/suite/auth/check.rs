@@ -1,6 +1,7 @@
 //! `etcd-gateway check`: what a start with these flags would find, without starting.
 
 use super::{PLAIN, SECURE, Stage, address};
+use crate::support::dns::{Fault, SERVFAIL};
 use crate::support::front::TlsServer;
 use crate::support::front::{Face, Front};
 use crate::support::gateway::{Outcome, assert_bad_flag};
@@ -233,6 +234,20 @@ fn exit_code_says_whether_a_start_would_serve() {
                 assert_eq!(stage.launch(&[]).run().code, Some(1), "{what}");
             }
         }
+        // A name that nobody answers for may have more members: the rest serves, but it is told.
+        stage.publish(&[1]);
+        stage.dns.fail(PLAIN, Fault::Rcode(SERVFAIL));
+        let outcome = stage.check(&["--output=json"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let unresolved = report(&outcome).0;
+        let unresolved = unresolved.texts("unresolved");
+        assert!(
+            unresolved.len() == 1
+                && unresolved[0].contains(PLAIN)
+                && unresolved[0].contains("SERVFAIL"),
+            "{unresolved:?}"
+        );
+        stage.dns.mend();
         // Explicit endpoints would serve then.
         stage.publish(&[2]);
         let outcome = stage.check(&["--output=json", "--endpoints=127.1.0.1:2379"]);
