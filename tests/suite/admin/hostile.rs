@@ -150,7 +150,8 @@ fn answers_that_nobody_reads_end() {
     }
 }
 
-/// Thousands of connections, silent ones and ones with requests, while clients of the proxy work on.
+/// Ten thousand connections, two thousand at a time, silent ones and ones with requests, while clients of the proxy
+/// work on.
 #[test]
 fn a_crowd_disturbs_neither_clients_nor_a_scrape() {
     let endpoint = Backend::tagged(b't');
@@ -164,7 +165,10 @@ fn a_crowd_disturbs_neither_clients_nor_a_scrape() {
             .map(|index| {
                 scope.spawn(move || {
                     let mut held = Vec::new();
-                    for number in 0..500 {
+                    for number in 0..2_500 {
+                        if held.len() == 500 {
+                            held.clear();
+                        }
                         let Ok(mut stream) = try_connect(admin) else {
                             continue;
                         };
