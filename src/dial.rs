@@ -218,11 +218,15 @@ impl Verdict {
     }
 }
 
-/// An operating system's error as Go words it: lower case, without its number.
+/// An operating system's error as Go words it: lower case, without its number. Others as they are:
+/// they may begin with a name.
 pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.raw_os_error().is_none() {
+            return self.0.fmt(f);
+        }
         let text = self.0.to_string();
         let text = text
             .split_once(" (os error")
@@ -398,6 +402,16 @@ mod tests {
                 Outcome::Failed(error) => return Err(error),
             }
         }
+    }
+
+    #[test]
+    fn only_errors_of_the_system_lose_their_capital() {
+        let plain = |error: io::Error| Plain(&error).to_string();
+        assert_eq!(
+            plain(io::Error::from_raw_os_error(111)),
+            "connection refused"
+        );
+        assert_eq!(plain(io::Error::other("A a.test.: no")), "A a.test.: no");
     }
 
     #[test]
