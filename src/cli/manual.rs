@@ -145,7 +145,7 @@ pub(super) const SIGNALS: &[Entry] = &[
     ),
     (
         "SIGHUP",
-        "Ask for the endpoints again, and read --endpoints-file, at once.",
+        "Ask for the endpoints again, and read --endpoints-file, at once; open --access-log anew.",
     ),
     (
         "SIGUSR1",

@@ -118,7 +118,7 @@ fn access_log(config: &Config) -> Result<Option<Arc<AccessLog>>, Error> {
         }
     };
     let started = AccessLog::start(file, format);
-    let started = started.map_err(|error| Error::System("cannot start a thread", error));
+    let started = started.map_err(Error::Thread);
     started.map(Some)
 }
 
