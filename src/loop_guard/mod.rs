@@ -60,8 +60,12 @@ pub(crate) fn source_towards(address: IpAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
+/// An address as comparable, and small, for there are four of it a session: IPv4 is mapped into
+/// IPv6 (RFC 4291 section 2.5.5.2), as an IPv6 socket sees it.
+type Address = (Ipv6Addr, u16);
+
 /// One end's address and the other's, as the named side sees them.
-type Pair = (SocketAddr, SocketAddr);
+type Pair = (Address, Address);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -99,7 +103,7 @@ impl LoopGuard {
     /// Notes a dial of ours, as soon as its socket has a local address. The second
     /// value tells that the connection was accepted by this very process.
     pub(crate) fn dialled(&self, local: SocketAddr, endpoint: SocketAddr) -> (Ticket, bool) {
-        let pair = (canonical(local), canonical(endpoint));
+        let pair = (comparable(local), comparable(endpoint));
         let mut open = lock(&self.0.open);
         open.dialled.insert(pair);
         let looped = open.accepted.contains(&pair);
@@ -110,14 +114,14 @@ impl LoopGuard {
     /// if the connection is a dial of our own.
     pub(crate) fn accepted(&self, stream: &TcpStream) -> io::Result<(Ticket, Option<SocketAddr>)> {
         let pair = (
-            canonical(stream.peer_addr()?),
-            canonical(stream.local_addr()?),
+            comparable(stream.peer_addr()?),
+            comparable(stream.local_addr()?),
         );
         let dials = {
             let mut open = lock(&self.0.open);
             open.accepted.insert(pair);
             if open.dialled.contains(&pair) {
-                return Ok((self.ticket(Side::Accepted, pair), Some(pair.1)));
+                return Ok((self.ticket(Side::Accepted, pair), Some(plain(pair.1))));
             }
             from(&open.dialled, pair.0)
         };
@@ -130,7 +134,7 @@ impl LoopGuard {
         let ticket = self.ticket(Side::Accepted, pair);
         let alone = || !self.0.tables.have(pair);
         let endpoint = match dials.as_slice() {
-            [endpoint] if alone() && stays_open(stream) && alone() => Some(*endpoint),
+            [endpoint] if alone() && stays_open(stream) && alone() => Some(plain(*endpoint)),
             _ => None,
         };
         Ok((ticket, endpoint))
@@ -156,9 +160,9 @@ impl Drop for Ticket {
 }
 
 /// The destinations of the dials that have this local address.
-fn from(dialled: &BTreeSet<Pair>, local: SocketAddr) -> Vec<SocketAddr> {
+fn from(dialled: &BTreeSet<Pair>, local: Address) -> Vec<Address> {
     dialled
-        .range((local, SocketAddr::from(([0, 0, 0, 0], 0)))..)
+        .range((local, (Ipv6Addr::UNSPECIFIED, 0))..)
         .take_while(|pair| pair.0 == local)
         .map(|pair| pair.1)
         .collect()
@@ -174,9 +178,16 @@ fn stays_open(stream: &TcpStream) -> bool {
     syscall::wait(&mut fds, Some(VERDICT)).is_ok() && !fds.iter().any(PollFd::is_ready)
 }
 
-/// An address as comparable: IPv4 seen through an IPv6 socket is IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+fn comparable(address: SocketAddr) -> Address {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    (ip, address.port())
+}
+
+fn plain((ip, port): Address) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(ip).to_canonical(), port)
 }
 
 #[cfg(test)]
@@ -264,8 +275,9 @@ mod tests {
         let (_dial, _) = guard.dialled(client.local_addr().unwrap(), elsewhere);
         assert_eq!(guard.accepted(&accepted).unwrap().1, None);
         // The same without such a socket: the tables hold ours alone.
-        let pair = (client.local_addr().unwrap(), listener.local_addr().unwrap());
-        assert!(guard.0.tables.have(pair));
-        assert!(!guard.0.tables.have((pair.0, elsewhere)));
+        let [client, listener] = [client.local_addr(), listener.local_addr()]
+            .map(|address| comparable(address.unwrap()));
+        assert!(guard.0.tables.have((client, listener)));
+        assert!(!guard.0.tables.have((client, comparable(elsewhere))));
     }
 }
