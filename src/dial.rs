@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::loop_guard::{self, LoopGuard, Ticket};
+use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd, errno};
 
 /// Idle time before the first probe and between probes of keepalive, as the reference.
@@ -218,27 +219,6 @@ impl Verdict {
     }
 }
 
-/// An operating system's error as Go words it: lower case, without its number. Others as they are:
-/// they may begin with a name.
-pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.raw_os_error().is_none() {
-            return self.0.fmt(f);
-        }
-        let text = self.0.to_string();
-        let text = text
-            .split_once(" (os error")
-            .map_or(&*text, |(text, _)| text);
-        let mut characters = text.chars();
-        match characters.next() {
-            Some(first) => write!(f, "{}{}", first.to_ascii_lowercase(), characters.as_str()),
-            None => Ok(()),
-        }
-    }
-}
-
 /// A connection to an endpoint, known to the loop guard while it lives.
 #[derive(Debug)]
 pub(crate) struct Dialled {
@@ -402,16 +382,6 @@ mod tests {
                 Outcome::Failed(error) => return Err(error),
             }
         }
-    }
-
-    #[test]
-    fn only_errors_of_the_system_lose_their_capital() {
-        let plain = |error: io::Error| Plain(&error).to_string();
-        assert_eq!(
-            plain(io::Error::from_raw_os_error(111)),
-            "connection refused"
-        );
-        assert_eq!(plain(io::Error::other("A a.test.: no")), "A a.test.: no");
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn print(text: &str, success: bool) -> ExitCode {
             let _ = writeln!(
                 std::io::stderr(),
                 "etcd-gateway: standard output: cannot write: {}",
-                dial::Plain(&error)
+                sys::Plain(&error)
             );
         }
         _ => {}

@@ -13,6 +13,7 @@ use socket2::SockRef;
 
 use crate::log;
 use crate::log::queue;
+use crate::sys::Plain;
 
 /// Who connected when is for the owner and a group to read.
 const MODE: u32 = 0o640;
@@ -73,7 +74,7 @@ impl LogFile {
             Err(error) => log::warn(
                 "access",
                 "cannot open access log again, going on with the file it had",
-                &[self.named(), ("error", error.to_string().into())],
+                &[self.named(), ("error", Plain(&error).to_string().into())],
             ),
         }
     }
@@ -92,7 +93,7 @@ impl LogFile {
             Err(error) if !self.failing => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
-                &[self.named(), ("error", error.to_string().into())],
+                &[self.named(), ("error", Plain(&error).to_string().into())],
             ),
             _ => {}
         }

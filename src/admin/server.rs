@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::http::{self, Parsed, Request, Response, Status};
-use crate::dial::Plain;
 use crate::log;
+use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd};
 
 /// Some scrapers, a browser and probes, with room to spare.

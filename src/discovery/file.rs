@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
-use crate::dial::Plain;
 use crate::stamp::Stamp;
+use crate::sys::Plain;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dial::Plain;
+use crate::sys::Plain;
 use crate::x509::{self, Anchors, pem};
 
 /// The bundles of the distributions, in Go's order (src/crypto/x509/root_linux.go).

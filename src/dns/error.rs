@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::message;
 use super::name;
 use super::record::Type;
+use crate::sys::Plain;
 
 /// A lookup that failed: which one, who said so, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl fmt::Display for Class {
             Self::AliasChain => f.write_str("aliases (CNAME) in a loop or too many"),
             Self::Timeout => f.write_str("no reply in time"),
             Self::Io(kind, None) => kind.fmt(f),
-            Self::Io(_, Some(number)) => io::Error::from_raw_os_error(*number).fmt(f),
+            Self::Io(_, Some(number)) => Plain(&io::Error::from_raw_os_error(*number)).fmt(f),
             Self::BadName(error) => write!(f, "not a domain name: it {error}"),
         }
     }
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn errors_of_the_system() {
         let text = |number| Class::from(&io::Error::from_raw_os_error(number)).to_string();
-        assert_eq!(text(24), "Too many open files (os error 24)");
+        assert_eq!(text(24), "too many open files");
         assert_eq!(text(110), "no reply in time");
         let eof = Class::from(&io::Error::from(io::ErrorKind::UnexpectedEof));
         assert_eq!(eof.to_string(), "unexpected end of file");

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
-use crate::dial::Plain;
 use crate::discovery::auth::{self, Authenticator, Certified};
 use crate::discovery::{Found, side_by_side};
 use crate::endpoint::Endpoint;
 use crate::log::Json;
 use crate::loop_guard::LoopGuard;
+use crate::sys::Plain;
 use crate::sys::random;
 use crate::sys::syscall;
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::addr::HostPort;
-use crate::dial::Plain;
 use crate::discovery::{NothingFound, file, roots};
 use crate::endpoint::Source;
+use crate::sys::Plain;
 use crate::sys::activation;
 use crate::sys::syscall::errno;
 use crate::x509;

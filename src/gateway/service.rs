@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::spawn;
 use super::status::Served;
-use crate::dial::Plain;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
+use crate::sys::Plain;
 use crate::sys::notify::Notifier;
 use crate::sys::syscall::{self, Signal};
 

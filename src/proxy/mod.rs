@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::access::AccessLog;
-use crate::dial::{self, Plain};
+use crate::dial;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::log;
@@ -36,6 +36,7 @@ use crate::proxy::pipes::Pipes;
 use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
+use crate::sys::Plain;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.

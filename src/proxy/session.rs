@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Plain};
+use crate::dial;
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::Proxy;
@@ -16,6 +16,7 @@ use crate::proxy::account::{self, Arrival, Served};
 use crate::proxy::cause::{Cause, Party, Refusal};
 use crate::proxy::connect::Connector;
 use crate::proxy::relay::{self, Alone, Buffer, Direction, Relay};
+use crate::sys::Plain;
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are

@@ -2,13 +2,17 @@
 //!
 //! [`syscall`] is the only file of the program with `unsafe` code: a dozen foreign
 //! functions behind safe, typed wrappers. The rest of this module is safe code over
-//! it and over `/proc`: entropy, resource limits, what systemd passes and hears.
+//! it and over `/proc`: entropy, resource limits, what systemd passes and hears, and errors in
+//! words.
 
 pub(crate) mod activation;
 pub(crate) mod limits;
 pub(crate) mod notify;
+mod plain;
 pub(crate) mod random;
 #[allow(unsafe_code)]
 pub(crate) mod syscall;
 pub(crate) mod usage;
 pub(crate) mod waker;
+
+pub(crate) use plain::Plain;

@@ -338,7 +338,7 @@ fn log_that_cannot_be_written_costs_lines_and_no_connection() {
     let record = gateway.wait_record(told);
     assert_eq!(record.text("path"), "/dev/full");
     assert!(
-        record.text("error").contains("No space left"),
+        record.text("error").contains("no space left"),
         "{record:#?}"
     );
     assert_eq!(gateway.records(told).len(), 1, "once, not for each line");
