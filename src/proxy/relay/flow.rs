@@ -122,12 +122,13 @@ impl Relay {
     pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Result<(), End> {
         match end {
             End::Eof if !self.ended_cleanly(from) => Err(End::ReadFailed),
-            End::Eof if finish(to) => {
+            End::Eof => {
+                // Before the receiver hears of it: its own end may follow at once.
                 let _ = self.closed.set(from.party);
-                Ok(())
+                let passed_on = finish(to);
+                passed_on.then_some(()).ok_or(End::WriteFailed)
             }
-            End::Eof | End::WriteFailed => Err(End::WriteFailed),
-            End::ReadFailed => Err(End::ReadFailed),
+            End::ReadFailed | End::WriteFailed => Err(end),
         }
     }
 }
