@@ -50,7 +50,7 @@ pub(super) struct Served {
 pub(super) fn write(
     log: &AccessLog,
     arrival: &Arrival,
-    attempts: usize,
+    attempts: u64,
     served: Option<Served>,
     cause: Cause,
 ) {

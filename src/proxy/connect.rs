@@ -45,6 +45,8 @@ pub(crate) struct Connector<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) monitor: &'a Monitor,
     pub(crate) guard: &'a LoopGuard,
+    /// Counts this client's dials as they begin.
+    pub(crate) attempts: &'a Counter,
     /// Counts dials beyond a client's first.
     pub(crate) redispatches: &'a Counter,
     /// For all attempts of one client together.
@@ -53,14 +55,16 @@ pub(crate) struct Connector<'a> {
 
 impl Connector<'_> {
     /// The first endpoint that answers, and the hold on it: to be kept as long as the connection.
-    /// The number tells how many were tried.
-    pub(crate) fn connect(&self) -> (usize, Result<(Dialled, Hold), Unserved>) {
+    ///
+    /// # Errors
+    /// If none does: why.
+    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
         let mut race = Race::default();
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
         let abandoned = race.open.into_iter().map(|(attempt, _)| attempt);
         self.monitor.adopt(abandoned.collect(), self.pool);
-        (race.tried.len(), outcome)
+        outcome
     }
 
     fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
@@ -116,6 +120,7 @@ impl Connector<'_> {
             // Most clients need one; what a vector grows by itself is kept with the thread.
             race.tried.reserve_exact(1);
             race.tried.push(addr);
+            self.attempts.add(1);
             let started = Instant::now();
             match Attempt::start(addr, self.timeout, self.guard) {
                 Ok(attempt) => {

@@ -16,6 +16,7 @@ use crate::proxy::account::{self, Arrival, Served};
 use crate::proxy::cause::{Cause, Party, Refusal};
 use crate::proxy::connect::Connector;
 use crate::proxy::relay::{self, Alone, Buffer, Direction, Relay};
+use crate::stats::Counter;
 use crate::sys::Plain;
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
@@ -27,6 +28,10 @@ pub(crate) struct Session {
     id: u64,
     accepted: OnceLock<Ticket>,
     arrival: Arrival,
+    /// How many endpoints were dialled for it so far.
+    attempts: Counter,
+    /// It is to end, as the gateway does.
+    stopped: AtomicBool,
     /// The access log tells of its end.
     told: AtomicBool,
     /// Set once an endpoint has answered.
@@ -38,8 +43,6 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Link {
     endpoint: SocketAddr,
-    /// How many endpoints were dialled until this one answered.
-    attempts: usize,
     /// How long it took to answer.
     dial: Duration,
     /// How long the client waited for it.
@@ -58,7 +61,7 @@ impl Drop for Session {
             relay::reset_on_close(&self.client);
         }
         // Before the count: whoever has seen the last session end finds its line written.
-        self.tell(self.cause(), 0);
+        self.tell(self.cause());
         self.proxy.sessions.remove(self.id);
     }
 }
@@ -71,6 +74,8 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         accepted: OnceLock::new(),
         link: OnceLock::new(),
         arrival,
+        attempts: Counter::new(),
+        stopped: AtomicBool::new(false),
         told: AtomicBool::new(false),
         client: Arc::new(client),
     });
@@ -85,7 +90,7 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         Ok(session) => {
             let own = Arc::clone(&session);
             if proxy.workers.run(move || own.run()).is_err() {
-                session.refuse(Refusal::NoThread, 0);
+                session.refuse(Refusal::NoThread);
             }
         }
     }
@@ -111,34 +116,36 @@ impl Session {
             proxy
                 .pool
                 .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
-            self.refuse(Refusal::Loop, 0);
+            self.refuse(Refusal::Loop);
             return None;
         }
         let connector = Connector {
             pool: &proxy.pool,
             monitor: &proxy.monitor,
             guard: &proxy.guard,
+            attempts: &self.attempts,
             redispatches: &proxy.counters.redispatches,
             timeout: proxy.dial_timeout,
         };
-        let (attempts, connected) = connector.connect();
-        let (dialled, hold) = match connected {
+        let (dialled, hold) = match connector.connect() {
             Ok(connected) => connected,
             Err(unserved) => {
-                self.refuse(unserved.into(), attempts);
+                self.refuse(unserved.into());
                 return None;
             }
         };
         let endpoint = dialled.endpoint;
         let link = self.link.get_or_init(|| Link {
             endpoint,
-            attempts,
             dial: dialled.took,
             wait: self.arrival.elapsed(),
             _dialled: dialled.ticket,
             relay: Relay::new(Arc::clone(&self.client), dialled.stream, hold.connected()),
         });
         // From here on it can be found; before, nobody could have closed it.
+        if self.stopped.load(Ordering::SeqCst) {
+            link.relay.abort(Cause::Stopped);
+        }
         if !proxy.pool.contains(endpoint) {
             proxy.removed(vec![endpoint]);
         }
@@ -166,7 +173,7 @@ impl Session {
                     // One thread will have to do, unless it would have to wait in two places.
                     if !pending.is_empty() {
                         relay.fail(Cause::Refused(Refusal::NoThread));
-                        return self.refuse(Refusal::NoThread, 0);
+                        return self.refuse(Refusal::NoThread);
                     }
                 }
             }
@@ -188,25 +195,25 @@ impl Session {
         (link.endpoint == endpoint).then_some(&link.relay)
     }
 
-    /// Makes the close of the session's connections a reset, as the gateway ends.
+    /// Ends it with a reset, as the gateway ends: nothing is copied from here on.
     pub(super) fn stop(&self) {
-        let cause = Cause::Stopped;
+        // Before the link is looked for: one that comes later finds it.
+        self.stopped.store(true, Ordering::SeqCst);
         match self.link.get() {
-            Some(link) => {
-                link.relay.fail(cause);
-                self.tell(link.relay.cause(), 0);
-            }
-            None => {
-                relay::reset_on_close(&self.client);
-                self.tell(cause, 0);
-            }
+            Some(link) => link.relay.abort(Cause::Stopped),
+            None => relay::reset_on_close(&self.client),
         }
     }
 
-    /// Turns the client away, for whom so many endpoints were dialled.
-    fn refuse(&self, refusal: Refusal, attempts: usize) {
+    /// Has its line written although it has not come to an end, and now cannot.
+    pub(super) fn cut_short(&self) {
+        self.tell(self.cause());
+    }
+
+    /// Turns the client away.
+    fn refuse(&self, refusal: Refusal) {
         self.proxy.refuse(&self.client, self.arrival.peer, refusal);
-        self.tell(Cause::Refused(refusal), attempts);
+        self.tell(Cause::Refused(refusal));
     }
 
     /// Why it has ended, if it was not turned away.
@@ -214,14 +221,14 @@ impl Session {
         match self.link.get() {
             Some(link) => link.relay.cause(),
             None if std::thread::panicking() => Cause::Internal,
+            None if self.stopped.load(Ordering::SeqCst) => Cause::Stopped,
             // Gone before it was looked at.
             None => Cause::Failed(Party::Client),
         }
     }
 
-    /// Writes the line of the access log, unless it is written. A session that has a link knows
-    /// itself how many `attempts` there were.
-    fn tell(&self, cause: Cause, attempts: usize) {
+    /// Writes the line of the access log, unless it is written.
+    fn tell(&self, cause: Cause) {
         let Some(log) = &self.proxy.access else {
             return;
         };
@@ -239,7 +246,6 @@ impl Session {
                 to_client,
             }
         });
-        let attempts = link.map_or(attempts, |link| link.attempts);
-        account::write(log, &self.arrival, attempts, served, cause);
+        account::write(log, &self.arrival, self.attempts.get(), served, cause);
     }
 }

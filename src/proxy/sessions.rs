@@ -14,6 +14,10 @@ use crate::sync::lock;
 /// How long sessions that are reset get to end by themselves.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// How long sessions get to end by themselves as the process ends: nothing that copies needs
+/// as long, a dial may.
+const STOP_GRACE: Duration = Duration::from_millis(250);
+
 /// The open sessions, at most a given number.
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -122,12 +126,14 @@ impl Sessions {
         count
     }
 
-    /// Makes the end of the process, which follows, a reset for every open connection.
+    /// Resets every open connection, as the process is to end. Returns once the sessions are
+    /// over; what some still wait for then, ends with the process.
     pub(crate) fn reset_all(&self) {
+        self.all().iter().for_each(|session| session.stop());
+        self.wait_for_none(Instant::now() + STOP_GRACE);
         for session in self.all() {
-            session.stop();
-            // Not dropped: the last handle would close the sockets and end the count
-            // while others are being reset; the end of the process closes all at once.
+            session.cut_short();
+            // Not dropped: the end of the process closes what is left, all at once.
             std::mem::forget(session);
         }
     }

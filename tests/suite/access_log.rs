@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::admin::{Samples, observed};
+use crate::support::hole::BlackHole;
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, expect_refused, try_connect, try_tag};
@@ -465,6 +467,60 @@ fn every_connection_that_the_end_cuts_has_its_line() {
             .find(|record| record.text("client") == address);
         assert_eq!(own.map(|record| record.text("cause")), Some("stopped"));
     }
+}
+
+#[test]
+fn client_that_still_waits_for_an_endpoint_at_the_end_has_a_line_of_what_was_tried() {
+    let (log, holes) = (LogAt::new(), [BlackHole::new(), BlackHole::new()]);
+    let endpoints = holes.each_ref().map(BlackHole::address);
+    let flags = [&*log.flag, "--drain-timeout=0s"];
+    let (mut gateway, admin) = observed(&endpoints, &flags);
+    let client = gateway.connect();
+    eventually(SOON, "the second dial", || {
+        (Samples::of(admin).get("redispatches_total") > 0.0).then_some(())
+    });
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    expect_end(&client, End::Reset);
+    let record = log.only();
+    assert_eq!(record.text("cause"), "stopped", "{record:#?}");
+    assert_eq!(record.number("attempts"), 2.0, "{record:#?}");
+}
+
+#[test]
+fn line_of_a_connection_that_the_end_cuts_tells_of_every_byte() {
+    let (log, (endpoint, accepted)) = (LogAt::new(), Backend::by_hand());
+    let flags = [&*log.flag, "--drain-timeout=0s"];
+    let mut gateway = Gateway::before(&[&endpoint], &flags);
+    let mut client = gateway.connect();
+    let mut server = accepted.next();
+    let received_so_far = AtomicU64::new(0);
+    let counter = &received_so_far;
+    std::thread::scope(|scope| {
+        scope.spawn(move || while client.write_all(&[7; 50_000]).is_ok() {});
+        let server = scope.spawn(move || {
+            let mut buffer = vec![0; 50_000];
+            // It ends with a reset, not as if that were all.
+            while let Ok(count) = server.read(&mut buffer) {
+                assert_ne!(count, 0, "a clean end");
+                counter.fetch_add(count as u64, Ordering::SeqCst);
+            }
+        });
+        eventually(SOON, "bulk is under way", || {
+            (received_so_far.load(Ordering::SeqCst) > 5_000_000).then_some(())
+        });
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+        server.join().expect("a reset");
+    });
+    let record = log.only();
+    assert_eq!(record.text("cause"), "stopped", "{record:#?}");
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let received = received_so_far.load(Ordering::SeqCst) as f64;
+    assert!(
+        record.number("to-endpoint") >= received,
+        "{received} {record:#?}"
+    );
 }
 
 #[test]
