@@ -1,12 +1,13 @@
 //! The file of the access log: appended to, opened again by name when it was moved away, and
 //! not given up when it cannot be written.
 //!
-//! Lines are whole: where one was cut short, for want of room, the next begins on a line of its
-//! own. Appending (O_APPEND) goes to the end also of a file that others write to or cut off.
+//! Lines are whole: where one was cut short, for want of room or by a crash, the next begins on a
+//! line of its own. Appending (O_APPEND) goes to the end also of a file that others write to or
+//! cut off.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
@@ -39,7 +40,7 @@ impl LogFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            file: Lines::to(open(path)?),
+            file: open(path)?,
             failing: false,
         })
     }
@@ -68,7 +69,7 @@ impl LogFile {
     pub(super) fn reopen(&mut self) {
         match open(&self.path) {
             Ok(file) => {
-                self.file = Lines::to(file);
+                self.file = file;
                 log::info("access", "opened access log again", &[self.named()]);
             }
             Err(error) => log::warn(
@@ -79,26 +80,26 @@ impl LogFile {
         }
     }
 
-    /// Appends lines; returns how many of them are not there as a whole.
-    pub(super) fn append(&mut self, lines: &str) -> u64 {
+    /// Appends lines; returns how many bytes of them are written.
+    pub(super) fn append(&mut self, lines: &str) -> usize {
         // Woken to open the file again, and for nothing else.
         if lines.is_empty() {
             return 0;
         }
-        let (lost, outcome) = self.file.append(lines);
-        match outcome {
+        let (written, outcome) = self.file.append(lines);
+        match &outcome {
             Ok(()) if self.failing => {
                 log::info("access", "access log is written again", &[self.named()]);
             }
             Err(error) if !self.failing => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
-                &[self.named(), ("error", Plain(&error).to_string().into())],
+                &[self.named(), ("error", Plain(error).to_string().into())],
             ),
             _ => {}
         }
-        self.failing = lost > 0;
-        lost
+        self.failing = outcome.is_err();
+        written
     }
 
     fn named(&self) -> (&'static str, log::Value) {
@@ -115,32 +116,45 @@ struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    fn to(to: W) -> Self {
-        Self { to, torn: false }
-    }
-
-    /// Appends lines; returns how many of them are not there as a whole, and why.
-    fn append(&mut self, lines: &str) -> (u64, io::Result<()>) {
+    /// Appends lines; returns how many bytes of them are written, and why no more.
+    fn append(&mut self, lines: &str) -> (usize, io::Result<()>) {
         if self.torn {
             match queue::write(&mut self.to, "\n") {
                 (_, Ok(())) => self.torn = false,
-                (_, error) => return (queue::lost(lines, 0), error),
+                (_, error) => return (0, error),
             }
         }
         let (written, outcome) = queue::write(&mut self.to, lines);
         let there = lines.as_bytes().get(..written).unwrap_or_default();
         self.torn = there.last().is_some_and(|byte| *byte != b'\n');
-        (queue::lost(lines, written), outcome)
+        (written, outcome)
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<Lines<File>> {
     let mut options = OpenOptions::new();
     let options = options.append(true).create(true).mode(MODE);
     let file = options.custom_flags(O_NONBLOCK).open(path)?;
     // Once there is a reader, a pipe that is full is waited for.
     SockRef::from(&file).set_nonblocking(false)?;
-    Ok(file)
+    Ok(Lines {
+        to: file,
+        torn: ends_torn(path),
+    })
+}
+
+/// Whether what was written there last is not a whole line: the host may have gone down, or the
+/// disk was full. A file that may not be read is taken for whole.
+fn ends_torn(path: &Path) -> bool {
+    let last = || {
+        let found = fs::metadata(path)?;
+        let mut last = [b'\n'];
+        if found.is_file() && found.len() > 0 {
+            File::open(path)?.read_exact_at(&mut last, found.len() - 1)?;
+        }
+        io::Result::Ok(last)
+    };
+    last().is_ok_and(|last| last != [b'\n'])
 }
 
 #[cfg(test)]
@@ -169,33 +183,35 @@ mod tests {
         }
     }
 
+    fn disk(room: usize) -> Lines<Disk> {
+        let to = Disk {
+            written: Vec::new(),
+            room,
+        };
+        Lines { to, torn: false }
+    }
+
     #[test]
     fn after_a_full_disk_the_next_line_begins_on_its_own() {
-        let mut lines = Lines::to(Disk {
-            written: Vec::new(),
-            room: 5,
-        });
-        let (lost, outcome) = lines.append("one\ntwo\nthree\n");
+        let mut lines = disk(5);
+        let (written, outcome) = lines.append("one\ntwo\nthree\n");
         assert_eq!(
-            (lost, outcome.unwrap_err().kind()),
-            (2, ErrorKind::StorageFull)
+            (written, outcome.unwrap_err().kind()),
+            (5, ErrorKind::StorageFull)
         );
-        assert_eq!(lines.append("four\n").0, 1);
+        assert_eq!(lines.append("four\n").0, 0);
         lines.to.room = 100;
-        assert!(matches!(lines.append("five\nsix\n"), (0, Ok(()))));
-        assert!(matches!(lines.append("seven\n"), (0, Ok(()))));
+        assert!(matches!(lines.append("five\nsix\n"), (9, Ok(()))));
+        assert!(matches!(lines.append("seven\n"), (6, Ok(()))));
         assert_eq!(lines.to.written, b"one\nt\nfive\nsix\nseven\n");
     }
 
     #[test]
     fn a_disk_that_is_full_between_two_lines_leaves_no_empty_one() {
-        let mut lines = Lines::to(Disk {
-            written: Vec::new(),
-            room: 4,
-        });
-        assert_eq!(lines.append("one\ntwo\n").0, 1);
+        let mut lines = disk(4);
+        assert_eq!(lines.append("one\ntwo\n").0, 4);
         lines.to.room = 100;
-        assert_eq!(lines.append("three\n").0, 0);
+        assert_eq!(lines.append("three\n").0, 6);
         assert_eq!(lines.to.written, b"one\nthree\n");
     }
 

@@ -28,9 +28,24 @@ pub(crate) struct Queue {
     dropped: Counter,
 }
 
+/// Lines for the writer, and the notices among them.
+#[derive(Debug, Default)]
+struct Batch {
+    lines: String,
+    notices: Vec<Notice>,
+}
+
+/// Tells how many lines are missing before it. One that is not written is told again.
+#[derive(Debug, Clone, Copy)]
+struct Notice {
+    /// Where it ends in the batch.
+    end: usize,
+    count: u64,
+}
+
 #[derive(Debug)]
 struct State {
-    lines: String,
+    waiting: Batch,
     /// Lines that were dropped, which nobody was told of yet.
     untold: u64,
     /// The writer has lines in hand.
@@ -39,13 +54,34 @@ struct State {
     hurried: bool,
 }
 
+impl Batch {
+    /// How many lines are not there as a whole, if so many bytes are written; and how many lines
+    /// the notices among them would have told of.
+    fn missing(&self, written: usize) -> (u64, u64) {
+        let rest = self.lines.as_bytes().get(written..).unwrap_or_default();
+        let lines = rest.iter().filter(|byte| **byte == b'\n').count();
+        let notices = self.notices.iter().filter(|notice| notice.end > written);
+        let lost = lines.saturating_sub(notices.clone().count());
+        (lost as u64, notices.map(|notice| notice.count).sum())
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.lines.shrink_to(KEPT);
+        self.notices.clear();
+    }
+}
+
 impl Queue {
     /// A queue for so many bytes.
     pub(crate) const fn new(capacity: usize) -> Self {
         Self {
             capacity,
             state: Mutex::new(State {
-                lines: String::new(),
+                waiting: Batch {
+                    lines: String::new(),
+                    notices: Vec::new(),
+                },
                 untold: 0,
                 writing: false,
                 hurried: false,
@@ -60,12 +96,14 @@ impl Queue {
     /// were dropped before.
     pub(crate) fn push(&self, line: &str, notice: impl FnOnce(u64) -> String) {
         let mut state = lock(&self.state);
-        let before = state.lines.len();
+        let before = state.waiting.lines.len();
         if state.untold > 0 {
             let notice = notice(state.untold);
             if before + notice.len() + line.len() <= self.capacity {
-                state.lines.push_str(&notice);
-                state.untold = 0;
+                state.waiting.lines.push_str(&notice);
+                let count = std::mem::take(&mut state.untold);
+                let end = state.waiting.lines.len();
+                state.waiting.notices.push(Notice { end, count });
             }
         }
         // With the notice, or not at all: otherwise small lines would keep it out for ever.
@@ -74,42 +112,42 @@ impl Queue {
             self.dropped.add(1);
             return;
         }
-        state.lines.push_str(line);
+        state.waiting.lines.push_str(line);
         let half = self.capacity / 2;
-        if before == 0 || before < half && state.lines.len() >= half {
+        if before == 0 || before < half && state.waiting.lines.len() >= half {
             self.filled.notify_one();
         }
     }
 
     /// The writer's life. It is given all that waits at once, nothing after [`Queue::wake`], and
-    /// returns how many lines it could not write. It leaves `pause` for more to come, unless the
+    /// returns how many bytes of it are written. It leaves `pause` for more to come, unless the
     /// queue is half full or somebody is in a hurry.
-    pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> u64) -> ! {
-        let mut batch = String::new();
+    pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> usize) -> ! {
+        let mut batch = Batch::default();
         loop {
             self.take(&mut batch, pause);
-            let lost = write(&batch);
+            let written = write(&batch.lines);
+            let (lost, untold) = batch.missing(written);
             self.dropped.add(lost);
             batch.clear();
-            batch.shrink_to(KEPT);
             let mut state = lock(&self.state);
-            state.untold += lost;
+            state.untold += lost + untold;
             state.writing = false;
             self.written.notify_all();
         }
     }
 
     /// Waits for lines and exchanges them for the empty `batch`.
-    fn take(&self, batch: &mut String, pause: Duration) {
+    fn take(&self, batch: &mut Batch, pause: Duration) {
         let mut state = lock(&self.state);
-        while state.lines.is_empty() && !state.hurried {
+        while state.waiting.lines.is_empty() && !state.hurried {
             state = self
                 .filled
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
         let until = Instant::now() + pause;
-        while !state.hurried && state.lines.len() < self.capacity / 2 {
+        while !state.hurried && state.waiting.lines.len() < self.capacity / 2 {
             let left = until.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 break;
@@ -120,7 +158,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        std::mem::swap(&mut state.lines, batch);
+        std::mem::swap(&mut state.waiting, batch);
         state.hurried = false;
         state.writing = true;
     }
@@ -135,7 +173,7 @@ impl Queue {
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = lock(&self.state);
-        while state.writing || !state.lines.is_empty() {
+        while state.writing || !state.waiting.lines.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 return false;
@@ -175,16 +213,9 @@ pub(crate) fn write(to: &mut impl Write, lines: &str) -> (usize, io::Result<()>)
     (lines.len(), Ok(()))
 }
 
-/// How many lines are not there as a whole, if so many bytes are.
-pub(crate) fn lost(lines: &str, written: usize) -> u64 {
-    let rest = lines.as_bytes().get(written..).unwrap_or_default();
-    rest.iter().map(|byte| u64::from(*byte == b'\n')).sum()
-}
-
-/// [`write`] to stderr, without another's line in between; returns how many lines are lost.
-pub(crate) fn to_stderr(lines: &str) -> u64 {
-    let (written, _) = write(&mut io::stderr().lock(), lines);
-    lost(lines, written)
+/// [`write`] to stderr, without another's line in between; returns how many bytes are written.
+pub(crate) fn to_stderr(lines: &str) -> usize {
+    write(&mut io::stderr().lock(), lines).0
 }
 
 #[cfg(test)]
@@ -194,7 +225,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     fn waiting(queue: &Queue) -> String {
-        lock(&queue.state).lines.clone()
+        lock(&queue.state).waiting.lines.clone()
     }
 
     fn notice(lost: u64) -> String {
@@ -217,7 +248,7 @@ mod tests {
             "0123456789\n",
             "2 lost\\n and a\\n do not fit"
         );
-        let mut batch = String::new();
+        let mut batch = Batch::default();
         queue.take(&mut batch, Duration::ZERO);
         queue.push("a\n", notice);
         queue.push("b\n", notice);
@@ -234,17 +265,29 @@ mod tests {
         std::thread::spawn(move || {
             own.drain(Duration::ZERO, |lines| {
                 sender.send(lines.to_owned()).unwrap();
-                u64::from(lines.starts_with('x')) * 5
+                match lines.contains('z') {
+                    true => 0,
+                    false => lines.find('x').unwrap_or(lines.len()),
+                }
             })
         });
         let patience = Duration::from_secs(10);
-        queue.push("x\n", notice);
-        assert!(queue.flush(patience));
-        queue.push("y\n", notice);
-        assert!(queue.flush(patience));
-        assert_eq!(batches.recv_timeout(patience).unwrap(), "x\n");
-        assert_eq!(batches.recv_timeout(patience).unwrap(), "5 lost\ny\n");
-        assert_eq!(queue.dropped(), 5);
+        // Each of the writer's batches, and how many lines are dropped then.
+        for (line, batch, dropped) in [
+            ("x\n", "x\n", 1),
+            ("a\n", "1 lost\na\n", 1),
+            ("x\n", "x\n", 2),
+            // A notice that is lost is no line, and what it told is told by the next.
+            ("z\n", "1 lost\nz\n", 3),
+            ("x\n", "2 lost\nx\n", 4),
+            ("d\n", "1 lost\nd\n", 4),
+            ("e\n", "e\n", 4),
+        ] {
+            queue.push(line, notice);
+            assert!(queue.flush(patience));
+            assert_eq!(batches.recv_timeout(patience).unwrap(), batch);
+            assert_eq!(queue.dropped(), dropped, "{batch}");
+        }
     }
 
     #[test]
@@ -257,7 +300,7 @@ mod tests {
         std::thread::spawn(move || {
             own.drain(pause, |lines| {
                 sender.send(lines.to_owned()).unwrap();
-                0
+                lines.len()
             })
         });
         let patience = Duration::from_secs(10);
@@ -310,7 +353,16 @@ mod tests {
             let mut disk = Disk(Vec::new(), room);
             let (written, outcome) = write(&mut disk, lines);
             assert_eq!((written, outcome.is_ok()), (room, missing == 0), "{room}");
-            assert_eq!(lost(lines, written), missing, "{room}");
+            let batch = Batch {
+                lines: lines.to_owned(),
+                notices: vec![Notice { end: 6, count: 9 }],
+            };
+            let of_notice = u64::from(room < 6);
+            assert_eq!(
+                batch.missing(written),
+                (missing - of_notice, of_notice * 9),
+                "{room}"
+            );
             assert_eq!(disk.0, lines.as_bytes().get(..room).unwrap());
         }
     }
