@@ -1,10 +1,12 @@
 //! Composition of the running gateway: limits, endpoints, listeners, threads; `service`
 //! has its end. Every other module is given what it needs from here.
 //!
-//! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines; `accept`, one a
-//! listener; `monitor`; `discovery`, with `resolve` for its lookups; `close-removed`, if
-//! asked for; `admin`, if metrics are; `status`, if a service manager listens; two a session. None is joined but `accept`, when draining: the end of the
-//! process ends the others, which hold nothing that has to be put in order.
+//! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines, and
+//! `access-log`, if asked for, those of connections; `accept`, one a listener; `monitor`;
+//! `discovery`, with `resolve` for its lookups; `close-removed`, if asked for; `admin`, if metrics
+//! are; `status`, if a service manager listens; one or two a session. None is joined but `accept`,
+//! when draining: the end of the process ends the others, which hold nothing that has to be put
+//! in order.
 
 pub(crate) mod check;
 mod error;
@@ -155,6 +157,10 @@ fn serve(
         log::warn("gateway", &warning, &[]);
     }
     let access = access_log(config)?;
+    // The search for endpoints may take long, and whoever moves files does not ask how far it is.
+    if let Some(access) = &access {
+        signals.reopen(access);
+    }
     let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Gate>);
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
@@ -257,7 +263,14 @@ fn serve(
     service::report(notifier, &proxy, &closing).map_err(Error::Thread)?;
     let signal = signals.wait_for_the_end();
     closing.store(true, Ordering::SeqCst);
-    service::drain(signal, config.drain_timeout, notifier, &proxy, accepting);
+    service::drain(
+        signals,
+        signal,
+        config.drain_timeout,
+        notifier,
+        &proxy,
+        accepting,
+    );
     Ok(())
 }
 

@@ -3,15 +3,17 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::spawn;
 use super::status::Served;
+use crate::access::AccessLog;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
+use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::notify::Notifier;
 use crate::sys::syscall::{self, Signal};
@@ -30,8 +32,11 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// A thread that waits for signals, from before the start to the end.
 #[derive(Debug)]
 pub(super) struct Signals {
+    access: Arc<OnceLock<Arc<AccessLog>>>,
     serving: Arc<OnceLock<Served>>,
     ending: Receiver<Signal>,
+    /// Held by who ends the process: a second signal, or the end of the drain.
+    last_word: Arc<Mutex<()>>,
 }
 
 impl Signals {
@@ -40,9 +45,12 @@ impl Signals {
     /// # Errors
     /// If it cannot be started.
     pub(super) fn watch() -> io::Result<Self> {
+        let access = Arc::new(OnceLock::<Arc<AccessLog>>::new());
         let serving = Arc::new(OnceLock::<Served>::new());
         let (sender, ending) = channel();
-        let shared = Arc::clone(&serving);
+        let (log, shared) = (Arc::clone(&access), Arc::clone(&serving));
+        let last_word = Arc::<Mutex<()>>::default();
+        let hurry = Arc::clone(&last_word);
         spawn("signal", move || {
             let mut stopping: Option<Instant> = None;
             loop {
@@ -57,13 +65,13 @@ impl Signals {
                         return;
                     }
                 };
+                if let (Signal::Hangup, Some(access)) = (signal, log.get()) {
+                    access.reopen();
+                }
                 match (signal, shared.get()) {
                     (Signal::Hangup, Some(served)) => {
                         log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
                         served.proxy.pool.distress().wake();
-                        if let Some(access) = &served.proxy.access {
-                            access.reopen();
-                        }
                     }
                     (Signal::Hangup, None) => {}
                     (Signal::Status, Some(served)) => served.log(),
@@ -81,6 +89,8 @@ impl Signals {
                     // timeout(1) and some shells signal a process and its group: one request.
                     (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
                     (_, Some(served)) if stopping.is_some() => {
+                        // The drain is over as soon as the last session is.
+                        let _exits = lock(&hurry);
                         served.proxy.sessions.reset_all();
                         flush_access_log(&served.proxy);
                         exit("received second signal, exiting at once", signal);
@@ -93,7 +103,17 @@ impl Signals {
                 }
             }
         })?;
-        Ok(Self { serving, ending })
+        Ok(Self {
+            access,
+            serving,
+            ending,
+            last_word,
+        })
+    }
+
+    /// From here on SIGHUP opens the access log again.
+    pub(super) fn reopen(&self, access: &Arc<AccessLog>) {
+        let _ = self.access.set(Arc::clone(access));
     }
 
     /// From here on SIGHUP refreshes, SIGUSR1 logs the status, and a signal ends the service in
@@ -200,6 +220,7 @@ fn join(thread: JoinHandle<()>) {
 
 /// Stops listening, lets connections end by themselves, then resets what is left.
 pub(super) fn drain(
+    signals: &Signals,
     signal: Signal,
     timeout: Duration,
     notifier: &Notifier,
@@ -234,6 +255,8 @@ pub(super) fn drain(
         );
         proxy.sessions.reset_all();
     }
+    // Whoever asks a second time now has asked too late.
+    std::mem::forget(lock(&signals.last_word));
     flush_access_log(proxy);
     log::info("gateway", "stopped", &[("refused", proxy.refused().into())]);
 }

@@ -343,12 +343,22 @@ impl SignalSet {
             .fold(0, |word, signal| word | 1 << (*signal as u32 - 1));
         Self(words)
     }
+
+    fn blocked() -> Self {
+        let Self(mut words) = Self::handled();
+        words[0] |= 1 << (SIGXFSZ - 1);
+        Self(words)
+    }
 }
 
-/// Blocks the handled signals in this thread and in all that it starts from now on, so
-/// that they wait for [`wait_for_signal`]. Called once, before any thread exists.
+/// A file has come to the limit of the process (RLIMIT_FSIZE); by default that ends it. Blocked,
+/// it is an error of the write, EFBIG (setrlimit(2)), and one file is no reason to end.
+const SIGXFSZ: u32 = 25;
+
+/// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ for good, the
+/// handled ones wait for [`wait_for_signal`]. Called once, before any thread exists.
 pub(crate) fn block_signals() -> io::Result<()> {
-    let set = SignalSet::handled();
+    let set = SignalSet::blocked();
     // SAFETY: the set is live and only read; a null pointer asks for no old mask.
     match unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) } {
         0 => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -285,6 +285,50 @@ fn file_that_was_moved_away_is_opened_again_at_sighup() {
     });
 }
 
+/// The search for endpoints at the start may take long, and signals do not wait for its end.
+#[test]
+fn signals_are_heeded_while_it_starts() {
+    isolated(signals_are_heeded_while_it_starts, |site| {
+        site.resolv_conf("nameserver 127.0.0.1\noptions timeout:30\n");
+        let server = UdpSocket::bind("127.0.0.1:53").expect("bind the port of name servers");
+        server.set_read_timeout(Some(SOON)).expect("set a timeout");
+        let path = site.path("a.log");
+        let flags = ["--discovery-srv=x.test", &format!("--access-log={path}")];
+        let mut gateway = Launch::start_with(&flags).start_to_be();
+        // It has asked, and is not going to be answered.
+        server.recv_from(&mut [0; 512]).expect("a query");
+        std::fs::rename(&path, site.path("a.log.1")).expect("move it away");
+        gateway.signal("HUP");
+        gateway.wait_record("opened access log again");
+        assert!(std::fs::exists(&path).expect("look for the file"));
+        gateway.signal("USR1");
+        gateway.wait_record("not serving yet, still starting");
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait_exit(SOON).code(), Some(1));
+        let record = gateway.wait_record("received signal while starting, exiting");
+        assert_eq!(record.text("signal"), "SIGTERM");
+    });
+}
+
+/// Of a host that went down, or a disk that was full.
+#[test]
+fn unfinished_line_of_an_earlier_run_is_ended_first() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let path = log.dir.file("access.log", "{\"level\":\"in");
+    let gateway = Gateway::before(&[&endpoint], &[&log.flag]);
+    let client = visit(&gateway).to_string();
+    let text = eventually(SOON, "a whole line", || {
+        let text = std::fs::read_to_string(&path).expect("read the log");
+        text.ends_with('\n').then_some(text)
+    });
+    let [torn, whole] = text.lines().collect::<Vec<_>>()[..] else {
+        panic!("two lines: {text}")
+    };
+    assert_eq!(torn, "{\"level\":\"in");
+    let whole = Json::parse(whole).expect("a record");
+    assert_eq!(whole.text("client"), client);
+}
+
 #[test]
 fn target_that_cannot_be_used_is_refused_with_a_remedy() {
     let (log, endpoint) = (LogAt::new(), Backend::echo());
@@ -344,6 +388,24 @@ fn log_that_cannot_be_written_costs_lines_and_no_connection() {
         "{record:#?}"
     );
     assert_eq!(gateway.records(told).len(), 1, "once, not for each line");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+}
+
+/// The kernel's way to say so is a signal that ends a process.
+#[test]
+fn file_at_the_limit_of_the_process_costs_lines_and_not_the_process() {
+    let (log, endpoint) = (LogAt::new(), Backend::echo());
+    let launch = Launch::before(&[endpoint.address()], &[&log.flag]);
+    let mut gateway = launch.wrapped(&["prlimit", "--fsize=1000"]).start();
+    let told = "cannot write access log, dropping lines until it can be written";
+    eventually(SOON, "the limit is reached", || {
+        visit(&gateway);
+        (!gateway.records(told).is_empty()).then_some(())
+    });
+    let record = gateway.wait_record(told);
+    assert_eq!(record.text("error"), "file too large", "{record:#?}");
+    visit(&gateway);
     gateway.signal("TERM");
     assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
 }

@@ -121,7 +121,7 @@ impl Launch {
     /// Starts it and waits until it serves.
     #[track_caller]
     pub(crate) fn start(self) -> Gateway {
-        let mut gateway = self.reading();
+        let mut gateway = self.start_to_be();
         let ready = gateway.wait_line(READY);
         // Text format has no field to parse: its tests say what they listen on.
         if let Ok(record) = Json::parse(&ready) {
@@ -137,7 +137,7 @@ impl Launch {
     /// Starts it where the level hides the ready line: it is known by the port it opens, which costs a client.
     #[track_caller]
     pub(crate) fn start_silent(self, address: SocketAddr) -> Gateway {
-        let gateway = self.reading();
+        let gateway = self.start_to_be();
         eventually(SOON, "the listener is open", || {
             net::try_connect(address).ok()
         });
@@ -159,7 +159,8 @@ impl Launch {
         gateway
     }
 
-    fn reading(&self) -> Gateway {
+    /// Starts it, and waits for nothing.
+    pub(crate) fn start_to_be(&self) -> Gateway {
         let mut child = self.spawn();
         let log = Arc::new(Log::default());
         let reader = read_log(
