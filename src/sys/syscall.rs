@@ -43,7 +43,12 @@ unsafe extern "C" {
     ) -> isize;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
-    fn sched_setscheduler(thread: c_int, policy: c_int, parameter: *const c_int) -> c_int;
+    fn pthread_self() -> c_ulong;
+    fn pthread_setschedparam(
+        thread: c_ulong,
+        policy: c_int,
+        parameters: *const SchedulingParameters,
+    ) -> c_int;
     fn pthread_attr_init(attributes: *mut ThreadAttributes) -> c_int;
     fn pthread_attr_setstacksize(attributes: *mut ThreadAttributes, bytes: usize) -> c_int;
     fn pthread_attr_setdetachstate(attributes: *mut ThreadAttributes, state: c_int) -> c_int;
@@ -437,14 +442,19 @@ pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -
 
 const SCHED_BATCH: c_int = 3;
 
-/// Tells the scheduler that this thread need not interrupt others as it wakes (sched(7)).
+/// `struct sched_param`: the static priority, which has to be zero for this policy, and with musl
+/// some reserved words.
+#[repr(C, align(8))]
+struct SchedulingParameters([c_int; 12]);
+
+/// Tells the scheduler that this thread need not interrupt others as it wakes (sched(7)). Not by
+/// sched_setscheduler(2), which musl does not have: there a process would be meant.
 pub(crate) fn schedule_as_batch() -> io::Result<()> {
-    // The static priority, which has to be zero for this policy.
-    let priority = 0;
-    // SAFETY: `struct sched_param` is this one int, live and only read.
-    match unsafe { sched_setscheduler(0, SCHED_BATCH, &raw const priority) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+    let parameters = SchedulingParameters([0; 12]);
+    // SAFETY: the thread is this one; the parameters are live and only read.
+    match unsafe { pthread_setschedparam(pthread_self(), SCHED_BATCH, &raw const parameters) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
