@@ -43,7 +43,7 @@ unsafe extern "C" {
     ) -> isize;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
-    fn pthread_self() -> c_ulong;
+    safe fn pthread_self() -> c_ulong;
     fn pthread_setschedparam(
         thread: c_ulong,
         policy: c_int,
@@ -451,8 +451,9 @@ struct SchedulingParameters([c_int; 12]);
 /// sched_setscheduler(2), which musl does not have: there a process would be meant.
 pub(crate) fn schedule_as_batch() -> io::Result<()> {
     let parameters = SchedulingParameters([0; 12]);
-    // SAFETY: the thread is this one; the parameters are live and only read.
-    match unsafe { pthread_setschedparam(pthread_self(), SCHED_BATCH, &raw const parameters) } {
+    let own = pthread_self();
+    // SAFETY: the thread is this one, which lives; the parameters are live and only read.
+    match unsafe { pthread_setschedparam(own, SCHED_BATCH, &raw const parameters) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
