@@ -323,9 +323,9 @@ fn compare_files(needs: &[Need], seen: &BTreeSet<String>, [ca_file, access_log]:
     );
 }
 
-/// Another build (`ETCD_GATEWAY_BIN`), such as a static one, may need less.
+/// Another build (`ETCD_GATEWAY_BIN`), such as a static one, may need less, and so does musl.
 fn as_built() -> bool {
-    std::env::var_os("ETCD_GATEWAY_BIN").is_none()
+    cfg!(target_env = "gnu") && std::env::var_os("ETCD_GATEWAY_BIN").is_none()
 }
 
 /// Its name as in the kernel's tables; programs and flags have a hyphen.
