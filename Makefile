@@ -65,15 +65,15 @@ fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
 
 # LOADS=a,b and PEERS=a,b choose by the beginning of their names; ROUNDS=n; QUICK=1 for a look whether all works; JSON=file
-# for the results, COMPARE=file for earlier ones; GATEWAYS="name=path ..." for more builds of the gateway, BASE=name for the
-# peer that ratios are to.
+# for the results, COMPARE=file for earlier ones; GATEWAYS="name=path ..." for more builds of the gateway, METRICS=1 for the
+# gateway serving metrics beside the one that does not, BASE=name for the peer that ratios are to.
 JSON ?= tests/bench/target/bench/$(shell date +%Y%m%d-%H%M%S).json
 BENCH_BINARY = tests/bench/target/release/etcd-gateway-bench
-bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= ROUNDS= QUICK=1 COMPARE=file
+bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= ROUNDS= QUICK=1 METRICS=1 COMPARE=file
 	tests/tools/deps.sh bench || echo "bench: goes on with the programs that are there" >&2
 	cd tests/bench && $(CARGO) build --quiet --locked --release --target-dir target
 	$(BENCH_BINARY) --gateway gateway=$(BINARY) $(GATEWAYS:%=--gateway %) --loads "$(LOADS)" --peers "$(PEERS)" --base "$(BASE)" \
-		--rounds "$(ROUNDS)" $(if $(QUICK),--quick) --json "$(JSON)" --compare "$(COMPARE)"
+		--rounds "$(ROUNDS)" $(if $(QUICK),--quick) $(if $(METRICS),--metrics) --json "$(JSON)" --compare "$(COMPARE)"
 
 # The program prints its own manual and completions. Where BINARY is for another processor, GENERATOR is a build for
 # this one.

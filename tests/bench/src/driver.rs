@@ -28,7 +28,7 @@ const TIMING_QUICK: Timing = Timing {
 /// Measures and reports; whether all of it went well.
 pub fn run(options: &Options) -> Result<bool, String> {
     let mut loads = options.choose(load::all())?;
-    let (peers, mut missing) = peers::find(&options.gateways)?;
+    let (peers, mut missing) = peers::find(&options.gateways, options.metrics)?;
     let peers = options.choose_peers(peers, |peer| &peer.name)?;
     loads.retain(|load| {
         let program = load

@@ -1,6 +1,6 @@
 //! What this gateway is meant to reach, and whether it did.
 
-use crate::peers::REFERENCE;
+use crate::peers::{METRICS, REFERENCE};
 use crate::results::Results;
 
 enum Bound {
@@ -11,6 +11,8 @@ enum Bound {
 use Bound::{AtLeast, AtMost};
 
 struct Goal {
+    /// The peer it is for; without one each build of the gateway.
+    of: Option<&'static str>,
     load: &'static str,
     metric: &'static str,
     /// A ratio to this peer; without one the value itself.
@@ -20,6 +22,7 @@ struct Goal {
 
 const fn ratio(load: &'static str, metric: &'static str, to: &'static str, bound: Bound) -> Goal {
     Goal {
+        of: None,
         load,
         metric,
         to: Some(to),
@@ -29,10 +32,19 @@ const fn ratio(load: &'static str, metric: &'static str, to: &'static str, bound
 
 const fn value(load: &'static str, metric: &'static str, bound: Bound) -> Goal {
     Goal {
+        of: None,
         load,
         metric,
         to: None,
         bound,
+    }
+}
+
+/// What serving metrics may cost: a ratio to the same build without them, which `make bench` names so.
+const fn cost(load: &'static str, metric: &'static str, bound: Bound) -> Goal {
+    Goal {
+        of: Some(METRICS),
+        ..ratio(load, metric, "gateway", bound)
     }
 }
 
@@ -68,6 +80,12 @@ const GOALS: &[Goal] = &[
     value("idle", "rss", AtMost(10.0)),
     value("start", "time", AtMost(5.0)),
     value("binary", "size", AtMost(1536.0)),
+    cost("exchange-128-16", "rate", AtLeast(0.98)),
+    cost("exchange-128-16", "cpu", AtMost(1.02)),
+    cost("bulk-1-up", "speed", AtLeast(0.98)),
+    cost("bulk-1-up", "cpu", AtMost(1.02)),
+    cost("short", "rate", AtLeast(0.98)),
+    cost("short", "cpu", AtMost(1.02)),
 ];
 
 /// A row for each goal of which there is a measurement: what, for which gateway, the goal, the median, the verdict.
@@ -81,7 +99,11 @@ pub fn rows(results: &Results, gateways: &[String]) -> Vec<Vec<String>> {
         let Some(metric) = metrics.iter().find(|metric| metric.name == goal.metric) else {
             continue;
         };
-        for gateway in gateways {
+        let names: Vec<&str> = match goal.of {
+            Some(name) => vec![name],
+            None => gateways.iter().map(String::as_str).collect(),
+        };
+        for gateway in names {
             let Some(peer) = results.peers.iter().position(|name| name == gateway) else {
                 continue;
             };
@@ -98,7 +120,7 @@ pub fn rows(results: &Results, gateways: &[String]) -> Vec<Vec<String>> {
             };
             rows.push(vec![
                 format!("{} {}", goal.load, goal.metric),
-                gateway.clone(),
+                gateway.to_owned(),
                 goal.to
                     .map_or(metric.unit.to_owned(), |to| format!("× {to}")),
                 format!("{sign} {bound}"),
@@ -146,5 +168,18 @@ mod tests {
         let rows = rows(&results, &[ours]);
         let verdicts: Vec<&str> = rows.iter().map(|row| row[5].as_str()).collect();
         assert_eq!(verdicts, ["reached", "missed"]);
+    }
+
+    #[test]
+    fn what_metrics_cost_is_a_goal_of_the_build_that_serves_them() {
+        let loads = crate::load::all();
+        let short = loads.iter().position(|load| load.name == "short").unwrap();
+        let peers = ["gateway", METRICS].map(str::to_owned).to_vec();
+        let mut results = Results::new(loads, peers, REFERENCE);
+        results.record(short, 0, 0, Ok(vec![("rate", 100.0), ("cpu", 10.0)]));
+        results.record(short, 1, 0, Ok(vec![("rate", 99.0), ("cpu", 10.5)]));
+        let rows = rows(&results, &["gateway".to_owned()]);
+        let told: Vec<[&str; 2]> = rows.iter().map(|row| [&*row[1], &*row[5]]).collect();
+        assert_eq!(told, [[METRICS, "reached"], [METRICS, "missed"]]);
     }
 }

@@ -15,6 +15,7 @@ mod peers;
 mod process;
 mod report;
 mod results;
+mod scrape;
 mod scratch;
 mod stats;
 mod sys;

@@ -9,6 +9,7 @@ pub const USAGE: &str = "\
 usage: etcd-gateway-bench [--gateway NAME=PATH]... [option]...
 
   --gateway NAME=PATH  a build of the gateway; more than one are compared with each other
+  --metrics            the first of them once more, with --metrics-addr, asked for its metrics every second
   --rounds N           rounds, 7 if not given
   --loads A,B          only the loads whose names begin so
   --peers A,B          only the peers whose names begin so
@@ -25,6 +26,7 @@ const ROUNDS: usize = 7;
 #[derive(Debug, Default, PartialEq)]
 pub struct Options {
     pub gateways: Vec<(String, PathBuf)>,
+    pub metrics: bool,
     pub rounds: usize,
     pub loads: Vec<String>,
     pub peers: Vec<String>,
@@ -43,6 +45,7 @@ impl Options {
         while let Some(flag) = arguments.next() {
             match flag.as_str() {
                 "--quick" => options.quick = true,
+                "--metrics" => options.metrics = true,
                 "--list" => options.list = true,
                 "--gateway" | "--rounds" | "--loads" | "--peers" | "--base" | "--json"
                 | "--compare" => {
@@ -136,14 +139,15 @@ mod tests {
 
     #[test]
     fn options_are_taken_and_empty_ones_are_not() {
-        let options =
-            parse("--gateway a=x --gateway b=y --rounds 3 --loads bulk,mixed --json  --quick")
-                .unwrap();
+        let options = parse(
+            "--gateway a=x --gateway b=y --rounds 3 --loads bulk,mixed --json  --quick --metrics",
+        )
+        .unwrap();
         assert_eq!(options.gateways.len(), 2);
         assert_eq!(options.rounds, 3);
         assert_eq!(options.loads, ["bulk", "mixed"]);
         assert_eq!(options.json, None);
-        assert!(options.quick);
+        assert!(options.quick && options.metrics);
     }
 
     #[test]

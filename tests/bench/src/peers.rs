@@ -10,9 +10,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Process;
+use crate::scrape::Scraper;
 
 /// The name of the peer that ratios refer to.
 pub const REFERENCE: &str = "reference";
+
+/// The name of the first gateway where it also serves metrics.
+pub const METRICS: &str = "metrics";
 
 /// Between two looks whether a program listens, where its start-up time is not measured.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -20,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 enum Kind {
     Direct,
     Gateway,
+    /// With `--metrics-addr`, scraped all the time.
+    Scraped,
     Reference,
     HaProxy,
     /// nginx, and its stream module where that is a file of its own.
@@ -39,12 +45,18 @@ pub struct Peer {
 pub struct Running {
     pub address: SocketAddr,
     process: Option<Process>,
+    /// Where metrics are served, if they are, and who asks for them once they are.
+    metrics: Option<SocketAddr>,
+    scraper: Option<Scraper>,
     files: Option<PathBuf>,
 }
 
 /// Finds the peers: gateways by the given names and paths, the others on the PATH. The second list says who is missing
-/// and how to get it.
-pub fn find(gateways: &[(String, PathBuf)]) -> Result<(Vec<Peer>, Vec<String>), String> {
+/// and how to get it. With `metrics` the first gateway is there a second time, serving them.
+pub fn find(
+    gateways: &[(String, PathBuf)],
+    metrics: bool,
+) -> Result<(Vec<Peer>, Vec<String>), String> {
     for (index, (name, program)) in gateways.iter().enumerate() {
         if !program.is_file() {
             return Err(format!(
@@ -52,7 +64,7 @@ pub fn find(gateways: &[(String, PathBuf)]) -> Result<(Vec<Peer>, Vec<String>), 
                 program.display()
             ));
         }
-        let taken = [REFERENCE, "haproxy", "nginx", "direct"].contains(&name.as_str());
+        let taken = [REFERENCE, METRICS, "haproxy", "nginx", "direct"].contains(&name.as_str());
         if taken || gateways[..index].iter().any(|(other, _)| other == name) {
             return Err(format!("--gateway {name}: the name is taken"));
         }
@@ -82,6 +94,11 @@ pub fn find(gateways: &[(String, PathBuf)]) -> Result<(Vec<Peer>, Vec<String>), 
             Kind::Gateway,
             version_of(program, "--version"),
         );
+    }
+    if let Some((_, program)) = gateways.first().filter(|_| metrics) {
+        let version =
+            version_of(program, "--version") + ", with --metrics-addr, asked every second";
+        add(METRICS, program.clone(), Kind::Scraped, version);
     }
     match on_path("haproxy") {
         Some(program) => {
@@ -125,6 +142,7 @@ impl Peer {
                 .wait_for(running.address, PAUSE)
                 .map_err(|e| format!("{}: {e}", self.name))?;
         }
+        running.scraper = running.metrics.map(Scraper::start).transpose()?;
         Ok(running)
     }
 
@@ -134,10 +152,17 @@ impl Peer {
             return Ok(Running {
                 address: endpoints[0],
                 process: None,
+                metrics: None,
+                scraper: None,
                 files: None,
             });
         }
-        let address = free_port(self.listen).map_err(|e| format!("no port to listen on: {e}"))?;
+        let port = || free_port(self.listen).map_err(|e| format!("no port to listen on: {e}"));
+        let address = port()?;
+        let metrics = match self.kind {
+            Kind::Scraped => Some(port()?),
+            _ => None,
+        };
         let files = dir.join(format!("{}-{}", self.name, address.port()));
         fs::create_dir_all(&files).map_err(|e| format!("{}: {e}", files.display()))?;
         let list: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
@@ -149,10 +174,11 @@ impl Peer {
         let mut command = Command::new(&self.program);
         match &self.kind {
             Kind::Direct => {}
-            Kind::Gateway => {
+            Kind::Gateway | Kind::Scraped => {
                 command.arg("start").arg(format!("--listen-addr={address}"));
                 command.arg(format!("--endpoints={}", list.join(",")));
                 command.arg("--drain-timeout=0s");
+                command.args(metrics.map(|metrics| format!("--metrics-addr={metrics}")));
             }
             Kind::Reference => {
                 command.args(["gateway", "start"]);
@@ -174,6 +200,8 @@ impl Peer {
         Ok(Running {
             address,
             process: Some(process),
+            metrics,
+            scraper: None,
             files: Some(files),
         })
     }
@@ -191,6 +219,9 @@ impl Running {
 
     /// Why the peer is of no more use, if it has ended.
     pub fn death(&mut self) -> Option<String> {
+        if let Some(failure) = self.scraper.as_ref().and_then(Scraper::failure) {
+            return Some(failure.to_owned());
+        }
         let process = self.process.as_mut()?;
         match process.alive() {
             true => None,
@@ -204,6 +235,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        drop(self.scraper.take());
         drop(self.process.take());
         if let Some(files) = &self.files {
             fs::remove_dir_all(files).ok();
