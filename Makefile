@@ -29,17 +29,23 @@ $(BINARY): $(SOURCES)
 check: lint audit ## what is quick: lint, audit, the unit tests
 	$(CARGO) test --locked --lib
 
-lint: ## formatting and clippy, warnings are errors
+# The fuzz crate takes in sources of the product, whose tests rustfmt would look for in the wrong place.
+lint: ## formatting and clippy, of the crates below tests/ too, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd tests/bench && $(CARGO) fmt --all --check && $(CARGO) clippy --locked --all-targets -- -D warnings
+	$(dir $(CARGO))rustfmt --edition 2024 --check $$(find tests/fuzz/src -name '*.rs' ! -name main.rs)
+	cd tests/fuzz && $(CARGO) clippy --locked -- -D warnings
 
 audit: ## dependencies, unsafe code, import layers and the length of files are as promised, and listed
 	tests/tools/audit.sh
 
 # Most tests wait for something: more of them run at a time than there are processors.
 THREADS ?= 4
-test: deps static ## every test, those against a real etcd and real name servers included
+test: deps static ## every test, those against real servers included, and a moment of each fuzz target
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
+	cd tests/bench && $(CARGO) test --locked
+	$(MAKE) --no-print-directory fuzz FUZZ= SECONDS=6
 
 deps: ## install what the tests and the demo run beside the gateway (apt), or say what is missing
 	tests/tools/deps.sh

@@ -29,8 +29,14 @@ mod dns;
 mod http;
 #[path = "../../../src/discovery/listing.rs"]
 mod listing;
+#[path = "../../../src/sys/plain.rs"]
+mod plain;
 #[path = "../../../src/stamp.rs"]
 mod stamp;
+/// Of what asks the system for something, only the words for its errors.
+mod sys {
+    pub(crate) use crate::plain::Plain;
+}
 #[path = "../../../src/tls/mod.rs"]
 mod tls;
 #[path = "../../support/tls_server.rs"]
