@@ -8,7 +8,8 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::sys::Plain;
@@ -27,7 +28,7 @@ const FILES: [&str; 6] = [
 const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 /// More than any bundle of authorities (Debian's has 220 kB); not so much that a wrong path fills
 /// the memory.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
+const MAX_FILE: usize = 16 * 1024 * 1024;
 
 /// What to do about a file that is something else.
 const REMEDY: &str = "name a file with the certificates of the members' authority, in PEM";
@@ -166,7 +167,11 @@ fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
         .collect();
     for directory in directories {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        texts.extend(entries.filter_map(|entry| read(&entry.path()).ok()));
+        // Nobody has named what is in there: a pipe that no one writes to would hold up the start.
+        let files = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file());
+        texts.extend(files.filter_map(|path| read(&path).ok()));
     }
     let mut seen = HashSet::new();
     let usable = texts
@@ -184,14 +189,16 @@ fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
     }
 }
 
+/// All of a file, if it is no longer than a bundle may be. A pipe will do, as it does for the reference; that
+/// a device never ends does no harm.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::Read(path.into(), error);
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.len() > MAX_FILE {
+    let mut text = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut text))
+        .map_err(failed)?;
+    if read > MAX_FILE {
         return Err(Error::TooLarge(path.into()));
     }
-    if metadata.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    std::fs::read(path).map_err(failed)
+    Ok(text)
 }

@@ -129,6 +129,8 @@ fn unusable_file_ends_the_start() {
     expect_unusable(&setting, missing, "missing", &["o such file"]);
     let dir = pki.dir().to_str().expect("a temporary path in UTF-8");
     expect_unusable(&setting, dir, "a directory", &["directory"]);
+    let endless = &["larger than any bundle"];
+    expect_unusable(&setting, "/dev/zero", "a file without an end", endless);
     assert_eq!(setting.member.visits().len(), 0, "nobody was asked");
 }
 
@@ -183,6 +185,11 @@ fn bundle_of_the_system() {
     };
     let (none, with) = (sub("none"), sub("with"));
     pki.file("with/ours.pem", &setting.root.pem());
+    // Nobody ever writes to it.
+    let pipe = std::process::Command::new("mkfifo")
+        .arg(format!("{with}/a.pipe"))
+        .status();
+    assert!(pipe.is_ok_and(|status| status.success()), "mkfifo");
     let other = pki.root("another CA");
     // What cannot be used is passed over: every system's bundle has some of it.
     let mixed = format!("{NO_CERTIFICATE}{}", setting.root.pem());
