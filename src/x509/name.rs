@@ -32,10 +32,11 @@ pub(crate) enum ServerName {
 }
 
 impl ServerName {
-    /// Reads an IP address (IPv6 without brackets) or a host name in ASCII form.
+    /// Reads an IP address (IPv6 without brackets) or a host name in ASCII form. IPv4 written as
+    /// IPv6 is IPv4, as it is to whoever connects: certificates have it in four octets.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Ip(address));
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Ip(address.to_canonical()));
         }
         let bad = |why| Error::BadServerName {
             name: text.to_owned(),
@@ -273,6 +274,8 @@ mod tests {
             (&longest, dns(&longest)),
             ("10.0.0.1", ip("10.0.0.1")),
             ("::1", ip("::1")),
+            ("::ffff:10.0.0.1", ip("10.0.0.1")),
+            ("::10.0.0.1", ip("::10.0.0.1")),
         ];
         for (text, expected) in cases {
             assert_eq!(ServerName::parse(text), expected);
@@ -356,9 +359,9 @@ mod tests {
     #[test]
     fn addresses_match_addresses_only() {
         let v4 = ServerName::parse("10.0.0.1").unwrap();
-        let v6 = ServerName::parse("::ffff:10.0.0.1").unwrap();
+        let v6 = ServerName::parse("::10.0.0.1").unwrap();
         let octets4: &[u8] = &[10, 0, 0, 1];
-        let octets6: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1];
+        let octets6: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1];
         assert!(v4.is_matched_by(&GeneralName::Ip(octets4)));
         assert!(v6.is_matched_by(&GeneralName::Ip(octets6)));
         assert!(!v4.is_matched_by(&GeneralName::Ip(octets6)));
