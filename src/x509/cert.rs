@@ -37,6 +37,10 @@ const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 /// anyExtendedKeyUsage, 2.5.29.37.0.
 const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 
+/// Alternative names that are shown: logs and tables have all those of a server, but a hostile
+/// certificate may carry tens of thousands.
+const MAX_SANS_SHOWN: usize = 64;
+
 /// A parsed certificate.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Certificate<'a> {
@@ -197,10 +201,17 @@ impl<'a> Certificate<'a> {
         self.issuer.to_string()
     }
 
-    /// The entries of the subjectAltName as text, escaped.
+    /// The entries of the subjectAltName as text, escaped; of those beyond [`MAX_SANS_SHOWN`] how
+    /// many they are.
     pub(crate) fn sans(&self) -> Vec<String> {
-        let names = self.extensions.alternative_names.iter();
-        names.map(GeneralName::to_string).collect()
+        let names = &self.extensions.alternative_names;
+        let shown = names
+            .iter()
+            .take(MAX_SANS_SHOWN)
+            .map(GeneralName::to_string);
+        let more = names.len().saturating_sub(MAX_SANS_SHOWN);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        shown.chain(more).collect()
     }
 
     /// The first second at which it is valid.

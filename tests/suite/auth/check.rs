@@ -7,8 +7,8 @@ use crate::support::front::{Face, Front};
 use crate::support::gateway::{Outcome, assert_bad_flag};
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
-use crate::support::pki::Request;
-use crate::support::{Backend, Launch};
+use crate::support::pki::{Pki, Request};
+use crate::support::{Backend, Launch, TempDir};
 
 /// The parsed report, which must say the same as the exit code.
 #[track_caller]
@@ -389,4 +389,33 @@ fn check_reads_flags_as_a_start_does() {
     let loops = format!("--endpoints={0}", "127.0.0.1:23790");
     let outcome = Launch::exactly(&["check", &loops]).run();
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
+/// Nobody vouches for a certificate that is refused, and it may be all names: it makes a row, or a line, like any other.
+#[test]
+fn certificate_of_countless_names_is_shown_in_part() {
+    let dir = TempDir::new();
+    let Some(pki) = Pki::below(dir.path().to_str().expect("a temporary path in UTF-8")) else {
+        return;
+    };
+    let names: String = (0..15_000).map(|n| format!("DNS.{n} = x\n")).collect();
+    let request = Request::server(&format!("@names\n[names]\n{names}"));
+    let shown = pki.self_signed(&request);
+    let member = Front::anywhere(1, Face::Tls(TlsServer::start(&pki, &shown, &[])));
+    let root = pki.root("true CA").certificate;
+    let endpoints = format!("--endpoints={}", member.address());
+    let flags = [&endpoints, "--verify-endpoints", "--trusted-ca-file", &root];
+    let ends = [
+        (vec!["check"], 1),
+        (vec!["check", "--output=json"], 1),
+        (vec!["start", "--listen-addr=127.0.0.1:0"], 1),
+    ];
+    for (command, code) in ends {
+        let outcome = Launch::exactly(&[&command[..], &flags].concat()).run();
+        assert_eq!(outcome.code, Some(code), "{command:?}: {outcome:?}");
+        let said = outcome.stdout + &outcome.stderr;
+        assert!(said.contains("not for 127.0.0.1"), "{command:?}: {said}");
+        assert!(said.contains("and 14936 more"), "{command:?}: {said}");
+        assert!(said.len() < 4096, "{command:?}: {said}");
+    }
 }
