@@ -137,11 +137,25 @@ impl<'a> Extensions<'a> {
             if !sent.contains(&extension) {
                 return Err(Error::UnsolicitedExtension { message, extension });
             }
-            if !allowed.contains(&extension) {
-                return Err(Error::MisplacedExtension { message, extension });
-            }
         }
+        self.check_places(message, allowed, sent)?;
         self.check_unique(message)
+    }
+
+    /// Refuses what is `known` and not `allowed` in this message (RFC 8446 section 4.2).
+    pub(crate) fn check_places(
+        &self,
+        message: HandshakeType,
+        allowed: &[ExtensionType],
+        known: &[ExtensionType],
+    ) -> Result<(), Error> {
+        let misplaced =
+            |extension: &ExtensionType| known.contains(extension) && !allowed.contains(extension);
+        let mut types = self.0.iter().map(|(kind, _)| *kind);
+        match types.find(misplaced) {
+            Some(extension) => Err(Error::MisplacedExtension { message, extension }),
+            None => Ok(()),
+        }
     }
 
     /// Reads the content, all of it, of the extension of that type, if there is one.
@@ -167,6 +181,20 @@ impl<'a> Extensions<'a> {
     /// Checks that the extension of that type, if there is one, has no content.
     pub(crate) fn check_empty(&self, extension: ExtensionType) -> Result<(), Error> {
         self.read(extension, |_| Ok(())).map(|_| ())
+    }
+
+    /// Checks that the extension of that type, if there is one, holds a list of numbers of two
+    /// bytes, at least one. Whether there is one.
+    pub(crate) fn check_list16(&self, extension: ExtensionType) -> Result<bool, Error> {
+        let list = self.read(extension, |reader| {
+            let mut list = reader.sub16()?;
+            list.u16()?;
+            while !list.is_empty() {
+                list.u16()?;
+            }
+            Ok(())
+        });
+        Ok(list?.is_some())
     }
 
     /// Checks the server's choice of protocol, if it made one: exactly one, and one of

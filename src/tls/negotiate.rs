@@ -238,6 +238,11 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
         Some(TLS13) => Ok(true),
         // not even TLS 1.2, which was offered, may be chosen that way
         Some(other) => Err(Error::BadSelectedVersion(other)),
+        // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
+        None if server.random == RETRY_RANDOM => Err(Error::MissingExtension {
+            message: HandshakeType::SERVER_HELLO,
+            extension: ExtensionType::SUPPORTED_VERSIONS,
+        }),
         None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::Downgrade),
         None => Ok(false),
     }

@@ -56,7 +56,8 @@ impl<'c> ExpectEncryptedExtensions<'c> {
         ];
         extensions.check(kind, &allowed, &self.0.sent)?;
         extensions.check_empty(ExtensionType::SERVER_NAME)?;
-        // supported_groups is advice for a next connection (section 4.2.7): nothing to check
+        // advice for a next connection (section 4.2.7), of which there is none
+        extensions.check_list16(ExtensionType::SUPPORTED_GROUPS)?;
         extensions.check_alpn(self.0.config.alpn)?;
         self.0.transcript.add(message.bytes());
         Ok(ExpectCertificateOrRequest(self.0))
@@ -91,14 +92,19 @@ impl<'c> ExpectCertificateOrRequest<'c> {
             return Err(Error::RequestContext);
         }
         // these are not answers: what is unknown is ignored (section 4.3.2)
+        let [schemes, certificate_schemes] = [
+            ExtensionType::SIGNATURE_ALGORITHMS,
+            ExtensionType::SIGNATURE_ALGORITHMS_CERT,
+        ];
+        extensions.check_places(kind, &[schemes, certificate_schemes], &self.0.sent)?;
         extensions.check_unique(kind)?;
-        let schemes = ExtensionType::SIGNATURE_ALGORITHMS;
-        extensions
-            .read(schemes, |reader| Ok(reader.rest()))?
-            .ok_or(Error::MissingExtension {
+        extensions.check_list16(certificate_schemes)?;
+        if !extensions.check_list16(schemes)? {
+            return Err(Error::MissingExtension {
                 message: kind,
                 extension: schemes,
-            })?;
+            });
+        }
         self.0.transcript.add(message.bytes());
         Ok(CertificateOrRequest::Request(ExpectCertificate(self.0)))
     }

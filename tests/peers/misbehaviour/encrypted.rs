@@ -90,6 +90,14 @@ fn bad_encrypted_messages() {
                 },
             ),
             case(
+                "groups without a list",
+                &ee(10, &[0, 23]),
+                Error::MalformedExtension {
+                    extension: ExtensionType::SUPPORTED_GROUPS,
+                    error: wire::Error::Truncated,
+                },
+            ),
+            case(
                 "a protocol that was not offered",
                 &alpn(&[0, 3, 2, b'h', b'3']),
                 Error::BadAlpn,
@@ -134,6 +142,35 @@ fn bad_encrypted_messages() {
                 Error::DuplicateExtension {
                     message: HandshakeType::CERTIFICATE_REQUEST,
                     extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                },
+            ),
+            case(
+                "a request for a certificate with half a scheme",
+                &request(&[0, 0, 9, 0, 13, 0, 5, 0, 3, 4, 3, 5], 1),
+                Error::MalformedExtension {
+                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                    error: wire::Error::Truncated,
+                },
+            ),
+            case(
+                "a request for a certificate with no scheme in its list",
+                &request(&[0, 0, 6, 0, 13, 0, 2, 0, 0], 1),
+                Error::MalformedExtension {
+                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                    error: wire::Error::Truncated,
+                },
+            ),
+            case(
+                "a request for a certificate with a protocol",
+                &request(
+                    &[
+                        0, 0, 17, 0, 13, 0, 4, 0, 2, 4, 3, 0, 16, 0, 5, 0, 3, 2, b'h', b'2',
+                    ],
+                    1,
+                ),
+                Error::MisplacedExtension {
+                    message: HandshakeType::CERTIFICATE_REQUEST,
+                    extension: ExtensionType::ALPN,
                 },
             ),
             case(

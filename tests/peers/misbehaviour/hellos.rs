@@ -265,6 +265,17 @@ fn bad_retries() {
                 Error::BadSelectedVersion(0x0303),
             ),
             case(
+                "no version",
+                on!("HelloRetryRequest", |m| {
+                    m.drain(EXTENSIONS_13 + 2..KEY_SHARE);
+                    fix_extensions(m, EXTENSIONS_13);
+                }),
+                Error::MissingExtension {
+                    message: SERVER_HELLO,
+                    extension: ExtensionType::SUPPORTED_VERSIONS,
+                },
+            ),
+            case(
                 "a message after the retry",
                 on!("HelloRetryRequest", |m| m.extend([8, 0, 0, 2, 0, 0])),
                 Error::DataAfter("HelloRetryRequest"),

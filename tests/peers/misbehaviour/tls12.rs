@@ -2,7 +2,7 @@
 
 use super::{EXTENSIONS_12, SERVER_HELLO, add_extension, case, check, tls12};
 use crate::crypto;
-use crate::peers::tls_server::{RANDOM, fix_length, handshake, length16, sign};
+use crate::peers::tls_server::{RANDOM, RETRY_RANDOM, fix_length, handshake, length16, sign};
 use crate::tls::Error;
 use crate::tls::codes::{ExtensionType, HandshakeType};
 use crate::wire;
@@ -52,6 +52,14 @@ fn bad_servers_of_tls_1_2() {
                 "TLS 1.1 instead of 1.2",
                 &random_end(b"DOWNGRD\x00"),
                 Error::Downgrade,
+            ),
+            case(
+                "the random value of a HelloRetryRequest",
+                on!("ServerHello", |m| m[6..38].copy_from_slice(&RETRY_RANDOM)),
+                Error::MissingExtension {
+                    message: SERVER_HELLO,
+                    extension: ExtensionType::SUPPORTED_VERSIONS,
+                },
             ),
             case(
                 "TLS 1.1",
