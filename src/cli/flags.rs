@@ -248,7 +248,8 @@ pub(super) const FLAGS: &[Flag] = &[
         in_environment: true,
         doc_short: "The authorities, in PEM, that discovered members must chain to.",
         doc_long: "It is ONLY used for authenticating the discovered endpoints, over connections of \
-            their own; data never runs over these. Without it the system's bundle is used.",
+            their own; data never runs over these. Without it the system's bundle is used. Either is \
+            read once, at start.",
         apply: |text, raw| {
             raw.trusted_ca_file = value::path(text);
             Ok(())
