@@ -91,10 +91,14 @@ pub(crate) fn parse_certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         block: 0,
         what: Problem::NoCertificate,
     };
-    for line in text.split(|byte| *byte == b'\n') {
+    // Lines end in LF, CRLF or CR (RFC 7468, section 2: each of them is to be taken).
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .flat_map(|line| line.split(|byte| *byte == b'\r'));
+    for line in lines {
         at.line = at.line.saturating_add(1);
-        // Blanks around a line are no part of it (RFC 7468, section 3, the lax form); this
-        // also takes the CR off a CRLF.
+        // Blanks around a line are no part of it (RFC 7468, section 3, the lax form).
         let line = line.trim_ascii();
         let fail = |what| Error { what, ..at };
         match (boundary(line).map_err(fail)?, open.as_mut()) {
@@ -272,6 +276,7 @@ mod tests {
         let cases: &[(&str, String, &[&str])] = &[
             ("three in order", three.clone(), &["Man", "Ma", "M"]),
             ("CRLF", three.replace('\n', "\r\n"), &["Man", "Ma", "M"]),
+            ("CR", three.replace('\n', "\r"), &["Man", "Ma", "M"]),
             (
                 "no final line end",
                 three.trim_end().into(),
@@ -349,6 +354,12 @@ mod tests {
                 1,
                 0,
                 MalformedBoundary,
+            ),
+            (
+                good.replace('\n', "\r") + "\r!\r\n-----END X-----\r\n",
+                6,
+                1,
+                UnexpectedEnd,
             ),
             // Two files joined without a line end between them.
             (good.trim_end().to_owned() + &good, 3, 1, MalformedBoundary),

@@ -14,7 +14,8 @@ fn run(input: &[u8]) {
     let certificates = match parse_certificates(input) {
         Ok(certificates) => certificates,
         Err(error) => {
-            assert!(error.line <= input.iter().filter(|byte| **byte == b'\n').count() + 1);
+            let ends = input.iter().filter(|byte| b"\r\n".contains(byte));
+            assert!(error.line <= ends.count() + 1);
             assert!(error.block <= error.line);
             return;
         }
