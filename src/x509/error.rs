@@ -121,6 +121,13 @@ pub(crate) enum Error {
         /// The key's algorithm, or its curve.
         oid: String,
     },
+    /// An RSA key whose size or exponent is not accepted.
+    RsaKey {
+        /// Whose certificate.
+        subject: String,
+        /// The bits of its modulus.
+        bits: u32,
+    },
     /// The signature on a certificate is not one by the issuer's key.
     BadSignature {
         /// Whose certificate.
@@ -193,7 +200,8 @@ impl Error {
             Self::BadSignature { .. } | Self::SignatureKeyMismatch { .. } => 4,
             Self::Malformed { .. }
             | Self::UnsupportedSignature { .. }
-            | Self::UnsupportedKey { .. } => 5,
+            | Self::UnsupportedKey { .. }
+            | Self::RsaKey { .. } => 5,
             Self::WeakSignature { .. } => 6,
             Self::NotCa { .. } | Self::KeyUsage { .. } | Self::ExtendedKeyUsage { .. } => 7,
             Self::UnknownCriticalExtension { .. } => 8,
@@ -295,6 +303,11 @@ impl fmt::Display for Error {
             Self::UnsupportedKey { subject, oid } => {
                 write!(f, "public key of {subject} is not supported, {oid}")
             }
+            Self::RsaKey { subject, bits } => write!(
+                f,
+                "RSA key of {subject} is not accepted: it has {bits} bits; 2048 to 8192 are, with an \
+                 odd exponent from 3 to 2^33 - 1"
+            ),
             Self::BadSignature {
                 subject,
                 issuer,

@@ -185,13 +185,13 @@ fn hash_algorithm(identifier: &[u8]) -> Option<PssHash> {
     ))
 }
 
-/// A subject's public key, not yet checked by its primitive.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A subject's public key; those of curves not yet checked by their primitive.
+#[derive(Debug, Clone, PartialEq)]
 enum PublicKey<'a> {
-    /// rsaEncryption: modulus and exponent. Good for both RSA algorithms.
-    Rsa(&'a [u8], &'a [u8]),
+    /// rsaEncryption: good for both RSA algorithms.
+    Rsa(rsa::PublicKey),
     /// id-RSASSA-PSS: good for PSS only, and with the hash of its parameters if it has any.
-    RsaPss(&'a [u8], &'a [u8], Option<Hash>),
+    RsaPss(rsa::PublicKey, Option<Hash>),
     Ecdsa(Curve, &'a [u8]),
     Ed25519(&'a [u8]),
 }
@@ -216,12 +216,16 @@ impl<'a> PublicKey<'a> {
             subject: certificate.subject(),
             oid: oid.to_string(),
         };
+        let rsa_key = || {
+            let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
+            rsa::PublicKey::new(modulus, exponent).map_err(|_| Error::RsaKey {
+                subject: certificate.subject(),
+                bits: bit_len(modulus),
+            })
+        };
         match (oid.contents(), oid.contents().strip_prefix(&PKCS_1)) {
             // RFC 3279, section 2.3.1: "The parameters field MUST have ASN.1 type NULL".
-            (_, Some([1])) if parameters == [0x05, 0x00] => {
-                let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
-                Ok(Self::Rsa(modulus, exponent))
-            }
+            (_, Some([1])) if parameters == [0x05, 0x00] => rsa_key().map(Self::Rsa),
             // RFC 4055, section 3.1: in a key the salt length is the minimum.
             (_, Some([10])) => {
                 let hash = match (parameters, pss_hash(parameters, usize::le)) {
@@ -229,8 +233,7 @@ impl<'a> PublicKey<'a> {
                     (_, Some(PssHash::Sha2(hash))) => Some(hash),
                     _ => return Err(unsupported(oid)),
                 };
-                let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
-                Ok(Self::RsaPss(modulus, exponent, hash))
+                rsa_key().map(|key| Self::RsaPss(key, hash))
             }
             // RFC 5480, section 2.1.1: a named curve; curves spelt out are never taken.
             (EC_PUBLIC_KEY, _) => {
@@ -266,23 +269,18 @@ impl<'a> PublicKey<'a> {
         message: &[&[u8]],
         signature: &[u8],
     ) -> Option<Result<(), crypto::Error>> {
-        Some(match (algorithm, *self) {
-            (Algorithm::RsaPkcs1(hash), Self::Rsa(modulus, exponent)) => {
-                rsa::PublicKey::new(modulus, exponent)
-                    .and_then(|key| key.verify_pkcs1(hash, message, signature))
+        Some(match (algorithm, self) {
+            (Algorithm::RsaPkcs1(hash), Self::Rsa(key)) => {
+                key.verify_pkcs1(hash, message, signature)
             }
-            (Algorithm::RsaPss(hash), Self::Rsa(modulus, exponent)) => {
-                rsa::PublicKey::new(modulus, exponent)
-                    .and_then(|key| key.verify_pss(hash, message, signature))
-            }
-            (Algorithm::RsaPss(hash), Self::RsaPss(modulus, exponent, bound))
+            (Algorithm::RsaPss(hash), Self::Rsa(key)) => key.verify_pss(hash, message, signature),
+            (Algorithm::RsaPss(hash), Self::RsaPss(key, bound))
                 if bound.is_none_or(|bound| bound == hash) =>
             {
-                rsa::PublicKey::new(modulus, exponent)
-                    .and_then(|key| key.verify_pss(hash, message, signature))
+                key.verify_pss(hash, message, signature)
             }
             (Algorithm::Ecdsa(hash), Self::Ecdsa(curve, point)) => {
-                ecdsa::verify(curve, hash, point, message, signature)
+                ecdsa::verify(*curve, hash, point, message, signature)
             }
             (Algorithm::Ed25519, Self::Ed25519(key)) => ed25519::verify(key, message, signature),
             _ => return None,
@@ -297,7 +295,14 @@ fn rsa_public_key<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), d
     })
 }
 
-/// Whether the certificate's key is of a supported kind.
+/// The bits of a number without leading zero octets.
+fn bit_len(magnitude: &[u8]) -> u32 {
+    let octets = u32::try_from(magnitude.len()).unwrap_or(u32::MAX);
+    let zeros = magnitude.first().map_or(0, |octet| octet.leading_zeros());
+    octets.saturating_mul(8).saturating_sub(zeros)
+}
+
+/// Whether the certificate's key is of a supported kind, and an RSA key of an accepted size.
 pub(super) fn check_key(certificate: &Certificate<'_>) -> Result<(), Error> {
     PublicKey::of(certificate).map(|_| ())
 }

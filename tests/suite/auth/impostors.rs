@@ -164,7 +164,7 @@ fn with_a_false_certificate(pki: &Pki, root: &Certified) -> Vec<Impostor> {
                 ..good()
             }),
             &weak,
-            "the key is not valid for its algorithm",
+            "RSA key of CN=member is not accepted: it has 1024 bits",
         ),
         ("TLS 1.1 only", issue(&good()), &old, "protocol_version"),
     ];
@@ -194,7 +194,20 @@ fn with_a_false_chain(pki: &Pki, root: &Certified) -> Vec<Impostor> {
             ..Request::authority("weak", "")
         },
     );
-    let cases: [(_, &Certified, &[&Certified], _); 4] = [
+    let small = pki.issue(
+        root,
+        &Request {
+            key: Key::Rsa1024,
+            ..Request::authority("small", "")
+        },
+    );
+    let cases: [(_, &Certified, &[&Certified], _); 5] = [
+        (
+            "issued with RSA of 1024 bits",
+            &small,
+            &[&small],
+            "RSA key of CN=small,O=suite is not accepted: it has 1024 bits",
+        ),
         ("signed with SHA-1", &weak, &[&weak], "which is broken"),
         ("issued by a member", &member, &[&member], "but is no CA"),
         (
