@@ -132,9 +132,12 @@ fn named(path: &Path) -> Result<Roots, Error> {
     let certificates =
         pem::parse_certificates(&text).map_err(|error| Error::Pem(path.into(), error))?;
     let mut passed_over = Vec::new();
+    // Each once: what is appended again and again would use up what a verification may cost.
+    let mut seen = HashSet::new();
     let mut usable = Vec::new();
     for (index, der) in certificates.into_iter().enumerate() {
         match x509::Certificate::parse(&der) {
+            Ok(_) if !seen.insert(der.clone()) => {}
             Ok(_) => usable.push(der),
             Err(error) => {
                 let error = Error::Certificate(path.into(), index.saturating_add(1), error);

@@ -78,6 +78,16 @@ fn bundles_with_several_roots_comments_and_crlf() {
     let file = pki.file("bundle.pem", &other);
     let outcome = setting.check(&["--trusted-ca-file", &file]);
     assert_eq!(outcome.code, Some(1), "the other alone: {outcome:?}");
+    // As a file is after a hundred times `cat ca.pem >>bundle.pem`.
+    let old = pki.root("true CA").pem().repeat(100);
+    let file = pki.file("bundle.pem", &format!("{old}{ours}"));
+    let outcome = setting.check(&["--trusted-ca-file", &file]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let file = pki.file("bundle.pem", &old);
+    let outcome = setting.check(&["--trusted-ca-file", &file]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let reason = "another CA of that name";
+    assert!(outcome.stdout.contains(reason), "{outcome:?}");
 }
 
 /// A file that is not a bundle is an error at once, in one line that says where; `check` says the same.
