@@ -114,15 +114,20 @@ pub(crate) fn load(
         Some(path) => named(path),
         None => {
             let variable = |name| variable(name).filter(|value| !value.is_empty());
-            let files = match variable("SSL_CERT_FILE") {
-                Some(file) => vec![PathBuf::from(file)],
+            let file = variable("SSL_CERT_FILE").map(PathBuf::from);
+            let files = match &file {
+                Some(file) => vec![file.clone()],
                 None => FILES.map(PathBuf::from).to_vec(),
             };
             let directories = match variable("SSL_CERT_DIR") {
                 Some(list) => std::env::split_paths(&list).collect(),
                 None => DIRECTORIES.map(PathBuf::from).to_vec(),
             };
-            system(&files, &directories)
+            match (system(&files, &directories), file) {
+                // Whoever has set the variable is told why it is of no use.
+                (Err(Error::NoSystemBundle), Some(file)) => named(&file),
+                (found, _) => found,
+            }
         }
     }
 }

@@ -205,6 +205,15 @@ fn bundle_of_the_system() {
     let mixed = format!("{NO_CERTIFICATE}{}", setting.root.pem());
     let mixed = pki.file("mixed.pem", &mixed);
     let both = format!("{none}:{with}");
+    let cut = pki.file(
+        "cut.pem",
+        setting
+            .root
+            .pem()
+            .split("-----END")
+            .next()
+            .unwrap_or_default(),
+    );
     let cases: &[(&str, &str, &str, i32)] = &[
         ("by SSL_CERT_FILE", &setting.root.certificate, &none, 0),
         ("not in SSL_CERT_FILE", &other.certificate, &none, 1),
@@ -217,6 +226,7 @@ fn bundle_of_the_system() {
         ),
         ("among unusable ones", &mixed, &none, 0),
         ("nowhere", "/nonexistent", &none, 1),
+        ("cut off", &cut, &none, 1),
     ];
     for (what, file, dir, code) in cases {
         let launch = setting.launch("check", &[]);
@@ -225,12 +235,14 @@ fn bundle_of_the_system() {
             .env("SSL_CERT_DIR", dir)
             .run();
         assert_eq!(outcome.code, Some(*code), "{what}: {outcome:?}");
-        if *what == "nowhere" {
-            assert!(
-                outcome.stderr.contains("--trusted-ca-file"),
-                "{what}: {outcome:?}"
-            );
-        }
+        let told = match *what {
+            "nowhere" => "/nonexistent: cannot read: no such file or directory",
+            "cut off" => "block 1: the text ends before the END line",
+            _ => continue,
+        };
+        let stderr = &outcome.stderr;
+        assert!(stderr.contains("--trusted-ca-file"), "{what}: {stderr}");
+        assert!(stderr.contains(told), "{what}: {stderr}");
     }
     // A file that is named replaces the system's, it does not add to it.
     let launch = setting.launch("check", &["--trusted-ca-file", &other.certificate]);
