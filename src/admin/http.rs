@@ -90,10 +90,20 @@ pub(crate) fn parse(received: &[u8]) -> Parsed<'_> {
     }
 }
 
+/// Whether these octets begin a request for a head alone. That holds for a refusal too: no answer to
+/// HEAD has content (RFC 9110 section 9.3.2).
+pub(crate) fn is_head(received: &[u8]) -> bool {
+    from_first_line(received).starts_with(b"HEAD ")
+}
+
+/// RFC 9112 section 2.2: one empty line before a request is ignored.
+fn from_first_line(received: &[u8]) -> &[u8] {
+    received.strip_prefix(b"\r\n").unwrap_or(received)
+}
+
 /// The head, without the empty line that ends it, if it is there already.
 fn head(received: &[u8]) -> Result<Option<&str>, Status> {
-    // RFC 9112 section 2.2: one empty line before a request is ignored.
-    let text = received.strip_prefix(b"\r\n").unwrap_or(received);
+    let text = from_first_line(received);
     let bounded = text.get(..MAX_HEAD).unwrap_or(text);
     let end = bounded.windows(4).position(|window| window == b"\r\n\r\n");
     let head = end.and_then(|end| bounded.get(..end)).unwrap_or(bounded);

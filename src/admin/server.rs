@@ -262,7 +262,8 @@ impl Client {
         match &self.phase {
             Phase::Reading(received) if !received.is_empty() => {
                 let late = Response::text(Status::RequestTimeout, "the request took too long");
-                self.write(pages.bytes(&late, false));
+                let answer = pages.bytes(&late, http::is_head(received));
+                self.write(answer);
                 self.step(pages)
             }
             _ => {
@@ -304,7 +305,7 @@ fn reply(received: &[u8], pages: &impl Answers) -> Option<Vec<u8>> {
                 Status::ContentTooLarge => "no request with a body is served here",
                 _ => status.line(),
             };
-            Some(pages.bytes(&Response::text(status, line), false))
+            Some(pages.bytes(&Response::text(status, line), http::is_head(received)))
         }
     }
 }

@@ -180,6 +180,19 @@ fn the_limit_is_exact() {
 }
 
 #[test]
+fn a_request_for_a_head_is_known_by_its_beginning() {
+    for (text, expected) in [
+        ("HEAD / HTTP/1.1\r\n", true),
+        ("\r\nHEAD http:///", true),
+        ("HEAD", false),
+        ("HEADS / HTTP/1.1\r\n", false),
+        ("GET / HTTP/1.1\r\nX: HEAD \r\n", false),
+    ] {
+        assert_eq!(is_head(text.as_bytes()), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn a_response_is_framed_by_its_length() {
     let response = Response::text(Ok, "ok");
     let text = String::from_utf8(response.bytes(&"now", false)).unwrap();

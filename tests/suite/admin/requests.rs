@@ -69,6 +69,26 @@ fn head_is_get_without_the_content_and_all_else_is_refused() {
             assert_eq!(reply.field("allow"), "GET, HEAD", "{method} {path}");
         }
     }
+    // A refusal, too, has the fields of its content and not the content itself.
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\n\r\n", 400),
+        ("HEAD / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (
+            "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+            413,
+        ),
+        ("HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        // It never ends.
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n", 408),
+    ] {
+        let reply = exchange(admin, request.as_bytes());
+        assert_eq!(
+            (reply.status, reply.content.as_str()),
+            (status, ""),
+            "{request:?}"
+        );
+        assert_ne!(reply.field("content-length"), "0", "{request:?}");
+    }
 }
 
 #[test]
