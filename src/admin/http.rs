@@ -18,6 +18,7 @@
 )]
 
 use std::fmt::{Display, Write};
+use std::net::Ipv6Addr;
 
 /// The longest head of a request: what nginx and Apache take, and ten times what a browser
 /// sends.
@@ -107,9 +108,10 @@ fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     let bounded = text.get(..MAX_HEAD).unwrap_or(text);
     let end = bounded.windows(4).position(|window| window == b"\r\n\r\n");
     let head = end.and_then(|end| bounded.get(..end)).unwrap_or(bounded);
+    let ended = end.and_then(|end| bounded.get(..end.saturating_add(4)));
     // Octets above ASCII may stand in the value of a field (obs-text), and mean nothing here.
     let is_text = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..=0xff);
-    if !head.iter().all(is_text) {
+    if !head.iter().all(is_text) || has_bare_end(ended.unwrap_or(bounded)) {
         return Err(Status::BadRequest);
     }
     if end.is_none() && text.len() >= MAX_HEAD {
@@ -127,6 +129,13 @@ fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     std::str::from_utf8(head)
         .map(Some)
         .map_err(|_| Status::BadRequest)
+}
+
+/// Whether CR or LF stands without the other: nothing that may follow makes lines of that.
+fn has_bare_end(text: &[u8]) -> bool {
+    let is_bare =
+        |pair: &[u8]| matches!(pair, [before, after] if (*before == b'\r') != (*after == b'\n'));
+    text.starts_with(b"\n") || text.windows(2).any(is_bare)
 }
 
 /// Request line and fields.
@@ -174,7 +183,8 @@ fn path(target: &str) -> Option<&str> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, origin) = rest.split_at(end);
-            if authority.is_empty() {
+            // RFC 9110 section 4.2.1: one without a host has to be rejected.
+            if !is_authority(authority) || authority.is_empty() || authority.starts_with(':') {
                 return None;
             }
             origin
@@ -205,13 +215,12 @@ impl Fields {
             }
             // A folded line begins with a blank, so it has no name either.
             let (name, value) = line.split_once(':').ok_or(Status::BadRequest)?;
-            if !is_token(name) || value.contains(['\r', '\n']) {
+            if !is_token(name) {
                 return Err(Status::BadRequest);
             }
             let value = value.trim_matches([' ', '\t']);
             if name.eq_ignore_ascii_case("host") {
-                let plain = |octet: u8| octet.is_ascii_graphic() && !b"/?#@,".contains(&octet);
-                if !value.bytes().all(plain) {
+                if !is_authority(value) {
                     return Err(Status::BadRequest);
                 }
                 fields.hosts = fields.hosts.saturating_add(1);
@@ -233,6 +242,34 @@ impl Fields {
         fields.has_body = coded || long;
         Ok(fields)
     }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 section 7.2): the value of a Host field, which may be empty. A user
+/// has no place in it, nor has a comma, which joins two fields to one.
+fn is_authority(text: &str) -> bool {
+    let (is_host, port) = if let Some(bracketed) = text.strip_prefix('[') {
+        let Some((literal, port)) = bracketed.split_once(']') else {
+            return false;
+        };
+        (literal.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (is_registered_name(name), port)
+    };
+    let is_port = |digits: &str| digits.bytes().all(|octet| octet.is_ascii_digit());
+    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// A `reg-name` (RFC 3986 section 3.2.2) without a comma; an IPv4 address is one as well.
+fn is_registered_name(text: &str) -> bool {
+    let mut parts = text.split('%');
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&octet);
+    let is_plain = |part: &str| part.bytes().all(plain);
+    let is_escaped = |part: &str| {
+        let digits = part.bytes().take(2);
+        digits.filter(u8::is_ascii_hexdigit).count() == 2 && is_plain(part)
+    };
+    parts.next().is_some_and(is_plain) && parts.all(is_escaped)
 }
 
 /// A token (RFC 9110 section 5.6.2): the form of methods and of the names of fields.

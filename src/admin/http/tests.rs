@@ -33,7 +33,11 @@ fn request_lines() {
         ("GET http://a:1/metrics?x HTTP/1.1", get("/metrics")),
         ("GET HTTP://a HTTP/1.1", get("/")),
         ("GET http://a?x HTTP/1.1", get("/")),
+        ("GET http://[::1]:1/metrics HTTP/1.1", get("/metrics")),
         ("GET http:///metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET http://:1/metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET http://u@a/metrics HTTP/1.1", Refused(BadRequest)),
+        ("GET http://a:b/metrics HTTP/1.1", Refused(BadRequest)),
         ("GET https://a/metrics HTTP/1.1", Refused(BadRequest)),
         ("GET metrics HTTP/1.1", Refused(BadRequest)),
         ("GET * HTTP/1.1", Refused(BadRequest)),
@@ -84,6 +88,20 @@ fn fields() {
         ("Host: \t a \t\r\n", get("/")),
         ("", Refused(BadRequest)),
         ("Host: a\r\nHost: a\r\n", Refused(BadRequest)),
+        ("Host: a.b_c:\r\n", get("/")),
+        ("Host: 127.0.0.1:9090\r\n", get("/")),
+        ("Host: a%2Fb!$&'()*+;=~\r\n", get("/")),
+        ("Host: a:b\r\n", Refused(BadRequest)),
+        ("Host: a:1:2\r\n", Refused(BadRequest)),
+        ("Host: ::1\r\n", Refused(BadRequest)),
+        ("Host: [::1\r\n", Refused(BadRequest)),
+        ("Host: [::1]1\r\n", Refused(BadRequest)),
+        ("Host: [a]\r\n", Refused(BadRequest)),
+        ("Host: a%\r\n", Refused(BadRequest)),
+        ("Host: a%4g\r\n", Refused(BadRequest)),
+        ("Host: <a>\r\n", Refused(BadRequest)),
+        ("Host: \"a\"\r\n", Refused(BadRequest)),
+        ("Host: a,b\r\n", Refused(BadRequest)),
         ("Host: a b\r\n", Refused(BadRequest)),
         ("Host: a/b\r\n", Refused(BadRequest)),
         ("Host: u@a\r\n", Refused(BadRequest)),
@@ -94,6 +112,7 @@ fn fields() {
         ("Host: a\r\n: x\r\n", Refused(BadRequest)),
         ("Host: a\r\nX: a\nY: b\r\n", Refused(BadRequest)),
         ("Host: a\r\nX: a\rb\r\n", Refused(BadRequest)),
+        ("Host: a\r\nX: a\r\r\n", Refused(BadRequest)),
         ("Host: a\r\nX: a\0b\r\n", Refused(BadRequest)),
         ("Host: a\r\nX: a\x7fb\r\n", Refused(BadRequest)),
         ("Host: a\r\nX: ä\r\n", get("/")),
@@ -150,6 +169,17 @@ fn a_request_comes_in_any_number_of_pieces() {
 fn what_cannot_become_a_request_is_refused_at_once() {
     // The first octets of a TLS handshake.
     assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Refused(BadRequest));
+    // What a person types whose terminal ends lines with a bare LF. The last is refused for its
+    // line end before its version can be looked at, and so it is as a whole.
+    for bare in [
+        "\n",
+        "GET / HTTP/1.0\n",
+        "GET / HTTP/1.1\r\nHost: a\n",
+        "GET /\rX",
+        "GET / HTTP/2.0\r\nX: a\r\r\n\r\n",
+    ] {
+        assert_eq!(parse(bare.as_bytes()), Refused(BadRequest), "{bare:?}");
+    }
     let long = [b'a'; MAX_HEAD];
     assert_eq!(parse(&long[..MAX_HEAD - 1]), Incomplete);
     assert_eq!(parse(&long), Refused(UriTooLong));
