@@ -37,6 +37,8 @@ pub(crate) enum Error {
     AccessLog(PathBuf, io::Error),
     /// Metrics are wanted on an address that clients are accepted on.
     MetricsOnListener { metrics: String, listen: String },
+    /// Of two addresses to accept clients on one is part of the other.
+    ListenOverlap { one: String, other: String },
     /// The address that a flag wants to listen on cannot be bound.
     Bind(&'static str, SocketAddr, io::Error),
     /// What the service manager passed cannot be listened on.
@@ -64,6 +66,7 @@ impl Error {
             Self::Loop { .. }
                 | Self::ServerName(..)
                 | Self::MetricsOnListener { .. }
+                | Self::ListenOverlap { .. }
                 | Self::Activation(_)
                 | Self::ListenTwice { .. }
         )
@@ -102,6 +105,11 @@ impl fmt::Display for Error {
                 f,
                 "--metrics-addr={metrics}: clients are accepted there (--listen-addr={listen}): \
                  choose another port"
+            ),
+            Self::ListenOverlap { one, other } => write!(
+                f,
+                "--listen-addr={one},{other}: only one of the two can be listened on: \
+                 leave one of them away"
             ),
             Self::ListenName(flag, listen, error) => write!(
                 f,
@@ -190,6 +198,7 @@ impl std::error::Error for Error {
             Self::ServerName(_, error) => Some(error),
             Self::Loop { .. }
             | Self::MetricsOnListener { .. }
+            | Self::ListenOverlap { .. }
             | Self::Activation(_)
             | Self::ListenTwice { .. }
             | Self::Notify(_) => None,

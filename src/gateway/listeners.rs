@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Error, texts};
+use crate::addr::Host;
 use crate::config::Config;
 use crate::dial;
 use crate::discovery;
@@ -38,13 +39,20 @@ pub(super) fn places(
     let mut named = Vec::new();
     if passed.is_empty() || config.listen_given {
         for wanted in &config.listen_addrs {
-            let addr = discovery::listen_address(wanted, resolver)
-                .map_err(|error| Error::ListenName("listen-addr", wanted.clone(), error))?;
+            let addr = match wanted.host {
+                // 0.0.0.0 is both families where we listen, and one where a service manager does.
+                Host::Ip(ip) if passed.contains(&(ip, wanted.port).into()) => {
+                    (ip, wanted.port).into()
+                }
+                _ => discovery::listen_address(wanted, resolver)
+                    .map_err(|error| Error::ListenName("listen-addr", wanted.clone(), error))?,
+            };
             let shown = wanted.to_string();
             named.push(Place { addr, shown });
         }
     }
     if passed.is_empty() {
+        refuse_overlap(&named)?;
         return Ok(named);
     }
     let mut wanted: Vec<SocketAddr> = named.iter().map(|place| place.addr).collect();
@@ -64,6 +72,29 @@ pub(super) fn places(
     Ok(passed.iter().map(place).collect())
 }
 
+/// Refuses an address that another one takes with it: the kernel would say that it is in use, and
+/// not by whom.
+fn refuse_overlap(places: &[Place]) -> Result<(), Error> {
+    let mut rest = places.iter();
+    while let Some(place) = rest.next() {
+        if let Some(other) = rest.clone().find(|other| overlap(place.addr, other.addr)) {
+            return Err(Error::ListenOverlap {
+                one: place.shown.clone(),
+                other: other.shown.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether only one of these can be listened on.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_wildcard = |addr: SocketAddr| addr.ip().to_canonical().is_unspecified();
+    let same = one == other || is_wildcard(one) || is_wildcard(other);
+    // Any free port is another one.
+    one.port() != 0 && one.port() == other.port() && same
+}
+
 /// Where to serve metrics, if anywhere: not where clients are accepted.
 pub(super) fn metrics_place(
     config: &Config,
@@ -75,14 +106,7 @@ pub(super) fn metrics_place(
     };
     let addr = discovery::listen_address(wanted, resolver)
         .map_err(|error| Error::ListenName("metrics-addr", wanted.clone(), error))?;
-    let (ip, port) = (addr.ip().to_canonical(), addr.port());
-    let taken = listen.iter().find(|place| {
-        let other = place.addr.ip().to_canonical();
-        let same = other == ip || other.is_unspecified() || ip.is_unspecified();
-        // Any free port is another one.
-        port != 0 && place.addr.port() == port && same
-    });
-    match taken {
+    match listen.iter().find(|place| overlap(place.addr, addr)) {
         Some(place) => Err(Error::MetricsOnListener {
             metrics: wanted.to_string(),
             listen: place.shown.clone(),

@@ -134,6 +134,14 @@ fn listen_addr_must_agree_with_what_is_passed() {
     assert_eq!(gateway.addresses(), [address]);
     drop(gateway);
 
+    // Of one family only, where a listener of our own would have both.
+    let every = TcpListener::bind("0.0.0.0:0").expect("bind port 0");
+    let address_of_every = every.local_addr().expect("bound address");
+    let same = format!("--listen-addr={address_of_every}");
+    let gateway = start_on(&every, &endpoint, &[&same]);
+    assert_eq!(gateway.addresses(), [address_of_every]);
+    drop(gateway);
+
     let other = format!("127.0.0.1:{}", ports::free_port());
     for flags in [vec![other.clone()], vec![address.to_string(), other]] {
         let flag = format!("--listen-addr={}", flags.join(","));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use crate::support::gateway::READY;
+use crate::support::gateway::{READY, assert_bad_flag};
 use crate::support::net::{tag, try_tag};
 use crate::support::{Backend, Gateway, Launch, SOON, ports};
 
@@ -112,6 +112,25 @@ fn listener_named_twice_is_bound_once() {
         "{}",
         gateway.text()
     );
+}
+
+/// Whose address is in use is known before anything is bound: it is the operator's other one.
+#[test]
+fn listener_that_is_part_of_another_is_refused() {
+    let port = ports::free_port();
+    for (one, other) in [
+        ("0.0.0.0", "[::]"),
+        ("", "127.0.0.1"),
+        ("[::1]", "0.0.0.0"),
+        ("localhost", "127.0.0.1"),
+    ] {
+        let (one, other) = (format!("{one}:{port}"), format!("{other}:{port}"));
+        let flag = format!("--listen-addr={one},{other}");
+        for command in ["start", "check"] {
+            let words = [flag.as_str(), "leave one of them away"];
+            assert_bad_flag(&[command, "--endpoints=127.0.0.1:1", &flag], &words);
+        }
+    }
 }
 
 /// A failure at run time: exit 1, and the address in the message.
