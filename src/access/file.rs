@@ -6,14 +6,14 @@
 //! cut off.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
 
 use crate::log;
-use crate::log::queue;
+use crate::log::queue::Lines;
 use crate::sys::Plain;
 
 /// Who connected when is for the owner and a group to read.
@@ -107,40 +107,13 @@ impl LogFile {
     }
 }
 
-/// What lines are appended to, whole ones as far as there is room.
-#[derive(Debug)]
-struct Lines<W> {
-    to: W,
-    /// The last line was cut short.
-    torn: bool,
-}
-
-impl<W: Write> Lines<W> {
-    /// Appends lines; returns how many bytes of them are written, and why no more.
-    fn append(&mut self, lines: &str) -> (usize, io::Result<()>) {
-        if self.torn {
-            match queue::write(&mut self.to, "\n") {
-                (_, Ok(())) => self.torn = false,
-                (_, error) => return (0, error),
-            }
-        }
-        let (written, outcome) = queue::write(&mut self.to, lines);
-        let there = lines.as_bytes().get(..written).unwrap_or_default();
-        self.torn = there.last().is_some_and(|byte| *byte != b'\n');
-        (written, outcome)
-    }
-}
-
 fn open(path: &Path) -> io::Result<Lines<File>> {
     let mut options = OpenOptions::new();
     let options = options.append(true).create(true).mode(MODE);
     let file = options.custom_flags(O_NONBLOCK).open(path)?;
     // Once there is a reader, a pipe that is full is waited for.
     SockRef::from(&file).set_nonblocking(false)?;
-    Ok(Lines {
-        to: file,
-        torn: ends_torn(path),
-    })
+    Ok(Lines::new(file, ends_torn(path)))
 }
 
 /// Whether what was written there last is not a whole line: the host may have gone down, or the
@@ -160,60 +133,6 @@ fn ends_torn(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Has room for so many bytes.
-    struct Disk {
-        written: Vec<u8>,
-        room: usize,
-    }
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = bytes.len().min(self.room);
-            if count == 0 {
-                return Err(ErrorKind::StorageFull.into());
-            }
-            self.room -= count;
-            self.written.extend_from_slice(&bytes[..count]);
-            Ok(count)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn disk(room: usize) -> Lines<Disk> {
-        let to = Disk {
-            written: Vec::new(),
-            room,
-        };
-        Lines { to, torn: false }
-    }
-
-    #[test]
-    fn after_a_full_disk_the_next_line_begins_on_its_own() {
-        let mut lines = disk(5);
-        let (written, outcome) = lines.append("one\ntwo\nthree\n");
-        assert_eq!(
-            (written, outcome.unwrap_err().kind()),
-            (5, ErrorKind::StorageFull)
-        );
-        assert_eq!(lines.append("four\n").0, 0);
-        lines.to.room = 100;
-        assert!(matches!(lines.append("five\nsix\n"), (9, Ok(()))));
-        assert!(matches!(lines.append("seven\n"), (6, Ok(()))));
-        assert_eq!(lines.to.written, b"one\nt\nfive\nsix\nseven\n");
-    }
-
-    #[test]
-    fn a_disk_that_is_full_between_two_lines_leaves_no_empty_one() {
-        let mut lines = disk(4);
-        assert_eq!(lines.append("one\ntwo\n").0, 4);
-        lines.to.room = 100;
-        assert_eq!(lines.append("three\n").0, 6);
-        assert_eq!(lines.to.written, b"one\nthree\n");
-    }
 
     #[test]
     fn what_can_be_opened_is_told_without_creating_it() {

@@ -3,14 +3,18 @@
 //!
 //! Putting a line in never waits for the writer. What waits is bounded in bytes; a line that
 //! there is no room for is dropped and counted, and so is one that the writer could not write.
-//! How many they were goes in front of the next line that fits.
+//! How many they were goes in front of the next line that fits. A line that was cut short where it
+//! was written to is ended before the next.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, StderrLock, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::stats::Counter;
 use crate::sync::lock;
+use crate::sys::syscall::{self, PollFd};
 
 /// Bytes of memory that the writer keeps for its next batch.
 const KEPT: usize = 64 * 1024;
@@ -195,9 +199,39 @@ impl Queue {
     }
 }
 
-/// Writes lines; returns how many bytes of them are written, and why no more.
-pub(crate) fn write(to: &mut impl Write, lines: &str) -> (usize, io::Result<()>) {
-    let mut rest = lines.as_bytes();
+/// What lines are appended to, whole ones as far as there is room.
+#[derive(Debug)]
+pub(crate) struct Lines<W> {
+    to: W,
+    /// The last line was cut short.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    /// Of what was written there before, the last line may be unfinished (`torn`).
+    pub(crate) fn new(to: W, torn: bool) -> Self {
+        Self { to, torn }
+    }
+
+    /// Appends lines, the first on a line of its own; returns how many bytes of them are written,
+    /// and why no more.
+    pub(crate) fn append(&mut self, lines: &str) -> (usize, io::Result<()>) {
+        if self.torn {
+            match write(&mut self.to, "\n") {
+                (_, Ok(())) => self.torn = false,
+                (_, error) => return (0, error),
+            }
+        }
+        let (written, outcome) = write(&mut self.to, lines);
+        let there = lines.as_bytes().get(..written).unwrap_or_default();
+        self.torn = there.last().is_some_and(|byte| *byte != b'\n');
+        (written, outcome)
+    }
+}
+
+/// Writes text; returns how many bytes of it are written, and why no more.
+fn write(to: &mut impl Write, text: &str) -> (usize, io::Result<()>) {
+    let mut rest = text.as_bytes();
     while !rest.is_empty() {
         let error = match to.write(rest) {
             Ok(0) => ErrorKind::WriteZero.into(),
@@ -208,14 +242,40 @@ pub(crate) fn write(to: &mut impl Write, lines: &str) -> (usize, io::Result<()>)
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => error,
         };
-        return (lines.len() - rest.len(), Err(error));
+        return (text.len() - rest.len(), Err(error));
     }
-    (lines.len(), Ok(()))
+    (text.len(), Ok(()))
 }
 
-/// [`write`] to stderr, without another's line in between; returns how many bytes are written.
+/// Writes lines to stderr, without another's in between; returns how many bytes are written.
 pub(crate) fn to_stderr(lines: &str) -> usize {
-    write(&mut io::stderr().lock(), lines).0
+    /// Whoever wrote there last, the log or the access log, has left a line unfinished.
+    static TORN: AtomicBool = AtomicBool::new(false);
+    let stderr = Patient(io::stderr().lock());
+    let mut stderr = Lines::new(stderr, TORN.load(Ordering::Relaxed));
+    let (written, _) = stderr.append(lines);
+    TORN.store(stderr.torn, Ordering::Relaxed);
+    written
+}
+
+/// A stderr that is waited for, also where whoever shares it with us has set O_NONBLOCK.
+struct Patient(StderrLock<'static>);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    syscall::wait(&mut [PollFd::writable(self.0.as_fd())], None)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]
@@ -365,5 +425,29 @@ mod tests {
             );
             assert_eq!(disk.0, lines.as_bytes().get(..room).unwrap());
         }
+    }
+
+    #[test]
+    fn after_a_full_disk_the_next_line_begins_on_its_own() {
+        let mut lines = Lines::new(Disk(Vec::new(), 5), false);
+        let (written, outcome) = lines.append("one\ntwo\nthree\n");
+        assert_eq!(
+            (written, outcome.unwrap_err().kind()),
+            (5, ErrorKind::StorageFull)
+        );
+        assert_eq!(lines.append("four\n").0, 0);
+        lines.to.1 = 100;
+        assert!(matches!(lines.append("five\nsix\n"), (9, Ok(()))));
+        assert!(matches!(lines.append("seven\n"), (6, Ok(()))));
+        assert_eq!(lines.to.0, b"one\nt\nfive\nsix\nseven\n");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_between_two_lines_leaves_no_empty_one() {
+        let mut lines = Lines::new(Disk(Vec::new(), 4), false);
+        assert_eq!(lines.append("one\ntwo\n").0, 4);
+        lines.to.1 = 100;
+        assert_eq!(lines.append("three\n").0, 6);
+        assert_eq!(lines.to.0, b"one\nthree\n");
     }
 }

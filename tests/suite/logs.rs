@@ -1,10 +1,16 @@
 //! Log lines: strict JSON with the reference's keys, readable text, levels, and states on change only. D9, D17.
 
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::SockRef;
 
 use crate::support::json::Json;
 use crate::support::net::{expect_refused, tag};
-use crate::support::{Backend, Gateway, Launch, SOON, ports};
+use crate::support::process::set_limit;
+use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually, ports};
 
 /// A gateway that has seen events of several levels, and its endpoints.
 fn life(flags: &[&str]) -> (Gateway, [Backend; 2]) {
@@ -156,4 +162,85 @@ fn reader_of_the_log_that_hangs_stops_nobody() {
     for _ in 0..2000 {
         assert_eq!(tag(address).0, b'g');
     }
+}
+
+/// In front of an endpoint and on an address that is known before, with a line for each client.
+fn talkative(endpoint: &Backend) -> (Launch, SocketAddr) {
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
+    let listen = format!("--listen-addr={address}");
+    let flags = [listen.as_str(), "--log-level=debug"];
+    (Launch::before(&[endpoint.address()], &flags), address)
+}
+
+/// O_NONBLOCK belongs to all who share a pipe or a terminal, and any of them may have set it.
+#[test]
+fn stderr_that_does_not_block_is_waited_for() {
+    const CLIENTS: usize = 1000;
+    let endpoint = Backend::tagged(b't');
+    let (launch, address) = talkative(&endpoint);
+    let (reader, writer) = std::io::pipe().expect("make a pipe");
+    let shared = SockRef::from(&writer).set_nonblocking(true);
+    shared.expect("set O_NONBLOCK");
+    let gateway = launch.logging_to(writer).start_unread(address);
+    // More lines than a pipe holds, and fewer than wait in the gateway.
+    for _ in 0..CLIENTS {
+        tag(address);
+    }
+    let told = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in BufReader::new(reader).lines() {
+                let line = line.expect("a line in UTF-8");
+                let record = Json::parse(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+                if record.text("msg") == "relaying" {
+                    told.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        // Moved here: its end is that of the log, also where the wait is in vain.
+        let _gateway = gateway;
+        eventually(SOON, "every line comes", || {
+            (told.load(Ordering::SeqCst) >= CLIENTS).then_some(())
+        });
+    });
+}
+
+/// As by a full disk, behind a `StandardError=append:` of systemd.
+#[test]
+fn line_that_was_cut_short_is_ended_before_the_next() {
+    let endpoint = Backend::tagged(b't');
+    let (launch, address) = talkative(&endpoint);
+    let dir = TempDir::new();
+    let path = dir.path().join("log");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).open(&path);
+    let launch = launch.logging_to(file.expect("create a file"));
+    let gateway = launch.start_unread(address);
+    let text = || std::fs::read_to_string(&path).expect("read the log");
+    let relayed = |count: usize| {
+        eventually(SOON, "the client has its line", || {
+            (text().matches("relaying").count() >= count).then_some(())
+        });
+    };
+    tag(address);
+    // Who waited for the listener was a client as well.
+    relayed(2);
+    let length = text().len() + 40;
+    set_limit(gateway.pid(), &format!("--fsize={length}:"));
+    tag(address);
+    eventually(SOON, "the limit is reached", || {
+        (text().len() == length).then_some(())
+    });
+    set_limit(gateway.pid(), "--fsize=unlimited:");
+    tag(address);
+    relayed(3);
+    let text = text();
+    let records: Vec<_> = text.lines().map(Json::parse).collect();
+    let torn = records.iter().filter(|record| record.is_err());
+    assert_eq!(torn.count(), 1, "{text}");
+    let mut whole = records.iter().flatten();
+    assert!(
+        whole.any(|record| record.text("msg") == "log lines dropped"),
+        "{text}"
+    );
 }

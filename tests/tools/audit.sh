@@ -27,7 +27,7 @@ layers='
 0 addr
 0 crypto     wire
 0 date
-0 log        date stats sync
+0 log        date stats sync sys
 0 loop_guard sync sys
 0 stamp
 0 stats

@@ -77,6 +77,13 @@ impl Launch {
         self.wrapped(&["sh", "-c", SCRIPT, "sh"])
     }
 
+    /// With this as its stderr; whoever starts it reads nothing then.
+    pub(crate) fn logging_to(mut self, descriptor: impl Into<OwnedFd>) -> Launch {
+        const SCRIPT: &str = "exec 2<&0 </dev/null; exec \"$@\"";
+        self.stdin = Some(descriptor.into());
+        self.wrapped(&["sh", "-c", SCRIPT, "sh"])
+    }
+
     pub(crate) fn program(mut self, program: PathBuf) -> Launch {
         self.program = program;
         self
