@@ -75,7 +75,7 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     text.family(
         "connection_duration_seconds",
         HISTOGRAM,
-        "How long connections of clients lasted, of those that have ended.",
+        "How long connections of clients lasted, of those that have ended and were not rejected.",
     );
     text.distribution(&[], &clients.durations);
     text.family(

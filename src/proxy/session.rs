@@ -32,6 +32,8 @@ pub(crate) struct Session {
     attempts: Counter,
     /// It is to end, as the gateway does.
     stopped: AtomicBool,
+    /// It was turned away, and counted.
+    refused: AtomicBool,
     /// The access log tells of its end.
     told: AtomicBool,
     /// Set once an endpoint has answered.
@@ -53,7 +55,8 @@ struct Link {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.link.get().is_some() {
+        // Each that was accepted is counted once: as open, as turned away, or here.
+        if !self.refused.load(Ordering::Relaxed) {
             self.proxy.counters.ended(self.arrival.elapsed());
         }
         if std::thread::panicking() {
@@ -76,6 +79,7 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         arrival,
         attempts: Counter::new(),
         stopped: AtomicBool::new(false),
+        refused: AtomicBool::new(false),
         told: AtomicBool::new(false),
         client: Arc::new(client),
     });
@@ -212,6 +216,7 @@ impl Session {
 
     /// Turns the client away.
     fn refuse(&self, refusal: Refusal) {
+        self.refused.store(true, Ordering::Relaxed);
         self.proxy.refuse(&self.client, self.arrival.peer, refusal);
         self.tell(Cause::Refused(refusal));
     }

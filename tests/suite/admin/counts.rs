@@ -9,7 +9,7 @@ use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::net::{expect, expect_echo, expect_refused, send, try_tag};
 use crate::support::pki::{Pki, Request};
-use crate::support::{Backend, End, Launch, connect, expect_end};
+use crate::support::{Backend, End, Launch, connect, expect_end, reset};
 
 fn number(json: &Json, key: &str) -> f64 {
     match json.get(key) {
@@ -165,6 +165,28 @@ fn failures_are_told_apart() {
     assert_eq!(to(&samples, addresses[0], "inactive"), 1.0);
     let expected = "connection_duration_seconds_count";
     wait_sample(admin, expected, 4.0);
+}
+
+/// Also who is gone again before anybody has looked at him.
+#[test]
+fn every_client_that_was_accepted_is_counted_once() {
+    let member = Backend::tagged(b't');
+    let (gateway, admin) = observed(&[member.address()], &["--max-connections=2"]);
+    gateway.signal("STOP");
+    for _ in 0..5 {
+        reset(connect(gateway.address()));
+    }
+    gateway.signal("CONT");
+    wait_sample(admin, "connections_total", 5.0);
+    wait_sample(admin, "connections_active", 0.0);
+    let _held = [0, 1].map(|_| try_tag(gateway.address()).expect("a client is served"));
+    expect_refused(gateway.address());
+    let samples = Samples::of(admin);
+    let rejected = samples.get("connections_rejected_total{reason=\"max_connections\"}");
+    let ended = samples.get("connection_duration_seconds_count");
+    let active = samples.get("connections_active");
+    assert_eq!((active, rejected + ended), (2.0, 6.0));
+    assert_eq!(samples.get("connections_total"), 8.0);
 }
 
 /// What left the set is told of until the last client has left it, and not a moment longer.
