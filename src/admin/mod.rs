@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use socket2::SockRef;
 
-use crate::endpoint::pool::view::View;
+use crate::endpoint::pool::view::{Status, View};
 use crate::stats::Distribution;
 use crate::sys::usage;
 
@@ -81,13 +81,16 @@ pub(crate) struct Discovery {
 }
 
 impl Snapshot {
-    /// Endpoints that are in the set, and how many of them are active.
+    /// Endpoints that are in the set.
+    fn members(&self) -> impl Iterator<Item = &View> {
+        let all = self.endpoints.iter();
+        all.filter(|view| view.status != Status::Removed)
+    }
+
+    /// How many are in the set, and how many of them are active.
     fn census(&self) -> (usize, usize) {
-        use crate::endpoint::pool::view::Status;
-        let members = self.endpoints.iter();
-        let members = members.filter(|view| view.status != Status::Removed);
-        let active = members.clone().filter(|view| view.status.is_active());
-        (members.count(), active.count())
+        let active = self.members().filter(|view| view.status.is_active());
+        (self.members().count(), active.count())
     }
 
     /// Why a new client would not be served.
@@ -98,10 +101,7 @@ impl Snapshot {
         match self.census() {
             (0, _) => Some("no endpoint is known: no name has an address so far".to_owned()),
             (total, 0) => {
-                let first = self
-                    .endpoints
-                    .iter()
-                    .find_map(|view| view.last_error.as_ref());
+                let first = self.members().find_map(|view| view.last_error.as_ref());
                 let error = first.map_or(String::new(), |(_, error)| format!(", {error}"));
                 Some(format!("none of {total} endpoints is active{error}"))
             }
@@ -123,4 +123,86 @@ pub(crate) fn serve(listener: TcpListener, observed: Arc<dyn Observed>) -> io::R
         .stack_size(STACK)
         .spawn(move || server::run(&listener, &pages::Pages(observed)))
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Endpoint, Source};
+    use std::time::Duration;
+
+    fn view(port: u16, status: Status, error: Option<&str>) -> View {
+        View {
+            endpoint: Endpoint {
+                addr: ([127, 0, 0, 1], port).into(),
+                name: String::new(),
+                priority: 0,
+                weight: 0,
+                identity: None,
+                source: Source::Endpoints,
+            },
+            status,
+            since: SystemTime::UNIX_EPOCH,
+            last_error: error.map(|error| (SystemTime::UNIX_EPOCH, error.to_owned())),
+            ledger: Arc::default(),
+        }
+    }
+
+    fn snapshot(endpoints: Vec<View>) -> Snapshot {
+        Snapshot {
+            version: "",
+            now: SystemTime::UNIX_EPOCH,
+            started: SystemTime::UNIX_EPOCH,
+            draining: false,
+            listen: Vec::new(),
+            clients: Clients {
+                accepted: 0,
+                active: 0,
+                max: 0,
+                rejected: Vec::new(),
+                accept_errors: Vec::new(),
+                redispatches: 0,
+                durations: Distribution {
+                    buckets: Vec::new(),
+                    count: 0,
+                    sum: Duration::ZERO,
+                },
+            },
+            endpoints,
+            discovery: Discovery {
+                refreshes: Vec::new(),
+                last_success: None,
+            },
+            log_lines_dropped: 0,
+            access_log_lines_dropped: 0,
+        }
+    }
+
+    #[test]
+    fn what_has_left_the_set_is_no_reason() {
+        use Status::{Active, Inactive, Removed, Unproven};
+        let gone = || view(1, Removed, Some("gone"));
+        let cases = [
+            (vec![], Some("no endpoint is known")),
+            (vec![gone()], Some("no endpoint is known")),
+            (
+                vec![gone(), view(2, Unproven, None)],
+                Some("none of 1 endpoints is active"),
+            ),
+            (
+                vec![
+                    gone(),
+                    view(2, Unproven, None),
+                    view(3, Inactive, Some("down")),
+                ],
+                Some("none of 2 endpoints is active, down"),
+            ),
+            (vec![gone(), view(2, Active, Some("was down"))], None),
+        ];
+        for (endpoints, expected) in cases {
+            let reason = snapshot(endpoints).not_ready();
+            let beginning = reason.as_deref().and_then(|text| text.split(':').next());
+            assert_eq!(beginning, expected);
+        }
+    }
 }

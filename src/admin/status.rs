@@ -290,6 +290,10 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
         count(format!("refreshes of the endpoints: {result}"), *number);
     }
     count("log lines dropped".to_owned(), snapshot.log_lines_dropped);
+    count(
+        "access log lines dropped".to_owned(),
+        snapshot.access_log_lines_dropped,
+    );
     if let Some(last) = snapshot.discovery.last_success {
         let ago = Span(elapsed(last, snapshot.now));
         rows.push(("last complete refresh".to_owned(), format!("{ago} ago")));

@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::admin::{Samples, observed};
+use crate::admin::{Samples, get, observed};
 use crate::support::hole::BlackHole;
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
@@ -388,6 +388,8 @@ fn log_that_cannot_be_written_costs_lines_and_no_connection() {
         "{record:#?}"
     );
     assert_eq!(gateway.records(told).len(), 1, "once, not for each line");
+    let page = get(admin, "/").content;
+    assert!(page.contains("<td>access log lines dropped</td>"), "{page}");
     gateway.signal("TERM");
     assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
 }

@@ -37,10 +37,10 @@ fn admin_of(gateway: &Gateway) -> SocketAddr {
 
 /// A response, taken apart as RFC 9112 says.
 #[derive(Debug)]
-struct Reply {
+pub(crate) struct Reply {
     status: u16,
     fields: BTreeMap<String, String>,
-    content: String,
+    pub(crate) content: String,
 }
 
 impl Reply {
@@ -87,7 +87,7 @@ fn answer(mut stream: TcpStream) -> Reply {
 }
 
 #[track_caller]
-fn get(admin: SocketAddr, path: &str) -> Reply {
+pub(crate) fn get(admin: SocketAddr, path: &str) -> Reply {
     exchange(
         admin,
         format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes(),
