@@ -10,8 +10,8 @@ use super::syscall::{self, Resource};
 /// Descriptors that [`usage`] has open at a time.
 pub(crate) const DESCRIPTORS: usize = 1;
 
-/// Clock ticks a second in /proc: USER_HZ, 100 on every architecture that is built for.
-const TICK: Duration = Duration::from_millis(10);
+/// A clock tick of /proc: USER_HZ is 100 a second on every architecture that is built for.
+const TICK_MILLISECONDS: u64 = 10;
 
 /// What the process uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,9 +71,12 @@ fn kibibytes(status: &str, name: &str) -> Option<u64> {
 fn processor_time(stat: &str) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ').skip(11);
-    let user: u32 = fields.next()?.parse().ok()?;
-    let system: u32 = fields.next()?.parse().ok()?;
-    Some(TICK.saturating_mul(user) + TICK.saturating_mul(system))
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    let milliseconds = user
+        .saturating_add(system)
+        .saturating_mul(TICK_MILLISECONDS);
+    Some(Duration::from_millis(milliseconds))
 }
 
 #[cfg(test)]
@@ -95,6 +98,12 @@ mod tests {
         assert_eq!(
             processor_time("1 (a) b) S 2 3 4 5 6 7 8 9 10 11 150 25 0"),
             { Some(Duration::from_millis(1_750)) }
+        );
+        // Of a gateway that has been busy on every processor for a year.
+        let year = "1 (a) S 2 3 4 5 6 7 8 9 10 11 5000000000 1 0";
+        assert_eq!(
+            processor_time(year),
+            Some(Duration::from_millis(50_000_000_010))
         );
         for stat in [
             "",
