@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
@@ -15,6 +15,7 @@ use socket2::SockRef;
 use crate::log;
 use crate::log::queue::Lines;
 use crate::sys::Plain;
+use crate::sys::syscall::errno;
 
 /// Who connected when is for the owner and a group to read.
 const MODE: u32 = 0o640;
@@ -36,7 +37,7 @@ impl LogFile {
     /// Opens a file, or creates it.
     ///
     /// # Errors
-    /// Those of open(2), ENXIO for a named pipe that nobody reads from.
+    /// Those of open(2), ENXIO for a named pipe that nobody reads from, and for a socket.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -54,6 +55,9 @@ impl LogFile {
         match fs::metadata(path) {
             Ok(found) if found.is_file() => OpenOptions::new().append(true).open(path).map(drop),
             Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+            Ok(found) if found.file_type().is_socket() => {
+                Err(io::Error::from_raw_os_error(errno::ENXIO))
+            }
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let parent = path.parent().filter(|parent| *parent != Path::new(""));

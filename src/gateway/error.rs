@@ -145,9 +145,10 @@ impl fmt::Display for Error {
                     io::ErrorKind::ReadOnlyFilesystem => {
                         "name a file elsewhere; in a unit, LogsDirectory= makes room for one"
                     }
-                    // open(2): a named pipe without a reader.
+                    // open(2): a named pipe without a reader, or a socket, as /dev/stdout is in a unit.
                     _ if error.raw_os_error() == Some(errno::ENXIO) => {
-                        "nobody reads from that pipe: start its reader first"
+                        "if it is a pipe, start its reader first; if it is a socket, as that of the \
+                         journal, write stderr in its place"
                     }
                     _ => "name another file",
                 };

@@ -65,7 +65,7 @@ unsafe extern "C" {
 pub(crate) mod errno {
     /// A filter of system calls forbids this one.
     pub(crate) const EPERM: i32 = 1;
-    /// A named pipe that nobody reads from.
+    /// A named pipe that nobody reads from, or a socket, is to be opened.
     pub(crate) const ENXIO: i32 = 6;
     /// Not with these arguments.
     pub(crate) const EINVAL: i32 = 22;

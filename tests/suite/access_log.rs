@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -335,11 +336,15 @@ fn target_that_cannot_be_used_is_refused_with_a_remedy() {
     let directory = log.dir.path().to_str().expect("UTF-8").to_owned();
     let pipe = log.path("pipe");
     tool_text("mkfifo", &[&pipe]);
+    let socket = log.path("socket");
+    let _listener = UnixListener::bind(&socket).expect("bind a path");
     let cases = [
         (log.path("none/a.log"), "create its directory", true),
         (directory, "name a file in that directory", true),
         // Whether a reader will be there, check cannot know.
         (pipe, "start its reader first", false),
+        // As /dev/stdout is where systemd starts the gateway.
+        (socket, "write stderr in its place", true),
     ];
     for (path, remedy, checked) in cases {
         let flag = format!("--access-log={path}");
