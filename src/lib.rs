@@ -77,8 +77,9 @@ pub fn run() -> ExitCode {
         },
         Err(error) => (error.to_string(), USAGE),
     };
-    // One line, also where a message of the system's has several.
-    let message = message.replace('\n', " ");
+    // One line that a terminal shows and does not obey, also where a path has controls in it, or
+    // a message of the system's several lines.
+    let message = message.replace(char::is_control, " ");
     let _ = writeln!(std::io::stderr(), "etcd-gateway: {message}");
     ExitCode::from(status)
 }

@@ -75,11 +75,11 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
 pub(super) const EXIT_STATUS: &[Entry] = &[
     (
         "0",
-        "ended by a signal, or printed what was asked for; check: start would serve",
+        "ended in order, or printed what was asked for; check: start would serve",
     ),
     (
         "1",
-        "failed at run time, for instance because the address is in use",
+        "failed at run time; or a signal came during the start, or a second one",
     ),
     (
         "2",
@@ -127,7 +127,7 @@ pub(super) const FILES: &[Entry] = &[
     ),
     (
         "--access-log=PATH",
-        "The only file that it writes, if it is asked to: appended to, created with mode 0640, opened again at SIGHUP.",
+        "The only file that it writes, if it is asked to: appended to, created with mode 0640 less the umask, opened again at SIGHUP.",
     ),
     (
         "/proc, /sys/fs/cgroup",

@@ -126,6 +126,14 @@ fn hostile_values_are_shown_escaped() {
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
         let text = outcome.stderr.trim_end_matches('\n');
         assert!(!text.contains(|c: char| c.is_control()), "{outcome:?}");
+        // A path may have anything in it, and is found wrong only when it is used.
+        for flag in ["access-log", "endpoints-file"] {
+            let flag = format!("--{flag}=/nothing/{value}");
+            let outcome = run(&["check", &flag]);
+            assert_eq!(outcome.code, Some(1), "{outcome:?}");
+            let text = outcome.stderr.trim_end_matches('\n');
+            assert!(!text.contains(|c: char| c.is_control()), "{outcome:?}");
+        }
     }
 }
 
