@@ -79,7 +79,7 @@ pub(super) const EXIT_STATUS: &[Entry] = &[
     ),
     (
         "1",
-        "failed at run time; or a signal came during the start, or a second one",
+        "failed at run time, or a second signal ended it at once",
     ),
     (
         "2",

@@ -85,7 +85,8 @@ impl Signals {
                             &[],
                         );
                     }
-                    (_, None) => exit("received signal while starting, exiting", signal),
+                    // Nothing was open: for a service manager that is a stop like any other.
+                    (_, None) => exit("received signal while starting, exiting", signal, 0),
                     // timeout(1) and some shells signal a process and its group: one request.
                     (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
                     (_, Some(served)) if stopping.is_some() => {
@@ -93,7 +94,7 @@ impl Signals {
                         let _exits = lock(&hurry);
                         served.proxy.sessions.reset_all();
                         flush_access_log(&served.proxy);
-                        exit("received second signal, exiting at once", signal);
+                        exit("received second signal, exiting at once", signal, 1);
                     }
                     (_, Some(_)) => {
                         stopping = Some(Instant::now());
@@ -141,10 +142,10 @@ fn flush_access_log(proxy: &Proxy) {
     }
 }
 
-fn exit(message: &str, signal: Signal) -> ! {
+fn exit(message: &str, signal: Signal, status: i32) -> ! {
     log::warn("signal", message, &[("signal", signal.name().into())]);
     log::flush(FLUSH_PATIENCE);
-    std::process::exit(1);
+    std::process::exit(status);
 }
 
 fn status(proxy: &Proxy) -> String {
