@@ -13,18 +13,20 @@ use crate::endpoint::pool::view::{Status, View};
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-AFqZrfz1r3MwJi+hCdTKRv6WDa7KvQjsBtoifoZKqrM='; base-uri 'none'; \
+    style-src 'sha256-ndxvPPMazFyln5ndEUlomNHJCzltQ5sxSSvu5EaKJyk='; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
 
 /// Colours are pairs of a light and a dark scheme; the table of endpoints turns into cards where it is
-/// too wide, with its numbers side by side.
+/// too wide, with its numbers side by side. Names and addresses may be of any length: all text breaks
+/// anywhere, but for what is short and written here, and a long name leaves the state its share.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--line:#dfe3e8;--text:#1a2027;--dim:#5c6773;\
 --good:#137a3f;--good-ground:#dff5e7;--bad:#b3261e;--bad-ground:#fce4e2;--odd:#8a5a00;--odd-ground:#fdf0d2}\
 @media(prefers-color-scheme:dark){:root{--ground:#12161b;--card:#1b2129;--line:#2d3640;--text:#e4e9ee;--dim:#94a1af;\
 --good:#6fdc9b;--good-ground:#14351f;--bad:#ff9a92;--bad-ground:#451a17;--odd:#f2c66d;--odd-ground:#3b2d0c}}\
 *{box-sizing:border-box}\
-body{margin:0;background:var(--ground);color:var(--text);font:15px/1.45 system-ui,sans-serif}\
+body{margin:0;background:var(--ground);color:var(--text);font:15px/1.45 system-ui,sans-serif;\
+overflow-wrap:anywhere}\
 main{max-width:1180px;margin:0 auto;padding:24px 20px 40px}\
 header{display:flex;flex-wrap:wrap;align-items:center;gap:6px 14px;margin-bottom:18px}\
 h1{font-size:22px;margin:0}\
@@ -34,7 +36,7 @@ h2{font-size:13px;margin:26px 0 8px;color:var(--dim);text-transform:uppercase;le
 .bad{color:var(--bad);background:var(--bad-ground)}\
 .odd{color:var(--odd);background:var(--odd-ground)}\
 .dim{color:var(--dim)}\
-.why{flex-basis:100%;margin:4px 0 0;overflow-wrap:anywhere}\
+.why{flex-basis:100%;margin:4px 0 0}\
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
 .card,table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
 .card{padding:10px 14px}\
@@ -46,13 +48,14 @@ th,td{padding:8px 12px;text-align:left;vertical-align:top;border-bottom:1px soli
 tr:last-child>td{border-bottom:0}\
 th{color:var(--dim);font-weight:600;font-size:13px;white-space:nowrap}\
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-.addr{font-family:ui-monospace,monospace;font-size:13px;white-space:nowrap}\
-.error{color:var(--bad);font-size:13px;overflow-wrap:anywhere}\
-.cut{overflow-wrap:anywhere}\
-.rank{white-space:nowrap}\
+.addr{font-family:ui-monospace,monospace;font-size:13px}\
+.endpoints th:first-child{width:32%}\
+.endpoints th:nth-child(2){width:20%}\
+.endpoints td:nth-child(3){overflow-wrap:normal}\
+.error{color:var(--bad);font-size:13px}\
 footer{margin-top:22px;color:var(--dim);font-size:13px}\
 a{color:inherit}\
-@media(max-width:980px){\
+@media(max-width:1100px){\
 main{padding:16px 12px 32px}\
 .endpoints thead{display:none}\
 .endpoints,.endpoints tbody{display:block}\
@@ -62,8 +65,7 @@ border:1px solid var(--line);border-radius:8px;margin-bottom:10px;padding:8px 0}
 .endpoints td{display:flex;gap:12px;grid-column:1/-1;border:0;padding:3px 14px}\
 .endpoints td::before{content:attr(data-label);color:var(--dim);font-size:13px;flex:0 0 64px}\
 .endpoints td.n{display:block;grid-column:auto;text-align:left}\
-.endpoints td>div{min-width:0}\
-.addr{white-space:normal;overflow-wrap:anywhere}}";
+.endpoints td>div{min-width:0}}";
 
 /// The page.
 pub(super) fn render(snapshot: &Snapshot) -> String {
@@ -189,7 +191,7 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
     if endpoint.name != address {
         let _ = write!(
             page,
-            "<br><span class=\"dim cut\">{}</span>",
+            "<br><span class=\"dim\">{}</span>",
             Escaped(&endpoint.name)
         );
     }
@@ -207,7 +209,7 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
     );
     if let Some((at, error)) = &view.last_error {
         let class = if view.status.is_active() {
-            "dim cut"
+            "dim"
         } else {
             "error"
         };
@@ -244,7 +246,7 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
         let (priority, weight) = (endpoint.priority, endpoint.weight);
         let _ = write!(
             page,
-            "<br><span class=\"dim rank\">priority {priority}, weight {weight}</span>"
+            "<br><span class=\"dim\">priority&nbsp;{priority}, weight&nbsp;{weight}</span>"
         );
     }
     page.push_str("</div></td>");
@@ -384,6 +386,25 @@ mod tests {
             FIELDS.contains(&format!("'sha256-{digest}'")),
             "the digest is now {digest}"
         );
+    }
+
+    /// A host name of 253 octets, an address with a zone, an error that repeats both.
+    #[test]
+    fn whatever_comes_from_elsewhere_breaks_anywhere() {
+        let rules: Vec<&str> = STYLE.split('}').collect();
+        let of = |selector: &str| {
+            let mut rules = rules.iter().filter_map(|rule| rule.rsplit_once('{'));
+            let found = rules.find(|(selectors, _)| *selectors == selector);
+            found.unwrap_or_else(|| panic!("no rule for {selector}")).1
+        };
+        // It is inherited; the column of sources has only words of ours.
+        assert!(of("body").contains("overflow-wrap:anywhere"));
+        assert_eq!(STYLE.matches("overflow-wrap").count(), 2);
+        assert_eq!(of(".endpoints td:nth-child(3)"), "overflow-wrap:normal");
+        // These say words and numbers of ours; nothing else may refuse to break.
+        let unbroken = rules.iter().filter(|rule| rule.contains("nowrap"));
+        let unbroken: Vec<&str> = unbroken.filter_map(|rule| rule.split('{').next()).collect();
+        assert_eq!(unbroken, [".pill", ".card small", "th", ".n"]);
     }
 
     /// RFC 4648 section 4.

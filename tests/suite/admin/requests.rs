@@ -217,9 +217,10 @@ fn the_page_has_ranks_where_they_differ() {
         let file = format!("--endpoints-file={}", dir.file(name, &lines));
         let gateway = Launch::start_with(&["--metrics-addr=127.0.0.1:0", &file]).start();
         let page = get(admin_of(&gateway), "/");
-        let told = page
-            .content
-            .contains(&format!("priority 0, {}", option.replace('=', " ")));
+        let told = page.content.contains(&format!(
+            "priority&nbsp;0, {}",
+            option.replace('=', "&nbsp;")
+        ));
         assert_eq!(told, shown, "{name}: {}", page.content);
     }
 }
