@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Snapshot;
 use crate::date;
-use crate::endpoint::pool::view::View;
+use crate::endpoint::pool::view::{Status, View};
 use crate::stats::Distribution;
 use crate::sys::usage::Usage;
 
@@ -103,18 +103,26 @@ fn endpoints(text: &mut Text, endpoints: &[View]) {
         .iter()
         .map(|view| (view.endpoint.addr.to_string(), view))
         .collect();
+    // What has left the set is not down: nobody waits for it, and no alert shall.
+    let members = || {
+        all.iter()
+            .filter(|(_, view)| view.status != Status::Removed)
+    };
+    text.family(
+        "endpoint_up",
+        GAUGE,
+        "1 if the endpoint is active, 0 if not; of those in the set.",
+    );
+    for (addr, view) in members() {
+        let up = u8::from(view.status.is_active());
+        text.sample("", &[("endpoint", addr)], up);
+    }
     let mut each = |name, kind, help, read: fn(&View) -> u64| {
         text.family(name, kind, help);
         for (addr, view) in &all {
             text.sample("", &[("endpoint", addr)], read(view));
         }
     };
-    each(
-        "endpoint_up",
-        GAUGE,
-        "1 if the endpoint is active, 0 if not.",
-        |view| u64::from(view.status.is_active()),
-    );
     each(
         "endpoint_connections_active",
         GAUGE,
@@ -186,9 +194,9 @@ fn endpoints(text: &mut Text, endpoints: &[View]) {
     text.family(
         "endpoint_certificate_expiry_timestamp_seconds",
         GAUGE,
-        "When the certificate expires by which the endpoint last proved itself.",
+        "When the certificate expires by which the endpoint last proved itself; of those in the set.",
     );
-    for (addr, view) in &all {
+    for (addr, view) in members() {
         if let Some(not_after) = view.ledger.not_after() {
             text.sample("", &[("endpoint", addr)], not_after);
         }
@@ -211,11 +219,17 @@ fn discovery(text: &mut Text, snapshot: &Snapshot) {
     text.family(
         "discovery_last_success_timestamp_seconds",
         GAUGE,
-        "When everything about endpoints that was asked for was last answered.",
+        "When everything about endpoints that was asked for was last answered; 0 if it never was.",
     );
-    if let Some(time) = snapshot.discovery.last_success {
-        text.sample("", &[], Seconds(date::since_1970(time)));
-    }
+    let last = snapshot.discovery.last_success;
+    let last = last.map_or(Duration::ZERO, date::since_1970);
+    text.sample("", &[], Seconds(last));
+    text.family(
+        "discovery_problems",
+        GAUGE,
+        "What there is trouble with now when endpoints are looked for.",
+    );
+    text.sample("", &[], snapshot.discovery.problems.len());
 }
 
 /// The names and words that every client library of Prometheus has.

@@ -78,6 +78,8 @@ pub(crate) struct Discovery {
     /// Refreshes, by result.
     pub(crate) refreshes: Vec<(&'static str, u64)>,
     pub(crate) last_success: Option<SystemTime>,
+    /// What it has trouble with now, in words.
+    pub(crate) problems: Vec<String>,
 }
 
 impl Snapshot {
@@ -172,6 +174,7 @@ mod tests {
             discovery: Discovery {
                 refreshes: Vec::new(),
                 last_success: None,
+                problems: Vec::new(),
             },
             log_lines_dropped: 0,
             access_log_lines_dropped: 0,

@@ -60,15 +60,20 @@ fn content(content_type: &'static str, content: String, more: &'static str) -> R
     }
 }
 
-/// One object; an endpoint a line, so that it can be read and compared as it is.
+/// One object; a problem a line and an endpoint a line, so that it can be read and compared as it is.
 fn json(snapshot: &Snapshot) -> String {
     let reason = snapshot.not_ready();
     let endpoints: Vec<String> = snapshot.endpoints.iter().map(endpoint).collect();
+    let problems = snapshot.discovery.problems.iter();
+    let problems: Vec<String> = problems
+        .map(|problem| format!("\n{}", Json(problem)))
+        .collect();
     format!(
-        "{{\"ready\":{},\"reason\":{},\"draining\":{},\"endpoints\":[\n{}\n]}}\n",
+        "{{\"ready\":{},\"reason\":{},\"draining\":{},\"problems\":[{}],\"endpoints\":[\n{}\n]}}\n",
         reason.is_none(),
         optional(reason),
         snapshot.draining,
+        problems.join(","),
         endpoints.join(",\n")
     )
 }

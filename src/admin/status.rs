@@ -13,7 +13,7 @@ use crate::endpoint::pool::view::{Status, View};
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-ndxvPPMazFyln5ndEUlomNHJCzltQ5sxSSvu5EaKJyk='; base-uri 'none'; \
+    style-src 'sha256-KYrEpFIMa9H2BuOjsIneLWl4iWxVzH2DFFw8VPFktUU='; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
 
 /// Colours are pairs of a light and a dark scheme; the table of endpoints turns into cards where it is
@@ -37,6 +37,7 @@ h2{font-size:13px;margin:26px 0 8px;color:var(--dim);text-transform:uppercase;le
 .odd{color:var(--odd);background:var(--odd-ground)}\
 .dim{color:var(--dim)}\
 .why{flex-basis:100%;margin:4px 0 0}\
+.problems{margin:0 0 14px;padding:10px 14px 10px 32px;border-radius:8px;font-size:14px}\
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
 .card,table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
 .card{padding:10px 14px}\
@@ -80,6 +81,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         verdict(snapshot).0
     );
     head(&mut page, snapshot);
+    problems(&mut page, snapshot);
     cards(&mut page, snapshot);
     endpoints(&mut page, snapshot);
     counts(&mut page, snapshot);
@@ -108,6 +110,8 @@ fn verdict(snapshot: &Snapshot) -> (String, &'static str) {
             format!("ready, {} of {total} endpoints down", total - active),
             "odd",
         )
+    } else if !snapshot.discovery.problems.is_empty() {
+        ("ready, with problems".to_owned(), "odd")
     } else {
         ("ready".to_owned(), "good")
     }
@@ -127,6 +131,19 @@ fn head(page: &mut String, snapshot: &Snapshot) {
         let _ = write!(page, "<p class=\"why error\">{}</p>", Escaped(&reason));
     }
     page.push_str("</header>\n");
+}
+
+/// What discovery has trouble with, if there is anything.
+fn problems(page: &mut String, snapshot: &Snapshot) {
+    let problems = &snapshot.discovery.problems;
+    if problems.is_empty() {
+        return;
+    }
+    page.push_str("<ul class=\"problems odd\">\n");
+    for problem in problems {
+        let _ = writeln!(page, "<li>{}</li>", Escaped(problem));
+    }
+    page.push_str("</ul>\n");
 }
 
 fn cards(page: &mut String, snapshot: &Snapshot) {
@@ -296,10 +313,11 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
         "access log lines dropped".to_owned(),
         snapshot.access_log_lines_dropped,
     );
-    if let Some(last) = snapshot.discovery.last_success {
-        let ago = Span(elapsed(last, snapshot.now));
-        rows.push(("last complete refresh".to_owned(), format!("{ago} ago")));
-    }
+    let last = snapshot.discovery.last_success.map_or_else(
+        || "never".to_owned(),
+        |last| format!("{} ago", Span(elapsed(last, snapshot.now))),
+    );
+    rows.push(("last complete refresh".to_owned(), last));
     page.push_str("<h2>Since the start</h2>\n<table>\n<tbody>\n");
     for (what, value) in rows {
         let _ = writeln!(

@@ -64,8 +64,8 @@ pub(crate) struct Followed {
     settled: bool,
     /// The content that counts, good or bad.
     taken: Content,
-    /// Whether it was bad.
-    refused: bool,
+    /// Why, if it was bad.
+    refused: Option<Error>,
 }
 
 impl Followed {
@@ -83,13 +83,18 @@ impl Followed {
             seen: content.clone(),
             settled: false,
             taken: content,
-            refused: false,
+            refused: None,
         };
         Ok((followed, listing))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Why what the file says now is not used.
+    pub(super) fn refused(&self) -> Option<&Error> {
+        self.refused.as_ref()
     }
 
     /// What is odd about a line, in words.
@@ -124,12 +129,12 @@ impl Followed {
                 return None;
             }
         }
-        if self.seen == self.taken && !(asked && self.refused) {
+        if self.seen == self.taken && !(asked && self.refused.is_some()) {
             return None;
         }
         self.taken = self.seen.clone();
         let news = parse(&self.path, &self.taken);
-        self.refused = news.is_err();
+        self.refused = news.as_ref().err().cloned();
         Some(news)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) mod file;
 mod hosts;
 pub(crate) mod listing;
 mod members;
+mod problems;
+mod refreshes;
 pub(crate) mod roots;
 mod srv;
 
@@ -25,18 +27,16 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::addr::{Host, HostPort};
-use crate::date;
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
 use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard;
-use crate::stats::Counter;
 use crate::sync::lock;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
@@ -45,7 +45,9 @@ use crate::sys::waker::Waker;
 use hosts::{Freshness, Hosts};
 pub(crate) use members::{Identity, List, Source, identity_of};
 use members::{Members, literal};
-use srv::Scheme;
+pub(crate) use problems::INSECURE;
+pub(crate) use refreshes::Refreshes;
+use srv::Target;
 
 /// No answer is asked for again sooner: a TTL of 0 or 1 must not become a flood.
 const MIN_REFRESH: Duration = Duration::from_secs(5);
@@ -89,40 +91,6 @@ pub(crate) struct Start {
     pub(crate) proven: Vec<(Endpoint, Proof)>,
 }
 
-/// How refreshes went so far.
-#[derive(Debug, Default)]
-pub(crate) struct Refreshes {
-    complete: Counter,
-    incomplete: Counter,
-    /// Of the last that was complete, in microseconds since 1970, as fine as times are shown; 0
-    /// before there was one.
-    last_complete: AtomicU64,
-}
-
-impl Refreshes {
-    fn add(&self, complete: bool) {
-        if !complete {
-            return self.incomplete.add(1);
-        }
-        self.complete.add(1);
-        let now = date::since_1970(SystemTime::now()).as_micros();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.last_complete.store(now, Ordering::Relaxed);
-    }
-
-    /// How many there were, by result: whether all that was asked for was answered.
-    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
-        let (complete, incomplete) = (self.complete.get(), self.incomplete.get());
-        vec![("ok", complete), ("failed", incomplete)]
-    }
-
-    /// When the last complete one ended.
-    pub(crate) fn last_success(&self) -> Option<SystemTime> {
-        let micros = self.last_complete.load(Ordering::Relaxed);
-        (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
-    }
-}
-
 /// Discovery gave no endpoint that may serve, and nothing else was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NothingFound(String);
@@ -152,6 +120,10 @@ pub(crate) struct Discovery {
     falling_back: bool,
     /// The last refresh left open which members there are.
     open: bool,
+    /// Members that records name and that may not serve, because they speak no TLS.
+    insecure: Vec<Target>,
+    /// Endpoints that are this gateway, in words.
+    looped: Vec<String>,
     /// When the endpoints that have proven who they are have to do so again.
     audit: Instant,
     refreshes: Arc<Refreshes>,
@@ -169,6 +141,8 @@ impl Discovery {
             found: false,
             falling_back: false,
             open: false,
+            insecure: Vec::new(),
+            looped: Vec::new(),
             audit: Instant::now() + AUDIT,
             refreshes: Arc::default(),
         }
@@ -182,21 +156,15 @@ impl Discovery {
     /// The endpoints that there are, for somebody who only looks.
     pub(crate) fn find(&mut self) -> Found {
         let endpoints = self.refresh(PATIENCE);
-        let (mut insecure, mut unresolved) = (Vec::new(), Vec::new());
-        if let Source::Srv {
-            services, identity, ..
-        } = &self.source
-        {
-            unresolved = services.failures();
-            let plain = services.targets().into_iter();
-            let plain = plain.filter(|target| identity.is_some() && target.scheme == Scheme::Http);
-            insecure = plain.map(|target| target.to_string()).collect();
-        }
+        let mut unresolved = match &self.source {
+            Source::Srv { services, .. } => services.failures(),
+            Source::List(_) | Source::File { .. } => Vec::new(),
+        };
         unresolved.extend(self.hosts.failures());
         Found {
             nothing: endpoints.is_empty().then(|| self.nothing_found()),
             endpoints,
-            insecure,
+            insecure: self.insecure.iter().map(ToString::to_string).collect(),
             unresolved,
         }
     }
@@ -206,22 +174,21 @@ impl Discovery {
         let (services, identity) = match &self.source {
             Source::Srv {
                 services, identity, ..
-            } => (services, identity),
+            } => (services, identity.is_some()),
             Source::List(_) => return self.no_address("--endpoints"),
             Source::File { file, .. } => {
                 return self.no_address(&file.path().display().to_string());
             }
         };
-        let targets = services.targets().into_iter();
+        let targets = services.targets(identity).0.into_iter();
         let unresolved: Vec<String> = targets
-            .filter(|target| identity.is_none() || target.scheme != Scheme::Http)
             .filter_map(|target| {
                 let reason = self.hosts.failure(&target.host)?;
                 Some(format!("{target}: {reason}"))
             })
             .collect();
         if unresolved.is_empty() {
-            return services.nothing_found(identity.is_some());
+            return services.nothing_found(identity);
         }
         format!(
             "no endpoint found: what {} names has no address: {}; publish the addresses of these names",
@@ -278,6 +245,7 @@ impl Discovery {
             proven.extend(more_proven);
             refused.extend(more_refused);
         }
+        self.tell_problems();
         let patient = self.source.is_listed() && !self.source.authenticates();
         if endpoints.is_empty() && !patient {
             return Err(NothingFound(self.nothing_found()));
@@ -309,6 +277,7 @@ impl Discovery {
             };
             let woken = wait(pool.distress(), self.next.min(Instant::now() + watch));
             let relisted = self.source.look(woken);
+            self.tell_problems();
             let now = Instant::now();
             if gate.is_some() && now >= self.audit {
                 self.audit = now + random::jittered(AUDIT);
@@ -335,9 +304,11 @@ impl Discovery {
             } else if self.falling_back || !self.found {
                 self.fall_back(&mut endpoints);
             }
+            self.looped.clear();
             endpoints.retain(|endpoint| {
                 let looped = loop_guard::serves(listeners, endpoint.addr);
                 if looped {
+                    self.looped.push(problems::looped(endpoint));
                     log::warn(
                         "discovery",
                         "endpoint is this gateway itself, left out",
@@ -349,6 +320,7 @@ impl Discovery {
                 }
                 !looped
             });
+            self.tell_problems();
             // A good answer is never empty; without one, all that is known stays.
             if endpoints.is_empty() {
                 continue;
@@ -421,15 +393,12 @@ impl Discovery {
                     names.extend(members.names());
                     adrift.extend(members.adrift());
                 }
-                Members::Targets {
-                    // What says of itself that it speaks no TLS cannot prove anything.
-                    targets: services
-                        .targets()
-                        .into_iter()
-                        .filter(|target| identity.is_none() || target.scheme != Scheme::Http)
-                        .collect(),
-                    identity,
+                let (targets, insecure) = services.targets(identity.is_some());
+                if !insecure.is_empty() && insecure != self.insecure {
+                    problems::log_insecure(&insecure);
                 }
+                self.insecure = insecure;
+                Members::Targets { targets, identity }
             }
         };
         names.extend(members.names());

@@ -44,6 +44,8 @@ struct Service {
     found: Option<Name>,
     /// Why the last lookup gave none.
     failure: Option<dns::Error>,
+    /// Something else was to be expected, which was logged.
+    troubled: bool,
 }
 
 /// The services of a domain.
@@ -79,6 +81,7 @@ impl Services {
             records: Vec::new(),
             found: None,
             failure: None,
+            troubled: false,
         };
         let suffix = if name.is_empty() {
             String::new()
@@ -130,14 +133,17 @@ impl Services {
                     service.found = Some(answer.owner);
                     service.records = answer.records;
                     service.failure = None;
+                    service.recover();
                 }
                 Err(error) => service.keep(error, freshness),
             }
         }
     }
 
-    /// The members that the records name; of equal ones those that speak TLS first.
-    pub(super) fn targets(&self) -> Vec<Target> {
+    /// The members that the records name; of equal ones those that speak TLS first. Where they are
+    /// `authenticated`, those that say of themselves that they speak no TLS cannot prove anything: they
+    /// are set apart, but for those that another record says to speak it.
+    pub(super) fn targets(&self, authenticated: bool) -> (Vec<Target>, Vec<Target>) {
         let mut targets = Vec::new();
         for service in &self.services {
             for record in &service.records {
@@ -166,7 +172,17 @@ impl Services {
         };
         targets.sort_by_cached_key(key);
         targets.truncate(MAX_TARGETS);
-        targets
+        if !authenticated {
+            return (targets, Vec::new());
+        }
+        let (targets, mut plain): (Vec<Target>, Vec<Target>) = targets
+            .into_iter()
+            .partition(|target| target.scheme != Scheme::Http);
+        plain.retain(|plain| {
+            let same = |target: &Target| (&target.host, target.port) == (&plain.host, plain.port);
+            !targets.iter().any(same)
+        });
+        (targets, plain)
     }
 
     /// The names that have records.
@@ -183,6 +199,22 @@ impl Services {
         let failures = self.services.iter().filter_map(|s| s.failure.as_ref());
         let open = failures.filter(|error| !error.class.is_definite());
         open.map(ToString::to_string).collect()
+    }
+
+    /// What is not as it should be, name by name. Where the records give `nothing`, that also is that
+    /// there are none.
+    pub(super) fn problems(&self, nothing: bool) -> Vec<String> {
+        let usable = |record: &Srv| !record.target.is_root() && record.port != 0;
+        let problem = |service: &Service| match service.records.len() {
+            _ if !service.troubled && !nothing => None,
+            _ if service.failure.is_none() && service.records.iter().any(usable) => None,
+            kept if service.troubled && kept > 0 => Some(format!(
+                "{}; records that stay in use: {kept}",
+                service.reason()
+            )),
+            _ => Some(service.reason()),
+        };
+        self.services.iter().filter_map(problem).collect()
     }
 
     /// Why there is no member, name by name, and what to do about it. `authenticated`: those
@@ -242,6 +274,25 @@ impl Service {
             );
         }
         self.failure = Some(error);
+        if expected {
+            self.troubled = true;
+        } else {
+            self.recover();
+        }
+    }
+
+    /// The lookup gave what was to be expected.
+    fn recover(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            log::info(
+                "discovery",
+                "SRV lookup works again",
+                &[
+                    ("name", self.owner.as_str().into()),
+                    ("records", self.records.len().into()),
+                ],
+            );
+        }
     }
 
     fn reason(&self) -> String {

@@ -11,7 +11,7 @@ use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
 use crate::discovery::auth::{self, Authenticator, Certified};
-use crate::discovery::{Found, side_by_side};
+use crate::discovery::{Found, INSECURE, side_by_side};
 use crate::endpoint::Endpoint;
 use crate::log::Json;
 use crate::loop_guard::LoopGuard;
@@ -230,10 +230,6 @@ fn table(rows: &[Row], found: &Found, metrics: Option<&str>, warnings: &[String]
     }
     text
 }
-
-/// Why a plain record is not used.
-const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
-                        (--insecure-discovery would use it)";
 
 fn json(
     rows: &[Row],

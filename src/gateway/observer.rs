@@ -41,6 +41,7 @@ impl Observed for Observer {
             discovery: Discovery {
                 refreshes: self.refreshes.counts(),
                 last_success: self.refreshes.last_success(),
+                problems: self.refreshes.problems(),
             },
             log_lines_dropped: log::dropped(),
             access_log_lines_dropped: access.map_or(0, |access| access.dropped()),

@@ -81,6 +81,13 @@ impl Served {
             );
             log::answer(CALLER, "status of endpoint", &fields);
         }
+        for problem in self.refreshes.problems() {
+            log::answer(
+                CALLER,
+                "status of a problem",
+                &[("problem", problem.into())],
+            );
+        }
         let mut fields: Vec<(&str, Value)> = Vec::new();
         for (result, count) in self.refreshes.counts() {
             fields.push((result, count.into()));

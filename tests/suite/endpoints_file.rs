@@ -7,6 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::admin::admin_of;
+use crate::discovery::problems::wait_problems;
 use crate::support::front::{Face, Front, TlsServer, ask};
 use crate::support::gateway::{Outcome, assert_bad_flag};
 use crate::support::json::Json;
@@ -163,6 +165,33 @@ fn sighup_reads_the_file_at_once() {
         });
     }
     assert_eq!(served(&gateway, 4), [0, 4, 0]);
+}
+
+/// The page, too, shows a path that has marks of HTML in it.
+#[test]
+fn a_bad_file_is_a_problem_until_it_is_good_again() {
+    let [a, b, _] = backends();
+    let site = Site::new("");
+    let dir = "<b>&amp;";
+    fs::create_dir(site.path(dir)).expect("create a directory");
+    let name = format!("{dir}/members");
+    let path = site.0.file(&name, &plain(&[&a]));
+    let flags = [
+        "--metrics-addr=127.0.0.1:0",
+        &format!("--endpoints-file={path}"),
+    ];
+    let gateway = Launch::start_with(&flags).start();
+    let admin = admin_of(&gateway);
+    wait_problems(&gateway, admin, &[]);
+    site.0.file(&name, "nonsense");
+    let bad: &[&str] = &[&path, ":1: invalid endpoint", "last good list"];
+    wait_problems(&gateway, admin, &[bad]);
+    fs::remove_file(&path).expect("remove the file");
+    wait_problems(&gateway, admin, &[&[&path, "cannot be read: no such file"]]);
+    assert_eq!(served(&gateway, 2), [2, 0, 0]);
+    site.0.file(&name, &plain(&[&b]));
+    wait_problems(&gateway, admin, &[]);
+    gateway.wait_record("endpoints file has changed, using its list");
 }
 
 /// Whatever is wrong with the file, clients are served by the last good list, and the log says what and where.

@@ -6,7 +6,7 @@ use crate::support::{Backend, Gateway, Launch, SOON, eventually};
 
 /// The answer to one SIGUSR1, from its first line to its last.
 #[track_caller]
-fn ask(gateway: &Gateway) -> Vec<Json> {
+pub(crate) fn ask(gateway: &Gateway) -> Vec<Json> {
     const LAST: &str = "status of discovery";
     let before = gateway.records(LAST).len();
     gateway.signal("USR1");
@@ -20,7 +20,7 @@ fn ask(gateway: &Gateway) -> Vec<Json> {
     records.split_off(start)
 }
 
-fn with_message<'a>(answer: &'a [Json], message: &str) -> Vec<&'a Json> {
+pub(crate) fn with_message<'a>(answer: &'a [Json], message: &str) -> Vec<&'a Json> {
     let wanted = |record: &&Json| record.text("msg") == message;
     answer.iter().filter(wanted).collect()
 }

@@ -30,7 +30,7 @@ pub(crate) fn observed(endpoints: &[SocketAddr], flags: &[&str]) -> (Gateway, So
 
 /// The address that a gateway says it serves metrics on.
 #[track_caller]
-fn admin_of(gateway: &Gateway) -> SocketAddr {
+pub(crate) fn admin_of(gateway: &Gateway) -> SocketAddr {
     let record = gateway.wait_record("serving metrics");
     record.text("address").parse().expect("a bound address")
 }
@@ -133,7 +133,7 @@ impl Samples {
 
 /// Waits until a sample has a value.
 #[track_caller]
-fn wait_sample(admin: SocketAddr, name: &str, wanted: f64) {
+pub(crate) fn wait_sample(admin: SocketAddr, name: &str, wanted: f64) {
     let mut last = None;
     eventually(SOON, &format!("{name} is {wanted}"), || {
         let samples = Samples::of(admin);
@@ -144,7 +144,7 @@ fn wait_sample(admin: SocketAddr, name: &str, wanted: f64) {
 
 /// `/endpoints`, parsed.
 #[track_caller]
-fn endpoints(admin: SocketAddr) -> (Json, Vec<Json>) {
+pub(crate) fn endpoints(admin: SocketAddr) -> (Json, Vec<Json>) {
     let reply = get(admin, "/endpoints");
     assert_eq!(
         (reply.status, reply.field("content-type")),

@@ -4,6 +4,7 @@
 //! - `pick`: priorities and weights, as clients meet them
 //! - `follow`: records change
 //! - `faults`: name servers fail, at start and later
+//! - `problems`: what fails is told wherever one looks, for as long as it lasts
 //! - `servers`, `members`: real name servers, and a real cluster behind one
 //!
 //! Each test runs on a machine of its own (`support::isolated`), which is why all of them can use port 53, one
@@ -20,6 +21,7 @@ mod faults;
 mod follow;
 mod members;
 mod pick;
+pub(crate) mod problems;
 mod servers;
 mod start;
 

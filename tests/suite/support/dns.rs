@@ -16,6 +16,9 @@ use super::{SOON, eventually, net};
 /// What fits into a datagram that the gateway says it can take.
 const MAX_DATAGRAM: usize = 1232;
 
+/// The type of IPv6 addresses.
+pub(crate) const AAAA: u16 = 28;
+
 pub(crate) const FORMERR: u8 = 1;
 pub(crate) const SERVFAIL: u8 = 2;
 pub(crate) const NXDOMAIN: u8 = 3;
@@ -26,6 +29,8 @@ pub(crate) const REFUSED: u8 = 5;
 pub(crate) enum Fault {
     /// Nothing but this code.
     Rcode(u8),
+    /// This code for questions of this type, the truth for others.
+    Only(u16, u8),
     /// NOERROR without records.
     Empty,
     /// Over UDP and over TCP.
@@ -142,7 +147,7 @@ impl Record {
                 ip.parse::<Ipv4Addr>().expect("an address").octets().into(),
             ),
             ["AAAA", ip] => (
-                28,
+                AAAA,
                 ip.parse::<Ipv6Addr>().expect("an address").octets().into(),
             ),
             ["CNAME", target] => (5, wire(target)),
@@ -219,7 +224,8 @@ impl State {
             Some(Fault::Rcode(code)) => rcode = code,
             Some(Fault::Truncated) => truncated = true,
             Some(Fault::Empty) => {}
-            None => (rcode, answers) = self.answers(&name, qtype),
+            Some(Fault::Only(of, code)) if of == qtype => rcode = code,
+            Some(Fault::Only(..)) | None => (rcode, answers) = self.answers(&name, qtype),
         }
         let mut reply = query.get(..end)?.to_vec();
         for record in &answers {

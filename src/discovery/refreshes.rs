@@ -1,0 +1,97 @@
+//! How the search for endpoints goes: what others may see of it while its thread is at work.
+//!
+//! Counts of refreshes, and the problems that there are now, each in words that name the record,
+//! the host or the file. Names and errors come from elsewhere, so their number and length are
+//! bounded here; who shows them escapes them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::date;
+use crate::stats::Counter;
+use crate::sync::lock;
+
+/// The most problems that are told one by one: whoever has more has one cause for them.
+const MAX_PROBLEMS: usize = 32;
+/// The most characters of one: a name of 253, and an error that repeats it.
+const MAX_PROBLEM: usize = 800;
+
+/// How refreshes went so far, and what they have trouble with.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes {
+    complete: Counter,
+    incomplete: Counter,
+    /// Of the last that was complete, in microseconds since 1970, as fine as times are shown; 0
+    /// before there was one.
+    last_complete: AtomicU64,
+    problems: Mutex<Vec<String>>,
+}
+
+impl Refreshes {
+    pub(super) fn add(&self, complete: bool) {
+        if !complete {
+            return self.incomplete.add(1);
+        }
+        self.complete.add(1);
+        let now = date::since_1970(SystemTime::now()).as_micros();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.last_complete.store(now, Ordering::Relaxed);
+    }
+
+    /// Replaces what there is trouble with.
+    pub(super) fn set_problems(&self, mut problems: Vec<String>) {
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        for problem in &mut problems {
+            if let Some((end, _)) = problem.char_indices().nth(MAX_PROBLEM) {
+                problem.truncate(end);
+                problem.push('…');
+            }
+        }
+        if more > 0 {
+            problems.push(format!("and {more} more"));
+        }
+        *lock(&self.problems) = problems;
+    }
+
+    /// How many there were, by result: whether all that was asked for was answered.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let (complete, incomplete) = (self.complete.get(), self.incomplete.get());
+        vec![("ok", complete), ("failed", incomplete)]
+    }
+
+    /// When the last complete one ended.
+    pub(crate) fn last_success(&self) -> Option<SystemTime> {
+        let micros = self.last_complete.load(Ordering::Relaxed);
+        (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
+    }
+
+    /// What there is trouble with now; none if all is well.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        lock(&self.problems).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_bounded_in_number_and_length() {
+        let refreshes = Refreshes::default();
+        assert!(refreshes.problems().is_empty());
+        let long = "é".repeat(MAX_PROBLEM + 1);
+        refreshes.set_problems(vec![long; 1024]);
+        let problems = refreshes.problems();
+        assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(problems.last().unwrap(), "and 992 more");
+        let shortened = format!("{}…", "é".repeat(MAX_PROBLEM));
+        assert!(problems.iter().rev().skip(1).all(|text| *text == shortened));
+        let few = vec!["é".repeat(MAX_PROBLEM); MAX_PROBLEMS];
+        refreshes.set_problems(few.clone());
+        assert_eq!(refreshes.problems(), few);
+        refreshes.set_problems(Vec::new());
+        assert!(refreshes.problems().is_empty());
+    }
+}
