@@ -11,7 +11,7 @@ use crate::proxy::relay::Relay;
 use crate::proxy::session::Session;
 use crate::sync::lock;
 
-/// How long sessions that are reset get to end by themselves.
+/// How long calls on sockets that are to be reset may take to end, where the kernel waits for that.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// How long sessions get to end by themselves as the process ends: nothing that copies needs
@@ -109,16 +109,13 @@ impl Sessions {
         let count = sessions.len();
         let grace = Instant::now() + ABORT_GRACE;
         loop {
-            // One that has ended closes as it is dropped: nothing but the reset may be sent there.
-            sessions.retain(|session| Arc::strong_count(session) > 1);
-            if sessions.is_empty() {
-                break;
-            }
-            if Instant::now() >= grace {
-                let relays = sessions
-                    .iter()
-                    .filter_map(|session| session.relay_to(endpoint));
-                relays.for_each(Relay::sever);
+            // Those that are reset are let go: their sockets close as the last handle is dropped.
+            sessions.retain(|session| {
+                session
+                    .relay_to(endpoint)
+                    .is_some_and(|relay| !relay.sever())
+            });
+            if sessions.is_empty() || Instant::now() >= grace {
                 break;
             }
             std::thread::sleep(ABORT_GRACE / 20);

@@ -41,6 +41,7 @@ unsafe extern "C" {
         length: usize,
         flags: c_uint,
     ) -> isize;
+    fn connect(fd: c_int, address: *const NoAddress, length: c_uint) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
@@ -179,6 +180,32 @@ pub(crate) fn move_bytes(
     // want, and both descriptors stay open while they are borrowed.
     let count = unsafe { splice(from, null_mut(), to, null_mut(), length, 0) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// `struct sockaddr` of the family AF_UNSPEC, which is no address of any.
+#[repr(C)]
+struct NoAddress {
+    family: u16,
+    unused: [u8; 14],
+}
+
+/// Ends a TCP connection with a reset, whoever else has a handle on it or waits for it: where it is
+/// connected, what is not sent yet is dropped and the peer told so by RST (connect(2) on
+/// AF_UNSPEC; RFC 9293 calls it ABORT). Calls of others on it fail from then on. Some kernels
+/// (6.4 and 6.5) refuse while one of them sleeps in a read or a write.
+pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const AF_UNSPEC: u16 = 0;
+    let nowhere = NoAddress {
+        family: AF_UNSPEC,
+        unused: [0; 14],
+    };
+    let length = size_of::<NoAddress>() as c_uint;
+    // SAFETY: the pointer is to a live `struct sockaddr` (`repr(C)`) of that length, which is only
+    // read, and the descriptor stays open while it is borrowed.
+    match unsafe { connect(socket.as_raw_fd(), &raw const nowhere, length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 const F_SETPIPE_SZ: c_int = 1031;
@@ -517,6 +544,21 @@ mod tests {
         // Two sockets, no pipe.
         let refused = move_bytes(from.as_fd(), to.as_fd(), 100).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(errno::EINVAL));
+    }
+
+    /// One that is in use elsewhere, too, and has bytes on their way in both directions.
+    #[test]
+    fn a_connection_is_aborted_for_every_handle() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let mut other = socket.try_clone().unwrap();
+        peer.write_all(b"unread").unwrap();
+        disconnect(socket.as_fd()).unwrap();
+        let error = peer.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(other.write(b"x").is_err() && other.read(&mut [0]).is_err());
+        disconnect(socket.as_fd()).unwrap();
     }
 
     #[test]

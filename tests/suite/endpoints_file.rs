@@ -2,6 +2,7 @@
 //! for the worse. Clients are the measure; nothing is restarted.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -15,7 +16,9 @@ use crate::support::json::Json;
 use crate::support::names::{PrivateNames, same_port};
 use crate::support::net::{expect_echo, tag, try_tag};
 use crate::support::pki::{Pki, Request};
-use crate::support::{Backend, Gateway, Launch, SOON, TempDir, end_of, eventually};
+use crate::support::{
+    Backend, End, Gateway, Launch, SOON, TempDir, end_of, eventually, expect_end,
+};
 
 const CHANGED: &str = "endpoints changed";
 const UNUSABLE: &str = "endpoints file is not usable, keeping the last good list";
@@ -346,6 +349,30 @@ fn close_removed_ends_connections_to_what_left_the_file() {
         "not at once"
     );
     expect_echo(&of_kept, 1);
+}
+
+/// What is cut in the middle must not look whole to anyone, also where a write to one side is stuck.
+#[test]
+fn close_removed_resets_both_sides_of_a_connection_that_nobody_reads() {
+    for to_client in [true, false] {
+        let (endpoint, accepted) = Backend::by_hand();
+        let other = Backend::tagged(b'o');
+        let site = Site::new(&plain(&[&endpoint]));
+        let gateway = site.start(&["--close-removed=0s"]);
+        let (client, server) = (gateway.connect(), accepted.next());
+        let (mut writer, reader) = match to_client {
+            true => (&server, &client),
+            false => (&client, &server),
+        };
+        writer
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .expect("set a write timeout");
+        while writer.write(&[0; 65_536]).is_ok() {}
+        site.replace(&plain(&[&other]));
+        gateway.signal("HUP");
+        expect_end(writer, End::Reset);
+        assert_eq!(end_of(reader).1, End::Reset);
+    }
 }
 
 /// A name in the file follows its records, and the file follows the names.

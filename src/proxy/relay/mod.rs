@@ -8,7 +8,8 @@
 //!   for as long as it likes.
 //! - A reset, or any error, passes on as a reset. A peer never sees a clean end after
 //!   bytes were lost: sockets of a failed session are closed with SO_LINGER at zero,
-//!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known.
+//!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known. One that
+//!   is cut from outside is disconnected, which sends RST although others still use it.
 //! - What an endpoint sent before it reset is still read and passed on first, but for what its
 //!   reader has left no room for: nobody waits for that once the sender is gone.
 //! - A writer that waits for a peer to take more watches the other socket meanwhile, and
@@ -176,13 +177,15 @@ impl Relay {
         }
     }
 
-    /// Ends both directions whatever they wait for. After [`Relay::abort`], which sends
-    /// nothing: what is still blocked then is a write to a peer whose window is shut, and
-    /// the FIN sent here stands behind bytes that the peer cannot take before the reset.
-    pub(crate) fn sever(&self) {
-        for side in [&self.client, &self.endpoint] {
-            let _ = side.stream.shutdown(Shutdown::Both);
-        }
+    /// Resets both connections now, whatever their directions wait for, after [`Relay::abort`]. A
+    /// write to a peer whose window is shut would otherwise wait, and the reset with it, for as
+    /// long as that peer likes. To shut the sockets down would wake it too, but send a FIN first.
+    /// False if the kernel wants a call to end first that the abort has woken.
+    pub(crate) fn sever(&self) -> bool {
+        let sides = [&self.client, &self.endpoint];
+        // Both, whatever becomes of the first.
+        let done = sides.map(|side| syscall::disconnect(side.stream.as_fd()).is_ok());
+        done == [true; 2]
     }
 }
 

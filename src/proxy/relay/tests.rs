@@ -338,6 +338,33 @@ fn an_abort_ends_a_stream_that_never_pauses() {
     }
 }
 
+/// A connection that is cut while nobody takes what is sent to it: the ends that are read from and
+/// those that are written to hear of a reset, and none of them of an end of the stream.
+#[test]
+fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
+    for (max, up) in [(0, true), (0, false), (4, true), (4, false)] {
+        let (client, relay, endpoint) = joined();
+        let session = serve(&relay, &Arc::new(Pipes::new(max)));
+        let (mut writer, reader) = if up {
+            (client, endpoint)
+        } else {
+            (endpoint, client)
+        };
+        writer
+            .set_write_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        while writer.write(&[0; 64 * 1024]).is_ok() {}
+        relay.abort(Cause::Removed);
+        relay.sever();
+        session.join().unwrap();
+        drop(relay);
+        let (_, clean) = arrivals(&writer);
+        assert!(!clean, "{max} {up}: who wrote heard of an end");
+        let (_, clean) = arrivals(&reader);
+        assert!(!clean, "{max} {up}: who was to read heard of an end");
+    }
+}
+
 /// Whichever thread it is, and whatever the other one waits for.
 #[test]
 fn a_panic_in_one_direction_ends_both_by_a_reset() {

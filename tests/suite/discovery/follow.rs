@@ -173,7 +173,7 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
     );
 }
 
-/// A connection that is stuck is given a second; those that have ended by then are neither kept nor ended cleanly.
+/// Whatever one that is stuck waits for, those beside it are neither kept nor ended cleanly.
 #[test]
 fn close_removed_resets_those_beside_one_that_is_stuck() {
     isolated(close_removed_resets_those_beside_one_that_is_stuck, |_| {
