@@ -349,11 +349,13 @@ impl Pool {
         self.change(addr, |member| member.overdue = true);
     }
 
-    /// Counts a dial that was answered after so long. What that means for the endpoint is for
-    /// [`Pool::vet`] or [`Pool::succeeded`] to say.
+    /// Counts a dial that was answered after so long, which ends the doubt that such a dial may
+    /// have raised, whatever comes of it. What else it means for the endpoint is for [`Pool::vet`]
+    /// or [`Pool::succeeded`] to say.
     pub(crate) fn answered(&self, addr: SocketAddr, took: Duration) {
-        self.with(addr, |member| {
-            member.ledger.dialled(Verdict::Ok, Some(took))
+        self.change(addr, |member| {
+            member.ledger.dialled(Verdict::Ok, Some(took));
+            member.overdue = false;
         });
     }
 
@@ -362,7 +364,6 @@ impl Pool {
     pub(crate) fn succeeded(&self, addr: SocketAddr) {
         let gated = self.gate.is_some();
         let activated = self.change(addr, |member| {
-            member.overdue = false;
             member.last_success = Some(Instant::now());
             if !gated || member.endpoint.identity.is_none() {
                 member.activity = Activity::Active;

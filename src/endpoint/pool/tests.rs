@@ -94,7 +94,7 @@ fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
     assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
     assert_eq!(pick(&pool, &[2, 3]), Some(1));
     assert_eq!(pool.census().active, 3);
-    pool.succeeded(addr(1));
+    pool.answered(addr(1), Duration::from_secs(1));
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
 }
 
@@ -239,6 +239,39 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
     pool.succeeded(addr(1));
     pool.replace(vec![with_identity(1, "third.example")]);
     assert_eq!(pick(&pool, &[]), None, "another name is another identity");
+}
+
+/// A dial that a client gave up is the monitor's: what it tells of the endpoint holds although that
+/// then has more to prove, over another connection.
+#[test]
+fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
+    use view::Status;
+    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let with_identity = |port| Endpoint {
+        identity: Some("etcd.example".to_owned()),
+        ..endpoint(port)
+    };
+    pool.replace([1, 2].map(with_identity).into());
+    let seen = || pool.views().swap_remove(0).status;
+    let patience = Duration::from_secs(1);
+    for port in [1, 2] {
+        pool.vet(addr(port), patience).unwrap();
+    }
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    pool.overdue(addr(1));
+    pool.answered(addr(1), patience);
+    assert_eq!(seen(), Status::Inactive);
+    assert!(pool.needs_proof(addr(1)));
+    assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
+    pool.vet(addr(1), patience).unwrap();
+    assert_eq!(seen(), Status::Active);
+    assert_eq!(picks(&pool, 2), [2, 1]);
+    // Not yet proven at all: no dial makes it a choice.
+    pool.replace(vec![with_identity(3)]);
+    pool.overdue(addr(3));
+    pool.answered(addr(3), patience);
+    assert_eq!((seen(), pick(&pool, &[])), (Status::Unproven, None));
 }
 
 /// A gate that lets the pool change while it is asking.
