@@ -92,7 +92,7 @@ impl Monitor {
                     if pool.needs_proof(addr) {
                         self.vet(pool, addr, timeout);
                     } else if !pool.is_looped(addr) || !is_cut(&dialled) {
-                        pool.succeeded(addr);
+                        pool.succeeded(addr, started);
                     }
                 }
                 Outcome::Pending(pending) => open.push(pending),

@@ -54,6 +54,8 @@ struct Member {
     last_success: Option<Instant>,
     /// When it last failed to prove who it is.
     refused: Option<Instant>,
+    /// When it was last found to be this gateway.
+    looped: Option<Instant>,
     /// A dial is known to have waited too long for an answer, and has no outcome yet.
     overdue: bool,
     /// Since when it is in the state that it is in.
@@ -95,6 +97,7 @@ impl Member {
             activity,
             last_success: None,
             refused: None,
+            looped: None,
             overdue: false,
             since: SystemTime::now(),
             last_error: None,
@@ -106,11 +109,27 @@ impl Member {
         matches!(self.activity, Activity::Active)
     }
 
+    /// Whether it was found to be this gateway after a dial had begun, which may be that very dial:
+    /// whatever comes of that tells nothing better.
+    fn has_looped_since(&self, began: Instant) -> bool {
+        self.looped.is_some_and(|looped| looped > began)
+    }
+
     fn is_unproven(&self) -> bool {
         matches!(
             self.activity,
             Activity::Inactive {
                 cause: Cause::Unproven,
+                ..
+            }
+        )
+    }
+
+    fn is_looped(&self) -> bool {
+        matches!(
+            self.activity,
+            Activity::Inactive {
+                cause: Cause::Looped,
                 ..
             }
         )
@@ -213,13 +232,14 @@ impl Pool {
     }
 
     /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
-    /// False if it is another by now, or was refused meanwhile.
+    /// False if it is another by now, or was refused or found to be this gateway meanwhile.
     pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
         let addr = endpoint.addr;
         self.reaffirmed(addr, proof);
         let activated = self.change(addr, |member| {
             let refused = member.refused.is_some_and(|refused| refused > began);
-            if member.endpoint.identity == endpoint.identity && !refused {
+            let spoilt = refused || member.has_looped_since(began);
+            if member.endpoint.identity == endpoint.identity && !spoilt {
                 member.activity = Activity::Active;
             }
         });
@@ -359,13 +379,14 @@ impl Pool {
         });
     }
 
-    /// Reports that a dial succeeded. An endpoint that has to prove who it is does not become
-    /// active by that.
-    pub(crate) fn succeeded(&self, addr: SocketAddr) {
+    /// Reports that a dial begun at `started` succeeded. An endpoint that has to prove who it is
+    /// does not become active by that, nor one that was found to be this gateway since.
+    pub(crate) fn succeeded(&self, addr: SocketAddr, started: Instant) {
         let gated = self.gate.is_some();
         let activated = self.change(addr, |member| {
             member.last_success = Some(Instant::now());
-            if !gated || member.endpoint.identity.is_none() {
+            let unproven = gated && member.endpoint.identity.is_some();
+            if !unproven && !member.has_looped_since(started) {
                 member.activity = Activity::Active;
             }
         });
@@ -382,6 +403,11 @@ impl Pool {
             member.overdue = false;
             if error.is_unauthenticated() {
                 member.refused = Some(Instant::now());
+            }
+            if error.is_loop() {
+                member.looped = Some(Instant::now());
+            } else if member.is_looped() && member.has_looped_since(started) {
+                return;
             }
             let stale = member.last_success.is_some_and(|success| success > started);
             if stale && !error.is_loop() && !error.is_unauthenticated() {
@@ -441,16 +467,7 @@ impl Pool {
 
     /// Whether the endpoint is inactive because it is this gateway.
     pub(crate) fn is_looped(&self, addr: SocketAddr) -> bool {
-        let looped = self.with(addr, |member| {
-            matches!(
-                member.activity,
-                Activity::Inactive {
-                    cause: Cause::Looped,
-                    ..
-                }
-            )
-        });
-        looped == Some(true)
+        self.with(addr, |member| member.is_looped()) == Some(true)
     }
 
     /// How many endpoints there are and how many are active.

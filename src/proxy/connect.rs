@@ -150,7 +150,7 @@ impl Connector<'_> {
                     // An endpoint that was down may be another by now.
                     match self.vet(addr, left.min(PROOF_PATIENCE)) {
                         Ok(()) => {
-                            self.pool.succeeded(addr);
+                            self.pool.succeeded(addr, started);
                             winner = Some((dialled, hold));
                         }
                         Err(error) => {

@@ -51,7 +51,7 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
             total: 3
         }
     );
-    pool.succeeded(addr(2));
+    pool.succeeded(addr(2), Instant::now());
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
 }
 
@@ -62,7 +62,7 @@ fn our_own_failures_and_stale_ones_change_nothing() {
     pool.failed(addr(1), Instant::now(), &out_of_ports);
     assert_eq!(pool.census().active, 2);
     let before = Instant::now();
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), before, &refused(1));
     assert_eq!(
         pool.census().active,
@@ -76,10 +76,10 @@ fn our_own_failures_and_stale_ones_change_nothing() {
 
     pool.overdue(addr(2));
     let before = Instant::now();
-    pool.succeeded(addr(2));
+    pool.succeeded(addr(2), Instant::now());
     pool.overdue(addr(2));
     pool.failed(addr(2), before, &refused(2));
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     assert_eq!(
         picks(&pool, 4),
         [1, 2, 1, 2],
@@ -114,9 +114,39 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
 fn a_loop_counts_although_the_dial_succeeded() {
     let pool = pool(&[1]);
     let before = Instant::now();
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
     assert!(pool.is_looped(addr(1)));
+}
+
+/// Of a dial that comes back to us both ends are ours, and either may be looked at first.
+#[test]
+fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
+    for identity in [None, Some("etcd.example".to_owned())] {
+        let gate = identity
+            .is_some()
+            .then(|| -> Arc<dyn Gate> { Arc::new(Strict) });
+        let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), gate).unwrap();
+        let endpoint = Endpoint {
+            identity,
+            ..endpoint(1)
+        };
+        pool.replace(vec![endpoint.clone()]);
+        pool.proven(&endpoint, Instant::now(), PROOF);
+        let before = Instant::now();
+        pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
+        pool.failed(addr(1), before, &refused(1));
+        assert!(pool.is_looped(addr(1)), "by its failure");
+        pool.answered(addr(1), Duration::ZERO);
+        pool.succeeded(addr(1), before);
+        assert!(pool.is_looped(addr(1)), "by its success");
+        assert!(!pool.proven(&endpoint, before, PROOF), "by its proof");
+        assert!(pool.is_looped(addr(1)) && pick(&pool, &[]).is_none());
+        // What began later tells of what is there now.
+        pool.proven(&endpoint, Instant::now(), PROOF);
+        pool.succeeded(addr(1), Instant::now());
+        assert_eq!(picks(&pool, 1), [1]);
+    }
 }
 
 #[test]
@@ -212,7 +242,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
     for port in [1, 2] {
         assert!(pool.needs_proof(addr(port)));
         match pool.vet(addr(port), patience) {
-            Ok(()) => pool.succeeded(addr(port)),
+            Ok(()) => pool.succeeded(addr(port), Instant::now()),
             Err(error) => pool.failed(addr(port), Instant::now(), &error),
         }
     }
@@ -236,7 +266,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
         "an impostor that went away is none the better"
     );
 
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     pool.replace(vec![with_identity(1, "third.example")]);
     assert_eq!(pick(&pool, &[]), None, "another name is another identity");
 }
@@ -321,7 +351,7 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         pool.replace(vec![with_identity("etcd.example")]);
         assert!(pool.vet(addr(1), Duration::from_secs(1)).is_err(), "{what}");
         assert!(pool.authenticated().is_empty(), "{what}");
-        pool.succeeded(addr(1));
+        pool.succeeded(addr(1), Instant::now());
         assert!(
             pool.authenticated().is_empty(),
             "{what}: a dial proves nothing"
@@ -352,7 +382,7 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
     pool.failed(addr(2), Instant::now(), &endless);
     let kept = pool.views().swap_remove(1).last_error.unwrap().1;
     assert_eq!(kept.chars().count(), 501, "{kept}");
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     let view = pool.views().swap_remove(0);
     assert_eq!(view.status, Status::Active);
     assert!(view.last_error.is_some(), "what was wrong stays to be read");
@@ -369,7 +399,7 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
 fn each_dial_is_counted_once_by_its_outcome() {
     let pool = pool(&[1]);
     pool.answered(addr(1), Duration::from_millis(2));
-    pool.succeeded(addr(1));
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), Instant::now(), &refused(1));
     pool.reaffirmed(addr(1), PROOF);
     // Of an address that nobody knows nothing is kept.
