@@ -59,16 +59,19 @@ pub(crate) enum Refusal {
     OutOfResources,
     /// No name of an endpoint could be resolved so far.
     NoEndpoint,
+    /// Every endpoint is known to be this gateway, or has not proven who it is.
+    SetAside,
 }
 
 impl Refusal {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::MaxConnections,
         Self::NoThread,
         Self::Loop,
         Self::Unreachable,
         Self::OutOfResources,
         Self::NoEndpoint,
+        Self::SetAside,
     ];
 
     /// The word for it.
@@ -80,6 +83,7 @@ impl Refusal {
             Self::Unreachable => "unreachable",
             Self::OutOfResources => "out_of_resources",
             Self::NoEndpoint => "no_endpoint",
+            Self::SetAside => "set_aside",
         }
     }
 
@@ -92,6 +96,7 @@ impl Refusal {
             Self::Unreachable => "no endpoint reachable",
             Self::OutOfResources => "out of local resources",
             Self::NoEndpoint => "no endpoint address known",
+            Self::SetAside => "every endpoint is this gateway itself or not authenticated",
         }
     }
 }
@@ -102,6 +107,7 @@ impl From<Unserved> for Refusal {
             Unserved::Unreachable => Self::Unreachable,
             Unserved::OutOfResources => Self::OutOfResources,
             Unserved::NoEndpoint => Self::NoEndpoint,
+            Unserved::SetAside => Self::SetAside,
         }
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Unserved {
     OutOfResources,
     /// No endpoint is known: no name could be resolved so far.
     NoEndpoint,
+    /// None was tried, for each is known to be this gateway, or has not proven who it is.
+    SetAside,
 }
 
 /// What a client needs to be connected.
@@ -86,13 +88,13 @@ impl Connector<'_> {
             }
             let now = Instant::now();
             if now >= deadline {
-                return Err(race.verdict());
+                return Err(race.verdict(self.pool));
             }
             if race.wants_next(now) {
                 continue;
             }
             if race.open.is_empty() {
-                return Err(race.verdict());
+                return Err(race.verdict(self.pool));
             }
             let head_starts = race.attempts().map(|open| open.started + HEAD_START);
             let until = head_starts
@@ -227,13 +229,64 @@ impl Race {
         !self.exhausted && (self.failed_since_start || !waiting())
     }
 
-    fn verdict(&self) -> Unserved {
+    fn verdict(&self, pool: &Pool) -> Unserved {
         if self.tried.is_empty() {
-            Unserved::NoEndpoint
+            match pool.census().total {
+                0 => Unserved::NoEndpoint,
+                _ => Unserved::SetAside,
+            }
         } else if self.endpoint_failed || !self.open.is_empty() {
             Unserved::Unreachable
         } else {
             Unserved::OutOfResources
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Policy;
+    use crate::endpoint::{Endpoint, Source};
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn unserved(pool: &Pool) -> Unserved {
+        let connector = Connector {
+            pool,
+            monitor: &Monitor::default(),
+            guard: &LoopGuard::default(),
+            attempts: &Counter::new(),
+            redispatches: &Counter::new(),
+            timeout: PATIENCE,
+        };
+        connector.connect().unwrap_err()
+    }
+
+    #[test]
+    fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
+        let pool = Pool::new(Policy::RoundRobin, PATIENCE, None).unwrap();
+        assert_eq!(unserved(&pool), Unserved::NoEndpoint);
+        // A listener of ours that is gone: whoever dials it is refused.
+        let gone = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let [first, second] = [gone(), gone()];
+        let endpoints = [first, second].map(|addr| Endpoint {
+            addr,
+            name: addr.to_string(),
+            priority: 0,
+            weight: 0,
+            identity: None,
+            source: Source::Endpoints,
+        });
+        pool.replace(endpoints.into());
+        assert_eq!(unserved(&pool), Unserved::Unreachable);
+        pool.failed(first, Instant::now(), &dial::Error::looped(first));
+        assert_eq!(unserved(&pool), Unserved::Unreachable);
+        let rejected = dial::Error::rejected(second, "another".to_owned());
+        pool.failed(second, Instant::now(), &rejected);
+        assert_eq!(unserved(&pool), Unserved::SetAside);
     }
 }

@@ -230,6 +230,14 @@ fn address_that_moves_to_this_host_is_no_endless_loop() {
         assert_eq!(island.client(), "");
         names_the_loop(&island.gateway).then_some(())
     });
+    // It is set aside, and so are clients told.
+    eventually(SOON, "a client is refused for that reason", || {
+        assert_eq!(island.client(), "");
+        let reason = "every endpoint is this gateway itself or not authenticated";
+        let refused = island.gateway.records("refused client");
+        let told = refused.iter().any(|record| record.text("reason") == reason);
+        told.then_some(())
+    });
     eventually(SOON, "no connection of the loop stays", || {
         (descriptors(island.gateway.pid()) <= before).then_some(())
     });
