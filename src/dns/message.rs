@@ -110,8 +110,8 @@ pub(crate) enum Reply {
 /// Reads a reply to `query`. `None` means that these bytes are not one and should be treated as
 /// if they had not come: wrong id, a query, another operation, another question.
 ///
-/// A server that cannot read a query may echo only its header. That is taken as a reply if the
-/// RCODE says so: it is about the query, not about any name.
+/// A server that cannot read a query, or will not answer it, may send a header alone, as Unbound
+/// does to whom it refuses. That is taken as a reply if it is a failure: it says nothing of any name.
 pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Reply, Error>> {
     let mut reader = Reader::new(bytes);
     let header = Header::parse(&mut reader).ok()?;
@@ -119,7 +119,7 @@ pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Repl
         return None;
     }
     match header.questions {
-        0 if matches!(header.flags & MASK_RCODE, FORMERR | NOTIMP) => {}
+        0 if !matches!(header.flags & MASK_RCODE, NOERROR | NXDOMAIN) => {}
         1 => {
             let name = Name::parse(&mut reader).ok()?;
             let [qtype, class] = [reader.u16().ok()?, reader.u16().ok()?];
@@ -451,10 +451,10 @@ mod tests {
         }
         let header =
             |flags: &str| parse_reply(&bytes(&format!("0007 {flags} 0000 0000 0000 0000")), &query);
-        for rcode in [NOERROR, SERVFAIL, NXDOMAIN, REFUSED] {
+        for rcode in [NOERROR, NXDOMAIN] {
             assert_eq!(header(&format!("818{rcode}")), None, "RCODE {rcode}");
         }
-        for rcode in [FORMERR, NOTIMP] {
+        for rcode in [FORMERR, SERVFAIL, NOTIMP, REFUSED] {
             let reply = header(&format!("818{rcode}"));
             let Some(Ok(Reply::Complete(message))) = reply else {
                 panic!("RCODE {rcode} without a question: {reply:?}");

@@ -39,6 +39,14 @@ fn nonsense(asked: &Asked) -> Vec<Act> {
     ]
 }
 
+/// A failure without the question, as Unbound refuses.
+fn bare(asked: &Asked, rcode: u8) -> Act {
+    let mut bytes = asked.reply().rcode(rcode).bytes;
+    bytes.truncate(12);
+    bytes[5] = 0;
+    Act::Send(bytes)
+}
+
 #[test]
 fn nonsense_is_ignored() {
     let net = Net::new(vec![script(|asked| {
@@ -102,6 +110,11 @@ fn servers_at_fault() {
         ("NOTIMP", rcode(4), Class::NotImp),
         ("REFUSED", rcode(5), Class::Refused),
         ("NOTAUTH", rcode(9), Class::Rcode(9)),
+        (
+            "REFUSED, a header alone",
+            script(|asked| vec![bare(asked, 5)]),
+            Class::Refused,
+        ),
         (
             "no data",
             script(|asked| asked.reply().send()),
@@ -279,11 +292,7 @@ fn servers_without_edns() {
     let refusals: [(&str, Refusal); 4] = [
         ("FORMERR", |asked| asked.reply().rcode(1).send()),
         ("NOTIMP", |asked| asked.reply().rcode(4).send()),
-        ("a bare header", |asked| {
-            let mut bytes = asked.bytes[..12].to_vec();
-            bytes[2..].copy_from_slice(&[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
-            vec![Act::Send(bytes)]
-        }),
+        ("a bare header", |asked| vec![bare(asked, 1)]),
         ("BADVERS", |asked| {
             let mut bytes = asked.reply().bytes;
             bytes[11] = 1;
@@ -318,9 +327,10 @@ fn servers_without_edns() {
 #[test]
 fn the_next_server_is_asked_where_one_fails() {
     type Fault = fn(&Asked) -> Vec<Act>;
-    let faults: [(&str, Fault); 5] = [
+    let faults: [(&str, Fault); 6] = [
         ("SERVFAIL", |asked| asked.reply().rcode(2).send()),
         ("REFUSED", |asked| asked.reply().rcode(5).send()),
+        ("a header alone", |asked| vec![bare(asked, 5)]),
         ("silence", |_| vec![]),
         ("a broken reply", |asked| {
             asked.reply().record(0, ".", A, 0, &[1]).send()

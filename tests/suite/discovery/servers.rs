@@ -66,6 +66,19 @@ fn unbound_in_front_of_nsd_with_records_of_all_kinds() {
     });
 }
 
+/// It does not repeat the question: that is an answer nevertheless, and not silence.
+#[test]
+fn unbound_that_refuses() {
+    isolated(unbound_that_refuses, |site| {
+        if have(&["unbound"]) {
+            let _unbound = NameServer::unbound_refusing(site);
+            let outcome = launch("x.test", &[]).run();
+            assert_eq!(outcome.code, Some(1), "{outcome:?}");
+            assert!(outcome.stderr.contains("REFUSED"), "{outcome:?}");
+        }
+    });
+}
+
 #[test]
 fn dnsmasq_with_aliases_and_both_families() {
     isolated(dnsmasq_with_aliases_and_both_families, |site| {

@@ -57,6 +57,16 @@ impl NameServer {
         NameServer::start(site, "unbound", &["-d", "-c", &conf], "127.0.0.1:53")
     }
 
+    /// unbound on 127.0.0.1, which refuses everybody.
+    pub(crate) fn unbound_refusing(site: &Site) -> NameServer {
+        let text = "server:\n interface: 127.0.0.1\n port: 53\n username: \"\"\n chroot: \"\"\n directory: \"\"\n \
+                    pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n num-threads: 1\n \
+                    module-config: \"iterator\"\n access-control: 127.0.0.0/8 refuse\n\
+                    remote-control:\n control-enable: no\n";
+        let conf = site.file("unbound.conf", text);
+        NameServer::start(site, "unbound", &["-d", "-c", &conf], "127.0.0.1:53")
+    }
+
     fn start(site: &Site, program: &str, args: &[&str], address: &str) -> NameServer {
         let log = site.path(&format!("{program}.log"));
         let output = File::create(&log).expect("create the server's log");
