@@ -432,6 +432,13 @@ mod tests {
                 flaw(Error::BadOpt),
             ),
             (
+                "OPT among the answers, which are behind it",
+                "8180",
+                "0001 0000 0001",
+                format!("{opt} c00c 0001 0001 00000009 0004 c0000201"),
+                flaw(Error::BadOpt),
+            ),
+            (
                 "BADVERS",
                 "8180",
                 "0000 0000 0001",

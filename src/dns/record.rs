@@ -29,7 +29,8 @@ pub(crate) enum Error {
     Name(name::Error),
     /// The data of a record is shorter or longer than its type says.
     RdataLength,
-    /// A second OPT record, or one that does not belong to the root (RFC 6891 section 6.1.1).
+    /// A second OPT record, one that does not belong to the root, or one outside the additional
+    /// section (RFC 6891 section 6.1.1).
     BadOpt,
 }
 
@@ -151,6 +152,11 @@ pub(super) fn parse_section(reader: &mut Reader<'_>, count: u16) -> Result<Vec<R
     let mut records = Vec::new();
     for _ in 0..count {
         let frame = Frame::parse(reader)?;
+        // A server that takes the query for its question alone puts its records behind the OPT
+        // record of the query, where it counts them as what they are not.
+        if frame.rtype == TYPE_OPT {
+            return Err(Error::BadOpt);
+        }
         if let Some(data) = frame.data()? {
             records.push(Record {
                 owner: frame.owner,
