@@ -26,12 +26,23 @@ pub(super) struct Failure {
     pub(super) server: Server,
 }
 
+/// How a server is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) server: SocketAddr,
+    /// Over TCP from the start.
+    pub(super) use_vc: bool,
+    /// With EDNS, unless the server says that it cannot do it.
+    pub(super) edns: bool,
+    /// When its reply is no longer waited for.
+    pub(super) until: Instant,
+}
+
 /// A question on its way. Several can be started before the first is finished, and are then
 /// under way at the same time.
 pub(super) struct Exchange {
-    server: SocketAddr,
+    way: Way,
     question: Question,
-    deadline: Instant,
     random: fn(&mut [u8]),
     /// The id sent over UDP and where the reply is to come; none if the question goes over TCP.
     sent: Option<(u16, io::Result<UdpSocket>)>,
@@ -39,85 +50,77 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Sends the question, unless it goes over TCP.
-    pub(super) fn start(
-        server: SocketAddr,
-        question: Question,
-        use_vc: bool,
-        deadline: Instant,
-        random: fn(&mut [u8]),
-    ) -> Self {
+    pub(super) fn start(way: Way, question: Question, random: fn(&mut [u8])) -> Self {
         let mut exchange = Self {
-            server,
+            way,
             question,
-            deadline,
             random,
             sent: None,
         };
-        if !use_vc {
-            exchange.sent = Some(exchange.send(true));
-        }
+        exchange.send();
         exchange
     }
 
     /// Brings the deadline forward to `patience` from now, if it is later.
     pub(super) fn hurry(&mut self, patience: Duration) {
         if let Some(sooner) = Instant::now().checked_add(patience) {
-            self.deadline = self.deadline.min(sooner);
+            self.way.until = self.way.until.min(sooner);
         }
     }
 
     /// Waits for the reply.
     pub(super) fn finish(mut self) -> Result<(Message, Server), Failure> {
-        let use_vc = self.sent.is_none();
-        let reply = self.round_trip(true)?;
+        let reply = self.round_trip()?;
         // RFC 6891 section 7: a server without EDNS says FORMERR or NOTIMP, one with another
         // version BADVERS.
-        if !matches!(
+        let without_edns = matches!(
             reply.0.rcode,
             message::FORMERR | message::NOTIMP | message::BADVERS
-        ) {
+        );
+        if !without_edns || !self.way.edns {
             return Ok(reply);
         }
-        if !use_vc {
-            self.sent = Some(self.send(false));
-        }
-        self.round_trip(false)
+        self.way.edns = false;
+        self.send();
+        self.round_trip()
     }
 
     /// A query with a new id.
-    fn query(&self, edns: bool) -> Query<'_> {
+    fn query(&self) -> Query<'_> {
         let mut id = [0; 2];
         (self.random)(&mut id);
         Query {
             id: u16::from_be_bytes(id),
             question: &self.question,
-            edns,
+            edns: self.way.edns,
         }
     }
 
-    fn send(&self, edns: bool) -> (u16, io::Result<UdpSocket>) {
-        let query = self.query(edns);
-        (query.id, send_datagram(self.server, &query))
+    /// Sends the question, unless it goes over TCP.
+    fn send(&mut self) {
+        let query = self.query();
+        let sent = (!self.way.use_vc).then(|| (query.id, send_datagram(self.way.server, &query)));
+        self.sent = sent;
     }
 
     /// What was sent over UDP to its end, then TCP if that is called for.
-    fn round_trip(&mut self, edns: bool) -> Result<(Message, Server), Failure> {
+    fn round_trip(&mut self) -> Result<(Message, Server), Failure> {
         if let Some((id, socket)) = self.sent.take() {
             let query = Query {
                 id,
                 question: &self.question,
-                edns,
+                edns: self.way.edns,
             };
             let reply = socket
                 .map_err(|error| Class::from(&error))
-                .and_then(|socket| receive_datagram(&socket, &query, self.deadline));
+                .and_then(|socket| receive_datagram(&socket, &query, self.way.until));
             match reply {
                 Ok(Reply::Complete(message)) => return Ok((message, self.server(false))),
                 Ok(Reply::Truncated) => {}
                 Err(class) => return Err(self.failure(class, false)),
             }
         }
-        match ask_over_tcp(self.server, &self.query(edns), self.deadline) {
+        match ask_over_tcp(self.way.server, &self.query(), self.way.until) {
             Ok(Reply::Complete(message)) => Ok((message, self.server(true))),
             Ok(Reply::Truncated) => Err(self.failure(Class::Truncated, true)),
             Err(class) => Err(self.failure(class, true)),
@@ -126,7 +129,7 @@ impl Exchange {
 
     fn server(&self, tcp: bool) -> Server {
         Server {
-            address: self.server,
+            address: self.way.server,
             tcp,
         }
     }

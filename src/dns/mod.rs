@@ -34,14 +34,14 @@ pub(crate) mod resolv_conf;
 mod tests;
 mod watch;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use answer::{MAX_ALIASES, Step, interpret};
 pub(crate) use error::{Class, Error};
-use exchange::Exchange;
+use exchange::{Exchange, Way};
 use hosts::Hosts;
 use message::Question;
 use name::Name;
@@ -292,7 +292,7 @@ impl Resolver {
         } else {
             0
         };
-        for _ in 0..conf.attempts {
+        for rounds_left in (0..conf.attempts).rev() {
             let rotated = conf
                 .servers
                 .iter()
@@ -309,15 +309,23 @@ impl Resolver {
                     return;
                 }
                 // A deadline that does not allow every server its full timeout is shared, so that
-                // one that is dead does not use up the time of the others.
+                // one that is dead does not use up the time of the others, nor a datagram that is
+                // lost that of all further rounds, which have one share.
                 let left = deadline.saturating_duration_since(now);
-                let servers_left = u32::try_from(after).unwrap_or(u32::MAX).saturating_add(1);
-                let share = left
-                    .checked_div(servers_left)
-                    .unwrap_or(left)
-                    .min(conf.timeout);
-                let until = now.checked_add(share).unwrap_or(deadline);
-                self.ask_server(*server, conf.use_vc, &mut open, found, until);
+                let shares = u32::try_from(after)
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(1)
+                    .saturating_add(rounds_left.min(1));
+                let share = left.checked_div(shares).unwrap_or(left).min(conf.timeout);
+                let way = Way {
+                    server: *server,
+                    use_vc: conf.use_vc,
+                    // The last round is for servers and firewalls that drop what has EDNS, or
+                    // garble it.
+                    edns: rounds_left > 0 || conf.attempts == 1,
+                    until: now.checked_add(share).unwrap_or(deadline),
+                };
+                self.ask_server(way, &mut open, found);
                 if lookups.iter().any(Lookup::has_found) && lookups.iter().all(Lookup::is_over) {
                     return;
                 }
@@ -326,17 +334,9 @@ impl Resolver {
     }
 
     /// Asks one server for all that is open, at the same time, and on for the targets of aliases.
-    fn ask_server(
-        &self,
-        server: SocketAddr,
-        use_vc: bool,
-        open: &mut [&mut Lookup],
-        mut found: bool,
-        until: Instant,
-    ) {
+    fn ask_server(&self, way: Way, open: &mut [&mut Lookup], mut found: bool) {
         let start = |lookup: &Lookup, found: bool| {
-            let mut exchange =
-                Exchange::start(server, lookup.question.clone(), use_vc, until, self.random);
+            let mut exchange = Exchange::start(way, lookup.question.clone(), self.random);
             if found {
                 exchange.hurry(FAMILY_PATIENCE);
             }

@@ -324,6 +324,57 @@ fn servers_without_edns() {
     }
 }
 
+/// What is silent about EDNS, or makes a mess of it, is asked without at the last attempt.
+#[test]
+fn the_last_attempt_goes_without_edns() {
+    type Fault = fn(&Asked) -> Vec<Act>;
+    let faults: [(&str, Fault); 3] = [
+        ("silence", |_| vec![]),
+        ("SERVFAIL", |asked| asked.reply().rcode(2).send()),
+        // The reply is the query with records behind it, the first of which is then the OPT.
+        ("what follows the question is an answer", |asked| {
+            let mut bytes = asked.bytes.clone();
+            let record = asked.reply().srv(&asked.name, 9, [0, 0, 1], "t.example");
+            bytes.extend(&record.bytes[asked.reply().bytes.len()..]);
+            bytes[2..4].copy_from_slice(&[0x81, 0x80]);
+            bytes[7] = 1;
+            vec![Act::Send(bytes)]
+        }),
+    ];
+    for (what, fault) in faults {
+        for (options, way) in [("", ""), ("options use-vc", " tcp")] {
+            let net = Net::new(vec![script(move |asked| match asked.edns {
+                true => fault(asked),
+                false => asked
+                    .reply()
+                    .srv(&asked.name, 9, [0, 0, 1], "t.example")
+                    .send(),
+            })]);
+            let conf = format!("{options}\noptions timeout:1 attempts:3");
+            let bench = Bench::new(net, &conf);
+            let found = bench.srv("s.example");
+            assert_eq!(found.map(|found| found.records.len()), Ok(1), "{what}{way}");
+            let first = format!("s.example. 33{way}");
+            let last = format!("{first} plain");
+            assert_eq!(bench.log(0), [first.clone(), first, last], "{what}");
+        }
+    }
+}
+
+/// A datagram that is lost does not cost all the time that there is.
+#[test]
+fn a_query_that_is_lost_is_repeated_in_time() {
+    let net = Net::new(vec![script(|asked| match asked.before {
+        0..2 => vec![],
+        _ => good(asked),
+    })]);
+    let bench = Bench::new(net, "options timeout:30");
+    assert_eq!(
+        bench.host_within("a.example", PATIENCE),
+        ips(&["192.0.2.1"])
+    );
+}
+
 #[test]
 fn the_next_server_is_asked_where_one_fails() {
     type Fault = fn(&Asked) -> Vec<Act>;
