@@ -53,7 +53,7 @@ use watch::Watched;
 /// such: a day, as in the cache of Unbound.
 const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long to go on waiting for one address family when the other is known. There are networks
+/// How long to go on waiting for one address family when the other is settled. There are networks
 /// that drop the question for AAAA: that must not use up the time of whoever wants to connect.
 const FAMILY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -227,15 +227,14 @@ impl Resolver {
                     found.doubt = failure.filter(|error| !error.class.is_definite());
                     return Ok(found);
                 }
-                Err(error) => {
-                    let go_on = error.class.was_answered();
+                Err((error, answered)) => {
                     if failure.as_ref().is_none_or(|known| {
                         error.class.outranks(known.class)
                             || error.class == known.class && candidate == name
                     }) {
                         failure = Some(error);
                     }
-                    if !go_on {
+                    if !answered {
                         break;
                     }
                 }
@@ -245,14 +244,15 @@ impl Resolver {
         Err(failure.unwrap_or_else(|| local(Class::NxDomain)))
     }
 
-    /// Asks for all `types` of `name` at the same time.
+    /// Asks for all `types` of `name` at the same time. A failure comes with whether any of them
+    /// was answered.
     fn resolve(
         &self,
         conf: &ResolvConf,
         name: &Name,
         types: &[Type],
         deadline: Instant,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found, (Error, bool)> {
         let mut lookups: Vec<Lookup> = types
             .iter()
             .map(|qtype| Lookup::new(name, *qtype))
@@ -266,17 +266,21 @@ impl Resolver {
             doubt: None,
         };
         let mut failure: Option<Error> = None;
+        let mut answered = false;
         for lookup in lookups {
             match lookup.into_outcome() {
                 Ok((data, ttl)) => {
                     found.data.extend(data);
                     found.ttl = found.ttl.min(Duration::from_secs(ttl.into()));
                 }
-                Err(error) => keep_telling(&mut failure, error),
+                Err(error) => {
+                    answered |= error.class.was_answered();
+                    keep_telling(&mut failure, error);
+                }
             }
         }
         match failure {
-            Some(error) if found.data.is_empty() => Err(error),
+            Some(error) if found.data.is_empty() => Err((error, answered)),
             failure => {
                 found.missing = failure.filter(|error| !error.class.is_definite());
                 Ok(found)
@@ -299,7 +303,7 @@ impl Resolver {
                 .cycle()
                 .skip(first.checked_rem(count).unwrap_or(0));
             for (server, after) in rotated.take(count).zip((0..count).rev()) {
-                let found = lookups.iter().any(Lookup::has_found);
+                let hurry = lookups.iter().any(Lookup::suffices);
                 let mut open: Vec<&mut Lookup> = lookups
                     .iter_mut()
                     .filter(|lookup| lookup.outcome.is_none())
@@ -325,8 +329,8 @@ impl Resolver {
                     edns: rounds_left > 0 || conf.attempts == 1,
                     until: now.checked_add(share).unwrap_or(deadline),
                 };
-                self.ask_server(way, &mut open, found);
-                if lookups.iter().any(Lookup::has_found) && lookups.iter().all(Lookup::is_over) {
+                self.ask_server(way, &mut open, hurry);
+                if lookups.iter().any(Lookup::suffices) && lookups.iter().all(Lookup::is_over) {
                     return;
                 }
             }
@@ -334,24 +338,24 @@ impl Resolver {
     }
 
     /// Asks one server for all that is open, at the same time, and on for the targets of aliases.
-    fn ask_server(&self, way: Way, open: &mut [&mut Lookup], mut found: bool) {
-        let start = |lookup: &Lookup, found: bool| {
+    fn ask_server(&self, way: Way, open: &mut [&mut Lookup], mut hurry: bool) {
+        let start = |lookup: &Lookup, hurry: bool| {
             let mut exchange = Exchange::start(way, lookup.question.clone(), self.random);
-            if found {
+            if hurry {
                 exchange.hurry(FAMILY_PATIENCE);
             }
             exchange
         };
-        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup, found)).collect();
+        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup, hurry)).collect();
         for (lookup, mut exchange) in open.iter_mut().zip(exchanges) {
-            if found {
+            if hurry {
                 exchange.hurry(FAMILY_PATIENCE);
             }
             let mut asked_on = lookup.advance(exchange);
             while asked_on {
-                asked_on = lookup.advance(start(lookup, found));
+                asked_on = lookup.advance(start(lookup, hurry));
             }
-            found |= lookup.has_found();
+            hurry |= lookup.suffices();
         }
     }
 }
@@ -430,12 +434,19 @@ impl Lookup {
         false
     }
 
-    fn has_found(&self) -> bool {
-        matches!(self.outcome, Some(Ok(_)))
+    /// Whether the other family is worth a short wait only: there are addresses, or there is no
+    /// such name (RFC 8020). That AAAA has none proves nothing, since there are servers that say
+    /// so of names with A alone (RFC 4074 section 4.2).
+    fn suffices(&self) -> bool {
+        match &self.outcome {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.class == Class::NxDomain && self.question.qtype != Type::Aaaa,
+            None => false,
+        }
     }
 
-    /// Whether it is settled, or has met with nothing but silence: enough if there are addresses
-    /// of the other family.
+    /// Whether it is settled, or has met with nothing but silence: enough if the other family
+    /// suffices.
     fn is_over(&self) -> bool {
         let silence = |error: &Error| error.class == Class::Timeout;
         self.outcome.is_some() || self.failure.as_ref().is_some_and(silence)

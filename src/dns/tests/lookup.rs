@@ -273,6 +273,37 @@ fn search_list_and_failures() {
     );
 }
 
+/// Where questions for AAAA are dropped, names that do not exist lead on all the same, and soon.
+#[test]
+fn search_list_and_silence_about_one_family() {
+    let net = Net::new(vec![script(|asked| {
+        match (asked.qtype, asked.name.as_str()) {
+            (A, "host.b.test.") => good(asked),
+            (A, _) => asked.reply().rcode(3).soa(".", 60, 60).send(),
+            _ => vec![],
+        }
+    })]);
+    let bench = Bench::new(net, "search a.test b.test\noptions attempts:5 timeout:30");
+    let start = Instant::now();
+    let found = bench.resolver.lookup_host("host", start + AMPLE).unwrap();
+    assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 1])]);
+    assert!(start.elapsed() < PATIENCE);
+    let unknown = [found.doubt.unwrap().class, found.missing.unwrap().class];
+    assert_eq!(unknown, [Class::Timeout; 2], "of a.test, of b.test");
+}
+
+/// Some servers deny a name with A alone when asked for AAAA: A is still worth another attempt.
+#[test]
+fn a_name_denied_for_aaaa_only() {
+    let net = Net::new(vec![script(|asked| match (asked.qtype, asked.before) {
+        (AAAA, _) => asked.reply().rcode(3).soa(".", 60, 60).send(),
+        (_, 0..2) => vec![],
+        _ => good(asked),
+    })]);
+    let bench = Bench::new(net, "options timeout:1");
+    assert_eq!(bench.host("a.example"), ips(&["192.0.2.1"]));
+}
+
 #[test]
 fn what_needs_no_server() {
     let hosts = "192.0.2.9 Etcd-1 etcd-1.example\n2001:db8::9 etcd-1\n10.0.0.1 localhost\n127.0.0.9 my.localhost";
