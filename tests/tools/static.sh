@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the program as one static, position-independent executable, target/static/etcd-gateway, and checks that it is
-# one: it asks for no interpreter and no library, has no part of NSS in it (which would look for libraries at run time
+# Builds the program as one static executable, target/static/etcd-gateway, position-independent where the compiler
+# can do that for a static one (on x86), and checks that it is one: it asks for no interpreter and no library, has no part of NSS in it (which would look for libraries at run time
 # after all), tells nothing of the directory it was built in, and runs where there is nothing else.
 #
 #   static.sh            for this processor, with glibc
@@ -41,8 +41,13 @@ mv "$program.new" "$program"
 
 readelf -hlWd "$program" >"$out/readelf"
 has() { grep -Eq "$1" "$out/readelf"; }
-has 'Type: +DYN' || fail "$program is not position-independent"
-has 'Flags: .*NOW.*PIE' || fail "$program is not bound at start, or is a library"
+fixed=
+case $target in
+x86_64-*) has 'Type: +DYN' || fail "$program is not position-independent" ;;
+*) has 'Type: +DYN' || fixed=" at a fixed address: rustc has no static-pie for $target" ;;
+esac
+# What has a fixed address has nothing left to be bound.
+[ -n "$fixed" ] || has 'Flags: .*NOW.*PIE' || fail "$program is not bound at start, or is a library"
 has 'GNU_RELRO' || fail "$program leaves its relocations writable"
 has 'GNU_STACK .* RW ' || fail "$program has an executable stack"
 ! has 'INTERP' || fail "$program asks for an interpreter"
@@ -77,4 +82,4 @@ case $target in "$(uname -m)"-*)
 esac
 if command -v file >/dev/null; then file "$program"; fi
 sha256sum "$program"
-echo "static: $program, $size bytes, is one static executable"
+echo "static: $program, $size bytes, is one static executable$fixed"
