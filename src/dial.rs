@@ -273,7 +273,7 @@ impl Attempt {
             // where IPv6 is switched off, say. The endpoint cannot be reached from here.
             Err(error)
                 if error.kind() == io::ErrorKind::AddrNotAvailable
-                    && loop_guard::source_towards(addr.ip()).is_err() =>
+                    && loop_guard::source_towards(addr).is_err() =>
             {
                 return Err(Error::connect(
                     addr,

@@ -12,9 +12,9 @@
 
 mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,37 +26,60 @@ use crate::sys::syscall::{self, PollFd};
 
 /// Whether a connection to `target` would reach one of `listeners` directly.
 pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
+    let target = canonical(target);
     listeners.iter().any(|listener| {
-        let (ours, theirs) = (listener.ip(), target.ip().to_canonical());
+        let (listener, theirs) = (canonical(*listener), target.ip());
         listener.port() == target.port()
-            && match ours.to_canonical() {
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => theirs.is_ipv4() && is_local(theirs),
+            && match listener.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => theirs.is_ipv4() && is_local(target),
                 // Linux takes IPv4 on an IPv6 wildcard too, unless told otherwise.
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => is_local(theirs),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => is_local(target),
                 // A connection to the wildcard address goes to the loopback address.
                 ours if theirs.is_unspecified() => ours.is_loopback(),
-                ours => ours == theirs,
+                ours => ours == theirs && on_one_link(listener, target),
             }
     })
 }
 
+/// An IPv4 address as such, in whichever way it is written.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        // Of an IPv6 address the zone is a part.
+        IpAddr::V6(_) => address,
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+    }
+}
+
+/// Whether two equal addresses mean the same host: those of a link are used anew on each (RFC 4007).
+fn on_one_link(one: SocketAddr, other: SocketAddr) -> bool {
+    let (one, other) = match (one, other) {
+        (SocketAddr::V6(one), SocketAddr::V6(other)) if one.ip().is_unicast_link_local() => {
+            (one.scope_id(), other.scope_id())
+        }
+        _ => return true,
+    };
+    one == other || one == 0 || other == 0
+}
+
 /// Whether an address is one of this host: it is its own source then. (Binding it proves
 /// nothing where net.ipv4.ip_nonlocal_bind is set.)
-fn is_local(address: IpAddr) -> bool {
-    address.is_unspecified()
-        || address.is_loopback()
-        || source_towards(address).is_ok_and(|source| source == address)
+fn is_local(address: SocketAddr) -> bool {
+    address.ip().is_unspecified()
+        || address.ip().is_loopback()
+        || source_towards(address).is_ok_and(|source| source == address.ip())
 }
 
 /// The address that this host would send from towards another; nothing is sent.
-pub(crate) fn source_towards(address: IpAddr) -> io::Result<IpAddr> {
+pub(crate) fn source_towards(mut address: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    // Any port does: it only completes the address.
-    socket.connect((address, 9))?;
+    // Any port does: it only completes the address. The zone does not: without it none is known
+    // to an address of a link.
+    address.set_port(9);
+    socket.connect(address)?;
     Ok(socket.local_addr()?.ip())
 }
 
@@ -69,8 +92,9 @@ type Pair = (Address, Address);
 
 #[derive(Debug, Default)]
 struct Open {
-    /// (our local address, the endpoint's) of every dial, from before it is connected.
-    dialled: BTreeSet<Pair>,
+    /// (our local address, the endpoint's) of every dial, from before it is connected, and the zone
+    /// of the endpoint's.
+    dialled: BTreeMap<Pair, u32>,
     /// (the client's address, our listening one) of every accepted connection.
     accepted: BTreeSet<Pair>,
 }
@@ -105,7 +129,11 @@ impl LoopGuard {
     pub(crate) fn dialled(&self, local: SocketAddr, endpoint: SocketAddr) -> (Ticket, bool) {
         let pair = (comparable(local), comparable(endpoint));
         let mut open = lock(&self.0.open);
-        open.dialled.insert(pair);
+        let zone = match endpoint {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(endpoint) => endpoint.scope_id(),
+        };
+        open.dialled.insert(pair, zone);
         let looped = open.accepted.contains(&pair);
         (self.ticket(Side::Dialled, pair), looped)
     }
@@ -120,8 +148,9 @@ impl LoopGuard {
         let dials = {
             let mut open = lock(&self.0.open);
             open.accepted.insert(pair);
-            if open.dialled.contains(&pair) {
-                return Ok((self.ticket(Side::Accepted, pair), Some(plain(pair.1))));
+            if let Some(zone) = open.dialled.get(&pair) {
+                let endpoint = plain(pair.1, *zone);
+                return Ok((self.ticket(Side::Accepted, pair), Some(endpoint)));
             }
             from(&open.dialled, pair.0)
         };
@@ -134,7 +163,7 @@ impl LoopGuard {
         let ticket = self.ticket(Side::Accepted, pair);
         let alone = || !self.0.tables.have(pair);
         let endpoint = match dials.as_slice() {
-            [endpoint] if alone() && stays_open(stream) && alone() => Some(plain(*endpoint)),
+            [endpoint] if alone() && stays_open(stream) && alone() => Some(*endpoint),
             _ => None,
         };
         Ok((ticket, endpoint))
@@ -153,18 +182,18 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = lock(&self.guard.0.open);
         match self.side {
-            Side::Dialled => open.dialled.remove(&self.pair),
-            Side::Accepted => open.accepted.remove(&self.pair),
-        };
+            Side::Dialled => drop(open.dialled.remove(&self.pair)),
+            Side::Accepted => drop(open.accepted.remove(&self.pair)),
+        }
     }
 }
 
 /// The destinations of the dials that have this local address.
-fn from(dialled: &BTreeSet<Pair>, local: Address) -> Vec<Address> {
+fn from(dialled: &BTreeMap<Pair, u32>, local: Address) -> Vec<SocketAddr> {
     dialled
         .range((local, (Ipv6Addr::UNSPECIFIED, 0))..)
-        .take_while(|pair| pair.0 == local)
-        .map(|pair| pair.1)
+        .take_while(|(pair, _)| pair.0 == local)
+        .map(|(pair, zone)| plain(pair.1, *zone))
         .collect()
 }
 
@@ -186,8 +215,8 @@ fn comparable(address: SocketAddr) -> Address {
     (ip, address.port())
 }
 
-fn plain((ip, port): Address) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(ip).to_canonical(), port)
+fn plain((ip, port): Address, zone: u32) -> SocketAddr {
+    canonical(SocketAddrV6::new(ip, port, 0, zone).into())
 }
 
 #[cfg(test)]
@@ -228,6 +257,11 @@ mod tests {
             ("[::]:5", address("[2001:db8::1]:5"), false),
             ("[::1]:5", address("[::]:5"), true),
             ("[::1]:5", address("127.0.0.1:5"), false),
+            ("[fe80::5%2]:5", address("[fe80::5%2]:5"), true),
+            // Another host, on another link.
+            ("[fe80::5%2]:5", address("[fe80::5%3]:5"), false),
+            ("[::1]:5", address("[::1%1]:5"), true),
+            ("[::]:5", address("[fe80::db8%1]:5"), false),
         ];
         for (listener, target, looped) in cases {
             assert_eq!(
@@ -261,6 +295,43 @@ mod tests {
             None,
             "tickets were dropped"
         );
+    }
+
+    /// Addresses of this host that are of one link, as `net/if_inet6` of proc(5) has them.
+    fn of_links() -> Vec<SocketAddr> {
+        let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let of_link = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let ip = u128::from_str_radix(fields.first()?, 16).ok()?;
+            let scope = u32::from_str_radix(fields.get(1)?, 16).ok()?;
+            let ip = Ipv6Addr::from_bits(ip);
+            // One that is still tentative has no socket.
+            let usable = u8::from_str_radix(fields.get(4)?, 16).ok()? & 0x40 == 0;
+            (usable && ip.is_unicast_link_local())
+                .then(|| SocketAddrV6::new(ip, 5, 0, scope).into())
+        };
+        table.lines().filter_map(of_link).collect()
+    }
+
+    #[test]
+    fn an_address_of_a_link_is_found_out_with_its_zone() {
+        let found = of_links();
+        if found.is_empty() {
+            eprintln!("skipped: no address of a link on this host");
+        }
+        for own in found {
+            assert!(serves(&[address("[::]:5")], own), "{own}");
+            assert!(serves(&[own], own) && !serves(&[address("0.0.0.0:5")], own));
+            // As it happens, too: the pool knows it by the address that was given to it.
+            let listener = TcpListener::bind(("::", 0)).unwrap();
+            let mut endpoint = own;
+            endpoint.set_port(listener.local_addr().unwrap().port());
+            let near = TcpStream::connect(endpoint).unwrap();
+            let (far, _) = listener.accept().unwrap();
+            let guard = LoopGuard::default();
+            let (_ticket, _) = guard.dialled(near.local_addr().unwrap(), endpoint);
+            assert_eq!(guard.accepted(&far).unwrap().1, Some(endpoint));
+        }
     }
 
     #[test]

@@ -160,6 +160,12 @@ struct Island {
 impl Island {
     /// Runs `setup` in the namespace first; nothing where the host lets us make none.
     fn start(setup: &str, flags: &[&str]) -> Option<Island> {
+        Some(Island {
+            gateway: Island::prepare(setup, Launch::start_with(flags))?.start(),
+        })
+    }
+
+    fn prepare(setup: &str, launch: Launch) -> Option<Launch> {
         let mut unshare = vec!["--net"];
         if !is_root() {
             unshare.extend(["--user", "--map-root-user"]);
@@ -172,9 +178,7 @@ impl Island {
         }
         let script = format!("ip link set lo up && {setup} && exec \"$0\" \"$@\"");
         let wrapper = [&["unshare"], unshare.as_slice(), &["sh", "-c", &script]].concat();
-        Some(Island {
-            gateway: Launch::start_with(flags).wrapped(&wrapper).start(),
-        })
+        Some(launch.wrapped(&wrapper))
     }
 
     fn enter(&self) -> Vec<String> {
@@ -242,6 +246,24 @@ fn address_that_moves_to_this_host_is_no_endless_loop() {
         (descriptors(island.gateway.pid()) <= before).then_some(())
     });
     island.gateway.assert_running();
+}
+
+/// An address of a link counts with its zone only, for the kernel as for us.
+#[test]
+fn address_of_a_link_of_this_host_is_refused_under_a_wildcard() {
+    let flags = [
+        "start",
+        "--listen-addr=[::]:4000",
+        "--endpoints=[fe80::5%lo]:4000",
+    ];
+    let own = "ip addr add fe80::5/64 dev lo";
+    let Some(launch) = Island::prepare(own, Launch::exactly(&flags)) else {
+        return;
+    };
+    let outcome = launch.run();
+    assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
+    let last = outcome.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("[fe80::5%lo]:4000"), "{last}");
 }
 
 /// A dial to a dead local port in the ephemeral range can meet itself (RFC 9293, simultaneous open): the client
