@@ -1,6 +1,7 @@
 //! Where members are found, what they have to prove, and the endpoints that they are.
 //!
-//! Pure but for the lookup of an interface's number: what names resolve to is a parameter.
+//! Pure but for the lookup of an interface's number and what is logged: what names resolve to is
+//! a parameter.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -17,7 +18,7 @@ use crate::log;
 
 /// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
 /// more is no reason to spend time and memory on it.
-const MAX_ENDPOINTS: usize = 1024;
+pub(super) const MAX_ENDPOINTS: usize = 1024;
 
 /// Where the members are found.
 #[derive(Debug)]
@@ -212,17 +213,18 @@ impl Members<'_> {
         list.members.iter().filter_map(adrift).collect()
     }
 
-    /// All their addresses, each once: where several name one, the first has it.
-    pub(super) fn endpoints(&self, hosts: &Hosts) -> Vec<Endpoint> {
+    /// All their addresses, each once: where several name one, the first has it. There may be
+    /// more than are used, which is logged if it is another number than is `counted`.
+    pub(super) fn endpoints(&self, hosts: &Hosts, counted: &mut usize) -> Vec<Endpoint> {
         let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut found: HashSet<SocketAddr> = HashSet::new();
         let mut add = |ip: IpAddr, endpoint: Endpoint| {
             // IPv4 written as IPv6 is IPv4, also to the loop guard.
             let addr = match ip.to_canonical() {
                 IpAddr::V4(ip) => SocketAddr::new(ip.into(), endpoint.addr.port()),
                 IpAddr::V6(_) => endpoint.addr,
             };
-            let known = endpoints.iter().any(|known| known.addr == addr);
-            if !known && endpoints.len() < MAX_ENDPOINTS {
+            if found.insert(addr) && endpoints.len() < MAX_ENDPOINTS {
                 endpoints.push(Endpoint { addr, ..endpoint });
             }
         };
@@ -263,6 +265,17 @@ impl Members<'_> {
                 }
             }
         }
+        if found.len() > endpoints.len() && found.len() != *counted {
+            log::warn(
+                "discovery",
+                "more endpoints than are used, the rest is left out",
+                &[
+                    ("found", found.len().into()),
+                    ("used", endpoints.len().into()),
+                ],
+            );
+        }
+        *counted = found.len();
         endpoints
     }
 }

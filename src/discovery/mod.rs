@@ -44,7 +44,7 @@ use crate::sys::waker::Waker;
 
 use hosts::{Freshness, Hosts};
 pub(crate) use members::{Identity, List, Source, identity_of};
-use members::{Members, literal};
+use members::{MAX_ENDPOINTS, Members, literal};
 pub(crate) use problems::INSECURE;
 pub(crate) use refreshes::Refreshes;
 use srv::Target;
@@ -124,6 +124,10 @@ pub(crate) struct Discovery {
     insecure: Vec<Target>,
     /// Endpoints that are this gateway, in words.
     looped: Vec<String>,
+    /// How many endpoints there were at the last look, more than are used among them.
+    counted: usize,
+    /// The same of the fallback.
+    counted_fallback: usize,
     /// When the endpoints that have proven who they are have to do so again.
     audit: Instant,
     refreshes: Arc<Refreshes>,
@@ -143,6 +147,8 @@ impl Discovery {
             open: false,
             insecure: Vec::new(),
             looped: Vec::new(),
+            counted: 0,
+            counted_fallback: 0,
             audit: Instant::now() + AUDIT,
             refreshes: Arc::default(),
         }
@@ -206,12 +212,12 @@ impl Discovery {
     }
 
     /// The endpoints that serve if no others may.
-    pub(crate) fn fallback(&self) -> Vec<Endpoint> {
+    pub(crate) fn fallback(&mut self) -> Vec<Endpoint> {
         match &self.source {
             Source::Srv {
                 fallback: Some(list),
                 ..
-            } => Members::List(list).endpoints(&self.hosts),
+            } => Members::List(list).endpoints(&self.hosts, &mut self.counted_fallback),
             _ => Vec::new(),
         }
     }
@@ -327,8 +333,10 @@ impl Discovery {
             }
             if self.open {
                 let known = |old: &Endpoint| endpoints.iter().all(|new| new.addr != old.addr);
-                let kept: Vec<Endpoint> = pool.endpoints().into_iter().filter(known).collect();
-                endpoints.extend(kept);
+                // Or they would be more each time that others are found.
+                let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
+                let kept = pool.endpoints().into_iter().filter(known).take(room);
+                endpoints.extend(kept.collect::<Vec<Endpoint>>());
             }
             let change = pool.replace(endpoints);
             if !change.is_empty() {
@@ -405,7 +413,7 @@ impl Discovery {
         adrift.extend(members.adrift());
         self.hosts
             .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
-        let endpoints = members.endpoints(&self.hosts);
+        let endpoints = members.endpoints(&self.hosts, &mut self.counted);
         self.open = freshness.open;
         self.refreshes.add(freshness.complete);
         self.failures = if freshness.complete && !self.falling_back {

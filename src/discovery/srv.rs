@@ -53,6 +53,8 @@ struct Service {
 pub(crate) struct Services {
     domain: String,
     services: Vec<Service>,
+    /// How many members their records named at the last refresh.
+    counted: usize,
 }
 
 /// A member that an SRV record names.
@@ -102,6 +104,7 @@ impl Services {
         Self {
             domain: domain.to_owned(),
             services,
+            counted: 0,
         }
     }
 
@@ -138,29 +141,22 @@ impl Services {
                 Err(error) => service.keep(error, freshness),
             }
         }
+        let found = self.named().len();
+        if found > MAX_TARGETS && found != self.counted {
+            log::warn(
+                "discovery",
+                "more SRV records than are used, the rest is left out",
+                &[("found", found.into()), ("used", MAX_TARGETS.into())],
+            );
+        }
+        self.counted = found;
     }
 
-    /// The members that the records name; of equal ones those that speak TLS first. Where they are
-    /// `authenticated`, those that say of themselves that they speak no TLS cannot prove anything: they
-    /// are set apart, but for those that another record says to speak it.
+    /// The members that are used, in order of priority; of equal ones those that speak TLS first. Where
+    /// they are `authenticated`, those that say of themselves that they speak no TLS cannot prove anything:
+    /// they are set apart, but for those that another record says to speak it.
     pub(super) fn targets(&self, authenticated: bool) -> (Vec<Target>, Vec<Target>) {
-        let mut targets = Vec::new();
-        for service in &self.services {
-            for record in &service.records {
-                // RFC 2782: a target of "." says that the service is decidedly not
-                // available at this domain. Nothing listens on port 0.
-                if record.target.is_root() || record.port == 0 {
-                    continue;
-                }
-                targets.push(Target {
-                    host: record.target.to_string().to_ascii_lowercase(),
-                    port: record.port,
-                    priority: record.priority,
-                    weight: record.weight,
-                    scheme: service.scheme,
-                });
-            }
-        }
+        let mut targets = self.named();
         // Servers shuffle their answers; the same records must be the same endpoints.
         let key = |t: &Target| {
             (
@@ -183,6 +179,28 @@ impl Services {
             !targets.iter().any(same)
         });
         (targets, plain)
+    }
+
+    /// The members that the records name.
+    fn named(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for service in &self.services {
+            for record in &service.records {
+                // RFC 2782: a target of "." says that the service is decidedly not
+                // available at this domain. Nothing listens on port 0.
+                if record.target.is_root() || record.port == 0 {
+                    continue;
+                }
+                targets.push(Target {
+                    host: record.target.to_string().to_ascii_lowercase(),
+                    port: record.port,
+                    priority: record.priority,
+                    weight: record.weight,
+                    scheme: service.scheme,
+                });
+            }
+        }
+        targets
     }
 
     /// The names that have records.

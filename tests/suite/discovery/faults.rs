@@ -7,7 +7,8 @@ use super::{
 };
 use crate::support::dns::{FORMERR, FakeDns, Fault, NXDOMAIN, REFUSED, SERVFAIL};
 use crate::support::isolated::{RESOLV_CONF, isolated};
-use crate::support::{Backend, Gateway, SOON, eventually};
+use crate::support::json::Json;
+use crate::support::{Backend, Gateway, Launch, SOON, eventually};
 
 const FALLING_BACK: &str = "SRV records give no endpoint, using --endpoints until they do";
 const FAILED: &str = "SRV lookup failed, will try again";
@@ -260,5 +261,94 @@ fn answer_from_elsewhere_is_ignored() {
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
         assert!(outcome.stderr.contains("no reply in time"), "{outcome:?}");
         assert!(outcome.stderr.contains("127.0.0.1:53"));
+    });
+}
+
+/// Names and records that lead to more endpoints than a cluster can have: how many there are and how many are used is
+/// logged, once a change.
+#[test]
+fn what_is_beyond_the_limits_is_logged() {
+    isolated(what_is_beyond_the_limits_is_logged, |_| {
+        let dns = FakeDns::start("127.0.0.1");
+        let publish_many = |count: u16| {
+            let records = (1..=count).map(|port| format!("{PLAIN} SRV 0 0 {port} m1.test\n"));
+            let addresses = (0..count * 5).map(|number| {
+                let [high, low] = number.to_be_bytes();
+                format!("many.test A 127.2.{high}.{low}\n")
+            });
+            publish(&dns, &records.chain(addresses).collect::<String>());
+        };
+        publish_many(250);
+        let gateways = [
+            Launch::start_with(&["--endpoints=many.test:2379"]).start(),
+            discover("x.test", &[]),
+        ];
+        let owners = ["many.test", PLAIN];
+        let logged = |gateway: &Gateway| -> Vec<String> {
+            let all = ["endpoints", "SRV records"].map(|what| {
+                gateway.records(&format!("more {what} than are used, the rest is left out"))
+            });
+            let numbers = |line: &Json| {
+                let [found, used] = ["found", "used"].map(|field| line.number(field));
+                format!("{used} of {found}")
+            };
+            all.iter().flatten().map(numbers).collect()
+        };
+        let refresh = |count: u16, is_new: bool| {
+            let before = gateways.each_ref().map(|gateway| logged(gateway).len());
+            publish_many(count);
+            for ((gateway, owner), before) in gateways.iter().zip(owners).zip(before) {
+                let asked = dns.asked(owner);
+                gateway.signal("HUP");
+                dns.wait_asked(owner, asked);
+                eventually(SOON, "the new number is logged", || {
+                    (!is_new || logged(gateway).len() > before).then_some(())
+                });
+            }
+        };
+        refresh(300, true);
+        refresh(300, false);
+        refresh(280, true);
+        publish_many(1);
+        for gateway in &gateways {
+            gateway.signal("HUP");
+            gateway.wait_record_where("endpoints changed", |record| {
+                record.texts("removed").len() > 200
+            });
+        }
+        refresh(280, true);
+        let expected = ["1024 of 1500", "1024 of 1400", "1024 of 1400"];
+        assert_eq!(
+            logged(&gateways[0]),
+            [&["1024 of 1250"], &expected[..]].concat()
+        );
+        assert_eq!(
+            logged(&gateways[1]),
+            ["256 of 300", "256 of 280", "256 of 280"]
+        );
+    });
+}
+
+/// While a name that never had an address is not answered for, nothing is taken away; nor does the set grow without
+/// end where other names have other addresses each time.
+#[test]
+fn endpoints_kept_in_doubt_are_not_more_than_the_limit() {
+    isolated(endpoints_kept_in_doubt_are_not_more_than_the_limit, |_| {
+        let dns = FakeDns::start("127.0.0.1");
+        let publish_at = |network: u8| {
+            let addresses = (0..1000_u16).map(|number| {
+                let [high, low] = number.to_be_bytes();
+                format!("many.test A 127.{network}.{high}.{low}\n")
+            });
+            publish(&dns, &addresses.collect::<String>());
+        };
+        publish_at(2);
+        dns.fail("lost.test", Fault::Rcode(SERVFAIL));
+        let gateway = Launch::start_with(&["--endpoints=many.test:2379,lost.test:2379"]).start();
+        publish_at(3);
+        gateway.signal("HUP");
+        let change = gateway.wait_record("endpoints changed");
+        let [added, removed] = ["added", "removed"].map(|field| change.texts(field).len());
+        assert_eq!((added, removed), (1000, 1000 - 24));
     });
 }
