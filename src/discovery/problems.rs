@@ -4,6 +4,7 @@
 //! That an endpoint is down, or has not proven who it is, is no matter of discovery: it is shown
 //! with the endpoint.
 
+use super::members::MAX_ENDPOINTS;
 use super::srv::Target;
 use super::{Discovery, Source};
 use crate::endpoint::Endpoint;
@@ -37,11 +38,18 @@ impl Discovery {
                     );
                 }
                 problems.extend(services.problems(self.falling_back));
+                problems.extend(services.surplus());
                 let insecure = self.insecure.iter();
                 problems.extend(insecure.map(|member| format!("{member}: {INSECURE}")));
             }
         }
         problems.extend(self.hosts.failures());
+        if self.counted > MAX_ENDPOINTS {
+            problems.push(format!(
+                "{} endpoints are found, of which {MAX_ENDPOINTS} are used",
+                self.counted
+            ));
+        }
         problems.extend(self.looped.iter().cloned());
         problems
     }

@@ -219,6 +219,18 @@ impl Services {
         open.map(ToString::to_string).collect()
     }
 
+    /// That there are more records than are used, if there are.
+    pub(super) fn surplus(&self) -> Option<String> {
+        let surplus = || {
+            format!(
+                "{}: {} members are named, of which {MAX_TARGETS} are used",
+                self.owners().join(" and "),
+                self.counted
+            )
+        };
+        (self.counted > MAX_TARGETS).then(surplus)
+    }
+
     /// What is not as it should be, name by name. Where the records give `nothing`, that also is that
     /// there are none.
     pub(super) fn problems(&self, nothing: bool) -> Vec<String> {

@@ -317,6 +317,15 @@ fn what_is_beyond_the_limits_is_logged() {
             });
         }
         refresh(280, true);
+        let problems = [
+            "1400 endpoints are found, of which 1024",
+            "280 members are named, of which 256",
+        ];
+        for (gateway, problem) in gateways.iter().zip(problems) {
+            gateway.signal("USR1");
+            let told = gateway.wait_record("status of a problem");
+            assert!(told.text("problem").contains(problem), "{told:?}");
+        }
         let expected = ["1024 of 1500", "1024 of 1400", "1024 of 1400"];
         assert_eq!(
             logged(&gateways[0]),
