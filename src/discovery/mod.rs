@@ -16,38 +16,41 @@
 pub(crate) mod auth;
 pub(crate) mod file;
 mod hosts;
+mod listen;
 pub(crate) mod listing;
 mod members;
 mod problems;
+mod proofs;
 mod refreshes;
 pub(crate) mod roots;
+mod side_by_side;
 mod srv;
+mod start;
 
 use std::collections::HashSet;
-use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::addr::{Host, HostPort};
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
-use crate::endpoint::{Endpoint, Gate, Proof};
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard;
-use crate::sync::lock;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 
 use hosts::{Freshness, Hosts};
+pub(crate) use listen::listen_address;
 pub(crate) use members::{Identity, List, Source, identity_of};
-use members::{MAX_ENDPOINTS, Members, literal};
+use members::{MAX_ENDPOINTS, Members};
 pub(crate) use problems::INSECURE;
+use proofs::audit;
 pub(crate) use refreshes::Refreshes;
+pub(crate) use side_by_side::side_by_side;
 use srv::Target;
+pub(crate) use start::{Found, NothingFound};
 
 /// No answer is asked for again sooner: a TTL of 0 or 1 must not become a flood.
 const MIN_REFRESH: Duration = Duration::from_secs(5);
@@ -63,45 +66,9 @@ const WATCH: Duration = Duration::from_millis(5100);
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
 /// time for the third server to answer where the first two are dead.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a start with configured names waits for them: there may be others that
-/// serve meanwhile.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often endpoints that serve have to prove again who they are.
 const AUDIT: Duration = Duration::from_secs(5 * 60);
-/// Lookups that run at the same time, each in a thread.
-const SIDE_BY_SIDE: usize = 16;
-
-/// What a look at the source found.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) endpoints: Vec<Endpoint>,
-    /// Why there are none, if there are none.
-    pub(crate) nothing: Option<String>,
-    /// Members that are not used because they speak no TLS.
-    pub(crate) insecure: Vec<String>,
-    /// Names that have no address, or not all of them, and why.
-    pub(crate) unresolved: Vec<String>,
-}
-
-/// What a start begins with.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) endpoints: Vec<Endpoint>,
-    /// Those that have proven who they are, and by what.
-    pub(crate) proven: Vec<(Endpoint, Proof)>,
-}
-
-/// Discovery gave no endpoint that may serve, and nothing else was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NothingFound(String);
-
-impl fmt::Display for NothingFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NothingFound {}
 
 /// Follows the members of one source.
 pub(crate) struct Discovery {
@@ -157,112 +124,6 @@ impl Discovery {
     /// Where it counts what it does.
     pub(crate) fn refreshes(&self) -> Arc<Refreshes> {
         Arc::clone(&self.refreshes)
-    }
-
-    /// The endpoints that there are, for somebody who only looks.
-    pub(crate) fn find(&mut self) -> Found {
-        let endpoints = self.refresh(PATIENCE);
-        let mut unresolved = match &self.source {
-            Source::Srv { services, .. } => services.failures(),
-            Source::List(_) | Source::File { .. } => Vec::new(),
-        };
-        unresolved.extend(self.hosts.failures());
-        Found {
-            nothing: endpoints.is_empty().then(|| self.nothing_found()),
-            endpoints,
-            insecure: self.insecure.iter().map(ToString::to_string).collect(),
-            unresolved,
-        }
-    }
-
-    /// Why there is no endpoint, and what to do about it.
-    fn nothing_found(&self) -> String {
-        let (services, identity) = match &self.source {
-            Source::Srv {
-                services, identity, ..
-            } => (services, identity.is_some()),
-            Source::List(_) => return self.no_address("--endpoints"),
-            Source::File { file, .. } => {
-                return self.no_address(&file.path().display().to_string());
-            }
-        };
-        let targets = services.targets(identity).0.into_iter();
-        let unresolved: Vec<String> = targets
-            .filter_map(|target| {
-                let reason = self.hosts.failure(&target.host)?;
-                Some(format!("{target}: {reason}"))
-            })
-            .collect();
-        if unresolved.is_empty() {
-            return services.nothing_found(identity);
-        }
-        format!(
-            "no endpoint found: what {} names has no address: {}; publish the addresses of these names",
-            services.owners().join(" and "),
-            unresolved.join("; ")
-        )
-    }
-
-    fn no_address(&self, list: &str) -> String {
-        format!(
-            "no endpoint found: no name in {list} has an address: {}; correct the names, or see that \
-             the servers in /etc/resolv.conf know them",
-            self.hosts.failures().join("; ")
-        )
-    }
-
-    /// The endpoints that serve if no others may.
-    pub(crate) fn fallback(&mut self) -> Vec<Endpoint> {
-        match &self.source {
-            Source::Srv {
-                fallback: Some(list),
-                ..
-            } => Members::List(list).endpoints(&self.hosts, &mut self.counted_fallback),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The endpoints to start with; those that have to prove who they are have been asked,
-    /// all at the same time and each within `timeout`.
-    ///
-    /// # Errors
-    /// If none of them may serve, but for a list whose names cannot be resolved: that is
-    /// logged and tried again.
-    pub(crate) fn start(
-        &mut self,
-        gate: Option<&dyn Gate>,
-        timeout: Duration,
-    ) -> Result<Start, NothingFound> {
-        let patience = if self.source.is_listed() {
-            START_PATIENCE
-        } else {
-            PATIENCE
-        };
-        let mut endpoints = self.refresh(patience);
-        self.found = !endpoints.is_empty();
-        let (mut proven, mut refused) = prove(&endpoints, gate, timeout);
-        let free =
-            |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.identity.is_none());
-        if !free(&endpoints) && proven.is_empty() {
-            let found = endpoints.len();
-            self.fall_back(&mut endpoints);
-            let others = endpoints.get(found..).unwrap_or_default();
-            let (more_proven, more_refused) = prove(others, gate, timeout);
-            proven.extend(more_proven);
-            refused.extend(more_refused);
-        }
-        self.tell_problems();
-        let patient = self.source.is_listed() && !self.source.authenticates();
-        if endpoints.is_empty() && !patient {
-            return Err(NothingFound(self.nothing_found()));
-        }
-        if !free(&endpoints) && proven.is_empty() && !endpoints.is_empty() {
-            return Err(NothingFound(format!(
-                "no endpoint could be authenticated: {}",
-                refused.join("; ")
-            )));
-        }
-        Ok(Start { endpoints, proven })
     }
 
     /// Keeps `pool` in step for ever. A call of `wake` asks for a refresh; `removed` is
@@ -438,81 +299,6 @@ impl Discovery {
     }
 }
 
-/// Has endpoints prove who they are, side by side: those that have, and why the others have
-/// not.
-fn prove(
-    endpoints: &[Endpoint],
-    gate: Option<&dyn Gate>,
-    timeout: Duration,
-) -> (Vec<(Endpoint, Proof)>, Vec<String>) {
-    let asked: Vec<&Endpoint> = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.identity.is_some())
-        .collect();
-    let Some(gate) = gate else {
-        return (Vec::new(), Vec::new());
-    };
-    let outcomes = side_by_side(&asked, |endpoint| gate.admit(endpoint, timeout));
-    let (mut proven, mut refused) = (Vec::new(), Vec::new());
-    for (endpoint, outcome) in asked.into_iter().zip(outcomes) {
-        match outcome {
-            Ok(proof) => proven.push((endpoint.clone(), proof)),
-            Err(error) => refused.push(error.to_string()),
-        }
-    }
-    (proven, refused)
-}
-
-/// Has the endpoints that serve prove again who they are: a certificate may have expired,
-/// an address may have changed hands.
-fn audit(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
-    let Some(gate) = gate else { return };
-    let started = Instant::now();
-    let serving = pool.authenticated();
-    let outcomes = side_by_side(&serving, |endpoint| gate.admit(endpoint, timeout));
-    for (endpoint, outcome) in serving.iter().zip(outcomes) {
-        match outcome {
-            Ok(proof) => pool.reaffirmed(endpoint.addr, proof),
-            Err(error) => pool.failed(endpoint.addr, started, &error),
-        }
-    }
-}
-
-/// The address to bind for `--listen-addr`: a wildcard takes both families where the
-/// host has both, as the reference does; of a name's addresses an IPv4 one is preferred.
-pub(crate) fn listen_address(listen: &HostPort, resolver: &Resolver) -> io::Result<SocketAddr> {
-    let wildcard = match &listen.host {
-        Host::Wildcard => true,
-        Host::Ip(ip) => ip.is_unspecified(),
-        Host::Name(name) => {
-            let deadline = Instant::now() + PATIENCE;
-            let addresses = resolver
-                .lookup_host(name, deadline)
-                .map_err(|error| io::Error::other(error.to_string()))?
-                .addresses;
-            let preferred = addresses
-                .iter()
-                .find(|ip| ip.is_ipv4())
-                .or(addresses.first());
-            return preferred
-                .map(|ip| SocketAddr::new(*ip, listen.port))
-                .ok_or_else(|| io::ErrorKind::NotFound.into());
-        }
-        Host::Ip6Zone(..) => false,
-    };
-    if !wildcard {
-        return literal(listen)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no interface of that name"));
-    }
-    let has_ipv6 = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
-    let ip = if has_ipv6 {
-        IpAddr::from([0; 16])
-    } else {
-        IpAddr::from([0; 4])
-    };
-    Ok(SocketAddr::new(ip, listen.port))
-}
-
 /// Waits for a call or for a time; tells whether it was a call.
 fn wait(wake: &Waker, until: Instant) -> bool {
     let mut fds = [PollFd::readable(wake.fd())];
@@ -547,30 +333,4 @@ pub(crate) fn log_change(change: &Change) {
             ],
         );
     }
-}
-
-/// Does the same for all `items`, up to [`SIDE_BY_SIDE`] at a time; results in order. The
-/// caller works too, so that all is done even where no thread can be had.
-pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let worker = || {
-        while let Some((index, item)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            items.get(index).map(|item| (index, item))
-        } {
-            let result = work(item);
-            lock(&results).push((index, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..items.len().min(SIDE_BY_SIDE) {
-            let thread = std::thread::Builder::new().name("resolve".to_owned());
-            // One less is slower, no more.
-            let _ = thread.spawn_scoped(scope, worker);
-        }
-        worker();
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
