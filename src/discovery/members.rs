@@ -280,6 +280,15 @@ impl Members<'_> {
     }
 }
 
+/// Adds those of `old` that are not among `endpoints`, as many as there is room for: where others
+/// are found each time, they would be more and more.
+pub(super) fn keep(endpoints: &mut Vec<Endpoint>, old: Vec<Endpoint>) {
+    let known: HashSet<SocketAddr> = endpoints.iter().map(|new| new.addr).collect();
+    let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
+    let others = old.into_iter().filter(|old| !known.contains(&old.addr));
+    endpoints.extend(others.take(room));
+}
+
 /// The address of a host that is no name.
 pub(super) fn literal(host_port: &HostPort) -> Option<SocketAddr> {
     match &host_port.host {

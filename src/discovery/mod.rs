@@ -44,7 +44,7 @@ use crate::sys::waker::Waker;
 use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
 pub(crate) use members::{Identity, List, Source, identity_of};
-use members::{MAX_ENDPOINTS, Members};
+use members::{Members, keep};
 pub(crate) use problems::INSECURE;
 use proofs::audit;
 pub(crate) use refreshes::Refreshes;
@@ -193,11 +193,7 @@ impl Discovery {
                 continue;
             }
             if self.open {
-                let known = |old: &Endpoint| endpoints.iter().all(|new| new.addr != old.addr);
-                // Or they would be more each time that others are found.
-                let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
-                let kept = pool.endpoints().into_iter().filter(known).take(room);
-                endpoints.extend(kept.collect::<Vec<Endpoint>>());
+                keep(&mut endpoints, pool.endpoints());
             }
             let change = pool.replace(endpoints);
             if !change.is_empty() {
