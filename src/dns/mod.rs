@@ -201,9 +201,10 @@ impl Resolver {
 
     /// Asks for `text` and, as the search list says, for the names made from it, until one has
     /// records. A name that does not exist, has no such records or draws an error from the servers
-    /// leads on to the next, as with the C library; where the servers are silent there is no
-    /// point in asking them more. Of the failures the most telling is returned, and of equals
-    /// that of the name as it was given.
+    /// leads on to the next, as with the C library. Where the servers are silent about one that is
+    /// made from the list there is no point in asking for more of these; but the name as it was
+    /// given is always asked for, and may well be one of a network that they cannot reach. Of the
+    /// failures the most telling is returned, and of equals that of the name as it was given.
     fn search(&self, text: &str, types: &[Type], deadline: Instant) -> Result<Found, Error> {
         let qtype = types.first().copied().unwrap_or(Type::A);
         let local = |class| Error {
@@ -220,8 +221,18 @@ impl Resolver {
         }
         let conf = self.conf.get(Instant::now());
         let mut failure: Option<Error> = None;
-        for candidate in conf.candidates(&name, absolute) {
-            match self.resolve(&conf, &candidate, types, deadline) {
+        let mut silent = false;
+        let candidates = conf.candidates(&name, absolute);
+        for (candidate, after) in candidates.iter().zip((0..candidates.len()).rev()) {
+            let as_given = *candidate == name;
+            if silent && !as_given {
+                continue;
+            }
+            let until = match after {
+                0 => deadline,
+                _ => half_way(deadline),
+            };
+            match self.resolve(&conf, candidate, types, until) {
                 Ok(mut found) => {
                     // An open failure outranks definite ones, so if there was one it is this.
                     found.doubt = failure.filter(|error| !error.class.is_definite());
@@ -229,14 +240,11 @@ impl Resolver {
                 }
                 Err((error, answered)) => {
                     if failure.as_ref().is_none_or(|known| {
-                        error.class.outranks(known.class)
-                            || error.class == known.class && candidate == name
+                        error.class.outranks(known.class) || error.class == known.class && as_given
                     }) {
                         failure = Some(error);
                     }
-                    if !answered {
-                        break;
-                    }
+                    silent |= !answered && !as_given;
                 }
             }
         }
@@ -358,6 +366,14 @@ impl Resolver {
             hurry |= lookup.suffices();
         }
     }
+}
+
+/// The middle of the time that is left: the other half is for what comes after.
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let half = deadline.saturating_duration_since(now).checked_div(2);
+    half.and_then(|half| now.checked_add(half))
+        .unwrap_or(deadline)
 }
 
 /// What a search brings.

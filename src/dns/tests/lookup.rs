@@ -263,7 +263,8 @@ fn search_list_and_failures() {
     let net = fails_in("a.test", |_| vec![]);
     let bench = Bench::new(net, &format!("{conf} timeout:1"));
     assert_eq!(bench.host("a"), Err(Class::Timeout), "silence does not");
-    assert_eq!(bench.log(0), ["a.a.test. 1", "a.a.test. 28"]);
+    let asked = ["a.a.test. 1", "a.a.test. 28", "a. 1", "a. 28"];
+    assert_eq!(bench.log(0), asked, "but to the name as it was given");
 
     let bench = Bench::new(fails_in("a.test", |asked| asked.reply().send()), conf);
     assert_eq!(
@@ -271,6 +272,23 @@ fn search_list_and_failures() {
         Err(Class::NoData),
         "the name exists in one domain"
     );
+}
+
+/// A name with a dot is asked for as it stands first. In a network without a way out nobody has an
+/// answer to that, and yet the search list may lead to it.
+#[test]
+fn search_list_and_silence_about_the_name_as_it_stands() {
+    let net = Net::new(vec![script(|asked| match asked.name.as_str() {
+        "etcd.prod.b.test." => good(asked),
+        "etcd.prod.a.test." => asked.reply().rcode(3).send(),
+        _ => vec![],
+    })]);
+    let bench = Bench::new(net, "search a.test b.test c.test");
+    let start = Instant::now();
+    let found = bench.resolver.lookup_host("etcd.prod", start + PATIENCE);
+    let found = found.unwrap();
+    assert_eq!(found.owner.unwrap().to_string(), "etcd.prod.b.test.");
+    assert_eq!(found.doubt.unwrap().owner, "etcd.prod.");
 }
 
 /// Where questions for AAAA are dropped, names that do not exist lead on all the same, and soon.
