@@ -166,7 +166,11 @@ impl Resolver {
                 missing: None,
             });
         }
-        let found = self.search(host, &[Type::A, Type::Aaaa], deadline)?;
+        let types: &[Type] = match self.conf.get(Instant::now()).no_aaaa {
+            true => &[Type::A],
+            false => &[Type::A, Type::Aaaa],
+        };
+        let found = self.search(host, types, deadline)?;
         let address = |data| match data {
             Data::A(ip) => Some(IpAddr::from(ip)),
             Data::Aaaa(ip) => Some(IpAddr::from(ip)),

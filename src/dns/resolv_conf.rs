@@ -79,6 +79,8 @@ pub(crate) struct ResolvConf {
     pub(crate) rotate: bool,
     /// TCP from the start.
     pub(crate) use_vc: bool,
+    /// Hosts have IPv4 addresses only, as far as DNS is concerned.
+    pub(crate) no_aaaa: bool,
 }
 
 impl ResolvConf {
@@ -92,6 +94,7 @@ impl ResolvConf {
             attempts: DEFAULT_ATTEMPTS,
             rotate: false,
             use_vc: false,
+            no_aaaa: false,
         };
         let mut search = None;
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
@@ -171,6 +174,7 @@ impl ResolvConf {
             }
             ("rotate", "") => self.rotate = true,
             ("use-vc", "") => self.use_vc = true,
+            ("no-aaaa", "") => self.no_aaaa = true,
             _ => {}
         }
     }
@@ -241,6 +245,7 @@ mod tests {
                 attempts: 2,
                 rotate: false,
                 use_vc: false,
+                no_aaaa: false,
             };
             assert_eq!(parse(text), expected, "{text}");
         }

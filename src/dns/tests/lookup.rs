@@ -166,6 +166,18 @@ fn one_family_missing() {
     );
 }
 
+/// What an administrator sets where questions for AAAA are dropped.
+#[test]
+fn one_family_not_wanted() {
+    let hosts = "2001:db8::9 listed";
+    let conf = "search a.test\noptions no-aaaa";
+    let bench = Bench::with_hosts(Net::new(vec![script(good)]), conf, hosts);
+    let found = bench.resolver.lookup_host("host", Instant::now() + AMPLE);
+    assert_eq!(found.unwrap().missing, None);
+    assert_eq!(bench.log(0), ["host.a.test. 1"]);
+    assert_eq!(bench.host("listed"), ips(&["2001:db8::9"]), "it is for DNS");
+}
+
 /// Silence about one family costs a moment, not all attempts at all servers.
 #[test]
 fn one_family_met_with_silence() {
