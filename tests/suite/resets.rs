@@ -212,3 +212,23 @@ fn reset_of_one_connection_leaves_others_alone() {
         "a client's reset is not the endpoint's fault"
     );
 }
+
+/// Whatever ends the process, and however little it can do about that: what was on its way is not the whole.
+#[test]
+fn connections_of_a_gateway_that_is_killed_are_reset() {
+    let (endpoint, accepted) = Backend::by_hand();
+    let mut gateway = Gateway::before(&[&endpoint], &[]);
+    let busy = (gateway.connect(), accepted.next());
+    send(&busy.1, 1, 1000);
+    expect(&busy.0, 1, 1000);
+    let half = (gateway.connect(), accepted.next());
+    half.0
+        .shutdown(Shutdown::Write)
+        .expect("shut down the write side");
+    expect_end(&half.1, End::Clean);
+    gateway.signal("KILL");
+    gateway.wait_exit(SOON);
+    for stream in [&busy.0, &busy.1, &half.0] {
+        expect_end(stream, End::Reset);
+    }
+}

@@ -7,9 +7,10 @@
 //! - The end of one direction (FIN) passes on as such, and the other direction goes on
 //!   for as long as it likes.
 //! - A reset, or any error, passes on as a reset. A peer never sees a clean end after
-//!   bytes were lost: sockets of a failed session are closed with SO_LINGER at zero,
-//!   which sends RST (tcp(7), socket(7)), and no FIN is sent once a failure is known. One that
-//!   is cut from outside is disconnected, which sends RST although others still use it.
+//!   bytes were lost: sockets have SO_LINGER at zero, so that to close them sends RST (tcp(7),
+//!   socket(7)), whoever does it, the end of a process that is killed included. It is taken back
+//!   once both directions have ended as they should. No FIN is sent once a failure is known. A
+//!   session that is cut from outside is disconnected, which sends RST although others use it.
 //! - What an endpoint sent before it reset is still read and passed on first, but for what its
 //!   reader has left no room for: nobody waits for that once the sender is gone.
 //! - A writer that waits for a peer to take more watches the other socket meanwhile, and
@@ -101,10 +102,13 @@ impl Side {
 impl Relay {
     /// Joins two connected sockets.
     pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream, account: Connected) -> Self {
-        let side = |party, stream| Side {
-            party,
-            stream,
-            finished: AtomicBool::new(false),
+        let side = |party, stream: Arc<TcpStream>| {
+            reset_on_close(&stream);
+            Side {
+                party,
+                stream,
+                finished: AtomicBool::new(false),
+            }
         };
         Self {
             client: side(Party::Client, client),
@@ -161,8 +165,6 @@ impl Relay {
         // Of several causes the first led to the others.
         let _ = self.failure.set(cause);
         self.failed.store(true, Ordering::SeqCst);
-        reset_on_close(&self.client.stream);
-        reset_on_close(&self.endpoint.stream);
     }
 
     /// Fails the session and wakes the other direction from a read. (A write it is in
@@ -186,6 +188,19 @@ impl Relay {
         // Both, whatever becomes of the first.
         let done = sides.map(|side| syscall::disconnect(side.stream.as_fd()).is_ok());
         done == [true; 2]
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let sides = [&self.client, &self.endpoint];
+        if sides.iter().all(|side| side.is_finished()) && !self.failed.load(Ordering::SeqCst) {
+            for side in sides {
+                // What is on its way to a peer arrives after this process has let go of it. An
+                // error means that there is no such connection any more.
+                let _ = SockRef::from(&*side.stream).set_linger(None);
+            }
+        }
     }
 }
 
