@@ -247,9 +247,10 @@ impl Pool {
         self.with(addr, |member| member.is_active()) == Some(true)
     }
 
-    /// Counts the dial of a proof, and keeps when that expires.
+    /// Counts the dial of a proof, which has succeeded, and keeps when that expires.
     pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
         self.with(addr, |member| {
+            member.last_success = Some(Instant::now());
             member.ledger.dialled(Verdict::Ok, None);
             member.ledger.proven(proof);
         });

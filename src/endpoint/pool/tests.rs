@@ -304,6 +304,25 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
     assert_eq!((seen(), pick(&pool, &[])), (Status::Unproven, None));
 }
 
+/// It was answered, over a connection of its own.
+#[test]
+fn a_failure_that_is_older_than_a_proof_changes_nothing() {
+    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let identity = Some("etcd.example".to_owned());
+    pool.replace(vec![Endpoint {
+        identity,
+        ..endpoint(1)
+    }]);
+    let before = Instant::now();
+    pool.vet(addr(1), Duration::from_secs(1)).unwrap();
+    pool.failed(addr(1), before, &refused(1));
+    assert_eq!(pool.census().active, 1);
+    let rejected = dial::Error::rejected(addr(1), "expired".to_owned());
+    pool.failed(addr(1), before, &rejected);
+    assert_eq!(pool.census().active, 0, "but for what it has shown since");
+}
+
 /// A gate that lets the pool change while it is asking.
 #[derive(Debug)]
 struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
