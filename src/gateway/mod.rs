@@ -244,7 +244,7 @@ fn serve(
     // Whoever reads that it is ready may send the next signal at once.
     signals.serve(Served {
         proxy: Arc::clone(&proxy),
-        refreshes,
+        refreshes: Arc::clone(&refreshes),
         listen: bound.clone(),
         closing: Arc::clone(&closing),
         since: started,
@@ -260,7 +260,7 @@ fn serve(
             ("bounded-by", bounded_by.into()),
         ],
     );
-    service::report(notifier, &proxy, &closing).map_err(Error::Thread)?;
+    service::report(notifier, &proxy, &refreshes, &closing).map_err(Error::Thread)?;
     let signal = signals.wait_for_the_end();
     closing.store(true, Ordering::SeqCst);
     service::drain(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::spawn;
 use super::status::Served;
 use crate::access::AccessLog;
+use crate::discovery::Refreshes;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
@@ -148,10 +149,15 @@ fn exit(message: &str, signal: Signal, status: i32) -> ! {
     std::process::exit(status);
 }
 
-fn status(proxy: &Proxy) -> String {
+fn status(proxy: &Proxy, refreshes: &Refreshes) -> String {
     let census = proxy.pool.census();
+    let problems = match refreshes.problems().len() {
+        0 => String::new(),
+        1 => ", 1 problem".to_owned(),
+        more => format!(", {more} problems"),
+    };
     format!(
-        "{} of {} endpoints active, {} connections open, {} clients refused",
+        "{} of {} endpoints active, {} connections open, {} clients refused{problems}",
         census.active,
         census.total,
         proxy.sessions.count(),
@@ -168,9 +174,11 @@ fn status(proxy: &Proxy) -> String {
 pub(super) fn report(
     notifier: &Notifier,
     proxy: &Arc<Proxy>,
+    refreshes: &Arc<Refreshes>,
     closing: &Arc<AtomicBool>,
 ) -> io::Result<()> {
-    if let Err(error) = notifier.send(&format!("READY=1\nSTATUS={}", status(proxy))) {
+    let ready = format!("READY=1\nSTATUS={}", status(proxy, refreshes));
+    if let Err(error) = notifier.send(&ready) {
         // A unit that waits for it is ended after some time, and nothing else would say why.
         log::warn(
             "gateway",
@@ -186,6 +194,7 @@ pub(super) fn report(
         .watchdog
         .map_or(STATUS_INTERVAL, |asked| (asked / 2).min(STATUS_INTERVAL));
     let (notifier, proxy, closing) = (notifier.clone(), Arc::clone(proxy), Arc::clone(closing));
+    let refreshes = Arc::clone(refreshes);
     spawn("status", move || {
         loop {
             std::thread::sleep(interval);
@@ -200,7 +209,8 @@ pub(super) fn report(
                 ""
             };
             // Only the first failure is worth a line.
-            let _ = notifier.send(&format!("{watchdog}STATUS={draining}{}", status(&proxy)));
+            let status = status(&proxy, &refreshes);
+            let _ = notifier.send(&format!("{watchdog}STATUS={draining}{status}"));
         }
     })
     .map(drop)

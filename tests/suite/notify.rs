@@ -82,6 +82,30 @@ fn status_is_one_line_for_people() {
     }
 }
 
+/// `systemctl status` is where many look first.
+#[test]
+fn status_has_the_number_of_problems() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let good = endpoint.address();
+    for (flags, end) in [
+        (format!("--endpoints={good}"), "0 clients refused"),
+        // No lookup is needed to know that this host has no such interface.
+        (
+            format!("--endpoints={good},[fe80::1%nowhere]:1"),
+            "0 clients refused, 1 problem",
+        ),
+    ] {
+        let launch = Launch::start_with(&[&flags]);
+        let path = path.to_str().expect("a path in UTF-8");
+        let _gateway = launch.env("NOTIFY_SOCKET", path).start();
+        let datagram = manager.wait("READY=1");
+        assert!(datagram.ends_with(end), "{datagram:?}");
+    }
+}
+
 /// Containers hand the socket in as an abstract name, written with an @.
 #[test]
 fn abstract_socket_is_understood() {
