@@ -152,9 +152,15 @@ pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<Strin
     let shown = &place.shown;
     match bound(place.addr) {
         Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Some(format!(
-            "--{flag}={shown} is in use now: a start needs it free, or passed by systemd"
-        ))),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let or_passed = match flag {
+                "listen-addr" => ", or passed by systemd",
+                _ => "",
+            };
+            Ok(Some(format!(
+                "--{flag}={shown} is in use now: a start needs it free{or_passed}"
+            )))
+        }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(format!(
             "--{flag}={shown} is not for this user to listen on: ports below 1024 need \
              CAP_NET_BIND_SERVICE"
