@@ -256,7 +256,8 @@ fn address_of_a_link_of_this_host_is_refused_under_a_wildcard() {
         "--listen-addr=[::]:4000",
         "--endpoints=[fe80::5%lo]:4000",
     ];
-    let own = "ip addr add fe80::5/64 dev lo";
+    // Without nodad it would not be ours at once.
+    let own = "ip addr add fe80::5/64 dev lo nodad";
     let Some(launch) = Island::prepare(own, Launch::exactly(&flags)) else {
         return;
     };
