@@ -137,12 +137,15 @@ impl Discovery {
         removed: impl Fn(Vec<SocketAddr>),
     ) -> ! {
         let mut last = Instant::now();
+        // Since the last refresh somebody has asked for one.
+        let mut asked = false;
         loop {
             let watch = match &self.source {
                 Source::File { file, .. } => file.pause(),
                 Source::List(_) | Source::Srv { .. } => WATCH,
             };
             let woken = wait(pool.distress(), self.next.min(Instant::now() + watch));
+            asked |= woken;
             let relisted = self.source.look(woken);
             self.tell_problems();
             let now = Instant::now();
@@ -171,22 +174,7 @@ impl Discovery {
             } else if self.falling_back || !self.found {
                 self.fall_back(&mut endpoints);
             }
-            self.looped.clear();
-            endpoints.retain(|endpoint| {
-                let looped = loop_guard::serves(listeners, endpoint.addr);
-                if looped {
-                    self.looped.push(problems::looped(endpoint));
-                    log::warn(
-                        "discovery",
-                        "endpoint is this gateway itself, left out",
-                        &[
-                            ("address", endpoint.addr.into()),
-                            ("endpoint", endpoint.name.as_str().into()),
-                        ],
-                    );
-                }
-                !looped
-            });
+            self.leave_out_loops(&mut endpoints, listeners, std::mem::take(&mut asked));
             self.tell_problems();
             // A good answer is never empty; without one, all that is known stays.
             if endpoints.is_empty() {
@@ -207,6 +195,35 @@ impl Discovery {
                 self.next = self.next.min(last + MIN_REFRESH);
             }
         }
+    }
+
+    /// Takes out the endpoints that are this gateway. Each is logged once, and again if somebody has
+    /// `asked`.
+    fn leave_out_loops(
+        &mut self,
+        endpoints: &mut Vec<Endpoint>,
+        listeners: &[SocketAddr],
+        asked: bool,
+    ) {
+        let known = std::mem::take(&mut self.looped);
+        endpoints.retain(|endpoint| {
+            if !loop_guard::serves(listeners, endpoint.addr) {
+                return true;
+            }
+            let looped = problems::looped(endpoint);
+            if asked || !known.contains(&looped) {
+                log::warn(
+                    "discovery",
+                    "endpoint is this gateway itself, left out",
+                    &[
+                        ("address", endpoint.addr.into()),
+                        ("endpoint", endpoint.name.as_str().into()),
+                    ],
+                );
+            }
+            self.looped.push(looped);
+            false
+        });
     }
 
     /// Adds the list that was given for the case that nothing else may serve.
