@@ -8,9 +8,9 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::admin::admin_of;
+use crate::admin::{Samples, admin_of};
 use crate::discovery::problems::wait_problems;
-use crate::support::front::{Face, Front, TlsServer, ask};
+use crate::support::front::{Face, Front, TlsServer, ask, tagged};
 use crate::support::gateway::{Outcome, assert_bad_flag};
 use crate::support::json::Json;
 use crate::support::names::{PrivateNames, same_port};
@@ -417,7 +417,9 @@ fn members_of_the_file_are_verified() {
     let line = |front: &Front| format!("{}\n", front.address());
     let site = Site::new(&line(&one));
     let flags = ["--verify-endpoints", "--trusted-ca-file", &root.certificate];
-    let gateway = site.start(&flags);
+    let gateway = site.start(&[&flags[..], &["--metrics-addr=127.0.0.1:0"]].concat());
+    let stays = tagged(gateway.address());
+    assert_eq!(stays.0, 1);
     let clients = |count: usize| -> Vec<u8> {
         let mut tags: Vec<u8> = (0..count)
             .map(|_| ask(gateway.address()).expect("served"))
@@ -433,7 +435,22 @@ fn members_of_the_file_are_verified() {
         (clients(2) == [1, 2]).then_some(())
     });
     assert_eq!(impostor.clients(), 0);
-    drop(gateway);
+    // No certificate is watched over of what has left, though a client is there still.
+    site.write(&line(&two));
+    let samples = eventually(SOON, "the first member leaves", || {
+        let samples = Samples::of(admin_of(&gateway));
+        (samples.get("discovery_endpoints") == 1.0).then_some(samples)
+    });
+    let of = |name: &str, front: &Front| format!("{name}{{endpoint=\"{}\"}}", front.address());
+    assert!(samples.get(&of("endpoint_connections_active", &one)) >= 1.0);
+    for name in [
+        "endpoint_up",
+        "endpoint_certificate_expiry_timestamp_seconds",
+    ] {
+        assert!(!samples.has(&of(name, &one)), "{name}");
+        assert!(samples.has(&of(name, &two)), "{name}");
+    }
+    drop((gateway, stays));
     // Another name than their own, for all of them.
     for (name, code) in [("x.test", Some(0)), ("y.test", Some(1))] {
         let name = format!("--discovery-server-name={name}");

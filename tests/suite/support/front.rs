@@ -207,9 +207,19 @@ fn join(visitor: &TcpStream, socket: &PathBuf, first: &[u8]) {
 
 /// A client of a gateway in front of fronts: which one serves it; the reset of a refused client is an error.
 pub(crate) fn ask(gateway: SocketAddr) -> std::io::Result<u8> {
+    Ok(try_tagged(gateway)?.0)
+}
+
+/// The same, of a client that is served and stays.
+#[track_caller]
+pub(crate) fn tagged(gateway: SocketAddr) -> (u8, TcpStream) {
+    try_tagged(gateway).expect("a client is served")
+}
+
+fn try_tagged(gateway: SocketAddr) -> std::io::Result<(u8, TcpStream)> {
     let mut stream = net::try_connect(gateway)?;
     stream.write_all(b"client")?;
     let mut tag = [0];
     stream.read_exact(&mut tag)?;
-    Ok(tag[0])
+    Ok((tag[0], stream))
 }
