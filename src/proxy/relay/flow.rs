@@ -125,8 +125,13 @@ impl Relay {
             End::Eof => {
                 // Before the receiver hears of it: its own end may follow at once.
                 let _ = self.closed.set(from.party);
-                let passed_on = finish(to);
-                passed_on.then_some(()).ok_or(End::WriteFailed)
+                if !finish(to) {
+                    return Err(End::WriteFailed);
+                }
+                if from.is_finished() {
+                    self.settle();
+                }
+                Ok(())
             }
             End::ReadFailed | End::WriteFailed => Err(end),
         }

@@ -165,6 +165,20 @@ impl Relay {
         // Of several causes the first led to the others.
         let _ = self.failure.set(cause);
         self.failed.store(true, Ordering::SeqCst);
+        // Also after an end as it should be.
+        reset_on_close(&self.client.stream);
+        reset_on_close(&self.endpoint.stream);
+    }
+
+    /// Both directions have ended as they should. Before anyone can know that, and end the
+    /// process: what is still on its way to a peer then arrives all the same.
+    fn settle(&self) {
+        if !self.failed.load(Ordering::SeqCst) {
+            for side in [&self.client, &self.endpoint] {
+                // It fails only on a socket that is gone already.
+                let _ = SockRef::from(&*side.stream).set_linger(None);
+            }
+        }
     }
 
     /// Fails the session and wakes the other direction from a read. (A write it is in
@@ -188,19 +202,6 @@ impl Relay {
         // Both, whatever becomes of the first.
         let done = sides.map(|side| syscall::disconnect(side.stream.as_fd()).is_ok());
         done == [true; 2]
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let sides = [&self.client, &self.endpoint];
-        if sides.iter().all(|side| side.is_finished()) && !self.failed.load(Ordering::SeqCst) {
-            for side in sides {
-                // What is on its way to a peer arrives after this process has let go of it. An
-                // error means that there is no such connection any more.
-                let _ = SockRef::from(&*side.stream).set_linger(None);
-            }
-        }
     }
 }
 

@@ -183,7 +183,13 @@ fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not(
     endpoint.write_all(b"answer").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     endpoint.shutdown(Shutdown::Write).unwrap();
+    let linger = |relay: &Relay| {
+        let sides = [&relay.client, &relay.endpoint];
+        sides.map(|side| SockRef::from(&*side.stream).linger().unwrap())
+    };
+    assert_eq!(linger(&relay), [Some(Duration::ZERO); 2]);
     assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+    assert_eq!(linger(&relay), [None; 2], "whoever closes them now");
     drop(relay);
     let (mut question, mut answer) = (String::new(), String::new());
     endpoint.read_to_string(&mut question).unwrap();
