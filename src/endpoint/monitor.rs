@@ -108,19 +108,19 @@ impl Monitor {
         if !lock(&self.vetted).insert(addr) {
             return;
         }
-        let (pool, vetted, started) = (Arc::clone(pool), Arc::clone(&self.vetted), Instant::now());
+        // Given back also by a thread that panics, or that cannot be started.
+        let place = Vetted(Arc::clone(&self.vetted), addr);
+        let (pool, started) = (Arc::clone(pool), Instant::now());
         let work = move || {
-            match pool.vet(addr, timeout) {
-                Ok(()) => {}
-                Err(error) => report_failure(&pool, addr, started, &error),
+            if let Err(error) = pool.vet(addr, timeout) {
+                report_failure(&pool, addr, started, &error);
             }
-            lock(&vetted).remove(&addr);
+            drop(place);
         };
         if let Err(error) = std::thread::Builder::new()
             .name("vet".to_owned())
             .spawn(work)
         {
-            lock(&self.vetted).remove(&addr);
             log::warn(
                 "monitor",
                 "cannot start a thread, endpoint stays inactive for another interval",
@@ -130,6 +130,16 @@ impl Monitor {
                 ],
             );
         }
+    }
+}
+
+/// An endpoint's place among those that are proving who they are.
+#[derive(Debug)]
+struct Vetted(Arc<Mutex<BTreeSet<SocketAddr>>>, SocketAddr);
+
+impl Drop for Vetted {
+    fn drop(&mut self) {
+        lock(&self.0).remove(&self.1);
     }
 }
 
@@ -156,5 +166,48 @@ fn is_cut(dialled: &Dialled) -> bool {
     match stream.read(&mut [0]) {
         Ok(count) => count == 0,
         Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Policy;
+    use crate::endpoint::{Endpoint, Gate, Proof, Source};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Panics when it is asked for the first time.
+    #[derive(Debug, Default)]
+    struct Shaky(AtomicBool);
+
+    impl Gate for Shaky {
+        fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+            if !self.0.swap(true, Ordering::SeqCst) {
+                std::panic::resume_unwind(Box::new("as this test wants"));
+            }
+            Ok(Proof { not_after: None })
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
+        let (addr, patience) = (([127, 0, 0, 1], 1).into(), Duration::from_secs(10));
+        let gate: Arc<dyn Gate> = Arc::new(Shaky::default());
+        let pool = Pool::new(Policy::RoundRobin, patience, Some(gate)).unwrap();
+        pool.replace(vec![Endpoint {
+            addr,
+            name: addr.to_string(),
+            priority: 0,
+            weight: 0,
+            identity: Some("etcd.example".to_owned()),
+            source: Source::Endpoints,
+        }]);
+        let (pool, monitor) = (Arc::new(pool), Monitor::default());
+        let deadline = Instant::now() + patience;
+        while pool.census().active == 0 {
+            assert!(Instant::now() < deadline, "nobody asks it any more");
+            monitor.vet(&pool, addr, patience);
+            std::thread::yield_now();
+        }
     }
 }
