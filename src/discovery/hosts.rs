@@ -10,6 +10,9 @@ use crate::log;
 
 use super::side_by_side;
 
+/// The most addresses of one name that are kept: as many as are ever used of all.
+const MAX_ADDRESSES: usize = 1024;
+
 /// What is known of some names.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
@@ -19,6 +22,8 @@ pub(super) struct Hosts {
 #[derive(Debug, Default)]
 struct Known {
     addresses: Vec<IpAddr>,
+    /// How many more the last answer had.
+    beyond: usize,
     /// The name that had them, completed from the search list; none if not from DNS.
     owner: Option<dns::name::Name>,
     /// Why the last resolution failed, which was logged.
@@ -69,15 +74,20 @@ impl Hosts {
             known.keep(host, reason.clone(), freshness);
         }
         let names: Vec<&String> = names.iter().collect();
-        let answers = side_by_side(&names, |name| resolver.lookup_host(name, deadline));
+        let answers = side_by_side(&names, |name| {
+            resolver.lookup_host(name, deadline).map(bounded)
+        });
         for (name, answer) in names.into_iter().zip(answers) {
             let known = self.known.entry(name.clone()).or_default();
             match answer {
-                Ok(dns::Addresses {
-                    owner: Some(owner),
-                    doubt: Some(error),
-                    ..
-                }) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
+                Ok((
+                    dns::Addresses {
+                        owner: Some(owner),
+                        doubt: Some(error),
+                        ..
+                    },
+                    _,
+                )) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
                     known.keep(name, error.to_string(), freshness);
                 }
                 Ok(answer) => known.learn(name, answer, freshness),
@@ -109,18 +119,38 @@ impl Hosts {
     pub(super) fn addresses(&self, name: &str) -> &[IpAddr] {
         self.known.get(name).map_or(&[], |known| &known.addresses)
     }
+
+    /// How many more there were than are kept.
+    pub(super) fn beyond(&self, name: &str) -> usize {
+        self.known.get(name).map_or(0, |known| known.beyond)
+    }
+}
+
+/// The addresses of an answer, and how many more it had: a name may have thousands in one reply,
+/// and so may each name of a list.
+fn bounded(mut answer: dns::Addresses) -> (dns::Addresses, usize) {
+    // Servers shuffle their answers; the same addresses must be the same endpoints.
+    answer.addresses.sort_unstable();
+    let beyond = answer.addresses.len().saturating_sub(MAX_ADDRESSES);
+    answer.addresses.truncate(MAX_ADDRESSES);
+    answer.addresses.shrink_to_fit();
+    (answer, beyond)
 }
 
 impl Known {
-    fn learn(&mut self, name: &str, answer: dns::Addresses, freshness: &mut Freshness) {
+    fn learn(
+        &mut self,
+        name: &str,
+        (answer, beyond): (dns::Addresses, usize),
+        freshness: &mut Freshness,
+    ) {
         let mut addresses = answer.addresses;
         freshness.add(answer.ttl);
         if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
             let reason = format!("the answer has {sink}, which is no host");
             return self.keep(name, reason, freshness);
         }
-        // Servers shuffle their answers; the same addresses must be the same endpoints.
-        addresses.sort_unstable();
+        self.beyond = beyond;
         if let Some(error) = answer.missing {
             // Only one family was answered: of the other the old addresses stay.
             let new = addresses.clone();
@@ -191,7 +221,10 @@ mod tests {
         ] {
             let mut known = Known::default();
             let mut freshness = Freshness::TIMELESS;
-            known.learn("m.test", answer(&["10.0.0.2", "10.0.0.1"]), &mut freshness);
+            let learn = |known: &mut Known, texts: &[&str], freshness: &mut Freshness| {
+                known.learn("m.test", bounded(answer(texts)), freshness);
+            };
+            learn(&mut known, &["10.0.0.2", "10.0.0.1"], &mut freshness);
             let good = known.addresses.clone();
             assert_eq!(
                 good,
@@ -199,11 +232,27 @@ mod tests {
                 "in one order"
             );
             assert!(freshness.complete);
-            known.learn("m.test", answer(&["10.0.0.3", sink]), &mut freshness);
+            learn(&mut known, &["10.0.0.3", sink], &mut freshness);
             assert_eq!(known.addresses, good, "{sink}");
             assert!(!freshness.complete, "{sink}");
-            known.learn("m.test", answer(&["10.0.0.3"]), &mut freshness);
+            learn(&mut known, &["10.0.0.3"], &mut freshness);
             assert_eq!(known.addresses, answer(&["10.0.0.3"]).addresses);
         }
+    }
+
+    #[test]
+    fn an_answer_without_measure_is_kept_in_bounds() {
+        let all: Vec<IpAddr> = (0..5000_u32)
+            .map(|n| IpAddr::from(n.to_be_bytes()))
+            .collect();
+        let addresses = all.iter().rev().copied().collect();
+        let large = dns::Addresses {
+            addresses,
+            ..answer(&[])
+        };
+        let (kept, beyond) = bounded(large);
+        assert_eq!(kept.addresses, all[..MAX_ADDRESSES], "whatever the order");
+        assert!(kept.addresses.capacity() < 2 * MAX_ADDRESSES);
+        assert_eq!(beyond, 5000 - MAX_ADDRESSES);
     }
 }

@@ -218,6 +218,7 @@ impl Members<'_> {
     pub(super) fn endpoints(&self, hosts: &Hosts, counted: &mut usize) -> Vec<Endpoint> {
         let mut endpoints: Vec<Endpoint> = Vec::new();
         let mut found: HashSet<SocketAddr> = HashSet::new();
+        let mut beyond = 0_usize;
         let mut add = |ip: IpAddr, endpoint: Endpoint| {
             // IPv4 written as IPv6 is IPv4, also to the loop guard.
             let addr = match ip.to_canonical() {
@@ -243,6 +244,7 @@ impl Members<'_> {
                         add(addr.ip(), endpoint(addr));
                     }
                     if let Host::Name(name) = &member.at.host {
+                        beyond = beyond.saturating_add(hosts.beyond(name));
                         for ip in hosts.addresses(name) {
                             add(*ip, endpoint(SocketAddr::new(*ip, member.at.port)));
                         }
@@ -251,6 +253,7 @@ impl Members<'_> {
             }
             Self::Targets { targets, identity } => {
                 for target in targets {
+                    beyond = beyond.saturating_add(hosts.beyond(&target.host));
                     for ip in hosts.addresses(&target.host) {
                         let endpoint = Endpoint {
                             addr: SocketAddr::new(*ip, target.port),
@@ -265,17 +268,15 @@ impl Members<'_> {
                 }
             }
         }
-        if found.len() > endpoints.len() && found.len() != *counted {
+        let found = found.len().saturating_add(beyond);
+        if found > endpoints.len() && found != *counted {
             log::warn(
                 "discovery",
                 "more endpoints than are used, the rest is left out",
-                &[
-                    ("found", found.len().into()),
-                    ("used", endpoints.len().into()),
-                ],
+                &[("found", found.into()), ("used", endpoints.len().into())],
             );
         }
-        *counted = found.len();
+        *counted = found;
         endpoints
     }
 }
