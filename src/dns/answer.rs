@@ -4,6 +4,8 @@
 //! to the type asked for; a record that merely came along is never used, so that a server cannot
 //! slip in addresses of other names. Governing: RFC 1034 section 3.6.2, RFC 2308, RFC 6604.
 
+use std::collections::HashSet;
+
 use super::error::Class;
 use super::message::{self, Message, Question};
 use super::name::Name;
@@ -74,12 +76,12 @@ pub(crate) fn interpret(
         .collect();
     if let Some(shortest) = found.iter().map(|record| record.ttl).min() {
         // RFC 2181 section 5: a set of records has no two alike.
-        let mut data: Vec<Data> = Vec::new();
-        for record in found {
-            if !data.contains(&record.data) {
-                data.push(record.data.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let data: Vec<Data> = found
+            .into_iter()
+            .filter(|record| seen.insert(&record.data))
+            .map(|record| record.data.clone())
+            .collect();
         return Ok(Step::Found(data, ttl.min(shortest)));
     }
     let failure = negative(Class::NoData, message, owner, ttl);

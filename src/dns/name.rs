@@ -9,6 +9,7 @@
 //! 255 octets, and one name may follow no more than [`MAX_POINTERS`] pointers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::wire::{self, Reader};
 
@@ -204,6 +205,13 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
+/// Of names that are equal the same.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.wire.to_ascii_lowercase());
+    }
+}
+
 /// The text form with its final dot; what would be read as anything else is escaped.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,6 +294,8 @@ impl Builder {
     clippy::panic
 )]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -360,6 +370,8 @@ mod tests {
     #[test]
     fn comparison_ignores_case_of_letters_only() {
         assert_eq!(name("Etcd-1.EXAMPLE.com"), name("eTCD-1.example.COM."));
+        let hashed = HashSet::from(["Etcd-1.EXAMPLE.com", "eTCD-1.example.COM."].map(name));
+        assert_eq!(hashed.len(), 1);
         assert_ne!(
             name("a[.x"),
             name("a{.x"),

@@ -95,7 +95,7 @@ impl fmt::Display for Type {
 }
 
 /// An SRV record (RFC 2782).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Srv {
     /// The lowest is used first.
     pub(crate) priority: u16,
@@ -108,7 +108,7 @@ pub(crate) struct Srv {
 }
 
 /// The data of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Data {
     /// An IPv4 address.
     A(Ipv4Addr),
