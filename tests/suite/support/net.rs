@@ -110,6 +110,8 @@ pub(crate) fn expect(mut stream: &TcpStream, seed: u64, length: u64) {
         let count = match stream.read(&mut got[..part]) {
             Ok(0) => panic!("clean end of stream after {done} of {length} bytes"),
             Ok(count) => count,
+            // As in `end_of`.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => panic!("after {done} of {length} bytes: {error}"),
         };
         source
