@@ -225,10 +225,16 @@ impl Pool {
         let began = Instant::now();
         let proof = gate.admit(&endpoint, timeout)?;
         if self.proven(&endpoint, began, proof) {
-            Ok(())
-        } else {
-            Err(unknown())
+            return Ok(());
         }
+        let refusal = |member: &mut Member| match &member.last_error {
+            Some((_, error)) if member.endpoint.identity == endpoint.identity => {
+                let reason = format!("refused meanwhile: {error}");
+                dial::Error::rejected(addr, reason)
+            }
+            _ => unknown(),
+        };
+        Err(self.with(addr, refusal).unwrap_or_else(unknown))
     }
 
     /// Makes an endpoint active that has proven its identity, in a proof that `began` then.

@@ -342,22 +342,41 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         identity: Some(identity.to_owned()),
         ..endpoint(1)
     };
-    type Change = (&'static str, fn(&Pool));
-    let changes: [Change; 3] = [
-        ("removed", |pool| drop(pool.replace(vec![endpoint(2)]))),
-        ("another identity", |pool| {
-            let identity = Some("other.example".to_owned());
-            pool.replace(vec![Endpoint {
-                identity,
-                ..endpoint(1)
-            }]);
-        }),
-        ("refused meanwhile", |pool| {
-            let refused = dial::Error::rejected(addr(1), "expired".to_owned());
-            pool.failed(addr(1), Instant::now(), &refused);
-        }),
+    type Change = (&'static str, fn(&Pool), &'static str);
+    let changes: [Change; 4] = [
+        (
+            "removed",
+            |pool| drop(pool.replace(vec![endpoint(2)])),
+            "not an endpoint any more",
+        ),
+        (
+            "another identity",
+            |pool| {
+                let identity = Some("other.example".to_owned());
+                pool.replace(vec![Endpoint {
+                    identity,
+                    ..endpoint(1)
+                }]);
+            },
+            "not an endpoint any more",
+        ),
+        (
+            "refused meanwhile",
+            |pool| {
+                let refused = dial::Error::rejected(addr(1), "expired".to_owned());
+                pool.failed(addr(1), Instant::now(), &refused);
+            },
+            "refused meanwhile: authenticate 127.0.0.1:1: expired",
+        ),
+        (
+            "looped meanwhile",
+            |pool| {
+                pool.failed(addr(1), Instant::now(), &dial::Error::looped(addr(1)));
+            },
+            "endpoint is this gateway itself",
+        ),
     ];
-    for (what, change) in changes {
+    for (what, change, reason) in changes {
         let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
         let pool = Pool::new(
             Policy::RoundRobin,
@@ -368,7 +387,8 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         let pool = Arc::new(pool);
         gate.0.set(Arc::clone(&pool)).unwrap();
         pool.replace(vec![with_identity("etcd.example")]);
-        assert!(pool.vet(addr(1), Duration::from_secs(1)).is_err(), "{what}");
+        let error = pool.vet(addr(1), Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains(reason), "{what}: {error}");
         assert!(pool.authenticated().is_empty(), "{what}");
         pool.succeeded(addr(1), Instant::now());
         assert!(
