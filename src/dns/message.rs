@@ -5,8 +5,9 @@
 //! query at all, from the header and the question alone; only then are records read, and a reply
 //! that is ours but broken is an error of the server, not something to ignore. A message is taken
 //! whole or not at all: no record is used from one that has a flaw anywhere, and trailing bytes
-//! are a flaw. What the resolver does not ask for is checked for its frame and dropped.
-//! The additional section yields nothing but the EDNS fields.
+//! are a flaw. Of a failure only the code counts, whatever follows. What the resolver does not ask
+//! for is checked for its frame and dropped. The additional section yields nothing but the EDNS
+//! fields.
 
 use super::name::Name;
 pub(crate) use super::record::Error;
@@ -119,7 +120,7 @@ pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Repl
         return None;
     }
     match header.questions {
-        0 if !matches!(header.flags & MASK_RCODE, NOERROR | NXDOMAIN) => {}
+        0 if header.is_failure() => {}
         1 => {
             let name = Name::parse(&mut reader).ok()?;
             let [qtype, class] = [reader.u16().ok()?, reader.u16().ok()?];
@@ -133,7 +134,13 @@ pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Repl
     if header.flags & FLAG_TC != 0 {
         return Some(Ok(Reply::Truncated));
     }
-    Some(parse_sections(&header, &mut reader).map(Reply::Complete))
+    let message = match parse_sections(&header, &mut reader) {
+        // Of a failure nothing but its code is used. Some servers send the counts of the query
+        // along with it and not its records, others octets that no count speaks of.
+        Err(_) if header.is_failure() => Ok(header.message()),
+        message => message,
+    };
+    Some(message.map(Reply::Complete))
 }
 
 /// The header, its words in order.
@@ -157,16 +164,30 @@ impl Header {
             additionals: reader.u16()?,
         })
     }
+
+    /// Whether it says nothing of the name.
+    fn is_failure(&self) -> bool {
+        !matches!(self.flags & MASK_RCODE, NOERROR | NXDOMAIN)
+    }
+
+    /// What it says by itself.
+    fn message(&self) -> Message {
+        Message {
+            rcode: self.flags & MASK_RCODE,
+            authoritative: self.flags & FLAG_AA != 0,
+            recursion_available: self.flags & FLAG_RA != 0,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+        }
+    }
 }
 
 /// All that follows the question.
 fn parse_sections(header: &Header, reader: &mut Reader<'_>) -> Result<Message, Error> {
     let mut message = Message {
-        rcode: header.flags & MASK_RCODE,
-        authoritative: header.flags & FLAG_AA != 0,
-        recursion_available: header.flags & FLAG_RA != 0,
         answers: record::parse_section(reader, header.answers)?,
         authorities: record::parse_section(reader, header.authorities)?,
+        ..header.message()
     };
     let mut opt_seen = false;
     for _ in 0..header.additionals {
@@ -437,6 +458,27 @@ mod tests {
                 "0001 0000 0001",
                 format!("{opt} c00c 0001 0001 00000009 0004 c0000201"),
                 flaw(Error::BadOpt),
+            ),
+            (
+                "FORMERR with the counts of the query, but without its OPT",
+                "8181",
+                "0000 0000 0001",
+                String::new(),
+                fine("1 ra"),
+            ),
+            (
+                "REFUSED with octets left over",
+                "8185",
+                "0000 0000 0000",
+                opt.to_owned(),
+                fine("5 ra"),
+            ),
+            (
+                "NXDOMAIN with octets left over",
+                "8183",
+                "0000 0000 0000",
+                opt.to_owned(),
+                flaw(Error::Wire(wire::Error::Trailing)),
             ),
             (
                 "BADVERS",

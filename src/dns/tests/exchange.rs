@@ -289,8 +289,13 @@ fn oversized_datagram() {
 #[test]
 fn servers_without_edns() {
     type Refusal = fn(&Asked) -> Vec<Act>;
-    let refusals: [(&str, Refusal); 4] = [
+    let refusals: [(&str, Refusal); 5] = [
         ("FORMERR", |asked| asked.reply().rcode(1).send()),
+        ("FORMERR that counts our OPT", |asked| {
+            let mut bytes = asked.reply().rcode(1).bytes;
+            bytes[11] = 1;
+            vec![Act::Send(bytes)]
+        }),
         ("NOTIMP", |asked| asked.reply().rcode(4).send()),
         ("a bare header", |asked| vec![bare(asked, 1)]),
         ("BADVERS", |asked| {
@@ -309,7 +314,7 @@ fn servers_without_edns() {
                     .srv(&asked.name, 9, [0, 0, 1], "t.example")
                     .send(),
             })]);
-            let bench = Bench::new(net, options);
+            let bench = Bench::new(net, &format!("{options}\noptions attempts:1"));
             assert_eq!(
                 bench.srv("s.example").unwrap().records.len(),
                 1,
