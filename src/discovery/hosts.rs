@@ -152,10 +152,13 @@ impl Known {
         }
         self.beyond = beyond;
         if let Some(error) = answer.missing {
-            // Only one family was answered: of the other the old addresses stay.
-            let new = addresses.clone();
-            let other = |old: &&IpAddr| new.iter().all(|new| new.is_ipv4() != old.is_ipv4());
-            addresses.extend(self.addresses.iter().filter(other));
+            // Only one family was answered: of the other the old addresses stay, if they are of
+            // the same name and not of another one of the search list.
+            if answer.owner == self.owner {
+                let new = addresses.clone();
+                let other = |old: &&IpAddr| new.iter().all(|new| new.is_ipv4() != old.is_ipv4());
+                addresses.extend(self.addresses.iter().filter(other));
+            }
             self.addresses = addresses;
             self.owner = answer.owner;
             return self.keep(name, error.to_string(), freshness);
@@ -237,6 +240,36 @@ mod tests {
             assert!(!freshness.complete, "{sink}");
             learn(&mut known, &["10.0.0.3"], &mut freshness);
             assert_eq!(known.addresses, answer(&["10.0.0.3"]).addresses);
+        }
+    }
+
+    #[test]
+    fn one_family_that_is_missing_stays_if_it_is_of_the_same_name() {
+        let cases: [(&str, &[&str]); 2] = [
+            ("m.a.test", &["10.0.0.2", "fd00::1"]),
+            ("m.b.test", &["10.0.0.2"]),
+        ];
+        for (later, expected) in cases {
+            let owner = |text: &str| dns::name::Name::from_text(text).ok().map(|(name, _)| name);
+            let mut known = Known::default();
+            let first = dns::Addresses {
+                owner: owner("m.a.test"),
+                ..answer(&["10.0.0.1", "fd00::1"])
+            };
+            known.learn("m", bounded(first), &mut Freshness::TIMELESS.clone());
+            let second = dns::Addresses {
+                owner: owner(later),
+                missing: Some(dns::Error {
+                    owner: "m.".to_owned(),
+                    qtype: dns::record::Type::Aaaa,
+                    server: None,
+                    class: dns::Class::Timeout,
+                    negative_ttl: None,
+                }),
+                ..answer(&["10.0.0.2"])
+            };
+            known.learn("m", bounded(second), &mut Freshness::TIMELESS.clone());
+            assert_eq!(known.addresses, answer(expected).addresses);
         }
     }
 
