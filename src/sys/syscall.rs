@@ -68,6 +68,8 @@ pub(crate) mod errno {
     pub(crate) const EPERM: i32 = 1;
     /// A named pipe that nobody reads from, or a socket, is to be opened.
     pub(crate) const ENXIO: i32 = 6;
+    /// A security module forbids it.
+    pub(crate) const EACCES: i32 = 13;
     /// Not with these arguments.
     pub(crate) const EINVAL: i32 = 22;
     /// The system-wide table of open files is full.

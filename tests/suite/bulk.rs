@@ -38,6 +38,7 @@ fn bulk_is_exact_where_the_kernel_does_not_splice() {
     let cases = [
         ("inject=splice:error=ENOSYS", false),
         ("inject=splice:error=EPERM", false),
+        ("inject=splice:error=EACCES", false),
         ("inject=splice:error=EINVAL:when=2", false),
         ("inject=splice:error=EINVAL:when=3+", false),
         ("inject=splice:error=EINTR:when=1+3", true),

@@ -396,10 +396,10 @@ impl Flow<'_> {
 }
 
 /// Whether an error says that there is no splice(2) here, or not between such
-/// descriptors, or that a filter of system calls forbids it.
+/// descriptors, or that a filter of system calls or a security module forbids it.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(errno::EPERM | errno::EINVAL | errno::ENOSYS)
+        Some(errno::EPERM | errno::EACCES | errno::EINVAL | errno::ENOSYS)
     )
 }
