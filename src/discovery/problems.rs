@@ -38,20 +38,29 @@ impl Discovery {
                     );
                 }
                 problems.extend(services.problems(self.falling_back));
-                problems.extend(services.surplus());
                 let insecure = self.insecure.iter();
                 problems.extend(insecure.map(|member| format!("{member}: {INSECURE}")));
             }
         }
         problems.extend(self.hosts.failures());
+        problems.extend(self.surplus());
+        problems.extend(self.looped.iter().cloned());
+        problems
+    }
+
+    /// That there is more than is used.
+    pub(super) fn surplus(&self) -> Vec<String> {
+        let mut surplus = Vec::new();
+        if let Source::Srv { services, .. } = &self.source {
+            surplus.extend(services.surplus());
+        }
         if self.counted > MAX_ENDPOINTS {
-            problems.push(format!(
+            surplus.push(format!(
                 "{} endpoints are found, of which {MAX_ENDPOINTS} are used",
                 self.counted
             ));
         }
-        problems.extend(self.looped.iter().cloned());
-        problems
+        surplus
     }
 }
 

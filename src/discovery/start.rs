@@ -23,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) insecure: Vec<String>,
     /// Names that have no address, or not all of them, and why.
     pub(crate) unresolved: Vec<String>,
+    /// That there is more than is used.
+    pub(crate) surplus: Vec<String>,
 }
 
 /// What a start begins with.
@@ -59,6 +61,7 @@ impl Discovery {
             endpoints,
             insecure: self.insecure.iter().map(ToString::to_string).collect(),
             unresolved,
+            surplus: self.surplus(),
         }
     }
 

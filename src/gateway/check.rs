@@ -70,7 +70,8 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     if let Some(place) = &metrics {
         warnings.extend(listeners::rehearse("metrics-addr", place)?);
     }
-    let found = discovery.find();
+    let mut found = discovery.find();
+    warnings.append(&mut found.surplus);
     refuse_loops(&found.endpoints, &listen, metrics.as_ref())?;
     let look = |fallback, endpoints: &[Endpoint]| {
         side_by_side(endpoints, |endpoint| {

@@ -326,6 +326,10 @@ fn what_is_beyond_the_limits_is_logged() {
             let told = gateway.wait_record("status of a problem");
             assert!(told.text("problem").contains(problem), "{told:?}");
         }
+        let check = ["check", "--discovery-srv=x.test", "--insecure-discovery"];
+        let outcome = Launch::exactly(&check).run();
+        let warning = format!("\nwarning: {PLAIN}: {}", problems[1]);
+        assert!(outcome.stdout.contains(&warning), "{outcome:?}");
         let expected = ["1024 of 1500", "1024 of 1400", "1024 of 1400"];
         assert_eq!(
             logged(&gateways[0]),
