@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::dial;
 use crate::discovery;
 use crate::dns::Resolver;
-use crate::proxy::listener::Listener;
+use crate::proxy::listener::{self, Listener};
 use crate::sys::activation::Inherited;
 
 /// Clients that wait to be accepted. The kernel cuts it to net.core.somaxconn.
@@ -121,7 +121,7 @@ pub(super) fn metrics_place(
 /// Opens the listener for metrics; also says where it listens.
 pub(super) fn open_metrics(place: &Place) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |error| Error::Bind("metrics-addr", place.addr, error);
-    let listener = bind(place.addr).map_err(failed)?;
+    let listener = bind(place.addr, dial::prepare).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
@@ -131,7 +131,7 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for Place { addr, .. } in places {
-            let listener = bind(*addr).and_then(Listener::own);
+            let listener = bind(*addr, listener::prepare).and_then(Listener::own);
             listeners.push(listener.map_err(|error| Error::Bind("listen-addr", *addr, error))?);
         }
     }
@@ -150,7 +150,7 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
 /// be otherwise for the start: systemd may pass the socket, or the gateway in service end before it.
 pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<String>, Error> {
     let shown = &place.shown;
-    match bound(place.addr) {
+    match bound(place.addr, dial::prepare) {
         Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let or_passed = match flag {
@@ -169,13 +169,16 @@ pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<Strin
     }
 }
 
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bound(addr)?;
+/// Sets what sockets inherit from the one they are accepted from.
+type Prepare = fn(SockRef<'_>) -> io::Result<()>;
+
+fn bind(addr: SocketAddr, prepare: Prepare) -> io::Result<TcpListener> {
+    let socket = bound(addr, prepare)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn bound(addr: SocketAddr) -> io::Result<Socket> {
+fn bound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
     socket.set_reuse_address(true)?;
@@ -183,7 +186,7 @@ fn bound(addr: SocketAddr) -> io::Result<Socket> {
         // The IPv6 wildcard takes IPv4 clients too, whatever net.ipv6.bindv6only says.
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
-    dial::prepare(SockRef::from(&socket))?;
+    prepare(SockRef::from(&socket))?;
     socket.bind(&addr.into())?;
     Ok(socket)
 }

@@ -10,11 +10,22 @@
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::dial;
+use crate::proxy::relay::reset_on_close;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
+
+/// Sets what clients' sockets inherit from a listening one that is ours alone (tcp(7)): what every
+/// socket of a session has, and that to close it is a reset (SO_LINGER of socket(7)) until its session
+/// has ended in order.
+pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_linger(Some(Duration::ZERO))?;
+    dial::prepare(socket)
+}
 
 /// A listening socket.
 #[derive(Debug)]
@@ -27,7 +38,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// A socket that is ours alone.
+    /// A socket that is ours alone, and [prepared](prepare).
     pub(crate) fn own(socket: TcpListener) -> io::Result<Self> {
         Ok(Self {
             addr: socket.local_addr()?,
@@ -63,8 +74,13 @@ impl Listener {
                 return Err(ErrorKind::Interrupted.into());
             }
             match self.socket.accept() {
+                Ok((client, peer)) => {
+                    // Not by the listener: those who have it after us would inherit that too.
+                    reset_on_close(&client);
+                    return Ok((client, peer));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -110,7 +126,28 @@ mod tests {
 
     /// The first accepted socket is dropped, which its client sees.
     fn listener_has_accepted(mut client: &TcpStream) {
-        assert_eq!(io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        let end = io::Read::read(&mut client, &mut [0]);
+        assert!(matches!(end, Ok(0) | Err(_)));
+    }
+
+    /// A client's socket that is closed out of turn is reset; a listener that others use is left as
+    /// it was.
+    #[test]
+    fn clients_are_reset_on_close_whichever_listener_they_come_from() {
+        let linger = |socket: SockRef<'_>| socket.linger().unwrap();
+        for shared in [false, true] {
+            let (socket, addr) = pair();
+            let listener = if shared {
+                Listener::shared(socket).unwrap()
+            } else {
+                prepare(SockRef::from(&socket)).unwrap();
+                Listener::own(socket).unwrap()
+            };
+            let _client = TcpStream::connect(addr).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(linger(SockRef::from(&accepted)), Some(Duration::ZERO));
+            assert_eq!(linger(SockRef::from(&listener.socket)).is_none(), shared);
+        }
     }
 
     #[test]

@@ -121,15 +121,21 @@ impl Relay {
     /// receiver's may have, unnoticed, before there was an end to pass on.
     pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Result<(), End> {
         match end {
-            End::Eof if !self.ended_cleanly(from) => Err(End::ReadFailed),
             End::Eof => {
+                let connected = from.is_connected();
+                if !self.ended_cleanly(from, connected) {
+                    return Err(End::ReadFailed);
+                }
                 // Before the receiver hears of it: its own end may follow at once.
                 let _ = self.closed.set(from.party);
                 if !finish(to) {
                     return Err(End::WriteFailed);
                 }
                 if from.is_finished() {
-                    self.settle();
+                    self.settle(to);
+                    if connected {
+                        self.settle(from);
+                    }
                 }
                 Ok(())
             }
@@ -381,7 +387,12 @@ impl Flow<'_> {
                 return Room::Maybe;
             }
             let [room, sender] = &fds;
-            if sender.has_error() || sender.is_ready() && !self.relay.ended_cleanly(self.from) {
+            if sender.has_error()
+                || sender.is_ready()
+                    && !self
+                        .relay
+                        .ended_cleanly(self.from, self.from.is_connected())
+            {
                 return Room::SenderFailed;
             }
             if room.is_ready() {

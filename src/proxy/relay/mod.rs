@@ -97,18 +97,22 @@ impl Side {
     fn is_finished(&self) -> bool {
         self.finished.load(Ordering::SeqCst)
     }
+
+    /// Neither reset nor ended in both directions, the peer having confirmed our end.
+    fn is_connected(&self) -> bool {
+        self.stream.peer_addr().is_ok()
+    }
 }
 
 impl Relay {
     /// Joins two connected sockets.
     pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream, account: Connected) -> Self {
-        let side = |party, stream: Arc<TcpStream>| {
-            reset_on_close(&stream);
-            Side {
-                party,
-                stream,
-                finished: AtomicBool::new(false),
-            }
+        // A client's socket has it from its listener.
+        reset_on_close(&endpoint);
+        let side = |party, stream| Side {
+            party,
+            stream,
+            finished: AtomicBool::new(false),
         };
         Self {
             client: side(Party::Client, client),
@@ -133,11 +137,10 @@ impl Relay {
 
     /// Whether an end of stream is the sender's FIN. After a reset a read returns the
     /// end of stream too, if the other direction's write was told of the reset first
-    /// (the kernel reports it once). A connection that was reset is not connected any
+    /// (the kernel reports it once). A connection that was reset is not `connected` any
     /// more; one that ended in both directions is not either, but then the other
     /// direction has sent our FIN, and has written nothing since.
-    fn ended_cleanly(&self, from: &Side) -> bool {
-        let connected = from.stream.peer_addr().is_ok();
+    fn ended_cleanly(&self, from: &Side, connected: bool) -> bool {
         (connected || from.is_finished()) && !self.failed.load(Ordering::SeqCst)
     }
 
@@ -172,12 +175,10 @@ impl Relay {
 
     /// Both directions have ended as they should. Before anyone can know that, and end the
     /// process: what is still on its way to a peer then arrives all the same.
-    fn settle(&self) {
+    fn settle(&self, side: &Side) {
         if !self.failed.load(Ordering::SeqCst) {
-            for side in [&self.client, &self.endpoint] {
-                // It fails only on a socket that is gone already.
-                let _ = SockRef::from(&*side.stream).set_linger(None);
-            }
+            // It fails only on a socket that is gone already.
+            let _ = SockRef::from(&*side.stream).set_linger(None);
         }
     }
 
