@@ -2,9 +2,13 @@
 //!
 //! With many sockets the table is large, and the kernel takes long to write it: those who ask
 //! while it is being read share the next reading, so that no more than one is under way,
-//! however many ask.
+//! however many ask. It is read piece by piece, and of each socket one number is kept: the text
+//! is megabytes, which an allocator would not give back.
 
-use std::io;
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,30 +30,57 @@ impl Tables {
     }
 }
 
-/// What was read at one moment.
+/// What was read at one moment: a keyed hash of the two addresses of each socket, as they are
+/// printed.
 #[derive(Debug)]
 struct Table {
-    v4: io::Result<String>,
-    v6: io::Result<String>,
+    v4: io::Result<HashSet<u64>>,
+    v6: io::Result<HashSet<u64>>,
+    hasher: RandomState,
 }
+
+/// A line has 150 bytes; what is longer is none.
+const MAX_LINE: u64 = 1024;
 
 impl Table {
     fn read(directory: &Path) -> Self {
+        let hasher = RandomState::new();
+        let sockets = |name| sockets(File::open(directory.join(name))?, &hasher);
         Self {
-            v4: std::fs::read_to_string(directory.join("tcp")),
-            v6: std::fs::read_to_string(directory.join("tcp6")),
+            v4: sockets("tcp"),
+            v6: sockets("tcp6"),
+            hasher,
         }
     }
 
     fn has(&self, (local, remote): Pair) -> bool {
-        let listed = |table: &String, six| {
-            table.contains(&format!(" {} {} ", hex(local, six), hex(remote, six)))
+        let listed = |sockets: &HashSet<u64>, six| {
+            let [local, remote] = [local, remote].map(|address| hex(address, six));
+            sockets.contains(&self.hasher.hash_one((local.as_bytes(), remote.as_bytes())))
         };
         let v4 = self.v4.as_ref().map_or(true, |table| listed(table, false));
         v4 || match &self.v6 {
             Ok(table) => listed(table, true),
             // Without IPv6 there is no such table, and no such socket.
             Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
+/// Of each line the second and the third field: a socket's own address and its peer's.
+fn sockets(file: impl Read, hasher: &RandomState) -> io::Result<HashSet<u64>> {
+    let (mut file, mut line, mut found) = (BufReader::new(file), Vec::new(), HashSet::new());
+    loop {
+        line.clear();
+        if (&mut file).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(found);
+        }
+        let mut fields = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|field| !field.is_empty())
+            .skip(1);
+        if let (Some(local), Some(remote)) = (fields.next(), fields.next()) {
+            found.insert(hasher.hash_one((local, remote)));
         }
     }
 }
@@ -139,10 +170,41 @@ mod tests {
         let pair = (one, other);
         assert!(Table::read(Path::new("/nonexistent")).has(pair));
         let table = Table {
-            v4: Ok(String::new()),
+            v4: Ok(HashSet::new()),
             v6: Err(io::ErrorKind::NotFound.into()),
+            hasher: RandomState::new(),
         };
         assert!(!table.has(pair), "a host without IPv6");
+    }
+
+    /// However long it is, and whatever else stands in it.
+    #[test]
+    fn a_long_table_is_read_piece_by_piece() {
+        let [client, server, other] =
+            [1, 2, 3].map(|port| comparable(([10, 0, 0, 1], port).into()));
+        let line = |local, remote| {
+            let [local, remote] = [local, remote].map(|address| hex(address, false));
+            format!(
+                "   0: {local} {remote} 01 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
+            )
+        };
+        let endless = "x".repeat(3 * MAX_LINE as usize);
+        let text = [
+            "  sl  local_address rem_address   st\n",
+            &line(other, server).repeat(10_000),
+            &endless,
+            "\n",
+            &line(client, server),
+        ]
+        .concat();
+        let hasher = RandomState::new();
+        let table = Table {
+            v4: sockets(text.as_bytes(), &hasher),
+            v6: Ok(HashSet::new()),
+            hasher,
+        };
+        assert!(table.has((client, server)) && table.has((other, server)));
+        assert!(!table.has((server, client)) && !table.has((client, other)));
     }
 
     #[test]

@@ -28,12 +28,20 @@ const STRIDE: u32 = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// For the memory of closed connections, and of new ones, to be accounted for.
+/// For the memory of new connections to be accounted for; and how often it is looked whether that of closed ones, and of
+/// their threads, has come back to the system.
 const SETTLE: Duration = Duration::from_millis(400);
+
+/// In so long all of it does, but for what other programs take meanwhile.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// In kB: an increase that is none.
+const STEADY: f64 = 512.0;
 
 const SIZE: u32 = 128;
 
 pub fn run(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
+    settle()?;
     let mut gateway = subject.peer.start(&[subject.endpoint], &rig.dir)?;
     let mut clients = Clients(Vec::new());
     thread::sleep(SETTLE);
@@ -66,8 +74,23 @@ pub fn run(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
     sample.push(("alive", clients.0.len() as f64));
     drop(clients);
     drop(gateway);
-    thread::sleep(SETTLE);
+    settle()?;
     Ok(sample)
+}
+
+/// Waits until the kernel has given back the memory of what has ended: it takes its time over threads and sockets, and
+/// what it gives back while another gateway is filled would count for that one.
+fn settle() -> Result<(), String> {
+    let limit = Instant::now() + SETTLE_LIMIT;
+    let mut before = Memory::read(&[])?.available;
+    let mut steady = 0;
+    while steady < 3 && Instant::now() < limit {
+        thread::sleep(SETTLE);
+        let now = Memory::read(&[])?.available;
+        steady = if now > before + STEADY { 0 } else { steady + 1 };
+        before = now;
+    }
+    Ok(())
 }
 
 /// In kB; signed, for differences.
