@@ -11,11 +11,13 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::loop_guard::{self, LoopGuard, Ticket};
+use crate::stats::Counter;
 use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd, errno};
 
@@ -225,6 +227,8 @@ pub(crate) struct Dialled {
     pub(crate) endpoint: SocketAddr,
     /// Given back before the socket closes: its port may belong to another dial then.
     pub(crate) ticket: Ticket,
+    /// Where the loop guard wants the bytes counted that come from the endpoint.
+    pub(crate) received: Arc<Counter>,
     pub(crate) stream: TcpStream,
     /// How long the endpoint took to answer.
     pub(crate) took: Duration,
@@ -245,6 +249,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     ticket: Ticket,
+    received: Arc<Counter>,
     socket: Socket,
     pub(crate) addr: SocketAddr,
     pub(crate) started: Instant,
@@ -300,13 +305,15 @@ impl Attempt {
                 io::ErrorKind::ConnectionRefused.into(),
             ));
         }
-        let (ticket, looped) = guard.dialled(bound, addr);
+        let received = Arc::default();
+        let (ticket, looped) = guard.dialled(bound, addr, &received);
         if looped {
             return Err(Error::looped(addr));
         }
         Ok(Self {
             socket,
             ticket,
+            received,
             addr,
             started,
             deadline: started + timeout,
@@ -335,6 +342,7 @@ impl Attempt {
             Ok(()) => Outcome::Connected(Dialled {
                 endpoint: self.addr,
                 ticket: self.ticket,
+                received: self.received,
                 stream,
                 took: now.saturating_duration_since(self.started),
             }),

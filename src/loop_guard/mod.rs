@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tables::Tables;
 
+use crate::stats::Counter;
 use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
 
@@ -90,11 +91,19 @@ type Address = (Ipv6Addr, u16);
 /// One end's address and the other's, as the named side sees them.
 type Pair = (Address, Address);
 
+/// What is known of a dial beside its ends.
+#[derive(Debug)]
+struct Dial {
+    /// Of the endpoint's address.
+    zone: u32,
+    /// Bytes that came from the endpoint.
+    received: Arc<Counter>,
+}
+
 #[derive(Debug, Default)]
 struct Open {
-    /// (our local address, the endpoint's) of every dial, from before it is connected, and the zone
-    /// of the endpoint's.
-    dialled: BTreeMap<Pair, u32>,
+    /// (our local address, the endpoint's) of every dial, from before it is connected.
+    dialled: BTreeMap<Pair, Dial>,
     /// (the client's address, our listening one) of every accepted connection.
     accepted: BTreeSet<Pair>,
 }
@@ -124,16 +133,23 @@ enum Side {
 }
 
 impl LoopGuard {
-    /// Notes a dial of ours, as soon as its socket has a local address. The second
-    /// value tells that the connection was accepted by this very process.
-    pub(crate) fn dialled(&self, local: SocketAddr, endpoint: SocketAddr) -> (Ticket, bool) {
+    /// Notes a dial of ours, as soon as its socket has a local address; in `received` is counted what
+    /// comes from the endpoint. The second value tells that the connection was accepted by this very
+    /// process.
+    pub(crate) fn dialled(
+        &self,
+        local: SocketAddr,
+        endpoint: SocketAddr,
+        received: &Arc<Counter>,
+    ) -> (Ticket, bool) {
         let pair = (comparable(local), comparable(endpoint));
         let mut open = lock(&self.0.open);
         let zone = match endpoint {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(endpoint) => endpoint.scope_id(),
         };
-        open.dialled.insert(pair, zone);
+        let received = Arc::clone(received);
+        open.dialled.insert(pair, Dial { zone, received });
         let looped = open.accepted.contains(&pair);
         (self.ticket(Side::Dialled, pair), looped)
     }
@@ -148,8 +164,8 @@ impl LoopGuard {
         let dials = {
             let mut open = lock(&self.0.open);
             open.accepted.insert(pair);
-            if let Some(zone) = open.dialled.get(&pair) {
-                let endpoint = plain(pair.1, *zone);
+            if let Some(dial) = open.dialled.get(&pair) {
+                let endpoint = plain(pair.1, dial.zone);
                 return Ok((self.ticket(Side::Accepted, pair), Some(endpoint)));
             }
             from(&open.dialled, pair.0)
@@ -159,7 +175,9 @@ impl LoopGuard {
         // client on this host happens to share the port, which the kernel allows for
         // different destinations. Only in the second case the client's own socket
         // exists beside ours. It is missing too when the client has reset already, so the
-        // verdict waits until that would have been heard.
+        // verdict waits until that would have been heard. To look costs milliseconds where there
+        // are many sockets; what has been answered already needs no look, since nothing has
+        // been sent yet to the client that has just come.
         let ticket = self.ticket(Side::Accepted, pair);
         let alone = || !self.0.tables.have(pair);
         let endpoint = match dials.as_slice() {
@@ -188,12 +206,13 @@ impl Drop for Ticket {
     }
 }
 
-/// The destinations of the dials that have this local address.
-fn from(dialled: &BTreeMap<Pair, u32>, local: Address) -> Vec<SocketAddr> {
+/// The destinations of the dials that have this local address and no answer yet.
+fn from(dialled: &BTreeMap<Pair, Dial>, local: Address) -> Vec<SocketAddr> {
     dialled
         .range((local, (Ipv6Addr::UNSPECIFIED, 0))..)
         .take_while(|(pair, _)| pair.0 == local)
-        .map(|(pair, zone)| plain(pair.1, *zone))
+        .filter(|(_, dial)| dial.received.get() == 0)
+        .map(|(pair, dial)| plain(pair.1, dial.zone))
         .collect()
 }
 
@@ -281,15 +300,23 @@ mod tests {
         let (far, _) = listener.accept().unwrap();
 
         let guard = LoopGuard::default();
-        let (dial, looped) = guard.dialled(near.local_addr().unwrap(), endpoint);
+        let (dial, looped) = guard.dialled(near.local_addr().unwrap(), endpoint, &Arc::default());
         assert!(!looped);
         let (accepted, found) = guard.accepted(&far).unwrap();
         assert_eq!(found, Some(endpoint));
 
         drop(dial);
-        assert!(guard.dialled(near.local_addr().unwrap(), endpoint).1);
+        assert!(
+            guard
+                .dialled(near.local_addr().unwrap(), endpoint, &Arc::default())
+                .1
+        );
         drop(accepted);
-        assert!(!guard.dialled(near.local_addr().unwrap(), endpoint).1);
+        assert!(
+            !guard
+                .dialled(near.local_addr().unwrap(), endpoint, &Arc::default())
+                .1
+        );
         assert_eq!(
             guard.accepted(&far).unwrap().1,
             None,
@@ -329,7 +356,7 @@ mod tests {
             let near = TcpStream::connect(endpoint).unwrap();
             let (far, _) = listener.accept().unwrap();
             let guard = LoopGuard::default();
-            let (_ticket, _) = guard.dialled(near.local_addr().unwrap(), endpoint);
+            let (_ticket, _) = guard.dialled(near.local_addr().unwrap(), endpoint, &Arc::default());
             assert_eq!(guard.accepted(&far).unwrap().1, Some(endpoint));
         }
     }
@@ -343,8 +370,15 @@ mod tests {
         // A dial of ours that shares the client's address: the client's own socket
         // exists on this host, so the connection is the client's.
         let elsewhere = address("192.0.2.1:2379");
-        let (_dial, _) = guard.dialled(client.local_addr().unwrap(), elsewhere);
+        let received = Arc::<Counter>::default();
+        let (_dial, _) = guard.dialled(client.local_addr().unwrap(), elsewhere, &received);
         assert_eq!(guard.accepted(&accepted).unwrap().1, None);
+        // What has been answered is not even asked about: this client has been sent nothing.
+        let client_addr = comparable(client.local_addr().unwrap());
+        let asked_about = || from(&lock(&guard.0.open).dialled, client_addr);
+        assert_eq!(asked_about(), [elsewhere]);
+        received.add(1);
+        assert_eq!(asked_about(), []);
         // The same without such a socket: the tables hold ours alone.
         let [client, listener] = [client.local_addr(), listener.local_addr()]
             .map(|address| comparable(address.unwrap()));

@@ -144,7 +144,12 @@ impl Session {
             dial: dialled.took,
             wait: self.arrival.elapsed(),
             _dialled: dialled.ticket,
-            relay: Relay::new(Arc::clone(&self.client), dialled.stream, hold.connected()),
+            relay: Relay::new(
+                Arc::clone(&self.client),
+                dialled.stream,
+                hold.connected(),
+                dialled.received,
+            ),
         });
         // From here on it can be found; before, nobody could have closed it.
         if self.stopped.load(Ordering::SeqCst) {

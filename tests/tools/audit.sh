@@ -28,7 +28,7 @@ layers='
 0 crypto     wire
 0 date
 0 log        date stats sync sys
-0 loop_guard sync sys
+0 loop_guard stats sync sys
 0 stamp
 0 stats
 0 sync

@@ -62,8 +62,8 @@ pub(crate) struct Relay {
     account: Connected,
     /// What the endpoint was given, in bytes.
     to_endpoint: Counter,
-    /// What the client was given, in bytes.
-    to_client: Counter,
+    /// What the client was given, in bytes; the loop guard looks at it, too.
+    to_client: Arc<Counter>,
     /// Whose direction ended first, as it should.
     closed: OnceLock<Party>,
     /// Why it failed, first.
@@ -105,8 +105,13 @@ impl Side {
 }
 
 impl Relay {
-    /// Joins two connected sockets.
-    pub(crate) fn new(client: Arc<TcpStream>, endpoint: TcpStream, account: Connected) -> Self {
+    /// Joins two connected sockets. What the client is given is counted in `to_client`.
+    pub(crate) fn new(
+        client: Arc<TcpStream>,
+        endpoint: TcpStream,
+        account: Connected,
+        to_client: Arc<Counter>,
+    ) -> Self {
         // A client's socket has it from its listener.
         reset_on_close(&endpoint);
         let side = |party, stream| Side {
@@ -119,7 +124,7 @@ impl Relay {
             endpoint: side(Party::Endpoint, Arc::new(endpoint)),
             account,
             to_endpoint: Counter::new(),
-            to_client: Counter::new(),
+            to_client,
             closed: OnceLock::new(),
             failure: OnceLock::new(),
             failed: AtomicBool::new(false),

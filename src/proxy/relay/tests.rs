@@ -49,7 +49,12 @@ fn joined() -> (TcpStream, Arc<Relay>, TcpStream) {
     let (endpoint, endpoint_side) = connection();
     // As its listener has it.
     reset_on_close(&client_side);
-    let relay = Relay::new(Arc::new(client_side), endpoint_side, account());
+    let relay = Relay::new(
+        Arc::new(client_side),
+        endpoint_side,
+        account(),
+        Arc::default(),
+    );
     (client, Arc::new(relay), endpoint)
 }
 
