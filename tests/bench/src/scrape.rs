@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two scrapes: a fifteenth of what Prometheus waits.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ pub struct Scraper {
 impl Scraper {
     /// Begins with a scrape that has to succeed: what is measured is a gateway that serves metrics.
     pub fn start(address: SocketAddr) -> Result<Scraper, String> {
+        wait_for(address);
         scrape(address)?;
         let (stop, stopped) = channel();
         let failure = Arc::new(OnceLock::new());
@@ -51,6 +52,14 @@ impl Drop for Scraper {
     fn drop(&mut self) {
         drop(self.stop.take());
         self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A gateway listens for clients a moment before it does for this. What is wrong after all is for the scrape to say.
+fn wait_for(address: SocketAddr) {
+    let limit = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_err() && Instant::now() < limit {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
