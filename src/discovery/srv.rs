@@ -57,6 +57,12 @@ pub(crate) struct Services {
     counted: usize,
 }
 
+/// RFC 2782: a target of "." says that the service is decidedly not available at this domain.
+/// Nothing listens on port 0.
+fn names_member(record: &Srv) -> bool {
+    !record.target.is_root() && record.port != 0
+}
+
 /// A member that an SRV record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -185,12 +191,7 @@ impl Services {
     fn named(&self) -> Vec<Target> {
         let mut targets = Vec::new();
         for service in &self.services {
-            for record in &service.records {
-                // RFC 2782: a target of "." says that the service is decidedly not
-                // available at this domain. Nothing listens on port 0.
-                if record.target.is_root() || record.port == 0 {
-                    continue;
-                }
+            for record in service.records.iter().filter(|record| names_member(record)) {
                 targets.push(Target {
                     host: record.target.to_string().to_ascii_lowercase(),
                     port: record.port,
@@ -234,10 +235,9 @@ impl Services {
     /// What is not as it should be, name by name. Where the records give `nothing`, that also is that
     /// there are none.
     pub(super) fn problems(&self, nothing: bool) -> Vec<String> {
-        let usable = |record: &Srv| !record.target.is_root() && record.port != 0;
         let problem = |service: &Service| match service.records.len() {
             _ if !service.troubled && !nothing => None,
-            _ if service.failure.is_none() && service.records.iter().any(usable) => None,
+            _ if service.failure.is_none() && service.records.iter().any(names_member) => None,
             kept if service.troubled && kept > 0 => Some(format!(
                 "{}; records that stay in use: {kept}",
                 service.reason()
