@@ -27,7 +27,7 @@ $(BINARY): $(SOURCES)
 	$(CARGO) build --locked --release
 
 check: lint audit ## what is quick: lint, audit, the unit tests
-	$(CARGO) test --locked --lib
+	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --lib
 
 # The fuzz crate takes in sources of the product, whose tests rustfmt would look for in the wrong place.
 lint: ## formatting and clippy, of the crates below tests/ too, warnings are errors
@@ -41,7 +41,7 @@ audit: ## dependencies, unsafe code, import layers and the length of files are a
 	tests/tools/audit.sh
 
 # Most tests wait for something: more of them run at a time than there are processors.
-THREADS ?= 4
+THREADS ?= 12
 test: deps static ## every test, those against real servers included, and a moment of each fuzz target
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 	cd tests/bench && $(CARGO) test --locked

@@ -33,6 +33,7 @@ mod stamp;
 mod stats;
 mod sync;
 mod sys;
+mod times;
 mod wire;
 
 #[cfg(test)]

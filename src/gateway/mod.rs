@@ -45,6 +45,7 @@ use crate::sys::limits::{self, Capacity};
 use crate::sys::notify::Notifier;
 use crate::sys::random;
 use crate::sys::syscall;
+use crate::times::Times;
 use crate::x509::ServerName;
 
 pub(crate) use error::Error;
@@ -143,6 +144,7 @@ fn serve(
 ) -> Result<(), Error> {
     let system = |step| move |error| Error::System(step, error);
     let started = SystemTime::now();
+    let times = Times::of_this_process();
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
 
     let Plan {
@@ -203,6 +205,7 @@ fn serve(
             dial_timeout: config.dial_timeout,
             max_connections,
             max_pipes: capacity.pipes,
+            times,
         },
         removals,
         access,

@@ -37,6 +37,7 @@ use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
+use crate::times::Times;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.
@@ -73,6 +74,7 @@ pub(crate) struct Bounds {
     pub(crate) max_connections: usize,
     /// Pipes for bulk at a time.
     pub(crate) max_pipes: usize,
+    pub(crate) times: Times,
 }
 
 /// All that sessions share.
@@ -109,7 +111,7 @@ impl Proxy {
             monitor,
             guard,
             sessions: Sessions::new(bounds.max_connections),
-            workers: Arc::default(),
+            workers: Arc::new(Workers::new(bounds.times.worker_patience)),
             pipes: Pipes::new(bounds.max_pipes),
             dial_timeout: bounds.dial_timeout,
             removals,

@@ -17,16 +17,15 @@ const STACK: usize = 64 * 1024;
 /// be memory nobody notices (about 20 kB each, most of it the kernel's).
 const KEPT: usize = 128;
 
-/// How long one is kept that nobody needs.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// What a worker is to do.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// The workers that wait for work; the last one to have come goes first, so that those
 /// there are too many of grow old.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Workers {
+    /// How long one is kept that nobody needs.
+    patience: Duration,
     idle: Mutex<Vec<Arc<Desk>>>,
 }
 
@@ -44,6 +43,14 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Workers {
+    /// No worker yet; one that nobody needs is kept for `patience`.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            idle: Mutex::default(),
+        }
+    }
+
     /// Has `work` done in a thread of its own.
     ///
     /// # Errors
@@ -97,7 +104,7 @@ impl Workers {
             }
             let (back, waited) = desk
                 .filled
-                .wait_timeout(work, PATIENCE)
+                .wait_timeout(work, self.patience)
                 .unwrap_or_else(PoisonError::into_inner);
             work = back;
             // Whoever is not idle any more is about to be given work.
@@ -132,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_done_gets_the_next_work() {
-        let workers = Arc::new(Workers::default());
+        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
         let (sender, threads) = channel();
         for _ in 0..3 {
             let sender = sender.clone();
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_are_kept() {
-        let workers = Arc::new(Workers::default());
+        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
         let barrier = Arc::new(std::sync::Barrier::new(KEPT + 5));
         for _ in 0..KEPT + 5 {
             let barrier = Arc::clone(&barrier);
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_one_worker_and_no_other() {
-        let workers = Arc::new(Workers::default());
+        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
         let (sender, done) = channel::<()>();
         workers
             .run(move || {

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use crate::support::net::expect_echo;
 use crate::support::process::{descriptors, threads};
-use crate::support::{Backend, End, Gateway, SOON, eventually, expect, expect_end, send};
+use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end, send};
 
 /// One byte, one buffer, and far more than all socket buffers on the way.
 const SIZES: [u64; 3] = [1, 64 * 1024, 8 * 1024 * 1024];
@@ -116,7 +116,9 @@ fn ends_from_both_sides_at_once_are_clean() {
 #[test]
 fn finished_connections_leave_nothing_behind() {
     let endpoint = Backend::echo();
-    let gateway = Gateway::before(&[&endpoint], &[]);
+    let gateway = Launch::before(&[endpoint.address()], &[])
+        .times("worker_patience=100")
+        .start();
     let one = |seed| {
         let client = gateway.connect();
         expect_echo(&client, seed);

@@ -33,6 +33,7 @@ layers='
 0 stats
 0 sync
 0 sys
+0 times
 0 wire
 '
 failed=0

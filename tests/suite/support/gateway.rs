@@ -94,6 +94,12 @@ impl Launch {
         self
     }
 
+    /// With other intervals of the product than its own, in milliseconds: `"worker_patience=50,…"` (`src/times.rs`). A
+    /// release has no such thing: it waits, and the test with it.
+    pub(crate) fn times(self, times: &str) -> Launch {
+        self.env("ETCDGW_TEST_TIMES", times)
+    }
+
     fn spawn(&self) -> Child {
         let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
         words.push(self.program.clone().into());
@@ -114,7 +120,13 @@ impl Launch {
         // What the developer's shell or systemd set for itself is not part of the test.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let meant_for_us = ["ETCD_GATEWAY_", "NOTIFY_", "WATCHDOG_", "LISTEN_"];
+            let meant_for_us = [
+                "ETCD_GATEWAY_",
+                "ETCDGW_",
+                "NOTIFY_",
+                "WATCHDOG_",
+                "LISTEN_",
+            ];
             if meant_for_us.iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(&name);
             }

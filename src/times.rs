@@ -1,0 +1,67 @@
+//! The intervals of a running gateway, on one page, but for those that are settings.
+//!
+//! Whoever waits is given them and asks no constant, so that a test waits for milliseconds where
+//! a gateway waits for minutes. A build with debug checks also takes them from the
+//! environment, for tests of the whole process: `ETCDGW_TEST_TIMES=worker_patience=50,…`, in
+//! milliseconds. A release has neither that variable nor the code that reads it.
+
+use std::time::Duration;
+
+/// One line per interval: what waits so long, its name, and how long it is.
+macro_rules! times {
+    ($($(#[doc = $doc:literal])* $name:ident: $default:expr,)*) => {
+        /// How long what waits.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) struct Times {
+            $($(#[doc = $doc])* pub(crate) $name: Duration,)*
+        }
+
+        impl Times {
+            /// Those of a gateway that serves.
+            pub(crate) const REAL: Self = Self { $($name: $default,)* };
+
+            #[cfg(debug_assertions)]
+            fn set(&mut self, name: &str, value: Duration) {
+                match name {
+                    $(stringify!($name) => self.$name = value,)*
+                    _ => panic!("{VARIABLE}: there is no interval {name:?}"),
+                }
+            }
+        }
+    };
+}
+
+times! {
+    /// How long a worker is kept that has nothing to do.
+    worker_patience: Duration::from_secs(10),
+}
+
+/// What a build with debug checks reads.
+#[cfg(debug_assertions)]
+const VARIABLE: &str = "ETCDGW_TEST_TIMES";
+
+impl Times {
+    /// Those of this process.
+    ///
+    /// # Panics
+    /// In a build with debug checks, if the variable says something else than intervals.
+    #[cfg(debug_assertions)]
+    pub(crate) fn of_this_process() -> Self {
+        let mut times = Self::REAL;
+        let text = std::env::var(VARIABLE).unwrap_or_default();
+        for entry in text.split(',').filter(|entry| !entry.is_empty()) {
+            let parsed = entry.split_once('=');
+            let parsed = parsed.and_then(|(name, ms)| Some((name, ms.parse().ok()?)));
+            let (name, milliseconds) =
+                parsed.unwrap_or_else(|| panic!("{VARIABLE}: {entry:?} is not NAME=MILLISECONDS"));
+            times.set(name, Duration::from_millis(milliseconds));
+        }
+        times
+    }
+
+    /// Those of this process.
+    #[cfg(not(debug_assertions))]
+    pub(crate) const fn of_this_process() -> Self {
+        Self::REAL
+    }
+}
