@@ -1,10 +1,10 @@
 //! Handshakes with etcd, which is Go's crypto/tls, and what it logs of them.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::peers::pki::{client, file, installed};
+use crate::peers::mortal::mortal;
+use crate::peers::pki::{client, file, installed, scratch};
 use crate::tls::{Error, Version};
 
 /// An etcd of one member.
@@ -17,12 +17,10 @@ struct Etcd {
 impl Etcd {
     /// Starts one with clients' URL of that scheme and waits until it serves.
     fn start(name: &str, scheme: &str, options: &[&std::ffi::OsStr]) -> Self {
-        let data = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp"))
-            .join(format!("etcd-{name}"));
-        let _ = std::fs::remove_dir_all(&data);
+        let data = scratch(&format!("etcd-{name}"));
         let url = format!("{scheme}://127.0.0.1:0");
         let peer = "http://127.0.0.1:0";
-        let mut process = Command::new("etcd")
+        let mut process = mortal("etcd")
             .args([
                 "--listen-client-urls",
                 &url,

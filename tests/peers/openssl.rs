@@ -1,8 +1,9 @@
 //! Handshakes with `openssl s_server`, one process each, on a port of its choice.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
+use crate::peers::mortal::mortal;
 use crate::peers::pki::{KEYS, client, file, installed};
 use crate::tls::alert::Description;
 use crate::tls::{Error, Failure, Group, Verified, Version, suite};
@@ -17,7 +18,7 @@ struct Outcome {
 /// Runs a client against `openssl s_server` with the key of that name and these options.
 fn handshake(key: &str, options: &str) -> Outcome {
     let path = |name: &str| file(name).unwrap();
-    let mut server = Command::new("openssl")
+    let mut server = mortal("openssl")
         .args([
             "s_server",
             "-accept",

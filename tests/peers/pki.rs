@@ -1,12 +1,13 @@
-//! Keys and certificates, made by `openssl` once a run, and a client that trusts them.
+//! Keys and certificates, made by `openssl`, and a client that trusts them: keys once, certificates in each run.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::kept;
 use crate::tls::{Config, Failure, Verified, authenticate};
 use crate::x509::{Anchors, ServerName, UnixTime, pem};
 
@@ -48,11 +49,8 @@ pub(crate) fn installed(program: &str, argument: &str) -> bool {
 pub(crate) fn file(name: &str) -> Option<PathBuf> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
-        let directory =
-            PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp")).join("peers");
         installed("openssl", "version").then(|| {
-            let _ = std::fs::remove_dir_all(&directory);
-            std::fs::create_dir_all(&directory).unwrap();
+            let directory = scratch("peers");
             make(&directory);
             directory
         })
@@ -60,7 +58,30 @@ pub(crate) fn file(name: &str) -> Option<PathBuf> {
     Some(directory.as_ref()?.join(name))
 }
 
-fn make(directory: &std::path::Path) {
+/// What the tests of this checkout leave behind.
+const LEFT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp");
+
+/// An empty directory of this process; those of processes that have ended are removed.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let left = Path::new(LEFT);
+    std::fs::create_dir_all(left).unwrap();
+    for entry in std::fs::read_dir(left).unwrap().flatten() {
+        let file = entry.file_name().into_string().unwrap_or_default();
+        let owner = file
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let owner = owner.and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let directory = left.join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir(&directory).unwrap();
+    directory
+}
+
+fn make(directory: &Path) {
     let openssl = |arguments: &str, more: &[&str]| {
         let output = Command::new("openssl")
             .args(arguments.split(' '))
@@ -82,8 +103,12 @@ fn make(directory: &std::path::Path) {
         ),
     )
     .unwrap();
+    let keep = |name: &str, algorithm: &[&str]| {
+        let kept = kept::key(&Path::new(LEFT).join("keys"), name, algorithm);
+        std::fs::copy(kept, directory.join(format!("{name}.key"))).unwrap();
+    };
     let (_, p256) = KEYS[0];
-    openssl("genpkey -out ca.key -algorithm", p256);
+    keep("ca", p256);
     openssl(
         "req -x509 -config cnf -extensions ca -key ca.key -out ca.crt -days 2 -subj /CN=authority",
         &[],
@@ -91,7 +116,7 @@ fn make(directory: &std::path::Path) {
     std::thread::scope(|scope| {
         for (name, key) in KEYS {
             scope.spawn(move || {
-                openssl(&format!("genpkey -out {name}.key -algorithm"), key);
+                keep(name, key);
                 openssl(
                     &format!(
                         "req -x509 -config cnf -extensions leaf -CA ca.crt -CAkey ca.key \

@@ -10,7 +10,7 @@ use crate::support::json::Json;
 use crate::support::net::{expect_echo, try_tag};
 use crate::support::ports::free_port;
 use crate::support::process::{have, tool};
-use crate::support::{Backend, TempDir, connect, eventually, host_offers};
+use crate::support::{Backend, TempDir, connect, eventually, host_offers, mortal};
 
 const README: &str = include_str!("../../../README.md");
 
@@ -33,7 +33,7 @@ impl Prometheus {
         let config = dir.file("prometheus.yml", &config);
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = std::fs::File::create(dir.path().join("log")).expect("create the log");
-        let child = Command::new("prometheus")
+        let child = mortal("prometheus")
             .arg(format!("--config.file={config}"))
             .arg(format!("--storage.tsdb.path={}/data", dir.path().display()))
             .arg(format!("--web.listen-address={address}"))

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::{TempDir, eventually, host_offers, ports, process};
+use super::{TempDir, eventually, host_offers, mortal, ports, process};
 
 /// Three members that elect a leader on a busy machine.
 const ELECTED: Duration = Duration::from_secs(40);
@@ -155,7 +155,7 @@ impl EtcdCluster {
             ("--logger", "zap"),
             ("--log-outputs", "stderr"),
         ];
-        let process = Command::new("etcd")
+        let process = mortal("etcd")
             .args(flags.iter().flat_map(|(flag, value)| [flag, value]))
             .arg("--data-dir")
             .arg(path("data"))

@@ -2,17 +2,18 @@
 //!
 //! `ETCD_GATEWAY_BIN` replaces the binary that cargo built, to hold another build against the same tests.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::json::Json;
-use super::{Backend, SOON, eventually, net, process};
+use super::{Backend, SOON, eventually, mortal, net, process};
 
 /// The line that etcd's own tests wait for.
 pub(crate) const READY: &str = "ready to proxy client requests";
@@ -101,7 +102,7 @@ impl Launch {
     }
 
     fn spawn(&self) -> Child {
-        let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
+        let mut words: Vec<OsString> = self.wrapper.iter().map(Into::into).collect();
         words.push(self.program.clone().into());
         words.extend(self.args.iter().map(Into::into));
         let stdin = match &self.stdin {
@@ -111,7 +112,7 @@ impl Launch {
                 .into(),
             None => Stdio::null(),
         };
-        let mut command = Command::new(&words[0]);
+        let mut command = mortal(&words[0]);
         command
             .args(&words[1..])
             .stdin(stdin)

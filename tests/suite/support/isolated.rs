@@ -9,11 +9,11 @@ use std::any::type_name;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process::{can, is_root};
-use super::{TempDir, host_offers};
+use super::{TempDir, host_offers, mortal};
 
 /// Tells the inner run that it is one, and where its files are.
 const SITE: &str = "ETCD_GATEWAY_SUITE_SITE";
@@ -80,7 +80,7 @@ pub(crate) fn isolated<F: Fn()>(_test: F, body: impl FnOnce(&Site)) {
     let path = dir.path().join("output");
     let output = File::create(&path).expect("create a file for the output");
     let binary = std::env::current_exe().expect("the path of this binary");
-    let mut command = Command::new("unshare");
+    let mut command = mortal("unshare");
     command
         .args(unshare(&["sh", "-c", SCRIPT, site]))
         .arg(binary)

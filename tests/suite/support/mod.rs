@@ -3,7 +3,7 @@
 //!
 //! Rules that keep the suite parallel and deterministic: every server binds port 0 of loopback, or a port it
 //! keeps reserved; every wait has a deadline and watches for a fact (`eventually`, `wait_msg`), never for time to
-//! pass; whatever is started is ended by `Drop`.
+//! pass; whatever is started is ended by `Drop`, or by the kernel where the run is killed (`mortal`).
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,10 @@ pub(crate) mod gateway;
 pub(crate) mod hole;
 pub(crate) mod isolated;
 pub(crate) mod json;
+#[path = "../../support/kept.rs"]
+mod kept;
+#[path = "../../support/mortal.rs"]
+pub(crate) mod mortal;
 pub(crate) mod names;
 pub(crate) mod nameservers;
 pub(crate) mod net;
@@ -30,6 +34,7 @@ pub(crate) mod tls_cluster;
 pub(crate) use backend::Backend;
 pub(crate) use gateway::{Gateway, Launch};
 pub(crate) use hole::BlackHole;
+pub(crate) use mortal::mortal;
 pub(crate) use net::{End, connect, end_of, expect, expect_end, reset, send};
 
 /// Deadline on what should happen at once. Long, because the suite may share two cores with a build; no test

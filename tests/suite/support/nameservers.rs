@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::isolated::Site;
-use super::{SOON, eventually, host_offers, process};
+use super::{SOON, eventually, host_offers, mortal, process};
 
 /// A running server; killed when dropped.
 pub(crate) struct NameServer {
@@ -71,7 +71,7 @@ impl NameServer {
         let log = site.path(&format!("{program}.log"));
         let output = File::create(&log).expect("create the server's log");
         let mut server = NameServer {
-            process: Command::new(program)
+            process: mortal(program)
                 .args(args)
                 .stdin(Stdio::null())
                 .stdout(output.try_clone().expect("duplicate a descriptor"))

@@ -1,5 +1,5 @@
 //! Certificates, made by the host's `openssl` when a test asks for them: none in the repository can expire, and
-//! no key is ever published.
+//! no key is ever published. Keys of RSA are kept between runs.
 //!
 //! Each `Pki` has a directory of its own, so tests that run side by side share nothing.
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{host_offers, process};
+use super::{host_offers, kept, process};
 
 /// `openssl ca` is the one command of OpenSSL 3.0 that sets the dates of a certificate; it wants a database.
 const CONFIG: &str = "\
@@ -55,15 +55,16 @@ pub(crate) enum Key {
 }
 
 impl Key {
+    /// As `openssl genpkey -algorithm` takes it.
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Key::P256 => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-            Key::P384 => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
-            Key::P521 => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
-            Key::Rsa1024 => &["-newkey", "rsa:1024"],
-            Key::Rsa2048 => &["-newkey", "rsa:2048"],
-            Key::Rsa4096 => &["-newkey", "rsa:4096"],
-            Key::Ed25519 => &["-newkey", "ed25519"],
+            Key::P256 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            Key::P384 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+            Key::P521 => &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
+            Key::Rsa1024 => &["RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
+            Key::Rsa2048 => &["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+            Key::Rsa4096 => &["RSA", "-pkeyopt", "rsa_keygen_bits:4096"],
+            Key::Ed25519 => &["ED25519"],
         }
     }
 }
@@ -180,10 +181,25 @@ impl Pki {
             certificate: path("pem"),
             key: path("key"),
         };
-        let mut words = vec!["req", "-new", "-nodes", "-config", "openssl.cnf"];
-        words.extend(["-subj", &request.subject, "-keyout", &certified.key]);
-        words.extend(["-out", &certified.certificate]);
-        words.extend(request.key.arguments());
+        let algorithm = request.key.arguments();
+        if algorithm[0] == "RSA" {
+            // Certificates of one PKI differ by more than their keys.
+            let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keys");
+            let kept = kept::key(&directory, &format!("suite-{:?}", request.key), algorithm);
+            std::fs::copy(kept, &certified.key).expect("copy a key");
+        } else {
+            let genpkey = ["genpkey", "-out", &certified.key, "-algorithm"];
+            self.openssl(&[&genpkey, algorithm].concat());
+        }
+        let mut words = vec![
+            "req",
+            "-new",
+            "-config",
+            "openssl.cnf",
+            "-key",
+            &certified.key,
+        ];
+        words.extend(["-subj", &request.subject, "-out", &certified.certificate]);
         self.openssl(&words);
         certified
     }

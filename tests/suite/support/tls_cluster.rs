@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use super::pki::{Certified, Pki, Request};
-use super::{eventually, host_offers, process};
+use super::{eventually, host_offers, mortal, process};
 
 /// Three members that elect a leader on a busy machine.
 const ELECTED: Duration = Duration::from_secs(40);
@@ -79,7 +79,7 @@ impl TlsCluster {
         let peer = |index: usize| format!("http://127.1.0.{}:2380", index + 1);
         let initial = [0, 1, 2].map(|index| format!("m{index}={}", peer(index)));
         let (client, peer) = (format!("https://{}", address(index)), peer(index));
-        let mut command = Command::new("etcd");
+        let mut command = mortal("etcd");
         command
             .args(["--name", &format!("m{index}")])
             .args(["--listen-client-urls", &client])

@@ -1,0 +1,23 @@
+//! Processes that die with the tests that start them, whatever ends those.
+
+use std::ffi::OsStr;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A command that the kernel kills when the thread that starts it ends (`PR_SET_PDEATHSIG`, set by setpriv(1) of
+/// util-linux); a plain one where there is no such tool. A run of the tests that is killed leaves no server behind.
+pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
+    static OFFERED: OnceLock<bool> = OnceLock::new();
+    let offered = OFFERED.get_or_init(|| {
+        let probe = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "true"])
+            .output();
+        probe.is_ok_and(|output| output.status.success())
+    });
+    if !offered {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
