@@ -7,7 +7,7 @@
 //! the Linux kernel interface for the architectures named below (x86 and the
 //! "generic" ABI); others number errors and signals differently and are refused.
 
-use std::ffi::{c_int, c_uint, c_ulong, c_void};
+use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -45,6 +45,7 @@ unsafe extern "C" {
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
+    safe fn sysconf(name: c_int) -> c_long;
     fn pthread_setschedparam(
         thread: c_ulong,
         policy: c_int,
@@ -423,6 +424,14 @@ const PTHREAD_CREATE_DETACHED: c_int = 1;
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// The smallest stack that the C library gives a thread, in bytes: 16 KiB with glibc on x86, 128 KiB on
+/// aarch64, more where the processor has much state to save (sysconf(3), PTHREAD_STACK_MIN).
+pub(crate) fn smallest_stack() -> usize {
+    const SC_THREAD_STACK_MIN: c_int = 75;
+    // -1: there is no such limit.
+    usize::try_from(sysconf(SC_THREAD_STACK_MIN)).unwrap_or(0)
+}
+
 /// Where a thread of [`start_thread`] begins.
 extern "C" fn enter(argument: *mut c_void) -> *mut c_void {
     // SAFETY: the pointer is what `start_thread` got from `Box::into_raw` for this thread
@@ -433,7 +442,8 @@ extern "C" fn enter(argument: *mut c_void) -> *mut c_void {
     null_mut()
 }
 
-/// Starts a detached thread with a stack of `stack` bytes, whose panics end it alone.
+/// Starts a detached thread whose panics end it alone, with a stack of `stack` bytes or the smallest
+/// that this host allows.
 ///
 /// A thread of `std` has a signal stack beside its stack, which doubles the memory
 /// mappings it takes; of the threads meant here there are two for each connection.
@@ -447,7 +457,8 @@ pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -
     // SAFETY: the pointer is to writable memory of at least the size and alignment of the type.
     result(unsafe { pthread_attr_init(attributes) })?;
     // SAFETY: the attributes are initialised; a size that will not do is an error.
-    let sized = result(unsafe { pthread_attr_setstacksize(attributes, stack) });
+    let sized =
+        result(unsafe { pthread_attr_setstacksize(attributes, stack.max(smallest_stack())) });
     // SAFETY: the attributes are initialised.
     let detached =
         result(unsafe { pthread_attr_setdetachstate(attributes, PTHREAD_CREATE_DETACHED) });

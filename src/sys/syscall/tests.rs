@@ -93,6 +93,11 @@ fn a_thread_runs_once_with_the_stack_and_the_policy_asked_for() {
         heard.recv().is_err(),
         "the work is dropped, and was done once"
     );
+    // On some processors a worker's stack is less than what the C library allows.
+    assert!(smallest_stack() >= 2048, "{}", smallest_stack());
+    let (sender, heard) = std::sync::mpsc::channel();
+    start_thread(1, move || sender.send(()).unwrap()).unwrap();
+    heard.recv().unwrap();
     let absurd = start_thread(usize::MAX, || ()).unwrap_err();
     assert!(absurd.raw_os_error().is_some());
 }
