@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release static repro sbom test check lint audit deps demo fuzz bench install uninstall clean help
+.PHONY: all build release static foreign repro sbom test check lint audit deps demo fuzz bench install uninstall clean help
 
 all: build release ## build and release
 
@@ -42,7 +42,7 @@ audit: ## dependencies, unsafe code, import layers and the length of files are a
 
 # Most tests wait for something: more of them run at a time than there are processors.
 THREADS ?= 12
-test: deps static ## every test, those against real servers included, and a moment of each fuzz target
+test: deps static foreign ## every test, those against real servers included, and a moment of each fuzz target
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 	cd tests/bench && $(CARGO) test --locked
 	$(MAKE) --no-print-directory fuzz FUZZ= SECONDS=6
@@ -54,6 +54,9 @@ deps: ## install what the tests and the demo run beside the gateway (apt), or sa
 TARGET ?=
 static: ## one static executable without NSS, in target/static, looked at and run in an empty directory
 	tests/tools/static.sh $(TARGET)
+
+foreign: ## the program for other processors, which the tests run under an emulator
+	tests/tools/foreign.sh
 
 repro: ## that executable built twice, in two places: are the bytes the same?
 	tests/tools/repro.sh $(TARGET)

@@ -14,6 +14,7 @@
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `containment`: what the process needs of the system, and that it needs no more
+//! - `processors`: the program on other processors, under an emulator
 //! - `readme`: README against the program
 //! - `words`: the manual and the completions that are installed beside the program
 //! - `release`: the static executable alone in its root directory, the bill of materials
@@ -46,6 +47,7 @@ mod notify;
 mod overload;
 mod policy;
 mod pressure;
+mod processors;
 mod readme;
 mod reference;
 mod release;

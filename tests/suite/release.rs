@@ -5,44 +5,23 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 use crate::support::gateway::{Launch, Outcome};
-use crate::support::host_offers;
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::nameservers::{NameServer, have};
 use crate::support::pki::Pki;
-use crate::support::process;
 use crate::support::tls_cluster::{self, TlsCluster};
+use crate::support::{host_offers, process, up_to_date};
 
 /// What the members' certificates name: the discovery domain, the gateway's address for clients, and their own.
 const NAMES: &str = "DNS:x.test,IP:127.0.0.1,IP:127.1.0.1,IP:127.1.0.2,IP:127.1.0.3";
 
-/// The executable of `make static`; nothing where it is missing or older than what it is made of.
+/// The executable of `make static`.
 fn static_executable() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let path = root.join(target).join("static/etcd-gateway");
-    let built = path.metadata().and_then(|facts| facts.modified());
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for source in ["Cargo.toml", "Cargo.lock", "src"] {
-        newest = newest.max(modified(&root.join(source)));
-    }
-    let offered = built.is_ok_and(|built| built >= newest);
-    host_offers(offered, "an up-to-date static executable (make static)").then_some(path)
-}
-
-/// When the file, or the newest below the directory, was written.
-fn modified(path: &Path) -> SystemTime {
-    let facts = path.metadata().expect("a source");
-    if !facts.is_dir() {
-        return facts.modified().expect("the time of a source");
-    }
-    let entries = std::fs::read_dir(path).expect("list a directory of sources");
-    let times = entries.map(|entry| modified(&entry.expect("an entry").path()));
-    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+    let path = up_to_date(Path::new("static/etcd-gateway"));
+    let wanted = "an up-to-date static executable (make static)";
+    host_offers(path.is_some(), wanted).then_some(path)?
 }
 
 /// A directory with nothing but these files in it.

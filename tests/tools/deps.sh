@@ -28,6 +28,9 @@ nsd           nsd              test
 unbound       unbound          test
 systemd-socket-activate systemd test
 systemd-analyze systemd        test
+qemu-aarch64-static qemu-user-static test
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu test
+/usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross test
 groff         groff            test
 mandoc        mandoc           test
 bash          bash             test

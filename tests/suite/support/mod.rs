@@ -8,7 +8,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) mod backend;
 pub(crate) mod cluster;
@@ -68,14 +68,43 @@ pub(crate) fn host_offers(offered: bool, what: &str) -> bool {
             std::env::var_os("CI").is_none_or(|ci| ci.is_empty()),
             "CI must offer {what}"
         );
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        // Not eprintln: the test runner swallows that for tests that pass.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nSKIPPED {test}: this host does not offer {what}\n"
-        );
+        skipped(what);
     }
     offered
+}
+
+/// Says that a test, or a part of it, is skipped for want of `what`.
+pub(crate) fn skipped(what: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not eprintln: the test runner swallows that for tests that pass.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\nSKIPPED {test}: this host does not offer {what}\n"
+    );
+}
+
+/// What a make target has built, by its path below the target directory; nothing where it is missing or older than
+/// what it is made of.
+pub(crate) fn up_to_date(built: &Path) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let path = root.join(target).join(built);
+    let time = path.metadata().and_then(|facts| facts.modified()).ok()?;
+    let sources = ["Cargo.toml", "Cargo.lock", "src"];
+    let newest = sources.map(|source| modified(&root.join(source)));
+    newest.iter().all(|source| time >= *source).then_some(path)
+}
+
+/// When the file, or the newest below the directory, was written.
+fn modified(path: &Path) -> SystemTime {
+    let facts = path.metadata().expect("a source");
+    if !facts.is_dir() {
+        return facts.modified().expect("the time of a source");
+    }
+    let entries = std::fs::read_dir(path).expect("list a directory of sources");
+    let times = entries.map(|entry| modified(&entry.expect("an entry").path()));
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A directory that lives as long as the value.
@@ -87,7 +116,7 @@ impl TempDir {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         // The process id alone is not unique: some tests run in a namespace that counts its own.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let path = parent.join(format!(
             "etcd-gateway-suite-{}-{}-{serial}",
             std::process::id(),
