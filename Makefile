@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release static foreign repro sbom test check lint audit deps demo fuzz bench install uninstall clean help
+.PHONY: all build release static foreign repro sbom test check lint audit deps demo fuzz mutants bench install uninstall clean help
 
 all: build release ## build and release
 
@@ -27,13 +27,15 @@ $(BINARY): $(SOURCES)
 	$(CARGO) build --locked --release
 
 check: lint audit ## what is quick: lint, audit, the unit tests
+	cd tests/mutants && $(CARGO) run --quiet --locked -- check
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --lib
 
 # The fuzz crate takes in sources of the product, whose tests rustfmt would look for in the wrong place.
 lint: ## formatting and clippy, of the crates below tests/ too, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	cd tests/bench && $(CARGO) fmt --all --check && $(CARGO) clippy --locked --all-targets -- -D warnings
+	for crate in bench mutants; do (cd tests/$$crate && $(CARGO) fmt --all --check && \
+		$(CARGO) clippy --locked --all-targets -- -D warnings) || exit 1; done
 	$(dir $(CARGO))rustfmt --edition 2024 --check $$(find tests/fuzz/src -name '*.rs' ! -name main.rs)
 	cd tests/fuzz && $(CARGO) clippy --locked -- -D warnings
 
@@ -45,6 +47,7 @@ THREADS ?= 12
 test: deps static foreign ## every test, those against real servers included, and a moment of each fuzz target
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 	cd tests/bench && $(CARGO) test --locked
+	cd tests/mutants && $(CARGO) test --locked
 	$(MAKE) --no-print-directory fuzz FUZZ= SECONDS=6
 
 deps: ## install what the tests and the demo run beside the gateway (apt), or say what is missing
@@ -72,6 +75,11 @@ FUZZ    ?=
 SECONDS ?= 60
 fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on a stable compiler
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
+
+# ONLY=a,b chooses modules (directories below src) and single changes; TESTS=part of the names of tests narrows the search;
+# JOBS=n tests at a time.
+mutants: ## which deliberate faults in the product does no test notice? ONLY=dns,sys-03 TESTS=name JOBS=8
+	cd tests/mutants && PATH="$$PATH:/usr/sbin:/sbin" $(CARGO) run --quiet --locked -- run --only "$(ONLY)" --tests "$(TESTS)" --jobs "$(JOBS)"
 
 # LOADS=a,b and PEERS=a,b choose by the beginning of their names; ROUNDS=n; QUICK=1 for a look whether all works; JSON=file
 # for the results, COMPARE=file for earlier ones; GATEWAYS="name=path ..." for more builds of the gateway, METRICS=1 for the
