@@ -107,6 +107,11 @@ impl Class {
         }
     }
 
+    /// The error of a step that waits for nobody, and so cannot take too long.
+    pub(super) fn unable(error: &io::Error) -> Self {
+        Self::Io(error.kind(), error.raw_os_error())
+    }
+
     /// Whether `self` should replace `other` in a report.
     pub(super) const fn outranks(self, other: Self) -> bool {
         self.rank() > other.rank()
@@ -118,7 +123,7 @@ impl From<&io::Error> for Class {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
-            kind => Self::Io(kind, error.raw_os_error()),
+            _ => Self::unable(error),
         }
     }
 }

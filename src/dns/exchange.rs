@@ -26,6 +26,9 @@ pub(super) struct Failure {
     pub(super) server: Server,
 }
 
+/// Fills octets from the operating system's entropy.
+pub(super) type Random = fn(&mut [u8]) -> io::Result<()>;
+
 /// How a server is asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
@@ -43,14 +46,15 @@ pub(super) struct Way {
 pub(super) struct Exchange {
     way: Way,
     question: Question,
-    random: fn(&mut [u8]),
-    /// The id sent over UDP and where the reply is to come; none if the question goes over TCP.
-    sent: Option<(u16, io::Result<UdpSocket>)>,
+    random: Random,
+    /// The id sent over UDP and where the reply is to come, or why nothing was sent; none if the
+    /// question goes over TCP.
+    sent: Option<Result<(u16, UdpSocket), Class>>,
 }
 
 impl Exchange {
     /// Sends the question, unless it goes over TCP.
-    pub(super) fn start(way: Way, question: Question, random: fn(&mut [u8])) -> Self {
+    pub(super) fn start(way: Way, question: Question, random: Random) -> Self {
         let mut exchange = Self {
             way,
             question,
@@ -61,11 +65,9 @@ impl Exchange {
         exchange
     }
 
-    /// Brings the deadline forward to `patience` from now, if it is later.
-    pub(super) fn hurry(&mut self, patience: Duration) {
-        if let Some(sooner) = Instant::now().checked_add(patience) {
-            self.way.until = self.way.until.min(sooner);
-        }
+    /// Brings the deadline forward, if it is later.
+    pub(super) fn hurry(&mut self, until: Instant) {
+        self.way.until = self.way.until.min(until);
     }
 
     /// Waits for the reply.
@@ -85,12 +87,16 @@ impl Exchange {
         self.round_trip()
     }
 
-    /// A query with a new id.
-    fn query(&self) -> Query<'_> {
+    /// A query with a new id; without entropy there is none, for a reply to it could be forged.
+    fn query(&self) -> Result<Query<'_>, Class> {
         let mut id = [0; 2];
-        (self.random)(&mut id);
+        (self.random)(&mut id).map_err(|error| Class::unable(&error))?;
+        Ok(self.query_of(u16::from_be_bytes(id)))
+    }
+
+    fn query_of(&self, id: u16) -> Query<'_> {
         Query {
-            id: u16::from_be_bytes(id),
+            id,
             question: &self.question,
             edns: self.way.edns,
         }
@@ -98,29 +104,27 @@ impl Exchange {
 
     /// Sends the question, unless it goes over TCP.
     fn send(&mut self) {
-        let query = self.query();
-        let sent = (!self.way.use_vc).then(|| (query.id, send_datagram(self.way.server, &query)));
-        self.sent = sent;
+        let send = || {
+            let query = self.query()?;
+            let socket = send_datagram(self.way.server, &query);
+            Ok((query.id, socket.map_err(|error| Class::unable(&error))?))
+        };
+        self.sent = (!self.way.use_vc).then(send);
     }
 
     /// What was sent over UDP to its end, then TCP if that is called for.
     fn round_trip(&mut self) -> Result<(Message, Server), Failure> {
-        if let Some((id, socket)) = self.sent.take() {
-            let query = Query {
-                id,
-                question: &self.question,
-                edns: self.way.edns,
-            };
-            let reply = socket
-                .map_err(|error| Class::from(&error))
-                .and_then(|socket| receive_datagram(&socket, &query, self.way.until));
-            match reply {
+        if let Some(sent) = self.sent.take() {
+            let receive =
+                |(id, socket)| receive_datagram(&socket, &self.query_of(id), self.way.until);
+            match sent.and_then(receive) {
                 Ok(Reply::Complete(message)) => return Ok((message, self.server(false))),
                 Ok(Reply::Truncated) => {}
                 Err(class) => return Err(self.failure(class, false)),
             }
         }
-        match ask_over_tcp(self.way.server, &self.query(), self.way.until) {
+        let asked = self.query();
+        match asked.and_then(|query| ask_over_tcp(self.way.server, &query, self.way.until)) {
             Ok(Reply::Complete(message)) => Ok((message, self.server(true))),
             Ok(Reply::Truncated) => Err(self.failure(Class::Truncated, true)),
             Err(class) => Err(self.failure(class, true)),
@@ -150,8 +154,19 @@ fn send_datagram(server: SocketAddr, query: &Query<'_>) -> io::Result<UdpSocket>
     };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
-    socket.send(&query.compose())?;
+    let message = query.compose();
+    uninterrupted(|| socket.send(&message))?;
     Ok(socket)
+}
+
+/// Makes a call again that a signal has interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 fn receive_datagram(
@@ -271,32 +286,103 @@ mod tests {
     use super::super::record::Type;
     use super::*;
 
+    fn question() -> Question {
+        Question {
+            name: Name::from_text("a.example").unwrap().0,
+            qtype: Type::A,
+        }
+    }
+
+    fn query(question: &Question) -> Query<'_> {
+        Query {
+            id: 7,
+            question,
+            edns: false,
+        }
+    }
+
+    fn reply(id: u16, rcode: u8) -> Vec<u8> {
+        let question = question();
+        let mut bytes = query(&question).compose();
+        bytes.splice(..2, id.to_be_bytes());
+        bytes.splice(2..4, [0x81, 0x80 | rcode]);
+        bytes
+    }
+
     /// Until a socket is connected it takes in datagrams from anyone, and keeps them.
     #[test]
     fn datagrams_from_before_the_connect() {
-        let question = Question {
-            name: Name::from_text("a.example").unwrap().0,
-            qtype: Type::A,
-        };
-        let query = Query {
-            id: 7,
-            question: &question,
-            edns: false,
-        };
-        let reply = |rcode: u8| {
-            let mut bytes = query.compose();
-            bytes.splice(2..4, [0x81, 0x80 | rcode]);
-            bytes
-        };
+        let question = question();
+        let query = query(&question);
         let [socket, server, stranger] = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let here = socket.local_addr().unwrap();
-        stranger.send_to(&reply(3), here).unwrap();
+        stranger.send_to(&reply(7, 3), here).unwrap();
         socket.connect(server.local_addr().unwrap()).unwrap();
-        server.send_to(&reply(0), here).unwrap();
+        server.send_to(&reply(7, 0), here).unwrap();
         let ample = Instant::now() + Duration::from_secs(10);
         let Ok(Reply::Complete(message)) = receive_datagram(&socket, &query, ample) else {
             unreachable!("the server has replied");
         };
         assert_eq!(message.rcode, message::NOERROR);
+    }
+
+    /// What has come by the deadline is read, and nothing after it, however much keeps coming.
+    #[test]
+    fn datagrams_past_the_deadline() {
+        let question = question();
+        let [socket, server] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.connect(server.local_addr().unwrap()).unwrap();
+        let send = |id| server.send_to(&reply(id, 0), socket.local_addr().unwrap());
+        let receive = || receive_datagram(&socket, &query(&question), Instant::now());
+        send(7).unwrap();
+        assert!(receive().is_ok(), "it was there in time");
+        for _ in 0..3 {
+            send(8).unwrap();
+        }
+        assert_eq!(receive(), Err(Class::Timeout));
+        socket.set_nonblocking(true).unwrap();
+        assert!(socket.recv(&mut [0; 99]).is_ok(), "the flood goes on");
+    }
+
+    #[test]
+    fn a_deadline_is_brought_forward_only() {
+        let way = Way {
+            server: ([127, 0, 0, 1], 1).into(),
+            use_vc: true,
+            edns: true,
+            until: Instant::now(),
+        };
+        let second = Duration::from_secs(1);
+        for (hurry, until) in [
+            (way.until + second, way.until),
+            (way.until - second, way.until - second),
+        ] {
+            let mut exchange = Exchange::start(way, question(), |_| Ok(()));
+            exchange.hurry(hurry);
+            assert_eq!(exchange.way.until, until);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_interrupted_is_made_again() {
+        let cases: [(&[ErrorKind], Result<usize, ErrorKind>); 3] = [
+            (&[], Ok(0)),
+            (&[ErrorKind::Interrupted; 2], Ok(2)),
+            (
+                &[ErrorKind::Interrupted, ErrorKind::ConnectionRefused],
+                Err(ErrorKind::ConnectionRefused),
+            ),
+        ];
+        for (errors, expected) in cases {
+            let mut calls = 0;
+            let done = uninterrupted(|| match errors.get(calls) {
+                Some(error) => {
+                    calls += 1;
+                    Err((*error).into())
+                }
+                None => Ok(calls),
+            });
+            assert_eq!(done.map_err(|error| error.kind()), expected);
+        }
     }
 }

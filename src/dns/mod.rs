@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use answer::{MAX_ALIASES, Step, interpret};
 pub(crate) use error::{Class, Error};
-use exchange::{Exchange, Way};
+use exchange::{Exchange, Random, Way};
 use hosts::Hosts;
 use message::Question;
 use name::Name;
@@ -110,14 +110,14 @@ pub(crate) struct Addresses {
 pub(crate) struct Resolver {
     conf: Watched<ResolvConf>,
     hosts: Watched<Hosts>,
-    random: fn(&mut [u8]),
+    random: Random,
     /// Counts questions; with `rotate` it says which server comes first.
     rotation: AtomicUsize,
 }
 
 impl Resolver {
     /// Reads the configuration. `random` fills octets from the operating system's entropy.
-    pub(crate) fn new(sources: Sources, random: fn(&mut [u8])) -> Self {
+    pub(crate) fn new(sources: Sources, random: Random) -> Self {
         let now = Instant::now();
         let environment = sources.environment;
         Self {
@@ -234,7 +234,7 @@ impl Resolver {
             }
             let until = match after {
                 0 => deadline,
-                _ => half_way(deadline),
+                _ => half_way(Instant::now(), deadline),
             };
             match self.resolve(&conf, candidate, types, until) {
                 Ok(mut found) => {
@@ -324,15 +324,8 @@ impl Resolver {
                 if open.is_empty() || now >= deadline {
                     return;
                 }
-                // A deadline that does not allow every server its full timeout is shared, so that
-                // one that is dead does not use up the time of the others, nor a datagram that is
-                // lost that of all further rounds, which have one share.
                 let left = deadline.saturating_duration_since(now);
-                let shares = u32::try_from(after)
-                    .unwrap_or(u32::MAX)
-                    .saturating_add(1)
-                    .saturating_add(rounds_left.min(1));
-                let share = left.checked_div(shares).unwrap_or(left).min(conf.timeout);
+                let share = share(left, after, rounds_left, conf.timeout);
                 let way = Way {
                     server: *server,
                     use_vc: conf.use_vc,
@@ -351,30 +344,38 @@ impl Resolver {
 
     /// Asks one server for all that is open, at the same time, and on for the targets of aliases.
     fn ask_server(&self, way: Way, open: &mut [&mut Lookup], mut hurry: bool) {
-        let start = |lookup: &Lookup, hurry: bool| {
-            let mut exchange = Exchange::start(way, lookup.question.clone(), self.random);
-            if hurry {
-                exchange.hurry(FAMILY_PATIENCE);
-            }
-            exchange
-        };
-        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup, hurry)).collect();
+        let start = |lookup: &Lookup| Exchange::start(way, lookup.question.clone(), self.random);
+        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup)).collect();
         for (lookup, mut exchange) in open.iter_mut().zip(exchanges) {
-            if hurry {
-                exchange.hurry(FAMILY_PATIENCE);
-            }
-            let mut asked_on = lookup.advance(exchange);
-            while asked_on {
-                asked_on = lookup.advance(start(lookup, hurry));
+            loop {
+                let patience = Instant::now().checked_add(FAMILY_PATIENCE);
+                if let (true, Some(until)) = (hurry, patience) {
+                    exchange.hurry(until);
+                }
+                if !lookup.advance(exchange) {
+                    break;
+                }
+                exchange = start(lookup);
             }
             hurry |= lookup.suffices();
         }
     }
 }
 
+/// How long one server may take, which has `after` servers behind it in this round and `rounds_left`
+/// rounds. A deadline that does not allow every server its full timeout is shared, so that one that
+/// is dead does not use up the time of the others, nor a datagram that is lost that of all further
+/// rounds, which have one share.
+fn share(left: Duration, after: usize, rounds_left: u32, timeout: Duration) -> Duration {
+    let shares = u32::try_from(after)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
+        .saturating_add(rounds_left.min(1));
+    left.checked_div(shares).unwrap_or(left).min(timeout)
+}
+
 /// The middle of the time that is left: the other half is for what comes after.
-fn half_way(deadline: Instant) -> Instant {
-    let now = Instant::now();
+fn half_way(now: Instant, deadline: Instant) -> Instant {
     let half = deadline.saturating_duration_since(now).checked_div(2);
     half.and_then(|half| now.checked_add(half))
         .unwrap_or(deadline)

@@ -17,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tables::Tables;
 
@@ -223,7 +223,23 @@ const VERDICT: Duration = Duration::from_millis(50);
 /// Whether the other side leaves the connection open in both directions for [`VERDICT`].
 fn stays_open(stream: &TcpStream) -> bool {
     let mut fds = [PollFd::peer_closed(stream.as_fd())];
-    syscall::wait(&mut fds, Some(VERDICT)).is_ok() && !fds.iter().any(PollFd::is_ready)
+    is_quiet_until(Instant::now() + VERDICT, |left| {
+        syscall::wait(&mut fds, Some(left))?;
+        Ok(fds.iter().any(PollFd::is_ready))
+    })
+}
+
+/// Whether `hears` stays false until then. It waits for as long as it is told to, or ends earlier: a
+/// signal that interrupts it proves nothing.
+fn is_quiet_until(then: Instant, mut hears: impl FnMut(Duration) -> io::Result<bool>) -> bool {
+    loop {
+        let left = then.saturating_duration_since(Instant::now());
+        match hears(left) {
+            Ok(false) if left.is_zero() => return true,
+            Ok(false) => {}
+            Ok(true) | Err(_) => return false,
+        }
+    }
 }
 
 fn comparable(address: SocketAddr) -> Address {
@@ -322,6 +338,54 @@ mod tests {
             None,
             "tickets were dropped"
         );
+    }
+
+    #[test]
+    fn a_wait_that_ends_early_proves_nothing() {
+        let hour = Duration::from_secs(3600);
+        // (what is heard after each wait, the verdict)
+        let cases = [
+            (vec![Ok(true)], false),
+            (vec![Err(())], false),
+            (vec![Ok(false), Ok(false), Ok(true)], false),
+        ];
+        for (heard, quiet) in cases {
+            let mut answers = heard.iter();
+            let found = is_quiet_until(Instant::now() + hour, |left| {
+                assert!(left > hour / 2 && left <= hour);
+                let answer = *answers.next().expect("no wait after the verdict");
+                answer.map_err(|()| io::ErrorKind::OutOfMemory.into())
+            });
+            assert_eq!((found, answers.len()), (quiet, 0), "{heard:?}");
+        }
+        // Once the time is up, a last look.
+        for heard in [true, false] {
+            let quiet = is_quiet_until(Instant::now(), |left| {
+                assert!(left.is_zero());
+                Ok(heard)
+            });
+            assert_eq!(quiet, !heard);
+        }
+    }
+
+    #[test]
+    fn a_client_that_ends_or_resets_does_not_stay_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = || {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (near, listener.accept().unwrap().0)
+        };
+        let (near, far) = connected();
+        let start = Instant::now();
+        assert!(stays_open(&far) && start.elapsed() >= VERDICT);
+        near.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!stays_open(&far), "it has ended its direction");
+        let (near, far) = connected();
+        socket2::SockRef::from(&near)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(near);
+        assert!(!stays_open(&far), "it was reset");
     }
 
     /// Addresses of this host that are of one link, as `net/if_inet6` of proc(5) has them.

@@ -16,7 +16,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::syscall;
+use super::{Plain, syscall};
 
 /// A listener that was opened, and is held open, by another process.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl fmt::Display for Flaw {
             Self::NotStream => "it has no streams; use ListenStream= in the socket unit",
             Self::NotTcp => "it does not speak TCP; leave SocketProtocol= out of the socket unit",
             Self::NotListening => "it does not listen; set Accept=no in the socket unit",
-            Self::Unknown(error) => return error.fmt(f),
+            Self::Unknown(error) => return Plain(error).fmt(f),
         })
     }
 }

@@ -11,6 +11,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Plain;
+
 /// How long a message waits for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -35,13 +37,13 @@ impl Notifier {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
             _ => SocketAddr::from_pathname(&path),
         };
-        let address = address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {error}"))?;
-        let socket = UnixDatagram::unbound().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        let address =
+            address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {}", Plain(&error)))?;
+        let unusable = |error| format!("NOTIFY_SOCKET: {}", Plain(&error));
+        let socket = UnixDatagram::unbound().map_err(unusable)?;
         // A manager whose queue is full is waited for a moment, so that READY=1 is not lost,
         // but not for ever.
-        socket
-            .set_write_timeout(Some(PATIENCE))
-            .map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        socket.set_write_timeout(Some(PATIENCE)).map_err(unusable)?;
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
         let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = text("WATCHDOG_USEC")

@@ -4,31 +4,22 @@
 use std::io;
 use std::time::Duration;
 
-use super::syscall;
-
 /// Whether the kernel gives entropy at all; asked once at start, so that a host without
 /// it is an error before anything depends on it.
 pub(crate) fn check() -> io::Result<()> {
-    syscall::fill_random(&mut [0; 8])
+    fill(&mut [0; 8])
 }
 
-/// Fills `buffer` with entropy. getrandom(2) without flags cannot fail once it has
-/// succeeded, which [`check`] has seen.
-///
-/// # Panics
-/// If the kernel breaks that promise: going on with guessable numbers would be worse.
-pub(crate) fn fill(buffer: &mut [u8]) {
-    if let Err(error) = syscall::fill_random(buffer) {
-        panic!("getrandom: {error}");
-    }
-}
+/// Fills a buffer. getrandom(2) without flags does not fail once it has succeeded, as [`check`] has
+/// seen; if it fails all the same, whoever asked fails too, since guessable numbers would be worse.
+pub(crate) use super::syscall::fill_random as fill;
 
 /// `delay`, shortened by up to a tenth at random, so that many gateways that lost the
 /// same endpoint, or follow the same record, do not act in the same instant.
 pub(crate) fn jittered(delay: Duration) -> Duration {
     let mut bytes = [0; 4];
     // Without entropy there is no spread, which is no reason to fail.
-    let _ = syscall::fill_random(&mut bytes);
+    let _ = fill(&mut bytes);
     let unit = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
     delay.mul_f64(1.0 - 0.1 * unit)
 }

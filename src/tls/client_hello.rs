@@ -203,7 +203,11 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_hello() {
-        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let share = KeyShare::generate(Group::X25519, &mut |out| {
+            out.fill(1);
+            Ok(())
+        })
+        .unwrap();
         let sent = hello(Some("a.example"), &[b"h2"])
             .compose(&share, None)
             .unwrap();
@@ -241,7 +245,11 @@ mod tests {
 
     #[test]
     fn an_address_or_no_protocol_leaves_the_extension_out() {
-        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let share = KeyShare::generate(Group::X25519, &mut |out| {
+            out.fill(1);
+            Ok(())
+        })
+        .unwrap();
         let absent = [ExtensionType::SERVER_NAME, ExtensionType::ALPN];
         let sent = hello(None, &[]).compose(&share, None).unwrap();
         assert!(absent.iter().all(|kind| !sent.extensions.contains(kind)));
@@ -251,7 +259,11 @@ mod tests {
 
     #[test]
     fn a_cookie_comes_back() {
-        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let share = KeyShare::generate(Group::X25519, &mut |out| {
+            out.fill(1);
+            Ok(())
+        })
+        .unwrap();
         let sent = hello(None, &[]).compose(&share, Some(&[5, 6])).unwrap();
         assert!(sent.bytes.ends_with(&[0, 44, 0, 4, 0, 2, 5, 6]));
         assert!(sent.extensions.contains(&ExtensionType::COOKIE));
@@ -259,7 +271,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_is_an_error() {
-        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(1)).unwrap();
+        let share = KeyShare::generate(Group::X25519, &mut |out| {
+            out.fill(1);
+            Ok(())
+        })
+        .unwrap();
         let long = [b'x'; 256];
         let sent = hello(None, &[&long]).compose(&share, None);
         assert_eq!(sent.err(), Some(Error::TooLong));

@@ -155,7 +155,7 @@ pub(crate) enum Error {
     BadFinished,
 
     // Ourselves.
-    /// The random source does not yield a usable key.
+    /// The random source fails, or does not yield a usable key.
     RandomSource,
     /// A ClientHello longer than its length fields can say.
     TooLong,
@@ -369,7 +369,7 @@ impl fmt::Display for Error {
                 write!(f, "signature scheme {scheme} does not fit the cipher suite")
             }
             Self::BadFinished => f.write_str("Finished does not verify: the handshake was tampered with"),
-            Self::RandomSource => f.write_str("the random source yields no usable key"),
+            Self::RandomSource => f.write_str("the random source of this host yields no usable key"),
             Self::TooLong => f.write_str("ClientHello is too long"),
             Self::Crypto(error) => write!(f, "internal error: {error}"),
         }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::Random;
 use super::error::Error;
 use crate::crypto::weierstrass::Curve;
 use crate::crypto::{self, ecdh, x25519};
@@ -105,12 +106,17 @@ enum Private {
     Scalar(Curve, Vec<u8>),
 }
 
+/// Fills `bytes`.
+pub(crate) fn draw(random: &mut Random<'_>, bytes: &mut [u8]) -> Result<(), Error> {
+    random(bytes).map_err(|_| Error::RandomSource)
+}
+
 impl KeyShare {
     /// Draws a key pair.
-    pub(crate) fn generate(group: Group, random: &mut dyn FnMut(&mut [u8])) -> Result<Self, Error> {
+    pub(crate) fn generate(group: Group, random: &mut Random<'_>) -> Result<Self, Error> {
         let Some(curve) = group.curve() else {
             let mut private = [0; 32];
-            random(&mut private);
+            draw(random, &mut private)?;
             return Ok(Self {
                 group,
                 public: x25519::public_key(&private).to_vec(),
@@ -119,7 +125,7 @@ impl KeyShare {
         };
         let mut private = vec![0; ecdh::private_len(curve)];
         for _ in 0..DRAWS {
-            random(&mut private);
+            draw(random, &mut private)?;
             // 66 bytes have seven bits more than the order of P-521
             if let (Curve::P521, Some(first)) = (curve, private.first_mut()) {
                 *first &= 1;
@@ -161,15 +167,17 @@ impl KeyShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     /// A random source that counts up from `start`.
-    fn counting(start: u8) -> impl FnMut(&mut [u8]) {
+    fn counting(start: u8) -> impl FnMut(&mut [u8]) -> io::Result<()> {
         let mut next = start;
         move |out| {
             for byte in out {
                 *byte = next;
                 next = next.wrapping_add(1);
             }
+            Ok(())
         }
     }
 
@@ -211,9 +219,24 @@ mod tests {
         // the scalar 0 and a scalar above every order
         for group in [Group::Secp256r1, Group::Secp384r1, Group::Secp521r1] {
             for byte in [0x00, 0xff] {
-                let share = KeyShare::generate(group, &mut |out| out.fill(byte));
+                let share = KeyShare::generate(group, &mut |out| {
+                    out.fill(byte);
+                    Ok(())
+                });
                 assert_eq!(share.err(), Some(Error::RandomSource), "{group} {byte}");
             }
+        }
+    }
+
+    /// Not a byte of its own choice goes into a key.
+    #[test]
+    fn a_random_source_that_fails_gives_no_key() {
+        for group in GROUPS {
+            let share = KeyShare::generate(group, &mut |out| {
+                out.fill(1);
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            assert_eq!(share.err(), Some(Error::RandomSource), "{group}");
         }
     }
 

@@ -80,7 +80,7 @@ pub(crate) mod tls12;
 pub(crate) mod tls13;
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use crate::x509::{Anchors, ServerName, UnixTime};
 
@@ -121,6 +121,9 @@ impl fmt::Display for Version {
     }
 }
 
+/// Fills bytes from the operating system's random source, or says why it cannot.
+pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
+
 /// A server that passed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verified {
@@ -140,14 +143,13 @@ pub(crate) struct Failure {
 }
 
 /// Authenticates the server at the other end of `stream`, which has a deadline of its own.
-/// `random` fills bytes from the operating system's random source.
 ///
 /// The server is told of a failure by an alert, and parted from by close_notify; closing the
 /// stream itself is up to the caller.
 pub(crate) fn authenticate<S: Read + Write>(
     stream: &mut S,
     config: &Config<'_>,
-    random: &mut dyn FnMut(&mut [u8]),
+    random: &mut Random<'_>,
 ) -> Result<Verified, Failure> {
     let mut records = RecordLayer::new(stream);
     let mut presented = Vec::new();
@@ -171,7 +173,7 @@ const CLOSE: &str = "the end";
 fn handshake<S: Read + Write>(
     records: &mut RecordLayer<'_, S>,
     config: &Config<'_>,
-    random: &mut dyn FnMut(&mut [u8]),
+    random: &mut Random<'_>,
     presented: &mut Vec<Vec<u8>>,
 ) -> Result<Verified, Error> {
     let state = ExpectServerHello::start(config, random)?;

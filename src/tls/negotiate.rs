@@ -4,14 +4,14 @@
 //! which every current server takes; one that insists on another group asks for it by a
 //! HelloRetryRequest, at the price of a round trip.
 
-use super::Config;
 use super::client_hello::{ClientHello, Sent};
 use super::codes::{ExtensionType, HandshakeType};
 use super::error::Error;
-use super::group::{Group, KeyShare};
+use super::group::{Group, KeyShare, draw};
 use super::msgs::{Message, ServerHello};
 use super::schedule::{Secrets, Transcript};
 use super::suite::{self, Suite13};
+use super::{Config, Random};
 use super::{tls12, tls13};
 use crate::x509::ServerName;
 
@@ -48,10 +48,7 @@ pub(crate) enum Negotiated<'c> {
 
 impl<'c> ExpectServerHello<'c> {
     /// Draws the random values and composes the first hello.
-    pub(crate) fn start(
-        config: &'c Config<'c>,
-        random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(config: &'c Config<'c>, random: &mut Random<'_>) -> Result<Self, Error> {
         let mut hello = ClientHello {
             random: [0; 32],
             session_id: [0; 32],
@@ -61,8 +58,8 @@ impl<'c> ExpectServerHello<'c> {
             },
             alpn: config.alpn,
         };
-        random(&mut hello.random);
-        random(&mut hello.session_id);
+        draw(random, &mut hello.random)?;
+        draw(random, &mut hello.session_id)?;
         let share = KeyShare::generate(Group::X25519, random)?;
         Ok(Self {
             config,
@@ -81,7 +78,7 @@ impl<'c> ExpectServerHello<'c> {
     pub(crate) fn handle(
         self,
         message: &Message,
-        random: &mut dyn FnMut(&mut [u8]),
+        random: &mut Random<'_>,
     ) -> Result<Negotiated<'c>, Error> {
         let server = ServerHello::parse(message)?;
         if !chooses_tls13(&server)? {
@@ -108,7 +105,7 @@ impl<'c> ExpectServerHello<'c> {
         self,
         message: &Message,
         server: &ServerHello<'_>,
-        random: &mut dyn FnMut(&mut [u8]),
+        random: &mut Random<'_>,
     ) -> Result<ExpectSecondServerHello<'c>, Error> {
         // the one extension that a server may bring up itself (section 4.2)
         let mut sent = self.sent;

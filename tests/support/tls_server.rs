@@ -135,7 +135,11 @@ impl<'a> Server<'a> {
         };
         transcript.add(hello);
         let group = Group::find(client.group).unwrap();
-        let share = KeyShare::generate(group, &mut |out| out.fill(7)).unwrap();
+        let share = KeyShare::generate(group, &mut |out| {
+            out.fill(7);
+            Ok(())
+        })
+        .unwrap();
         let message = server_hello(&RANDOM, &client.session_id, suite.suite.code, |out| {
             extension(out, 43, &[3, 4]);
             let mut content = client.group.to_be_bytes().to_vec();
@@ -198,7 +202,11 @@ impl<'a> Server<'a> {
         let entry = [&length24(&leaf()), &leaf()[..]].concat();
         let message = handshake(HandshakeType::CERTIFICATE, &[&length24(&entry), &entry]);
         flight.extend(self.edited("Certificate", message));
-        let share = KeyShare::generate(Group::X25519, &mut |out| out.fill(7)).unwrap();
+        let share = KeyShare::generate(Group::X25519, &mut |out| {
+            out.fill(7);
+            Ok(())
+        })
+        .unwrap();
         let params = [&[3, 0, 29, 32], share.public()].concat();
         let signature = sign(&[&client.random, &RANDOM, &params]);
         let message = handshake(
@@ -365,13 +373,14 @@ impl<F> Write for Conversation<F> {
 }
 
 /// The client's random source: 1, 2, 3 and so on.
-pub(crate) fn counter() -> impl FnMut(&mut [u8]) {
+pub(crate) fn counter() -> impl FnMut(&mut [u8]) -> io::Result<()> {
     let mut next = 0u8;
     move |out| {
         for byte in out {
             next = next.wrapping_add(1);
             *byte = next;
         }
+        Ok(())
     }
 }
 

@@ -91,7 +91,10 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
     let (group, public) = share.unwrap().unwrap();
     assert_eq!(group, handshake.group);
     let group = Group::find(group).unwrap();
-    let ours = KeyShare::generate(group, &mut |out| out.copy_from_slice(&handshake.private));
+    let ours = KeyShare::generate(group, &mut |out| {
+        out.copy_from_slice(&handshake.private);
+        Ok(())
+    });
     let shared = ours.unwrap().agree(public).unwrap();
     transcript.add(hello.bytes());
     let secrets = Secrets::new(suite, &shared, &transcript.current()).unwrap();

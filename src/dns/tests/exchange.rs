@@ -1,6 +1,7 @@
 //! One server and one question: replies, whatever is not one, TCP, EDNS, and who is asked next.
 
-use std::io::ErrorKind;
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -480,4 +481,35 @@ fn silence_of_one_server_leaves_time_for_the_others() {
         bench.host_within("a.example", PATIENCE),
         ips(&["192.0.2.1"])
     );
+}
+
+/// A query whose id could be guessed is not sent; the next attempt may fare better.
+#[test]
+fn without_entropy_nothing_is_asked() {
+    thread_local!(static LEFT_TO_FAIL: Cell<u32> = const { Cell::new(0) });
+    fn fails(octets: &mut [u8]) -> io::Result<()> {
+        match LEFT_TO_FAIL.get() {
+            0 => super::entropy(octets),
+            left => {
+                LEFT_TO_FAIL.set(left - 1);
+                Err(io::Error::from_raw_os_error(11))
+            }
+        }
+    }
+    let failure = Class::Io(ErrorKind::WouldBlock, Some(11));
+    let cases = [
+        // (options, draws that fail, outcome, queries)
+        ("attempts:1", 2, Err(failure), 0),
+        ("attempts:1 use-vc", 2, Err(failure), 0),
+        ("attempts:2", 2, ips(&["192.0.2.1"]), 2),
+        ("attempts:2 use-vc", 2, ips(&["192.0.2.1"]), 2),
+        ("attempts:2", 99, Err(failure), 0),
+    ];
+    for (options, failing, outcome, queries) in cases {
+        let net = Net::new(vec![script(good)]);
+        let bench = Bench::new(net, &format!("options {options}")).with_random(fails);
+        LEFT_TO_FAIL.set(failing);
+        assert_eq!(bench.host("a.example"), outcome, "{options}");
+        assert_eq!(bench.log(0).len(), queries, "{options}");
+    }
 }

@@ -6,10 +6,11 @@ pub(super) mod fixtures;
 mod lookup;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::exchange::Random;
 use super::resolv_conf::Environment;
 use super::{Class, Error, Resolver, Services, Sources};
 use fake::{A, Act, Asked, Net, TempFile};
@@ -21,11 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Little, for what is to run into the deadline.
 const LITTLE: Duration = Duration::from_millis(300);
 
-fn entropy(octets: &mut [u8]) {
-    File::open("/dev/urandom")
-        .unwrap()
-        .read_exact(octets)
-        .unwrap();
+fn entropy(octets: &mut [u8]) -> io::Result<()> {
+    File::open("/dev/urandom")?.read_exact(octets)
 }
 
 /// A resolver and the files it watches.
@@ -64,6 +62,14 @@ impl Bench {
             net,
             _files: files,
         }
+    }
+
+    fn with_random(self, random: Random) -> Self {
+        let resolver = Resolver {
+            random,
+            ..self.resolver
+        };
+        Self { resolver, ..self }
     }
 
     fn host_within(&self, name: &str, time: Duration) -> Result<Vec<String>, Class> {
