@@ -5,6 +5,7 @@ pub(crate) mod ledger;
 pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
+mod retry;
 
 use std::fmt;
 use std::net::SocketAddr;

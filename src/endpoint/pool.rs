@@ -8,6 +8,7 @@
 //! Whoever dials reports it here, so this is also where dials are counted, each once, by its
 //! outcome.
 
+mod member;
 pub(crate) mod view;
 
 use std::io;
@@ -15,11 +16,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use member::Member;
+
 use crate::config::Policy;
-use crate::dial::{self, Verdict};
-use crate::endpoint::ledger::{Hold, Ledger};
+use crate::dial;
+use crate::endpoint::ledger::Hold;
 use crate::endpoint::pick::{Candidate, Standing, Turn};
-use crate::endpoint::{Endpoint, Gate, Proof};
+use crate::endpoint::{Endpoint, Gate, Proof, retry};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
@@ -45,111 +48,6 @@ struct State {
     /// Those that left while they were held, until they are not.
     departed: Vec<Member>,
     turn: Turn,
-}
-
-#[derive(Debug)]
-struct Member {
-    endpoint: Endpoint,
-    activity: Activity,
-    last_success: Option<Instant>,
-    /// When it last failed to prove who it is.
-    refused: Option<Instant>,
-    /// When it was last found to be this gateway.
-    looped: Option<Instant>,
-    /// A dial is known to have waited too long for an answer, and has no outcome yet.
-    overdue: bool,
-    /// Since when it is in the state that it is in.
-    since: SystemTime,
-    /// What it last failed of, and when.
-    last_error: Option<(SystemTime, String)>,
-    ledger: Arc<Ledger>,
-}
-
-#[derive(Debug)]
-enum Activity {
-    Active,
-    Inactive { cause: Cause, retry_at: Instant },
-}
-
-/// Why an endpoint is inactive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// A dial failed.
-    Down,
-    /// It is this gateway.
-    Looped,
-    /// It has not proven who it is, or not yet.
-    Unproven,
-}
-
-impl Member {
-    /// A new one starts active, or, if it has an identity to prove, with that.
-    fn new(endpoint: Endpoint, ledger: Arc<Ledger>) -> Self {
-        let activity = match endpoint.identity {
-            None => Activity::Active,
-            Some(_) => Activity::Inactive {
-                cause: Cause::Unproven,
-                retry_at: Instant::now(),
-            },
-        };
-        Self {
-            endpoint,
-            activity,
-            last_success: None,
-            refused: None,
-            looped: None,
-            overdue: false,
-            since: SystemTime::now(),
-            last_error: None,
-            ledger,
-        }
-    }
-
-    fn is_active(&self) -> bool {
-        matches!(self.activity, Activity::Active)
-    }
-
-    /// Whether it was found to be this gateway after a dial had begun, which may be that very dial:
-    /// whatever comes of that tells nothing better.
-    fn has_looped_since(&self, began: Instant) -> bool {
-        self.looped.is_some_and(|looped| looped > began)
-    }
-
-    fn is_unproven(&self) -> bool {
-        matches!(
-            self.activity,
-            Activity::Inactive {
-                cause: Cause::Unproven,
-                ..
-            }
-        )
-    }
-
-    fn is_looped(&self) -> bool {
-        matches!(
-            self.activity,
-            Activity::Inactive {
-                cause: Cause::Looped,
-                ..
-            }
-        )
-    }
-
-    fn standing(&self) -> Standing {
-        match self.activity {
-            Activity::Active if self.overdue => Standing::Overdue,
-            Activity::Active => Standing::Active,
-            Activity::Inactive {
-                cause: Cause::Down, ..
-            } => Standing::Inactive,
-            // A dial to ourselves would only come back as one more client, and who is not
-            // known gets none, whatever else is down.
-            Activity::Inactive {
-                cause: Cause::Looped | Cause::Unproven,
-                ..
-            } => Standing::Excluded,
-        }
-    }
 }
 
 /// What a new set of endpoints changed.
@@ -242,24 +140,14 @@ impl Pool {
     pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
         let addr = endpoint.addr;
         self.reaffirmed(addr, proof);
-        let activated = self.change(addr, |member| {
-            let refused = member.refused.is_some_and(|refused| refused > began);
-            let spoilt = refused || member.has_looped_since(began);
-            if member.endpoint.identity == endpoint.identity && !spoilt {
-                member.activity = Activity::Active;
-            }
-        });
+        let activated = self.change(addr, |member| member.proven(endpoint, began));
         log_activated(addr, activated);
         self.with(addr, |member| member.is_active()) == Some(true)
     }
 
     /// Counts the dial of a proof, which has succeeded, and keeps when that expires.
     pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
-        self.with(addr, |member| {
-            member.last_success = Some(Instant::now());
-            member.ledger.dialled(Verdict::Ok, None);
-            member.ledger.proven(proof);
-        });
+        self.with(addr, |member| member.reaffirmed(Instant::now(), proof));
     }
 
     /// Whether [`Pool::vet`] would have to ask the endpoint.
@@ -324,10 +212,11 @@ impl Pool {
                     && member.endpoint.identity == endpoint.identity
             });
             let member = match known {
-                Some(index) => Member {
-                    endpoint,
-                    ..old.swap_remove(index)
-                },
+                Some(index) => {
+                    let mut member = old.swap_remove(index);
+                    member.endpoint = endpoint;
+                    member
+                }
                 None => {
                     change.added.push(endpoint.addr);
                     let mut others = old.iter().chain(&state.departed);
@@ -380,10 +269,7 @@ impl Pool {
     /// have raised, whatever comes of it. What else it means for the endpoint is for [`Pool::vet`]
     /// or [`Pool::succeeded`] to say.
     pub(crate) fn answered(&self, addr: SocketAddr, took: Duration) {
-        self.change(addr, |member| {
-            member.ledger.dialled(Verdict::Ok, Some(took));
-            member.overdue = false;
-        });
+        self.change(addr, |member| member.answered(took));
     }
 
     /// Reports that a dial begun at `started` succeeded. An endpoint that has to prove who it is
@@ -391,11 +277,7 @@ impl Pool {
     pub(crate) fn succeeded(&self, addr: SocketAddr, started: Instant) {
         let gated = self.gate.is_some();
         let activated = self.change(addr, |member| {
-            member.last_success = Some(Instant::now());
-            let unproven = gated && member.endpoint.identity.is_some();
-            if !unproven && !member.has_looped_since(started) {
-                member.activity = Activity::Active;
-            }
+            member.succeeded(started, Instant::now(), gated)
         });
         log_activated(addr, activated);
     }
@@ -403,38 +285,10 @@ impl Pool {
     /// Reports that a dial begun at `started` failed. A failure of our own leaves the
     /// endpoint as it was, but for the doubt that such a dial may have raised.
     pub(crate) fn failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
+        let retry_delay = retry::delay(self.retry_delay, random::number());
         let deactivated = self.change(addr, |member| {
-            member.ledger.dialled(error.verdict(), None);
-            member.last_error = Some((SystemTime::now(), view::shortened(error.to_string())));
-            // Whatever it says of the endpoint, that dial has its outcome now.
-            member.overdue = false;
-            if error.is_unauthenticated() {
-                member.refused = Some(Instant::now());
-            }
-            if error.is_loop() {
-                member.looped = Some(Instant::now());
-            } else if member.is_looped() && member.has_looped_since(started) {
-                return;
-            }
-            let stale = member.last_success.is_some_and(|success| success > started);
-            if stale && !error.is_loop() && !error.is_unauthenticated() {
-                return;
-            }
-            if error.is_local() {
-                return;
-            }
-            let cause = if error.is_loop() {
-                Cause::Looped
-            } else if error.is_rejected() || member.is_unproven() {
-                // An endpoint that cannot be reached has proven nothing either.
-                Cause::Unproven
-            } else {
-                Cause::Down
-            };
-            member.activity = Activity::Inactive {
-                cause,
-                retry_at: Instant::now() + random::jittered(self.retry_delay),
-            };
+            let now = Instant::now();
+            member.failed(started, now, error, now + retry_delay);
         });
         if let Some(name) = deactivated {
             self.monitor.wake();
@@ -458,18 +312,14 @@ impl Pool {
     /// one's comes. Each is handed out once a delay: its next time is set here.
     pub(crate) fn due(&self, now: Instant) -> (Vec<SocketAddr>, Option<Instant>) {
         let mut state = lock(&self.state);
-        let mut due = Vec::new();
-        let mut next: Option<Instant> = None;
-        for member in &mut state.members {
-            if let Activity::Inactive { retry_at, .. } = &mut member.activity {
-                if *retry_at <= now {
-                    *retry_at = now + random::jittered(self.retry_delay);
-                    due.push(member.endpoint.addr);
-                }
-                next = Some(next.map_or(*retry_at, |next| next.min(*retry_at)));
-            }
-        }
-        (due, next)
+        let again = |member: &mut Member| {
+            let delay = retry::delay(self.retry_delay, random::number());
+            member
+                .is_due(now, now + delay)
+                .then_some(member.endpoint.addr)
+        };
+        let due = state.members.iter_mut().filter_map(again).collect();
+        (due, state.members.iter().filter_map(Member::retry_at).min())
     }
 
     /// Whether the endpoint is inactive because it is this gateway.

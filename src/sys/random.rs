@@ -14,14 +14,22 @@ pub(crate) fn check() -> io::Result<()> {
 /// seen; if it fails all the same, whoever asked fails too, since guessable numbers would be worse.
 pub(crate) use super::syscall::fill_random as fill;
 
+/// A number for [`shortened`]; without entropy 0, for that there is no spread is no reason to fail.
+pub(crate) fn number() -> u32 {
+    let mut bytes = [0; 4];
+    let _ = fill(&mut bytes);
+    u32::from_le_bytes(bytes)
+}
+
+/// `delay`, shortened by up to a tenth, the more the larger the `number` is.
+pub(crate) fn shortened(delay: Duration, number: u32) -> Duration {
+    delay.mul_f64(1.0 - 0.1 * f64::from(number) / f64::from(u32::MAX))
+}
+
 /// `delay`, shortened by up to a tenth at random, so that many gateways that lost the
 /// same endpoint, or follow the same record, do not act in the same instant.
 pub(crate) fn jittered(delay: Duration) -> Duration {
-    let mut bytes = [0; 4];
-    // Without entropy there is no spread, which is no reason to fail.
-    let _ = fill(&mut bytes);
-    let unit = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
-    delay.mul_f64(1.0 - 0.1 * unit)
+    shortened(delay, number())
 }
 
 #[cfg(test)]

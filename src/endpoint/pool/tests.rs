@@ -1,4 +1,8 @@
-//! Tests of the pool.
+//! Tests of the pool: who is chosen, what dials change, and when an endpoint is due.
+
+mod loads;
+mod proofs;
+mod seen;
 
 use super::*;
 use crate::endpoint::Source;
@@ -166,20 +170,60 @@ fn a_new_set_keeps_what_is_known_of_what_stays() {
     assert!(pool.replace([1, 3].map(endpoint).into()).is_empty());
 }
 
+/// Whether a time is 90 to 100 % of the delay of these pools after another.
+fn is_a_delay_after(time: Instant, other: std::ops::RangeInclusive<Instant>) -> bool {
+    time >= *other.start() + Duration::from_secs(54)
+        && time <= *other.end() + Duration::from_secs(60)
+}
+
 #[test]
 fn an_inactive_endpoint_is_due_once_a_delay() {
     let pool = pool(&[1, 2]);
-    let now = Instant::now();
-    assert_eq!(pool.due(now), (vec![], None));
-    pool.failed(addr(1), now, &refused(1));
-    let (due, next) = pool.due(now);
-    assert!(due.is_empty());
-    let next = next.unwrap();
-    assert!(next >= now + Duration::from_secs(54) && next <= now + Duration::from_secs(61));
-    let (due, after) = pool.due(next);
-    assert_eq!(due, [addr(1)]);
-    assert!(after.unwrap() >= next + Duration::from_secs(54));
-    assert!(pool.due(next).0.is_empty(), "handed out once");
+    let before = Instant::now();
+    assert_eq!(pool.due(before), (vec![], None));
+    pool.failed(addr(1), before, &refused(1));
+    let after = Instant::now();
+    let mut next = pool.due(after).1.unwrap();
+    assert!(is_a_delay_after(next, before..=after));
+    // The second time and later, too, whatever becomes of the dials.
+    for _ in 0..5 {
+        let last = next - Duration::from_nanos(1);
+        assert_eq!(pool.due(last), (vec![], Some(next)), "not before its time");
+        let (due, again) = pool.due(next);
+        assert_eq!(due, [addr(1)]);
+        assert_eq!(pool.due(next), (vec![], again), "handed out once");
+        let again = again.unwrap();
+        assert!(is_a_delay_after(again, next..=next));
+        next = again;
+    }
+    // What fails again is left alone for as long.
+    let before = Instant::now();
+    pool.failed(addr(1), before, &refused(1));
+    let after = Instant::now();
+    assert!(is_a_delay_after(pool.due(after).1.unwrap(), before..=after));
+    pool.succeeded(addr(1), Instant::now());
+    assert_eq!(pool.due(next + Duration::from_secs(3600)), (vec![], None));
+}
+
+#[test]
+fn endpoints_that_fail_together_are_due_at_different_times() {
+    let ports: Vec<u16> = (1..=20).collect();
+    let pool = pool(&ports);
+    for port in &ports {
+        pool.failed(addr(*port), Instant::now(), &refused(*port));
+    }
+    // (when they failed, when they are due the first time and the second)
+    let mut now = Instant::now();
+    for _ in 0..2 {
+        let mut times = Vec::new();
+        for _ in &ports {
+            let next = pool.due(now).1.unwrap();
+            assert_eq!(pool.due(next).0.len(), 1, "one at a time");
+            times.push(next);
+            now = next;
+        }
+        assert!(times.is_sorted(), "the next one comes first");
+    }
 }
 
 #[test]
@@ -216,363 +260,24 @@ impl Gate for Strict {
     }
 }
 
-#[test]
-fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
-    let pool = Pool::new(
-        Policy::RoundRobin,
-        Duration::from_secs(60),
-        Some(Arc::new(Strict)),
-    )
-    .unwrap();
-    let with_identity = |port, identity: &str| Endpoint {
-        identity: Some(identity.to_owned()),
-        ..endpoint(port)
-    };
-    pool.replace(vec![
-        with_identity(1, "etcd.example"),
-        with_identity(2, "other"),
-    ]);
-    assert_eq!(pick(&pool, &[]), None, "not even as a last resort");
-    assert_eq!(
-        pool.due(Instant::now()).0,
-        [addr(1), addr(2)],
-        "asked at once"
-    );
-    let patience = Duration::from_secs(1);
-    for port in [1, 2] {
-        assert!(pool.needs_proof(addr(port)));
-        match pool.vet(addr(port), patience) {
-            Ok(()) => pool.succeeded(addr(port), Instant::now()),
-            Err(error) => pool.failed(addr(port), Instant::now(), &error),
-        }
-    }
-    assert_eq!(picks(&pool, 2), [1, 1]);
-    assert_eq!(pool.authenticated(), [with_identity(1, "etcd.example")]);
-    assert!(
-        !pool.needs_proof(addr(1)),
-        "once is enough while it is active"
-    );
-
-    pool.failed(addr(1), Instant::now(), &refused(1));
-    assert!(
-        pool.needs_proof(addr(1)),
-        "it may be another when it comes back"
-    );
-    assert_eq!(picks(&pool, 1), [1], "a last resort, once vetted");
-    pool.failed(addr(2), Instant::now(), &refused(2));
-    assert_eq!(
-        picks(&pool, 2),
-        [1, 1],
-        "an impostor that went away is none the better"
-    );
-
-    pool.succeeded(addr(1), Instant::now());
-    pool.replace(vec![with_identity(1, "third.example")]);
-    assert_eq!(pick(&pool, &[]), None, "another name is another identity");
-}
-
-/// A dial that a client gave up is the monitor's: what it tells of the endpoint holds although that
-/// then has more to prove, over another connection.
-#[test]
-fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
-    use view::Status;
-    let gate: Arc<dyn Gate> = Arc::new(Strict);
-    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
-    let with_identity = |port| Endpoint {
-        identity: Some("etcd.example".to_owned()),
-        ..endpoint(port)
-    };
-    pool.replace([1, 2].map(with_identity).into());
-    let seen = || pool.views().swap_remove(0).status;
-    let patience = Duration::from_secs(1);
-    for port in [1, 2] {
-        pool.vet(addr(port), patience).unwrap();
-    }
-    pool.failed(addr(1), Instant::now(), &refused(1));
-    pool.overdue(addr(1));
-    pool.answered(addr(1), patience);
-    assert_eq!(seen(), Status::Inactive);
-    assert!(pool.needs_proof(addr(1)));
-    assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
-    pool.vet(addr(1), patience).unwrap();
-    assert_eq!(seen(), Status::Active);
-    assert_eq!(picks(&pool, 2), [2, 1]);
-    // Not yet proven at all: no dial makes it a choice.
-    pool.replace(vec![with_identity(3)]);
-    pool.overdue(addr(3));
-    pool.answered(addr(3), patience);
-    assert_eq!((seen(), pick(&pool, &[])), (Status::Unproven, None));
-}
-
-/// It was answered, over a connection of its own.
-#[test]
-fn a_failure_that_is_older_than_a_proof_changes_nothing() {
-    let gate: Arc<dyn Gate> = Arc::new(Strict);
-    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
-    let identity = Some("etcd.example".to_owned());
-    pool.replace(vec![Endpoint {
-        identity,
-        ..endpoint(1)
-    }]);
-    let before = Instant::now();
-    pool.vet(addr(1), Duration::from_secs(1)).unwrap();
-    pool.failed(addr(1), before, &refused(1));
-    assert_eq!(pool.census().active, 1);
-    let rejected = dial::Error::rejected(addr(1), "expired".to_owned());
-    pool.failed(addr(1), before, &rejected);
-    assert_eq!(pool.census().active, 0, "but for what it has shown since");
-}
-
-/// A gate that lets the pool change while it is asking.
-#[derive(Debug)]
-struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
-
-impl Gate for Slow {
-    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
-        if let Some(pool) = self.0.get() {
-            (self.1)(pool);
-        }
-        Ok(PROOF)
-    }
-}
-
-#[test]
-fn a_proof_is_of_that_endpoint_and_of_that_time() {
-    let with_identity = |identity: &str| Endpoint {
-        identity: Some(identity.to_owned()),
-        ..endpoint(1)
-    };
-    type Change = (&'static str, fn(&Pool), &'static str);
-    let changes: [Change; 4] = [
-        (
-            "removed",
-            |pool| drop(pool.replace(vec![endpoint(2)])),
-            "not an endpoint any more",
-        ),
-        (
-            "another identity",
-            |pool| {
-                let identity = Some("other.example".to_owned());
-                pool.replace(vec![Endpoint {
-                    identity,
-                    ..endpoint(1)
-                }]);
-            },
-            "not an endpoint any more",
-        ),
-        (
-            "refused meanwhile",
-            |pool| {
-                let refused = dial::Error::rejected(addr(1), "expired".to_owned());
-                pool.failed(addr(1), Instant::now(), &refused);
-            },
-            "refused meanwhile: authenticate 127.0.0.1:1: expired",
-        ),
-        (
-            "looped meanwhile",
-            |pool| {
-                pool.failed(addr(1), Instant::now(), &dial::Error::looped(addr(1)));
-            },
-            "endpoint is this gateway itself",
-        ),
-    ];
-    for (what, change, reason) in changes {
-        let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
-        let pool = Pool::new(
-            Policy::RoundRobin,
-            Duration::from_secs(60),
-            Some(gate.clone()),
-        )
-        .unwrap();
-        let pool = Arc::new(pool);
-        gate.0.set(Arc::clone(&pool)).unwrap();
-        pool.replace(vec![with_identity("etcd.example")]);
-        let error = pool.vet(addr(1), Duration::from_secs(1)).unwrap_err();
-        assert!(error.to_string().contains(reason), "{what}: {error}");
-        assert!(pool.authenticated().is_empty(), "{what}");
-        pool.succeeded(addr(1), Instant::now());
-        assert!(
-            pool.authenticated().is_empty(),
-            "{what}: a dial proves nothing"
-        );
-    }
-}
-
-#[test]
-fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
-    use view::Status;
-    let pool = pool(&[1, 2]);
-    let seen = || {
-        let views = pool.views();
-        let seen = views
-            .iter()
-            .map(|view| (view.endpoint.addr.port(), view.status));
-        seen.collect::<Vec<_>>()
-    };
-    let begun = Instant::now();
-    pool.overdue(addr(1));
-    assert_eq!(seen(), [(1, Status::Overdue), (2, Status::Active)]);
-    pool.failed(addr(1), begun, &refused(1));
-    pool.failed(addr(2), begun, &dial::Error::looped(addr(2)));
-    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::Looped)]);
-    let view = pool.views().swap_remove(0);
-    assert!(view.last_error.unwrap().1.ends_with("connection refused"));
-    let endless = dial::Error::rejected(addr(2), "é".repeat(10_000));
-    pool.failed(addr(2), Instant::now(), &endless);
-    let kept = pool.views().swap_remove(1).last_error.unwrap().1;
-    assert_eq!(kept.chars().count(), 501, "{kept}");
-    pool.succeeded(addr(1), Instant::now());
-    let view = pool.views().swap_remove(0);
-    assert_eq!(view.status, Status::Active);
-    assert!(view.last_error.is_some(), "what was wrong stays to be read");
-    assert_eq!(
-        (
-            view.ledger.activations.get(),
-            view.ledger.deactivations.get()
-        ),
-        (1, 1)
-    );
-}
-
-#[test]
-fn each_dial_is_counted_once_by_its_outcome() {
-    let pool = pool(&[1]);
-    pool.answered(addr(1), Duration::from_millis(2));
-    pool.succeeded(addr(1), Instant::now());
-    pool.failed(addr(1), Instant::now(), &refused(1));
-    pool.reaffirmed(addr(1), PROOF);
-    // Of an address that nobody knows nothing is kept.
-    pool.answered(addr(9), Duration::from_millis(2));
-    let ledger = pool.views().swap_remove(0).ledger;
-    let dials: Vec<_> = ledger.dials().filter(|(_, count)| *count > 0).collect();
-    assert_eq!(dials, [("ok", 2), ("refused", 1)]);
-    assert_eq!(ledger.dial_time.read().count, 1);
-    assert_eq!(ledger.not_after(), PROOF.not_after);
-}
-
-#[test]
-fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
-    use view::Status;
-    let pool = pool(&[1, 2]);
-    let account = |port: u16| {
-        let mut views = pool.views().into_iter();
-        let view = views.find(|view| view.endpoint.addr == addr(port));
-        view.unwrap().ledger
-    };
-    let client = account(1).hold().connected();
-    client.to_client.add(7);
-    pool.replace(vec![endpoint(3)]);
-    let seen = || {
-        let views = pool.views();
-        let seen = views
-            .iter()
-            .map(|view| (view.endpoint.addr.port(), view.status));
-        seen.collect::<Vec<_>>()
-    };
-    assert_eq!(
-        seen(),
-        [(3, Status::Active), (1, Status::Removed)],
-        "of number 2 nothing was open"
-    );
-    pool.replace(vec![endpoint(1)]);
-    assert_eq!(seen(), [(1, Status::Active)]);
-    assert_eq!(account(1).to_client.get(), 7);
-    pool.replace(vec![endpoint(2)]);
-    assert_eq!(seen(), [(2, Status::Active), (1, Status::Removed)]);
-    drop(client);
-    assert_eq!(seen(), [(2, Status::Active)]);
-    // The same address with another identity is new, and has the same account.
-    account(2).to_client.add(1);
-    let identity = Some("etcd.example".to_owned());
-    pool.replace(vec![Endpoint {
-        identity,
-        ..endpoint(2)
-    }]);
-    assert_eq!(seen(), [(2, Status::Unproven)]);
-    assert_eq!(account(2).to_client.get(), 1);
-}
-
 /// What was picked and is held.
 type Held = Vec<(SocketAddr, Hold)>;
 
-fn least(ports: &[u16]) -> Pool {
-    let pool = Pool::new(Policy::LeastConnections, Duration::from_secs(60), None).unwrap();
-    pool.replace(ports.iter().copied().map(endpoint).collect());
-    pool
-}
-
-fn hold(pool: &Pool, count: usize) -> Held {
-    (0..count).map(|_| pool.pick(&[]).unwrap()).collect()
-}
-
-fn ports(held: &Held) -> Vec<u16> {
-    let mut ports: Vec<u16> = held.iter().map(|(addr, _)| addr.port()).collect();
-    ports.sort_unstable();
-    ports
-}
-
 #[test]
-fn a_pick_counts_until_its_hold_ends() {
-    let pool = least(&[1, 2, 3]);
-    let mut held = hold(&pool, 6);
-    assert_eq!(ports(&held), [1, 1, 2, 2, 3, 3]);
-    held.retain(|(endpoint, _)| *endpoint != addr(2));
-    let more = hold(&pool, 4);
-    assert_eq!(ports(&more), [1, 2, 2, 3]);
-    drop((held, more));
-    assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "none is open any more");
-}
-
-#[test]
-fn connections_of_an_endpoint_that_comes_back_count_again() {
-    let with_identity = |port, name: &str| Endpoint {
-        identity: Some(name.to_owned()),
+fn priority_and_weight_decide_as_they_were_given() {
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
+    let with = |port, priority, weight| Endpoint {
+        priority,
+        weight,
         ..endpoint(port)
     };
-    let pool = least(&[1, 2]);
-    let held = hold(&pool, 8);
-    pool.replace(vec![endpoint(2), endpoint(3)]);
-    let newer = hold(&pool, 4);
-    assert_eq!(ports(&newer), [3, 3, 3, 3]);
-    // Gone through several sets, and back under another name.
-    pool.replace(vec![endpoint(3)]);
-    pool.replace(vec![
-        with_identity(1, "a.example"),
-        endpoint(2),
-        endpoint(3),
-    ]);
-    pool.replace(vec![
-        with_identity(1, "b.example"),
-        endpoint(2),
-        endpoint(3),
-    ]);
-    let one = with_identity(1, "b.example");
-    assert!(pool.proven(&one, Instant::now(), PROOF));
-    assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "each has four");
-    drop(held);
-    assert_eq!(ports(&hold(&pool, 8)), [1, 1, 1, 1, 2, 2, 2, 2]);
-    // Of what is gone for good nothing is kept.
-    drop(newer);
-    pool.replace(vec![endpoint(9)]);
-    pool.replace(vec![endpoint(8)]);
-    assert!(lock(&pool.state).departed.is_empty());
-}
-
-#[test]
-fn a_burst_is_even_while_nothing_is_connected_yet() {
-    let pool = least(&[1, 2, 3, 4]);
-    let piled = hold(&pool, 100);
-    pool.replace([1, 2, 3, 4, 5].map(endpoint).into());
-    let burst = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..25 {
-            scope.spawn(|| {
-                let held = hold(&pool, 1);
-                lock(&burst).extend(held);
-            });
-        }
-    });
-    let burst = burst.into_inner().unwrap();
-    assert_eq!(ports(&burst), [5; 25]);
-    assert_eq!(ports(&piled).len(), 100);
+    pool.replace(vec![with(1, 2, 9), with(2, 1, 3), with(3, 1, 1)]);
+    let mut ports = picks(&pool, 8);
+    ports.sort_unstable();
+    assert_eq!(ports, [2, 2, 2, 2, 2, 2, 3, 3]);
+    assert_eq!(pick(&pool, &[2, 3]), Some(1));
+    // What changes about an endpoint that stays is used.
+    pool.replace(vec![with(1, 0, 9), with(2, 1, 3), with(3, 1, 1)]);
+    assert_eq!(picks(&pool, 2), [1, 1]);
+    assert_eq!(pool.endpoints()[0].priority, 0);
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Activity, Cause, Member, Pool, State};
+use super::member::{Cause, Member};
+use super::{Pool, State};
 use crate::endpoint::Endpoint;
 use crate::endpoint::ledger::Ledger;
 use crate::sync::lock;
@@ -72,14 +73,12 @@ pub(crate) struct View {
 
 impl Member {
     pub(super) fn status(&self) -> Status {
-        match self.activity {
-            Activity::Active if self.overdue => Status::Overdue,
-            Activity::Active => Status::Active,
-            Activity::Inactive { cause, .. } => match cause {
-                Cause::Down => Status::Inactive,
-                Cause::Looped => Status::Looped,
-                Cause::Unproven => Status::Unproven,
-            },
+        match self.cause() {
+            None if self.overdue => Status::Overdue,
+            None => Status::Active,
+            Some(Cause::Down) => Status::Inactive,
+            Some(Cause::Looped) => Status::Looped,
+            Some(Cause::Unproven) => Status::Unproven,
         }
     }
 

@@ -1,0 +1,219 @@
+//! Endpoints that have to prove who they are.
+
+use super::*;
+
+#[test]
+fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(Arc::new(Strict)),
+    )
+    .unwrap();
+    let with_identity = |port, identity: &str| Endpoint {
+        identity: Some(identity.to_owned()),
+        ..endpoint(port)
+    };
+    pool.replace(vec![
+        with_identity(1, "etcd.example"),
+        with_identity(2, "other"),
+    ]);
+    assert_eq!(pick(&pool, &[]), None, "not even as a last resort");
+    assert_eq!(
+        pool.due(Instant::now()).0,
+        [addr(1), addr(2)],
+        "asked at once"
+    );
+    let patience = Duration::from_secs(1);
+    for port in [1, 2] {
+        assert!(pool.needs_proof(addr(port)));
+        match pool.vet(addr(port), patience) {
+            Ok(()) => pool.succeeded(addr(port), Instant::now()),
+            Err(error) => pool.failed(addr(port), Instant::now(), &error),
+        }
+    }
+    assert_eq!(picks(&pool, 2), [1, 1]);
+    assert_eq!(pool.authenticated(), [with_identity(1, "etcd.example")]);
+    assert!(
+        !pool.needs_proof(addr(1)),
+        "once is enough while it is active"
+    );
+
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert!(
+        pool.needs_proof(addr(1)),
+        "it may be another when it comes back"
+    );
+    assert_eq!(picks(&pool, 1), [1], "a last resort, once vetted");
+    pool.failed(addr(2), Instant::now(), &refused(2));
+    assert_eq!(
+        picks(&pool, 2),
+        [1, 1],
+        "an impostor that went away is none the better"
+    );
+
+    pool.succeeded(addr(1), Instant::now());
+    pool.replace(vec![with_identity(1, "third.example")]);
+    assert_eq!(pick(&pool, &[]), None, "another name is another identity");
+}
+
+/// A dial that a client gave up is the monitor's: what it tells of the endpoint holds although that
+/// then has more to prove, over another connection.
+#[test]
+fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
+    use view::Status;
+    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let with_identity = |port| Endpoint {
+        identity: Some("etcd.example".to_owned()),
+        ..endpoint(port)
+    };
+    pool.replace([1, 2].map(with_identity).into());
+    let seen = || pool.views().swap_remove(0).status;
+    let patience = Duration::from_secs(1);
+    for port in [1, 2] {
+        pool.vet(addr(port), patience).unwrap();
+    }
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    pool.overdue(addr(1));
+    pool.answered(addr(1), patience);
+    assert_eq!(seen(), Status::Inactive);
+    assert!(pool.needs_proof(addr(1)));
+    assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
+    pool.vet(addr(1), patience).unwrap();
+    assert_eq!(seen(), Status::Active);
+    assert_eq!(picks(&pool, 2), [2, 1]);
+    // Not yet proven at all: no dial makes it a choice.
+    pool.replace(vec![with_identity(3)]);
+    pool.overdue(addr(3));
+    pool.answered(addr(3), patience);
+    assert_eq!((seen(), pick(&pool, &[])), (Status::Unproven, None));
+}
+
+/// It was answered, over a connection of its own.
+#[test]
+fn a_failure_that_is_older_than_a_proof_changes_nothing() {
+    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let identity = Some("etcd.example".to_owned());
+    pool.replace(vec![Endpoint {
+        identity,
+        ..endpoint(1)
+    }]);
+    let before = Instant::now();
+    pool.vet(addr(1), Duration::from_secs(1)).unwrap();
+    pool.failed(addr(1), before, &refused(1));
+    assert_eq!(pool.census().active, 1);
+    let rejected = dial::Error::rejected(addr(1), "expired".to_owned());
+    pool.failed(addr(1), before, &rejected);
+    assert_eq!(pool.census().active, 0, "but for what it has shown since");
+}
+
+/// A gate that lets the pool change while it is asking.
+#[derive(Debug)]
+struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
+
+impl Gate for Slow {
+    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+        if let Some(pool) = self.0.get() {
+            (self.1)(pool);
+        }
+        Ok(PROOF)
+    }
+}
+
+#[test]
+fn a_proof_is_of_that_endpoint_and_of_that_time() {
+    let with_identity = |identity: &str| Endpoint {
+        identity: Some(identity.to_owned()),
+        ..endpoint(1)
+    };
+    type Change = (&'static str, fn(&Pool), &'static str);
+    let changes: [Change; 4] = [
+        (
+            "removed",
+            |pool| drop(pool.replace(vec![endpoint(2)])),
+            "not an endpoint any more",
+        ),
+        (
+            "another identity",
+            |pool| {
+                let identity = Some("other.example".to_owned());
+                pool.replace(vec![Endpoint {
+                    identity,
+                    ..endpoint(1)
+                }]);
+            },
+            "not an endpoint any more",
+        ),
+        (
+            "refused meanwhile",
+            |pool| {
+                let refused = dial::Error::rejected(addr(1), "expired".to_owned());
+                pool.failed(addr(1), Instant::now(), &refused);
+            },
+            "refused meanwhile: authenticate 127.0.0.1:1: expired",
+        ),
+        (
+            "looped meanwhile",
+            |pool| {
+                pool.failed(addr(1), Instant::now(), &dial::Error::looped(addr(1)));
+            },
+            "endpoint is this gateway itself",
+        ),
+    ];
+    for (what, change, reason) in changes {
+        let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
+        let pool = Pool::new(
+            Policy::RoundRobin,
+            Duration::from_secs(60),
+            Some(gate.clone()),
+        )
+        .unwrap();
+        let pool = Arc::new(pool);
+        gate.0.set(Arc::clone(&pool)).unwrap();
+        pool.replace(vec![with_identity("etcd.example")]);
+        let error = pool.vet(addr(1), Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains(reason), "{what}: {error}");
+        assert!(pool.authenticated().is_empty(), "{what}");
+        pool.succeeded(addr(1), Instant::now());
+        assert!(
+            pool.authenticated().is_empty(),
+            "{what}: a dial proves nothing"
+        );
+    }
+}
+
+#[test]
+fn where_nobody_asks_for_proofs_a_dial_makes_any_endpoint_active() {
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
+    let identity = Some("etcd.example".to_owned());
+    pool.replace(vec![Endpoint {
+        identity,
+        ..endpoint(1)
+    }]);
+    assert!(!pool.needs_proof(addr(1)));
+    pool.vet(addr(1), Duration::ZERO).unwrap();
+    assert_eq!(pool.census().active, 0, "nothing was found out yet");
+    pool.succeeded(addr(1), Instant::now());
+    assert_eq!(picks(&pool, 2), [1, 1]);
+}
+
+#[test]
+fn what_is_not_an_endpoint_any_more_has_to_prove_itself() {
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(Arc::new(Strict)),
+    )
+    .unwrap();
+    pool.replace(vec![endpoint(1)]);
+    let has = |port| (pool.contains(addr(port)), pool.needs_proof(addr(port)));
+    assert_eq!(has(1), (true, false), "it has no identity");
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert_eq!(has(1), (true, false), "nor when it is down");
+    pool.vet(addr(1), Duration::ZERO).unwrap();
+    assert_eq!(has(9), (false, true));
+    let error = pool.vet(addr(9), Duration::ZERO).unwrap_err();
+    assert!(error.is_rejected(), "{error}");
+}

@@ -1,0 +1,241 @@
+//! What is seen of endpoints, and who is told of changes.
+
+use super::*;
+
+#[test]
+fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
+    use view::Status;
+    let pool = pool(&[1, 2]);
+    let seen = || {
+        let views = pool.views();
+        let seen = views
+            .iter()
+            .map(|view| (view.endpoint.addr.port(), view.status));
+        seen.collect::<Vec<_>>()
+    };
+    let begun = Instant::now();
+    pool.overdue(addr(1));
+    assert_eq!(seen(), [(1, Status::Overdue), (2, Status::Active)]);
+    pool.failed(addr(1), begun, &refused(1));
+    pool.failed(addr(2), begun, &dial::Error::looped(addr(2)));
+    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::Looped)]);
+    let view = pool.views().swap_remove(0);
+    assert!(view.last_error.unwrap().1.ends_with("connection refused"));
+    let endless = dial::Error::rejected(addr(2), "é".repeat(10_000));
+    pool.failed(addr(2), Instant::now(), &endless);
+    let kept = pool.views().swap_remove(1).last_error.unwrap().1;
+    assert_eq!(kept.chars().count(), 501, "{kept}");
+    pool.succeeded(addr(1), Instant::now());
+    let view = pool.views().swap_remove(0);
+    assert_eq!(view.status, Status::Active);
+    assert!(view.last_error.is_some(), "what was wrong stays to be read");
+    assert_eq!(
+        (
+            view.ledger.activations.get(),
+            view.ledger.deactivations.get()
+        ),
+        (1, 1)
+    );
+}
+
+#[test]
+fn each_dial_is_counted_once_by_its_outcome() {
+    let pool = pool(&[1]);
+    pool.answered(addr(1), Duration::from_millis(2));
+    pool.succeeded(addr(1), Instant::now());
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    pool.reaffirmed(addr(1), PROOF);
+    // Of an address that nobody knows nothing is kept.
+    pool.answered(addr(9), Duration::from_millis(2));
+    let ledger = pool.views().swap_remove(0).ledger;
+    let dials: Vec<_> = ledger.dials().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(dials, [("ok", 2), ("refused", 1)]);
+    assert_eq!(ledger.dial_time.read().count, 1);
+    assert_eq!(ledger.not_after(), PROOF.not_after);
+}
+
+#[test]
+fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
+    use view::Status;
+    let pool = pool(&[1, 2]);
+    let account = |port: u16| {
+        let mut views = pool.views().into_iter();
+        let view = views.find(|view| view.endpoint.addr == addr(port));
+        view.unwrap().ledger
+    };
+    let client = account(1).hold().connected();
+    client.to_client.add(7);
+    pool.replace(vec![endpoint(3)]);
+    let seen = || {
+        let views = pool.views();
+        let seen = views
+            .iter()
+            .map(|view| (view.endpoint.addr.port(), view.status));
+        seen.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen(),
+        [(3, Status::Active), (1, Status::Removed)],
+        "of number 2 nothing was open"
+    );
+    pool.replace(vec![endpoint(1)]);
+    assert_eq!(seen(), [(1, Status::Active)]);
+    assert_eq!(account(1).to_client.get(), 7);
+    pool.replace(vec![endpoint(2)]);
+    assert_eq!(seen(), [(2, Status::Active), (1, Status::Removed)]);
+    drop(client);
+    assert_eq!(seen(), [(2, Status::Active)]);
+    // The same address with another identity is new, and has the same account.
+    account(2).to_client.add(1);
+    let identity = Some("etcd.example".to_owned());
+    pool.replace(vec![Endpoint {
+        identity,
+        ..endpoint(2)
+    }]);
+    assert_eq!(seen(), [(2, Status::Unproven)]);
+    assert_eq!(account(2).to_client.get(), 1);
+}
+
+/// What changes a state also changes since when it holds, and nothing else does.
+#[test]
+fn since_when_a_state_holds_is_when_it_last_changed() {
+    use view::Status::{self, Active, Inactive, Looped, Overdue};
+    let pool = pool(&[1]);
+    let local = dial::Error::local(addr(1), "poll", io::Error::from_raw_os_error(12));
+    type Event<'a> = (&'static str, Status, Box<dyn Fn() + 'a>);
+    let now = Instant::now;
+    let events: [Event<'_>; 12] = [
+        ("overdue", Overdue, Box::new(|| pool.overdue(addr(1)))),
+        ("overdue again", Overdue, Box::new(|| pool.overdue(addr(1)))),
+        (
+            "answered",
+            Active,
+            Box::new(|| pool.answered(addr(1), Duration::ZERO)),
+        ),
+        (
+            "success",
+            Active,
+            Box::new(|| pool.succeeded(addr(1), now())),
+        ),
+        ("doubt", Overdue, Box::new(|| pool.overdue(addr(1)))),
+        (
+            "failure of ours",
+            Active,
+            Box::new(|| pool.failed(addr(1), now(), &local)),
+        ),
+        (
+            "failure",
+            Inactive,
+            Box::new(|| pool.failed(addr(1), now(), &refused(1))),
+        ),
+        (
+            "failure again",
+            Inactive,
+            Box::new(|| pool.failed(addr(1), now(), &refused(1))),
+        ),
+        (
+            "loop",
+            Looped,
+            Box::new(|| pool.failed(addr(1), now(), &dial::Error::looped(addr(1)))),
+        ),
+        (
+            "new set",
+            Looped,
+            Box::new(|| drop(pool.replace([1, 2].map(endpoint).into()))),
+        ),
+        (
+            "failure later",
+            Inactive,
+            Box::new(|| pool.failed(addr(1), now(), &refused(1))),
+        ),
+        ("back", Active, Box::new(|| pool.succeeded(addr(1), now()))),
+    ];
+    let mut before = Active;
+    for (what, status, event) in events {
+        lock(&pool.state).members[0].since = SystemTime::UNIX_EPOCH;
+        event();
+        let view = pool.views().swap_remove(0);
+        assert_eq!(view.status, status, "{what}");
+        let changed = view.since != SystemTime::UNIX_EPOCH;
+        assert_eq!(changed, status != before, "{what}");
+        before = status;
+    }
+    let ledger = pool.views().swap_remove(0).ledger;
+    let changes = (ledger.activations.get(), ledger.deactivations.get());
+    assert_eq!(
+        changes,
+        (1, 1),
+        "from active to inactive and back, however often it fails"
+    );
+    // Who leaves has left since then.
+    let _client = ledger.hold();
+    lock(&pool.state).members[0].since = SystemTime::UNIX_EPOCH;
+    pool.replace(vec![endpoint(2)]);
+    let view = pool.views().swap_remove(1);
+    assert_eq!(view.status, Status::Removed);
+    assert!(view.since > SystemTime::UNIX_EPOCH);
+}
+
+#[test]
+fn the_last_error_is_the_latest_and_says_when_it_was() {
+    let pool = pool(&[1]);
+    let last = || pool.views().swap_remove(0).last_error;
+    assert_eq!(last(), None);
+    let errors = [
+        refused(1),
+        dial::Error::local(addr(1), "poll", io::Error::from_raw_os_error(12)),
+        dial::Error::unproven(addr(1), "silence".to_owned()),
+    ];
+    for error in errors {
+        let before = SystemTime::now();
+        pool.failed(addr(1), Instant::now(), &error);
+        let (time, text) = last().unwrap();
+        assert_eq!(text, error.to_string());
+        assert!(time >= before && time <= SystemTime::now());
+    }
+    let before = last();
+    pool.answered(addr(1), Duration::ZERO);
+    pool.succeeded(addr(1), Instant::now());
+    assert_eq!(last(), before, "what was wrong stays to be read");
+}
+
+#[test]
+fn an_error_is_cut_where_it_is_too_long_and_not_before() {
+    let cases = [(499, 499), (500, 500), (501, 501), (10_000, 501)];
+    for (length, kept) in cases {
+        let text = "é".repeat(length);
+        let shortened = view::shortened(text.clone());
+        assert_eq!(shortened.chars().count(), kept, "{length}");
+        assert_eq!(shortened == text, length <= 500, "{length}");
+    }
+}
+
+/// Whether a waker has been called since this was last asked.
+fn is_called(waker: &Waker) -> bool {
+    use crate::sys::syscall::{PollFd, wait};
+    let mut fds = [PollFd::readable(waker.fd())];
+    wait(&mut fds, Some(Duration::ZERO)).unwrap();
+    waker.clear();
+    fds[0].is_ready()
+}
+
+#[test]
+fn others_are_called_by_what_concerns_them() {
+    let pool = pool(&[1, 2]);
+    let called = || (is_called(pool.monitor()), is_called(pool.distress()));
+    assert_eq!(called(), (true, false), "a new set");
+    pool.replace([1, 2].map(endpoint).into());
+    assert_eq!(called(), (false, false), "the same set");
+    pool.overdue(addr(1));
+    pool.answered(addr(1), Duration::ZERO);
+    pool.succeeded(addr(1), Instant::now());
+    let local = dial::Error::local(addr(1), "poll", io::Error::from_raw_os_error(12));
+    pool.failed(addr(1), Instant::now(), &local);
+    assert_eq!(called(), (false, false), "no change");
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert_eq!(called(), (true, false), "one of two is inactive");
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert_eq!(called(), (false, false), "it was inactive");
+    pool.failed(addr(2), Instant::now(), &refused(2));
+    assert_eq!(called(), (true, true), "none is active");
+}
