@@ -3,11 +3,11 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::log;
 use crate::sync::lock;
-use crate::sys::syscall;
+use crate::sys::{Plain, syscall};
 
 /// A worker's stack. Its deepest calls format a log line; the larger copy buffer is on
 /// the heap.
@@ -27,6 +27,8 @@ pub(crate) struct Workers {
     /// How long one is kept that nobody needs.
     patience: Duration,
     idle: Mutex<Vec<Arc<Desk>>>,
+    /// Of lines about threads that cannot be started.
+    log: log::Limit,
 }
 
 /// Where one worker is given its work.
@@ -48,6 +50,7 @@ impl Workers {
         Self {
             patience,
             idle: Mutex::default(),
+            log: log::Limit::new(),
         }
     }
 
@@ -66,8 +69,21 @@ impl Workers {
             }
             None => {
                 let workers = Arc::clone(self);
-                syscall::start_thread(STACK, move || workers.serve(work))
+                let started = syscall::start_thread(STACK, move || workers.serve(work));
+                started.inspect_err(|error| self.report(error))
             }
+        }
+    }
+
+    /// Logs why a thread cannot be started, once a second at most.
+    fn report(&self, error: &io::Error) {
+        if let Some(suppressed) = self.log.admit(Instant::now()) {
+            let error = Plain(error).to_string();
+            log::warn(
+                "workers",
+                "cannot start a thread",
+                &[("error", error.into()), ("suppressed", suppressed.into())],
+            );
         }
     }
 
@@ -77,7 +93,7 @@ impl Workers {
             log::debug(
                 "workers",
                 "cannot choose SCHED_BATCH",
-                &[("error", error.to_string().into())],
+                &[("error", Plain(&error).to_string().into())],
             );
         }
         let desk = Arc::new(Desk::default());
@@ -125,48 +141,99 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::mpsc::channel;
-    use std::time::Instant;
 
-    /// Waits until as many workers are idle.
-    fn settle(workers: &Workers, count: usize) {
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn eventually(workers: &Arc<Workers>, so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while lock(&workers.idle).len() != count {
-            assert!(Instant::now() < deadline, "{workers:?}");
+        while !so() {
+            let living = Arc::strong_count(workers) - 1;
+            assert!(Instant::now() < deadline, "{living} living, {workers:?}");
             std::thread::yield_now();
         }
     }
 
-    #[test]
-    fn a_worker_that_is_done_gets_the_next_work() {
-        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
-        let (sender, threads) = channel();
-        for _ in 0..3 {
-            let sender = sender.clone();
-            let work = move || sender.send(std::thread::current().id()).unwrap();
-            workers.run(work).unwrap();
-            settle(&workers, 1);
-        }
-        drop(sender);
-        let threads: Vec<_> = threads.iter().collect();
-        assert_eq!(threads.len(), 3);
-        assert!(threads.iter().all(|thread| *thread == threads[0]));
+    /// Waits until as many workers live, each of which has a handle, and all of them are idle.
+    fn settle(workers: &Arc<Workers>, count: usize) {
+        eventually(workers, || {
+            Arc::strong_count(workers) == count + 1 && lock(&workers.idle).len() == count
+        });
     }
 
-    #[test]
-    fn no_more_than_so_many_are_kept() {
-        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
-        let barrier = Arc::new(std::sync::Barrier::new(KEPT + 5));
-        for _ in 0..KEPT + 5 {
+    /// Has as many workers as given do something side by side.
+    fn burst(workers: &Arc<Workers>, count: usize) {
+        let barrier = Arc::new(Barrier::new(count));
+        for _ in 0..count {
             let barrier = Arc::clone(&barrier);
             workers.run(move || _ = barrier.wait()).unwrap();
         }
+    }
+
+    /// The thread that does a piece of work.
+    fn thread(workers: &Arc<Workers>) -> std::thread::ThreadId {
+        let (sender, threads) = channel();
+        let work = move || sender.send(std::thread::current().id()).unwrap();
+        workers.run(work).unwrap();
+        threads.recv().unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_is_done_gets_the_next_work() {
+        let workers = Arc::new(Workers::new(HOUR));
+        let first = thread(&workers);
+        for _ in 0..3 {
+            settle(&workers, 1);
+            assert_eq!(thread(&workers), first);
+        }
+    }
+
+    /// Those that are not kept end: what is left when all is done is as many, and no more live.
+    #[test]
+    fn no_more_than_so_many_are_kept() {
+        let workers = Arc::new(Workers::new(HOUR));
+        burst(&workers, KEPT + 5);
+        settle(&workers, KEPT);
+        burst(&workers, KEPT);
         settle(&workers, KEPT);
     }
 
     #[test]
+    fn a_worker_that_nobody_needs_ends_when_its_patience_does() {
+        let patience = Duration::from_millis(5);
+        let (workers, begun) = (Arc::new(Workers::new(patience)), Instant::now());
+        burst(&workers, 3);
+        settle(&workers, 0);
+        assert!(begun.elapsed() >= patience);
+        // Work that comes while workers are leaving is done all the same, each piece once.
+        let done = Arc::new(Mutex::new(0));
+        for _ in 0..20 {
+            std::thread::sleep(patience);
+            let done = Arc::clone(&done);
+            workers.run(move || *lock(&done) += 1).unwrap();
+        }
+        eventually(&workers, || *lock(&done) == 20);
+        settle(&workers, 0);
+        assert_eq!(*lock(&done), 20);
+    }
+
+    #[test]
+    fn the_last_to_have_come_is_the_first_to_work() {
+        let workers = Arc::new(Workers::new(HOUR));
+        burst(&workers, 2);
+        settle(&workers, 2);
+        // Whichever has worked last comes last again; the other grows old.
+        let first = thread(&workers);
+        for _ in 0..3 {
+            settle(&workers, 2);
+            assert_eq!(thread(&workers), first);
+        }
+    }
+
+    #[test]
     fn a_panic_ends_one_worker_and_no_other() {
-        let workers = Arc::new(Workers::new(Duration::from_secs(10)));
+        let workers = Arc::new(Workers::new(HOUR));
         let (sender, done) = channel::<()>();
         workers
             .run(move || {
@@ -175,7 +242,7 @@ mod tests {
             })
             .unwrap();
         assert!(done.recv().is_err());
-        assert_eq!(lock(&workers.idle).len(), 0);
+        settle(&workers, 0);
         workers.run(|| ()).unwrap();
         settle(&workers, 1);
     }

@@ -239,6 +239,12 @@ fn processes_taken_away_shed_the_new_client_alone() {
     assert_alive(&clients);
     let record = gateway.wait_record("refused client");
     assert_eq!(record.text("reason"), "cannot start a thread");
+    let failures = gateway.records("cannot start a thread");
+    let error = failures
+        .first()
+        .map(|record| record.text("error").to_owned());
+    assert_eq!(error.as_deref(), Some("resource temporarily unavailable"));
+    assert!(failures.len() < 10, "a line for each:\n{}", gateway.text());
     set_limit(gateway.pid(), "--nproc=200:200");
     assert_eq!(tag(gateway.address()).0, b't');
     assert!(
