@@ -2,12 +2,10 @@
 //!
 //! An attempt is begun without waiting for it, so that a caller can run several side by
 //! side and take the first that connects; [`wait`] sleeps until one of them has an
-//! outcome. A failure says whether it is the endpoint's (refused, unreachable, timed
-//! out) or our own (no descriptors, ports or memory left), which tells nothing about
-//! the endpoint. The words of an error are those of the reference: `dial tcp
-//! 127.0.0.1:2379: connect: connection refused`.
+//! outcome. Whose a failure is, the endpoint's or this host's, is for [`Error`] to say.
 
-use std::fmt;
+mod error;
+
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -16,210 +14,18 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::log;
 use crate::loop_guard::{self, LoopGuard, Ticket};
 use crate::stats::Counter;
 use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd, errno};
 
+pub(crate) use error::{Error, Verdict, is_exhaustion};
+
 /// Idle time before the first probe and between probes of keepalive, as the reference.
 /// There is no TCP_USER_TIMEOUT: it would also cut a reader that keeps its window shut
 /// although it answers every probe (tcp(7)), and an etcd client may do so for minutes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// Why an attempt failed.
-#[derive(Debug)]
-pub(crate) struct Error {
-    addr: SocketAddr,
-    cause: Cause,
-}
-
-#[derive(Debug)]
-enum Cause {
-    /// The kernel's word on the connect.
-    Connect(io::Error),
-    /// A step of ours before or after the connect.
-    Local(&'static str, io::Error),
-    /// No answer within the attempt's time.
-    TimedOut,
-    /// The connection was accepted by this process.
-    Loop,
-    /// It ended before the endpoint had proven who it is.
-    Unproven(String),
-    /// The endpoint has not proven who it is.
-    Rejected(String),
-}
-
-impl Error {
-    /// An attempt that the kernel refused.
-    pub(crate) fn connect(addr: SocketAddr, error: io::Error) -> Self {
-        Self {
-            addr,
-            cause: Cause::Connect(error),
-        }
-    }
-
-    /// An attempt that reached this very gateway.
-    pub(crate) fn looped(addr: SocketAddr) -> Self {
-        Self {
-            addr,
-            cause: Cause::Loop,
-        }
-    }
-
-    /// An endpoint that broke off, or fell silent, while it was to prove who it is.
-    pub(crate) fn unproven(addr: SocketAddr, reason: String) -> Self {
-        Self {
-            addr,
-            cause: Cause::Unproven(reason),
-        }
-    }
-
-    /// An endpoint that did not prove who it is.
-    pub(crate) fn rejected(addr: SocketAddr, reason: String) -> Self {
-        Self {
-            addr,
-            cause: Cause::Rejected(reason),
-        }
-    }
-
-    /// Whether the endpoint answered, and is not who it has to be.
-    pub(crate) fn is_rejected(&self) -> bool {
-        matches!(self.cause, Cause::Rejected(_))
-    }
-
-    /// Whether the endpoint answered and has not proven who it is, for whatever reason.
-    pub(crate) fn is_unauthenticated(&self) -> bool {
-        matches!(self.cause, Cause::Rejected(_) | Cause::Unproven(_))
-    }
-
-    /// A step of ours that failed.
-    pub(crate) fn local(addr: SocketAddr, step: &'static str, error: io::Error) -> Self {
-        Self {
-            addr,
-            cause: Cause::Local(step, error),
-        }
-    }
-
-    /// Whether the failure is ours and says nothing about the endpoint.
-    pub(crate) fn is_local(&self) -> bool {
-        match &self.cause {
-            Cause::Local(..) => true,
-            Cause::Connect(error) => {
-                matches!(
-                    error.kind(),
-                    // EADDRNOTAVAIL and EAGAIN: no local port is left for this address.
-                    io::ErrorKind::AddrNotAvailable | io::ErrorKind::WouldBlock
-                ) || is_exhaustion(error)
-            }
-            Cause::TimedOut | Cause::Loop | Cause::Unproven(_) | Cause::Rejected(_) => false,
-        }
-    }
-
-    /// What the failure counts as.
-    pub(crate) fn verdict(&self) -> Verdict {
-        use io::ErrorKind as Kind;
-        match &self.cause {
-            _ if self.is_local() => Verdict::Local,
-            Cause::Connect(error) => match error.kind() {
-                Kind::ConnectionRefused => Verdict::Refused,
-                Kind::TimedOut => Verdict::TimedOut,
-                Kind::HostUnreachable | Kind::NetworkUnreachable => Verdict::Unreachable,
-                _ => Verdict::Other,
-            },
-            Cause::Local(..) => Verdict::Local,
-            Cause::TimedOut => Verdict::TimedOut,
-            Cause::Loop => Verdict::Loop,
-            Cause::Unproven(_) | Cause::Rejected(_) => Verdict::Unauthenticated,
-        }
-    }
-
-    /// Whether the endpoint is the gateway itself.
-    pub(crate) fn is_loop(&self) -> bool {
-        matches!(self.cause, Cause::Loop)
-    }
-}
-
-/// Whether an error says that descriptors or kernel memory have run out.
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::OutOfMemory
-        || matches!(
-            error.raw_os_error(),
-            Some(errno::EMFILE | errno::ENFILE | errno::ENOBUFS)
-        )
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.addr;
-        match &self.cause {
-            Cause::Connect(error) => write!(f, "dial tcp {addr}: connect: {}", Plain(error)),
-            Cause::Local(step, error) => write!(f, "dial tcp {addr}: {step}: {}", Plain(error)),
-            Cause::TimedOut => write!(f, "dial tcp {addr}: i/o timeout"),
-            Cause::Loop => write!(f, "dial tcp {addr}: endpoint is this gateway itself"),
-            Cause::Unproven(reason) | Cause::Rejected(reason) => {
-                write!(f, "authenticate {addr}: {reason}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            Cause::Connect(error) | Cause::Local(_, error) => Some(error),
-            Cause::TimedOut | Cause::Loop | Cause::Unproven(_) | Cause::Rejected(_) => None,
-        }
-    }
-}
-
-/// How an attempt ended, as it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The endpoint answered.
-    Ok,
-    /// It refused, as a host does on whose port nobody listens.
-    Refused,
-    /// It did not answer in time.
-    TimedOut,
-    /// No way leads there.
-    Unreachable,
-    /// This host has run out of something; the endpoint is not at fault.
-    Local,
-    /// The endpoint is this gateway.
-    Loop,
-    /// It did not prove who it is.
-    Unauthenticated,
-    /// Anything else, such as a firewall of this host that forbids it.
-    Other,
-}
-
-impl Verdict {
-    /// All of them, each at the place of its number.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Ok,
-        Self::Refused,
-        Self::TimedOut,
-        Self::Unreachable,
-        Self::Local,
-        Self::Loop,
-        Self::Unauthenticated,
-        Self::Other,
-    ];
-
-    /// The word for it in metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Refused => "refused",
-            Self::TimedOut => "timeout",
-            Self::Unreachable => "unreachable",
-            Self::Local => "local",
-            Self::Loop => "loop",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// A connection to an endpoint, known to the loop guard while it lives.
 #[derive(Debug)]
@@ -264,46 +70,31 @@ impl Attempt {
         timeout: Duration,
         guard: &LoopGuard,
     ) -> Result<Self, Error> {
-        let failed = |cause| Error { addr, cause };
-        let local = |step| move |error| failed(Cause::Local(step, error));
         let started = Instant::now();
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
-            // Not ours alone: a kernel without IPv6 cannot reach any such address.
-            .map_err(|error| Error::connect(addr, error))?;
-        match socket.connect(&addr.into()) {
+            .map_err(|error| Error::socket(addr, error))?;
+        match begin(|| socket.connect(&addr.into())) {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(errno::EINPROGRESS) => {}
             // Not for want of a port: this host has no address of that family to send from,
             // where IPv6 is switched off, say. The endpoint cannot be reached from here.
             Err(error)
-                if error.kind() == io::ErrorKind::AddrNotAvailable
-                    && loop_guard::source_towards(addr).is_err() =>
+                if error.kind() == io::ErrorKind::AddrNotAvailable && lacks_a_source(addr) =>
             {
-                return Err(Error::connect(
-                    addr,
-                    io::ErrorKind::NetworkUnreachable.into(),
-                ));
+                let unreachable = io::ErrorKind::NetworkUnreachable.into();
+                return Err(Error::connect(addr, unreachable));
             }
             Err(error) => return Err(Error::connect(addr, error)),
         }
         let bound = socket
             .local_addr()
-            .map_err(local("getsockname"))?
-            .as_socket()
-            .ok_or_else(|| {
-                failed(Cause::Local(
-                    "getsockname",
-                    io::ErrorKind::Unsupported.into(),
-                ))
-            })?;
+            .and_then(|bound| bound.as_socket().ok_or(io::ErrorKind::Unsupported.into()))
+            .map_err(|error| Error::local(addr, "getsockname", error))?;
         if bound == addr {
             // Nobody listens on a port of our own that the kernel then chose for this very
             // dial, and TCP lets a socket connect to itself (RFC 9293 section 3.5).
-            return Err(Error::connect(
-                addr,
-                io::ErrorKind::ConnectionRefused.into(),
-            ));
+            let refused = io::ErrorKind::ConnectionRefused.into();
+            return Err(Error::connect(addr, refused));
         }
         let received = Arc::default();
         let (ticket, looped) = guard.dialled(bound, addr, &received);
@@ -322,31 +113,31 @@ impl Attempt {
 
     /// What has become of the attempt by `now`.
     pub(crate) fn outcome(self, now: Instant) -> Outcome {
-        let failed = |cause| {
-            Outcome::Failed(Error {
-                addr: self.addr,
-                cause,
-            })
-        };
-        // Not yet, or no longer, connected: the kernel knows which.
-        if self.socket.peer_addr().is_err() {
-            return match self.socket.take_error() {
-                Ok(Some(error)) | Err(error) => failed(Cause::Connect(error)),
-                Ok(None) if now < self.deadline => Outcome::Pending(self),
-                Ok(None) => failed(Cause::TimedOut),
-            };
+        let addr = self.addr;
+        match self.socket.peer_addr() {
+            Ok(_) => {}
+            // Not yet, or no longer, connected: the kernel knows which.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                return match self.socket.take_error() {
+                    Ok(Some(error)) => Outcome::Failed(Error::connect(addr, error)),
+                    Ok(None) if now < self.deadline => Outcome::Pending(self),
+                    Ok(None) => Outcome::Failed(Error::timed_out(addr)),
+                    Err(error) => Outcome::Failed(Error::local(addr, "getsockopt", error)),
+                };
+            }
+            Err(error) => return Outcome::Failed(Error::local(addr, "getpeername", error)),
         }
         let stream = TcpStream::from(self.socket);
         let ready = prepare(SockRef::from(&stream)).and_then(|()| stream.set_nonblocking(false));
         match ready {
             Ok(()) => Outcome::Connected(Dialled {
-                endpoint: self.addr,
+                endpoint: addr,
                 ticket: self.ticket,
                 received: self.received,
                 stream,
                 took: now.saturating_duration_since(self.started),
             }),
-            Err(error) => failed(Cause::Local("socket options", error)),
+            Err(error) => Outcome::Failed(Error::local(addr, "socket options", error)),
         }
     }
 }
@@ -361,24 +152,94 @@ pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Sleeps until an attempt may have an outcome, `until` has come, or, where one is
-/// given, `waker` has something to read.
+/// Has a connect begun that is not waited for. One that a signal interrupts goes on by itself
+/// (connect(2)), so that the next call may find it under way, or done.
+fn begin(connect: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        let begun = connect();
+        match begun.as_ref().map_err(io::Error::raw_os_error) {
+            Err(Some(errno::EINTR)) => {}
+            Err(Some(errno::EINPROGRESS | errno::EALREADY | errno::EISCONN)) => return Ok(()),
+            _ => return begun,
+        }
+    }
+}
+
+/// Whether this host has no address to send from towards another.
+fn lacks_a_source(addr: SocketAddr) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, NetworkUnreachable};
+    loop_guard::source_towards(addr)
+        .is_err_and(|error| matches!(error.kind(), AddrNotAvailable | NetworkUnreachable))
+}
+
+/// Sleeps until an attempt may have an outcome, `until` has come, or there is something to see
+/// of the `others`.
 pub(crate) fn wait<'a>(
     attempts: impl Iterator<Item = &'a Attempt>,
-    waker: Option<std::os::fd::BorrowedFd<'_>>,
+    others: impl IntoIterator<Item = PollFd<'a>>,
     until: Option<Instant>,
 ) -> io::Result<()> {
     let mut fds: Vec<PollFd<'_>> = attempts
         .map(|attempt| PollFd::writable(attempt.socket.as_fd()))
         .collect();
-    fds.extend(waker.map(PollFd::readable));
+    fds.extend(others);
     let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
     syscall::wait(&mut fds, timeout)
+}
+
+/// Logs that [`wait`] has failed, once a second at most: it may do so for every client.
+pub(crate) fn cannot_wait(caller: &str, error: &io::Error) {
+    static LIMIT: log::Limit = log::Limit::new();
+    if let Some(suppressed) = LIMIT.admit(Instant::now()) {
+        let error = Plain(error).to_string();
+        log::error(
+            caller,
+            "cannot poll",
+            &[("error", error.into()), ("suppressed", suppressed.into())],
+        );
+    }
+}
+
+/// An address that swallows handshakes, for tests of those who dial.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct BlackHole {
+    pub(crate) addr: SocketAddr,
+    _listener: Socket,
+    _fillers: Vec<Attempt>,
+}
+
+#[cfg(test)]
+impl BlackHole {
+    /// A listener whose queue is full: it drops further handshakes in silence.
+    pub(crate) fn new() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        let start = || Attempt::start(addr, Duration::from_secs(3600), &LoopGuard::default());
+        let mut fillers = vec![start().unwrap()];
+        // Loopback answers before connect(2) returns.
+        while fillers
+            .last()
+            .is_some_and(|last| last.socket.peer_addr().is_ok())
+        {
+            assert!(fillers.len() < 10, "the queue never filled");
+            fillers.push(start().unwrap());
+        }
+        Self {
+            addr,
+            _listener: listener,
+            _fillers: fillers,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::waker::Waker;
     use std::net::TcpListener;
 
     fn finish(mut attempt: Attempt) -> Result<Dialled, Error> {
@@ -423,60 +284,122 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_apart() {
-        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        let connect = |code| Cause::Connect(io::Error::from_raw_os_error(code));
-        let cases = [
-            // (cause, ours, text)
-            (connect(111), false, "connect: connection refused"),
-            (connect(113), false, "connect: no route to host"),
-            (connect(101), false, "connect: network is unreachable"),
-            (connect(110), false, "connect: connection timed out"),
-            (connect(1), false, "connect: operation not permitted"),
-            (
-                connect(99),
-                true,
-                "connect: cannot assign requested address",
-            ),
-            (
-                connect(11),
-                true,
-                "connect: resource temporarily unavailable",
-            ),
-            (connect(12), true, "connect: cannot allocate memory"),
-            (connect(24), true, "connect: too many open files"),
-            (connect(23), true, "connect: too many open files in system"),
-            (connect(105), true, "connect: no buffer space available"),
-            (Cause::TimedOut, false, "i/o timeout"),
-            (Cause::Loop, false, "endpoint is this gateway itself"),
+    fn an_attempt_that_is_not_answered_fails_at_its_deadline() {
+        let hole = BlackHole::new();
+        let timeout = Duration::from_secs(3600);
+        let attempt = Attempt::start(hole.addr, timeout, &LoopGuard::default()).unwrap();
+        let deadline = attempt.deadline;
+        assert_eq!(deadline, attempt.started + timeout);
+        let last = deadline - Duration::from_nanos(1);
+        let Outcome::Pending(attempt) = attempt.outcome(last) else {
+            panic!("it has time left");
+        };
+        let Outcome::Failed(error) = attempt.outcome(deadline) else {
+            panic!("its time is over");
+        };
+        assert_eq!(error.verdict(), Verdict::TimedOut, "{error}");
+    }
+
+    /// The kernel needs to know the link of such an address, and says EINVAL: that is the address,
+    /// not this host.
+    #[test]
+    fn an_address_without_its_zone_is_not_reachable() {
+        let addr: SocketAddr = "[fe80::1]:1".parse().unwrap();
+        let error = Attempt::start(addr, Duration::from_secs(5), &LoopGuard::default())
+            .and_then(finish)
+            .unwrap_err();
+        assert_eq!(error.verdict(), Verdict::Unreachable, "{error}");
+    }
+
+    #[test]
+    fn a_connect_that_is_interrupted_is_not_begun_anew() {
+        // (what the calls say, one after the other; what is made of it)
+        let cases: [(&[i32], Option<i32>); 8] = [
+            (&[0], None),
+            (&[115], None),
+            (&[4, 114], None),
+            (&[4, 4, 106], None),
+            (&[4, 0], None),
+            (&[114], None),
+            (&[111], Some(111)),
+            (&[4, 113], Some(113)),
         ];
-        for (cause, ours, text) in cases {
-            let error = Error { addr, cause };
-            assert_eq!(error.is_local(), ours, "{error}");
-            assert_eq!(error.to_string(), format!("dial tcp 127.0.0.1:1: {text}"));
+        for (calls, expected) in cases {
+            let asked = std::cell::Cell::new(0);
+            let connect = || match calls[asked.replace(asked.get() + 1)] {
+                0 => Ok(()),
+                number => Err(io::Error::from_raw_os_error(number)),
+            };
+            let outcome = begin(connect).err().and_then(|error| error.raw_os_error());
+            assert_eq!(outcome, expected, "{calls:?}");
+            assert_eq!(asked.get(), calls.len(), "{calls:?}");
         }
     }
 
     #[test]
-    fn an_attempt_without_answer_times_out() {
-        // A listener whose queue is full drops further handshakes in silence.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
-        socket.listen(0).unwrap();
-        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    fn a_wait_ends_with_an_outcome_with_a_call_or_with_its_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (guard, hole) = (LoopGuard::default(), BlackHole::new());
+        let start = |addr| Attempt::start(addr, Duration::from_secs(3600), &guard).unwrap();
+        let (silent, waker) = (start(hole.addr), Waker::new().unwrap());
+        let quick = start(listener.local_addr().unwrap());
+        // Each of these would wait for an hour if what it is about went unnoticed.
+        let hour = || Some(Instant::now() + Duration::from_secs(3600));
+        let called = || Some(PollFd::readable(waker.fd()));
+        wait([&silent].into_iter(), None, Some(Instant::now())).unwrap();
+        wait([&silent, &quick].into_iter(), called(), hour()).unwrap();
+        waker.wake();
+        wait([&silent].into_iter(), called(), hour()).unwrap();
+        wait([&silent].into_iter(), called(), None).unwrap();
+        assert!(matches!(
+            quick.outcome(Instant::now()),
+            Outcome::Connected(_)
+        ));
+    }
+
+    #[test]
+    fn what_an_answer_took_is_counted_from_the_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        // Also later than its deadline: it has been answered.
+        for took in [Duration::from_millis(40), Duration::from_secs(5)] {
+            let attempt =
+                Attempt::start(addr, Duration::from_secs(5), &LoopGuard::default()).unwrap();
+            wait([&attempt].into_iter(), None, Some(attempt.deadline)).unwrap();
+            let now = attempt.started + took;
+            let Outcome::Connected(dialled) = attempt.outcome(now) else {
+                panic!("it is connected");
+            };
+            assert_eq!((dialled.took, dialled.endpoint), (took, addr));
+        }
+    }
+
+    #[test]
+    fn a_dial_that_reaches_this_gateway_is_a_loop() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let guard = LoopGuard::default();
-        let mut fillers = Vec::new();
-        let error = loop {
-            let attempt = Attempt::start(addr, Duration::from_millis(200), &guard).unwrap();
-            match finish(attempt) {
-                Ok(dialled) => fillers.push(dialled),
-                Err(error) => break error,
-            }
-            assert!(fillers.len() < 10, "the queue never filled");
+        let attempt = Attempt::start(
+            listener.local_addr().unwrap(),
+            Duration::from_secs(5),
+            &guard,
+        )
+        .unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let (_ticket, found) = guard.accepted(&accepted).unwrap();
+        assert_eq!(
+            found,
+            Some(attempt.addr),
+            "it is known while it is under way"
+        );
+        let Outcome::Connected(dialled) = attempt.outcome(Instant::now()) else {
+            panic!("it is connected");
         };
-        assert!(!error.is_local());
-        assert_eq!(error.to_string(), format!("dial tcp {addr}: i/o timeout"));
+        assert_eq!(
+            guard.accepted(&accepted).unwrap().1,
+            Some(dialled.endpoint),
+            "and once it is connected"
+        );
+        drop(dialled);
+        assert_eq!(guard.accepted(&accepted).unwrap().1, None);
     }
 }

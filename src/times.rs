@@ -34,6 +34,17 @@ macro_rules! times {
 times! {
     /// How long a worker is kept that has nothing to do.
     worker_patience: Duration::from_secs(10),
+    /// How long one dial of a client is alone before the next runs beside it: the "connection
+    /// attempt delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
+    /// of one cluster.
+    head_start: Duration::from_millis(250),
+    /// How long an endpoint that is back may take to authenticate while a client waits: many times
+    /// what a handshake takes.
+    proof_patience: Duration::from_secs(1),
+    /// How long an endpoint that was this gateway must keep a connection before it counts as another.
+    loop_verdict: Duration::from_millis(500),
+    /// How long the monitor waits after a wait of its own that the kernel refused.
+    poll_pause: Duration::from_secs(1),
 }
 
 /// What a build with debug checks reads.

@@ -94,6 +94,7 @@ impl Authenticator {
         let mut stream = Timed {
             stream: &dialled.stream,
             deadline: started + timeout,
+            failed: None,
         };
         let config = tls::Config {
             anchors: &self.anchors,
@@ -108,12 +109,7 @@ impl Authenticator {
                 certified: certified(&verified.chain),
             },
             Err(failure) => {
-                let reason = failure.error.to_string();
-                let error = if failure.error.is_transport() {
-                    dial::Error::unproven(addr, reason)
-                } else {
-                    dial::Error::rejected(addr, reason)
-                };
+                let error = blame(addr, &failure.error, stream.failed);
                 Examination {
                     dial,
                     outcome: Err(error),
@@ -207,6 +203,17 @@ pub(crate) fn connect(
     }
 }
 
+/// Whose failure an authentication is that ended by `error`, after a read or a write that `failed`
+/// for a reason of this host's.
+fn blame(addr: SocketAddr, error: &tls::Error, failed: Option<io::Error>) -> dial::Error {
+    match failed {
+        // What was seen before stands, though the server cannot be told of it.
+        _ if !error.is_transport() => dial::Error::rejected(addr, error.to_string()),
+        Some(failed) => dial::Error::local(addr, "authenticate", failed),
+        None => dial::Error::unproven(addr, error.to_string()),
+    }
+}
+
 fn certified(chain: &[Vec<u8>]) -> Option<Certified> {
     let leaf = Certificate::parse(chain.first()?).ok()?;
     Some(Certified {
@@ -231,9 +238,23 @@ pub(crate) fn now() -> UnixTime {
 struct Timed<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
+    /// A read or a write that failed for a reason of this host's.
+    failed: Option<io::Error>,
 }
 
 impl Timed<'_> {
+    /// Keeps an error that is this host's, of which TLS tells the kind alone.
+    fn keep<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            if !dial::is_exhaustion(&error) {
+                return error;
+            }
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+
     fn left(&self) -> io::Result<Option<Duration>> {
         match self.deadline.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(ErrorKind::TimedOut.into()),
@@ -244,18 +265,92 @@ impl Timed<'_> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buffer)
+        let (mut stream, left) = (self.stream, self.left()?);
+        let ready = stream.set_read_timeout(left);
+        self.keep(ready.and_then(|()| stream.read(buffer)))
     }
 }
 
 impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(bytes)
+        let (mut stream, left) = (self.stream, self.left()?);
+        let ready = stream.set_write_timeout(left);
+        self.keep(ready.and_then(|()| stream.write(bytes)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_proof_that_this_host_spoils_is_not_held_against_the_endpoint() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let broken = || tls::Error::Closed {
+            awaiting: "ServerHello",
+        };
+        let out_of_memory = || Some(io::Error::from_raw_os_error(12));
+        let downgrade =
+            "authenticate 127.0.0.1:1: ".to_owned() + &tls::Error::Downgrade.to_string();
+        let silent = "authenticate 127.0.0.1:1: ".to_owned() + &broken().to_string();
+        let cases = [
+            // (error of TLS, error of this host, local, rejected, words)
+            (broken(), None, false, false, &*silent),
+            (
+                broken(),
+                out_of_memory(),
+                true,
+                false,
+                "dial tcp 127.0.0.1:1: authenticate: cannot allocate memory",
+            ),
+            (tls::Error::Downgrade, None, false, true, &*downgrade),
+            (
+                tls::Error::Downgrade,
+                out_of_memory(),
+                false,
+                true,
+                &*downgrade,
+            ),
+        ];
+        for (error, failed, local, rejected, words) in cases {
+            let error = blame(addr, &error, failed);
+            assert_eq!(
+                (error.is_local(), error.is_rejected()),
+                (local, rejected),
+                "{error}"
+            );
+            assert_eq!(error.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn of_the_errors_of_a_stream_those_of_this_host_are_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // (error number, kept)
+        for (number, kept) in [
+            (12, true),
+            (105, true),
+            (23, true),
+            (104, false),
+            (11, false),
+            (110, false),
+        ] {
+            let mut timed = Timed {
+                stream: &stream,
+                deadline: Instant::now(),
+                failed: None,
+            };
+            let error = io::Error::from_raw_os_error(number);
+            let kind = error.kind();
+            assert_eq!(timed.keep::<()>(Err(error)).unwrap_err().kind(), kind);
+            let number = Some(number).filter(|_| kept);
+            assert_eq!(timed.failed.and_then(|error| error.raw_os_error()), number);
+        }
     }
 }

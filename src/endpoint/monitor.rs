@@ -2,12 +2,18 @@
 //!
 //! It dials inactive endpoints again every retry delay, and it keeps watching dials
 //! that lost a session's race until they have an outcome of their own: an endpoint is
-//! inactive because a dial of it failed, never because another was quicker. All its
-//! dials run side by side, so that one that hangs delays nothing.
+//! inactive because a dial of it failed, never because another was quicker. An endpoint that was
+//! this gateway must keep a connection for a while before it counts as another: the guard's
+//! verdict comes when the connection is accepted. All that is watched is watched side by side, so
+//! that one that hangs delays nothing.
+//!
+//! What is done at some time is [`Watch::step`], which waits for nothing; [`Monitor::run`] does the
+//! waiting.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,20 +22,32 @@ use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
-
-/// How long an endpoint that was this gateway must keep a connection before it counts
-/// as another: the guard's verdict comes when the connection is accepted.
-const LOOP_VERDICT: Duration = Duration::from_millis(500);
+use crate::sys::Plain;
+use crate::sys::syscall::{self, PollFd};
+use crate::times::Times;
 
 /// Dials that wait for the monitor's thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Monitor {
+    times: Times,
     abandoned: Mutex<Vec<Attempt>>,
     /// Endpoints that are proving who they are, each in a thread.
     vetted: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    /// Of lines about threads that cannot be started.
+    log: log::Limit,
 }
 
 impl Monitor {
+    /// A monitor that has nothing to watch yet.
+    pub(crate) fn new(times: Times) -> Self {
+        Self {
+            times,
+            abandoned: Mutex::default(),
+            vetted: Arc::default(),
+            log: log::Limit::new(),
+        }
+    }
+
     /// Takes over dials that a session no longer waits for.
     pub(crate) fn adopt(&self, attempts: Vec<Attempt>, pool: &Pool) {
         if !attempts.is_empty() {
@@ -40,66 +58,15 @@ impl Monitor {
 
     /// The thread's work; `timeout` is what a dial gets.
     pub(crate) fn run(&self, pool: &Arc<Pool>, guard: &LoopGuard, timeout: Duration) -> ! {
-        let mut watched: Vec<Attempt> = Vec::new();
+        let mut watch = Watch::new(self, pool, guard, timeout);
         loop {
-            for attempt in std::mem::take(&mut *lock(&self.abandoned)) {
-                // One dial an endpoint tells as much as many, and holds one descriptor.
-                if !watched.iter().any(|other| other.addr == attempt.addr) {
-                    watched.push(attempt);
-                }
-            }
-            let (due, next_due) = pool.due(Instant::now());
-            for addr in due {
-                if watched.iter().any(|other| other.addr == addr) {
-                    continue;
-                }
-                if pool.needs_proof(addr) {
-                    self.vet(pool, addr, timeout);
-                    continue;
-                }
-                let started = Instant::now();
-                match Attempt::start(addr, timeout, guard) {
-                    Ok(attempt) => watched.push(attempt),
-                    Err(error) => report_failure(pool, addr, started, &error),
-                }
-            }
-            watched = self.settle(watched, pool, timeout);
-            let until = watched
-                .iter()
-                .map(|attempt| attempt.deadline)
-                .chain(next_due)
-                .min();
-            if let Err(error) = dial::wait(watched.iter(), Some(pool.monitor().fd()), until) {
-                log::error(
-                    "monitor",
-                    "cannot poll",
-                    &[("error", error.to_string().into())],
-                );
-                std::thread::sleep(Duration::from_secs(1));
+            let until = watch.step(Instant::now());
+            if let Err(error) = watch.wait(until) {
+                dial::cannot_wait("monitor", &error);
+                std::thread::sleep(self.times.poll_pause);
             }
             pool.monitor().clear();
         }
-    }
-
-    /// Reports the dials that have an outcome and returns the others.
-    fn settle(&self, watched: Vec<Attempt>, pool: &Arc<Pool>, timeout: Duration) -> Vec<Attempt> {
-        let mut open = Vec::with_capacity(watched.len());
-        for attempt in watched {
-            let (addr, started) = (attempt.addr, attempt.started);
-            match attempt.outcome(Instant::now()) {
-                Outcome::Connected(dialled) => {
-                    pool.answered(addr, dialled.took);
-                    if pool.needs_proof(addr) {
-                        self.vet(pool, addr, timeout);
-                    } else if !pool.is_looped(addr) || !is_cut(&dialled) {
-                        pool.succeeded(addr, started);
-                    }
-                }
-                Outcome::Pending(pending) => open.push(pending),
-                Outcome::Failed(error) => report_failure(pool, addr, started, &error),
-            }
-        }
-        open
     }
 
     /// Has an endpoint that answers again prove who it is, in a thread of its own: that takes
@@ -117,18 +84,152 @@ impl Monitor {
             }
             drop(place);
         };
-        if let Err(error) = std::thread::Builder::new()
-            .name("vet".to_owned())
-            .spawn(work)
+        let thread = std::thread::Builder::new().name("vet".to_owned());
+        if let Err(error) = thread.spawn(work)
+            && let Some(suppressed) = self.log.admit(Instant::now())
         {
             log::warn(
                 "monitor",
                 "cannot start a thread, endpoint stays inactive for another interval",
                 &[
                     ("address", addr.into()),
-                    ("error", error.to_string().into()),
+                    ("error", Plain(&error).to_string().into()),
+                    ("suppressed", suppressed.into()),
                 ],
             );
+        }
+    }
+}
+
+/// What the monitor's thread watches.
+#[derive(Debug)]
+struct Watch<'a> {
+    monitor: &'a Monitor,
+    pool: &'a Arc<Pool>,
+    guard: &'a LoopGuard,
+    /// What a dial gets.
+    timeout: Duration,
+    dials: Vec<Attempt>,
+    trials: Vec<Trial>,
+}
+
+/// A connection to an endpoint that was this gateway, which closes those of its own.
+#[derive(Debug)]
+struct Trial {
+    dialled: Dialled,
+    started: Instant,
+    /// When it has kept the connection for long enough.
+    end: Instant,
+}
+
+impl Trial {
+    /// Whether the other side has closed it; also if that cannot be found out.
+    fn is_cut(&self) -> bool {
+        let mut fds = [PollFd::peer_closed(self.dialled.stream.as_fd())];
+        syscall::wait(&mut fds, Some(Duration::ZERO)).is_err() || fds.iter().any(PollFd::is_ready)
+    }
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        monitor: &'a Monitor,
+        pool: &'a Arc<Pool>,
+        guard: &'a LoopGuard,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            monitor,
+            pool,
+            guard,
+            timeout,
+            dials: Vec::new(),
+            trials: Vec::new(),
+        }
+    }
+
+    /// Does what is to be done at `now`. Returns when there will be more to do, whatever
+    /// happens until then; never, if nothing is watched and nothing is inactive.
+    fn step(&mut self, now: Instant) -> Option<Instant> {
+        for attempt in std::mem::take(&mut *lock(&self.monitor.abandoned)) {
+            // One dial an endpoint tells as much as many, and holds one descriptor.
+            if !self.has(attempt.addr) {
+                self.dials.push(attempt);
+            }
+        }
+        self.settle(now);
+        let (due, next_due) = self.pool.due(now);
+        for addr in due {
+            if !self.has(addr) {
+                self.dial(addr);
+            }
+        }
+        let deadlines = self.dials.iter().map(|attempt| attempt.deadline);
+        let ends = self.trials.iter().map(|trial| trial.end);
+        deadlines.chain(ends).chain(next_due).min()
+    }
+
+    /// Waits until something watched may have an outcome, the monitor is called, or `until`.
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
+        let called = std::iter::once(PollFd::readable(self.pool.monitor().fd()));
+        let trials = self.trials.iter();
+        let cut = trials.map(|trial| PollFd::peer_closed(trial.dialled.stream.as_fd()));
+        dial::wait(self.dials.iter(), called.chain(cut), until)
+    }
+
+    /// Whether a connection to this endpoint is being watched.
+    fn has(&self, addr: SocketAddr) -> bool {
+        self.dials.iter().any(|attempt| attempt.addr == addr)
+            || self
+                .trials
+                .iter()
+                .any(|trial| trial.dialled.endpoint == addr)
+    }
+
+    /// Begins to find out whether an inactive endpoint is back.
+    fn dial(&mut self, addr: SocketAddr) {
+        if self.pool.needs_proof(addr) {
+            return self.monitor.vet(self.pool, addr, self.timeout);
+        }
+        let started = Instant::now();
+        match Attempt::start(addr, self.timeout, self.guard) {
+            Ok(attempt) => self.dials.push(attempt),
+            Err(error) => report_failure(self.pool, addr, started, &error),
+        }
+    }
+
+    /// Reports what has an outcome and keeps the rest.
+    fn settle(&mut self, now: Instant) {
+        for trial in std::mem::take(&mut self.trials) {
+            if trial.is_cut() {
+                continue;
+            }
+            if now < trial.end {
+                self.trials.push(trial);
+            } else {
+                self.pool.succeeded(trial.dialled.endpoint, trial.started);
+            }
+        }
+        for attempt in std::mem::take(&mut self.dials) {
+            let (addr, started) = (attempt.addr, attempt.started);
+            match attempt.outcome(now) {
+                Outcome::Connected(dialled) => {
+                    self.pool.answered(addr, dialled.took);
+                    if self.pool.needs_proof(addr) {
+                        self.monitor.vet(self.pool, addr, self.timeout);
+                    } else if self.pool.is_looped(addr) {
+                        let end = now + self.monitor.times.loop_verdict;
+                        self.trials.push(Trial {
+                            dialled,
+                            started,
+                            end,
+                        });
+                    } else {
+                        self.pool.succeeded(addr, started);
+                    }
+                }
+                Outcome::Pending(pending) => self.dials.push(pending),
+                Outcome::Failed(error) => report_failure(self.pool, addr, started, &error),
+            }
         }
     }
 }
@@ -156,58 +257,5 @@ fn report_failure(pool: &Pool, addr: SocketAddr, started: Instant, error: &dial:
     pool.failed(addr, started, error);
 }
 
-/// Whether the other side closes within [`LOOP_VERDICT`], as this gateway does with a
-/// connection of its own.
-fn is_cut(dialled: &Dialled) -> bool {
-    let mut stream = &dialled.stream;
-    if stream.set_read_timeout(Some(LOOP_VERDICT)).is_err() {
-        return true;
-    }
-    match stream.read(&mut [0]) {
-        Ok(count) => count == 0,
-        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Policy;
-    use crate::endpoint::{Endpoint, Gate, Proof, Source};
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    /// Panics when it is asked for the first time.
-    #[derive(Debug, Default)]
-    struct Shaky(AtomicBool);
-
-    impl Gate for Shaky {
-        fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
-            if !self.0.swap(true, Ordering::SeqCst) {
-                std::panic::resume_unwind(Box::new("as this test wants"));
-            }
-            Ok(Proof { not_after: None })
-        }
-    }
-
-    #[test]
-    fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
-        let (addr, patience) = (([127, 0, 0, 1], 1).into(), Duration::from_secs(10));
-        let gate: Arc<dyn Gate> = Arc::new(Shaky::default());
-        let pool = Pool::new(Policy::RoundRobin, patience, Some(gate)).unwrap();
-        pool.replace(vec![Endpoint {
-            addr,
-            name: addr.to_string(),
-            priority: 0,
-            weight: 0,
-            identity: Some("etcd.example".to_owned()),
-            source: Source::Endpoints,
-        }]);
-        let (pool, monitor) = (Arc::new(pool), Monitor::default());
-        let deadline = Instant::now() + patience;
-        while pool.census().active == 0 {
-            assert!(Instant::now() < deadline, "nobody asks it any more");
-            monitor.vet(&pool, addr, patience);
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

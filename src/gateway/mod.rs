@@ -194,7 +194,7 @@ fn serve(
     for (endpoint, proof) in &start.proven {
         pool.proven(endpoint, Instant::now(), *proof);
     }
-    let monitor = Arc::new(Monitor::default());
+    let monitor = Arc::new(Monitor::new(times));
     let (sender, removed) = channel();
     let removals = config.close_removed.map(|delay| Removals { delay, sender });
     let proxy = Arc::new(Proxy::new(

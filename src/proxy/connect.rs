@@ -1,6 +1,6 @@
 //! Connects one client: picks endpoints, dials them, takes the first that answers.
 //!
-//! A dial that has not answered after [`HEAD_START`] starts the next endpoint beside it
+//! A dial that has not answered after [`Times::head_start`] starts the next endpoint beside it
 //! (as RFC 8305 does for addresses), so that an endpoint that swallows packets costs a
 //! client no more than that; a dial that fails starts the next at once. What is still
 //! open when a client is served, or given up, goes to the monitor, which waits for its
@@ -17,16 +17,7 @@ use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::stats::Counter;
-
-/// How long one dial is alone before the next runs beside it: the "connection attempt
-/// delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
-/// of one cluster.
-const HEAD_START: Duration = Duration::from_millis(250);
-
-/// How long an endpoint that is back may take to prove who it is while a client waits: many
-/// times what a handshake takes, so that one that accepts and then says nothing leaves
-/// time for the others.
-const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+use crate::times::Times;
 
 /// Why a client got no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +44,7 @@ pub(crate) struct Connector<'a> {
     pub(crate) redispatches: &'a Counter,
     /// For all attempts of one client together.
     pub(crate) timeout: Duration,
+    pub(crate) times: Times,
 }
 
 impl Connector<'_> {
@@ -61,7 +53,7 @@ impl Connector<'_> {
     /// # Errors
     /// If none does: why.
     pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
-        let mut race = Race::default();
+        let mut race = Race::new(self.times.head_start);
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
         let abandoned = race.open.into_iter().map(|(attempt, _)| attempt);
@@ -74,39 +66,22 @@ impl Connector<'_> {
         loop {
             // Before anything else: the next dial may win in an instant.
             let now = Instant::now();
-            for attempt in race
-                .attempts()
-                .filter(|open| now >= open.started + HEAD_START)
-            {
-                self.pool.overdue(attempt.addr);
-            }
+            race.late(now).for_each(|addr| self.pool.overdue(addr));
             if race.wants_next(now) {
                 self.start_next(race);
             }
-            if let Some(winner) = self.settle(race, deadline.saturating_duration_since(now)) {
+            if let Some(winner) = self.settle(race, deadline) {
                 return Ok(winner);
             }
             let now = Instant::now();
-            if now >= deadline {
+            if now >= deadline || race.is_over() {
                 return Err(race.verdict(self.pool));
             }
             if race.wants_next(now) {
                 continue;
             }
-            if race.open.is_empty() {
-                return Err(race.verdict(self.pool));
-            }
-            let head_starts = race.attempts().map(|open| open.started + HEAD_START);
-            let until = head_starts
-                .filter(|end| *end > now)
-                .min()
-                .unwrap_or(deadline);
-            if let Err(error) = dial::wait(race.attempts(), None, Some(until.min(deadline))) {
-                log::error(
-                    "connect",
-                    "cannot poll",
-                    &[("error", error.to_string().into())],
-                );
+            if let Err(error) = dial::wait(race.attempts(), None, Some(race.until(now, deadline))) {
+                dial::cannot_wait("connect", &error);
                 return Err(Unserved::OutOfResources);
             }
         }
@@ -137,8 +112,9 @@ impl Connector<'_> {
     }
 
     /// Looks at every open dial; returns the first that is connected. What it has to prove
-    /// first must be proven in the time that is `left`.
-    fn settle(&self, race: &mut Race, left: Duration) -> Option<(Dialled, Hold)> {
+    /// first must be proven before the `deadline`, and sooner if that is far: one that accepts
+    /// and then says nothing leaves time for the others.
+    fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, Hold)> {
         let mut winner = None;
         for (attempt, hold) in std::mem::take(&mut race.open) {
             if winner.is_some() {
@@ -150,7 +126,8 @@ impl Connector<'_> {
                 Outcome::Connected(dialled) => {
                     self.pool.answered(addr, dialled.took);
                     // An endpoint that was down may be another by now.
-                    match self.vet(addr, left.min(PROOF_PATIENCE)) {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match self.vet(addr, left.min(self.times.proof_patience)) {
                         Ok(()) => {
                             self.pool.succeeded(addr, started);
                             winner = Some((dialled, hold));
@@ -205,8 +182,10 @@ impl Connector<'_> {
 }
 
 /// The dials of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Race {
+    /// How long one dial is alone before the next runs beside it.
+    head_start: Duration,
     tried: Vec<SocketAddr>,
     /// In the order they were begun.
     open: Vec<(Attempt, Hold)>,
@@ -218,15 +197,45 @@ struct Race {
 }
 
 impl Race {
+    fn new(head_start: Duration) -> Self {
+        Self {
+            head_start,
+            tried: Vec::new(),
+            open: Vec::new(),
+            failed_since_start: false,
+            exhausted: false,
+            endpoint_failed: false,
+        }
+    }
+
     fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.open.iter().map(|(attempt, _)| attempt)
+    }
+
+    /// Endpoints that have had their head start and have not answered.
+    fn late(&self, now: Instant) -> impl Iterator<Item = SocketAddr> {
+        self.attempts()
+            .filter(move |open| now >= open.started + self.head_start)
+            .map(|open| open.addr)
     }
 
     /// Whether the next dial is to begin: none has begun yet, one has failed, or all
     /// have had their head start.
     fn wants_next(&self, now: Instant) -> bool {
-        let waiting = || self.attempts().any(|open| now < open.started + HEAD_START);
-        !self.exhausted && (self.failed_since_start || !waiting())
+        let all_late = || self.late(now).count() == self.open.len();
+        !self.exhausted && (self.failed_since_start || all_late())
+    }
+
+    /// Whether there is nothing left to be begun or to wait for.
+    fn is_over(&self) -> bool {
+        self.exhausted && self.open.is_empty()
+    }
+
+    /// How long to wait for an outcome at most: the next dial begins then, or time is up.
+    fn until(&self, now: Instant, deadline: Instant) -> Instant {
+        let head_starts = self.attempts().map(|open| open.started + self.head_start);
+        let next = head_starts.filter(|end| *end > now).min();
+        next.map_or(deadline, |next| next.min(deadline))
     }
 
     fn verdict(&self, pool: &Pool) -> Unserved {
@@ -244,49 +253,4 @@ impl Race {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Policy;
-    use crate::endpoint::{Endpoint, Source};
-
-    const PATIENCE: Duration = Duration::from_secs(5);
-
-    fn unserved(pool: &Pool) -> Unserved {
-        let connector = Connector {
-            pool,
-            monitor: &Monitor::default(),
-            guard: &LoopGuard::default(),
-            attempts: &Counter::new(),
-            redispatches: &Counter::new(),
-            timeout: PATIENCE,
-        };
-        connector.connect().unwrap_err()
-    }
-
-    #[test]
-    fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
-        let pool = Pool::new(Policy::RoundRobin, PATIENCE, None).unwrap();
-        assert_eq!(unserved(&pool), Unserved::NoEndpoint);
-        // A listener of ours that is gone: whoever dials it is refused.
-        let gone = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap()
-        };
-        let [first, second] = [gone(), gone()];
-        let endpoints = [first, second].map(|addr| Endpoint {
-            addr,
-            name: addr.to_string(),
-            priority: 0,
-            weight: 0,
-            identity: None,
-            source: Source::Endpoints,
-        });
-        pool.replace(endpoints.into());
-        assert_eq!(unserved(&pool), Unserved::Unreachable);
-        pool.failed(first, Instant::now(), &dial::Error::looped(first));
-        assert_eq!(unserved(&pool), Unserved::Unreachable);
-        let rejected = dial::Error::rejected(second, "another".to_owned());
-        pool.failed(second, Instant::now(), &rejected);
-        assert_eq!(unserved(&pool), Unserved::SetAside);
-    }
-}
+mod tests;

@@ -88,6 +88,7 @@ pub(crate) struct Proxy {
     pipes: Pipes,
     /// For all attempts of one client together.
     dial_timeout: Duration,
+    times: Times,
     /// Set if connections to endpoints that are removed are to be closed.
     removals: Option<Removals>,
     refused: [Tally; Refusal::ALL.len()],
@@ -114,6 +115,7 @@ impl Proxy {
             workers: Arc::new(Workers::new(bounds.times.worker_patience)),
             pipes: Pipes::new(bounds.max_pipes),
             dial_timeout: bounds.dial_timeout,
+            times: bounds.times,
             removals,
             refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),

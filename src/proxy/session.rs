@@ -130,6 +130,7 @@ impl Session {
             attempts: &self.attempts,
             redispatches: &proxy.counters.redispatches,
             timeout: proxy.dial_timeout,
+            times: proxy.times,
         };
         let (dialled, hold) = match connector.connect() {
             Ok(connected) => connected,

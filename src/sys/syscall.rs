@@ -67,6 +67,10 @@ unsafe extern "C" {
 pub(crate) mod errno {
     /// A filter of system calls forbids this one.
     pub(crate) const EPERM: i32 = 1;
+    /// A signal came before the call was done.
+    pub(crate) const EINTR: i32 = 4;
+    /// A device failed.
+    pub(crate) const EIO: i32 = 5;
     /// A named pipe that nobody reads from, or a socket, is to be opened.
     pub(crate) const ENXIO: i32 = 6;
     /// A security module forbids it.
@@ -79,12 +83,18 @@ pub(crate) mod errno {
     pub(crate) const EMFILE: i32 = 24;
     /// The kernel has no such system call.
     pub(crate) const ENOSYS: i32 = 38;
+    /// The kernel has no such protocol family.
+    pub(crate) const EAFNOSUPPORT: i32 = 97;
     /// The kernel has no memory for socket buffers.
     pub(crate) const ENOBUFS: i32 = 105;
     /// The kernel has no memory.
     pub(crate) const ENOMEM: i32 = 12;
     /// The client was gone before it was accepted.
     pub(crate) const ECONNABORTED: i32 = 103;
+    /// The socket is connected.
+    pub(crate) const EISCONN: i32 = 106;
+    /// A connect has begun before.
+    pub(crate) const EALREADY: i32 = 114;
     /// A non-blocking connect has begun.
     pub(crate) const EINPROGRESS: i32 = 115;
 }

@@ -1,0 +1,365 @@
+//! Tests of the monitor: what it does at which time, and that it never ends.
+
+use super::*;
+use crate::config::Policy;
+use crate::dial::BlackHole;
+use crate::endpoint::ledger::Ledger;
+use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use std::io::Error;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+const RETRY: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const INSTANT: Duration = Duration::from_nanos(1);
+
+fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
+    let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
+    let pool = Pool::new(Policy::RoundRobin, RETRY, gate).unwrap();
+    let endpoints = addrs.iter().map(|addr| Endpoint {
+        addr: *addr,
+        name: addr.to_string(),
+        priority: 0,
+        weight: 0,
+        identity: identity.clone(),
+        source: Source::Endpoints,
+    });
+    pool.replace(endpoints.collect());
+    pool.monitor().clear();
+    Arc::new(pool)
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// An address that nobody listens at.
+fn gone() -> SocketAddr {
+    listener().1
+}
+
+fn view(pool: &Pool, addr: SocketAddr) -> View {
+    let mut views = pool.views().into_iter();
+    views.find(|view| view.endpoint.addr == addr).unwrap()
+}
+
+/// How many dials ended in which way.
+fn dials(ledger: &Ledger) -> Vec<(&'static str, u64)> {
+    ledger.dials().filter(|(_, count)| *count > 0).collect()
+}
+
+fn fail(pool: &Pool, addr: SocketAddr) {
+    let refused = dial::Error::connect(addr, Error::from_raw_os_error(111));
+    pool.failed(addr, Instant::now(), &refused);
+}
+
+/// Whether the monitor's thread would be woken.
+fn is_called(pool: &Pool) -> bool {
+    let mut fds = [PollFd::readable(pool.monitor().fd())];
+    syscall::wait(&mut fds, Some(Duration::ZERO)).unwrap();
+    fds[0].is_ready()
+}
+
+/// All that a monitor's work needs, but for the pool.
+struct Fixture {
+    monitor: Monitor,
+    guard: LoopGuard,
+}
+
+impl Fixture {
+    fn new(loop_verdict: Duration) -> Self {
+        let monitor = Monitor::new(Times {
+            loop_verdict,
+            ..Times::REAL
+        });
+        let guard = LoopGuard::default();
+        Self { monitor, guard }
+    }
+
+    fn watch<'a>(&'a self, pool: &'a Arc<Pool>) -> Watch<'a> {
+        Watch::new(&self.monitor, pool, &self.guard, HOUR)
+    }
+
+    fn start(&self, addr: SocketAddr) -> Attempt {
+        Attempt::start(addr, HOUR, &self.guard).unwrap()
+    }
+}
+
+/// Works as the thread does until something is so.
+fn work(watch: &mut Watch<'_>, what: &str, so: impl Fn(&Watch<'_>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !so(watch) {
+        let now = Instant::now();
+        assert!(now < deadline, "{what}");
+        watch.step(now);
+        watch.wait(Some(now + Duration::from_millis(5))).unwrap();
+    }
+}
+
+#[test]
+fn a_dial_that_a_client_gave_up_is_answered() {
+    let (_listener, addr) = listener();
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
+    let mut watch = fixture.watch(&pool);
+    assert_eq!(watch.step(Instant::now()), None, "there is nothing to do");
+    pool.overdue(addr);
+    fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
+    work(&mut watch, "the dial is answered", |_| {
+        view(&pool, addr).status == Status::Active
+    });
+    let ledger = view(&pool, addr).ledger;
+    assert_eq!(dials(&ledger), [("ok", 1)]);
+    assert_eq!(ledger.dial_time.read().count, 1);
+    assert_eq!(watch.step(Instant::now()), None, "it is not kept");
+}
+
+#[test]
+fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
+    let hole = BlackHole::new();
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
+    let mut watch = fixture.watch(&pool);
+    // Before the endpoint is due again.
+    let attempt = Attempt::start(hole.addr, RETRY / 2, &fixture.guard).unwrap();
+    let deadline = attempt.deadline;
+    pool.overdue(hole.addr);
+    fixture.monitor.adopt(vec![attempt], &pool);
+    assert_eq!(watch.step(deadline - INSTANT), Some(deadline));
+    assert_eq!(view(&pool, hole.addr).status, Status::Overdue);
+    watch.step(deadline);
+    let view = view(&pool, hole.addr);
+    assert_eq!(view.status, Status::Inactive);
+    assert_eq!(dials(&view.ledger), [("timeout", 1)]);
+    assert!(watch.dials.is_empty());
+}
+
+#[test]
+fn only_what_is_handed_over_calls_the_monitor() {
+    let hole = BlackHole::new();
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
+    fixture.monitor.adopt(Vec::new(), &pool);
+    assert!(!is_called(&pool));
+    fixture.monitor.adopt(vec![fixture.start(hole.addr)], &pool);
+    assert!(is_called(&pool));
+    // Whoever waits for nothing else is woken by it; an hour is longer than a test may take.
+    let watch = fixture.watch(&pool);
+    watch.wait(Some(Instant::now() + HOUR)).unwrap();
+}
+
+#[test]
+fn of_several_dials_of_one_endpoint_the_first_is_watched() {
+    let [one, other] = [(); 2].map(|()| BlackHole::new());
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[one.addr, other.addr], None));
+    let mut watch = fixture.watch(&pool);
+    let attempts = [one.addr, one.addr, other.addr].map(|addr| fixture.start(addr));
+    let first = attempts[0].deadline;
+    fixture.monitor.adopt(attempts.into(), &pool);
+    watch.step(Instant::now());
+    fixture.monitor.adopt(vec![fixture.start(one.addr)], &pool);
+    assert_eq!(watch.step(Instant::now()), Some(first));
+    let watched: Vec<_> = watch.dials.iter().map(|attempt| attempt.addr).collect();
+    assert_eq!(watched, [one.addr, other.addr]);
+}
+
+#[test]
+fn an_endpoint_that_is_due_is_dialled_once_until_it_has_an_outcome() {
+    let hole = BlackHole::new();
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
+    let mut watch = fixture.watch(&pool);
+    let before = Instant::now();
+    fail(&pool, hole.addr);
+    let due = watch.step(Instant::now()).unwrap();
+    assert!(due >= before + RETRY * 9 / 10 && due <= Instant::now() + RETRY);
+    assert_eq!(watch.step(due - INSTANT), Some(due));
+    assert!(watch.dials.is_empty(), "not before its time");
+    let next = watch.step(due).unwrap();
+    assert_eq!(watch.dials.len(), 1);
+    assert!(next >= due + RETRY * 9 / 10 && next <= due + RETRY);
+    // Its time comes again while that dial is under way.
+    watch.step(next);
+    assert_eq!(watch.dials.len(), 1);
+    assert_eq!(dials(&view(&pool, hole.addr).ledger), [("refused", 1)]);
+}
+
+#[test]
+fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
+    let ((_listener, back), gone) = (listener(), gone());
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[back, gone], None));
+    let mut watch = fixture.watch(&pool);
+    for addr in [back, gone] {
+        fail(&pool, addr);
+    }
+    watch.step(Instant::now() + RETRY);
+    work(&mut watch, "both dials have an outcome", |watch| {
+        watch.dials.is_empty()
+    });
+    let [back, gone] = [back, gone].map(|addr| view(&pool, addr));
+    assert_eq!(back.status, Status::Active);
+    assert_eq!(dials(&back.ledger), [("ok", 1), ("refused", 1)]);
+    assert_eq!(back.ledger.activations.get(), 1);
+    assert_eq!(gone.status, Status::Inactive);
+    assert_eq!(dials(&gone.ledger), [("refused", 2)]);
+    assert_eq!(
+        gone.ledger.deactivations.get(),
+        1,
+        "it was inactive already"
+    );
+}
+
+#[test]
+fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
+    let verdict = Duration::from_millis(500);
+    // (whether the other side hangs up, status at the end)
+    for (hangs_up, status) in [(false, Status::Active), (true, Status::Looped)] {
+        let (listener, addr) = listener();
+        let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
+        let mut watch = fixture.watch(&pool);
+        pool.failed(addr, Instant::now(), &dial::Error::looped(addr));
+        let later = Instant::now() + RETRY;
+        watch.step(later);
+        let (accepted, _) = listener.accept().unwrap();
+        watch.wait(Some(Instant::now() + HOUR)).unwrap();
+        let end = later + verdict;
+        assert_eq!(watch.step(later), Some(end));
+        assert_eq!((watch.dials.len(), watch.trials.len()), (0, 1));
+        assert_eq!(watch.step(end - INSTANT), Some(end));
+        assert_eq!(view(&pool, addr).status, Status::Looped);
+        if hangs_up {
+            drop(accepted);
+            watch.wait(Some(Instant::now() + HOUR)).unwrap();
+        }
+        watch.step(end);
+        assert_eq!(view(&pool, addr).status, status, "hangs up: {hangs_up}");
+        assert!(watch.trials.is_empty());
+    }
+}
+
+#[test]
+fn an_endpoint_on_trial_is_not_dialled_beside_it() {
+    let (_listener, addr) = listener();
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
+    let mut watch = fixture.watch(&pool);
+    pool.failed(addr, Instant::now(), &dial::Error::looped(addr));
+    watch.step(Instant::now() + RETRY);
+    work(&mut watch, "its trial begins", |watch| {
+        watch.trials.len() == 1
+    });
+    fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
+    watch.step(Instant::now() + 2 * RETRY);
+    assert_eq!((watch.dials.len(), watch.trials.len()), (0, 1));
+}
+
+/// Tells when it is asked, and answers when it is told to.
+#[derive(Debug)]
+struct Held {
+    asked: Sender<Duration>,
+    answers: Mutex<Receiver<Result<Proof, dial::Error>>>,
+    count: AtomicUsize,
+}
+
+impl Gate for Held {
+    fn admit(&self, _: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.asked.send(timeout).unwrap();
+        lock(&self.answers).recv().unwrap()
+    }
+}
+
+#[test]
+fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
+    let (_listener, addr) = listener();
+    let ((asked, asks), (answer, answers)) = (channel(), channel());
+    let answers = Mutex::new(answers);
+    let count = AtomicUsize::new(0);
+    let gate = Arc::new(Held {
+        asked,
+        answers,
+        count,
+    });
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], Some(gate.clone())));
+    let mut watch = fixture.watch(&pool);
+    // At once, for a new one is due when it comes.
+    watch.step(Instant::now());
+    assert_eq!(asks.recv().unwrap(), HOUR, "as long as a dial may take");
+    // A dial that is answered proves nothing, and it is not asked again while it is being asked.
+    fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
+    work(&mut watch, "the dial is answered", |_| {
+        dials(&view(&pool, addr).ledger) == [("ok", 1)]
+    });
+    watch.step(Instant::now() + RETRY);
+    assert_eq!(view(&pool, addr).status, Status::Unproven);
+    let rejected = dial::Error::rejected(addr, "expired".to_owned());
+    answer.send(Err(rejected)).unwrap();
+    work(&mut watch, "the rejection is reported", |_| {
+        view(&pool, addr).last_error.is_some()
+    });
+    let ledger = view(&pool, addr).ledger;
+    assert_eq!(dials(&ledger), [("ok", 1), ("unauthenticated", 1)]);
+    assert_eq!(gate.count.load(Ordering::SeqCst), 1);
+    // Asked again when it is due again.
+    work(&mut watch, "the place is given back", |watch| {
+        lock(&watch.monitor.vetted).is_empty()
+    });
+    watch.step(Instant::now() + 2 * RETRY);
+    asks.recv().unwrap();
+    answer.send(Ok(Proof { not_after: Some(7) })).unwrap();
+    work(&mut watch, "the proof counts", |_| {
+        view(&pool, addr).status == Status::Active
+    });
+    assert_eq!(ledger.not_after(), Some(7));
+    assert!(watch.dials.is_empty() && gate.count.load(Ordering::SeqCst) == 2);
+}
+
+/// Panics when it is asked for the first time.
+#[derive(Debug, Default)]
+struct Shaky(AtomicBool);
+
+impl Gate for Shaky {
+    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+        if !self.0.swap(true, Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("as this test wants"));
+        }
+        Ok(Proof { not_after: None })
+    }
+}
+
+#[test]
+fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
+    let addr = gone();
+    let (fixture, pool) = (
+        Fixture::new(HOUR),
+        pool(&[addr], Some(Arc::<Shaky>::default())),
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while pool.census().active == 0 {
+        assert!(Instant::now() < deadline, "nobody asks it any more");
+        fixture.monitor.vet(&pool, addr, HOUR);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_monitor_goes_on_for_ever_and_rests_when_there_is_nothing_to_do() {
+    let (_listener, addr) = listener();
+    let (fixture, pool) = (Arc::new(Fixture::new(HOUR)), pool(&[addr], None));
+    let eventually = |what: &str, so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::yield_now();
+        }
+    };
+    let (own, endpoints) = (Arc::clone(&fixture), Arc::clone(&pool));
+    // Not joined: its work has no end.
+    std::thread::spawn(move || own.monitor.run(&endpoints, &own.guard, HOUR));
+    for round in 1..=3 {
+        fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
+        eventually("the dial has its outcome", &|| {
+            dials(&view(&pool, addr).ledger) == [("ok", round)]
+        });
+        eventually("the call is heard", &|| !is_called(&pool));
+    }
+}

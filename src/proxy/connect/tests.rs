@@ -1,0 +1,318 @@
+//! Tests of connecting one client.
+
+use super::*;
+use crate::config::Policy;
+use crate::dial::BlackHole;
+use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::sync::lock;
+use crate::sys::syscall::{self, PollFd};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const INSTANT: Duration = Duration::from_nanos(1);
+/// Long enough for a busy machine, short enough to be told from an hour.
+const SOON: Duration = Duration::from_secs(10);
+
+fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Pool {
+    let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
+    let pool = Pool::new(Policy::RoundRobin, HOUR, gate).unwrap();
+    let endpoints = addrs.iter().map(|addr| Endpoint {
+        addr: *addr,
+        name: addr.to_string(),
+        priority: 0,
+        weight: 0,
+        identity: identity.clone(),
+        source: Source::Endpoints,
+    });
+    pool.replace(endpoints.collect());
+    pool.monitor().clear();
+    pool
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// An address that refuses whoever dials it.
+fn gone() -> SocketAddr {
+    listener().1
+}
+
+fn views<const N: usize>(pool: &Pool) -> [View; N] {
+    pool.views().try_into().unwrap()
+}
+
+/// Whether dials were handed to the monitor, or an endpoint was deactivated.
+fn monitor_is_called(pool: &Pool) -> bool {
+    let mut fds = [PollFd::readable(pool.monitor().fd())];
+    syscall::wait(&mut fds, Some(Duration::ZERO)).unwrap();
+    fds[0].is_ready()
+}
+
+/// What one client gets: the endpoint or why it has none, how many dials were begun for it, and
+/// how many of them beyond the first.
+fn client(
+    pool: &Pool,
+    timeout: Duration,
+    times: Times,
+) -> (Result<SocketAddr, Unserved>, u64, u64) {
+    let (attempts, redispatches) = (Counter::new(), Counter::new());
+    let connector = Connector {
+        pool,
+        monitor: &Monitor::new(times),
+        guard: &LoopGuard::default(),
+        attempts: &attempts,
+        redispatches: &redispatches,
+        timeout,
+        times,
+    };
+    let served = connector.connect().map(|(dialled, _hold)| dialled.endpoint);
+    (served, attempts.get(), redispatches.get())
+}
+
+fn with_head_start(head_start: Duration) -> Times {
+    Times {
+        head_start,
+        ..Times::REAL
+    }
+}
+
+#[test]
+fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
+    let unserved = |pool: &Pool| client(pool, SOON, Times::REAL).0.unwrap_err();
+    let [first, second] = [gone(), gone()];
+    assert_eq!(unserved(&pool(&[], None)), Unserved::NoEndpoint);
+    let pool = pool(&[first, second], None);
+    assert_eq!(unserved(&pool), Unserved::Unreachable);
+    pool.failed(first, Instant::now(), &dial::Error::looped(first));
+    assert_eq!(unserved(&pool), Unserved::Unreachable);
+    let rejected = dial::Error::rejected(second, "another".to_owned());
+    pool.failed(second, Instant::now(), &rejected);
+    assert_eq!(unserved(&pool), Unserved::SetAside);
+}
+
+#[test]
+fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
+    let ([one, other], (_listener, good)) = ([gone(), gone()], listener());
+    let pool = pool(&[one, other, good], None);
+    let begun = Instant::now();
+    let served = client(&pool, HOUR, with_head_start(HOUR));
+    assert_eq!(served, (Ok(good), 3, 2), "each is dialled once");
+    assert!(begun.elapsed() < SOON);
+    let seen = views::<3>(&pool).map(|view| view.status);
+    assert_eq!(seen, [Status::Inactive, Status::Inactive, Status::Active]);
+    let dials: u64 = views::<3>(&pool)[2].ledger.dials().map(|dial| dial.1).sum();
+    assert_eq!(dials, 1, "the dial that won is counted once");
+    // The one that serves is the first choice from now on.
+    assert_eq!(client(&pool, HOUR, with_head_start(HOUR)), (Ok(good), 1, 0));
+}
+
+#[test]
+fn an_endpoint_that_is_silent_has_a_head_start_and_stays_active() {
+    let (hole, (_listener, good)) = (BlackHole::new(), listener());
+    let pool = pool(&[hole.addr, good], None);
+    let (begun, head_start) = (Instant::now(), Duration::from_millis(40));
+    assert_eq!(
+        client(&pool, HOUR, with_head_start(head_start)),
+        (Ok(good), 2, 1)
+    );
+    let waited = begun.elapsed();
+    assert!(waited >= head_start && waited < SOON, "{waited:?}");
+    let seen = views::<2>(&pool).map(|view| view.status);
+    assert_eq!(seen, [Status::Overdue, Status::Active]);
+    assert!(monitor_is_called(&pool), "its dial is the monitor's");
+}
+
+#[test]
+fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
+    let [one, other] = [(); 2].map(|()| BlackHole::new());
+    let timeout = Duration::from_millis(60);
+    // (head start, dials that are begun)
+    let cases = [(Duration::from_millis(10), 2), (HOUR, 1)];
+    for (head_start, dials) in cases {
+        let pool = pool(&[one.addr, other.addr], None);
+        let begun = Instant::now();
+        let (served, attempts, _) = client(&pool, timeout, with_head_start(head_start));
+        assert_eq!((served, attempts), (Err(Unserved::Unreachable), dials));
+        let waited = begun.elapsed();
+        assert!(waited >= timeout && waited < SOON, "{waited:?}");
+        assert!(
+            monitor_is_called(&pool),
+            "what is undecided is the monitor's"
+        );
+    }
+}
+
+#[test]
+fn the_next_dial_begins_when_the_others_have_had_their_head_start() {
+    let (hole, head_start) = (BlackHole::new(), Duration::from_millis(250));
+    let pool = pool(&[hole.addr], None);
+    let start = |started: Instant| {
+        let mut attempt = Attempt::start(hole.addr, HOUR, &LoopGuard::default()).unwrap();
+        attempt.started = started;
+        (attempt, pool.pick(&[]).unwrap().1)
+    };
+    let zero = Instant::now();
+    let at = |ms: u64| zero + Duration::from_millis(ms);
+    let deadline = at(600);
+    // (dials that are open, by their start; now; how many are late; whether the next begins;
+    // until when to wait)
+    let cases: [(&[u64], Instant, usize, bool, Instant); 9] = [
+        (&[], at(0), 0, true, deadline),
+        (&[0], at(0), 0, false, at(250)),
+        (&[0], at(250) - INSTANT, 0, false, at(250)),
+        (&[0], at(250), 1, true, deadline),
+        (&[0, 250], at(499), 1, false, at(500)),
+        (&[0, 250], at(500), 2, true, deadline),
+        (&[0, 100], at(200), 0, false, at(250)),
+        // Nobody waits past the deadline for a head start.
+        (&[350], at(500), 0, false, deadline),
+        (&[500], at(500), 0, false, deadline),
+    ];
+    for (open, now, late, next, until) in cases {
+        let mut race = Race::new(head_start);
+        race.open = open.iter().map(|ms| start(at(*ms))).collect();
+        let case = format!("{open:?} at {:?}", now - zero);
+        assert_eq!(race.late(now).count(), late, "{case}");
+        assert_eq!(race.wants_next(now), next, "{case}");
+        assert_eq!(race.until(now, deadline), until, "{case}");
+        assert!(!race.is_over(), "{case}");
+        race.failed_since_start = true;
+        assert!(race.wants_next(now), "{case}, one has failed");
+        race.exhausted = true;
+        assert!(!race.wants_next(now), "{case}, none is left");
+        assert_eq!(race.is_over(), open.is_empty(), "{case}, none is left");
+    }
+}
+
+/// What a gate says of an endpoint.
+type Word = fn(SocketAddr, Duration) -> Result<Proof, dial::Error>;
+
+const PROVEN: Word = |_, _| Ok(Proof { not_after: None });
+
+/// As an endpoint that accepts and says nothing.
+const SILENT: Word = |addr, patience| {
+    std::thread::sleep(patience.min(Duration::from_millis(100)));
+    Err(dial::Error::unproven(addr, "no answer".to_owned()))
+};
+
+/// Says of each endpoint what it is to say, and notes who was asked and for how long.
+#[derive(Debug, Default)]
+struct Scripted {
+    words: Mutex<Vec<(SocketAddr, Word)>>,
+    asked: Mutex<Vec<(SocketAddr, Duration)>>,
+}
+
+impl Gate for Scripted {
+    fn admit(&self, endpoint: &Endpoint, patience: Duration) -> Result<Proof, dial::Error> {
+        let addr = endpoint.addr;
+        lock(&self.asked).push((addr, patience));
+        let word = lock(&self.words)
+            .iter()
+            .find(|word| word.0 == addr)
+            .unwrap()
+            .1;
+        word(addr, patience)
+    }
+}
+
+/// Endpoints that have proven themselves, went down, and are back with something else to say.
+fn returned(words: &[(SocketAddr, Word)]) -> (Pool, Arc<Scripted>) {
+    let gate = Arc::new(Scripted::default());
+    let addrs: Vec<_> = words.iter().map(|word| word.0).collect();
+    let pool = pool(&addrs, Some(gate.clone()));
+    for endpoint in pool.endpoints() {
+        pool.proven(&endpoint, Instant::now(), Proof { not_after: None });
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let refused = dial::Error::connect(endpoint.addr, refused);
+        pool.failed(endpoint.addr, Instant::now(), &refused);
+    }
+    lock(&gate.words).extend(words);
+    (pool, gate)
+}
+
+#[test]
+fn an_endpoint_that_is_back_and_silent_has_little_of_a_clients_time() {
+    let ms = Duration::from_millis;
+    let ((_silent, silent), (_good, good)) = (listener(), listener());
+    let cases = [
+        // (all the time, patience with a proof, the longest it may be asked for)
+        (HOUR, ms(20), ms(20)),
+        (SOON, HOUR, SOON),
+    ];
+    for (timeout, proof_patience, longest) in cases {
+        let (pool, gate) = returned(&[(silent, SILENT), (good, PROVEN)]);
+        let times = Times {
+            proof_patience,
+            ..Times::REAL
+        };
+        assert_eq!(client(&pool, timeout, times), (Ok(good), 2, 1));
+        let asked = std::mem::take(&mut *lock(&gate.asked));
+        let [(first, given), (second, left)] = asked[..] else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((first, second), (silent, good));
+        assert!(given <= longest && given > longest / 2, "{given:?}");
+        assert!(left <= longest && left > longest / 2, "{left:?}");
+        let seen = views::<2>(&pool).map(|view| view.status);
+        assert_eq!(seen, [Status::Inactive, Status::Active]);
+    }
+    // What one has taken is not there for the next.
+    let (pool, gate) = returned(&[(silent, SILENT), (good, SILENT)]);
+    let timeout = ms(150);
+    let times = Times {
+        proof_patience: ms(100),
+        ..Times::REAL
+    };
+    let begun = Instant::now();
+    assert_eq!(client(&pool, timeout, times).0, Err(Unserved::Unreachable));
+    assert!(begun.elapsed() < SOON);
+    let asked: Duration = lock(&gate.asked).iter().map(|asked| asked.1).sum();
+    assert!(asked <= timeout, "{asked:?}");
+}
+
+#[test]
+fn who_is_active_is_not_asked() {
+    let (_listener, good) = listener();
+    let (pool, gate) = returned(&[(good, PROVEN)]);
+    for _ in 0..3 {
+        assert_eq!(client(&pool, SOON, Times::REAL).0, Ok(good));
+    }
+    assert_eq!(lock(&gate.asked).len(), 1, "by the first client alone");
+}
+
+#[test]
+fn what_this_host_lacks_is_not_the_endpoints_fault() {
+    let cases: [(&str, Word); 2] = [
+        ("a call that fails", |addr, _| {
+            let error = io::Error::from_raw_os_error(12);
+            Err(dial::Error::local(addr, "authenticate", error))
+        }),
+        // Its thread ends early.
+        ("a defect of ours", |_, _| {
+            std::panic::resume_unwind(Box::new("as this test wants"))
+        }),
+    ];
+    for (what, word) in cases {
+        let (_listener, addr) = listener();
+        let (pool, _) = returned(&[(addr, word)]);
+        let served = client(&pool, SOON, Times::REAL).0;
+        assert_eq!(served, Err(Unserved::OutOfResources), "{what}");
+        let [view] = views(&pool);
+        let counts: Vec<_> = view
+            .ledger
+            .dials()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        // The dial was answered; the proof is another connection.
+        assert_eq!(counts, [("ok", 2), ("refused", 1), ("local", 1)], "{what}");
+        // Of two, one that really is not there tells.
+        let (pool, _) = returned(&[(addr, word), (gone(), word)]);
+        let served = client(&pool, SOON, Times::REAL).0;
+        assert_eq!(served, Err(Unserved::Unreachable), "{what}");
+    }
+}
