@@ -45,6 +45,9 @@ times! {
     loop_verdict: Duration::from_millis(500),
     /// How long the monitor waits after a wait of its own that the kernel refused.
     poll_pause: Duration::from_secs(1),
+
+    /// How often the resolver looks at its files at most: the interval of Go's resolver.
+    resolver_look: Duration::from_secs(5),
 }
 
 /// What a build with debug checks reads.

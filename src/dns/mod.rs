@@ -31,7 +31,7 @@ pub(crate) mod resolv_conf;
     clippy::arithmetic_side_effects,
     clippy::unwrap_used
 )]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -66,15 +66,18 @@ pub(crate) struct Sources {
     pub(crate) hosts: PathBuf,
     /// What else has a say; holds the servers' port.
     pub(crate) environment: Environment,
+    /// How often the files are looked at, at most.
+    pub(crate) look: Duration,
 }
 
 impl Sources {
-    /// Those of this machine and this process.
-    pub(crate) fn of_system() -> Self {
+    /// Those of this machine and this process, files looked at no more often than once in `look`.
+    pub(crate) fn of_system(look: Duration) -> Self {
         Self {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hosts: PathBuf::from("/etc/hosts"),
             environment: Environment::of_process(),
+            look,
         }
     }
 }
@@ -121,10 +124,10 @@ impl Resolver {
         let now = Instant::now();
         let environment = sources.environment;
         Self {
-            conf: Watched::new(sources.resolv_conf, now, move |text| {
+            conf: Watched::new(sources.resolv_conf, sources.look, now, move |text| {
                 ResolvConf::parse(text, &environment)
             }),
-            hosts: Watched::new(sources.hosts, now, Hosts::parse),
+            hosts: Watched::new(sources.hosts, sources.look, now, Hosts::parse),
             random,
             rotation: AtomicUsize::new(0),
         }

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use crate::stamp::Stamp;
 
-/// How often the file is looked at, at most: the interval at which Go's resolver does it.
-pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 /// Octets read of a file; the largest host lists in use have a few million.
 const MAX_FILE: u64 = 16 << 20;
 
 /// A watched file whose content is a `T`.
 pub(super) struct Watched<T> {
     path: PathBuf,
+    /// How often the file is looked at, at most.
+    interval: Duration,
     parse: Box<dyn Fn(&str) -> T + Send + Sync>,
     state: Mutex<State<T>>,
 }
@@ -37,6 +37,7 @@ impl<T> Watched<T> {
     /// Reads the file for the first time.
     pub(super) fn new(
         path: PathBuf,
+        interval: Duration,
         now: Instant,
         parse: impl Fn(&str) -> T + Send + Sync + 'static,
     ) -> Self {
@@ -49,15 +50,16 @@ impl<T> Watched<T> {
             state: Mutex::new(State {
                 value: Arc::new(parse(&text)),
                 stamp,
-                look_again: next_look(now),
+                look_again: later(now, interval),
                 changes: 0,
             }),
             path,
+            interval,
             parse: Box::new(parse),
         }
     }
 
-    /// The content, as fresh as [`INTERVAL`] asks for.
+    /// The content, as fresh as the interval asks for.
     pub(super) fn get(&self, now: Instant) -> Arc<T> {
         let known = {
             let mut state = self.lock();
@@ -65,7 +67,7 @@ impl<T> Watched<T> {
                 return Arc::clone(&state.value);
             }
             // Set at once, so that of several threads one looks and the others go on.
-            state.look_again = next_look(now);
+            state.look_again = later(now, self.interval);
             state.stamp
         };
         if let Ok(Some((stamp, text))) = self.read_if_changed(known) {
@@ -103,8 +105,8 @@ impl<T> Watched<T> {
     }
 }
 
-fn next_look(now: Instant) -> Instant {
-    now.checked_add(INTERVAL).unwrap_or(now)
+fn later(now: Instant, interval: Duration) -> Instant {
+    now.checked_add(interval).unwrap_or(now)
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -120,12 +122,14 @@ mod tests {
     use super::*;
     use std::fs;
 
+    const INTERVAL: Duration = Duration::from_secs(5);
+
     // The contents differ in length, since the time stamps of some kernels are coarse.
     #[test]
     fn content_follows_the_file() {
         let file = TempFile::new("first");
         let mut now = Instant::now();
-        let watched = Watched::new(file.path.clone(), now, str::to_owned);
+        let watched = Watched::new(file.path.clone(), INTERVAL, now, str::to_owned);
         let mut later = |what: &str, text: &str, changes| {
             now += INTERVAL;
             assert_eq!(*watched.get(now), text, "{what}");
@@ -151,7 +155,7 @@ mod tests {
     fn the_file_is_not_looked_at_more_often_than_the_interval() {
         let file = TempFile::new("first");
         let now = Instant::now();
-        let watched = Watched::new(file.path.clone(), now, str::to_owned);
+        let watched = Watched::new(file.path.clone(), INTERVAL, now, str::to_owned);
         file.write("second");
         let almost = now + INTERVAL - Duration::from_millis(1);
         assert_eq!(*watched.get(almost), "first");
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn absent_and_special_files_are_empty() {
         for path in ["/nonexistent/resolv.conf", "/dev/zero", "/"] {
-            let watched = Watched::new(path.into(), Instant::now(), str::to_owned);
+            let watched = Watched::new(path.into(), INTERVAL, Instant::now(), str::to_owned);
             assert_eq!(*watched.get(Instant::now()), "", "{path}");
         }
     }

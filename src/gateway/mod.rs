@@ -291,7 +291,8 @@ pub(super) struct Plan {
 
 /// Works out from the settings what can be worked out on this host alone, but for names.
 pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error> {
-    let resolver = Resolver::new(Sources::of_system(), random::fill);
+    let times = Times::of_this_process();
+    let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
     let passed: Vec<SocketAddr> = passed.iter().map(|socket| socket.addr).collect();
     let listen = listeners::places(config, &passed, &resolver)?;
     let mut warnings = Vec::new();

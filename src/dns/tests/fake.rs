@@ -14,25 +14,25 @@ use std::{env, fs, process};
 use super::super::name::Name;
 use crate::wire::Reader;
 
-pub(in super::super) const A: u16 = 1;
-pub(in super::super) const CNAME: u16 = 5;
-pub(in super::super) const SOA: u16 = 6;
-pub(in super::super) const AAAA: u16 = 28;
-pub(in super::super) const SRV: u16 = 33;
+pub(crate) const A: u16 = 1;
+pub(crate) const CNAME: u16 = 5;
+pub(crate) const SOA: u16 = 6;
+pub(crate) const AAAA: u16 = 28;
+pub(crate) const SRV: u16 = 33;
 
 /// A query as a server sees it.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Asked {
-    pub(in super::super) bytes: Vec<u8>,
+pub(crate) struct Asked {
+    pub(crate) bytes: Vec<u8>,
     /// The name in text form, the type, and how the query came.
-    pub(in super::super) name: String,
-    pub(in super::super) qtype: u16,
-    pub(in super::super) edns: bool,
-    pub(in super::super) tcp: bool,
+    pub(crate) name: String,
+    pub(crate) qtype: u16,
+    pub(crate) edns: bool,
+    pub(crate) tcp: bool,
     /// Where it came from.
-    pub(in super::super) client: SocketAddr,
+    pub(crate) client: SocketAddr,
     /// How many queries this server had before.
-    pub(in super::super) before: usize,
+    pub(crate) before: usize,
 }
 
 impl Asked {
@@ -53,7 +53,7 @@ impl Asked {
     }
 
     /// Begins a reply with the same id and question, NOERROR, recursion available.
-    pub(in super::super) fn reply(&self) -> Answer {
+    pub(crate) fn reply(&self) -> Answer {
         let question = 12 + Name::from_text(&self.name).unwrap().0.as_wire().len() + 4;
         let mut bytes = self.bytes[..question].to_vec();
         bytes[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -62,23 +62,23 @@ impl Asked {
 }
 
 /// A reply in the making.
-pub(in super::super) struct Answer {
-    pub(in super::super) bytes: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
-    pub(in super::super) fn rcode(mut self, rcode: u8) -> Self {
+    pub(crate) fn rcode(mut self, rcode: u8) -> Self {
         self.bytes[3] |= rcode;
         self
     }
 
-    pub(in super::super) fn truncated(mut self) -> Self {
+    pub(crate) fn truncated(mut self) -> Self {
         self.bytes[2] |= 0x02;
         self
     }
 
     /// A record in section 0 (answer), 1 (authority) or 2 (additional); sections in order.
-    pub(in super::super) fn record(
+    pub(crate) fn record(
         mut self,
         section: usize,
         owner: &str,
@@ -86,7 +86,9 @@ impl Answer {
         ttl: u32,
         data: &[u8],
     ) -> Self {
-        self.bytes[7 + 2 * section] += 1;
+        let count = &mut self.bytes[6 + 2 * section..][..2];
+        let more = u16::from_be_bytes([count[0], count[1]]) + 1;
+        count.copy_from_slice(&more.to_be_bytes());
         self.bytes.extend_from_slice(&wire(owner));
         for word in [rtype, 1] {
             self.bytes.extend_from_slice(&word.to_be_bytes());
@@ -98,27 +100,21 @@ impl Answer {
         self
     }
 
-    pub(in super::super) fn a(self, owner: &str, ttl: u32, ip: &str) -> Self {
+    pub(crate) fn a(self, owner: &str, ttl: u32, ip: &str) -> Self {
         let ip: Ipv4Addr = ip.parse().unwrap();
         self.record(0, owner, A, ttl, &ip.octets())
     }
 
-    pub(in super::super) fn aaaa(self, owner: &str, ttl: u32, ip: &str) -> Self {
+    pub(crate) fn aaaa(self, owner: &str, ttl: u32, ip: &str) -> Self {
         let ip: Ipv6Addr = ip.parse().unwrap();
         self.record(0, owner, AAAA, ttl, &ip.octets())
     }
 
-    pub(in super::super) fn cname(self, owner: &str, ttl: u32, target: &str) -> Self {
+    pub(crate) fn cname(self, owner: &str, ttl: u32, target: &str) -> Self {
         self.record(0, owner, CNAME, ttl, &wire(target))
     }
 
-    pub(in super::super) fn srv(
-        self,
-        owner: &str,
-        ttl: u32,
-        fields: [u16; 3],
-        target: &str,
-    ) -> Self {
+    pub(crate) fn srv(self, owner: &str, ttl: u32, fields: [u16; 3], target: &str) -> Self {
         let mut data: Vec<u8> = fields
             .iter()
             .flat_map(|field| field.to_be_bytes())
@@ -127,14 +123,14 @@ impl Answer {
         self.record(0, owner, SRV, ttl, &data)
     }
 
-    pub(in super::super) fn soa(self, owner: &str, ttl: u32, minimum: u32) -> Self {
+    pub(crate) fn soa(self, owner: &str, ttl: u32, minimum: u32) -> Self {
         let mut data = vec![0; 2 + 16];
         data.extend(minimum.to_be_bytes());
         self.record(1, owner, SOA, ttl, &data)
     }
 
     /// The act of sending it as it should be.
-    pub(in super::super) fn send(self) -> Vec<Act> {
+    pub(crate) fn send(self) -> Vec<Act> {
         vec![Act::Send(self.bytes)]
     }
 }
@@ -145,7 +141,7 @@ fn wire(name: &str) -> Vec<u8> {
 
 /// What a server does about a query.
 #[derive(Debug, Clone)]
-pub(in super::super) enum Act {
+pub(crate) enum Act {
     /// Sends a message, over TCP with its length.
     Send(Vec<u8>),
     /// Sends a datagram to another client.
@@ -159,16 +155,16 @@ pub(in super::super) enum Act {
 type Script = Box<dyn Fn(&Asked) -> Vec<Act> + Send + Sync>;
 
 /// Servers on 127.0.0.1, 127.0.0.2 … that share one port; stopped when dropped.
-pub(in super::super) struct Net {
-    pub(in super::super) port: u16,
-    pub(in super::super) servers: Vec<Server>,
+pub(crate) struct Net {
+    pub(crate) port: u16,
+    pub(crate) servers: Vec<Server>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What one server has seen.
-pub(in super::super) struct Server {
-    pub(in super::super) ip: IpAddr,
+pub(crate) struct Server {
+    pub(crate) ip: IpAddr,
     shared: Arc<Shared>,
 }
 
@@ -179,12 +175,12 @@ struct Shared {
 }
 
 impl Server {
-    pub(in super::super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
     }
 
     /// Names, types and ways of all queries in the order they came.
-    pub(in super::super) fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         let line = |asked: &Asked| {
             let way = if asked.tcp { " tcp" } else { "" };
             let edns = if asked.edns { "" } else { " plain" };
@@ -195,23 +191,23 @@ impl Server {
 }
 
 /// How a script is listed.
-pub(in super::super) fn script(act: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Script {
+pub(crate) fn script(act: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -> Script {
     Box::new(act)
 }
 
 impl Net {
     /// Servers that speak UDP and TCP.
-    pub(in super::super) fn new(scripts: Vec<Script>) -> Self {
+    pub(crate) fn new(scripts: Vec<Script>) -> Self {
         Self::start(addresses(scripts.len()), scripts, true)
     }
 
     /// One server at an address of its own.
-    pub(in super::super) fn at(ip: IpAddr, script: Script) -> Self {
+    pub(crate) fn at(ip: IpAddr, script: Script) -> Self {
         Self::start(vec![ip], vec![script], true)
     }
 
     /// Servers where nobody listens for TCP.
-    pub(in super::super) fn without_tcp(scripts: Vec<Script>) -> Self {
+    pub(crate) fn without_tcp(scripts: Vec<Script>) -> Self {
         Self::start(addresses(scripts.len()), scripts, false)
     }
 
@@ -352,7 +348,7 @@ fn serve_tcp(listener: &TcpListener, shared: &Shared, stop: &AtomicBool) {
 }
 
 /// A server that has a zone, given as records, and follows aliases within it.
-pub(in super::super) fn zone(records: &[(&str, u16, &str)]) -> Script {
+pub(crate) fn zone(records: &[(&str, u16, &str)]) -> Script {
     let mut zone: HashMap<(String, u16), Vec<String>> = HashMap::new();
     for (owner, rtype, data) in records {
         zone.entry((format!("{owner}."), *rtype))
@@ -391,12 +387,12 @@ pub(in super::super) fn zone(records: &[(&str, u16, &str)]) -> Script {
 }
 
 /// A file that is removed when dropped.
-pub(in super::super) struct TempFile {
-    pub(in super::super) path: PathBuf,
+pub(crate) struct TempFile {
+    pub(crate) path: PathBuf,
 }
 
 impl TempFile {
-    pub(in super::super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
         let name = format!("etcd-gateway-dns-{}-{count}", process::id());
@@ -407,7 +403,7 @@ impl TempFile {
         file
     }
 
-    pub(in super::super) fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         fs::write(&self.path, text).unwrap();
     }
 }

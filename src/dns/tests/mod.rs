@@ -1,7 +1,7 @@
 //! The resolver against servers in this process that answer, fail and lie as told.
 
 mod exchange;
-pub(super) mod fake;
+pub(crate) mod fake;
 pub(super) mod fixtures;
 mod lookup;
 
@@ -55,6 +55,7 @@ impl Bench {
                 host_name: String::new(),
                 interface_index: |name| (name == "lo").then_some(1),
             },
+            look: Duration::from_secs(5),
         };
         let resolver = Resolver::new(sources, entropy);
         Self {
