@@ -46,6 +46,23 @@ times! {
     /// How long the monitor waits after a wait of its own that the kernel refused.
     poll_pause: Duration::from_secs(1),
 
+    /// The shortest time from a refresh to the next that nobody asks for: a TTL of 0 or 1 must not
+    /// become a flood.
+    refresh_min: Duration::from_secs(5),
+    /// The longest: a TTL of a day must not hide a change for a day.
+    refresh_max: Duration::from_secs(5 * 60),
+    /// The longest after refreshes that failed; the first waits for `refresh_min`, and each further
+    /// one for twice as long.
+    refresh_backoff: Duration::from_secs(60),
+    /// However often it is asked for, a refresh begins this long after the last at the earliest.
+    refresh_pause: Duration::from_secs(1),
+    /// How often endpoints that serve have to authenticate again.
+    audit: Duration::from_secs(5 * 60),
+    /// How often the endpoints file is looked at.
+    file_look: Duration::from_secs(1),
+    /// How soon again if it was not what it was before: longer than a program takes from the
+    /// truncation of a file to its last write.
+    file_look_again: Duration::from_millis(250),
     /// How often the resolver looks at its files at most: the interval of Go's resolver.
     resolver_look: Duration::from_secs(5),
 }

@@ -286,7 +286,135 @@ impl Write for Timed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Source;
+    use crate::log::tests::heard;
     use std::net::TcpListener;
+
+    fn authenticator() -> Authenticator {
+        Authenticator::new(Anchors::from_der(Vec::new()).unwrap(), LoopGuard::default())
+    }
+
+    fn endpoint(addr: SocketAddr, identity: Option<&str>) -> Endpoint {
+        Endpoint {
+            addr,
+            name: "m.test:1".to_owned(),
+            priority: 0,
+            weight: 0,
+            identity: identity.map(str::to_owned),
+            source: Source::Srv,
+        }
+    }
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// What an authentication found that ended so.
+    fn refused(reason: &str) -> Examination {
+        Examination {
+            dial: None,
+            outcome: Err(dial::Error::rejected(addr(1), reason.to_owned())),
+            certified: None,
+        }
+    }
+
+    #[test]
+    fn why_an_endpoint_fails_is_logged_when_it_changes() {
+        let authenticator = authenticator();
+        let lines = |port: u16, reason: &str| {
+            heard();
+            for _ in 0..3 {
+                let endpoint = endpoint(addr(port), Some("x.test"));
+                authenticator.report(&endpoint, "x.test", &refused(reason));
+            }
+            let lines = heard();
+            let is_refusal = |line: &String| {
+                line.starts_with("WARN  auth: endpoint not authenticated, gets no connection")
+                    && line.contains(reason)
+            };
+            assert!(lines.iter().all(is_refusal), "{lines:?}");
+            lines.len()
+        };
+        assert_eq!(lines(1, "one reason"), 1);
+        assert_eq!(lines(1, "one reason"), 0);
+        assert_eq!(lines(2, "one reason"), 1, "of another endpoint");
+        assert_eq!(lines(1, "another reason"), 1);
+        // What time it is makes no difference.
+        assert_eq!(lines(1, "expired, now is 10:00"), 1);
+        assert_eq!(lines(1, "expired, now is 10:01"), 0);
+        // A success in between does.
+        let suite = tls::Suite {
+            code: 0x1301,
+            name: "TLS_AES_128_GCM_SHA256",
+        };
+        let success = Examination {
+            outcome: Ok((tls::Version::Tls13, suite)),
+            ..refused("")
+        };
+        authenticator.report(&endpoint(addr(1), None), "x.test", &success);
+        let lines_heard = heard();
+        assert_eq!(lines_heard.len(), 1, "{lines_heard:?}");
+        assert!(lines_heard[0].starts_with("DEBUG auth: endpoint authenticated"));
+        assert_eq!(lines(1, "expired, now is 10:02"), 1);
+    }
+
+    #[test]
+    fn reasons_of_endpoints_that_come_and_go_do_not_fill_the_memory() {
+        let authenticator = authenticator();
+        for port in 1..=3 * 1024 {
+            let endpoint = endpoint(addr(port), Some("x.test"));
+            authenticator.report(&endpoint, "x.test", &refused("a reason"));
+            let reasons = lock(&authenticator.reasons).len();
+            match usize::from(port) {
+                few if few <= MAX_REASONS => assert_eq!(reasons, few),
+                _ => assert!(reasons <= MAX_REASONS + 1, "{reasons}"),
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_to_prove_is_not_asked() {
+        let listener = TcpListener::bind(addr(0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let timeout = Duration::from_secs(5);
+        let proof = authenticator().admit(&endpoint(addr, None), timeout);
+        assert_eq!(proof.unwrap(), Proof { not_after: None });
+        let bad = authenticator().admit(&endpoint(addr, Some("not a name")), timeout);
+        assert!(bad.unwrap_err().is_rejected());
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has connected");
+    }
+
+    /// A server that answers an octet at a time, or that closes.
+    #[test]
+    fn an_authentication_ends_by_its_deadline_however_slowly_it_proceeds() {
+        let listener = TcpListener::bind(addr(0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut slow, _) = listener.accept().unwrap();
+            // A record of a handshake, of the largest size that there may be.
+            let mut octets = [0x16, 3, 3, 0x40, 0]
+                .into_iter()
+                .chain(std::iter::repeat(0));
+            while slow.write_all(&[octets.next().unwrap()]).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            drop(listener.accept().unwrap());
+        });
+        let member = endpoint(addr, Some("x.test"));
+        let started = Instant::now();
+        let timeout = Duration::from_millis(300);
+        let error = authenticator().admit(&member, timeout).unwrap_err();
+        let took = started.elapsed();
+        assert!(took >= timeout && took < Duration::from_secs(4), "{took:?}");
+        assert!(
+            error.is_unauthenticated() && !error.is_rejected(),
+            "{error}"
+        );
+        let error = authenticator().admit(&member, Duration::from_secs(20));
+        assert!(!error.unwrap_err().is_rejected(), "it may come back");
+        server.join().unwrap();
+    }
 
     #[test]
     fn a_proof_that_this_host_spoils_is_not_held_against_the_endpoint() {

@@ -19,12 +19,7 @@ use std::time::Duration;
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
 use crate::stamp::Stamp;
 use crate::sys::Plain;
-
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How soon again if it was not what it was before: longer than a program takes from the
-/// truncation of a file to its last write.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+use crate::times::Times;
 
 /// Why there is no list to be had from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +98,11 @@ impl Followed {
     }
 
     /// When the next look is due, from the last on.
-    pub(crate) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self, times: &Times) -> Duration {
         if self.seen == self.taken {
-            LOOK
+            times.file_look
         } else {
-            LOOK_AGAIN
+            times.file_look_again
         }
     }
 
@@ -346,10 +341,10 @@ mod tests {
         for moment in moments {
             moment(&site);
             assert_eq!(look(&mut followed, false), "-");
-            assert_eq!(followed.pause(), LOOK_AGAIN);
+            assert_eq!(followed.pause(&Times::REAL), Times::REAL.file_look_again);
             site.write("f", "a:1\nb:1");
             assert_eq!(looks(&mut followed, 2), ["-", "-"]);
-            assert_eq!(followed.pause(), LOOK);
+            assert_eq!(followed.pause(&Times::REAL), Times::REAL.file_look);
         }
         // Never twice the same: nothing is taken, nothing is logged.
         for round in 0..5 {

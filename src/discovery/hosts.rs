@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::dns::{self, Resolver};
-use crate::log;
 
 use super::side_by_side;
 
@@ -26,7 +25,7 @@ struct Known {
     beyond: usize,
     /// The name that had them, completed from the search list; none if not from DNS.
     owner: Option<dns::name::Name>,
-    /// Why the last resolution failed, which was logged.
+    /// Why the last resolution failed.
     failure: Option<String>,
 }
 
@@ -71,7 +70,7 @@ impl Hosts {
             .retain(|name, _| names.contains(name) || adrift.iter().any(|(host, _)| host == name));
         for (host, reason) in adrift {
             let known = self.known.entry(host.clone()).or_default();
-            known.keep(host, reason.clone(), freshness);
+            known.keep(reason.clone(), freshness);
         }
         let names: Vec<&String> = names.iter().collect();
         let answers = side_by_side(&names, |name| {
@@ -88,15 +87,20 @@ impl Hosts {
                     },
                     _,
                 )) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
-                    known.keep(name, error.to_string(), freshness);
+                    known.keep(error.to_string(), freshness);
                 }
-                Ok(answer) => known.learn(name, answer, freshness),
+                Ok(answer) => known.learn(answer, freshness),
                 Err(error) => {
                     freshness.open |= known.addresses.is_empty() && !error.class.is_definite();
-                    known.keep(name, error.to_string(), freshness);
+                    known.keep(error.to_string(), freshness);
                 }
             }
         }
+    }
+
+    /// Whether a name is followed.
+    pub(super) fn follows(&self, name: &str) -> bool {
+        self.known.contains_key(name)
     }
 
     /// Why a name could not be resolved, if the last resolution failed.
@@ -104,12 +108,19 @@ impl Hosts {
         self.known.get(name)?.failure.as_deref()
     }
 
+    /// What could not be resolved the last time, the reason, and how many addresses are kept.
+    pub(super) fn failed(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.known.iter().filter_map(|(name, known)| {
+            let reason = known.failure.as_deref()?;
+            Some((name.as_str(), reason, known.addresses.len()))
+        })
+    }
+
     /// What could not be resolved the last time, and why.
     pub(super) fn failures(&self) -> Vec<String> {
-        let failed = self.known.iter();
-        let failed = failed.filter_map(|(name, known)| Some((name, known.failure.as_ref()?)));
-        let mut lines: Vec<String> = failed
-            .map(|(name, reason)| format!("{name}: {reason}"))
+        let lines = self.failed();
+        let mut lines: Vec<String> = lines
+            .map(|(name, reason, _)| format!("{name}: {reason}"))
             .collect();
         lines.sort_unstable();
         lines
@@ -138,17 +149,12 @@ fn bounded(mut answer: dns::Addresses) -> (dns::Addresses, usize) {
 }
 
 impl Known {
-    fn learn(
-        &mut self,
-        name: &str,
-        (answer, beyond): (dns::Addresses, usize),
-        freshness: &mut Freshness,
-    ) {
+    fn learn(&mut self, (answer, beyond): (dns::Addresses, usize), freshness: &mut Freshness) {
         let mut addresses = answer.addresses;
         freshness.add(answer.ttl);
         if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
             let reason = format!("the answer has {sink}, which is no host");
-            return self.keep(name, reason, freshness);
+            return self.keep(reason, freshness);
         }
         self.beyond = beyond;
         if let Some(error) = answer.missing {
@@ -161,32 +167,15 @@ impl Known {
             }
             self.addresses = addresses;
             self.owner = answer.owner;
-            return self.keep(name, error.to_string(), freshness);
+            return self.keep(error.to_string(), freshness);
         }
         self.addresses = addresses;
         self.owner = answer.owner;
-        if self.failure.take().is_some() {
-            log::info(
-                "discovery",
-                "resolved endpoint again",
-                &[("host", name.into())],
-            );
-        }
+        self.failure = None;
     }
 
-    fn keep(&mut self, name: &str, reason: String, freshness: &mut Freshness) {
+    fn keep(&mut self, reason: String, freshness: &mut Freshness) {
         freshness.complete = false;
-        if self.failure.is_none() {
-            log::warn(
-                "discovery",
-                "cannot resolve endpoint, will try again",
-                &[
-                    ("host", name.into()),
-                    ("error", reason.as_str().into()),
-                    ("addresses-kept", self.addresses.len().into()),
-                ],
-            );
-        }
         self.failure = Some(reason);
     }
 }
@@ -225,7 +214,7 @@ mod tests {
             let mut known = Known::default();
             let mut freshness = Freshness::TIMELESS;
             let learn = |known: &mut Known, texts: &[&str], freshness: &mut Freshness| {
-                known.learn("m.test", bounded(answer(texts)), freshness);
+                known.learn(bounded(answer(texts)), freshness);
             };
             learn(&mut known, &["10.0.0.2", "10.0.0.1"], &mut freshness);
             let good = known.addresses.clone();
@@ -256,7 +245,7 @@ mod tests {
                 owner: owner("m.a.test"),
                 ..answer(&["10.0.0.1", "fd00::1"])
             };
-            known.learn("m", bounded(first), &mut Freshness::TIMELESS.clone());
+            known.learn(bounded(first), &mut Freshness::TIMELESS.clone());
             let second = dns::Addresses {
                 owner: owner(later),
                 missing: Some(dns::Error {
@@ -268,7 +257,7 @@ mod tests {
                 }),
                 ..answer(&["10.0.0.2"])
             };
-            known.learn("m", bounded(second), &mut Freshness::TIMELESS.clone());
+            known.learn(bounded(second), &mut Freshness::TIMELESS.clone());
             assert_eq!(known.addresses, answer(expected).addresses);
         }
     }

@@ -6,15 +6,18 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
+use std::time::Duration;
 
 use super::file::{self, Followed};
 use super::hosts::Hosts;
 use super::listing::Listed;
+use super::schedule::resolver_pause;
 use super::srv::{Services, Target};
 use crate::addr::{Host, HostPort};
 use crate::dns::resolv_conf;
 use crate::endpoint::{self, Endpoint};
 use crate::log;
+use crate::times::Times;
 
 /// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
 /// more is no reason to spend time and memory on it.
@@ -56,7 +59,7 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    fn of(&self, member: &HostPort) -> Option<String> {
+    pub(super) fn of(&self, member: &HostPort) -> Option<String> {
         match self {
             Self::None => None,
             Self::Named(name) => Some(name.clone()),
@@ -104,14 +107,21 @@ impl Source {
         Ok((Self::File { file, list }, odd))
     }
 
-    /// Looks whether the file, if there is one, has another list; one that is bad is logged,
-    /// and changes nothing.
+    /// Looks whether the file, if there is one, has another list; one that is bad changes nothing.
     pub(super) fn look(&mut self, asked: bool) -> bool {
         let Self::File { file, list } = self else {
             return false;
         };
+        let was_refused = file.refused().is_some();
         match file.look(asked) {
-            None => false,
+            Some(Ok(listing)) if was_refused && listing.members == list.members => {
+                log::info(
+                    "discovery",
+                    "endpoints file is usable again, its list has not changed",
+                    &[("file", file.path().display().to_string().into())],
+                );
+                false
+            }
             Some(Ok(listing)) => {
                 for odd in &listing.odd {
                     log::warn("discovery", &file.describe(odd), &[]);
@@ -127,17 +137,15 @@ impl Source {
                 );
                 true
             }
-            Some(Err(error)) => {
-                log::error(
-                    "discovery",
-                    "endpoints file is not usable, keeping the last good list",
-                    &[
-                        ("error", error.to_string().into()),
-                        ("endpoints-kept", list.members.len().into()),
-                    ],
-                );
-                false
-            }
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    /// How long its files are not looked at.
+    pub(super) fn pause(&self, times: &Times) -> Duration {
+        match self {
+            Self::File { file, .. } => file.pause(times),
+            Self::List(_) | Self::Srv { .. } => resolver_pause(times),
         }
     }
 
@@ -213,9 +221,9 @@ impl Members<'_> {
         list.members.iter().filter_map(adrift).collect()
     }
 
-    /// All their addresses, each once: where several name one, the first has it. There may be
-    /// more than are used, which is logged if it is another number than is `counted`.
-    pub(super) fn endpoints(&self, hosts: &Hosts, counted: &mut usize) -> Vec<Endpoint> {
+    /// All their addresses, each once: where several name one, the first has it; and how many
+    /// there are, which may be more than are used.
+    pub(super) fn endpoints(&self, hosts: &Hosts) -> (Vec<Endpoint>, usize) {
         let mut endpoints: Vec<Endpoint> = Vec::new();
         let mut found: HashSet<SocketAddr> = HashSet::new();
         let mut beyond = 0_usize;
@@ -268,16 +276,7 @@ impl Members<'_> {
                 }
             }
         }
-        let found = found.len().saturating_add(beyond);
-        if found > endpoints.len() && found != *counted {
-            log::warn(
-                "discovery",
-                "more endpoints than are used, the rest is left out",
-                &[("found", found.into()), ("used", endpoints.len().into())],
-            );
-        }
-        *counted = found;
-        endpoints
+        (endpoints, found.len().saturating_add(beyond))
     }
 }
 

@@ -5,7 +5,7 @@
 //! each member becomes an endpoint. Records and names are asked for again when their time to
 //! live is over, when every endpoint is failing, when the resolver's files change and when
 //! the operator says so (SIGHUP). Only a good answer changes anything: what cannot be learned
-//! anew stays as it was. An address that would lead back to this gateway is left out.
+//! anew stays as it was. An address that would lead back to this gateway is ignored.
 //!
 //! Where members have to be authenticated (`auth`), they are at start, when they are new
 //! or come back (by the pool and the monitor, through its gate), and, from here, at each
@@ -23,12 +23,17 @@ mod problems;
 mod proofs;
 mod refreshes;
 pub(crate) mod roots;
+mod schedule;
 mod side_by_side;
 mod srv;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,86 +42,85 @@ use crate::endpoint::pool::{Change, Pool};
 use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard;
+use crate::sys::Plain;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
+use crate::times::Times;
 
 use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
 pub(crate) use members::{Identity, List, Source, identity_of};
 use members::{Members, keep};
 pub(crate) use problems::INSECURE;
+use problems::{Subject, Troubles};
 use proofs::audit;
 pub(crate) use refreshes::Refreshes;
+use schedule::{Outcome, Schedule};
 pub(crate) use side_by_side::side_by_side;
-use srv::Target;
 pub(crate) use start::{Found, NothingFound};
 
-/// No answer is asked for again sooner: a TTL of 0 or 1 must not become a flood.
-const MIN_REFRESH: Duration = Duration::from_secs(5);
-/// And none later: a TTL of a day must not hide a change for a day.
-const MAX_REFRESH: Duration = Duration::from_secs(5 * 60);
-/// The longest pause after a refresh that failed; it begins at [`MIN_REFRESH`] and doubles.
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// However often it is asked for, a refresh begins this long after the last at the earliest.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// How often the resolver's files are looked at: a little more than its own five seconds, so
-/// that no look comes too early and is put off to the next.
-const WATCH: Duration = Duration::from_millis(5100);
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
 /// time for the third server to answer where the first two are dead.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// How often endpoints that serve have to prove again who they are.
-const AUDIT: Duration = Duration::from_secs(5 * 60);
 
 /// Follows the members of one source.
 pub(crate) struct Discovery {
     resolver: Resolver,
     source: Source,
+    times: Times,
+    schedule: Schedule,
     hosts: Hosts,
     /// What the resolver's files were when they were last asked by.
     files: u64,
-    /// Refreshes in a row that were not complete.
-    failures: u32,
-    next: Instant,
+    /// Since the last refresh somebody has asked for one.
+    asked: bool,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are no alternative any more.
-    found: bool,
-    /// `--endpoints` serve because nothing else may.
-    falling_back: bool,
-    /// The last refresh left open which members there are.
-    open: bool,
-    /// Members that records name and that may not serve, because they speak no TLS.
-    insecure: Vec<Target>,
-    /// Endpoints that are this gateway, in words.
-    looped: Vec<String>,
-    /// How many endpoints there were at the last look, more than are used among them.
-    counted: usize,
-    /// The same of the fallback.
-    counted_fallback: usize,
-    /// When the endpoints that have proven who they are have to do so again.
-    audit: Instant,
+    has_found: bool,
+    /// Why `--endpoints` serve, if they do because nothing else may.
+    falling_back: Option<String>,
+    /// How many endpoints there were at the last refresh, more than are used among them.
+    found: usize,
+    /// Endpoints that are this gateway.
+    looped: Vec<Endpoint>,
+    /// A refresh has panicked, and none has ended since.
+    panicked: bool,
+    /// Why the last wait failed.
+    poll_error: Option<String>,
+    /// What there is trouble with, as far as it is logged.
+    told: Troubles,
     refreshes: Arc<Refreshes>,
 }
 
+/// What discovery keeps in step.
+struct Served<'a> {
+    pool: &'a Pool,
+    gate: Option<&'a dyn Gate>,
+    /// How long an authentication may take.
+    timeout: Duration,
+    listeners: &'a [SocketAddr],
+    /// Is given the addresses that are not endpoints any more.
+    removed: &'a dyn Fn(Vec<SocketAddr>),
+}
+
 impl Discovery {
-    pub(crate) fn new(source: Source, resolver: Resolver) -> Self {
+    pub(crate) fn new(source: Source, resolver: Resolver, times: Times) -> Self {
         Self {
             files: resolver.changes(),
             resolver,
             source,
+            times,
+            schedule: Schedule::new(Instant::now(), times),
             hosts: Hosts::default(),
-            failures: 0,
-            next: Instant::now(),
-            found: false,
-            falling_back: false,
-            open: false,
-            insecure: Vec::new(),
+            asked: false,
+            has_found: false,
+            falling_back: None,
+            found: 0,
             looped: Vec::new(),
-            counted: 0,
-            counted_fallback: 0,
-            audit: Instant::now() + AUDIT,
+            panicked: false,
+            poll_error: None,
+            told: Troubles::default(),
             refreshes: Arc::default(),
         }
     }
@@ -126,8 +130,8 @@ impl Discovery {
         Arc::clone(&self.refreshes)
     }
 
-    /// Keeps `pool` in step for ever. A call of `wake` asks for a refresh; `removed` is
-    /// told the addresses that are endpoints no more.
+    /// Keeps `pool` in step for ever. A call of its `distress` asks for a refresh; `removed` is
+    /// given the addresses that are not endpoints any more.
     pub(crate) fn run(
         mut self,
         pool: &Pool,
@@ -136,125 +140,131 @@ impl Discovery {
         listeners: &[SocketAddr],
         removed: impl Fn(Vec<SocketAddr>),
     ) -> ! {
-        let mut last = Instant::now();
-        // Since the last refresh somebody has asked for one.
-        let mut asked = false;
+        let served = Served {
+            pool,
+            gate,
+            timeout,
+            listeners,
+            removed: &removed,
+        };
         loop {
-            let watch = match &self.source {
-                Source::File { file, .. } => file.pause(),
-                Source::List(_) | Source::Srv { .. } => WATCH,
-            };
-            let woken = wait(pool.distress(), self.next.min(Instant::now() + watch));
-            asked |= woken;
-            let relisted = self.source.look(woken);
-            self.tell_problems();
-            let now = Instant::now();
-            if gate.is_some() && now >= self.audit {
-                self.audit = now + random::jittered(AUDIT);
-                audit(pool, gate, timeout);
-            }
-            let files = self.resolver.changes();
-            if woken || relisted || files != self.files {
-                self.next = now.min(self.next).max(last + MIN_PAUSE);
-            }
-            self.files = files;
-            if now < self.next {
-                continue;
-            }
-            let mut endpoints = self.refresh(PATIENCE);
-            last = Instant::now();
-            self.found |= !endpoints.is_empty();
-            let proven = pool.authenticated();
-            let serves = |endpoint: &Endpoint| {
-                endpoint.identity.is_none()
-                    || proven.iter().any(|proven| proven.addr == endpoint.addr)
-            };
-            if endpoints.iter().any(serves) {
-                self.falling_back = false;
-            } else if self.falling_back || !self.found {
-                self.fall_back(&mut endpoints);
-            }
-            self.leave_out_loops(&mut endpoints, listeners, std::mem::take(&mut asked));
-            self.tell_problems();
-            // A good answer is never empty; without one, all that is known stays.
-            if endpoints.is_empty() {
-                continue;
-            }
-            if self.open {
-                keep(&mut endpoints, pool.endpoints());
-            }
-            let change = pool.replace(endpoints);
-            if !change.is_empty() {
-                log_change(&change);
-                audit(pool, gate, timeout);
-            }
-            if !change.removed.is_empty() {
-                removed(change.removed);
-            }
-            if pool.census().active == 0 {
-                self.next = self.next.min(last + MIN_REFRESH);
+            let woken = wait(pool.distress(), self.schedule.until());
+            let failed = woken.is_err();
+            self.step(woken, &served);
+            if failed {
+                std::thread::sleep(self.times.refresh_pause);
             }
         }
     }
 
-    /// Takes out the endpoints that are this gateway. Each is logged once, and again if somebody has
-    /// `asked`.
-    fn leave_out_loops(
-        &mut self,
-        endpoints: &mut Vec<Endpoint>,
-        listeners: &[SocketAddr],
-        asked: bool,
-    ) {
-        let known = std::mem::take(&mut self.looped);
-        endpoints.retain(|endpoint| {
-            if !loop_guard::serves(listeners, endpoint.addr) {
-                return true;
+    /// Does what is due after a wait, which tells whether somebody has asked for a refresh. A
+    /// panic is a refresh that failed: what is known stays, and the next one comes.
+    fn step(&mut self, woken: io::Result<bool>, served: &Served<'_>) {
+        self.poll_error = woken.as_ref().err().map(|error| Plain(error).to_string());
+        let woken = woken.unwrap_or(false);
+        if catch_unwind(AssertUnwindSafe(|| self.turn(woken, served))).is_err() {
+            self.panicked = true;
+            self.refreshes.add(false);
+            let failed = Freshness {
+                complete: false,
+                ..Freshness::TIMELESS
+            };
+            self.plan(failed, false);
+            self.tell(|_| false);
+        }
+    }
+
+    fn turn(&mut self, woken: bool, served: &Served<'_>) {
+        let now = Instant::now();
+        self.asked |= woken;
+        let files = self.resolver.changes();
+        if woken || files != self.files {
+            self.schedule.called(now);
+        }
+        self.files = files;
+        let asked = self.asked && self.schedule.is_due(now);
+        if asked || self.schedule.look_is_due(now) {
+            if self.source.look(asked) {
+                self.schedule.called(now);
             }
-            let looped = problems::looped(endpoint);
-            if asked || !known.contains(&looped) {
-                log::warn(
-                    "discovery",
-                    "endpoint is this gateway itself, left out",
-                    &[
-                        ("address", endpoint.addr.into()),
-                        ("endpoint", endpoint.name.as_str().into()),
-                    ],
-                );
+            self.schedule.looked(now, self.source.pause(&self.times));
+            self.tell(|subject| asked && *subject == Subject::File);
+        }
+        if self.schedule.audit_is_due(now, random::number()) {
+            audit(served.pool, served.gate, served.timeout);
+        }
+        if self.schedule.is_due(now) {
+            self.asked = false;
+            self.follow(asked, served);
+        }
+    }
+
+    /// Refreshes, and brings the pool in step with what was found.
+    fn follow(&mut self, asked: bool, served: &Served<'_>) {
+        let (mut endpoints, freshness) = self.refresh(PATIENCE);
+        self.has_found |= !endpoints.is_empty();
+        let proven = served.pool.authenticated();
+        let serves = |endpoint: &Endpoint| {
+            endpoint.identity.is_none() || proven.iter().any(|proven| proven.addr == endpoint.addr)
+        };
+        if endpoints.iter().any(serves) {
+            self.falling_back = None;
+        } else if self.falling_back.is_some() || !self.has_found {
+            self.fall_back(&mut endpoints);
+        }
+        self.remove_loops(&mut endpoints, served.listeners);
+        self.panicked = false;
+        self.tell(|subject| asked && matches!(subject, Subject::Loop(_)));
+        // A good answer is never empty; without one, all that is known stays.
+        let is_empty = endpoints.is_empty();
+        if !is_empty {
+            if freshness.open {
+                keep(&mut endpoints, served.pool.endpoints());
             }
-            self.looped.push(looped);
-            false
-        });
+            apply(endpoints, served);
+        }
+        self.plan(freshness, !is_empty && served.pool.census().active == 0);
+    }
+
+    /// Sets the time of the next refresh. It is urgent if no endpoint is active.
+    fn plan(&mut self, freshness: Freshness, urgent: bool) {
+        let outcome = Outcome {
+            complete: freshness.complete,
+            ttl: freshness.ttl,
+            urgent: urgent || self.falling_back.is_some(),
+        };
+        self.schedule
+            .refreshed(Instant::now(), outcome, random::number());
+    }
+
+    /// Takes out the endpoints that are this gateway.
+    fn remove_loops(&mut self, endpoints: &mut Vec<Endpoint>, listeners: &[SocketAddr]) {
+        let is_loop = |endpoint: &mut Endpoint| loop_guard::serves(listeners, endpoint.addr);
+        self.looped = endpoints.extract_if(.., is_loop).collect();
     }
 
     /// Adds the list that was given for the case that nothing else may serve.
     fn fall_back(&mut self, endpoints: &mut Vec<Endpoint>) {
         let Source::Srv {
-            fallback: Some(_), ..
+            fallback: Some(list),
+            ..
         } = &self.source
         else {
             return;
         };
-        if !self.falling_back {
-            let reason = if endpoints.is_empty() {
-                self.nothing_found()
-            } else {
-                "no member that they name could be authenticated".to_owned()
-            };
-            log::warn(
-                "discovery",
-                "SRV records give no endpoint, using --endpoints until they do",
-                &[("reason", reason.into())],
-            );
-        }
-        self.falling_back = true;
-        self.next = self
-            .next
-            .min(Instant::now() + random::jittered(MIN_REFRESH));
-        endpoints.extend(self.fallback());
+        let reason = if endpoints.is_empty() {
+            self.nothing_found()
+        } else {
+            "no member that they name could be authenticated".to_owned()
+        };
+        let (others, found) = Members::List(list).endpoints(&self.hosts);
+        self.falling_back = Some(reason);
+        self.found = self.found.max(found);
+        endpoints.extend(others);
     }
 
-    /// Asks for everything again and sets the time of the next refresh.
-    fn refresh(&mut self, patience: Duration) -> Vec<Endpoint> {
+    /// Asks for everything again.
+    fn refresh(&mut self, patience: Duration) -> (Vec<Endpoint>, Freshness) {
         let deadline = Instant::now() + patience;
         let mut freshness = Freshness::TIMELESS;
         let mut names = HashSet::new();
@@ -275,11 +285,7 @@ impl Discovery {
                     names.extend(members.names());
                     adrift.extend(members.adrift());
                 }
-                let (targets, insecure) = services.targets(identity.is_some());
-                if !insecure.is_empty() && insecure != self.insecure {
-                    problems::log_insecure(&insecure);
-                }
-                self.insecure = insecure;
+                let (targets, _) = services.targets(identity.is_some());
                 Members::Targets { targets, identity }
             }
         };
@@ -287,49 +293,36 @@ impl Discovery {
         adrift.extend(members.adrift());
         self.hosts
             .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
-        let endpoints = members.endpoints(&self.hosts, &mut self.counted);
-        self.open = freshness.open;
+        let (endpoints, found) = members.endpoints(&self.hosts);
+        self.found = found;
         self.refreshes.add(freshness.complete);
-        self.failures = if freshness.complete && !self.falling_back {
-            0
-        } else {
-            self.failures.saturating_add(1)
-        };
-        let backoff = MIN_REFRESH
-            .saturating_mul(1 << self.failures.saturating_sub(1).min(8))
-            .min(MAX_BACKOFF);
-        let ttl = freshness
-            .ttl
-            .unwrap_or(MAX_REFRESH)
-            .clamp(MIN_REFRESH, MAX_REFRESH);
-        let delay = if self.failures == 0 {
-            ttl
-        } else {
-            backoff.min(ttl)
-        };
-        self.next = Instant::now() + random::jittered(delay);
-        endpoints
+        (endpoints, freshness)
     }
 }
 
-/// Waits for a call or for a time; tells whether it was a call.
-fn wait(wake: &Waker, until: Instant) -> bool {
+/// Brings the pool in step with these endpoints.
+fn apply(endpoints: Vec<Endpoint>, served: &Served<'_>) {
+    let change = served.pool.replace(endpoints);
+    if !change.is_empty() {
+        log_change(&change);
+        audit(served.pool, served.gate, served.timeout);
+    }
+    if !change.removed.is_empty() {
+        (served.removed)(change.removed);
+    }
+}
+
+/// Waits for a call or for a time; whether it was a call.
+fn wait(wake: &Waker, until: Instant) -> io::Result<bool> {
     let mut fds = [PollFd::readable(wake.fd())];
     let timeout = until.saturating_duration_since(Instant::now());
-    if let Err(error) = syscall::wait(&mut fds, Some(timeout)) {
-        log::error(
-            "discovery",
-            "cannot poll",
-            &[("error", error.to_string().into())],
-        );
-        std::thread::sleep(MIN_PAUSE);
-    }
+    syscall::wait(&mut fds, Some(timeout))?;
     let called = fds.iter().any(PollFd::is_ready);
     if called {
         // Only then: a call that comes after the poll is left for the next one.
         wake.clear();
     }
-    called
+    Ok(called)
 }
 
 /// Logs what a new set changed, one line a change.

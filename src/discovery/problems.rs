@@ -1,83 +1,277 @@
-//! What discovery has trouble with, in words: for as long as it lasts, whoever looks at the running
-//! gateway is told. The log tells it when it begins, and when it is over.
+//! What discovery has trouble with. For as long as it lasts, whoever looks at the running gateway is
+//! told; the log has one line when it begins, and one when it is over.
 //!
-//! That an endpoint is down, or has not proven who it is, is no matter of discovery: it is shown
-//! with the endpoint.
+//! That an endpoint is down, or is not authenticated, is not a matter of discovery: it is shown with
+//! the endpoint.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::members::MAX_ENDPOINTS;
-use super::srv::Target;
+use super::srv::{MAX_TARGETS, Services};
 use super::{Discovery, Source};
-use crate::endpoint::Endpoint;
 use crate::log;
 
 /// Why a record that promises no TLS is not used.
 pub(crate) const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
                         (--insecure-discovery would use it)";
 
-impl Discovery {
-    /// Shows what there is trouble with now.
-    pub(super) fn tell_problems(&self) {
-        self.refreshes.set_problems(self.problems());
+/// What trouble is with, in the order in which problems are shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// A refresh panicked.
+    Panic,
+    /// The call that waits.
+    Poll,
+    File,
+    /// `--endpoints` serve because nothing else may.
+    Fallback,
+    /// SRV records, by their place among the services.
+    Service(usize),
+    /// Members that may not serve, because they speak no TLS.
+    Insecure,
+    /// The addresses of a name.
+    Host(String),
+    /// More SRV records than are used.
+    Targets,
+    /// More endpoints than are used.
+    Endpoints,
+    /// An endpoint that is this gateway.
+    Loop(SocketAddr),
+}
+
+/// Trouble with one subject.
+#[derive(Debug)]
+struct Trouble {
+    message: &'static str,
+    fields: Vec<(&'static str, log::Value)>,
+    /// It is logged again when this changes.
+    news: String,
+    /// What whoever looks is told.
+    shown: Vec<String>,
+}
+
+/// All that there is trouble with at one time.
+#[derive(Debug, Default)]
+pub(super) struct Troubles(BTreeMap<Subject, Trouble>);
+
+impl Troubles {
+    fn add<const FIELDS: usize>(
+        &mut self,
+        subject: Subject,
+        message: &'static str,
+        fields: [(&'static str, log::Value); FIELDS],
+        news: impl ToString,
+        shown: Vec<String>,
+    ) {
+        let trouble = Trouble {
+            message,
+            fields: fields.into(),
+            news: news.to_string(),
+            shown,
+        };
+        self.0.insert(subject, trouble);
     }
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// What has begun or changed since `before`, or is to be logged `again`.
+    fn begun(&self, before: &Self, again: impl Fn(&Subject) -> bool) -> Vec<(&Subject, &Trouble)> {
+        let is_known = |subject: &Subject, trouble: &Trouble| {
+            let known = before.0.get(subject);
+            known.is_some_and(|known| known.news == trouble.news)
+        };
+        let all = self.0.iter();
+        all.filter(|(subject, trouble)| again(subject) || !is_known(subject, trouble))
+            .collect()
+    }
+}
+
+impl Discovery {
+    /// Shows what there is trouble with now, and logs what has begun or is over since the last
+    /// call, or is to be logged `again`.
+    pub(super) fn tell(&mut self, again: impl Fn(&Subject) -> bool) {
+        let now = self.troubles();
+        for (subject, trouble) in now.begun(&self.told, again) {
+            let log = match subject {
+                Subject::Panic | Subject::Poll | Subject::File => log::error,
+                _ => log::warn,
+            };
+            log("discovery", trouble.message, &trouble.fields);
+        }
+        for (subject, trouble) in &self.told.0 {
+            if !now.0.contains_key(subject) {
+                self.log_end(subject, trouble);
+            }
+        }
+        let shown = now.0.values().flat_map(|trouble| &trouble.shown);
+        self.refreshes.set_problems(shown.cloned().collect());
+        self.told = now;
+    }
+
+    fn troubles(&self) -> Troubles {
+        let mut troubles = Troubles::default();
+        if self.panicked {
+            let text =
+                "a refresh panicked, which is a defect of the gateway; what is known stays in use";
+            troubles.add(
+                Subject::Panic,
+                "a refresh panicked, will try again",
+                [],
+                "",
+                vec![text.to_owned()],
+            );
+        }
+        if let Some(error) = &self.poll_error {
+            let shown = vec![format!("cannot poll: {error}")];
+            let fields = [("error", error.as_str().into())];
+            troubles.add(Subject::Poll, "cannot poll", fields, error, shown);
+        }
         match &self.source {
             Source::List(_) => {}
-            Source::File { file, .. } => {
-                let refused = file.refused();
-                problems.extend(
-                    refused.map(|error| format!("{error}; the last good list stays in use")),
-                );
-            }
-            Source::Srv { services, .. } => {
-                if self.falling_back {
-                    problems.push(
-                        "SRV records give no endpoint that may serve, using --endpoints until they do"
-                            .to_owned(),
+            Source::File { file, list } => {
+                if let Some(error) = file.refused() {
+                    troubles.add(
+                        Subject::File,
+                        "endpoints file is not usable, keeping the last good list",
+                        [
+                            ("error", error.to_string().into()),
+                            ("endpoints-kept", list.members.len().into()),
+                        ],
+                        error,
+                        vec![format!("{error}; the last good list stays in use")],
                     );
                 }
-                problems.extend(services.problems(self.falling_back));
-                let insecure = self.insecure.iter();
-                problems.extend(insecure.map(|member| format!("{member}: {INSECURE}")));
+            }
+            Source::Srv { services, .. } => self.add_srv_troubles(services, &mut troubles),
+        }
+        for (name, reason, kept) in self.hosts.failed() {
+            troubles.add(
+                Subject::Host(name.to_owned()),
+                "cannot resolve endpoint, will try again",
+                [
+                    ("host", name.into()),
+                    ("error", reason.into()),
+                    ("addresses-kept", kept.into()),
+                ],
+                "",
+                vec![format!("{name}: {reason}")],
+            );
+        }
+        if let Some(text) = self.surplus() {
+            troubles.add(
+                Subject::Endpoints,
+                "more endpoints than are used, the rest is left out",
+                [("found", self.found.into()), ("used", MAX_ENDPOINTS.into())],
+                self.found,
+                vec![text],
+            );
+        }
+        for endpoint in &self.looped {
+            let (addr, name) = (endpoint.addr, endpoint.name.as_str());
+            troubles.add(
+                Subject::Loop(addr),
+                "endpoint is this gateway itself, left out",
+                [("address", addr.into()), ("endpoint", name.into())],
+                name,
+                vec![format!(
+                    "{name}: {addr} is this gateway itself, so it is left out"
+                )],
+            );
+        }
+        troubles
+    }
+
+    /// Adds what is wrong with SRV records and what they name.
+    fn add_srv_troubles(&self, services: &Services, troubles: &mut Troubles) {
+        if let Some(reason) = &self.falling_back {
+            let text =
+                "SRV records give no endpoint that may serve, using --endpoints until they do";
+            troubles.add(
+                Subject::Fallback,
+                "SRV records give no endpoint, using --endpoints until they do",
+                [("reason", reason.as_str().into())],
+                "",
+                [text.to_owned()]
+                    .into_iter()
+                    .chain(services.empty())
+                    .collect(),
+            );
+        }
+        for (index, error, kept) in services.failed() {
+            let kept_in_use = match kept {
+                0 => String::new(),
+                _ => format!("; records that stay in use: {kept}"),
+            };
+            troubles.add(
+                Subject::Service(index),
+                "SRV lookup failed, will try again",
+                [
+                    ("error", error.to_string().into()),
+                    ("records-kept", kept.into()),
+                ],
+                error.class,
+                vec![format!("{error}{kept_in_use}")],
+            );
+        }
+        let insecure = self.insecure();
+        if !insecure.is_empty() {
+            let shown = insecure.iter();
+            let shown = shown.map(|member| format!("{member}: {INSECURE}"));
+            troubles.add(
+                Subject::Insecure,
+                "members that speak no TLS are left out",
+                [("members", insecure.clone().into())],
+                insecure.join(" "),
+                shown.collect(),
+            );
+        }
+        if let Some((found, text)) = services.surplus() {
+            troubles.add(
+                Subject::Targets,
+                "more SRV records than are used, the rest is left out",
+                [("found", found.into()), ("used", MAX_TARGETS.into())],
+                found,
+                vec![text],
+            );
+        }
+    }
+
+    /// Members that records name and that may not serve, because they speak no TLS.
+    pub(super) fn insecure(&self) -> Vec<String> {
+        let Source::Srv {
+            services, identity, ..
+        } = &self.source
+        else {
+            return Vec::new();
+        };
+        let (_, insecure) = services.targets(identity.is_some());
+        insecure.iter().map(ToString::to_string).collect()
+    }
+
+    /// That more endpoints are found than are used, if so.
+    pub(super) fn surplus(&self) -> Option<String> {
+        let found = self.found;
+        (found > MAX_ENDPOINTS)
+            .then(|| format!("{found} endpoints are found, of which {MAX_ENDPOINTS} are used"))
+    }
+
+    /// Logs that trouble is over.
+    fn log_end(&self, subject: &Subject, trouble: &Trouble) {
+        match (subject, &self.source) {
+            // Whoever looked at the file has logged what it says now.
+            (Subject::File, _) => {}
+            (Subject::Service(index), Source::Srv { services, .. }) => {
+                let (owner, records) = services.service(*index);
+                let fields = [("name", owner.into()), ("records", records.into())];
+                log::info("discovery", "SRV lookup works again", &fields);
+            }
+            (Subject::Host(name), _) if self.hosts.follows(name) => {
+                let fields = [("host", name.as_str().into())];
+                log::info("discovery", "resolved endpoint again", &fields);
+            }
+            _ => {
+                let fields = [("problem", trouble.shown.clone().into())];
+                log::info("discovery", "problem is over", &fields);
             }
         }
-        problems.extend(self.hosts.failures());
-        problems.extend(self.surplus());
-        problems.extend(self.looped.iter().cloned());
-        problems
     }
-
-    /// That there is more than is used.
-    pub(super) fn surplus(&self) -> Vec<String> {
-        let mut surplus = Vec::new();
-        if let Source::Srv { services, .. } = &self.source {
-            surplus.extend(services.surplus());
-        }
-        if self.counted > MAX_ENDPOINTS {
-            surplus.push(format!(
-                "{} endpoints are found, of which {MAX_ENDPOINTS} are used",
-                self.counted
-            ));
-        }
-        surplus
-    }
-}
-
-/// An endpoint that is this gateway.
-pub(super) fn looped(endpoint: &Endpoint) -> String {
-    format!(
-        "{}: {} is this gateway itself, so it is left out",
-        endpoint.name, endpoint.addr
-    )
-}
-
-/// Members that may not serve are told of in the log, too.
-pub(super) fn log_insecure(members: &[Target]) {
-    let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-    log::warn(
-        "discovery",
-        "members that speak no TLS are left out",
-        &[("members", members.into())],
-    );
 }

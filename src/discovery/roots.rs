@@ -210,3 +210,135 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Well-formed PEM around what is not a certificate.
+    const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    /// The first certificates of the test data, in PEM.
+    fn certificates<const COUNT: usize>() -> [String; COUNT] {
+        let all = include_str!("../../tests/data/x509.pem");
+        let end = "-----END CERTIFICATE-----\n";
+        let mut blocks = all.split_inclusive(end).map(|block| {
+            let (_, block) = block.split_once("-----BEGIN").unwrap();
+            format!("-----BEGIN{block}")
+        });
+        std::array::from_fn(|_| blocks.next().unwrap())
+    }
+
+    struct Site(PathBuf);
+
+    impl Site {
+        fn new(name: &str) -> Self {
+            let dir = format!("etcd-gateway-roots-{}-{name}", std::process::id());
+            let dir = std::env::temp_dir().join(dir);
+            fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Site {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn load_named(path: &Path) -> Result<(usize, Vec<String>), String> {
+        let roots = load(Some(path), |_| panic!("a named file is enough"));
+        let roots = roots.map_err(|error| error.to_string())?;
+        let passed_over = roots.passed_over.iter().map(ToString::to_string);
+        Ok((roots.anchors.len(), passed_over.collect()))
+    }
+
+    #[test]
+    fn a_named_file_gives_each_certificate_once_and_says_which_cannot_be_used() {
+        let site = Site::new("named");
+        let [one, two] = certificates();
+        let text = format!("{two}{NO_CERTIFICATE}{one}{one}{NO_CERTIFICATE}");
+        let path = site.write("ca.pem", &text);
+        let (anchors, passed_over) = load_named(&path).unwrap();
+        assert_eq!(anchors, 2);
+        assert_eq!(passed_over.len(), 2);
+        for (error, number) in passed_over.iter().zip([2, 5]) {
+            let place = format!("{}: certificate {number}: ", path.display());
+            assert!(error.starts_with(&place), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_without_a_certificate_is_an_error_with_a_remedy() {
+        let site = Site::new("errors");
+        let at_most = "#".repeat(MAX_FILE);
+        let cases = [
+            ("words", "no certificate", "no CERTIFICATE block"),
+            ("bad", NO_CERTIFICATE, ": certificate 1: "),
+            ("full", &at_most, "no CERTIFICATE block"),
+            ("large", &format!("{at_most}#"), "larger than any bundle"),
+        ];
+        for (name, text, words) in cases {
+            let path = site.write(name, text);
+            let error = load_named(&path).unwrap_err();
+            assert!(error.starts_with(&path.display().to_string()), "{error}");
+            assert!(error.contains(words) && error.contains("; "), "{error}");
+        }
+        let error = load_named(&site.0.join("none")).unwrap_err();
+        assert!(error.contains("cannot read: no such file or directory; name"));
+    }
+
+    /// Variables, and how many authorities there are.
+    #[test]
+    fn the_bundle_of_the_system_is_where_the_variables_say() {
+        let site = Site::new("system");
+        let [one, two, three] = certificates();
+        let file = site.write("file.pem", &format!("{one}{one}{NO_CERTIFICATE}"));
+        let dir = site.0.join("dir");
+        fs::create_dir(&dir).unwrap();
+        fs::create_dir(dir.join("sub")).unwrap();
+        site.write("dir/two.pem", &format!("{two}{one}"));
+        site.write("dir/three.pem", &three);
+        site.write("dir/words", "no certificate");
+        let cut = site.write("cut.pem", &one[..100]);
+        let none = PathBuf::from("/nonexistent");
+        let both = std::env::join_paths([&none, &dir]).unwrap();
+        let cases: [(&Path, OsString, Result<usize, &str>); 6] = [
+            (&file, none.clone().into(), Ok(1)),
+            (&none, dir.clone().into(), Ok(3)),
+            (&file, both, Ok(3)),
+            (&cut, dir.into(), Ok(3)),
+            (
+                &none,
+                none.clone().into(),
+                Err("/nonexistent: cannot read: "),
+            ),
+            (&cut, none.clone().into(), Err("cut.pem: ")),
+        ];
+        for (file, directories, expected) in cases {
+            let roots = load(None, |name| match name {
+                "SSL_CERT_FILE" => Some(file.into()),
+                "SSL_CERT_DIR" => Some(directories.clone()),
+                _ => panic!("{name}"),
+            });
+            match (roots, expected) {
+                (Ok(roots), Ok(count)) => assert_eq!(roots.anchors.len(), count, "{file:?}"),
+                (Err(error), Err(words)) => {
+                    assert!(error.to_string().contains(words), "{error}");
+                }
+                (found, _) => panic!("{found:?} for {file:?}"),
+            }
+        }
+        let found = system(&[none.clone(), file.clone(), cut], &[none]).unwrap();
+        assert_eq!(found.anchors.len(), 1, "the first that can be read");
+        let error = system(&[], &[]).unwrap_err().to_string();
+        assert!(error.contains("--trusted-ca-file"), "{error}");
+    }
+}

@@ -10,7 +10,19 @@ const SIDE_BY_SIDE: usize = 16;
 
 /// Does the same for all `items`, up to [`SIDE_BY_SIDE`] at a time; results in order. The
 /// caller works too, so that all is done even where no thread can be had.
+///
+/// # Panics
+/// If the work panics for an item, once all that is under way is done.
 pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    with_threads(items.len().min(SIDE_BY_SIDE), items, work)
+}
+
+/// The same in so many threads, the caller's among them.
+fn with_threads<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let worker = || {
         while let Some((index, item)) = {
@@ -22,7 +34,7 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..items.len().min(SIDE_BY_SIDE) {
+        for _ in 1..threads {
             let thread = std::thread::Builder::new().name("resolve".to_owned());
             // One less is slower, no more.
             let _ = thread.spawn_scoped(scope, worker);
@@ -32,4 +44,56 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Barrier;
+
+    #[test]
+    fn results_are_in_the_order_of_items_however_many_threads_can_be_had() {
+        let items: Vec<usize> = (0..100).collect();
+        let expected: Vec<usize> = (0..100).map(|item| item * 2).collect();
+        for threads in [0, 1, 2, SIDE_BY_SIDE] {
+            let done = AtomicUsize::new(0);
+            let results = with_threads(threads, &items, |item| {
+                done.fetch_add(1, Ordering::SeqCst);
+                item * 2
+            });
+            assert_eq!(results, expected, "{threads} threads");
+            assert_eq!(done.load(Ordering::SeqCst), 100, "each once");
+        }
+        assert_eq!(side_by_side(&[0; 0], |item| *item), [0; 0]);
+    }
+
+    /// Each waits for all others, which ends only if all are at work at the same time.
+    #[test]
+    fn items_are_worked_on_at_the_same_time_but_not_too_many() {
+        let barrier = Barrier::new(SIDE_BY_SIDE);
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        side_by_side(&[(); 4 * SIDE_BY_SIDE], |()| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            barrier.wait();
+            now.fetch_sub(1, Ordering::SeqCst);
+        });
+        assert_eq!(most.load(Ordering::SeqCst), SIDE_BY_SIDE);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_when_all_others_are_done() {
+        for bad in [0, 7, 99] {
+            let done = AtomicUsize::new(0);
+            let items: Vec<usize> = (0..100).collect();
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                side_by_side(&items, |item| {
+                    assert_ne!(*item, bad, "a defect");
+                    done.fetch_add(1, Ordering::SeqCst)
+                })
+            }));
+            assert!(outcome.is_err());
+            assert_eq!(done.load(Ordering::SeqCst), 99);
+        }
+    }
 }

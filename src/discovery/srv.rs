@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use crate::dns::name::Name;
 use crate::dns::record::Srv;
 use crate::dns::{self, Resolver};
-use crate::log;
 
 use super::hosts::Freshness;
 use super::side_by_side;
@@ -31,7 +30,7 @@ pub(crate) enum Scheme {
 
 /// The most members that records may name: far above any cluster, and no invitation to ask for
 /// thousands of names.
-const MAX_TARGETS: usize = 256;
+pub(super) const MAX_TARGETS: usize = 256;
 
 /// One name with SRV records, followed.
 #[derive(Debug)]
@@ -44,8 +43,6 @@ struct Service {
     found: Option<Name>,
     /// Why the last lookup gave none.
     failure: Option<dns::Error>,
-    /// Something else was to be expected, which was logged.
-    troubled: bool,
 }
 
 /// The services of a domain.
@@ -53,8 +50,6 @@ struct Service {
 pub(crate) struct Services {
     domain: String,
     services: Vec<Service>,
-    /// How many members their records named at the last refresh.
-    counted: usize,
 }
 
 /// RFC 2782: a target of "." says that the service is decidedly not available at this domain.
@@ -89,7 +84,6 @@ impl Services {
             records: Vec::new(),
             found: None,
             failure: None,
-            troubled: false,
         };
         let suffix = if name.is_empty() {
             String::new()
@@ -110,7 +104,6 @@ impl Services {
         Self {
             domain: domain.to_owned(),
             services,
-            counted: 0,
         }
     }
 
@@ -142,20 +135,10 @@ impl Services {
                     service.found = Some(answer.owner);
                     service.records = answer.records;
                     service.failure = None;
-                    service.recover();
                 }
                 Err(error) => service.keep(error, freshness),
             }
         }
-        let found = self.named().len();
-        if found > MAX_TARGETS && found != self.counted {
-            log::warn(
-                "discovery",
-                "more SRV records than are used, the rest is left out",
-                &[("found", found.into()), ("used", MAX_TARGETS.into())],
-            );
-        }
-        self.counted = found;
     }
 
     /// The members that are used, in order of priority; of equal ones those that speak TLS first. Where
@@ -220,31 +203,40 @@ impl Services {
         open.map(ToString::to_string).collect()
     }
 
-    /// That there are more records than are used, if there are.
-    pub(super) fn surplus(&self) -> Option<String> {
+    /// How many members the records name, and what to say of it, if that is more than are used.
+    pub(super) fn surplus(&self) -> Option<(usize, String)> {
+        let found = self.named().len();
         let surplus = || {
-            format!(
-                "{}: {} members are named, of which {MAX_TARGETS} are used",
-                self.owners().join(" and "),
-                self.counted
-            )
+            let owners = self.owners().join(" and ");
+            let text =
+                format!("{owners}: {found} members are named, of which {MAX_TARGETS} are used");
+            (found, text)
         };
-        (self.counted > MAX_TARGETS).then(surplus)
+        (found > MAX_TARGETS).then(surplus)
     }
 
-    /// What is not as it should be, name by name. Where the records give `nothing`, that also is that
-    /// there are none.
-    pub(super) fn problems(&self, nothing: bool) -> Vec<String> {
-        let problem = |service: &Service| match service.records.len() {
-            _ if !service.troubled && !nothing => None,
-            _ if service.failure.is_none() && service.records.iter().any(names_member) => None,
-            kept if service.troubled && kept > 0 => Some(format!(
-                "{}; records that stay in use: {kept}",
-                service.reason()
-            )),
-            _ => Some(service.reason()),
+    /// The services whose last lookup did not give what it should have given, by their place: why,
+    /// and how many records are kept.
+    pub(super) fn failed(&self) -> impl Iterator<Item = (usize, &dns::Error, usize)> {
+        self.services
+            .iter()
+            .enumerate()
+            .filter_map(|(index, service)| Some((index, service.trouble()?, service.records.len())))
+    }
+
+    /// The name of the service at a place, and how many records it has.
+    pub(super) fn service(&self, index: usize) -> (&str, usize) {
+        let service = self.services.get(index);
+        service.map_or(("", 0), |service| (&service.owner, service.records.len()))
+    }
+
+    /// Why services that have not failed name no member.
+    pub(super) fn empty(&self) -> impl Iterator<Item = String> {
+        let empty = |service: &&Service| {
+            let named = service.failure.is_none() && service.records.iter().any(names_member);
+            service.trouble().is_none() && !named
         };
-        self.services.iter().filter_map(problem).collect()
+        self.services.iter().filter(empty).map(Service::reason)
     }
 
     /// Why there is no member, name by name, and what to do about it. `authenticated`: those
@@ -281,48 +273,25 @@ impl Services {
 
 impl Service {
     fn keep(&mut self, error: dns::Error, freshness: &mut Freshness) {
-        // A domain usually has one of the two services: that the other has never had
-        // records is no failure of anything.
-        let expected = !self.records.is_empty() || !error.class.is_definite();
-        freshness.complete &= !expected;
+        freshness.complete &= !self.should_have_records(&error);
         // RFC 2308: for so long it is certain that there is nothing, and no longer.
         if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
             freshness.add(Duration::from_secs(ttl.into()));
         }
-        let changed = self
-            .failure
-            .as_ref()
-            .is_none_or(|known| known.class != error.class);
-        if expected && changed {
-            log::warn(
-                "discovery",
-                "SRV lookup failed, will try again",
-                &[
-                    ("error", error.to_string().into()),
-                    ("records-kept", self.records.len().into()),
-                ],
-            );
-        }
         self.failure = Some(error);
-        if expected {
-            self.troubled = true;
-        } else {
-            self.recover();
-        }
     }
 
-    /// The lookup gave what was to be expected.
-    fn recover(&mut self) {
-        if std::mem::take(&mut self.troubled) {
-            log::info(
-                "discovery",
-                "SRV lookup works again",
-                &[
-                    ("name", self.owner.as_str().into()),
-                    ("records", self.records.len().into()),
-                ],
-            );
-        }
+    /// Why the last lookup did not give what it should have given, if so.
+    fn trouble(&self) -> Option<&dns::Error> {
+        self.failure
+            .as_ref()
+            .filter(|error| self.should_have_records(error))
+    }
+
+    /// A domain usually has one of the two services: that the other has never had records is not
+    /// a failure.
+    fn should_have_records(&self, error: &dns::Error) -> bool {
+        !self.records.is_empty() || !error.class.is_definite()
     }
 
     fn reason(&self) -> String {

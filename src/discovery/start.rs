@@ -50,18 +50,23 @@ impl std::error::Error for NothingFound {}
 impl Discovery {
     /// The endpoints that there are, for somebody who only looks.
     pub(crate) fn find(&mut self) -> Found {
-        let endpoints = self.refresh(PATIENCE);
+        let (endpoints, _) = self.refresh(PATIENCE);
         let mut unresolved = match &self.source {
             Source::Srv { services, .. } => services.failures(),
             Source::List(_) | Source::File { .. } => Vec::new(),
         };
         unresolved.extend(self.hosts.failures());
+        let mut surplus = Vec::new();
+        if let Source::Srv { services, .. } = &self.source {
+            surplus.extend(services.surplus().map(|(_, text)| text));
+        }
+        surplus.extend(self.surplus());
         Found {
             nothing: endpoints.is_empty().then(|| self.nothing_found()),
             endpoints,
-            insecure: self.insecure.iter().map(ToString::to_string).collect(),
+            insecure: self.insecure(),
             unresolved,
-            surplus: self.surplus(),
+            surplus,
         }
     }
 
@@ -102,12 +107,12 @@ impl Discovery {
     }
 
     /// The endpoints that serve if no others may.
-    pub(crate) fn fallback(&mut self) -> Vec<Endpoint> {
+    pub(crate) fn fallback(&self) -> Vec<Endpoint> {
         match &self.source {
             Source::Srv {
                 fallback: Some(list),
                 ..
-            } => Members::List(list).endpoints(&self.hosts, &mut self.counted_fallback),
+            } => Members::List(list).endpoints(&self.hosts).0,
             _ => Vec::new(),
         }
     }
@@ -128,8 +133,8 @@ impl Discovery {
         } else {
             PATIENCE
         };
-        let mut endpoints = self.refresh(patience);
-        self.found = !endpoints.is_empty();
+        let (mut endpoints, freshness) = self.refresh(patience);
+        self.has_found = !endpoints.is_empty();
         let (mut proven, mut refused) = prove(&endpoints, gate, timeout);
         let free =
             |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.identity.is_none());
@@ -141,7 +146,8 @@ impl Discovery {
             proven.extend(more_proven);
             refused.extend(more_refused);
         }
-        self.tell_problems();
+        self.tell(|_| false);
+        self.plan(freshness, false);
         let patient = self.source.is_listed() && !self.source.authenticates();
         if endpoints.is_empty() && !patient {
             return Err(NothingFound(self.nothing_found()));

@@ -319,7 +319,7 @@ pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error>
     Ok(Plan {
         listen,
         metrics,
-        discovery: Discovery::new(source, resolver),
+        discovery: Discovery::new(source, resolver, times),
         authenticator,
         guard,
         warnings,

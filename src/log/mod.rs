@@ -98,6 +98,8 @@ pub(crate) fn answer(caller: &str, message: &str, fields: Fields<'_>) {
 }
 
 fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
+    #[cfg(test)]
+    tests::hear(level, caller, message, fields);
     if let Some(logger) = LOGGER.get().filter(|logger| level >= logger.level) {
         queue(logger, level, caller, message, fields);
     }
@@ -150,8 +152,24 @@ impl Limit {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::cell::RefCell;
+
+    thread_local! {
+        static HEARD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn hear(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
+        let line = Format::Text.line(SystemTime::now(), level, caller, message, fields);
+        let (_, line) = line.trim_end().split_once(' ').unwrap();
+        HEARD.with_borrow_mut(|heard| heard.push(line.to_owned()));
+    }
+
+    /// What this thread has logged since the last call, as text without the time.
+    pub(crate) fn heard() -> Vec<String> {
+        HEARD.take()
+    }
 
     #[test]
     fn a_flood_is_held_to_one_line_a_second_and_counted() {

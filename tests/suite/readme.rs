@@ -99,7 +99,7 @@ fn every_message_that_needs_action_is_explained() {
     let explained = quoted(section(&readme, "Logs"));
     let code = all_sources();
     let mut seen = 0;
-    for call in ["log::warn(", "log::error("] {
+    for call in ["log::warn(", "log::error(", "troubles.add("] {
         for (at, _) in code.match_indices(call) {
             // The first argument is where it comes from, the second what happened.
             let arguments = code[at + call.len()..].splitn(3, ',');

@@ -1,0 +1,306 @@
+//! When discovery acts: each time is a function of what happened and when, and of a random number
+//! that spreads gateways over time. Nothing here reads a clock or waits.
+
+use std::time::{Duration, Instant};
+
+use crate::sys::random::shortened;
+use crate::times::Times;
+
+/// How a refresh went, as far as the time of the next one depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Whether everything that was asked was answered.
+    pub(super) complete: bool,
+    /// For how long all that was learned stands; `None` if it stands for ever.
+    pub(super) ttl: Option<Duration>,
+    /// No endpoint is active, or only those that serve in place of others.
+    pub(super) urgent: bool,
+}
+
+/// When the next of each thing is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Schedule {
+    times: Times,
+    /// The next refresh.
+    next: Instant,
+    /// The end of the last refresh.
+    last: Instant,
+    /// The next look at the endpoints file and at the resolver's files.
+    look: Instant,
+    /// When the endpoints that serve have to authenticate again.
+    audit: Instant,
+    /// Refreshes in a row that were not complete.
+    failures: u32,
+}
+
+impl Schedule {
+    /// All is due at once, but for the first audit.
+    pub(super) fn new(now: Instant, times: Times) -> Self {
+        Self {
+            times,
+            next: now,
+            last: now,
+            look: now,
+            audit: now + times.audit,
+            failures: 0,
+        }
+    }
+
+    /// Until when there is nothing to do, if nobody calls.
+    pub(super) fn until(&self) -> Instant {
+        self.next.min(self.look).min(self.audit)
+    }
+
+    /// Somebody asks for a refresh: it comes at once, but no sooner than the pause allows.
+    pub(super) fn called(&mut self, now: Instant) {
+        self.next = self.next.min(now.max(self.last + self.times.refresh_pause));
+    }
+
+    /// Whether the next refresh is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
+    /// A refresh has ended: sets the time of the next.
+    pub(super) fn refreshed(&mut self, now: Instant, outcome: Outcome, number: u32) {
+        self.failures = if outcome.complete {
+            0
+        } else {
+            self.failures.saturating_add(1)
+        };
+        self.last = now;
+        self.next = now + shortened(delay(self.failures, outcome, &self.times), number);
+    }
+
+    /// Whether the next look at files is due.
+    pub(super) fn look_is_due(&self, now: Instant) -> bool {
+        now >= self.look
+    }
+
+    /// Files have been looked at: the next look comes after a pause.
+    pub(super) fn looked(&mut self, now: Instant, pause: Duration) {
+        self.look = now + pause;
+    }
+
+    /// Whether an audit is due; if so, sets the time of the next.
+    pub(super) fn audit_is_due(&mut self, now: Instant, number: u32) -> bool {
+        let is_due = now >= self.audit;
+        if is_due {
+            self.audit = now + shortened(self.times.audit, number);
+        }
+        is_due
+    }
+}
+
+/// The time until the next refresh, after so many in a row that were not complete.
+fn delay(failures: u32, outcome: Outcome, times: &Times) -> Duration {
+    if outcome.urgent {
+        return times.refresh_min;
+    }
+    let ttl = outcome.ttl.unwrap_or(times.refresh_max);
+    let ttl = ttl.clamp(times.refresh_min, times.refresh_max);
+    let Some(doublings) = failures.checked_sub(1) else {
+        return ttl;
+    };
+    let backoff = times.refresh_min.saturating_mul(1 << doublings.min(8));
+    backoff.min(times.refresh_backoff).min(ttl)
+}
+
+/// How long files are not looked at where only the resolver's are: a little more than its own
+/// interval, so that no look comes too early and is put off to the next.
+pub(super) fn resolver_pause(times: &Times) -> Duration {
+    times.resolver_look + times.resolver_look / 50
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const S: Duration = Duration::from_secs(1);
+    const TIMES: Times = Times::REAL;
+
+    fn complete(ttl: Duration) -> Outcome {
+        Outcome {
+            complete: true,
+            ttl: Some(ttl),
+            urgent: false,
+        }
+    }
+
+    const FAILED: Outcome = Outcome {
+        complete: false,
+        ttl: None,
+        urgent: false,
+    };
+
+    #[test]
+    fn records_are_followed_within_their_time_to_live_and_the_bounds() {
+        let cases = [
+            (Some(Duration::ZERO), 5 * S),
+            (Some(S), 5 * S),
+            (Some(5 * S - MS), 5 * S),
+            (Some(5 * S), 5 * S),
+            (Some(6 * S), 6 * S),
+            (Some(300 * S), 300 * S),
+            (Some(300 * S + MS), 300 * S),
+            (Some(86_400 * S), 300 * S),
+            (None, 300 * S),
+        ];
+        for (ttl, expected) in cases {
+            let mut outcome = complete(S);
+            outcome.ttl = ttl;
+            assert_eq!(delay(0, outcome, &TIMES), expected, "{ttl:?}");
+            outcome.urgent = true;
+            assert_eq!(delay(0, outcome, &TIMES), 5 * S, "{ttl:?}, urgent");
+        }
+    }
+
+    #[test]
+    fn refreshes_that_fail_are_further_and_further_apart() {
+        let expected = [5, 10, 20, 40, 60, 60].map(|seconds| seconds * S);
+        for (failures, expected) in (1..).zip(expected) {
+            assert_eq!(delay(failures, FAILED, &TIMES), expected, "{failures}");
+            let urgent = Outcome {
+                urgent: true,
+                ..FAILED
+            };
+            assert_eq!(delay(failures, urgent, &TIMES), 5 * S, "{failures}");
+        }
+        assert_eq!(delay(u32::MAX, FAILED, &TIMES), 60 * S);
+        // What was answered is still followed within its time to live.
+        for (ttl, expected) in [(0, 5), (5, 5), (12, 12), (19, 19), (20, 20), (21, 20)] {
+            let outcome = Outcome {
+                complete: false,
+                ..complete(ttl * S)
+            };
+            assert_eq!(delay(3, outcome, &TIMES), expected * S, "TTL {ttl}");
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_until_a_refresh_is_complete() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, TIMES);
+        let mut delay = |outcome| {
+            schedule.refreshed(start, outcome, 0);
+            schedule.next - start
+        };
+        assert_eq!(delay(FAILED), 5 * S);
+        assert_eq!(delay(FAILED), 10 * S);
+        assert_eq!(delay(FAILED), 20 * S);
+        assert_eq!(delay(complete(30 * S)), 30 * S);
+        assert_eq!(delay(FAILED), 5 * S);
+    }
+
+    #[test]
+    fn the_random_number_shortens_a_delay_by_up_to_a_tenth() {
+        let start = Instant::now();
+        let mut refreshes = Vec::new();
+        let mut audits = Vec::new();
+        for step in 0..50 {
+            let number = step * (u32::MAX / 49);
+            let mut schedule = Schedule::new(start, TIMES);
+            schedule.refreshed(start, complete(100 * S), number);
+            refreshes.push(schedule.next - start);
+            assert!(schedule.audit_is_due(start + 300 * S, number));
+            audits.push(schedule.audit - (start + 300 * S));
+        }
+        for (delays, longest) in [(refreshes, 100 * S), (audits, 300 * S)] {
+            assert!(delays.is_sorted_by(|one, next| one > next), "{delays:?}");
+            assert_eq!(delays[0], longest);
+            let shortest = longest * 9 / 10;
+            let last = *delays.last().unwrap();
+            assert!(last >= shortest && last < shortest + MS * 10, "{last:?}");
+        }
+    }
+
+    /// Each call comes so long after a refresh that left so much time until the next; when is that
+    /// one due, counted from the first?
+    #[test]
+    fn who_asks_gets_a_refresh_at_once_but_not_two_in_a_row() {
+        let cases: [(&[u64], u64); 7] = [
+            (&[], 100_000),
+            (&[0], 1000),
+            (&[999], 1000),
+            (&[1000], 1000),
+            (&[1001], 1001),
+            (&[5000, 6000, 99_000], 5000),
+            // A call after the time that was set puts nothing off.
+            (&[100_500], 100_000),
+        ];
+        for (calls, expected) in cases {
+            let start = Instant::now();
+            let mut schedule = Schedule::new(start - 10 * S, TIMES);
+            schedule.refreshed(start, complete(100 * S), 0);
+            for call in calls {
+                schedule.called(start + Duration::from_millis(*call));
+            }
+            let due = start + Duration::from_millis(expected);
+            assert_eq!(schedule.next, due, "{calls:?}");
+            assert!(!schedule.is_due(due - MS), "{calls:?}");
+            assert!(schedule.is_due(due), "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_calls_makes_one_refresh_a_second() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, TIMES);
+        schedule.refreshed(start, complete(300 * S), 0);
+        let mut refreshes = 0;
+        for call in 1..=100 {
+            let now = start + 50 * MS * call;
+            schedule.called(now);
+            if schedule.is_due(now) {
+                schedule.refreshed(now, complete(300 * S), 0);
+                refreshes += 1;
+            }
+        }
+        assert_eq!(refreshes, 5);
+    }
+
+    #[test]
+    fn an_audit_is_due_once_an_interval() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, TIMES);
+        let mut due = |seconds: u32| schedule.audit_is_due(start + seconds * S, u32::MAX);
+        assert_eq!([0, 299].map(&mut due), [false, false], "not at the start");
+        assert!(due(300));
+        // The next comes a tenth earlier, for the number is the largest.
+        assert_eq!([300, 569].map(&mut due), [false, false]);
+        assert!(due(570));
+        assert_eq!([571, 839, 840].map(&mut due), [false, false, true]);
+    }
+
+    #[test]
+    fn it_sleeps_until_the_first_of_all_that_is_due() {
+        let start = Instant::now();
+        let cases = [
+            (1, 300, 300, 1),
+            (5, 4, 300, 4),
+            (5, 6, 300, 5),
+            (299, 290, 240, 240),
+        ];
+        for (look, ttl, audit, expected) in cases {
+            let times = Times {
+                audit: audit * S,
+                refresh_min: S,
+                ..TIMES
+            };
+            let mut schedule = Schedule::new(start, times);
+            assert_eq!(schedule.until(), start, "all is due at the start");
+            schedule.refreshed(start, complete(ttl * S), 0);
+            schedule.looked(start, look * S);
+            assert_eq!(schedule.until(), start + expected * S);
+            assert!(!schedule.look_is_due(start + look * S - MS));
+            assert!(schedule.look_is_due(start + look * S));
+        }
+    }
+
+    #[test]
+    fn the_resolver_is_asked_after_it_may_look_again() {
+        let pause = resolver_pause(&TIMES);
+        assert!(pause > TIMES.resolver_look && pause < TIMES.resolver_look + S / 2);
+    }
+}

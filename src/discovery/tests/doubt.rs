@@ -1,0 +1,283 @@
+//! What half of an answer, none, or one of another name changes: nothing that clients would miss.
+
+use super::*;
+
+#[test]
+fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt() {
+    let source = Source::srv("_etcd._tcp", "", None, None);
+    let search = "search a.example b.example\noptions ndots:5";
+    let mut bench = Bench::with(source, TIMES, search, entropy);
+    let (a, b) = ("_etcd._tcp.a.example", "_etcd._tcp.b.example");
+    bench.publish(&format!("{a} SRV 0 0 1 m1.test.\n{b} SRV 0 0 1 m2.test."));
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1"]);
+    heard();
+    bench.fail(a, SERVFAIL);
+    for _ in 0..3 {
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1"]);
+    }
+    let lines = heard();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(count(&lines, "SRV lookup failed"), 1, "{lines:?}");
+    assert_eq!(count(&lines, "records-kept=1"), 1, "{lines:?}");
+    assert_eq!(bench.counts(), (1, 3));
+    // That there are none any more is certain: then those of the other name count.
+    bench.mend();
+    bench.publish(&format!("{b} SRV 0 0 1 m2.test."));
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["2"]);
+    // Doubt about the first name does not keep what the second has from being followed.
+    bench.fail(a, SERVFAIL);
+    bench.publish(&format!("{b} SRV 0 0 1 m3.test."));
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["3"]);
+}
+
+#[test]
+fn addresses_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt() {
+    let search = "search a.example b.example\noptions ndots:5";
+    let source = Source::List(list(&["m:1"]));
+    let mut bench = Bench::with(source, TIMES, search, entropy);
+    bench.publish("m.a.example A 127.1.0.1\nm.b.example A 127.1.0.2");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1"]);
+    heard();
+    bench.fail("m.a.example", SERVFAIL);
+    for _ in 0..3 {
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1"]);
+    }
+    let lines = heard();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(count(&lines, "cannot resolve endpoint"), 1, "{lines:?}");
+    assert_eq!(bench.counts(), (1, 3));
+    bench.mend();
+    bench.publish("m.b.example A 127.1.0.2");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["2"]);
+    bench.fail("m.a.example", SERVFAIL);
+    bench.publish("m.b.example A 127.1.0.3");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["3"]);
+}
+
+#[test]
+fn what_is_not_answered_changes_nothing() {
+    for rcode in [SERVFAIL, NXDOMAIN, 1, 5] {
+        let mut bench = Bench::new(srv());
+        bench.members(&[1], &[2, 3]);
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1", "2", "3"]);
+        for name in [PLAIN, "m1.test"] {
+            bench.fail(name, rcode);
+            bench.members(&[1], &[3]);
+            bench.refresh();
+            let expected: &[&str] = match name {
+                PLAIN => &["1", "2", "3"],
+                _ => &["1", "3"],
+            };
+            assert_eq!(bench.endpoints(), expected, "{name} {rcode}");
+            bench.mend();
+        }
+        assert_eq!(bench.counts(), (1, 2));
+    }
+}
+
+#[test]
+fn of_a_family_that_is_not_answered_for_the_old_addresses_stay() {
+    let mut bench = Bench::new(Source::List(list(&["m:1"])));
+    bench.publish("m A 127.1.0.1\nm AAAA ::2");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1", "[::2]"]);
+    bench.publish("m A 127.1.0.3\nm AAAA ::4");
+    bench.fail_type("m", AAAA, SERVFAIL);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["3", "[::2]"]);
+    assert_eq!(bench.counts(), (1, 1));
+    bench.mend();
+    bench.fail_type("m", A, SERVFAIL);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["[::4]", "3"]);
+    // That there are none of a family is an answer.
+    bench.mend();
+    bench.publish("m A 127.1.0.3");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["3"]);
+}
+
+/// A name that was never answered for may be that of a member that serves under another name.
+#[test]
+fn while_a_new_name_is_not_answered_for_nothing_is_taken_away() {
+    let cases = [
+        (SERVFAIL, &["1", "2"] as &[_]),
+        (NXDOMAIN, &["1"]),
+        (5, &["1", "2"]),
+    ];
+    for (rcode, expected) in cases {
+        let mut bench = Bench::new(srv());
+        bench.members(&[], &[1, 2]);
+        bench.refresh();
+        bench.publish(&format!(
+            "{PLAIN} SRV 0 0 1 m1.test\n{PLAIN} SRV 0 0 1 new.test\nnew.test A 127.1.0.2"
+        ));
+        bench.fail("new.test", rcode);
+        bench.refresh();
+        assert_eq!(bench.endpoints(), expected, "{rcode}");
+        bench.mend();
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1", "2"]);
+    }
+}
+
+#[test]
+fn an_address_in_both_notations_is_one_endpoint() {
+    let mut bench = Bench::new(Source::List(list(&["m:1", "[::ffff:127.1.0.1]:1"])));
+    bench.publish("m A 127.1.0.1\nm AAAA ::ffff:127.1.0.1");
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1"]);
+    // A loop through it is one, too.
+    bench.publish("m AAAA ::ffff:127.9.9.9\nm A 127.1.0.2");
+    bench.listeners.push("127.9.9.9:1".parse().unwrap());
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["2", "1"]);
+}
+
+#[test]
+fn what_serves_when_more_is_found_than_is_used() {
+    let mut bench = Bench::new(srv());
+    let publish = |bench: &Bench, records: u16| {
+        // The later, the more urgent.
+        let line = |port: u16| format!("{PLAIN} SRV {} 0 {port} m1.test\n", 300 - port);
+        bench.publish(&(1..=records).map(line).collect::<String>());
+    };
+    for (records, used) in [(255, 255), (256, 256), (257, 256), (280, 256)] {
+        publish(&bench, records);
+        bench.refresh();
+        let endpoints = bench.pool.endpoints();
+        assert_eq!(endpoints.len(), used, "{records}");
+        let first = records + 1 - u16::try_from(used).unwrap();
+        let expected: Vec<u16> = (first..=records).rev().collect();
+        let ports: Vec<u16> = endpoints.iter().map(|e| e.addr.port()).collect();
+        assert_eq!(ports, expected, "those of the lowest priority serve");
+        assert_eq!(bench.problems().is_empty(), records <= 256, "{records}");
+    }
+}
+
+#[test]
+fn no_more_addresses_are_used_than_there_may_be() {
+    let mut bench = Bench::new(Source::List(list(&["many.test:1", "127.1.0.1:1"])));
+    for (addresses, used) in [(1022, 1023), (1023, 1024), (1024, 1024), (1400, 1024)] {
+        let line = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            format!("many.test A 127.2.{high}.{low}\n")
+        };
+        bench.publish(&(0..addresses).map(line).collect::<String>());
+        bench.refresh();
+        assert_eq!(bench.pool.endpoints().len(), used);
+        let expected: &[String] = match addresses {
+            1022 | 1023 => &[],
+            _ => &[format!(
+                "{} endpoints are found, of which 1024 are used",
+                addresses + 1
+            )],
+        };
+        assert_eq!(bench.problems(), expected);
+    }
+}
+
+/// While something is open, what served stays, but not without end.
+#[test]
+fn what_is_kept_in_doubt_is_bounded() {
+    let source = Source::List(list(&["many.test:1", "lost.test:1"]));
+    let mut bench = Bench::new(source);
+    bench.fail("lost.test", SERVFAIL);
+    for network in 2..5 {
+        let line = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            format!("many.test A 127.{network}.{high}.{low}\n")
+        };
+        bench.publish(&(0..1000).map(line).collect::<String>());
+        bench.refresh();
+        let endpoints = bench.pool.endpoints();
+        let prefix = format!("127.{network}.");
+        let new = endpoints.iter().map(|e| e.addr.to_string());
+        let new = new.filter(|addr| addr.starts_with(&prefix)).count();
+        let kept = if network == 2 { 0 } else { 24 };
+        assert_eq!((new, endpoints.len() - new), (1000, kept));
+    }
+}
+
+#[test]
+fn which_records_name_members() {
+    let both = format!("{TLS} SRV 0 0 1 m1.test\n{PLAIN} SRV 0 0 1 m1.test\n");
+    let cases: [(String, &[&str], &[&str]); 5] = [
+        (format!("{PLAIN} SRV 0 0 1 m1.test"), &["1"], &[]),
+        (
+            format!("{both}{PLAIN} SRV 0 0 1 m2.test"),
+            &["1", "2"],
+            &["1"],
+        ),
+        // Another port is another member.
+        (
+            format!("{TLS} SRV 0 0 2 m1.test\n{PLAIN} SRV 0 0 1 m1.test"),
+            &["1", "1:2"],
+            &["1:2"],
+        ),
+        // Neither the port that nothing listens on nor the name of nobody.
+        (
+            format!("{TLS} SRV 0 0 0 m1.test\n{TLS} SRV 0 0 1 .\n{TLS} SRV 0 0 1 m3.test"),
+            &["3"],
+            &["3"],
+        ),
+        (
+            format!("{TLS} SRV 2 0 1 m1.test\n{TLS} SRV 1 0 1 m2.test\n{PLAIN} SRV 0 0 1 M3.test"),
+            &["3", "2", "1"],
+            &["2", "1"],
+        ),
+    ];
+    for (records, insecure, secure) in cases {
+        for (source, expected) in [(srv(), insecure), (authenticated(&[]), secure)] {
+            let mut bench = Bench::new(source);
+            bench.publish(&records);
+            bench.refresh();
+            let mut found = bench.endpoints();
+            let mut expected = expected.to_vec();
+            // Of equals the order is that of hosts; it is priorities that are under test.
+            if !records.contains("SRV 2") {
+                found.sort();
+                expected.sort_unstable();
+            }
+            assert_eq!(found, expected, "{records}");
+            let wanted = bench.gate.as_ref().map(|_| "x.test");
+            for endpoint in bench.pool.endpoints() {
+                assert_eq!(endpoint.identity.as_deref(), wanted);
+                assert!(
+                    endpoint
+                        .name
+                        .ends_with(&format!(":{}", endpoint.addr.port()))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn last_good_records_stay_even_if_endpoints_were_given() {
+    let mut bench = Bench::new(srv_or(&["127.1.0.9:1"]));
+    bench.members(&[], &[1]);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1"]);
+    for rcode in [NXDOMAIN, SERVFAIL] {
+        bench.fail(PLAIN, rcode);
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1"]);
+        bench.mend();
+        // Nor is the list an alternative where the records decline to name anybody.
+        bench.publish(&format!("{PLAIN} SRV 0 0 0 ."));
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1"]);
+        bench.members(&[], &[1]);
+        bench.refresh();
+    }
+}

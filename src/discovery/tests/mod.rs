@@ -1,0 +1,342 @@
+//! Discovery against a name server in this process and with a real pool: rounds are made by the test,
+//! so that nothing is waited for. What each module holds:
+//!
+//! - `times`: when the next refresh comes
+//! - `doubt`: what half of an answer, none, or one of another name changes
+//! - `told`: what is logged and shown, and how often
+//! - `start`: what a start makes of what there is
+//! - `panics`: a defect fails one refresh
+
+mod doubt;
+mod panics;
+mod start;
+mod times;
+mod told;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use super::listing::Listed;
+use super::*;
+use crate::addr::parse_endpoint;
+use crate::config::Policy;
+use crate::dial;
+use crate::dns::Sources;
+use crate::dns::resolv_conf::Environment;
+use crate::dns::tests::fake::{A, AAAA, Act, Asked, Net, SRV, TempFile, script};
+use crate::endpoint::{self, Proof};
+use crate::log::tests::heard;
+use crate::sync::lock;
+
+const SERVFAIL: u8 = 2;
+const NXDOMAIN: u8 = 3;
+/// The services of x.test.
+const TLS: &str = "_etcd-client-ssl._tcp.x.test";
+const PLAIN: &str = "_etcd-client._tcp.x.test";
+
+/// Nothing comes by itself, and all that is asked for comes at once.
+const TIMES: Times = Times {
+    refresh_pause: Duration::ZERO,
+    resolver_look: Duration::from_secs(3600),
+    file_look: Duration::from_secs(3600),
+    audit: Duration::from_secs(3600),
+    ..Times::REAL
+};
+
+/// What the name server knows.
+#[derive(Debug, Default)]
+struct Zone {
+    /// Lines `OWNER TYPE DATA`.
+    records: Vec<(String, u16, String)>,
+    ttl: u32,
+    /// For how long it is sure that there is nothing; without it, it does not say.
+    minimum: Option<u32>,
+    /// RCODEs for names, or for one type of a name.
+    faults: HashMap<(String, Option<u16>), u8>,
+    /// How often each name was asked for, any type.
+    asked: HashMap<String, usize>,
+}
+
+impl Zone {
+    fn answer(&mut self, asked: &Asked) -> Vec<Act> {
+        let name = asked.name.trim_end_matches('.').to_ascii_lowercase();
+        *self.asked.entry(name.clone()).or_default() += 1;
+        let fault = [Some(asked.qtype), None].map(|qtype| self.faults.get(&(name.clone(), qtype)));
+        let reply = asked.reply();
+        if let Some(rcode) = fault.into_iter().flatten().next() {
+            return reply.rcode(*rcode).send();
+        }
+        let own: Vec<_> = self.records.iter().filter(|(of, ..)| *of == name).collect();
+        let mut reply = reply;
+        let mut found = false;
+        for (_, _, data) in own.iter().filter(|(_, rtype, _)| *rtype == asked.qtype) {
+            found = true;
+            reply = match asked.qtype {
+                A => reply.a(&asked.name, self.ttl, data),
+                AAAA => reply.aaaa(&asked.name, self.ttl, data),
+                _ => {
+                    let mut words = data.split(' ');
+                    let fields = [(); 3].map(|()| words.next().unwrap().parse().unwrap());
+                    reply.srv(&asked.name, self.ttl, fields, words.next().unwrap())
+                }
+            };
+        }
+        if own.is_empty() {
+            reply = reply.rcode(NXDOMAIN);
+        }
+        if !asked.tcp && reply.bytes.len() > 1232 {
+            return asked.reply().truncated().send();
+        }
+        match self.minimum {
+            Some(minimum) if !found => reply.soa(".", 3600, minimum).send(),
+            _ => reply.send(),
+        }
+    }
+}
+
+/// A name server, a resolver that asks it, and the pool that is kept in step.
+struct Bench {
+    discovery: Discovery,
+    pool: Pool,
+    gate: Option<Arc<FakeGate>>,
+    listeners: Vec<SocketAddr>,
+    removed: RefCell<Vec<String>>,
+    zone: Arc<Mutex<Zone>>,
+    hosts: TempFile,
+    _resolv_conf: TempFile,
+    _net: Net,
+}
+
+/// A gate that admits all endpoints but those whose name is here.
+#[derive(Debug, Default)]
+struct FakeGate {
+    impostors: Mutex<HashSet<String>>,
+    /// A defect: asked whether one of these is a member, it panics.
+    defects: Mutex<HashSet<String>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Gate for FakeGate {
+    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+        lock(&self.asked).push(endpoint.name.clone());
+        let is_defect = lock(&self.defects).contains(&endpoint.name);
+        assert!(!is_defect, "a defect");
+        if lock(&self.impostors).contains(&endpoint.name) {
+            return Err(dial::Error::rejected(endpoint.addr, "an impostor".into()));
+        }
+        Ok(Proof { not_after: None })
+    }
+}
+
+impl Bench {
+    fn new(source: Source) -> Self {
+        Self::with(source, TIMES, "", entropy)
+    }
+
+    fn with(
+        source: Source,
+        times: Times,
+        conf: &str,
+        random: fn(&mut [u8]) -> io::Result<()>,
+    ) -> Self {
+        let zone = Arc::new(Mutex::new(Zone {
+            ttl: 300,
+            ..Zone::default()
+        }));
+        let shared = Arc::clone(&zone);
+        let net = Net::new(vec![script(move |asked| lock(&shared).answer(asked))]);
+        let conf = format!("nameserver 127.0.0.1\noptions attempts:1\n{conf}\n");
+        let (resolv_conf, hosts) = (TempFile::new(&conf), TempFile::new(""));
+        let sources = Sources {
+            resolv_conf: resolv_conf.path.clone(),
+            hosts: hosts.path.clone(),
+            environment: Environment {
+                port: net.port,
+                res_options: String::new(),
+                local_domain: None,
+                host_name: String::new(),
+                interface_index: |_| None,
+            },
+            look: times.resolver_look,
+        };
+        let gate = source.authenticates().then(Arc::<FakeGate>::default);
+        let shared = gate.clone().map(|gate| gate as Arc<dyn Gate>);
+        let retry = Duration::from_secs(60);
+        Self {
+            discovery: Discovery::new(source, Resolver::new(sources, random), times),
+            pool: Pool::new(Policy::RoundRobin, retry, shared).unwrap(),
+            gate,
+            listeners: vec!["127.9.9.9:9".parse().unwrap()],
+            removed: RefCell::default(),
+            zone,
+            hosts,
+            _resolv_conf: resolv_conf,
+            _net: net,
+        }
+    }
+
+    /// Replaces all records: lines `OWNER TYPE DATA`. Members m1 to m9 have addresses.
+    fn publish(&self, records: &str) {
+        let mut all: Vec<_> = records.lines().map(str::to_owned).collect();
+        all.extend((1..=9).map(|member| format!("m{member}.test A 127.1.0.{member}")));
+        let record = |line: &String| {
+            let mut words = line.splitn(3, ' ');
+            let owner = words.next().unwrap().to_owned();
+            let rtype = match words.next().unwrap() {
+                "A" => A,
+                "AAAA" => AAAA,
+                "SRV" => SRV,
+                other => panic!("{other}"),
+            };
+            (owner, rtype, words.next().unwrap().to_owned())
+        };
+        self.zone().records = all.iter().map(record).collect();
+    }
+
+    /// Publishes these members of the services.
+    fn members(&self, tls: &[u8], plain: &[u8]) {
+        let lines = [(TLS, tls), (PLAIN, plain)].map(|(owner, members)| {
+            let line = |member| format!("{owner} SRV 0 0 1 m{member}.test\n");
+            members.iter().map(line).collect::<String>()
+        });
+        self.publish(&lines.concat());
+    }
+
+    fn zone(&self) -> impl std::ops::DerefMut<Target = Zone> {
+        lock(&self.zone)
+    }
+
+    fn fail(&self, name: &str, rcode: u8) {
+        self.zone().faults.insert((name.to_owned(), None), rcode);
+    }
+
+    fn fail_type(&self, name: &str, qtype: u16, rcode: u8) {
+        let key = (name.to_owned(), Some(qtype));
+        self.zone().faults.insert(key, rcode);
+    }
+
+    fn mend(&self) {
+        self.zone().faults.clear();
+    }
+
+    fn asked(&self, name: &str) -> usize {
+        self.zone().asked.get(name).copied().unwrap_or(0)
+    }
+
+    /// One round after a wait that ended so.
+    fn step(&mut self, woken: io::Result<bool>) {
+        let gate = self.gate.clone();
+        let removed = |addrs: Vec<SocketAddr>| {
+            let texts = addrs.iter().map(ToString::to_string);
+            self.removed.borrow_mut().extend(texts);
+        };
+        let served = Served {
+            pool: &self.pool,
+            gate: gate.as_deref().map(|gate| gate as &dyn Gate),
+            timeout: Duration::from_secs(5),
+            listeners: &self.listeners,
+            removed: &removed,
+        };
+        self.discovery.step(woken, &served);
+    }
+
+    /// A refresh whose time has come.
+    fn refresh(&mut self) {
+        self.discovery.schedule.called(Instant::now());
+        self.step(Ok(false));
+    }
+
+    /// A refresh that an operator has asked for.
+    fn ask(&mut self) {
+        self.step(Ok(true));
+    }
+
+    /// The time until something is due.
+    fn pause(&self) -> Duration {
+        self.discovery.schedule.until() - Instant::now()
+    }
+
+    /// A start, whose endpoints serve from then on.
+    fn start(&mut self) -> Result<(), String> {
+        let gate = self.gate.clone();
+        let gate = gate.as_deref().map(|gate| gate as &dyn Gate);
+        let start = self.discovery.start(gate, Duration::from_secs(5));
+        let start = start.map_err(|error| error.to_string())?;
+        self.pool.replace(start.endpoints);
+        for (endpoint, proof) in start.proven {
+            self.pool.proven(&endpoint, Instant::now(), proof);
+        }
+        Ok(())
+    }
+
+    /// The addresses in the pool, without `127.1.0.` and `:1`.
+    fn endpoints(&self) -> Vec<String> {
+        let endpoints = self.pool.endpoints();
+        endpoints.iter().map(|e| short(e.addr)).collect()
+    }
+
+    /// The same of those that clients get.
+    fn active(&self) -> Vec<String> {
+        let picks = (0..20).filter_map(|_| self.pool.pick(&[]));
+        let mut active: Vec<_> = picks.map(|(addr, _)| short(addr)).collect();
+        active.sort();
+        active.dedup();
+        active
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.discovery.refreshes.problems()
+    }
+
+    /// How many refreshes were complete, and how many were not.
+    fn counts(&self) -> (u64, u64) {
+        let counts = self.discovery.refreshes.counts();
+        (counts[0].1, counts[1].1)
+    }
+}
+
+fn short(addr: SocketAddr) -> String {
+    let text = addr.to_string();
+    let text = text.strip_prefix("127.1.0.").unwrap_or(&text);
+    text.strip_suffix(":1").unwrap_or(text).to_owned()
+}
+
+fn entropy(octets: &mut [u8]) -> io::Result<()> {
+    random::fill(octets)
+}
+
+/// The list of `--endpoints`.
+fn list(endpoints: &[&str]) -> List {
+    let member = |text: &&str| Listed {
+        at: parse_endpoint(text).unwrap().0,
+        priority: 0,
+        weight: 0,
+    };
+    List {
+        members: endpoints.iter().map(member).collect(),
+        identity: Identity::None,
+        source: endpoint::Source::Endpoints,
+    }
+}
+
+/// The services of x.test, members taken as they are.
+fn srv() -> Source {
+    Source::srv("x.test", "", None, None)
+}
+
+/// The same with a list that serves meanwhile.
+fn srv_or(endpoints: &[&str]) -> Source {
+    Source::srv("x.test", "", None, Some(list(endpoints)))
+}
+
+/// The same with members that have to be authenticated.
+fn authenticated(fallback: &[&str]) -> Source {
+    let fallback = (!fallback.is_empty()).then(|| list(fallback));
+    Source::srv("x.test", "", Some("x.test".to_owned()), fallback)
+}
+
+/// How many lines have been heard that contain this.
+fn count(lines: &[String], part: &str) -> usize {
+    lines.iter().filter(|line| line.contains(part)).count()
+}

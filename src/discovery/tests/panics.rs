@@ -1,0 +1,60 @@
+//! A defect in one refresh fails that refresh. What panics prints a message of its own, which is not
+//! under test.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const PROBLEM: &str =
+    "a refresh panicked, which is a defect of the gateway; what is known stays in use";
+
+/// The panic is in a thread that looks a name up.
+#[test]
+fn a_panic_in_a_lookup_fails_that_refresh_and_no_more() {
+    static IS_DEFECT: AtomicBool = AtomicBool::new(false);
+    fn random(octets: &mut [u8]) -> io::Result<()> {
+        assert!(!IS_DEFECT.load(Ordering::SeqCst), "a defect");
+        entropy(octets)
+    }
+    let mut bench = Bench::with(srv(), TIMES, "", random);
+    bench.members(&[1, 2], &[3]);
+    bench.refresh();
+    heard();
+    IS_DEFECT.store(true, Ordering::SeqCst);
+    bench.members(&[4], &[]);
+    for round in 1..=3 {
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1", "2", "3"]);
+        assert_eq!(bench.counts(), (1, round));
+        assert_eq!(bench.problems(), [PROBLEM]);
+        let longest = Duration::from_secs(5 << (round - 1));
+        assert!(bench.pause() <= longest && bench.pause() > longest / 2);
+    }
+    let expected = "ERROR discovery: a refresh panicked, will try again";
+    assert_eq!(heard(), [expected]);
+    IS_DEFECT.store(false, Ordering::SeqCst);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["3", "4"]);
+    assert_eq!(bench.counts().0, 1, "one service is not answered for");
+    assert_eq!(count(&heard(), "problem is over"), 1);
+}
+
+#[test]
+fn a_panic_in_an_authentication_leaves_discovery_running() {
+    let times = Times {
+        audit: Duration::ZERO,
+        ..TIMES
+    };
+    let mut bench = Bench::with(authenticated(&[]), times, "", entropy);
+    bench.members(&[1, 2], &[]);
+    bench.start().unwrap();
+    let gate = bench.gate.clone().unwrap();
+    lock(&gate.defects).insert("m1.test:1".to_owned());
+    bench.step(Ok(false));
+    assert_eq!(bench.problems(), [PROBLEM]);
+    lock(&gate.defects).clear();
+    bench.members(&[2, 3], &[]);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["2", "3"]);
+    assert_eq!(bench.problems(), [""; 0]);
+}
