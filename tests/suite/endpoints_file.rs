@@ -54,7 +54,14 @@ impl Site {
 
     #[track_caller]
     fn start(&self, flags: &[&str]) -> Gateway {
-        Launch::start_with(&[&[self.flag().as_str()], flags].concat()).start()
+        self.launch(flags).start()
+    }
+
+    /// A gateway that looks at the file more often than it would.
+    fn launch(&self, flags: &[&str]) -> Launch {
+        let flag = self.flag();
+        let all = [&[flag.as_str()], flags].concat();
+        Launch::start_with(&all).times("file_look=100,refresh_pause=20")
     }
 
     fn run(&self, command: &str, flags: &[&str]) -> Outcome {
@@ -202,7 +209,8 @@ fn a_bad_file_is_a_problem_until_it_is_good_again() {
 fn bad_change_keeps_serving() {
     let [a, b, c] = backends();
     let site = Site::new(&plain(&[&a, &b]));
-    let mut gateway = site.start(&[]);
+    let launch = site.launch(&[]);
+    let mut gateway = launch.times("file_look=50,file_look_again=50").start();
     let path = site.path("members").display().to_string();
     let long = format!("{}#{}", plain(&[&c]), "x".repeat(1100));
     let many: String = (0..=1024).map(|host| format!("m{host}.test:1\n")).collect();

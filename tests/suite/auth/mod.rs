@@ -101,7 +101,7 @@ impl Stage {
 
     /// `start` with discovery in x.test and this stage's authority.
     fn launch(&self, flags: &[&str]) -> Launch {
-        Launch::start_with(&self.flags(flags))
+        Launch::start_with(&self.flags(flags)).times("refresh_pause=20")
     }
 
     /// `check` of the same.

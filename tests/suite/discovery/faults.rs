@@ -197,7 +197,8 @@ fn recovery_at_a_start_with_fallback_needs_no_signal() {
         let _members: [Backend; 2] = members();
         publish(&dns, &srv(PLAIN, &[1]));
         dns.fail("x.test", Fault::Rcode(SERVFAIL));
-        let gateway = discover("x.test", &["--endpoints=127.1.0.2:2379"]);
+        let launch = launch("x.test", &["--endpoints=127.1.0.2:2379"]);
+        let gateway = launch.times("refresh_min=200").start();
         dns.mend();
         wait_change(&gateway, &[1], &[2]);
     });

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::{
-    PLAIN, address, changes, discover, member, members, publish, refreshed, served_by, shares, srv,
-    texts, wait_change, wait_served_by,
+    PLAIN, address, changes, discover, launch, member, members, publish, refreshed, served_by,
+    shares, srv, texts, wait_change, wait_served_by,
 };
 use crate::support::dns::FakeDns;
 use crate::support::isolated::{RESOLV_CONF, isolated};
@@ -226,7 +226,8 @@ fn changed_files_of_the_resolver_are_followed() {
         publish(&old, &format!("{}{local}", srv(PLAIN, &[1])));
         publish(&new, &format!("{}{local}", srv(PLAIN, &[2])));
         site.hosts("127.1.0.3 local.test\n");
-        let (by_server, by_file) = (discover("x.test", &[]), discover("y.test", &[]));
+        let [by_server, by_file] = ["x.test", "y.test"]
+            .map(|domain| launch(domain, &[]).times("resolver_look=100").start());
         assert_eq!(shares(&by_server, 2), [2]);
         assert_eq!(shares(&by_file, 2), [0, 0, 2]);
         site.resolv_conf(&RESOLV_CONF.replace("127.0.0.1", "127.0.0.2"));

@@ -60,10 +60,11 @@ fn srv(owner: &str, numbers: &[u8]) -> String {
         .collect()
 }
 
-/// A gateway that discovers its endpoints, plain ones too.
+/// A gateway that discovers its endpoints, plain ones too, and refreshes whenever it is asked to.
 fn launch(domain: &str, flags: &[&str]) -> Launch {
     let domain = format!("--discovery-srv={domain}");
-    Launch::start_with(&[&[domain.as_str(), "--insecure-discovery"], flags].concat())
+    let flags = [&[domain.as_str(), "--insecure-discovery"], flags].concat();
+    Launch::start_with(&flags).times("refresh_pause=20")
 }
 
 #[track_caller]

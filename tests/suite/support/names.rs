@@ -55,7 +55,8 @@ impl PrivateNames {
             Self::unshare(&["sh", "-c", script, dir]).as_slice(),
         ]
         .concat();
-        Launch::start_with(flags).wrapped(&wrapper).start()
+        let launch = Launch::start_with(flags).wrapped(&wrapper);
+        launch.times("resolver_look=100,file_look=100").start()
     }
 }
 
