@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use socket2::SockRef;
 
@@ -29,8 +30,10 @@ const O_NONBLOCK: i32 = 0o4000;
 pub(crate) struct LogFile {
     path: PathBuf,
     file: Lines<File>,
-    /// The last write failed, and the operator knows.
-    failing: bool,
+    /// The operator knows that it cannot be written.
+    told: bool,
+    /// Of a disk that is full at one moment and not at the next a line a second is enough.
+    limit: log::Limit,
 }
 
 impl LogFile {
@@ -42,7 +45,8 @@ impl LogFile {
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,
-            failing: false,
+            told: false,
+            limit: log::Limit::new(),
         })
     }
 
@@ -91,24 +95,49 @@ impl LogFile {
             return 0;
         }
         let (written, outcome) = self.file.append(lines);
-        match &outcome {
-            Ok(()) if self.failing => {
+        match self.news(&outcome, Instant::now()) {
+            Some(News::Good) => {
                 log::info("access", "access log is written again", &[self.named()]);
             }
-            Err(error) if !self.failing => log::warn(
+            Some(News::Bad(error, suppressed)) => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
-                &[self.named(), ("error", Plain(error).to_string().into())],
+                &[
+                    self.named(),
+                    ("error", error.into()),
+                    ("suppressed", suppressed.into()),
+                ],
             ),
-            _ => {}
+            None => {}
         }
-        self.failing = outcome.is_err();
         written
+    }
+
+    /// What the operator is to be told of a write.
+    fn news(&mut self, outcome: &io::Result<()>, now: Instant) -> Option<News> {
+        let news = match outcome {
+            Ok(()) => self.told.then_some(News::Good),
+            Err(_) if self.told => return None,
+            Err(error) => {
+                let suppressed = self.limit.admit(now)?;
+                Some(News::Bad(Plain(error).to_string(), suppressed))
+            }
+        };
+        self.told = outcome.is_err();
+        news
     }
 
     fn named(&self) -> (&'static str, log::Value) {
         ("path", self.path.display().to_string().into())
     }
+}
+
+/// That a log cannot be written, or can again.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Good,
+    /// Why not, and how often that was not told since it last was.
+    Bad(String, u64),
 }
 
 fn open(path: &Path) -> io::Result<Lines<File>> {
@@ -137,6 +166,7 @@ fn ends_torn(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn what_can_be_opened_is_told_without_creating_it() {
@@ -158,5 +188,49 @@ mod tests {
             assert_eq!(found, expected, "{}", path.display());
         }
         assert!(!directory.join("there-is-no-such-file.log").exists());
+    }
+
+    /// A disk that has room at one moment and none at the next is told of once a second, and each
+    /// failure that was told has its end told.
+    #[test]
+    fn a_log_that_fails_and_recovers_many_times_a_second_is_told_of_once() {
+        let mut log = LogFile::open(Path::new("/dev/null")).unwrap();
+        let start = Instant::now();
+        let mut news = |at, fails| {
+            let outcome = match fails {
+                true => Err(io::Error::from(ErrorKind::StorageFull)),
+                false => Ok(()),
+            };
+            log.news(&outcome, start + Duration::from_millis(at))
+        };
+        let bad = |suppressed| {
+            let error = io::Error::from(ErrorKind::StorageFull).to_string();
+            Some(News::Bad(error, suppressed))
+        };
+        assert_eq!(news(0, false), None);
+        assert_eq!(news(1, true), bad(0));
+        assert_eq!(news(2, true), None, "it is known");
+        assert_eq!(news(3, false), Some(News::Good));
+        assert_eq!(news(4, false), None);
+        for round in 0..5 {
+            assert_eq!(news(10 * round + 10, true), None);
+            assert_eq!(news(10 * round + 11, false), None);
+        }
+        assert_eq!(news(1000, true), None, "within a second of the last");
+        assert_eq!(news(1001, true), bad(6), "it still fails");
+        assert_eq!(news(1002, false), Some(News::Good));
+    }
+
+    #[test]
+    fn lines_are_appended_and_a_failure_is_known() {
+        let mut log = LogFile::open(Path::new("/dev/full")).unwrap();
+        assert_eq!(log.append(""), 0);
+        assert!(!log.told, "nothing was written");
+        assert_eq!(log.append("a\n"), 0);
+        assert!(log.told);
+        log.path = PathBuf::from("/dev/null");
+        log.reopen();
+        assert_eq!(log.append("a\n"), 2);
+        assert!(!log.told);
     }
 }
