@@ -65,6 +65,27 @@ times! {
     file_look_again: Duration::from_millis(250),
     /// How often the resolver looks at its files at most: the interval of Go's resolver.
     resolver_look: Duration::from_secs(5),
+    /// A signal this soon after the first is the same request once more.
+    signal_echo: Duration::from_millis(10),
+    /// How often the service manager is told the state, if it does not ask for more.
+    status_interval: Duration::from_secs(10),
+    /// How long the end of the process waits for a slow stderr, and for a slow access log.
+    flush_patience: Duration::from_secs(1),
+    /// How long a thread that accepts gets to see that it is over; it may be pausing after an error.
+    accept_patience: Duration::from_secs(1),
+    /// The pause before a thread is started again that has ended, at first, and at most.
+    thread_pause: Duration::from_millis(100),
+    thread_pause_max: Duration::from_secs(10),
+    /// How long a thread has to work again for its end to be no problem any more.
+    thread_proof: Duration::from_secs(60),
+    /// What a client of the admin address gets for its request, from the accept to the end of the head.
+    admin_request: Duration::from_secs(5),
+    /// And for the answer, from its first octet to the last that the client's window takes.
+    admin_answer: Duration::from_secs(5),
+    /// How long what it still sends after the answer is read and thrown away.
+    admin_linger: Duration::from_secs(5),
+    /// The pause where accept or poll fails there: trying again at once would spin.
+    admin_pause: Duration::from_millis(100),
 }
 
 /// What a build with debug checks reads.

@@ -7,9 +7,7 @@
 
 mod file;
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -46,29 +44,20 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the writer, to a file or else to stderr.
-    ///
-    /// # Errors
-    /// If its thread cannot be started.
-    pub(crate) fn start(file: Option<LogFile>, format: Format) -> io::Result<Arc<Self>> {
-        let log = Arc::new(Self {
+    /// A log whose lines wait for [their writer](Self::write).
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
             lines: Queue::new(QUEUE),
             format,
             reopen: AtomicBool::new(false),
-        });
-        let own = Arc::clone(&log);
-        std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .stack_size(64 * 1024)
-            .spawn(move || own.write(file))?;
-        Ok(log)
+        }
     }
 
-    /// The life of the writer.
-    fn write(&self, file: Option<LogFile>) {
+    /// The life of the writer, to a file or else to stderr; the work of a thread.
+    pub(crate) fn write(&self, file: Option<&mut LogFile>) -> ! {
         match file {
             None => self.lines.drain(PAUSE, queue::to_stderr),
-            Some(mut file) => self.lines.drain(PAUSE, |lines| {
+            Some(file) => self.lines.drain(PAUSE, |lines| {
                 if self.reopen.swap(false, Ordering::SeqCst) {
                     file.reopen();
                 }

@@ -85,6 +85,12 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     );
     text.sample("", &[], clients.redispatches);
     text.family(
+        "threads_lost_total",
+        COUNTER,
+        "Times that a thread ended which the gateway cannot do without, and was started again.",
+    );
+    text.samples("thread", &snapshot.threads_lost);
+    text.family(
         "log_lines_dropped_total",
         COUNTER,
         "Log lines that were lost because nobody read stderr in time.",
@@ -227,9 +233,9 @@ fn discovery(text: &mut Text, snapshot: &Snapshot) {
     text.family(
         "discovery_problems",
         GAUGE,
-        "What there is trouble with now when endpoints are looked for.",
+        "What there is trouble with now, as in /endpoints.",
     );
-    text.sample("", &[], snapshot.discovery.problems.len());
+    text.sample("", &[], snapshot.problems.len());
 }
 
 /// The names and words that every client library of Prometheus has.

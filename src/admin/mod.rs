@@ -25,13 +25,11 @@ use socket2::SockRef;
 use crate::endpoint::pool::view::{Status, View};
 use crate::stats::Distribution;
 use crate::sys::usage;
+use crate::times::Times;
 
 /// The most descriptors that this module has open: listener, connections, one more that is
 /// accepted before another makes room, and a file of /proc.
 pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCRIPTORS;
-
-/// Its deepest call renders a page into the heap.
-const STACK: usize = 128 * 1024;
 
 /// A gateway that can be looked at.
 pub(crate) trait Observed: Send + Sync {
@@ -52,6 +50,10 @@ pub(crate) struct Snapshot {
     pub(crate) clients: Clients,
     pub(crate) endpoints: Vec<View>,
     pub(crate) discovery: Discovery,
+    /// What there is trouble with now, in words.
+    pub(crate) problems: Vec<String>,
+    /// How often threads ended that the gateway cannot do without, by name.
+    pub(crate) threads_lost: Vec<(&'static str, u64)>,
     pub(crate) log_lines_dropped: u64,
     pub(crate) access_log_lines_dropped: u64,
 }
@@ -78,8 +80,6 @@ pub(crate) struct Discovery {
     /// Refreshes, by result.
     pub(crate) refreshes: Vec<(&'static str, u64)>,
     pub(crate) last_success: Option<SystemTime>,
-    /// What it has trouble with now, in words.
-    pub(crate) problems: Vec<String>,
 }
 
 impl Snapshot {
@@ -112,19 +112,19 @@ impl Snapshot {
     }
 }
 
-/// Serves the listener in a thread, for as long as the process runs.
+/// Sets what a listener needs to be [served](serve).
 ///
 /// # Errors
-/// If the thread cannot be started.
-pub(crate) fn serve(listener: TcpListener, observed: Arc<dyn Observed>) -> io::Result<()> {
+/// If the kernel refuses.
+pub(crate) fn prepare(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     // Accepted sockets inherit it (tcp(7)).
-    SockRef::from(&listener).set_send_buffer_size(server::SEND_BUFFER)?;
-    std::thread::Builder::new()
-        .name("admin".to_owned())
-        .stack_size(STACK)
-        .spawn(move || server::run(&listener, &pages::Pages(observed)))
-        .map(drop)
+    listener.set_send_buffer_size(server::SEND_BUFFER)
+}
+
+/// Serves a listener that is [prepared](prepare); the work of a thread.
+pub(crate) fn serve(listener: &TcpListener, observed: &Arc<dyn Observed>, times: &Times) -> ! {
+    server::run(listener, &pages::Pages(Arc::clone(observed)), times)
 }
 
 #[cfg(test)]
@@ -174,8 +174,9 @@ mod tests {
             discovery: Discovery {
                 refreshes: Vec::new(),
                 last_success: None,
-                problems: Vec::new(),
             },
+            problems: Vec::new(),
+            threads_lost: Vec::new(),
             log_lines_dropped: 0,
             access_log_lines_dropped: 0,
         }

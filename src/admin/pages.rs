@@ -64,7 +64,7 @@ fn content(content_type: &'static str, content: String, more: &'static str) -> R
 fn json(snapshot: &Snapshot) -> String {
     let reason = snapshot.not_ready();
     let endpoints: Vec<String> = snapshot.endpoints.iter().map(endpoint).collect();
-    let problems = snapshot.discovery.problems.iter();
+    let problems = snapshot.problems.iter();
     let problems: Vec<String> = problems
         .map(|problem| format!("\n{}", Json(problem)))
         .collect();

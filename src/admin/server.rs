@@ -5,8 +5,8 @@
 //!
 //! - [`MAX_CONNECTIONS`] at a time. One more takes the place of the one that is least worth
 //!   keeping, so that a crowd of silent connections does not shut out a scrape.
-//! - A connection carries one exchange: its request has [`REQUEST_TIME`], the answer
-//!   [`ANSWER_TIME`]. Keep-alive would save a scraper one handshake a scrape and cost the
+//! - A connection carries one exchange: its request has [`Times::admin_request`], the answer
+//!   [`Times::admin_answer`]. Keep-alive would save a scraper one handshake a scrape and cost the
 //!   framing of requests, which is where HTTP servers are attacked.
 //! - What the kernel holds of an answer that is not read is [`SEND_BUFFER`], and is thrown away
 //!   with the connection.
@@ -24,26 +24,19 @@ use super::http::{self, Parsed, Request, Response, Status};
 use crate::log;
 use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd};
+use crate::times::Times;
 
 /// Some scrapers, a browser and probes, with room to spare.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
 
-/// From the accept to the end of the request's head.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// From the first octet of the answer to the last that the client's window takes.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// After the answer: what the client still sends is read and thrown away, for a close with
-/// unread data is a reset, which may overtake the answer (RFC 9112 section 9.6).
-const LINGER_TIME: Duration = Duration::from_secs(5);
+/// What a client sends after its answer is read and thrown away, for a close with unread data is
+/// a reset, which may overtake the answer (RFC 9112 section 9.6).
 const LINGER_OCTETS: usize = 64 * 1024;
 
 /// Where the kernel may put an answer. Left alone it takes megabytes, and keeps them after a close
 /// for as long as the client's window is shut (tcp(7), `tcp_max_orphans`).
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
-/// Pause where accept or poll fails for want of descriptors or memory: trying again at once
-/// would spin.
-const PAUSE: Duration = Duration::from_millis(100);
 /// The longest rest after work: no round takes nearly as long, but for a process that was stopped.
 const REST: Duration = Duration::from_secs(1);
 
@@ -55,15 +48,16 @@ pub(super) trait Answers {
 }
 
 /// Serves for ever. The listener must not block.
-pub(super) fn run(listener: &TcpListener, pages: &impl Answers) -> ! {
-    let mut clients: Vec<Client> = Vec::new();
+pub(super) fn run(listener: &TcpListener, pages: &impl Answers, times: &Times) -> ! {
+    let pause = times.admin_pause;
+    let mut clients: Vec<Client<'_>> = Vec::new();
     let mut accept_from = Instant::now();
     let complaints = log::Limit::new();
     let complain = |what: &str, error: &std::io::Error| {
         if let Some(suppressed) = complaints.admit(Instant::now()) {
             let fields = [
                 ("error", Plain(error).to_string().into()),
-                ("pause", PAUSE.into()),
+                ("pause", pause.into()),
                 ("suppressed", suppressed.into()),
             ];
             log::warn("admin", what, &fields);
@@ -74,7 +68,7 @@ pub(super) fn run(listener: &TcpListener, pages: &impl Answers) -> ! {
             Ok(ready) => ready,
             Err(error) => {
                 complain("cannot poll", &error);
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(pause);
                 continue;
             }
         };
@@ -86,9 +80,9 @@ pub(super) fn run(listener: &TcpListener, pages: &impl Answers) -> ! {
             goes_on && client.in_time(began, pages)
         });
         if ready.listener
-            && let Err(error) = accept(listener, &mut clients, pages)
+            && let Err(error) = accept(listener, &mut clients, pages, times)
         {
-            accept_from = began + PAUSE;
+            accept_from = began + pause;
             complain("cannot accept", &error);
         }
         std::thread::sleep(began.elapsed().min(REST));
@@ -104,7 +98,7 @@ struct Ready {
 /// Sleeps until something can go on or a client's time is over.
 fn wait(
     listener: &TcpListener,
-    clients: &[Client],
+    clients: &[Client<'_>],
     accept_from: Instant,
 ) -> std::io::Result<Ready> {
     let now = Instant::now();
@@ -127,10 +121,11 @@ fn wait(
 }
 
 /// Takes as many clients as there are places for; others wait until the next round.
-fn accept(
+fn accept<'a>(
     listener: &TcpListener,
-    clients: &mut Vec<Client>,
+    clients: &mut Vec<Client<'a>>,
     pages: &impl Answers,
+    times: &'a Times,
 ) -> std::io::Result<()> {
     for _ in 0..MAX_CONNECTIONS {
         let stream = match listener.accept() {
@@ -153,7 +148,8 @@ fn accept(
         let mut client = Client {
             stream,
             phase: Phase::Reading(Vec::new()),
-            deadline: Instant::now() + REQUEST_TIME,
+            deadline: Instant::now() + times.admin_request,
+            times,
         };
         // The request has often come with the connection, and is answered before anybody
         // else can take its place.
@@ -169,8 +165,8 @@ fn accept(
 
 /// Drops the client that is least worth keeping: one that has its answer before one that owes
 /// its request before one that is being answered, and of these the one that came first.
-fn make_room(clients: &mut Vec<Client>) {
-    let worth = |client: &Client| match client.phase {
+fn make_room(clients: &mut Vec<Client<'_>>) {
+    let worth = |client: &Client<'_>| match client.phase {
         Phase::Lingering(_) => 0,
         Phase::Reading(_) => 1,
         Phase::Writing { .. } => 2,
@@ -185,11 +181,12 @@ fn make_room(clients: &mut Vec<Client>) {
 }
 
 /// One connection.
-struct Client {
+struct Client<'a> {
     stream: TcpStream,
     phase: Phase,
     /// When it ends if it is in this phase still.
     deadline: Instant,
+    times: &'a Times,
 }
 
 enum Phase {
@@ -201,7 +198,7 @@ enum Phase {
     Lingering(usize),
 }
 
-impl Client {
+impl Client<'_> {
     fn interest(&self) -> PollFd<'_> {
         match self.phase {
             Phase::Writing { .. } => PollFd::writable(self.stream.as_fd()),
@@ -283,13 +280,13 @@ impl Client {
 
     fn write(&mut self, answer: Vec<u8>) {
         self.phase = Phase::Writing { answer, sent: 0 };
-        self.deadline = Instant::now() + ANSWER_TIME;
+        self.deadline = Instant::now() + self.times.admin_answer;
     }
 
     /// Ends our side. False if the connection is gone.
     fn linger(&mut self) -> bool {
         self.phase = Phase::Lingering(LINGER_OCTETS);
-        self.deadline = Instant::now() + LINGER_TIME;
+        self.deadline = Instant::now() + self.times.admin_linger;
         self.stream.shutdown(Shutdown::Write).is_ok()
     }
 }

@@ -110,7 +110,7 @@ fn verdict(snapshot: &Snapshot) -> (String, &'static str) {
             format!("ready, {} of {total} endpoints down", total - active),
             "odd",
         )
-    } else if !snapshot.discovery.problems.is_empty() {
+    } else if !snapshot.problems.is_empty() {
         ("ready, with problems".to_owned(), "odd")
     } else {
         ("ready".to_owned(), "good")
@@ -135,7 +135,7 @@ fn head(page: &mut String, snapshot: &Snapshot) {
 
 /// What discovery has trouble with, if there is anything.
 fn problems(page: &mut String, snapshot: &Snapshot) {
-    let problems = &snapshot.discovery.problems;
+    let problems = &snapshot.problems;
     if problems.is_empty() {
         return;
     }

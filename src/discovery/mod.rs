@@ -133,7 +133,7 @@ impl Discovery {
     /// Keeps `pool` in step for ever. A call of its `distress` asks for a refresh; `removed` is
     /// given the addresses that are not endpoints any more.
     pub(crate) fn run(
-        mut self,
+        &mut self,
         pool: &Pool,
         gate: Option<&dyn Gate>,
         timeout: Duration,

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops};
+use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops, refused};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
 use crate::discovery::auth::{self, Authenticator, Certified};
@@ -46,7 +46,7 @@ struct Row {
 /// What a start would be refused for before it looks at any endpoint.
 pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Result<Report, Error> {
     let privileges = syscall::forbid_new_privileges();
-    random::check().map_err(|error| Error::System("no entropy", error))?;
+    random::check().map_err(refused("no entropy"))?;
     let Plan {
         listen,
         metrics,
@@ -56,7 +56,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         warnings: more,
     } = plan(config, &[])?;
     if let Some(Target::File(path)) = &config.access_log {
-        LogFile::probe(path).map_err(|error| Error::AccessLog(path.clone(), error))?;
+        LogFile::probe(path).map_err(|error| Error::access_log(path, error))?;
     }
     let mut warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
     warnings.extend(

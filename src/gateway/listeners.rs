@@ -10,8 +10,9 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Error, texts};
-use crate::addr::Host;
+use super::{Error, Step, texts};
+use crate::addr::{Host, HostPort};
+use crate::admin;
 use crate::config::Config;
 use crate::dial;
 use crate::discovery;
@@ -45,7 +46,7 @@ pub(super) fn places(
                     (ip, wanted.port).into()
                 }
                 _ => discovery::listen_address(wanted, resolver)
-                    .map_err(|error| Error::ListenName("listen-addr", wanted.clone(), error))?,
+                    .map_err(|error| unresolved("listen-addr", wanted, error))?,
             };
             let shown = wanted.to_string();
             named.push(Place { addr, shown });
@@ -105,7 +106,7 @@ pub(super) fn metrics_place(
         return Ok(None);
     };
     let addr = discovery::listen_address(wanted, resolver)
-        .map_err(|error| Error::ListenName("metrics-addr", wanted.clone(), error))?;
+        .map_err(|error| unresolved("metrics-addr", wanted, error))?;
     match listen.iter().find(|place| overlap(place.addr, addr)) {
         Some(place) => Err(Error::MetricsOnListener {
             metrics: wanted.to_string(),
@@ -118,12 +119,34 @@ pub(super) fn metrics_place(
     }
 }
 
+fn unresolved(flag: &str, wanted: &HostPort, error: io::Error) -> Error {
+    Error::host(
+        format!("--{flag}={wanted}: cannot resolve"),
+        Step::Resolve,
+        error,
+    )
+}
+
+/// What the kernel refused, and which step that was.
+type Refused = (Step, io::Error);
+
+fn socket(error: io::Error) -> Refused {
+    (Step::Socket, error)
+}
+
+fn cannot_listen(flag: &str, addr: SocketAddr, (step, error): Refused) -> Error {
+    Error::host(format!("--{flag}={addr}: cannot listen"), step, error)
+}
+
 /// Opens the listener for metrics; also says where it listens.
 pub(super) fn open_metrics(place: &Place) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |error| Error::Bind("metrics-addr", place.addr, error);
-    let listener = bind(place.addr, dial::prepare).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+    let open = || {
+        let listener = bind(place.addr, dial::prepare)?;
+        admin::prepare(SockRef::from(&listener)).map_err(socket)?;
+        let addr = listener.local_addr().map_err(socket)?;
+        Ok((listener, addr))
+    };
+    open().map_err(|refused| cannot_listen("metrics-addr", place.addr, refused))
 }
 
 /// Opens listeners at these places, or takes those that were passed.
@@ -131,12 +154,17 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for Place { addr, .. } in places {
-            let listener = bind(*addr, listener::prepare).and_then(Listener::own);
-            listeners.push(listener.map_err(|error| Error::Bind("listen-addr", *addr, error))?);
+            let listener = bind(*addr, listener::prepare);
+            let listener = listener.and_then(|bound| Listener::own(bound).map_err(socket));
+            listeners
+                .push(listener.map_err(|refused| cannot_listen("listen-addr", *addr, refused))?);
         }
     }
     for Inherited { listener, addr } in passed {
-        let listener = adopt(listener).map_err(|error| Error::Adopt(addr, error))?;
+        let listener = adopt(listener).map_err(|error| {
+            let what = format!("LISTEN_FDS: cannot prepare the socket at {addr}");
+            Error::host(what, Step::Socket, error)
+        })?;
         listeners.push(listener);
     }
     Ok(listeners)
@@ -152,7 +180,7 @@ pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<Strin
     let shown = &place.shown;
     match bound(place.addr, dial::prepare) {
         Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+        Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => {
             let or_passed = match flag {
                 "listen-addr" => ", or passed by systemd",
                 _ => "",
@@ -161,24 +189,35 @@ pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<Strin
                 "--{flag}={shown} is in use now: a start needs it free{or_passed}"
             )))
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(format!(
-            "--{flag}={shown} is not for this user to listen on: ports below 1024 need \
+        Err((Step::Bind(_), error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(Some(format!(
+                "--{flag}={shown} is not for this user to listen on: ports below 1024 need \
              CAP_NET_BIND_SERVICE"
-        ))),
-        Err(error) => Err(Error::Bind(flag, place.addr, error)),
+            )))
+        }
+        Err(refused) => Err(cannot_listen(flag, place.addr, refused)),
     }
 }
 
 /// Sets what sockets inherit from the one they are accepted from.
 type Prepare = fn(SockRef<'_>) -> io::Result<()>;
 
-fn bind(addr: SocketAddr, prepare: Prepare) -> io::Result<TcpListener> {
+fn bind(addr: SocketAddr, prepare: Prepare) -> Result<TcpListener, Refused> {
     let socket = bound(addr, prepare)?;
-    socket.listen(BACKLOG)?;
+    let listening = socket.listen(BACKLOG);
+    listening.map_err(|error| (Step::Bind(addr.port()), error))?;
     Ok(socket.into())
 }
 
-fn bound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
+fn bound(addr: SocketAddr, prepare: Prepare) -> Result<Socket, Refused> {
+    let socket = prepared(addr, prepare).map_err(socket)?;
+    let bound = socket.bind(&addr.into());
+    bound.map_err(|error| (Step::Bind(addr.port()), error))?;
+    Ok(socket)
+}
+
+/// A socket that only lacks its address.
+fn prepared(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
     socket.set_reuse_address(true)?;
@@ -187,7 +226,6 @@ fn bound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
     prepare(SockRef::from(&socket))?;
-    socket.bind(&addr.into())?;
     Ok(socket)
 }
 

@@ -2,11 +2,12 @@
 //! has its end. Every other module is given what it needs from here.
 //!
 //! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines, and
-//! `access-log`, if asked for, those of connections; `accept`, one a listener; `monitor`;
+//! `access-log`, if asked for, those of connections; `accept`, one per listener; `monitor`;
 //! `discovery`, with `resolve` for its lookups; `close-removed`, if asked for; `admin`, if metrics
-//! are; `status`, if a service manager listens; one or two a session. None is joined but `accept`,
-//! when draining: the end of the process ends the others, which hold nothing that has to be put
-//! in order.
+//! are; `status`, if a service manager listens; one or two per session. `threads` starts those that
+//! the gateway cannot do without, and what becomes of one that ends stands there. None is joined but
+//! `accept`, when draining: the end of the process ends the others, which hold nothing that has to
+//! be put in order.
 
 pub(crate) mod check;
 mod error;
@@ -14,19 +15,19 @@ mod listeners;
 mod observer;
 mod service;
 mod status;
+mod threads;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
 use crate::addr::HostPort;
-use crate::admin;
+use crate::admin::{self, Observed};
 use crate::config::Config;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::listing::Listed;
@@ -49,10 +50,11 @@ use crate::times::Times;
 use crate::x509::ServerName;
 
 pub(crate) use error::Error;
+use error::Step;
 use listeners::Place;
-use observer::Observer;
-use service::{FLUSH_PATIENCE, Signals};
+use service::Signals;
 use status::Served;
+use threads::{Thread, Threads};
 
 /// Said where the kernel refuses: it never does, unless a sandbox makes it.
 const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
@@ -60,20 +62,24 @@ const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// If it cannot start; once clients are served, nothing is an error any more.
+/// If it cannot start; once clients are served, only a fault of the program is an error.
 pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
-    let system = |step| move |error| Error::System(step, error);
     // Before the first thread, which would take the signals otherwise.
-    syscall::block_signals().map_err(system("cannot block signals"))?;
+    syscall::block_signals().map_err(refused("cannot block signals"))?;
     // Before anything is opened, which could take the numbers of what was passed.
     let passed = activation::sockets(std::process::id(), |name| std::env::var_os(name))
         .map_err(Error::Activation)?;
     let privileges = syscall::forbid_new_privileges();
-    random::check().map_err(system("no entropy"))?;
+    random::check().map_err(refused("no entropy"))?;
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
     let descriptors = limits::raise_descriptors();
-    log::start(config.log_level, log_format(config)).map_err(Error::Thread)?;
+    let times = Times::of_this_process();
+    let threads = Threads::new(times);
+    log::choose(config.log_level, log_format(config));
+    threads::log_panics();
+    let log = threads.start(Thread::Log, || log::write_lines());
+    log.map_err(Error::thread)?;
     for warning in warnings {
         log::warn("cli", &warning, &[]);
     }
@@ -96,33 +102,38 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
         Some(_) => descriptors.0.saturating_sub(admin::DESCRIPTORS as u64),
         None => descriptors.0,
     };
-    let signals = Signals::watch().map_err(Error::Thread)?;
-    let result = serve(
-        config,
-        &notifier,
-        &signals,
-        &limits::capacity(descriptors),
-        passed,
-    );
-    log::flush(FLUSH_PATIENCE);
-    result
+    let signals = Signals::watch(times).map_err(Error::thread)?;
+    let capacity = limits::capacity(descriptors);
+    let result = threads::attempt(|| {
+        serve(
+            config, &notifier, &threads, &signals, &capacity, passed, times,
+        )
+    });
+    log::flush(times.flush_patience);
+    result.unwrap_or_else(|panic| Err(Error::Panicked(panic)))
+}
+
+/// The host refuses a step of the start that has no remedy of its own.
+fn refused(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| Error::host(what, Step::Other, error)
 }
 
 /// Opens the access log, if one is wanted, and starts its writer. The form of lines is the log's
 /// where they stand beside it; a file is for programs, unless text is asked for.
-fn access_log(config: &Config) -> Result<Option<Arc<AccessLog>>, Error> {
-    let (file, format) = match &config.access_log {
+fn access_log(config: &Config, threads: &Arc<Threads>) -> Result<Option<Arc<AccessLog>>, Error> {
+    let (mut file, format) = match &config.access_log {
         None => return Ok(None),
         Some(Target::Stderr) => (None, log_format(config)),
         Some(Target::File(path)) => {
-            let file = LogFile::open(path);
-            let file = file.map_err(|error| Error::AccessLog(path.clone(), error))?;
+            let file = LogFile::open(path).map_err(|error| Error::access_log(path, error))?;
             (Some(file), config.log_format.unwrap_or(log::Format::Json))
         }
     };
-    let started = AccessLog::start(file, format);
-    let started = started.map_err(Error::Thread);
-    started.map(Some)
+    let log = Arc::new(AccessLog::new(format));
+    let own = Arc::clone(&log);
+    let writer = threads.start(Thread::AccessLog, move || own.write(file.as_mut()));
+    writer.map_err(Error::thread)?;
+    Ok(Some(log))
 }
 
 fn log_format(config: &Config) -> log::Format {
@@ -138,14 +149,28 @@ fn log_format(config: &Config) -> log::Format {
 fn serve(
     config: &Config,
     notifier: &Notifier,
+    threads: &Arc<Threads>,
     signals: &Signals,
     capacity: &Capacity,
     passed: Vec<Inherited>,
+    times: Times,
 ) -> Result<(), Error> {
-    let system = |step| move |error| Error::System(step, error);
-    let started = SystemTime::now();
-    let times = Times::of_this_process();
+    let since = SystemTime::now();
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
+    if let Some(wanted) = config
+        .max_connections
+        .filter(|wanted| *wanted > max_connections)
+    {
+        log::warn(
+            "gateway",
+            "--max-connections is more than this host bears, using less",
+            &[
+                ("wanted", wanted.into()),
+                ("used", max_connections.into()),
+                ("bounded-by", bounded_by.into()),
+            ],
+        );
+    }
 
     let Plan {
         listen,
@@ -158,7 +183,7 @@ fn serve(
     for warning in warnings {
         log::warn("gateway", &warning, &[]);
     }
-    let access = access_log(config)?;
+    let access = access_log(config, threads)?;
     // The search for endpoints may take long, and whoever moves files does not ask how far it is.
     if let Some(access) = &access {
         signals.reopen(access);
@@ -180,10 +205,11 @@ fn serve(
         Some(place) => Some(listeners::open_metrics(&place)?),
         None => None,
     };
+    let metrics_addr = metrics.as_ref().map(|(_, addr)| *addr);
     let refreshes = discovery.refreshes();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
-        .map_err(system("cannot wake threads"))?;
+        .map_err(refused("cannot wake threads"))?;
     let pool = Arc::new(pool);
     let names: Vec<String> = start
         .endpoints
@@ -210,48 +236,50 @@ fn serve(
         removals,
         access,
     ));
+    let served = Arc::new(Served {
+        proxy: Arc::clone(&proxy),
+        refreshes,
+        threads: Arc::clone(threads),
+        listen: bound.clone(),
+        since,
+    });
+
+    // Every thread is there before one of them begins: a start that fails has served nobody.
     if config.close_removed.is_some() {
-        let shared = Arc::clone(&proxy);
-        spawn("close-removed", move || removals::close(&shared, &removed))
-            .map_err(Error::Thread)?;
+        let (shared, mut due) = (Arc::clone(&proxy), BTreeMap::new());
+        let work = move || removals::close(&shared, &removed, &mut due);
+        threads
+            .prepare(Thread::CloseRemoved, work)
+            .map_err(Error::thread)?;
     }
-    // What is served for metrics is no endpoint either.
-    let metrics_addr = metrics.as_ref().map(|(_, addr)| *addr);
+    // What is served for metrics is not an endpoint either.
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
-    start_background(config, &proxy, discovery, gate, &own).map_err(Error::Thread)?;
-    let closing = Arc::new(AtomicBool::new(false));
-    if let Some((listener, addr)) = metrics {
-        let observer = Observer {
-            proxy: Arc::clone(&proxy),
-            refreshes: Arc::clone(&refreshes),
-            closing: Arc::clone(&closing),
-            started,
-            listen: texts(&bound),
-        };
-        admin::serve(listener, Arc::new(observer)).map_err(Error::Thread)?;
-        log::info("gateway", "serving metrics", &[("address", addr.into())]);
+    prepare_background(config, threads, &proxy, discovery, gate, own).map_err(Error::thread)?;
+    if let Some((listener, _)) = metrics {
+        let observed = Arc::clone(&served) as Arc<dyn Observed>;
+        let work = move || admin::serve(&listener, &observed, &times);
+        threads
+            .prepare(Thread::Admin, work)
+            .map_err(Error::thread)?;
     }
     let mut accepting = Vec::new();
     for listener in listeners {
         let listener = Arc::new(listener);
-        let thread = {
-            let (listener, proxy, closing) = (
-                Arc::clone(&listener),
-                Arc::clone(&proxy),
-                Arc::clone(&closing),
-            );
-            spawn("accept", move || proxy.accept(&listener, &closing)).map_err(Error::Thread)?
-        };
+        let (shared, served) = (Arc::clone(&listener), Arc::clone(&served));
+        let work = move || served.proxy.accept(&shared, served.threads.closing());
+        let thread = threads
+            .prepare(Thread::Accept, work)
+            .map_err(Error::thread)?;
         accepting.push((listener, thread));
     }
+    service::prepare_reports(notifier, &served, times).map_err(Error::thread)?;
+
     // Whoever reads that it is ready may send the next signal at once.
-    signals.serve(Served {
-        proxy: Arc::clone(&proxy),
-        refreshes: Arc::clone(&refreshes),
-        listen: bound.clone(),
-        closing: Arc::clone(&closing),
-        since: started,
-    });
+    signals.serve(&served);
+    threads.complete();
+    if let Some(addr) = metrics_addr {
+        log::info("gateway", "serving metrics", &[("address", addr.into())]);
+    }
     log::info(
         "gateway",
         "ready to proxy client requests",
@@ -263,9 +291,9 @@ fn serve(
             ("bounded-by", bounded_by.into()),
         ],
     );
-    service::report(notifier, &proxy, &refreshes, &closing).map_err(Error::Thread)?;
+    service::tell_ready(notifier, &served);
     let signal = signals.wait_for_the_end();
-    closing.store(true, Ordering::SeqCst);
+    threads.close();
     service::drain(
         signals,
         signal,
@@ -273,6 +301,7 @@ fn serve(
         notifier,
         &proxy,
         accepting,
+        &times,
     );
     Ok(())
 }
@@ -370,28 +399,25 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
     Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
 }
 
-/// Starts the threads that keep the endpoints in order.
-fn start_background(
+/// Prepares the threads that keep the endpoints in order.
+fn prepare_background(
     config: &Config,
+    threads: &Arc<Threads>,
     proxy: &Arc<Proxy>,
-    discovery: Discovery,
+    mut discovery: Discovery,
     gate: Option<Arc<dyn Gate>>,
-    listeners: &[SocketAddr],
+    own: Vec<SocketAddr>,
 ) -> io::Result<()> {
     let (shared, timeout) = (Arc::clone(proxy), config.dial_timeout);
-    spawn("monitor", move || {
+    threads.prepare(Thread::Monitor, move || {
         shared.monitor.run(&shared.pool, &shared.guard, timeout)
     })?;
 
-    let (shared, listeners) = (Arc::clone(proxy), listeners.to_vec());
-    spawn("discovery", move || {
-        discovery.run(
-            &shared.pool,
-            gate.as_deref(),
-            timeout,
-            &listeners,
-            |addrs| shared.removed(addrs),
-        )
+    let shared = Arc::clone(proxy);
+    threads.prepare(Thread::Discovery, move || {
+        discovery.run(&shared.pool, gate.as_deref(), timeout, &own, |addrs| {
+            shared.removed(addrs)
+        })
     })?;
     Ok(())
 }
@@ -400,20 +426,8 @@ fn start_background(
 /// whole one day, so it is cut, not refused: a unit file may move to a smaller host.
 fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'static str) {
     match wanted {
-        Some(wanted) if wanted > capacity.connections => {
-            log::warn(
-                "gateway",
-                "--max-connections is more than this host bears, using less",
-                &[
-                    ("wanted", wanted.into()),
-                    ("used", capacity.connections.into()),
-                    ("bounded-by", capacity.bounded_by.into()),
-                ],
-            );
-            (capacity.connections, capacity.bounded_by)
-        }
-        Some(wanted) => (wanted, "--max-connections"),
-        None => (capacity.connections, capacity.bounded_by),
+        Some(wanted) if wanted <= capacity.connections => (wanted, "--max-connections"),
+        _ => (capacity.connections, capacity.bounded_by),
     }
 }
 
@@ -440,15 +454,9 @@ pub(super) fn refuse_loops(
     Ok(())
 }
 
-fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-}
-
 fn texts(items: &[impl fmt::Display]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,33 +1,22 @@
 //! The running gateway as `admin` sees it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::status::Served;
+use super::texts;
 use crate::admin::{Clients, Discovery, Observed, Snapshot};
-use crate::discovery::Refreshes;
 use crate::log;
-use crate::proxy::Proxy;
 
-/// What there is to look at.
-pub(super) struct Observer {
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) refreshes: Arc<Refreshes>,
-    pub(super) closing: Arc<AtomicBool>,
-    pub(super) started: SystemTime,
-    pub(super) listen: Vec<String>,
-}
-
-impl Observed for Observer {
+impl Observed for Served {
     fn snapshot(&self) -> Snapshot {
         let counters = &self.proxy.counters;
         let access = self.proxy.access.as_ref();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             now: SystemTime::now(),
-            started: self.started,
-            draining: self.closing.load(Ordering::SeqCst),
-            listen: self.listen.clone(),
+            started: self.since,
+            draining: self.is_draining(),
+            listen: texts(&self.listen),
             clients: Clients {
                 accepted: counters.accepted.get(),
                 active: self.proxy.sessions.count(),
@@ -41,8 +30,9 @@ impl Observed for Observer {
             discovery: Discovery {
                 refreshes: self.refreshes.counts(),
                 last_success: self.refreshes.last_success(),
-                problems: self.refreshes.problems(),
             },
+            problems: self.problems(),
+            threads_lost: self.threads.lost(),
             log_lines_dropped: log::dropped(),
             access_log_lines_dropped: access.map_or(0, |access| access.dropped()),
         }

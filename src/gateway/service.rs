@@ -1,16 +1,14 @@
 //! What an operator and a service manager see of the process: signals, status, the end.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::spawn;
 use super::status::Served;
+use super::threads::{self, Thread};
 use crate::access::AccessLog;
-use crate::discovery::Refreshes;
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
@@ -18,26 +16,63 @@ use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::notify::Notifier;
 use crate::sys::syscall::{self, Signal};
+use crate::times::Times;
 
-/// How long the end of the process waits for a slow stderr, and for a slow access log.
-pub(super) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
-/// How often the service manager is told the state, if it does not ask for more.
-const STATUS_INTERVAL: Duration = Duration::from_secs(10);
-/// A signal this soon after the first is the same request once more.
-const ECHO: Duration = Duration::from_millis(10);
-/// How long a thread that accepts gets to see that it is over; it may be pausing after an error.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// How far the process is when a signal comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    /// So long ago it was first told to end.
+    Stopping(Duration),
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Nothing,
+    Refresh,
+    TellStatus,
+    TellThatItStarts,
+    TellWhatToUse,
+    /// Nothing is open: for a service manager that is a stop like any other.
+    EndBeforeTheStart,
+    Drain,
+    EndAtOnce,
+}
+
+fn request(signal: Signal, phase: Phase, echo: Duration) -> Request {
+    match (signal, phase) {
+        (Signal::Hangup, Phase::Starting) => Request::Nothing,
+        (Signal::Hangup, _) => Request::Refresh,
+        (Signal::Status, Phase::Starting) => Request::TellThatItStarts,
+        (Signal::Status, _) => Request::TellStatus,
+        (Signal::Spare, _) => Request::TellWhatToUse,
+        (Signal::Interrupt | Signal::Terminate, Phase::Starting) => Request::EndBeforeTheStart,
+        (Signal::Interrupt | Signal::Terminate, Phase::Serving) => Request::Drain,
+        // timeout(1) and some shells signal a process and its group: one request.
+        (_, Phase::Stopping(since)) if since < echo => Request::Nothing,
+        (_, Phase::Stopping(_)) => Request::EndAtOnce,
+    }
+}
+
+/// What the thread that waits for signals shares with the one that serves.
+#[derive(Debug, Default)]
+struct Shared {
+    access: OnceLock<Arc<AccessLog>>,
+    serving: OnceLock<Arc<Served>>,
+    /// Held by who ends the process: a second signal, or the end of the drain.
+    last_word: Mutex<()>,
+}
 
 /// A thread that waits for signals, from before the start to the end.
 #[derive(Debug)]
 pub(super) struct Signals {
-    access: Arc<OnceLock<Arc<AccessLog>>>,
-    serving: Arc<OnceLock<Served>>,
+    shared: Arc<Shared>,
     ending: Receiver<Signal>,
-    /// Held by who ends the process: a second signal, or the end of the drain.
-    last_word: Arc<Mutex<()>>,
 }
 
 impl Signals {
@@ -45,83 +80,24 @@ impl Signals {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub(super) fn watch() -> io::Result<Self> {
-        let access = Arc::new(OnceLock::<Arc<AccessLog>>::new());
-        let serving = Arc::new(OnceLock::<Served>::new());
+    pub(super) fn watch(times: Times) -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
         let (sender, ending) = channel();
-        let (log, shared) = (Arc::clone(&access), Arc::clone(&serving));
-        let last_word = Arc::<Mutex<()>>::default();
-        let hurry = Arc::clone(&last_word);
-        spawn("signal", move || {
-            let mut stopping: Option<Instant> = None;
-            loop {
-                let signal = match syscall::wait_for_signal() {
-                    Ok(signal) => signal,
-                    Err(error) => {
-                        log::error(
-                            "signal",
-                            "cannot wait for signals",
-                            &[("error", error.to_string().into())],
-                        );
-                        return;
-                    }
-                };
-                if let (Signal::Hangup, Some(access)) = (signal, log.get()) {
-                    access.reopen();
-                }
-                match (signal, shared.get()) {
-                    (Signal::Hangup, Some(served)) => {
-                        log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
-                        served.proxy.pool.distress().wake();
-                    }
-                    (Signal::Hangup, None) => {}
-                    (Signal::Status, Some(served)) => served.log(),
-                    (Signal::Status, None) => {
-                        log::answer("status", "not serving yet, still starting", &[]);
-                    }
-                    (Signal::Spare, _) => {
-                        log::info(
-                            "signal",
-                            "received SIGUSR2, which does nothing; SIGUSR1 logs the status",
-                            &[],
-                        );
-                    }
-                    // Nothing was open: for a service manager that is a stop like any other.
-                    (_, None) => exit("received signal while starting, exiting", signal, 0),
-                    // timeout(1) and some shells signal a process and its group: one request.
-                    (_, Some(_)) if stopping.is_some_and(|first| first.elapsed() < ECHO) => {}
-                    (_, Some(served)) if stopping.is_some() => {
-                        // The drain is over as soon as the last session is.
-                        let _exits = lock(&hurry);
-                        served.proxy.sessions.reset_all();
-                        flush_access_log(&served.proxy);
-                        exit("received second signal, exiting at once", signal, 1);
-                    }
-                    (_, Some(_)) => {
-                        stopping = Some(Instant::now());
-                        // The other end waits for nothing else.
-                        let _ = sender.send(signal);
-                    }
-                }
-            }
-        })?;
-        Ok(Self {
-            access,
-            serving,
-            ending,
-            last_word,
-        })
+        let (own, last) = (Arc::clone(&shared), Arc::clone(&shared));
+        let work = move || own.wait_for_signals(&sender, &times);
+        threads::start_final("signal", work, move || last.end_at_once(&times))?;
+        Ok(Self { shared, ending })
     }
 
     /// From here on SIGHUP opens the access log again.
     pub(super) fn reopen(&self, access: &Arc<AccessLog>) {
-        let _ = self.access.set(Arc::clone(access));
+        let _ = self.shared.access.set(Arc::clone(access));
     }
 
     /// From here on SIGHUP refreshes, SIGUSR1 logs the status, and a signal ends the service in
     /// order.
-    pub(super) fn serve(&self, served: Served) {
-        let _ = self.serving.set(served);
+    pub(super) fn serve(&self, served: &Arc<Served>) {
+        let _ = self.shared.serving.set(Arc::clone(served));
     }
 
     /// Waits for the signal that ends the service.
@@ -129,56 +105,105 @@ impl Signals {
         loop {
             match self.ending.recv() {
                 Ok(signal) => return signal,
-                // The thread is gone: nothing is left to do but to serve.
+                // The thread has ended, and is about to end the process.
                 Err(_) => std::thread::park(),
             }
         }
     }
 }
 
-fn flush_access_log(proxy: &Proxy) {
+impl Shared {
+    /// The thread's life: it returns when it cannot hear signals any more.
+    fn wait_for_signals(&self, ending: &Sender<Signal>, times: &Times) {
+        let mut stopping: Option<Instant> = None;
+        loop {
+            let signal = match syscall::wait_for_signal() {
+                Ok(signal) => signal,
+                Err(error) => {
+                    let error = Plain(&error).to_string();
+                    log::error(
+                        "signal",
+                        "cannot wait for signals",
+                        &[("error", error.into())],
+                    );
+                    return;
+                }
+            };
+            if let (Signal::Hangup, Some(access)) = (signal, self.access.get()) {
+                access.reopen();
+            }
+            let served = self.serving.get();
+            let phase = match (served, stopping) {
+                (None, _) => Phase::Starting,
+                (Some(_), None) => Phase::Serving,
+                (Some(_), Some(first)) => Phase::Stopping(first.elapsed()),
+            };
+            match request(signal, phase, times.signal_echo) {
+                Request::Nothing => {}
+                Request::Refresh => {
+                    log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
+                    if let Some(served) = served {
+                        served.proxy.pool.distress().wake();
+                    }
+                }
+                Request::TellStatus => {
+                    if let Some(served) = served {
+                        served.log();
+                    }
+                }
+                Request::TellThatItStarts => {
+                    log::answer("status", "not serving yet, still starting", &[]);
+                }
+                Request::TellWhatToUse => log::info(
+                    "signal",
+                    "received SIGUSR2, which does nothing; SIGUSR1 logs the status",
+                    &[],
+                ),
+                Request::EndBeforeTheStart => {
+                    warn("received signal while starting, exiting", signal);
+                    log::flush(times.flush_patience);
+                    std::process::exit(0);
+                }
+                Request::Drain => {
+                    stopping = Some(Instant::now());
+                    // The other end waits for nothing else.
+                    let _ = ending.send(signal);
+                }
+                Request::EndAtOnce => {
+                    warn("received second signal, exiting at once", signal);
+                    self.end_at_once(times);
+                }
+            }
+        }
+    }
+
+    /// Ends the process, and every session with a reset.
+    fn end_at_once(&self, times: &Times) -> ! {
+        // The drain is over as soon as the last session is.
+        let _exits = lock(&self.last_word);
+        if let Some(served) = self.serving.get() {
+            served.proxy.sessions.reset_all();
+            flush_access_log(&served.proxy, times);
+        }
+        log::flush(times.flush_patience);
+        std::process::exit(1);
+    }
+}
+
+fn warn(message: &str, signal: Signal) {
+    log::warn("signal", message, &[("signal", signal.name().into())]);
+}
+
+fn flush_access_log(proxy: &Proxy, times: &Times) {
     let access = proxy.access.as_ref();
-    if access.is_some_and(|access| !access.flush(FLUSH_PATIENCE)) {
+    if access.is_some_and(|access| !access.flush(times.flush_patience)) {
         log::warn("access", "ended before the access log was written", &[]);
     }
 }
 
-fn exit(message: &str, signal: Signal, status: i32) -> ! {
-    log::warn("signal", message, &[("signal", signal.name().into())]);
-    log::flush(FLUSH_PATIENCE);
-    std::process::exit(status);
-}
-
-fn status(proxy: &Proxy, refreshes: &Refreshes) -> String {
-    let census = proxy.pool.census();
-    let problems = match refreshes.problems().len() {
-        0 => String::new(),
-        1 => ", 1 problem".to_owned(),
-        more => format!(", {more} problems"),
-    };
-    format!(
-        "{} of {} endpoints active, {} connections open, {} clients refused{problems}",
-        census.active,
-        census.total,
-        proxy.sessions.count(),
-        proxy.refused()
-    )
-}
-
-/// Tells the service manager that clients are served, and from then on the state and that
-/// we are alive: the locks that every session needs are taken on the way, so a gateway
-/// that is stuck on one of them falls silent and is restarted.
-///
-/// # Errors
-/// If the thread for that cannot be started.
-pub(super) fn report(
-    notifier: &Notifier,
-    proxy: &Arc<Proxy>,
-    refreshes: &Arc<Refreshes>,
-    closing: &Arc<AtomicBool>,
-) -> io::Result<()> {
-    let ready = format!("READY=1\nSTATUS={}", status(proxy, refreshes));
-    if let Err(error) = notifier.send(&ready) {
+/// Tells the service manager that clients are served.
+pub(super) fn tell_ready(notifier: &Notifier, served: &Served) {
+    if let Err(error) = notifier.send(&format!("READY=1\nSTATUS={}", served.line())) {
         // A unit that waits for it is ended after some time, and nothing else would say why.
         log::warn(
             "gateway",
@@ -186,41 +211,50 @@ pub(super) fn report(
             &[("error", Plain(&error).to_string().into())],
         );
     }
+}
+
+/// Prepares the thread that tells the service manager the state and that we are alive, if there is
+/// one: the locks that every session needs are taken on the way, so a gateway that is stuck on one
+/// of them falls silent and is restarted.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub(super) fn prepare_reports(
+    notifier: &Notifier,
+    served: &Arc<Served>,
+    times: Times,
+) -> io::Result<()> {
     if !notifier.is_enabled() {
         return Ok(());
     }
-    // sd_watchdog_enabled(3) recommends half of the time that was asked for.
-    let interval = notifier
-        .watchdog
-        .map_or(STATUS_INTERVAL, |asked| (asked / 2).min(STATUS_INTERVAL));
-    let (notifier, proxy, closing) = (notifier.clone(), Arc::clone(proxy), Arc::clone(closing));
-    let refreshes = Arc::clone(refreshes);
-    spawn("status", move || {
+    let interval = report_interval(notifier.watchdog, &times);
+    let (notifier, own) = (notifier.clone(), Arc::clone(served));
+    let work = move || {
         loop {
             std::thread::sleep(interval);
-            let watchdog = if notifier.watchdog.is_some() {
-                "WATCHDOG=1\n"
-            } else {
-                ""
-            };
-            let draining = if closing.load(Ordering::SeqCst) {
-                "draining, "
-            } else {
-                ""
+            let watchdog = match notifier.watchdog {
+                Some(_) => "WATCHDOG=1\n",
+                None => "",
             };
             // Only the first failure is worth a line.
-            let status = status(&proxy, &refreshes);
-            let _ = notifier.send(&format!("{watchdog}STATUS={draining}{status}"));
+            let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
         }
+    };
+    served.threads.prepare(Thread::Status, work).map(drop)
+}
+
+/// sd_watchdog_enabled(3) recommends half of the time that was asked for.
+fn report_interval(watchdog: Option<Duration>, times: &Times) -> Duration {
+    watchdog.map_or(times.status_interval, |asked| {
+        (asked / 2).min(times.status_interval)
     })
-    .map(drop)
 }
 
 /// Waits for a thread that accepts to end, so that every client it has taken is counted. Only
 /// one that a process we share the socket with has made block may not end before its next
 /// client; that one is left behind.
-fn join(thread: JoinHandle<()>) {
-    let deadline = Instant::now() + ACCEPT_PATIENCE;
+fn join(thread: JoinHandle<()>, patience: Duration) {
+    let deadline = Instant::now() + patience;
     while !thread.is_finished() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -237,6 +271,7 @@ pub(super) fn drain(
     notifier: &Notifier,
     proxy: &Proxy,
     accepting: Vec<(Arc<Listener>, JoinHandle<()>)>,
+    times: &Times,
 ) {
     let open = proxy.sessions.count();
     // A drain may be longer than the manager's patience with a stop.
@@ -246,7 +281,7 @@ pub(super) fn drain(
     ));
     for (listener, thread) in accepting {
         listener.stop();
-        join(thread);
+        join(thread, times.accept_patience);
     }
     log::info(
         "gateway",
@@ -267,7 +302,10 @@ pub(super) fn drain(
         proxy.sessions.reset_all();
     }
     // Whoever asks a second time now has asked too late.
-    std::mem::forget(lock(&signals.last_word));
-    flush_access_log(proxy);
+    std::mem::forget(lock(&signals.shared.last_word));
+    flush_access_log(proxy, times);
     log::info("gateway", "stopped", &[("refused", proxy.refused().into())]);
 }
+
+#[cfg(test)]
+mod tests;

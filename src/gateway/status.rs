@@ -1,15 +1,17 @@
-//! What SIGUSR1 is answered with: how the gateway is, one line a fact, in the log.
+//! How the gateway is: one line for a service manager, and one line per fact in the log, which
+//! SIGUSR1 is answered with.
 //!
-//! The lines are written whatever `--log-level` says, because somebody has asked for them.
+//! Those lines are written whatever `--log-level` says, because somebody has asked for them.
 //! Each set of facts is read by itself, so a line is right as of the moment that it was
 //! made; no lock is held while it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::texts;
+use super::threads::Threads;
 use crate::discovery::Refreshes;
 use crate::log::{self, Value};
 use crate::proxy::Proxy;
@@ -19,15 +21,44 @@ use crate::proxy::Proxy;
 pub(super) struct Served {
     pub(super) proxy: Arc<Proxy>,
     pub(super) refreshes: Arc<Refreshes>,
+    pub(super) threads: Arc<Threads>,
     pub(super) listen: Vec<SocketAddr>,
-    /// Set when it draws to its end.
-    pub(super) closing: Arc<AtomicBool>,
     pub(super) since: SystemTime,
 }
 
 const CALLER: &str = "status";
 
 impl Served {
+    /// Whether it draws to its end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.threads.closing().load(Ordering::SeqCst)
+    }
+
+    /// What there is trouble with now, in words.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = self.threads.problems(Instant::now());
+        problems.extend(self.refreshes.problems());
+        problems
+    }
+
+    /// The status in one line. Takes the locks that every session takes.
+    pub(super) fn line(&self) -> String {
+        let (proxy, census) = (&self.proxy, self.proxy.pool.census());
+        let draining = if self.is_draining() { "draining, " } else { "" };
+        let problems = match self.problems().len() {
+            0 => String::new(),
+            1 => ", 1 problem".to_owned(),
+            more => format!(", {more} problems"),
+        };
+        format!(
+            "{draining}{} of {} endpoints active, {} connections open, {} clients refused{problems}",
+            census.active,
+            census.total,
+            proxy.sessions.count(),
+            proxy.refused()
+        )
+    }
+
     /// Logs the status.
     pub(super) fn log(&self) {
         let now = SystemTime::now();
@@ -38,10 +69,9 @@ impl Served {
             .iter()
             .map(|(_, count)| count)
             .sum();
-        let state = if self.closing.load(Ordering::SeqCst) {
-            "draining"
-        } else {
-            "serving"
+        let state = match self.is_draining() {
+            true => "draining",
+            false => "serving",
         };
         log::answer(
             CALLER,
@@ -81,7 +111,7 @@ impl Served {
             );
             log::answer(CALLER, "status of endpoint", &fields);
         }
-        for problem in self.refreshes.problems() {
+        for problem in self.problems() {
             log::answer(
                 CALLER,
                 "status of a problem",

@@ -7,7 +7,7 @@
 //! lays them out, `queue` has them wait.
 //!
 //! The logger is the one piece of global state in the program: it is set once, by
-//! [`start`], before the first thread; lines before that are lost, as nobody can have
+//! [`choose`], before the first thread; lines before that are lost, as nobody can have
 //! chosen their format yet.
 
 mod line;
@@ -44,18 +44,15 @@ struct Logger {
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 static LINES: Queue = Queue::new(QUEUE);
 
-/// Starts the writer thread; a second call changes nothing.
-///
-/// # Errors
-/// If the thread cannot be started.
-pub(crate) fn start(level: Level, format: Format) -> std::io::Result<()> {
-    if LOGGER.set(Logger { level, format }).is_ok() {
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .stack_size(64 * 1024)
-            .spawn(|| LINES.drain(Duration::ZERO, queue::to_stderr))?;
-    }
-    Ok(())
+/// Has lines wait for their writer from now on; a second call changes nothing.
+pub(crate) fn choose(level: Level, format: Format) {
+    // It fails only if they do so already.
+    let _ = LOGGER.set(Logger { level, format });
+}
+
+/// The writer's life; the work of a thread.
+pub(crate) fn write_lines() -> ! {
+    LINES.drain(Duration::ZERO, queue::to_stderr)
 }
 
 /// Waits until all that was logged is written, at most `patience`.

@@ -76,6 +76,32 @@ impl Batch {
     }
 }
 
+/// What the writer has in hand, which counts as dropped as far as it is not written.
+struct Hand<'a> {
+    queue: &'a Queue,
+    batch: Batch,
+}
+
+impl Hand<'_> {
+    /// Gives up what has been written, and what will not be.
+    fn empty(&mut self, written: usize) {
+        let (lost, untold) = self.batch.missing(written);
+        self.queue.dropped.add(lost);
+        self.batch.clear();
+        let mut state = lock(&self.queue.state);
+        state.untold += lost + untold;
+        state.writing = false;
+        self.queue.written.notify_all();
+    }
+}
+
+impl Drop for Hand<'_> {
+    /// The writer has panicked; another one goes on.
+    fn drop(&mut self) {
+        self.empty(0);
+    }
+}
+
 impl Queue {
     /// A queue for so many bytes.
     pub(crate) const fn new(capacity: usize) -> Self {
@@ -127,17 +153,14 @@ impl Queue {
     /// returns how many bytes of it are written. It leaves `pause` for more to come, unless the
     /// queue is half full or somebody is in a hurry.
     pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> usize) -> ! {
-        let mut batch = Batch::default();
+        let mut hand = Hand {
+            queue: self,
+            batch: Batch::default(),
+        };
         loop {
-            self.take(&mut batch, pause);
-            let written = write(&batch.lines);
-            let (lost, untold) = batch.missing(written);
-            self.dropped.add(lost);
-            batch.clear();
-            let mut state = lock(&self.state);
-            state.untold += lost + untold;
-            state.writing = false;
-            self.written.notify_all();
+            self.take(&mut hand.batch, pause);
+            let written = write(&hand.batch.lines);
+            hand.empty(written);
         }
     }
 
@@ -377,6 +400,37 @@ mod tests {
         );
         queue.wake();
         assert_eq!(batches.recv_timeout(patience).unwrap(), "");
+    }
+
+    /// What it had in hand is lost and told; what waited is for the next one, and a flush does not
+    /// wait for who is gone.
+    #[test]
+    fn a_writer_that_panics_loses_what_it_had_in_hand_and_no_more() {
+        let queue = Arc::new(Queue::new(100));
+        let own = Arc::clone(&queue);
+        queue.push("a\n", notice);
+        queue.push("b\n", notice);
+        let writer = std::thread::spawn(move || {
+            own.drain(Duration::ZERO, |lines| {
+                assert_eq!(lines, "a\nb\n");
+                own.push("c\n", notice);
+                std::panic::resume_unwind(Box::new("as this test wants"))
+            });
+        });
+        assert!(writer.join().is_err());
+        assert_eq!((queue.dropped(), waiting(&queue)), (2, "c\n".to_owned()));
+        queue.push("d\n", notice);
+        let (sender, batches) = channel();
+        let own = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            own.drain(Duration::ZERO, |lines| {
+                sender.send(lines.to_owned()).unwrap();
+                lines.len()
+            })
+        });
+        assert!(queue.flush(Duration::from_secs(10)));
+        assert_eq!(batches.recv().unwrap(), "c\n2 lost\nd\n");
+        assert_eq!(queue.dropped(), 2);
     }
 
     #[test]

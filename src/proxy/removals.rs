@@ -31,9 +31,13 @@ impl Removals {
     }
 }
 
-/// Closes connections when their time has come; the work of a thread.
-pub(crate) fn close(proxy: &Proxy, removals: &Receiver<Removal>) {
-    let mut due: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
+/// Closes connections when their time has come; the work of a thread. Those that are `due` are kept
+/// by whoever calls, for the case that the thread ends.
+pub(crate) fn close(
+    proxy: &Proxy,
+    removals: &Receiver<Removal>,
+    due: &mut BTreeMap<SocketAddr, Instant>,
+) {
     loop {
         let next = due
             .values()

@@ -124,7 +124,11 @@ fn every_message_that_needs_action_is_explained() {
 #[test]
 fn quoted_messages_exist() {
     /// Words of the operating system's, and of other programs.
-    const OTHERS: [&str; 2] = ["address already in use", "permission denied"];
+    const OTHERS: [&str; 3] = [
+        "address already in use",
+        "permission denied",
+        "resource temporarily unavailable",
+    ];
     let readme = readme();
     let code = all_sources();
     let logs = section(&readme, "Logs").lines();
@@ -141,7 +145,7 @@ fn quoted_messages_exist() {
             let part = OTHERS
                 .iter()
                 .fold(part, |part, other| part.trim_end_matches(other));
-            let part = part.trim_matches([' ', '?', ',']);
+            let part = part.trim_matches([' ', '?', ',', ':']);
             assert!(
                 code.contains(part),
                 "{part:?} is nowhere in the sources: {row}"

@@ -215,6 +215,7 @@ tests:
       - { alertname: EtcdGatewayNearlyFull, eval_time: 45m, exp_alerts: [] }
       - { alertname: EtcdGatewayEndpointFlaps, eval_time: 45m, exp_alerts: [] }
       - { alertname: EtcdGatewayCertificateExpires, eval_time: 45m, exp_alerts: [] }
+      - { alertname: EtcdGatewayThreadLost, eval_time: 45m, exp_alerts: [] }
   - name: all endpoints are down, one flaps, clients are rejected, and no more of them could be taken
     interval: 1m
     input_series:
@@ -226,6 +227,7 @@ tests:
       - { series: 'etcd_gateway_max_connections{instance="a"}', values: 100x60 }
       - { series: 'etcd_gateway_connections_rejected_total{instance="a",reason="loop"}', values: 0+1x60 }
       - { series: 'etcd_gateway_endpoint_transitions_total{instance="a",endpoint="1",to="inactive"}', values: 0+1x60 }
+      - { series: 'etcd_gateway_threads_lost_total{instance="a",thread="admin"}', values: 0x30 1x30 }
     alert_rule_test:
       - alertname: EtcdGatewayDown
         eval_time: 45m
@@ -241,6 +243,9 @@ tests:
       - alertname: EtcdGatewayCertificateExpires
         eval_time: 45m
         exp_alerts: [ { exp_labels: { instance: a, endpoint: "1" } } ]
+      - alertname: EtcdGatewayThreadLost
+        eval_time: 45m
+        exp_alerts: [ { exp_labels: { instance: a, thread: admin } } ]
 "#;
     let rules = block("groups:");
     let alerts = rules

@@ -1,0 +1,95 @@
+use super::*;
+
+#[test]
+fn a_cap_is_kept_as_far_as_the_host_bears_it() {
+    let capacity = Capacity {
+        connections: 100,
+        bounded_by: "RLIMIT_NOFILE",
+        pipes: 10,
+    };
+    for (wanted, used, by) in [
+        (None, 100, "RLIMIT_NOFILE"),
+        (Some(1), 1, "--max-connections"),
+        (Some(99), 99, "--max-connections"),
+        (Some(100), 100, "--max-connections"),
+        (Some(101), 100, "RLIMIT_NOFILE"),
+        (Some(usize::MAX), 100, "RLIMIT_NOFILE"),
+    ] {
+        assert_eq!(max_connections(wanted, &capacity), (used, by), "{wanted:?}");
+    }
+}
+
+fn place(addr: &str, shown: &str) -> Place {
+    Place {
+        addr: addr.parse().unwrap(),
+        shown: shown.to_owned(),
+    }
+}
+
+fn endpoint(addr: &str) -> Endpoint {
+    Endpoint {
+        addr: addr.parse().unwrap(),
+        name: "etcd.example:2379".to_owned(),
+        priority: 0,
+        weight: 0,
+        identity: None,
+        source: endpoint::Source::Srv,
+    }
+}
+
+/// Any of the endpoints, and any of the addresses to listen on.
+#[test]
+fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
+    let listen = [
+        place("127.0.0.1:1001", "localhost:1001"),
+        place("127.0.0.1:1002", "127.0.0.1:1002"),
+    ];
+    let metrics = place("127.0.0.1:1003", "127.0.0.1:1003");
+    let found = |addrs: &[&str]| {
+        let endpoints: Vec<Endpoint> = addrs.iter().map(|addr| endpoint(addr)).collect();
+        refuse_loops(&endpoints, &listen, Some(&metrics)).err()
+    };
+    assert!(found(&["127.0.0.1:1004", "127.0.0.2:1001"]).is_none());
+    for (addr, listener) in [
+        ("127.0.0.1:1001", "localhost:1001"),
+        ("127.0.0.1:1002", "127.0.0.1:1002"),
+        ("127.0.0.1:1003", "127.0.0.1:1003 of --metrics-addr"),
+    ] {
+        let error = found(&["127.0.0.1:1004", addr]).expect(addr);
+        assert!(error.is_usage(), "{error}");
+        let said = error.to_string();
+        let expected = format!(
+            "--discovery-srv: SRV or endpoint (etcd.example:2379->{addr}) should not resolve to the \
+             gateway listen addr ({listener}): "
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+}
+
+/// What members are called in a configuration, and what they have to prove.
+#[test]
+fn the_source_of_members_says_what_they_have_to_prove() {
+    let lists = |config: &Config| match source(config, &mut Vec::new()) {
+        Ok(Source::List(list)) => list.identity,
+        other => panic!("{:?}", other.err()),
+    };
+    let verifying = Config {
+        verify_endpoints: true,
+        ..Config::default()
+    };
+    let named = Config {
+        server_name: Some("etcd.example.".to_owned()),
+        ..verifying.clone()
+    };
+    assert!(matches!(lists(&Config::default()), Identity::None));
+    assert!(matches!(lists(&verifying), Identity::Own));
+    assert!(matches!(lists(&named), Identity::Named(name) if name == "etcd.example"));
+    let wrong = Config {
+        server_name: Some("not a name".to_owned()),
+        ..verifying
+    };
+    let Err(error) = source(&wrong, &mut Vec::new()) else {
+        panic!("it is accepted")
+    };
+    assert!(matches!(&error, Error::ServerName(name, _) if name == "not a name"));
+}

@@ -1,0 +1,185 @@
+use super::*;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, channel};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Pauses that no test notices, and a proof that none of them lives to see.
+fn quick() -> Times {
+    Times {
+        thread_pause: Duration::from_millis(1),
+        thread_pause_max: Duration::from_millis(4),
+        thread_proof: Duration::from_secs(3600),
+        ..Times::REAL
+    }
+}
+
+fn next<T>(receiver: &Receiver<T>) -> T {
+    receiver.recv_timeout(SOON).expect("it comes in time")
+}
+
+/// How often the threads of one name were lost.
+fn lost(threads: &Threads, name: &str) -> u64 {
+    let lost = threads.lost();
+    lost.iter().find(|(own, _)| *own == name).expect(name).1
+}
+
+fn finish(thread: JoinHandle<()>) {
+    let deadline = Instant::now() + SOON;
+    while !thread.is_finished() {
+        assert!(Instant::now() < deadline, "the thread goes on");
+        std::thread::yield_now();
+    }
+    thread.join().expect("its panics are caught");
+}
+
+#[test]
+fn a_thread_that_ends_is_started_again_and_its_loss_shows() {
+    let threads = Threads::new(quick());
+    let (began, starts) = channel();
+    let (done, wait) = channel::<()>();
+    let mut count = 0;
+    let thread = threads.start(Thread::Monitor, move || {
+        count += 1;
+        began.send(count).unwrap();
+        match count {
+            1 => resume_unwind(Box::new("this is the reason")),
+            2 => {}
+            3 => resume_unwind(Box::new("an owned reason".to_owned())),
+            // It works until the test is over.
+            _ => drop(wait.recv()),
+        }
+    });
+    let thread = thread.unwrap();
+    assert_eq!([1, 2, 3, 4].map(|_| next(&starts)), [1, 2, 3, 4]);
+    assert_eq!(lost(&threads, "monitor"), 3);
+    assert_eq!(lost(&threads, "accept"), 0);
+    let now = Instant::now();
+    let told = "thread monitor has ended, 3 times so far, and is started again: \
+                panicked: an owned reason";
+    assert_eq!(threads.problems(now), [told]);
+    // It has proven itself an hour after it was started again.
+    let proof = quick().thread_proof;
+    assert_eq!(
+        threads.problems(now + proof - Duration::from_secs(60)),
+        [told]
+    );
+    let proven = threads.problems(now + proof + Duration::from_secs(60));
+    assert_eq!(proven, [""; 0]);
+    assert_eq!(lost(&threads, "monitor"), 3, "what is over still counts");
+
+    // When the service ends, a thread that has done its work is not missed.
+    threads.close();
+    drop(done);
+    finish(thread);
+    assert_eq!(lost(&threads, "monitor"), 3);
+}
+
+#[test]
+fn a_thread_that_panics_while_the_service_ends_is_started_again() {
+    let threads = Threads::new(quick());
+    threads.close();
+    let mut panics = 1;
+    let thread = threads.start(Thread::Accept, move || {
+        if panics > 0 {
+            panics -= 1;
+            resume_unwind(Box::new("once"));
+        }
+    });
+    finish(thread.unwrap());
+    assert_eq!(lost(&threads, "accept"), 1);
+}
+
+#[test]
+fn a_thread_that_returns_while_the_gateway_serves_is_missed() {
+    let threads = Threads::new(quick());
+    let (began, starts) = channel();
+    let thread = threads.start(Thread::Log, move || {
+        // The test holds the other end until it has seen enough.
+        let _ = began.send(());
+    });
+    next(&starts);
+    next(&starts);
+    assert!(lost(&threads, "log") >= 1);
+    let problems = threads.problems(Instant::now());
+    assert!(problems[0].ends_with(": it has returned"), "{problems:?}");
+    threads.close();
+    finish(thread.unwrap());
+}
+
+#[test]
+fn what_is_prepared_begins_when_all_are_there() {
+    let threads = Threads::new(quick());
+    let (began, starts) = channel();
+    threads.close();
+    let prepared = [Thread::Accept, Thread::Admin].map(|thread| {
+        let began = began.clone();
+        let work = move || began.send(thread).unwrap();
+        threads.prepare(thread, work).unwrap()
+    });
+    let at_once = threads.start(Thread::Log, move || began.send(Thread::Log).unwrap());
+    finish(at_once.unwrap());
+    assert_eq!(next(&starts), Thread::Log);
+    assert!(starts.try_recv().is_err(), "one that is prepared has begun");
+    threads.complete();
+    prepared.into_iter().for_each(finish);
+    let mut names = [next(&starts), next(&starts)].map(Thread::name);
+    names.sort_unstable();
+    assert_eq!(names, ["accept", "admin"]);
+}
+
+#[test]
+fn the_end_of_a_final_thread_is_the_end_it_was_given() {
+    for panics in [false, true] {
+        let (ended, ends) = channel();
+        let work = move || {
+            if panics {
+                resume_unwind(Box::new("lost"));
+            }
+        };
+        start_final("final", work, move || ended.send(()).unwrap()).unwrap();
+        next(&ends);
+    }
+}
+
+#[test]
+fn the_pause_grows_while_a_thread_ends_at_once() {
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    let times = Times {
+        thread_pause: MS(100),
+        thread_pause_max: MS(10_000),
+        thread_proof: MS(60_000),
+        ..Times::REAL
+    };
+    for (pause, after, next) in [
+        (0, 0, 100),
+        // The first end comes late, and is no reason for more.
+        (0, 1_000_000, 100),
+        (100, 100, 200),
+        (200, 5_000, 400),
+        (6_400, 6_400, 10_000),
+        (10_000, 10_000, 10_000),
+        // What ran for the time of a proof begins anew; its pause is no part of that.
+        (10_000, 60_000, 10_000),
+        (10_000, 69_999, 10_000),
+        (10_000, 70_000, 100),
+    ] {
+        let found = next_pause(MS(pause), MS(after), &times);
+        assert_eq!(
+            found,
+            MS(next),
+            "{pause} ms of pause, ended after {after} ms"
+        );
+    }
+}
+
+/// The number of a thread is its place in what is counted.
+#[test]
+fn every_thread_has_a_place_and_a_name_of_its_own() {
+    for (place, thread) in Thread::ALL.into_iter().enumerate() {
+        assert_eq!(thread as usize, place, "{thread:?}");
+    }
+    let mut names = Thread::ALL.map(Thread::name);
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+}
