@@ -306,3 +306,6 @@ fn reply(received: &[u8], pages: &impl Answers) -> Option<Vec<u8>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

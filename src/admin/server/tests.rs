@@ -1,0 +1,208 @@
+use super::*;
+use std::net::SocketAddr;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// So long that no test lives to see its end.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Answers everything with so many octets.
+struct Octets(usize);
+
+impl Answers for Octets {
+    fn answer(&self, _: Request<'_>) -> Response {
+        Response::text(Status::Ok, &"a".repeat(self.0))
+    }
+
+    fn bytes(&self, response: &Response, _: bool) -> Vec<u8> {
+        response.content.as_bytes().to_vec()
+    }
+}
+
+/// A server that runs until the tests end.
+fn serve(octets: usize, times: Times) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    super::super::prepare(SockRef::from(&listener)).unwrap();
+    std::thread::spawn(move || run(&listener, &Octets(octets), &times));
+    addr
+}
+
+fn patient() -> Times {
+    Times {
+        admin_request: LONG,
+        admin_answer: LONG,
+        admin_linger: LONG,
+        admin_pause: Duration::from_millis(1),
+        ..Times::REAL
+    }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// How a connection ends, after what.
+fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
+    let mut got = Vec::new();
+    let end = stream.read_to_end(&mut got);
+    (got, end.map(drop).map_err(|error| error.kind()))
+}
+
+/// A request has its time whether it is sent or not, and only one that has begun is told.
+#[test]
+fn a_request_has_its_time_and_no_more() {
+    let times = Times {
+        admin_request: Duration::from_millis(100),
+        ..patient()
+    };
+    let addr = serve(1, times);
+    let began = Instant::now();
+    let (silent, mut slow) = (connect(addr), connect(addr));
+    slow.write_all(b"GET /").unwrap();
+    assert_eq!(end(&silent), (Vec::new(), Ok(())));
+    assert!(began.elapsed() >= times.admin_request);
+    let told = b"the request took too long\n".to_vec();
+    assert_eq!(end(&slow), (told, Ok(())));
+}
+
+#[test]
+fn an_answer_that_is_not_taken_in_time_is_thrown_away() {
+    let times = Times {
+        admin_answer: Duration::from_millis(100),
+        ..patient()
+    };
+    // More than all buffers on the way hold.
+    let octets = 8_000_000;
+    let addr = serve(octets, times);
+    let began = Instant::now();
+    let mut unread = connect(addr);
+    unread.write_all(REQUEST).unwrap();
+    // Reset by the server, though nothing was read meanwhile.
+    let deadline = began + SOON;
+    while unread.take_error().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the answer is kept");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(began.elapsed() >= times.admin_answer);
+    // Who reads has all of it, however slow.
+    let mut reader = connect(addr);
+    reader.write_all(REQUEST).unwrap();
+    let mut got = vec![0; octets];
+    reader.read_exact(&mut got).unwrap();
+}
+
+/// After the answer the connection is kept for what the client still sends: for a time, and so many octets.
+#[test]
+fn what_follows_a_request_is_thrown_away_within_bounds() {
+    let addr = serve(1, patient());
+    let answered = || {
+        let mut stream = connect(addr);
+        stream.write_all(REQUEST).unwrap();
+        assert_eq!(end(&stream), (b"a\n".to_vec(), Ok(())));
+        stream
+    };
+    let cut = |mut stream: &TcpStream, octets: usize| {
+        // A write may fail before all is sent.
+        let _ = stream.write_all(&vec![b'a'; octets]);
+        let _ = stream.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + SOON;
+        loop {
+            let closed = SockRef::from(stream).peer_addr().is_err();
+            if stream.take_error().unwrap().is_some() {
+                return true;
+            }
+            // In order: the server has taken all, and our end.
+            if closed {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "the connection is kept");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    assert!(!cut(&answered(), LINGER_OCTETS));
+    assert!(cut(&answered(), 10 * LINGER_OCTETS));
+
+    let times = Times {
+        admin_linger: Duration::from_millis(100),
+        ..patient()
+    };
+    let addr = serve(1, times);
+    let began = Instant::now();
+    let mut kept = connect(addr);
+    kept.write_all(REQUEST).unwrap();
+    assert_eq!(end(&kept), (b"a\n".to_vec(), Ok(())));
+    let deadline = began + SOON;
+    while kept.write_all(b"a").is_ok() {
+        assert!(Instant::now() < deadline, "the connection is kept");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(began.elapsed() >= times.admin_linger);
+}
+
+/// Clients by how much they are worth: phase, and when they end.
+fn client<'a>(phase: Phase, ends: Instant, times: &'a Times, at: &TcpListener) -> Client<'a> {
+    let stream = TcpStream::connect(at.local_addr().unwrap()).unwrap();
+    Client {
+        stream,
+        phase,
+        deadline: ends,
+        times,
+    }
+}
+
+#[test]
+fn the_client_that_is_least_worth_keeping_makes_room() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (times, now) = (Times::REAL, Instant::now());
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let lingering = || Phase::Lingering(1);
+    let reading = || Phase::Reading(Vec::new());
+    let writing = || Phase::Writing {
+        answer: Vec::new(),
+        sent: 0,
+    };
+    let mut clients: Vec<Client<'_>> = [
+        (writing(), 1),
+        (reading(), 5),
+        (lingering(), 8),
+        (reading(), 4),
+        (lingering(), 7),
+        (writing(), 2),
+    ]
+    .into_iter()
+    .map(|(phase, ends)| client(phase, at(ends), &times, &listener))
+    .collect();
+    let mut order = Vec::new();
+    while !clients.is_empty() {
+        let before: Vec<Instant> = clients.iter().map(|client| client.deadline).collect();
+        make_room(&mut clients);
+        let left: Vec<Instant> = clients.iter().map(|client| client.deadline).collect();
+        let gone = before.into_iter().find(|ends| !left.contains(ends));
+        order.push((gone.expect("one is gone") - now).as_secs());
+    }
+    assert_eq!(order, [7, 8, 4, 5, 1, 2]);
+    make_room(&mut clients);
+}
+
+/// One more than there are places for costs the oldest silent one its place, and nobody else.
+#[test]
+fn one_more_than_there_is_room_for_takes_the_place_of_the_oldest() {
+    let addr = serve(1, patient());
+    let mut silent: Vec<TcpStream> = (0..MAX_CONNECTIONS).map(|_| connect(addr)).collect();
+    // Who asks is answered at once, and leaves its place again.
+    let mut asking = connect(addr);
+    asking.write_all(REQUEST).unwrap();
+    assert_eq!(end(&asking), (b"a\n".to_vec(), Ok(())));
+    drop(asking);
+    let first = silent.remove(0);
+    assert_eq!(end(&first), (Vec::new(), Ok(())));
+    for stream in &mut silent {
+        stream.write_all(REQUEST).unwrap();
+        assert_eq!(end(stream), (b"a\n".to_vec(), Ok(())));
+    }
+}

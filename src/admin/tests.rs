@@ -1,0 +1,558 @@
+use super::*;
+use crate::config::Policy;
+use crate::dial;
+use crate::endpoint::ledger::Ledger;
+use crate::endpoint::pool::Pool;
+use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::sync::lock;
+use crate::sys::usage::Usage;
+use http::Request;
+use server::Answers;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+fn view(port: u16, status: Status, error: Option<&str>) -> View {
+    View {
+        endpoint: Endpoint {
+            addr: ([127, 0, 0, 1], port).into(),
+            name: String::new(),
+            priority: 0,
+            weight: 0,
+            identity: None,
+            source: Source::Endpoints,
+        },
+        status,
+        since: SystemTime::UNIX_EPOCH,
+        last_error: error.map(|error| (SystemTime::UNIX_EPOCH, error.to_owned())),
+        ledger: Arc::default(),
+    }
+}
+
+fn snapshot(endpoints: Vec<View>) -> Snapshot {
+    Snapshot {
+        version: "",
+        now: SystemTime::UNIX_EPOCH,
+        started: SystemTime::UNIX_EPOCH,
+        draining: false,
+        listen: Vec::new(),
+        clients: Clients {
+            accepted: 0,
+            active: 0,
+            max: 0,
+            rejected: Vec::new(),
+            accept_errors: Vec::new(),
+            redispatches: 0,
+            durations: Distribution {
+                buckets: Vec::new(),
+                count: 0,
+                sum: Duration::ZERO,
+            },
+        },
+        endpoints,
+        discovery: Discovery {
+            refreshes: Vec::new(),
+            last_success: None,
+        },
+        problems: Vec::new(),
+        threads_lost: Vec::new(),
+        log_lines_dropped: 0,
+        access_log_lines_dropped: 0,
+    }
+}
+
+#[test]
+fn what_has_left_the_set_is_no_reason() {
+    use Status::{Active, Inactive, Removed, Unproven};
+    let gone = || view(1, Removed, Some("gone"));
+    let cases = [
+        (vec![], Some("no endpoint is known")),
+        (vec![gone()], Some("no endpoint is known")),
+        (
+            vec![gone(), view(2, Unproven, None)],
+            Some("none of 1 endpoints is active"),
+        ),
+        (
+            vec![
+                gone(),
+                view(2, Unproven, None),
+                view(3, Inactive, Some("down")),
+            ],
+            Some("none of 2 endpoints is active, down"),
+        ),
+        (vec![gone(), view(2, Active, Some("was down"))], None),
+    ];
+    for (endpoints, expected) in cases {
+        let reason = snapshot(endpoints).not_ready();
+        let beginning = reason.as_deref().and_then(|text| text.split(':').next());
+        assert_eq!(beginning, expected);
+    }
+}
+
+/// What `path` is answered with.
+fn page(observed: &Arc<Fixture>, path: &str) -> (http::Status, String) {
+    let pages = pages::Pages(Arc::clone(observed) as Arc<dyn Observed>);
+    let request = Request {
+        path,
+        head_only: false,
+    };
+    let response = pages.answer(request);
+    (response.status, response.content)
+}
+
+/// Endpoints in a pool, and the rest of a gateway as a test wants it.
+struct Fixture {
+    pool: Pool,
+    problems: Mutex<Vec<String>>,
+    draining: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Open;
+
+impl Gate for Open {
+    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+        Ok(Proof { not_after: None })
+    }
+}
+
+impl Fixture {
+    fn new() -> Arc<Self> {
+        let pool = Pool::new(
+            Policy::RoundRobin,
+            Duration::from_secs(60),
+            Some(Arc::new(Open)),
+        );
+        Arc::new(Self {
+            pool: pool.unwrap(),
+            problems: Mutex::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    fn fail(&self, addr: SocketAddr) {
+        let refused = io::Error::from_raw_os_error(111);
+        let error = dial::Error::connect(addr, refused);
+        self.pool.failed(addr, Instant::now(), &error);
+    }
+}
+
+impl Observed for Fixture {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            draining: self.draining.load(Ordering::SeqCst),
+            problems: lock(&self.problems).clone(),
+            ..snapshot(self.pool.views())
+        }
+    }
+}
+
+fn at(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+fn member(port: u16, identity: Option<&str>) -> Endpoint {
+    Endpoint {
+        addr: at(port),
+        name: format!("m{port}:{port}"),
+        priority: port,
+        weight: port * 10,
+        identity: identity.map(str::to_owned),
+        source: Source::File,
+    }
+}
+
+/// Parts that a page has to have, or must not have.
+#[track_caller]
+fn told(observed: &Arc<Fixture>, path: &str, parts: &[&str], others: &[&str]) {
+    let (_, content) = page(observed, path);
+    for part in parts {
+        assert!(content.contains(part), "no {part:?} in {path}: {content}");
+    }
+    for other in others {
+        assert!(!content.contains(other), "{other:?} in {path}: {content}");
+    }
+}
+
+const READY: (http::Status, &str) = (http::Status::Ok, "ok\n");
+
+#[track_caller]
+fn ready(observed: &Arc<Fixture>, expected: (http::Status, &str)) {
+    let (status, content) = page(observed, "/readyz");
+    assert_eq!((status, content.as_str()), expected);
+    assert_eq!(page(observed, "/healthz"), (READY.0, READY.1.to_owned()));
+}
+
+/// An endpoint fails and returns, another is removed while a client is connected, a third is added and
+/// proves who it is: each page says so, and stops saying so.
+#[test]
+fn what_is_told_follows_the_endpoints() {
+    let gateway = Fixture::new();
+    gateway.pool.replace(vec![member(1, None), member(2, None)]);
+    ready(&gateway, READY);
+    let since = gateway.pool.views()[0].since;
+    told(
+        &gateway,
+        "/endpoints",
+        &[
+            "{\"ready\":true,\"reason\":null,\"draining\":false,\"problems\":[],",
+            "\"priority\":1,\"weight\":10,\"name\":null,\"state\":\"active\",\"active\":true,",
+            "\"last_error\":null,\"last_error_at\":null,\"certificate_expiry\":null,",
+        ],
+        &["inactive"],
+    );
+    told(
+        &gateway,
+        "/",
+        &["pill good\">ready<", "priority&nbsp;2, weight&nbsp;20"],
+        &[],
+    );
+
+    gateway.fail(at(1));
+    ready(&gateway, READY);
+    let view = gateway.pool.views().remove(0);
+    assert!(view.since > since, "it has just changed");
+    let text = |at: SystemTime| crate::date::Rfc3339(crate::date::since_1970(at)).to_string();
+    let since = format!("\"since\":\"{}\"", text(view.since));
+    let failed = view.last_error.as_ref().map(|(at, _)| text(*at));
+    let failed = format!("\"last_error_at\":\"{}\"", failed.expect("it has failed"));
+    let refused = "\"last_error\":\"dial tcp 127.0.0.1:1: connect: connection refused\"";
+    told(
+        &gateway,
+        "/endpoints",
+        &[
+            "\"state\":\"inactive\",\"active\":false,",
+            "\"state\":\"active\",\"active\":true,",
+            &since,
+            &failed,
+            refused,
+            "\"dials\":{\"ok\":0,\"refused\":1,",
+        ],
+        &[],
+    );
+    told(
+        &gateway,
+        "/",
+        &[
+            "pill odd\">ready, 1 of 2 endpoints down<",
+            "pill bad\">inactive<",
+            "<b>1 <small>of 2<",
+        ],
+        &[],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &[
+            "endpoint_up{endpoint=\"127.0.0.1:1\"} 0\n",
+            "endpoint_up{endpoint=\"127.0.0.1:2\"} 1\n",
+            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"inactive\"} 1\n",
+            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"active\"} 0\n",
+            "endpoint_dials_total{endpoint=\"127.0.0.1:1\",result=\"refused\"} 1\n",
+            "discovery_endpoints 2\n",
+        ],
+        &[],
+    );
+
+    gateway.fail(at(2));
+    let reason =
+        "none of 2 endpoints is active, dial tcp 127.0.0.1:1: connect: connection refused\n";
+    ready(&gateway, (http::Status::Unavailable, reason));
+    told(&gateway, "/", &["pill bad\">not ready<"], &[]);
+
+    gateway.pool.answered(at(1), Duration::from_millis(3));
+    gateway.pool.succeeded(at(1), Instant::now());
+    ready(&gateway, READY);
+    // What it failed of last is known for as long as it is an endpoint.
+    told(
+        &gateway,
+        "/endpoints",
+        &[refused, "\"state\":\"active\",\"active\":true,"],
+        &[],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &[
+            "endpoint_up{endpoint=\"127.0.0.1:1\"} 1\n",
+            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"active\"} 1\n",
+            "endpoint_dials_total{endpoint=\"127.0.0.1:1\",result=\"ok\"} 1\n",
+            "endpoint_dial_duration_seconds_count{endpoint=\"127.0.0.1:1\"} 1\n",
+        ],
+        &[],
+    );
+
+    let (addr, hold) = gateway.pool.pick(&[]).expect("one is active");
+    assert_eq!(addr, at(1));
+    let client = hold.connected();
+    client.to_client.add(2048);
+    gateway.pool.replace(vec![member(3, Some("etcd.example"))]);
+    ready(
+        &gateway,
+        (http::Status::Unavailable, "none of 1 endpoints is active\n"),
+    );
+    told(
+        &gateway,
+        "/endpoints",
+        &[
+            "\"state\":\"removed\",\"active\":false,",
+            "\"state\":\"unproven\",\"active\":false,",
+        ],
+        &["127.0.0.1:2"],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &[
+            "endpoint_connections_active{endpoint=\"127.0.0.1:1\"} 1\n",
+            "bytes_total{endpoint=\"127.0.0.1:1\",direction=\"to_client\"} 2048\n",
+            "bytes_total{endpoint=\"127.0.0.1:1\",direction=\"to_endpoint\"} 0\n",
+            "endpoint_up{endpoint=\"127.0.0.1:3\"} 0\n",
+            "endpoint_info{endpoint=\"127.0.0.1:3\",name=\"m3:3\",source=\"file\"} 1\n",
+            "discovery_endpoints 1\n",
+        ],
+        &[
+            "endpoint_up{endpoint=\"127.0.0.1:1\"}",
+            "expiry_timestamp_seconds{",
+        ],
+    );
+    told(
+        &gateway,
+        "/",
+        &["pill odd\">removed<", "<b>0 <small>of 1<", ">2.0 KiB<"],
+        &[],
+    );
+
+    let proof = Proof {
+        not_after: Some(86_400),
+    };
+    let proves = member(3, Some("etcd.example"));
+    assert!(gateway.pool.proven(&proves, Instant::now(), proof));
+    drop(client);
+    ready(&gateway, READY);
+    told(
+        &gateway,
+        "/endpoints",
+        &[
+            "\"name\":\"etcd.example\",\"state\":\"active\",\"active\":true,",
+            "\"certificate_expiry\":\"1970-01-02T00:00:00.000000Z\"",
+        ],
+        &["127.0.0.1:1"],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &["expiry_timestamp_seconds{endpoint=\"127.0.0.1:3\"} 86400\n"],
+        &["127.0.0.1:1\""],
+    );
+    told(
+        &gateway,
+        "/",
+        &["certificate expires in 1 d 0 h"],
+        &["removed"],
+    );
+}
+
+#[test]
+fn problems_and_a_drain_are_told_while_they_last() {
+    let gateway = Fixture::new();
+    gateway.pool.replace(vec![member(1, None)]);
+    *lock(&gateway.problems) = vec!["<one>".to_owned(), "two".to_owned()];
+    ready(&gateway, READY);
+    told(
+        &gateway,
+        "/endpoints",
+        &["\"problems\":[\n\"<one>\",\n\"two\"],"],
+        &[],
+    );
+    told(
+        &gateway,
+        "/",
+        &[
+            "pill odd\">ready, with problems<",
+            "<li>&lt;one&gt;</li>\n<li>two</li>",
+        ],
+        &[],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &["\netcd_gateway_discovery_problems 2\n"],
+        &[],
+    );
+    lock(&gateway.problems).clear();
+    told(&gateway, "/endpoints", &["\"problems\":[],"], &[]);
+    told(
+        &gateway,
+        "/",
+        &["pill good\">ready<"],
+        &["<li>", "problems odd"],
+    );
+    told(
+        &gateway,
+        "/metrics",
+        &["\netcd_gateway_discovery_problems 0\n"],
+        &[],
+    );
+    told(&gateway, "/metrics", &["\netcd_gateway_draining 0\n"], &[]);
+
+    gateway.draining.store(true, Ordering::SeqCst);
+    let draining = "draining: no new client is accepted\n";
+    ready(&gateway, (http::Status::Unavailable, draining));
+    told(
+        &gateway,
+        "/endpoints",
+        &["\"ready\":false,", "\"draining\":true,"],
+        &[],
+    );
+    told(&gateway, "/", &["pill odd\">draining<"], &[]);
+    told(&gateway, "/metrics", &["\netcd_gateway_draining 1\n"], &[]);
+    let (status, _) = page(&gateway, "/other");
+    assert_eq!(status, http::Status::NotFound);
+}
+
+/// Numbers of one kind each, so that none can stand in another's place.
+fn counted() -> Snapshot {
+    let second = Duration::from_secs(1);
+    Snapshot {
+        now: UNIX_EPOCH + 7000 * second,
+        started: UNIX_EPOCH + 100 * second,
+        clients: Clients {
+            accepted: 11,
+            active: 12,
+            max: 13,
+            rejected: vec![("max_connections", 14), ("loop", 15)],
+            accept_errors: vec![("EMFILE", 16)],
+            redispatches: 17,
+            durations: Distribution {
+                buckets: vec![(second, 18)],
+                count: 19,
+                sum: 20 * second,
+            },
+        },
+        discovery: Discovery {
+            refreshes: vec![("ok", 21), ("failed", 22)],
+            last_success: Some(UNIX_EPOCH + 6000 * second),
+        },
+        threads_lost: vec![("admin", 23)],
+        log_lines_dropped: 24,
+        access_log_lines_dropped: 25,
+        ..snapshot(Vec::new())
+    }
+}
+
+#[test]
+fn every_count_has_a_family_of_its_own() {
+    let usage = Usage {
+        open_descriptors: Some(31),
+        max_descriptors: Some(32),
+        resident_memory: Some(33),
+        virtual_memory: Some(34),
+        threads: Some(35),
+        processor_time: Some(Duration::from_millis(36_500)),
+    };
+    let text = metrics::render(&counted(), &usage);
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let expected = [
+        "etcd_gateway_build_info{version=\"\"} 1",
+        "etcd_gateway_draining 0",
+        "etcd_gateway_connections_total 11",
+        "etcd_gateway_connections_active 12",
+        "etcd_gateway_max_connections 13",
+        "etcd_gateway_connections_rejected_total{reason=\"max_connections\"} 14",
+        "etcd_gateway_connections_rejected_total{reason=\"loop\"} 15",
+        "etcd_gateway_accept_errors_total{errno=\"EMFILE\"} 16",
+        "etcd_gateway_connection_duration_seconds_bucket{le=\"1\"} 18",
+        "etcd_gateway_connection_duration_seconds_bucket{le=\"+Inf\"} 19",
+        "etcd_gateway_connection_duration_seconds_sum 20",
+        "etcd_gateway_connection_duration_seconds_count 19",
+        "etcd_gateway_redispatches_total 17",
+        "etcd_gateway_threads_lost_total{thread=\"admin\"} 23",
+        "etcd_gateway_log_lines_dropped_total 24",
+        "etcd_gateway_access_log_lines_dropped_total 25",
+        "etcd_gateway_discovery_endpoints 0",
+        "etcd_gateway_discovery_refreshes_total{result=\"ok\"} 21",
+        "etcd_gateway_discovery_refreshes_total{result=\"failed\"} 22",
+        "etcd_gateway_discovery_last_success_timestamp_seconds 6000",
+        "etcd_gateway_discovery_problems 0",
+        "process_open_fds 31",
+        "process_max_fds 32",
+        "process_resident_memory_bytes 33",
+        "process_virtual_memory_bytes 34",
+        "process_threads 35",
+        "process_cpu_seconds_total 36.5",
+        "process_start_time_seconds 100",
+    ];
+    assert_eq!(samples, expected);
+}
+
+#[test]
+fn the_page_has_every_count_that_is_not_zero() {
+    let page = status::render(&counted());
+    for (what, value) in [
+        ("clients rejected: max connections", "14"),
+        ("clients rejected: loop", "15"),
+        ("accept failed: EMFILE", "16"),
+        ("dials of a second endpoint for one client", "17"),
+        ("refreshes of the endpoints: ok", "21"),
+        ("refreshes of the endpoints: failed", "22"),
+        ("log lines dropped", "24"),
+        ("access log lines dropped", "25"),
+        ("last complete refresh", "16 min 40 s ago"),
+    ] {
+        let row = format!("<tr><td>{what}</td><td class=\"n\">{value}</td></tr>");
+        assert!(page.contains(&row), "{row}");
+    }
+    for card in [
+        "<b>0 <small>of 0</small></b><span>endpoints active<",
+        "<b>12 <small>of 13</small></b><span>connections open<",
+        "<b>11</b><span>clients accepted<",
+        "<b>29</b><span>clients rejected<",
+    ] {
+        assert!(page.contains(card), "{card}");
+    }
+    assert!(page.contains("up 1 h 55 min"), "{page}");
+    let none = status::render(&snapshot(Vec::new()));
+    assert!(!none.contains("dropped"), "{none}");
+    assert!(none.contains("<td>last complete refresh</td><td class=\"n\">never</td>"));
+}
+
+/// What the page says of one endpoint, in each of its states.
+#[test]
+fn a_row_of_the_page_says_how_an_endpoint_is() {
+    let second = Duration::from_secs(1);
+    let row = |view: View| {
+        let snapshot = Snapshot {
+            now: UNIX_EPOCH + 1000 * second,
+            ..snapshot(vec![view])
+        };
+        status::render(&snapshot)
+    };
+    for (status, colour, error) in [
+        (Status::Active, "good", "dim"),
+        (Status::Overdue, "odd", "dim"),
+        (Status::Inactive, "bad", "error"),
+        (Status::Looped, "bad", "error"),
+        (Status::Unproven, "bad", "error"),
+        (Status::Removed, "odd", "error"),
+    ] {
+        let page = row(View {
+            since: UNIX_EPOCH + 910 * second,
+            last_error: Some((UNIX_EPOCH + 880 * second, "why".to_owned())),
+            ledger: Arc::new(Ledger::default()),
+            ..view(1, status, None)
+        });
+        for part in [
+            format!(
+                "pill {colour}\">{}</span> <span class=\"dim\">for 1 min 30 s",
+                status.name()
+            ),
+            format!("<span class=\"{error}\">2 min 0 s ago: why</span>"),
+        ] {
+            assert!(page.contains(&part), "{part} in {page}");
+        }
+        // One endpoint alone has no rank among others.
+        assert!(!page.contains("priority"), "{page}");
+    }
+}
