@@ -18,6 +18,7 @@ use crate::loop_guard::LoopGuard;
 use crate::sys::Plain;
 use crate::sys::random;
 use crate::sys::syscall;
+use crate::x509::UnixTime;
 
 /// What was found.
 pub(crate) struct Report {
@@ -84,22 +85,17 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             )
         })
     };
-    let mut rows = look(false, &found.endpoints);
-    let any = |rows: &[Row]| rows.iter().any(|row| row.reason.is_none());
-    if !any(&rows) {
-        rows.extend(look(true, &discovery.fallback()));
-    }
-    let would_serve = any(&rows);
-    let metrics = metrics.map(|place| place.addr.to_string());
-    let text = match output {
-        Output::Table => table(&rows, &found, metrics.as_deref(), &warnings),
-        Output::Json => json(&rows, &found, metrics.as_deref(), &warnings, would_serve),
+    let mut findings = Findings {
+        rows: look(false, &found.endpoints),
+        found,
+        metrics: metrics.map(|place| place.addr.to_string()),
+        warnings,
+        now: auth::now(),
     };
-    Ok(Report {
-        text,
-        would_serve,
-        nothing: found.nothing.filter(|_| !would_serve),
-    })
+    if !findings.would_serve() {
+        findings.rows.extend(look(true, &discovery.fallback()));
+    }
+    Ok(findings.report(output))
 }
 
 fn examine(
@@ -143,13 +139,9 @@ fn examine(
 }
 
 /// Whole days until a certificate expires; below zero once it has.
-fn days_left(certified: &Certified) -> i64 {
+fn days_left(certified: &Certified, now: UnixTime) -> i64 {
     const DAY: i64 = 24 * 60 * 60;
-    certified
-        .not_after
-        .0
-        .saturating_sub(auth::now().0)
-        .div_euclid(DAY)
+    certified.not_after.0.saturating_sub(now.0).div_euclid(DAY)
 }
 
 impl Row {
@@ -162,7 +154,7 @@ impl Row {
         }
     }
 
-    fn cells(&self) -> [String; 10] {
+    fn cells(&self, now: UnixTime) -> [String; 10] {
         let absent = || "-".to_owned();
         let certified = self.certified.as_ref();
         [
@@ -175,7 +167,9 @@ impl Row {
             self.tls.clone().unwrap_or_else(absent),
             certified.map_or_else(absent, |certified| certified.subject.clone()),
             certified.map_or_else(absent, |certified| certified.sans.join(",")),
-            certified.map_or_else(absent, |certified| format!("{} d", days_left(certified))),
+            certified.map_or_else(absent, |certified| {
+                format!("{} d", days_left(certified, now))
+            }),
             match &self.reason {
                 Some(reason) => format!("{}: {reason}", self.verdict()),
                 None => self.verdict().to_owned(),
@@ -197,56 +191,89 @@ const HEADS: [&str; 10] = [
     "VERDICT",
 ];
 
-fn table(rows: &[Row], found: &Found, metrics: Option<&str>, warnings: &[String]) -> String {
-    let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
-        .chain(rows.iter().map(Row::cells))
-        .collect();
-    let mut widths = [0; 10];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for line in &lines {
-        let cells = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        let row = cells.collect::<Vec<_>>().join("  ");
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", row.trim_end());
-    }
-    for target in &found.insecure {
-        let _ = writeln!(text, "refused: {target}: {INSECURE}");
-    }
-    for name in &found.unresolved {
-        let _ = writeln!(text, "unresolved: {name}");
-    }
-    if let Some(metrics) = metrics {
-        let _ = writeln!(text, "metrics: http://{metrics}/");
-    }
-    for warning in warnings {
-        let _ = writeln!(text, "warning: {warning}");
-    }
-    text
+/// All that was found.
+struct Findings {
+    rows: Vec<Row>,
+    found: Found,
+    /// Where metrics would be served.
+    metrics: Option<String>,
+    warnings: Vec<String>,
+    now: UnixTime,
 }
 
-fn json(
-    rows: &[Row],
-    found: &Found,
-    metrics: Option<&str>,
-    warnings: &[String],
-    would_serve: bool,
-) -> String {
-    let optional =
-        |text: Option<&str>| text.map_or_else(|| "null".to_owned(), |text| Json(text).to_string());
-    let list = |items: &[String]| {
-        let items: Vec<String> = items.iter().map(|item| Json(item).to_string()).collect();
-        format!("[{}]", items.join(","))
-    };
-    let row = |row: &Row| {
-        let certificate = row.certified.as_ref().map_or_else(
+impl Findings {
+    /// Whether a start would have an endpoint to use.
+    fn would_serve(&self) -> bool {
+        self.rows.iter().any(|row| row.reason.is_none())
+    }
+
+    fn report(self, output: Output) -> Report {
+        let text = match output {
+            Output::Table => self.table(),
+            Output::Json => self.json(),
+        };
+        let would_serve = self.would_serve();
+        Report {
+            text,
+            would_serve,
+            nothing: self.found.nothing.filter(|_| !would_serve),
+        }
+    }
+
+    fn table(&self) -> String {
+        let rows = self.rows.iter().map(|row| row.cells(self.now));
+        let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
+            .chain(rows)
+            .collect();
+        let mut widths = [0; 10];
+        for line in &lines {
+            for (width, cell) in widths.iter_mut().zip(line) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        for line in &lines {
+            let cells = line
+                .iter()
+                .zip(widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            let row = cells.collect::<Vec<_>>().join("  ");
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}", row.trim_end());
+        }
+        for target in &self.found.insecure {
+            let _ = writeln!(text, "refused: {target}: {INSECURE}");
+        }
+        for name in &self.found.unresolved {
+            let _ = writeln!(text, "unresolved: {name}");
+        }
+        if let Some(metrics) = &self.metrics {
+            let _ = writeln!(text, "metrics: http://{metrics}/");
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let rows: Vec<String> = self.rows.iter().map(|row| row.json(self.now)).collect();
+        format!(
+            "{{\"would_serve\":{},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"unresolved\":{},\"warnings\":{}}}\n",
+            self.would_serve(),
+            optional(self.found.nothing.as_deref()),
+            optional(self.metrics.as_deref()),
+            rows.join(","),
+            list(&self.found.insecure),
+            list(&self.found.unresolved),
+            list(&self.warnings)
+        )
+    }
+}
+
+impl Row {
+    fn json(&self, now: UnixTime) -> String {
+        let certificate = self.certified.as_ref().map_or_else(
             || "null".to_owned(),
             |certified| {
                 format!(
@@ -256,35 +283,37 @@ fn json(
                     list(&certified.sans),
                     Json(&certified.not_before.to_string()),
                     Json(&certified.not_after.to_string()),
-                    days_left(certified)
+                    days_left(certified, now)
                 )
             },
         );
-        let dial = row
+        let dial = self
             .dial
             .map_or_else(|| "null".to_owned(), |dial| dial.as_secs_f64().to_string());
         format!(
             "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
              \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"verdict\":{},\"reason\":{}}}",
-            Json(&row.endpoint.addr.to_string()),
-            Json(&row.endpoint.name),
-            Json(row.source),
-            row.endpoint.priority,
-            row.endpoint.weight,
-            optional(row.endpoint.identity.as_deref()),
-            optional(row.tls.as_deref()),
-            Json(row.verdict()),
-            optional(row.reason.as_deref()),
+            Json(&self.endpoint.addr.to_string()),
+            Json(&self.endpoint.name),
+            Json(self.source),
+            self.endpoint.priority,
+            self.endpoint.weight,
+            optional(self.endpoint.identity.as_deref()),
+            optional(self.tls.as_deref()),
+            Json(self.verdict()),
+            optional(self.reason.as_deref()),
         )
-    };
-    let rows: Vec<String> = rows.iter().map(row).collect();
-    format!(
-        "{{\"would_serve\":{would_serve},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"unresolved\":{},\"warnings\":{}}}\n",
-        optional(found.nothing.as_deref()),
-        optional(metrics),
-        rows.join(","),
-        list(&found.insecure),
-        list(&found.unresolved),
-        list(warnings)
-    )
+    }
 }
+
+fn optional(text: Option<&str>) -> String {
+    text.map_or_else(|| "null".to_owned(), |text| Json(text).to_string())
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| Json(item).to_string()).collect();
+    format!("[{}]", items.join(","))
+}
+
+#[cfg(test)]
+mod tests;

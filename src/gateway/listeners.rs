@@ -235,3 +235,6 @@ fn adopt(socket: TcpListener) -> io::Result<Listener> {
     dial::prepare(SockRef::from(&socket))?;
     Listener::shared(socket)
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,7 @@ impl Listener {
 
     /// Waits for the next client, and tells its address, which one that is gone again has no
     /// more. After [`Listener::stop`] there is none, but an error.
-    pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let Some(stop) = &self.stop else {
             return self.socket.accept();
         };

@@ -1,0 +1,147 @@
+use super::*;
+use crate::endpoint::Source;
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const DAY: i64 = 86_400;
+
+fn certified(not_after: i64) -> Certified {
+    Certified {
+        subject: "CN=etcd \"1\"".to_owned(),
+        issuer: "CN=ca".to_owned(),
+        sans: vec!["a.example".to_owned(), "10.0.0.1".to_owned()],
+        not_before: UnixTime(1_700_000_000),
+        not_after: UnixTime(not_after),
+    }
+}
+
+fn row(number: u8, identity: Option<&str>, dial: Option<u64>, reason: Option<&str>) -> Row {
+    Row {
+        endpoint: Endpoint {
+            addr: ([10, 0, 0, number], 2379).into(),
+            name: format!("m{number}.example:2379"),
+            priority: u16::from(number),
+            weight: u16::from(number) * 10,
+            identity: identity.map(str::to_owned),
+            source: Source::Srv,
+        },
+        source: "srv",
+        dial: dial.map(Duration::from_micros),
+        tls: None,
+        certified: None,
+        reason: reason.map(str::to_owned),
+    }
+}
+
+fn findings(rows: Vec<Row>) -> Findings {
+    Findings {
+        rows,
+        found: Found {
+            endpoints: Vec::new(),
+            nothing: None,
+            insecure: Vec::new(),
+            unresolved: Vec::new(),
+            surplus: Vec::new(),
+        },
+        metrics: None,
+        warnings: Vec::new(),
+        now: NOW,
+    }
+}
+
+#[test]
+fn days_are_whole_and_below_zero_once_a_certificate_has_expired() {
+    for (left, days) in [
+        (2 * DAY, 2),
+        (2 * DAY - 1, 1),
+        (DAY, 1),
+        (DAY - 1, 0),
+        (0, 0),
+        (-1, -1),
+        (-DAY, -1),
+        (-DAY - 1, -2),
+    ] {
+        let certified = certified(NOW.0 + left);
+        assert_eq!(days_left(&certified, NOW), days, "{left} s");
+    }
+}
+
+#[test]
+fn the_verdict_says_how_far_an_endpoint_came() {
+    let name = Some("etcd.example");
+    for (row, verdict, would_serve) in [
+        (row(1, name, Some(1), None), "authenticated", true),
+        (row(1, None, Some(1), None), "reachable", true),
+        (row(1, name, Some(1), Some("no")), "refused", false),
+        (row(1, name, None, Some("no")), "unreachable", false),
+        (row(1, None, None, Some("no")), "unreachable", false),
+    ] {
+        assert_eq!(row.verdict(), verdict);
+        let findings = findings(vec![row]);
+        assert_eq!(findings.would_serve(), would_serve, "{verdict}");
+    }
+    assert!(!findings(Vec::new()).would_serve());
+}
+
+/// Every value that a program may read, each of its own.
+#[test]
+fn the_object_has_every_value_in_its_place() {
+    let mut proven = row(1, Some("etcd.example"), Some(1_500), None);
+    proven.tls = Some("TLS 1.3 suite".to_owned());
+    proven.certified = Some(certified(NOW.0 + 30 * DAY + 5));
+    let mut down = row(2, None, None, Some("dial \"it\""));
+    down.source = "fallback";
+    let mut findings = findings(vec![proven, down]);
+    findings.found.insecure = vec!["m3.example:2379".to_owned()];
+    findings.found.unresolved = vec!["m4.example: no such name".to_owned()];
+    findings.metrics = Some("127.0.0.1:9".to_owned());
+    findings.warnings = vec!["odd".to_owned()];
+    assert_eq!(
+        findings.json(),
+        "{\"would_serve\":true,\"nothing\":null,\"metrics\":\"127.0.0.1:9\",\"endpoints\":[\
+         {\"address\":\"10.0.0.1:2379\",\"endpoint\":\"m1.example:2379\",\"source\":\"srv\",\
+         \"priority\":1,\"weight\":10,\"name\":\"etcd.example\",\"dial_seconds\":0.0015,\
+         \"tls\":\"TLS 1.3 suite\",\"certificate\":{\"subject\":\"CN=etcd \\\"1\\\"\",\"issuer\":\"CN=ca\",\
+         \"sans\":[\"a.example\",\"10.0.0.1\"],\"not_before\":\"2023-11-14T22:13:20Z\",\
+         \"not_after\":\"2027-02-14T08:00:05Z\",\"days_left\":30},\"verdict\":\"authenticated\",\
+         \"reason\":null},\
+         {\"address\":\"10.0.0.2:2379\",\"endpoint\":\"m2.example:2379\",\"source\":\"fallback\",\
+         \"priority\":2,\"weight\":20,\"name\":null,\"dial_seconds\":null,\"tls\":null,\
+         \"certificate\":null,\"verdict\":\"unreachable\",\"reason\":\"dial \\\"it\\\"\"}],\
+         \"insecure\":[\"m3.example:2379\"],\"unresolved\":[\"m4.example: no such name\"],\
+         \"warnings\":[\"odd\"]}\n"
+    );
+    let expected = format!(
+        "ADDRESS        ENDPOINT         SOURCE    PRIO/WEIGHT  DIAL    TLS            SUBJECT      \
+         SANS                EXPIRES  VERDICT\n\
+         10.0.0.1:2379  m1.example:2379  srv       1/10         1.5 ms  TLS 1.3 suite  CN=etcd \"1\"  \
+         a.example,10.0.0.1  30 d     authenticated\n\
+         10.0.0.2:2379  m2.example:2379  fallback  2/20         -       -              -            \
+         -                   -        unreachable: dial \"it\"\n\
+         refused: m3.example:2379: {INSECURE}\n\
+         unresolved: m4.example: no such name\n\
+         metrics: http://127.0.0.1:9/\n\
+         warning: odd\n"
+    );
+    assert_eq!(findings.table(), expected);
+}
+
+/// What is said at the end, beside the table, is why there is nothing.
+#[test]
+fn a_reason_for_nothing_is_told_unless_something_else_would_serve() {
+    let report = |rows| {
+        let mut findings = findings(rows);
+        findings.found.nothing = Some("no record".to_owned());
+        findings.report(Output::Json)
+    };
+    let nothing = report(Vec::new());
+    assert_eq!(nothing.nothing.as_deref(), Some("no record"));
+    assert!(!nothing.would_serve);
+    assert!(
+        nothing
+            .text
+            .starts_with("{\"would_serve\":false,\"nothing\":\"no record\",")
+    );
+    let fallback = report(vec![row(1, None, Some(1), None)]);
+    assert_eq!(fallback.nothing, None);
+    assert!(fallback.would_serve);
+}

@@ -1,0 +1,221 @@
+use super::*;
+use crate::dns::{Resolver, Sources};
+use crate::sys::random;
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect(text)
+}
+
+fn wanted(text: &str) -> HostPort {
+    let addr = addr(text);
+    HostPort {
+        host: Host::Ip(addr.ip()),
+        port: addr.port(),
+    }
+}
+
+fn resolver() -> Resolver {
+    Resolver::new(Sources::of_system(), random::fill)
+}
+
+#[test]
+fn addresses_overlap_if_only_one_of_them_can_be_listened_on() {
+    for (one, other, expected) in [
+        ("127.0.0.1:1", "127.0.0.1:1", true),
+        ("127.0.0.1:1", "127.0.0.1:2", false),
+        ("127.0.0.1:1", "127.0.0.2:1", false),
+        ("0.0.0.0:1", "127.0.0.1:1", true),
+        ("127.0.0.1:1", "0.0.0.0:1", true),
+        ("[::]:1", "127.0.0.1:1", true),
+        ("127.0.0.1:1", "[::]:1", true),
+        ("[::ffff:0.0.0.0]:1", "127.0.0.1:1", true),
+        ("[::]:1", "0.0.0.0:2", false),
+        ("[::1]:1", "127.0.0.1:1", false),
+        // Any free port is another one.
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+        ("0.0.0.0:0", "127.0.0.1:0", false),
+    ] {
+        assert_eq!(overlap(addr(one), addr(other)), expected, "{one} {other}");
+    }
+}
+
+#[test]
+fn the_overlap_of_any_two_places_is_named() {
+    let place = |text: &str| Place {
+        addr: addr(text),
+        shown: format!("name of {text}"),
+    };
+    let places = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(place);
+    assert!(refuse_overlap(&places).is_ok());
+    for (first, second) in [(0, 1), (0, 2), (1, 2)] {
+        let mut places = places.clone();
+        let same = format!("0.0.0.0:{}", places[first].addr.port());
+        places[second] = place(&same);
+        match refuse_overlap(&places) {
+            Err(Error::ListenOverlap { one, other }) => {
+                assert_eq!(one, places[first].shown);
+                assert_eq!(other, places[second].shown);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn passed_sockets_take_the_place_of_the_default_and_have_to_agree_with_the_rest() {
+    let listen = |named: &[&str], given: bool, passed: &[&str]| {
+        let config = Config {
+            listen_addrs: named.iter().map(|text| wanted(text)).collect(),
+            listen_given: given,
+            ..Config::default()
+        };
+        let passed: Vec<SocketAddr> = passed.iter().map(|text| addr(text)).collect();
+        let places = places(&config, &passed, &resolver())?;
+        Ok::<_, Error>(
+            places
+                .into_iter()
+                .map(|place| place.addr)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let addrs = |texts: &[&str]| texts.iter().map(|text| addr(text)).collect::<Vec<_>>();
+    let (a, b, c) = ("127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003");
+    for (named, given, passed, expected) in [
+        (&[a, b][..], false, &[][..], &[a, b][..]),
+        (&[a, b], true, &[], &[a, b]),
+        (&[a], false, &[b, c], &[b, c]),
+        (&[b, c], true, &[b, c], &[b, c]),
+        // The order is that of the socket unit.
+        (&[b, c], true, &[c, b], &[c, b]),
+        (
+            &["0.0.0.0:1001"],
+            true,
+            &["0.0.0.0:1001"],
+            &["0.0.0.0:1001"],
+        ),
+    ] {
+        let found = listen(named, given, passed);
+        assert_eq!(
+            found.expect("they agree"),
+            addrs(expected),
+            "{named:?} {passed:?}"
+        );
+    }
+    for (named, passed) in [
+        (&[a][..], &[b][..]),
+        (&[a, b], &[a]),
+        (&[a], &[a, b]),
+        (&[a, b], &[a, c]),
+    ] {
+        let found = listen(named, true, passed);
+        assert!(
+            matches!(&found, Err(Error::ListenTwice { .. })),
+            "{named:?} {passed:?}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn metrics_are_served_elsewhere_than_clients() {
+    let listen = [
+        Place {
+            addr: addr("127.0.0.1:1001"),
+            shown: "localhost:1001".to_owned(),
+        },
+        Place {
+            addr: addr("127.0.0.1:1002"),
+            shown: "127.0.0.1:1002".to_owned(),
+        },
+    ];
+    let place = |text: Option<&str>| {
+        let config = Config {
+            metrics_addr: text.map(wanted),
+            ..Config::default()
+        };
+        metrics_place(&config, &listen, &resolver())
+    };
+    assert!(matches!(place(None), Ok(None)));
+    let found = place(Some("127.0.0.1:1003")).expect("it is free");
+    let found = found.map(|place| (place.addr, place.shown));
+    assert_eq!(
+        found,
+        Some((addr("127.0.0.1:1003"), "127.0.0.1:1003".to_owned()))
+    );
+    for (text, listener) in [
+        ("127.0.0.1:1001", "localhost:1001"),
+        ("127.0.0.1:1002", "127.0.0.1:1002"),
+    ] {
+        match place(Some(text)) {
+            Err(Error::MetricsOnListener { metrics, listen }) => {
+                assert_eq!((metrics.as_str(), listen.as_str()), (text, listener));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What is odd now may be otherwise for the start; what cannot be on this host is an error.
+#[test]
+fn a_rehearsal_tells_what_a_start_would_meet_and_leaves_the_address_free() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |addr: SocketAddr| Place {
+        addr,
+        shown: addr.to_string(),
+    };
+    let place = at(taken.local_addr().unwrap());
+    let shown = place.shown.clone();
+    let told = |flag| rehearse(flag, &place).unwrap();
+    assert_eq!(
+        told("listen-addr"),
+        Some(format!(
+            "--listen-addr={shown} is in use now: a start needs it free, or passed by systemd"
+        ))
+    );
+    assert_eq!(
+        told("metrics-addr"),
+        Some(format!(
+            "--metrics-addr={shown} is in use now: a start needs it free"
+        ))
+    );
+    drop(taken);
+    for _ in 0..2 {
+        assert_eq!(rehearse("listen-addr", &place).unwrap(), None);
+    }
+    let foreign = at(addr("192.0.2.77:0"));
+    let error = rehearse("listen-addr", &foreign).expect_err("not of this host");
+    assert_eq!(
+        error.to_string(),
+        "--listen-addr=192.0.2.77:0: cannot listen: cannot assign requested address; no interface \
+         of this host has that address"
+    );
+}
+
+/// What is accepted inherits these from the listener (tcp(7)), also from one that was passed.
+#[test]
+fn clients_of_every_listener_have_keepalive_and_no_delay() {
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let inherited = Inherited {
+        addr: passed.local_addr().unwrap(),
+        listener: passed,
+    };
+    let place = Place {
+        addr: addr("127.0.0.1:0"),
+        shown: String::new(),
+    };
+    let own = open(std::slice::from_ref(&place), Vec::new()).unwrap();
+    let passed = open(&[place], vec![inherited]).unwrap();
+    for listener in own.iter().chain(&passed) {
+        let _client = std::net::TcpStream::connect(listener.addr).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap(), "{listener:?}");
+        assert!(accepted.keepalive().unwrap(), "{listener:?}");
+        let wait = std::time::Duration::from_secs(15);
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), wait, "{listener:?}");
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            wait,
+            "{listener:?}"
+        );
+    }
+}
