@@ -25,6 +25,20 @@ fn passed(listener: &TcpListener) -> TcpListener {
     listener.try_clone().expect("duplicate a descriptor")
 }
 
+/// To be started on a listener of its own, and on one that is passed: what is true of a gateway is true of both.
+pub(crate) fn on_each_listener(
+    endpoints: &[SocketAddr],
+    flags: &[&str],
+) -> [(&'static str, Launch); 2] {
+    let list: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+    let list = format!("--endpoints={}", list.join(","));
+    let args = [&["start", list.as_str()], flags].concat();
+    [
+        ("own", Launch::before(endpoints, flags)),
+        ("passed", Launch::exactly(&args).passing(listener().0)),
+    ]
+}
+
 fn start_on(listener: &TcpListener, endpoint: &Backend, flags: &[&str]) -> Gateway {
     let endpoint = format!("--endpoints={}", endpoint.address());
     let args = [&["start", endpoint.as_str()], flags].concat();

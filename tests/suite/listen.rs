@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::support::gateway::{READY, assert_bad_flag};
 use crate::support::net::{tag, try_tag};
-use crate::support::{Backend, Gateway, Launch, SOON, ports};
+use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect_end, ports};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -165,12 +165,35 @@ fn address_of_another_host_ends_it() {
     assert!(outcome.stderr.contains("192.0.2.77:2379"), "{outcome:?}");
 }
 
-/// A restart needs no patience: connections in TIME_WAIT do not keep the address.
+/// Whether a connection that has ended still waits on this port of 127.0.0.1 (TIME_WAIT, proc_net_tcp(5)).
+fn lingers(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("read /proc/net/tcp");
+    let local = format!("0100007F:{port:04X}");
+    let mut rows = table.lines().map(|line| line.split_whitespace());
+    rows.any(|mut words| words.nth(1) == Some(local.as_str()) && words.nth(1) == Some("06"))
+}
+
+/// A restart needs no patience: neither connections that were cut nor those that the gateway has ended first keep the
+/// address.
 #[test]
 fn address_can_be_bound_again_right_after_the_end() {
-    let endpoint = Backend::tagged(b't');
-    let listen = format!("--listen-addr=127.0.0.1:{}", ports::free_port());
+    let port = ports::free_port();
+    let listen = format!("--listen-addr=127.0.0.1:{port}");
+    let ends = Backend::serving(|_| {});
     for _ in 0..3 {
+        let mut gateway = Gateway::before(&[&ends], &[&listen, "--drain-timeout=0s"]);
+        // The endpoint ends first, so the gateway does towards the client, whose own end comes later.
+        let client = gateway.connect();
+        expect_end(&client, End::Clean);
+        drop(client);
+        eventually(SOON, "the connection lingers on the port", || {
+            lingers(port).then_some(())
+        });
+        gateway.signal("TERM");
+        assert!(gateway.wait_exit(SOON).success());
+    }
+    let endpoint = Backend::tagged(b't');
+    for _ in 0..2 {
         let mut gateway = Gateway::before(&[&endpoint], &[&listen, "--drain-timeout=0s"]);
         let _open = try_tag(gateway.address()).expect("served");
         gateway.signal("TERM");

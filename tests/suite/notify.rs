@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use crate::support::net::{tag, try_tag};
+use crate::support::net::{expect_refused, tag, try_tag};
 use crate::support::{Backend, Gateway, Launch, SOON, TempDir};
 
 /// The service manager's end.
@@ -80,6 +80,47 @@ fn status_is_one_line_for_people() {
             "{datagram:?}"
         );
     }
+}
+
+/// Every number of it, and that it draws to its end, as these change.
+#[test]
+fn status_follows_what_happens() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let (endpoint, dead) = (Backend::tagged(b't'), Backend::dead());
+    let flags = [
+        "--drain-timeout=1h",
+        "--max-connections=2",
+        "--retry-delay=1h",
+    ];
+    let mut gateway = Launch::before(&[endpoint.address(), dead.address()], &flags)
+        .env("NOTIFY_SOCKET", path.to_str().expect("a path in UTF-8"))
+        .times("status_interval=20")
+        .start();
+    let told = |text: &str| manager.wait(&format!("STATUS={text}"));
+    let first = told("2 of 2 endpoints active, 0 connections open, 0 clients refused");
+    assert!(first.starts_with("READY=1\n"), "{first:?}");
+    let clients = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
+    told("1 of 2 endpoints active, 2 connections open, 0 clients refused");
+    expect_refused(gateway.address());
+    let status = told("1 of 2 endpoints active, 2 connections open, 1 clients refused");
+    assert!(
+        !status.contains("WATCHDOG"),
+        "nobody asked for it: {status:?}"
+    );
+    let [one, other] = clients;
+    drop(one);
+    told("1 of 2 endpoints active, 1 connections open, 1 clients refused");
+    gateway.signal("TERM");
+    let stopping = manager.wait("STOPPING=1");
+    assert_eq!(
+        stopping,
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=3610000000\nSTATUS=draining, 1 connections open"
+    );
+    told("draining, 1 of 2 endpoints active, 1 connections open, 1 clients refused");
+    drop(other);
+    assert!(gateway.wait_exit(SOON).success());
 }
 
 /// `systemctl status` is where many look first.

@@ -2,6 +2,7 @@
 
 use std::net::{Shutdown, TcpStream};
 
+use crate::activation::on_each_listener;
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, expect_refused, try_tag};
 use crate::support::{Backend, End, Gateway, SOON, end_of, eventually, reset};
@@ -30,6 +31,34 @@ fn eleventh_of_ten_is_reset_with_a_reason_in_the_log() {
         10,
         "no endpoint was troubled for the eleventh"
     );
+}
+
+/// As many as the cap says, not one less and not one more, whichever listener they come by; and the place of one who
+/// ends is for one.
+#[test]
+fn cap_is_exact() {
+    let endpoint = Backend::tagged(b't');
+    for cap in [1, 2, 5] {
+        let flag = format!("--max-connections={cap}");
+        for (listener, launch) in on_each_listener(&[endpoint.address()], &[&flag]) {
+            let gateway = launch.start();
+            let next = || try_tag(gateway.address()).ok().map(|(_, client)| client);
+            let mut clients: Vec<TcpStream> = (0..cap)
+                .map(|number| next().unwrap_or_else(|| panic!("{listener}: {number} of {cap}")))
+                .collect();
+            for _ in 0..2 {
+                expect_refused(gateway.address());
+                let leaves = clients.remove(0);
+                leaves.shutdown(Shutdown::Write).expect("end the direction");
+                assert_eq!(end_of(&leaves), (Vec::new(), End::Clean));
+                clients.push(eventually(SOON, "the next is served", next));
+            }
+            expect_refused(gateway.address());
+            for client in &clients {
+                expect_echo(client, 1);
+            }
+        }
+    }
 }
 
 /// The place is free however its holder left.

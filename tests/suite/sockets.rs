@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::activation::on_each_listener;
 use crate::support::net::expect_echo;
 use crate::support::process::{can, have, tool_text};
 use crate::support::{Backend, Gateway, Launch, TempDir, eventually, host_offers};
@@ -27,22 +28,23 @@ fn keepalive_is_armed_at_fifteen_seconds_on_both_sides() {
         return;
     }
     let endpoint = Backend::echo();
-    let gateway = Gateway::before(&[&endpoint], &[]);
-    let client = gateway.connect();
-    expect_echo(&client, 1);
-    let own = client.local_addr().expect("own address");
-    for (side, local, peer) in [
-        ("client", Some(gateway.address()), own),
-        ("endpoint", None, endpoint.address()),
-    ] {
-        // Right after traffic the retransmission timer may still be shown instead.
-        let seconds = eventually(SOON, "a keepalive timer", || {
-            keepalive_timer(gateway.pid(), local, peer)
-        });
-        assert!(
-            (5..=15).contains(&seconds),
-            "{side} side: next probe in {seconds} s"
-        );
+    for (listener, launch) in on_each_listener(&[endpoint.address()], &[]) {
+        let gateway = launch.start();
+        let client = gateway.connect();
+        expect_echo(&client, 1);
+        let own = client.local_addr().expect("own address");
+        for (side, local, peer) in [
+            ("client", Some(gateway.address()), own),
+            ("endpoint", None, endpoint.address()),
+        ] {
+            // Right after traffic the retransmission timer may still be shown instead.
+            let what = format!("{listener} listener: a keepalive timer of the {side}");
+            let seconds = eventually(SOON, &what, || keepalive_timer(gateway.pid(), local, peer));
+            assert!(
+                (5..=15).contains(&seconds),
+                "{what}: next probe in {seconds} s"
+            );
+        }
     }
 }
 
@@ -54,6 +56,12 @@ fn options_are_set_on_both_sides() {
         return;
     }
     let endpoint = Backend::echo();
+    for (listener, launch) in on_each_listener(&[endpoint.address()], &[]) {
+        assert_options(listener, launch, &endpoint);
+    }
+}
+
+fn assert_options(listener: &str, launch: Launch, endpoint: &Backend) {
     let dir = TempDir::new();
     let trace = dir.file("trace", "");
     // -D: the tracer is the grandchild, so that the child is the gateway itself.
@@ -67,9 +75,7 @@ fn options_are_set_on_both_sides() {
         "-e",
         "trace=accept,accept4,connect,setsockopt",
     ];
-    let gateway = Launch::before(&[endpoint.address()], &[])
-        .wrapped(&strace)
-        .start();
+    let gateway = launch.wrapped(&strace).start();
     let client = gateway.connect();
     expect_echo(&client, 1);
     let wanted = [
@@ -78,7 +84,8 @@ fn options_are_set_on_both_sides() {
         "TCP_KEEPIDLE, [15]",
         "TCP_KEEPINTVL, [15]",
     ];
-    eventually(SOON, "options on both sides", || {
+    let what = format!("{listener} listener: options on both sides");
+    eventually(SOON, &what, || {
         let text = std::fs::read_to_string(&trace).expect("read the trace");
         let set = |socket: &str, option: &str| {
             let call = format!("setsockopt({socket},");

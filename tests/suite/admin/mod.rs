@@ -3,6 +3,7 @@
 //! - `requests`: every path and method, what is no request, and the real curl
 //! - `hostile`: clients that are slow, endless, many or not speaking HTTP harm nothing
 //! - `counts`: exact figures after known traffic
+//! - `changes`: every place where a state is told, before and after it changes
 //! - `life`: health, readiness, drain, and the flag itself
 //! - `prometheus`: the real promtool and the real server, which scrapes and is asked
 
@@ -13,6 +14,7 @@ use std::net::{SocketAddr, TcpStream};
 use crate::support::json::Json;
 use crate::support::{Backend, Gateway, Launch, SOON, connect, eventually};
 
+mod changes;
 mod counts;
 mod hostile;
 mod life;
@@ -23,7 +25,18 @@ mod requests;
 #[track_caller]
 pub(crate) fn observed(endpoints: &[SocketAddr], flags: &[&str]) -> (Gateway, SocketAddr) {
     let flags = [&["--metrics-addr=127.0.0.1:0"], flags].concat();
-    let gateway = Launch::before(endpoints, &flags).start();
+    started(Launch::before(endpoints, &flags))
+}
+
+/// The same with other intervals than its own.
+#[track_caller]
+fn observed_with(times: &str, endpoints: &[SocketAddr]) -> (Gateway, SocketAddr) {
+    started(Launch::before(endpoints, &["--metrics-addr=127.0.0.1:0"]).times(times))
+}
+
+#[track_caller]
+fn started(launch: Launch) -> (Gateway, SocketAddr) {
+    let gateway = launch.start();
     let admin = admin_of(&gateway);
     (gateway, admin)
 }

@@ -1,0 +1,240 @@
+//! Every place where the state of an endpoint is told, before and after it changes: `/endpoints`, the page, the metrics,
+//! SIGUSR1, and `check` as a table and as JSON. What is compared is values, not that there are some.
+
+use std::net::SocketAddr;
+
+use super::{Samples, endpoints, get, started};
+use crate::status::{ask, with_message};
+use crate::support::json::Json;
+use crate::support::net::try_tag;
+use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually};
+
+/// What an endpoint is to be told as: whether it is up, its priority and weight, its open connections, what it last
+/// failed of.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    addr: SocketAddr,
+    up: bool,
+    rank: (u16, u16),
+    open: u32,
+    failed: bool,
+}
+
+const REFUSED: &str = "connection refused";
+
+fn number(json: &Json, key: &str) -> f64 {
+    match json.get(key) {
+        Some(Json::Number(number)) => *number,
+        other => panic!("{key} is {other:?} in {json:?}"),
+    }
+}
+
+/// What a running gateway tells.
+#[track_caller]
+fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
+    let up = wanted.iter().filter(|told| told.up).count();
+    let (whole, rows) = endpoints(admin);
+    assert_eq!(whole.get("ready"), Some(&Json::Bool(up > 0)), "{whole:?}");
+    let samples = Samples::of(admin);
+    let answer = ask(gateway);
+    let lines = with_message(&answer, "status of endpoint");
+    assert_eq!(
+        (rows.len(), lines.len()),
+        (wanted.len(), wanted.len()),
+        "{rows:#?}"
+    );
+    let counted = |name| samples.get(name);
+    assert_eq!(counted("discovery_endpoints"), wanted.len() as f64);
+    assert_eq!(answer[0].number("active-endpoints"), up as f64);
+    assert_eq!(answer[0].number("endpoints"), wanted.len() as f64);
+    for (told, (row, line)) in wanted.iter().zip(rows.iter().zip(lines)) {
+        let state = if told.up { "active" } else { "inactive" };
+        let rank = (f64::from(told.rank.0), f64::from(told.rank.1));
+        let address = told.addr.to_string();
+        assert_eq!(
+            (row.text("address"), row.text("state")),
+            (&*address, state),
+            "{row:?}"
+        );
+        assert_eq!(
+            (line.text("address"), line.text("state")),
+            (&*address, state),
+            "{line:?}"
+        );
+        assert_eq!(row.get("active"), Some(&Json::Bool(told.up)), "{row:?}");
+        assert_eq!(
+            (number(row, "priority"), number(row, "weight")),
+            rank,
+            "{row:?}"
+        );
+        assert_eq!(
+            (line.number("priority"), line.number("weight")),
+            rank,
+            "{line:?}"
+        );
+        let open = f64::from(told.open);
+        assert_eq!(
+            (number(row, "connections_open"), line.number("connections")),
+            (open, open)
+        );
+        let errors = [row.get("last_error"), line.get("last-error")];
+        for error in errors {
+            let refused = matches!(error, Some(Json::Text(text)) if text.ends_with(REFUSED));
+            assert_eq!(refused, told.failed, "{error:?} {told:?}");
+        }
+        assert_eq!(
+            samples.at(told.addr, "endpoint_up", ""),
+            f64::from(u8::from(told.up))
+        );
+        assert_eq!(
+            samples.at(told.addr, "endpoint_connections_active", ""),
+            open
+        );
+    }
+    let page = get(admin, "/").content;
+    let card = format!("<b>{up} <small>of {}</small></b>", wanted.len());
+    assert!(page.contains(&card), "{card} in {page}");
+    assert_eq!(
+        page.matches("pill bad\">inactive<").count(),
+        wanted.len() - up,
+        "{page}"
+    );
+    assert_eq!(page.matches("pill good\">active<").count(), up, "{page}");
+}
+
+/// What `check` finds at the same time, with the same flags.
+#[track_caller]
+fn assert_checked(flag: &str, wanted: &[Told]) {
+    let run = |output: &str| Launch::exactly(&["check", flag, output]).run();
+    let (json, table) = (run("--output=json"), run("--output=table"));
+    let up = wanted.iter().any(|told| told.up);
+    let code = Some(i32::from(!up));
+    assert_eq!((json.code, table.code), (code, code), "{json:?} {table:?}");
+    let report = Json::parse(json.stdout.trim_end()).expect("valid JSON");
+    assert_eq!(
+        report.get("would_serve"),
+        Some(&Json::Bool(up)),
+        "{report:?}"
+    );
+    let Some(Json::List(rows)) = report.get("endpoints") else {
+        panic!("no endpoints in {report:?}")
+    };
+    let lines: Vec<&str> = table.stdout.lines().skip(1).collect();
+    for (told, row) in wanted.iter().zip(rows) {
+        let verdict = if told.up { "reachable" } else { "unreachable" };
+        let rank = (f64::from(told.rank.0), f64::from(told.rank.1));
+        assert_eq!(row.text("address"), told.addr.to_string(), "{row:?}");
+        assert_eq!(row.text("verdict"), verdict, "{row:?}");
+        assert_eq!(
+            (number(row, "priority"), number(row, "weight")),
+            rank,
+            "{row:?}"
+        );
+        assert_eq!(
+            matches!(row.get("reason"), Some(Json::Null)),
+            told.up,
+            "{row:?}"
+        );
+        assert_eq!(
+            matches!(row.get("dial_seconds"), Some(Json::Null)),
+            !told.up,
+            "{row:?}"
+        );
+        let beginning = format!("{} ", told.addr);
+        let line = lines.iter().find(|line| line.starts_with(&beginning));
+        let cells: Vec<&str> = line.expect("a row").split_whitespace().collect();
+        assert_eq!(
+            cells[3],
+            format!("{}/{}", told.rank.0, told.rank.1),
+            "{cells:?}"
+        );
+        let said = cells
+            .iter()
+            .any(|cell| cell.trim_end_matches(':') == verdict);
+        assert!(said, "{verdict} in {cells:?}");
+    }
+    assert_eq!(rows.len(), wanted.len(), "{report:?}");
+}
+
+#[test]
+fn every_place_tells_the_values_after_each_change() {
+    let (mut first, second) = (Backend::tagged(b'a'), Backend::tagged(b'b'));
+    let third = Backend::tagged(b'c');
+    let dir = TempDir::new();
+    let line = |endpoint: &Backend, priority: u16, weight: u16| {
+        format!(
+            "{} priority={priority} weight={weight}\n",
+            endpoint.address()
+        )
+    };
+    let publish = |lines: &[String]| dir.file("members", &lines.concat());
+    let path = publish(&[line(&first, 0, 5), line(&second, 1, 7)]);
+    let flag = format!("--endpoints-file={path}");
+    let flags = ["--metrics-addr=127.0.0.1:0", "--retry-delay=20ms"];
+    let launch = Launch::start_with(&[&[flag.as_str()], flags.as_slice()].concat());
+    let (gateway, admin) = started(launch);
+
+    let mut one = Told {
+        addr: first.address(),
+        up: true,
+        rank: (0, 5),
+        open: 0,
+        failed: false,
+    };
+    let mut two = Told {
+        addr: second.address(),
+        rank: (1, 7),
+        ..one
+    };
+    assert_told(&gateway, admin, &[one, two]);
+    assert_checked(&flag, &[one, two]);
+    let since = |place: usize| endpoints(admin).1[place].text("since").to_owned();
+    let at_start = [since(0), since(1)];
+
+    // The first fails: its clients are the second's.
+    first.down();
+    let (tag, client) = try_tag(gateway.address()).expect("a client is served");
+    assert_eq!(tag, b'b');
+    gateway.wait_record("deactivated endpoint");
+    one = Told {
+        up: false,
+        failed: true,
+        ..one
+    };
+    two.open = 1;
+    assert_told(&gateway, admin, &[one, two]);
+    assert_checked(&flag, &[one, two]);
+    assert!(since(0) > at_start[0], "it has changed since");
+    assert_eq!(since(1), at_start[1], "it has not");
+
+    // It returns; what it failed of stays known.
+    let failed_at = since(0);
+    first.up_tagged(b'a');
+    gateway.wait_record("activated");
+    one.up = true;
+    assert_told(&gateway, admin, &[one, two]);
+    assert_checked(&flag, &[one, two]);
+    assert!(since(0) > failed_at, "it has changed again");
+    drop(client);
+    two.open = 0;
+    eventually(SOON, "the client has left", || {
+        (number(&endpoints(admin).1[1], "connections_open") == 0.0).then_some(())
+    });
+
+    // Another set: one has another rank, one is gone, one is new.
+    publish(&[line(&third, 3, 9), line(&first, 2, 8)]);
+    gateway.signal("HUP");
+    gateway.wait_record("endpoints changed");
+    one.rank = (2, 8);
+    let three = Told {
+        addr: third.address(),
+        up: true,
+        rank: (3, 9),
+        open: 0,
+        failed: false,
+    };
+    let set = [three, one];
+    assert_told(&gateway, admin, &set);
+    assert_checked(&flag, &set);
+    assert!(!get(admin, "/").content.contains(&two.addr.to_string()));
+}
