@@ -26,12 +26,6 @@ pub(crate) fn shortened(delay: Duration, number: u32) -> Duration {
     delay.mul_f64(1.0 - 0.1 * f64::from(number) / f64::from(u32::MAX))
 }
 
-/// `delay`, shortened by up to a tenth at random, so that many gateways that lost the
-/// same endpoint, or follow the same record, do not act in the same instant.
-pub(crate) fn jittered(delay: Duration) -> Duration {
-    shortened(delay, number())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,7 +33,7 @@ mod tests {
     #[test]
     fn jitter_stays_within_a_tenth() {
         let delay = Duration::from_secs(60);
-        let drawn: Vec<_> = (0..200).map(|_| jittered(delay)).collect();
+        let drawn: Vec<_> = (0..200).map(|_| shortened(delay, number())).collect();
         for jittered in &drawn {
             assert!(*jittered >= Duration::from_secs(54) && *jittered <= delay);
         }

@@ -274,7 +274,7 @@ fn a_running_gateway_follows_its_records() {
     };
     let bench = Bench::with(srv(), times, "", entropy);
     bench.members(&[], &[1]);
-    let (discovery, pool) = (bench.discovery, Arc::new(bench.pool));
+    let (mut discovery, pool) = (bench.discovery, Arc::new(bench.pool));
     let shared = Arc::clone(&pool);
     let (sender, removed) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

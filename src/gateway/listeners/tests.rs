@@ -1,6 +1,7 @@
 use super::*;
 use crate::dns::{Resolver, Sources};
 use crate::sys::random;
+use crate::times::Times;
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect(text)
@@ -15,7 +16,7 @@ fn wanted(text: &str) -> HostPort {
 }
 
 fn resolver() -> Resolver {
-    Resolver::new(Sources::of_system(), random::fill)
+    Resolver::new(Sources::of_system(Times::REAL.resolver_look), random::fill)
 }
 
 #[test]
