@@ -34,6 +34,8 @@ macro_rules! times {
 times! {
     /// How long a worker is kept that has nothing to do.
     worker_patience: Duration::from_secs(10),
+    /// How long bulk is copied after this host has refused to splice; longer after refusals in a row.
+    splice_pause: Duration::from_secs(1),
     /// How long one dial of a client is alone before the next runs beside it: the "connection
     /// attempt delay" that RFC 8305 section 5 recommends. Far above a round trip to any member
     /// of one cluster.

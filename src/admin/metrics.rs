@@ -73,6 +73,12 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     );
     text.samples("errno", &clients.accept_errors);
     text.family(
+        "host_failures_total",
+        COUNTER,
+        "Connections reset because a call of this host failed.",
+    );
+    text.sample("", &[], clients.host_failures);
+    text.family(
         "connection_duration_seconds",
         HISTOGRAM,
         "How long connections of clients lasted, of those that have ended and were not rejected.",

@@ -68,6 +68,8 @@ pub(crate) struct Clients {
     pub(crate) rejected: Vec<(&'static str, u64)>,
     /// Failures of accept(2), by error.
     pub(crate) accept_errors: Vec<(&'static str, u64)>,
+    /// Connections reset because this host failed.
+    pub(crate) host_failures: u64,
     /// Dials begun because an earlier one for the same client failed or was slow.
     pub(crate) redispatches: u64,
     /// How long connections lasted that have ended.

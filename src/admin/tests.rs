@@ -43,6 +43,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
             max: 0,
             rejected: Vec::new(),
             accept_errors: Vec::new(),
+            host_failures: 0,
             redispatches: 0,
             durations: Distribution {
                 buckets: Vec::new(),
@@ -424,6 +425,7 @@ fn counted() -> Snapshot {
             max: 13,
             rejected: vec![("max_connections", 14), ("loop", 15)],
             accept_errors: vec![("EMFILE", 16)],
+            host_failures: 26,
             redispatches: 17,
             durations: Distribution {
                 buckets: vec![(second, 18)],
@@ -463,6 +465,7 @@ fn every_count_has_a_family_of_its_own() {
         "etcd_gateway_connections_rejected_total{reason=\"max_connections\"} 14",
         "etcd_gateway_connections_rejected_total{reason=\"loop\"} 15",
         "etcd_gateway_accept_errors_total{errno=\"EMFILE\"} 16",
+        "etcd_gateway_host_failures_total 26",
         "etcd_gateway_connection_duration_seconds_bucket{le=\"1\"} 18",
         "etcd_gateway_connection_duration_seconds_bucket{le=\"+Inf\"} 19",
         "etcd_gateway_connection_duration_seconds_sum 20",

@@ -23,6 +23,7 @@ impl Observed for Served {
                 max: self.proxy.sessions.max(),
                 rejected: self.proxy.refusals(),
                 accept_errors: counters.accept_errors(),
+                host_failures: self.proxy.host_failures(),
                 redispatches: counters.redispatches.get(),
                 durations: counters.durations(),
             },

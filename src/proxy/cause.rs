@@ -1,6 +1,9 @@
 //! Why a connection ended, in the words of the access log and of metrics: a closed set.
 
+use std::io::{self, ErrorKind};
+
 use crate::proxy::connect::Unserved;
+use crate::sys::syscall::errno;
 
 /// One of the two peers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(crate) enum Cause {
     Closed(Party),
     /// This peer's connection was reset or has timed out.
     Failed(Party),
+    /// A call of this host's kernel failed that says nothing about either peer.
+    Host,
     /// Its endpoint has left the set (`--close-removed`).
     Removed,
     /// The gateway has ended before the connection did.
@@ -36,12 +41,73 @@ impl Cause {
             Self::Closed(Party::Endpoint) => "endpoint_closed",
             Self::Failed(Party::Client) => "client_failed",
             Self::Failed(Party::Endpoint) => "endpoint_failed",
+            Self::Host => "host_failed",
             Self::Removed => "removed",
             Self::Stopped => "stopped",
             Self::Refused(refusal) => refusal.name(),
             Self::Internal => "internal",
         }
     }
+}
+
+/// Why a session ends with a reset.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    /// What the kernel said, if this host failed.
+    pub(crate) error: Option<io::Error>,
+}
+
+impl Failure {
+    /// A call on this peer's connection failed. Whose failure that is, the error says.
+    pub(crate) fn of(party: Party, error: io::Error) -> Self {
+        if is_of_the_connection(&error) {
+            Cause::Failed(party).into()
+        } else {
+            Self::of_this_host(error)
+        }
+    }
+
+    /// A call failed that has to do with no peer.
+    pub(crate) fn of_this_host(error: io::Error) -> Self {
+        Self {
+            cause: Cause::Host,
+            error: Some(error),
+        }
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self { cause, error: None }
+    }
+}
+
+/// Whether an error tells of one connection, or of the way to its peer: those that TCP reports of a
+/// connection (tcp(7), ip(7)), which accept(2) passes on too. All others are of this host: its memory,
+/// a filter of system calls, a security module.
+pub(super) fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+    ) || matches!(
+        error.raw_os_error(),
+        Some(
+            errno::ENONET
+                | errno::EPROTO
+                | errno::ENOPROTOOPT
+                | errno::EOPNOTSUPP
+                | errno::EHOSTDOWN
+        )
+    )
 }
 
 /// Why a client was turned away; its connection is reset.
@@ -116,6 +182,28 @@ impl From<Unserved> for Refusal {
 mod tests {
     use super::*;
 
+    /// Numbers of asm-generic/errno.h.
+    #[test]
+    fn an_error_says_whose_it_is() {
+        let of_the_connection = [
+            32, 64, 71, 92, 95, 100, 101, 103, 104, 107, 110, 111, 112, 113,
+        ];
+        let of_this_host = [1, 5, 12, 13, 14, 22, 23, 24, 38, 105];
+        for party in [Party::Client, Party::Endpoint] {
+            for number in of_the_connection {
+                let failure = Failure::of(party, io::Error::from_raw_os_error(number));
+                assert_eq!(failure.cause, Cause::Failed(party), "{number}");
+                assert!(failure.error.is_none(), "{number}");
+            }
+            for number in of_this_host {
+                let failure = Failure::of(party, io::Error::from_raw_os_error(number));
+                assert_eq!(failure.cause, Cause::Host, "{number}");
+                let said = failure.error.and_then(|error| error.raw_os_error());
+                assert_eq!(said, Some(number));
+            }
+        }
+    }
+
     #[test]
     fn every_cause_is_explained_and_no_other() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -129,6 +217,7 @@ mod tests {
             Cause::Closed(Party::Endpoint),
             Cause::Failed(Party::Client),
             Cause::Failed(Party::Endpoint),
+            Cause::Host,
             Cause::Removed,
             Cause::Stopped,
             Cause::Internal,

@@ -15,7 +15,6 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::dial;
-use crate::proxy::relay::reset_on_close;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 
@@ -25,6 +24,17 @@ use crate::sys::waker::Waker;
 pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))?;
     dial::prepare(socket)
+}
+
+/// The same of a client's socket, where the listener is not ours alone: those who have it after us
+/// would inherit that too.
+fn prepare_accepted(client: &TcpStream) -> io::Result<()> {
+    let prepared = SockRef::from(client).set_linger(Some(Duration::ZERO));
+    if prepared.is_err() {
+        // Nobody serves it, which must not look like an end.
+        syscall::disconnect(client.as_fd())?;
+    }
+    prepared
 }
 
 /// A listening socket.
@@ -75,8 +85,7 @@ impl Listener {
             }
             match self.socket.accept() {
                 Ok((client, peer)) => {
-                    // Not by the listener: those who have it after us would inherit that too.
-                    reset_on_close(&client);
+                    prepare_accepted(&client)?;
                     return Ok((client, peer));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -148,6 +157,13 @@ mod tests {
             assert_eq!(linger(SockRef::from(&accepted)), Some(Duration::ZERO));
             assert_eq!(linger(SockRef::from(&listener.socket)).is_none(), shared);
         }
+    }
+
+    #[test]
+    fn a_client_that_could_not_be_reset_on_close_is_not_served() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let client = TcpStream::from(std::os::fd::OwnedFd::from(reader));
+        assert!(prepare_accepted(&client).is_err());
     }
 
     #[test]

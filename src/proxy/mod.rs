@@ -5,6 +5,7 @@
 //! connection, is counted, and is logged at most once a second.
 
 mod account;
+mod calls;
 mod cause;
 mod connect;
 pub(crate) mod counters;
@@ -17,7 +18,7 @@ pub(crate) mod sessions;
 mod workers;
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::proxy::account::Arrival;
-use crate::proxy::cause::Refusal;
+use crate::proxy::cause::{Refusal, is_of_the_connection};
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::pipes::Pipes;
@@ -37,6 +38,7 @@ use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
+use crate::sys::syscall::errno;
 use crate::times::Times;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
@@ -93,6 +95,7 @@ pub(crate) struct Proxy {
     removals: Option<Removals>,
     refused: [Tally; Refusal::ALL.len()],
     accept_errors: Tally,
+    host_failures: Tally,
     pub(crate) counters: Counters,
     pub(crate) access: Option<Arc<AccessLog>>,
 }
@@ -113,12 +116,13 @@ impl Proxy {
             guard,
             sessions: Sessions::new(bounds.max_connections),
             workers: Arc::new(Workers::new(bounds.times.worker_patience)),
-            pipes: Pipes::new(bounds.max_pipes),
+            pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause),
             dial_timeout: bounds.dial_timeout,
             times: bounds.times,
             removals,
             refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),
+            host_failures: Tally::new(),
             counters: Counters::new(),
             access,
         }
@@ -139,21 +143,7 @@ impl Proxy {
     }
 
     fn accept_failed(&self, listener: &Listener, error: &io::Error) {
-        // accept(2): these belong to the one connection that was to be accepted.
-        let of_the_client = matches!(
-            error.kind(),
-            io::ErrorKind::Interrupted
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::NetworkDown
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::HostUnreachable
-        );
-        let pause = if of_the_client {
-            Duration::ZERO
-        } else {
-            ACCEPT_PAUSE
-        };
+        let pause = accept_pause(error);
         self.counters.accept_failed(error);
         if let Some((count, suppressed)) = self.accept_errors.add() {
             log::warn(
@@ -172,9 +162,8 @@ impl Proxy {
         std::thread::sleep(pause);
     }
 
-    /// Turns a client away: its connection is reset when the last handle is dropped.
-    fn refuse(&self, client: &TcpStream, peer: SocketAddr, refusal: Refusal) {
-        relay::reset_on_close(client);
+    /// Notes that a client was turned away; its connection is reset when it closes.
+    fn refuse(&self, peer: SocketAddr, refusal: Refusal) {
         let Some(tally) = self.refused.get(refusal as usize) else {
             return;
         };
@@ -189,6 +178,23 @@ impl Proxy {
                     ("connections", self.sessions.count().into()),
                     ("active-endpoints", census.active.into()),
                     ("endpoints", census.total.into()),
+                    ("count", count.into()),
+                    ("suppressed", suppressed.into()),
+                ],
+            );
+        }
+    }
+
+    /// Notes that a connection was reset because a call of this host failed.
+    fn host_failed(&self, client: SocketAddr, error: &io::Error) {
+        if let Some((count, suppressed)) = self.host_failures.add() {
+            log::warn(
+                "proxy",
+                "reset connection, this host failed",
+                &[
+                    ("client", client.into()),
+                    ("error", Plain(error).to_string().into()),
+                    ("exhausted", dial::is_exhaustion(error).to_string().into()),
                     ("count", count.into()),
                     ("suppressed", suppressed.into()),
                 ],
@@ -211,8 +217,48 @@ impl Proxy {
         names.zip(counts).collect()
     }
 
+    /// Connections reset because a call of this host failed.
+    pub(crate) fn host_failures(&self) -> u64 {
+        self.host_failures.count.load(Ordering::Relaxed)
+    }
+
     /// How many clients were turned away so far.
     pub(crate) fn refused(&self) -> u64 {
         self.refusals().iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// How long to accept nobody after an error. None if it belongs to the one connection that was to
+/// be accepted (accept(2)).
+fn accept_pause(error: &io::Error) -> Duration {
+    let of_the_client = is_of_the_connection(error)
+        || error.kind() == io::ErrorKind::Interrupted
+        // A firewall's rule for this client.
+        || error.raw_os_error() == Some(errno::EPERM);
+    if of_the_client {
+        Duration::ZERO
+    } else {
+        ACCEPT_PAUSE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The errors of accept(2) on Linux; numbers of asm-generic/errno.h.
+    #[test]
+    fn errors_of_one_client_cost_no_pause() {
+        // EINTR, EPERM, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
+        // EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ECONNRESET, ETIMEDOUT.
+        for number in [4, 1, 103, 100, 71, 92, 112, 64, 113, 95, 101, 104, 110] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(accept_pause(&error), Duration::ZERO, "{error}");
+        }
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EBADF, EINVAL, ENOTSOCK, EFAULT, EAGAIN.
+        for number in [24, 23, 105, 12, 9, 22, 88, 14, 11] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(accept_pause(&error), ACCEPT_PAUSE, "{error}");
+        }
     }
 }

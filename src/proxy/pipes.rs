@@ -7,12 +7,14 @@
 //! for the others, and nothing worse.
 
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use crate::log;
+use crate::proxy::calls::{self, Seam};
 use crate::sync::lock;
-use crate::sys::syscall;
+use crate::sys::Plain;
 
 /// Bytes a pipe is asked to hold. One call still moves much, what it moves is still in the
 /// processor's cache when it is read, and the messages of other sessions wait a quarter as long
@@ -25,15 +27,37 @@ const MIN_SIZE: usize = 64 * 1024;
 /// Empty pipes that are kept open.
 const KEPT: usize = 4;
 
+/// The longest pause after a refusal to splice.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// So many refusals in a row are no accident, and are logged.
+const LASTING: u32 = 4;
+
 /// The pipes of the process.
 #[derive(Debug)]
 pub(crate) struct Pipes {
-    /// This host does not splice, or not from socket to socket.
-    refused: AtomicBool,
     /// How many more may be opened.
     left: Arc<AtomicUsize>,
+    /// The pause after the first refusal.
+    pause: Duration,
+    state: Mutex<State>,
+    pub(crate) seam: Seam,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Open, empty, and nobody's.
-    free: Mutex<Vec<Pipe>>,
+    free: Vec<Pipe>,
+    /// How many times in a row bulk has come to an end because the host did not splice.
+    refusals: u32,
+    /// When it is asked again.
+    paused_until: Option<Instant>,
+}
+
+impl State {
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
 }
 
 /// Both ends of an open pipe.
@@ -57,108 +81,224 @@ impl Drop for Permit {
 }
 
 impl Pipes {
-    /// At most `max` pipes at a time.
-    pub(crate) fn new(max: usize) -> Self {
+    /// At most `max` pipes at a time, and no bulk through them for `pause`, then longer, where the
+    /// host refuses that.
+    pub(crate) fn new(max: usize, pause: Duration) -> Self {
         Self {
-            refused: AtomicBool::new(false),
             left: Arc::new(AtomicUsize::new(max)),
-            free: Mutex::default(),
+            pause,
+            state: Mutex::default(),
+            seam: Seam::default(),
         }
     }
 
-    /// An empty pipe, if one is left and it holds enough to be of use.
-    pub(crate) fn take(&self) -> Option<Pipe> {
-        if !self.are_of_use() {
-            return None;
-        }
-        let free = lock(&self.free).pop();
+    /// An empty pipe, if one is left, it holds enough to be of use, and the host splices, as far as
+    /// anyone knows.
+    pub(crate) fn take(&self, now: Instant) -> Option<Pipe> {
+        let free = {
+            let mut state = lock(&self.state);
+            if state.is_paused(now) {
+                return None;
+            }
+            state.free.pop()
+        };
         free.or_else(|| {
             let less = |left: usize| left.checked_sub(1);
             self.left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
                 .ok()?;
             // Without descriptors or memory for it there is none; that is no failure.
-            open(Permit(Arc::clone(&self.left)))
+            self.open(Permit(Arc::clone(&self.left)))
                 .ok()
                 .filter(|pipe| pipe.size >= MIN_SIZE)
         })
     }
 
-    /// Takes a pipe back that is empty. One that is not has to be dropped instead.
-    pub(crate) fn put_back(&self, pipe: Pipe) {
-        let mut free = lock(&self.free);
-        if free.len() < KEPT && self.are_of_use() {
-            free.push(pipe);
+    /// Takes a pipe back that is empty, and notes whether bytes were `moved` through it. One that is
+    /// not empty has to be dropped instead.
+    pub(crate) fn put_back(&self, pipe: Pipe, moved: bool, now: Instant) {
+        let mut state = lock(&self.state);
+        if state.is_paused(now) {
+            return;
+        }
+        if state.free.len() < KEPT {
+            state.free.push(pipe);
+        }
+        if moved && std::mem::take(&mut state.refusals) >= LASTING {
+            log::info("proxy", "splice works again", &[]);
         }
     }
 
-    /// Whether anything can be moved through them, as far as anyone knows.
-    pub(crate) fn are_of_use(&self) -> bool {
-        !self.refused.load(Ordering::Relaxed)
+    /// Notes that the host did not splice: bulk is copied for a while.
+    pub(crate) fn refused(&self, error: &io::Error, now: Instant) {
+        let (refusals, pause) = {
+            let mut state = lock(&self.state);
+            state.refusals = state.refusals.saturating_add(1);
+            let pause = pause(self.pause, state.refusals);
+            state.paused_until = Some(now + pause);
+            state.free.clear();
+            (state.refusals, pause)
+        };
+        if refusals == LASTING {
+            log::warn(
+                "proxy",
+                "cannot splice, bulk is copied",
+                &[
+                    ("error", Plain(error).to_string().into()),
+                    ("pause", pause.into()),
+                ],
+            );
+        }
     }
 
-    /// Gives no pipe to anyone from here on: nothing can be moved through them.
-    pub(crate) fn refuse(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-        lock(&self.free).clear();
+    fn open(&self, permit: Permit) -> io::Result<Pipe> {
+        let (reader, writer, size) = calls::open_pipe(&self.seam, SIZE)?;
+        Ok(Pipe {
+            reader,
+            writer,
+            size,
+            _permit: permit,
+        })
     }
 }
 
-fn open(permit: Permit) -> io::Result<Pipe> {
-    let (reader, writer) = io::pipe()?;
-    // Refused to users whose pipes hold too much already (pipe(7)); the size is still that
-    // of any pipe then, or as little as a page.
-    let size = syscall::resize_pipe(writer.as_fd(), SIZE)
-        .or_else(|_| syscall::pipe_size(writer.as_fd()))?;
-    Ok(Pipe {
-        reader,
-        writer,
-        size,
-        _permit: permit,
-    })
+/// How long bulk is copied after so many refusals in a row, `first` after one.
+fn pause(first: Duration, refusals: u32) -> Duration {
+    let doubled = 1u32.checked_shl(refusals.saturating_sub(1));
+    let pause = doubled.and_then(|factor| first.checked_mul(factor));
+    pause.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
 impl Pipes {
-    /// Whether a pipe was taken and put back.
-    pub(super) fn were_used(&self) -> bool {
-        !lock(&self.free).is_empty()
+    /// How many are kept open.
+    pub(super) fn kept(&self) -> usize {
+        lock(&self.state).free.len()
+    }
+
+    /// How many of them have bytes in them, which would be somebody else's.
+    pub(super) fn with_bytes(&self) -> usize {
+        use crate::sys::syscall::{PollFd, wait};
+        use std::os::fd::AsFd;
+
+        let state = lock(&self.state);
+        let is_filled = |pipe: &&Pipe| {
+            let mut fds = [PollFd::readable(pipe.reader.as_fd())];
+            wait(&mut fds, Some(Duration::ZERO)).unwrap();
+            fds[0].is_ready()
+        };
+        state.free.iter().filter(is_filled).count()
+    }
+
+    /// How many more there may be, those that are kept included.
+    pub(super) fn left(&self) -> usize {
+        self.kept() + self.left.load(Ordering::Relaxed)
+    }
+
+    /// How many times in a row the host has refused.
+    pub(super) fn refusals(&self) -> u32 {
+        lock(&self.state).refusals
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::calls::{Call, tests::Fault, tests::What};
+    use crate::sys::syscall::errno;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn refusal() -> io::Error {
+        io::Error::from_raw_os_error(22)
+    }
 
     #[test]
     fn there_are_as_many_as_there_may_be() {
-        let pipes = Pipes::new(2);
-        let (first, second) = (pipes.take().unwrap(), pipes.take().unwrap());
-        assert!(first.size >= MIN_SIZE && pipes.take().is_none());
+        let (pipes, now) = (Pipes::new(2, SECOND), Instant::now());
+        let [first, second] = [(); 2].map(|()| pipes.take(now).unwrap());
+        assert!(first.size >= MIN_SIZE && pipes.take(now).is_none());
+        assert_eq!((pipes.kept(), pipes.left()), (0, 0));
         // One that is not empty is closed, and another may be opened in its place.
         drop(first);
-        pipes.put_back(pipes.take().unwrap());
-        pipes.put_back(second);
-        assert!(pipes.were_used());
-        let again = (pipes.take(), pipes.take(), pipes.take());
-        assert!(matches!(again, (Some(_), Some(_), None)));
+        pipes.put_back(pipes.take(now).unwrap(), true, now);
+        pipes.put_back(second, true, now);
+        assert_eq!((pipes.kept(), pipes.left()), (2, 2));
+        let again = [(); 3].map(|()| pipes.take(now));
+        assert!(matches!(again, [Some(_), Some(_), None]));
     }
 
     #[test]
     fn no_more_are_kept_than_are_worth_it() {
-        let pipes = Pipes::new(KEPT + 2);
-        let taken: Vec<_> = std::iter::from_fn(|| pipes.take()).collect();
+        let (pipes, now) = (Pipes::new(KEPT + 2, SECOND), Instant::now());
+        let taken: Vec<_> = std::iter::from_fn(|| pipes.take(now)).collect();
         assert_eq!(taken.len(), KEPT + 2);
-        taken.into_iter().for_each(|pipe| pipes.put_back(pipe));
-        assert_eq!(lock(&pipes.free).len(), KEPT);
-        assert_eq!(pipes.left.load(Ordering::Relaxed), 2);
+        taken
+            .into_iter()
+            .for_each(|pipe| pipes.put_back(pipe, true, now));
+        assert_eq!((pipes.kept(), pipes.left()), (KEPT, KEPT + 2));
+    }
+
+    /// Whatever fails on the way, and its place is free again; a small one is of no use.
+    #[test]
+    fn a_pipe_that_cannot_be_had_is_none() {
+        let now = Instant::now();
+        for (call, number, had) in [
+            (Call::OpenPipe, errno::EMFILE, false),
+            // It is as large as any pipe then.
+            (Call::SizePipe, errno::EPERM, true),
+        ] {
+            let pipes = Pipes::new(1, SECOND);
+            pipes.seam.plan(Fault {
+                call,
+                after: 0,
+                what: What::Error(number),
+            });
+            let pipe = pipes.take(now);
+            assert_eq!(pipe.is_some(), had, "{call:?}");
+            assert!(pipe.is_none_or(|pipe| pipe.size == MIN_SIZE));
+            assert!(pipes.take(now).is_some(), "{call:?}: its place is lost");
+        }
     }
 
     #[test]
-    fn a_host_that_does_not_splice_gets_none() {
-        let pipes = Pipes::new(2);
-        pipes.put_back(pipes.take().unwrap());
-        pipes.refuse();
-        assert!(pipes.take().is_none() && !pipes.were_used());
+    fn a_host_that_refuses_is_asked_again_after_a_pause_that_grows() {
+        let (pipes, start) = (Pipes::new(2, SECOND), Instant::now());
+        pipes.put_back(pipes.take(start).unwrap(), true, start);
+        let mut now = start;
+        for seconds in [1, 2, 4, 8] {
+            pipes.refused(&refusal(), now);
+            assert_eq!((pipes.kept(), pipes.left()), (0, 2), "none is kept open");
+            let end = now + Duration::from_secs(seconds);
+            assert!(pipes.take(end - Duration::from_millis(1)).is_none());
+            let pipe = pipes.take(end).expect("the pause is over");
+            // A bulk that began before the refusal says nothing of what comes after it.
+            pipes.put_back(pipe, true, end - Duration::from_millis(1));
+            now = end;
+        }
+        assert_eq!((pipes.refusals(), pipes.kept()), (4, 0));
+        // Nothing was moved, so nothing is known.
+        pipes.put_back(pipes.take(now).unwrap(), false, now);
+        assert_eq!((pipes.refusals(), pipes.kept()), (4, 1));
+        pipes.put_back(pipes.take(now).unwrap(), true, now);
+        assert_eq!(pipes.refusals(), 0);
+        pipes.refused(&refusal(), now);
+        assert!(pipes.take(now + SECOND).is_some(), "it begins anew");
+    }
+
+    #[test]
+    fn pauses_double_up_to_ten_minutes() {
+        for (refusals, seconds) in [
+            (1, 1),
+            (2, 2),
+            (10, 512),
+            (11, 600),
+            (12, 600),
+            (32, 600),
+            (33, 600),
+            (u32::MAX, 600),
+        ] {
+            assert_eq!(pause(SECOND, refusals).as_secs(), seconds, "{refusals}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! until there is more than little to copy; from then on it has one direction and a
 //! second worker the other.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,11 +14,10 @@ use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::Proxy;
 use crate::proxy::account::{self, Arrival, Served};
-use crate::proxy::cause::{Cause, Party, Refusal};
+use crate::proxy::cause::{Cause, Failure, Party, Refusal};
 use crate::proxy::connect::Connector;
-use crate::proxy::relay::{self, Alone, Buffer, Direction, Relay};
+use crate::proxy::relay::{Direction, Relay};
 use crate::stats::Counter;
-use crate::sys::Plain;
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
@@ -35,9 +35,12 @@ pub(crate) struct Session {
     /// It was turned away, and counted.
     refused: AtomicBool,
     /// The access log tells of its end.
-    told: AtomicBool,
+    logged: AtomicBool,
+    /// Why it failed before an endpoint was found.
+    failure: OnceLock<Failure>,
     /// Set once an endpoint has answered.
     link: OnceLock<Link>,
+    /// Reset when it closes, unless the session has ended in order.
     client: Arc<TcpStream>,
 }
 
@@ -59,12 +62,15 @@ impl Drop for Session {
         if !self.refused.load(Ordering::Relaxed) {
             self.proxy.counters.ended(self.arrival.elapsed());
         }
-        if std::thread::panicking() {
-            // It may be in the middle of a dial; of what it relays, it is done already.
-            relay::reset_on_close(&self.client);
+        let failure = match self.link.get() {
+            Some(link) => link.relay.failure(),
+            None => self.failure.get(),
+        };
+        if let Some(error) = failure.and_then(|failure| failure.error.as_ref()) {
+            self.proxy.host_failed(self.arrival.peer, error);
         }
         // Before the count: whoever has seen the last session end finds its line written.
-        self.tell(self.cause());
+        self.log_once(self.cause());
         self.proxy.sessions.remove(self.id);
     }
 }
@@ -75,23 +81,24 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         proxy: Arc::clone(proxy),
         id,
         accepted: OnceLock::new(),
+        failure: OnceLock::new(),
         link: OnceLock::new(),
         arrival,
         attempts: Counter::new(),
         stopped: AtomicBool::new(false),
         refused: AtomicBool::new(false),
-        told: AtomicBool::new(false),
+        logged: AtomicBool::new(false),
         client: Arc::new(client),
     });
     match admitted {
-        Err(client) => {
+        None => {
             let refusal = Refusal::MaxConnections;
-            proxy.refuse(&client, arrival.peer, refusal);
+            proxy.refuse(arrival.peer, refusal);
             if let Some(log) = &proxy.access {
                 account::write(log, &arrival, 0, None, Cause::Refused(refusal));
             }
         }
-        Ok(session) => {
+        Some(session) => {
             let own = Arc::clone(&session);
             if proxy.workers.run(move || own.run()).is_err() {
                 session.refuse(Refusal::NoThread);
@@ -113,8 +120,9 @@ impl Session {
     fn connect(&self) -> Option<&Link> {
         let proxy = &self.proxy;
         // Held to the end of the session, so that a dial of ours that is noted later
-        // still finds it. An error: the client is gone already.
-        let (accepted, own_dial) = proxy.guard.accepted(&self.client).ok()?;
+        // still finds it.
+        let (accepted, own_dial) =
+            self.unless_failed(Party::Client, proxy.guard.accepted(&self.client))?;
         self.accepted.get_or_init(|| accepted);
         if let Some(endpoint) = own_dial {
             proxy
@@ -140,17 +148,19 @@ impl Session {
             }
         };
         let endpoint = dialled.endpoint;
+        let relay = Relay::new(
+            Arc::clone(&self.client),
+            dialled.stream,
+            hold.connected(),
+            dialled.received,
+        );
+        let relay = self.unless_failed(Party::Endpoint, relay)?;
         let link = self.link.get_or_init(|| Link {
             endpoint,
             dial: dialled.took,
             wait: self.arrival.elapsed(),
             _dialled: dialled.ticket,
-            relay: Relay::new(
-                Arc::clone(&self.client),
-                dialled.stream,
-                hold.connected(),
-                dialled.received,
-            ),
+            relay,
         });
         // From here on it can be found; before, nobody could have closed it.
         if self.stopped.load(Ordering::SeqCst) {
@@ -168,35 +178,26 @@ impl Session {
     #[inline(never)]
     fn copy(self: &Arc<Self>, relay: &Relay) {
         let proxy = &self.proxy;
-        let _work = relay.work();
-        let mut buffer: Buffer = [0; _];
-        while let Alone::Busy { direction, pending } = relay.alone(&proxy.pipes, &mut buffer) {
-            let (other, reverse) = (Arc::clone(self), direction.reverse());
-            match proxy.workers.run(move || other.help(reverse)) {
-                Ok(()) => return relay.run(direction, &proxy.pipes, &mut buffer, pending),
-                Err(error) => {
-                    log::debug(
-                        "session",
-                        "no thread",
-                        &[("error", Plain(&error).to_string().into())],
-                    );
-                    // One thread will have to do, unless it would have to wait in two places.
-                    if !pending.is_empty() {
-                        relay.fail(Cause::Refused(Refusal::NoThread));
-                        return self.refuse(Refusal::NoThread);
-                    }
-                }
-            }
+        relay.serve(&proxy.pipes, |direction| {
+            let other = Arc::clone(self);
+            proxy.workers.run(move || other.help(direction))
+        });
+        if let Cause::Refused(refusal) = relay.cause() {
+            self.refuse(refusal);
         }
     }
 
     /// The second worker's part.
     fn help(&self, direction: Direction) {
         if let Some(link) = self.link.get() {
-            let _work = link.relay.work();
-            link.relay
-                .run(direction, &self.proxy.pipes, &mut [0; _], 0..0);
+            link.relay.help(direction, &self.proxy.pipes);
         }
+    }
+
+    /// The outcome of a call on one peer's socket; the session is over if it failed.
+    fn unless_failed<T>(&self, party: Party, outcome: io::Result<T>) -> Option<T> {
+        let note = |error| self.failure.get_or_init(|| Failure::of(party, error));
+        outcome.map_err(note).ok()
     }
 
     /// The session's relay, if it runs to this endpoint.
@@ -209,22 +210,21 @@ impl Session {
     pub(super) fn stop(&self) {
         // Before the link is looked for: one that comes later finds it.
         self.stopped.store(true, Ordering::SeqCst);
-        match self.link.get() {
-            Some(link) => link.relay.abort(Cause::Stopped),
-            None => relay::reset_on_close(&self.client),
+        if let Some(link) = self.link.get() {
+            link.relay.abort(Cause::Stopped);
         }
     }
 
-    /// Has its line written although it has not come to an end, and now cannot.
-    pub(super) fn cut_short(&self) {
-        self.tell(self.cause());
+    /// Writes the access log's line of a session that the end of the process interrupts.
+    pub(super) fn log_interrupted(&self) {
+        self.log_once(self.cause());
     }
 
     /// Turns the client away.
     fn refuse(&self, refusal: Refusal) {
         self.refused.store(true, Ordering::Relaxed);
-        self.proxy.refuse(&self.client, self.arrival.peer, refusal);
-        self.tell(Cause::Refused(refusal));
+        self.proxy.refuse(self.arrival.peer, refusal);
+        self.log_once(Cause::Refused(refusal));
     }
 
     /// Why it has ended, if it was not turned away.
@@ -233,17 +233,20 @@ impl Session {
             Some(link) => link.relay.cause(),
             None if std::thread::panicking() => Cause::Internal,
             None if self.stopped.load(Ordering::SeqCst) => Cause::Stopped,
-            // Gone before it was looked at.
-            None => Cause::Failed(Party::Client),
+            None => match self.failure.get() {
+                Some(failure) => failure.cause,
+                // It never began.
+                None => Cause::Internal,
+            },
         }
     }
 
     /// Writes the line of the access log, unless it is written.
-    fn tell(&self, cause: Cause) {
+    fn log_once(&self, cause: Cause) {
         let Some(log) = &self.proxy.access else {
             return;
         };
-        if self.told.swap(true, Ordering::SeqCst) {
+        if self.logged.swap(true, Ordering::SeqCst) {
             return;
         }
         let link = self.link.get();

@@ -7,12 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::proxy::cause::Cause;
-use crate::proxy::relay::Relay;
 use crate::proxy::session::Session;
 use crate::sync::lock;
-
-/// How long calls on sockets that are to be reset may take to end, where the kernel waits for that.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// How long sessions get to end by themselves as the process ends: nothing that copies needs
 /// as long, a dial may.
@@ -43,22 +39,22 @@ impl Sessions {
         }
     }
 
-    /// Counts a new session, made by `make` from its number, or gives the client back
+    /// Counts a new session, made by `make` from its number, or closes the client
     /// if there are as many as may be.
     pub(super) fn admit(
         &self,
         client: TcpStream,
         make: impl FnOnce(u64, TcpStream) -> Session,
-    ) -> Result<Arc<Session>, TcpStream> {
+    ) -> Option<Arc<Session>> {
         let mut open = lock(&self.open);
         if open.by_id.len() >= self.max {
-            return Err(client);
+            return None;
         }
         let id = open.next_id;
         open.next_id += 1;
         let session = Arc::new(make(id, client));
         open.by_id.insert(id, Arc::downgrade(&session));
-        Ok(session)
+        Some(session)
     }
 
     /// Called by a session as it ends.
@@ -103,24 +99,15 @@ impl Sessions {
 
     /// Resets all sessions with an endpoint; returns how many there were.
     pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr) -> usize {
-        let mut sessions = self.all();
-        let abort = |relay: &Relay| relay.abort(Cause::Removed);
-        sessions.retain(|session| session.relay_to(endpoint).map(abort).is_some());
-        let count = sessions.len();
-        let grace = Instant::now() + ABORT_GRACE;
-        loop {
-            // Those that are reset are let go: their sockets close as the last handle is dropped.
-            sessions.retain(|session| {
-                session
-                    .relay_to(endpoint)
-                    .is_some_and(|relay| !relay.sever())
-            });
-            if sessions.is_empty() || Instant::now() >= grace {
-                break;
-            }
-            std::thread::sleep(ABORT_GRACE / 20);
-        }
-        count
+        let sessions = self.all();
+        let relays: Vec<_> = sessions
+            .iter()
+            .filter_map(|session| session.relay_to(endpoint))
+            .collect();
+        // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
+        relays.iter().for_each(|relay| relay.abort(Cause::Removed));
+        relays.iter().for_each(|relay| relay.reset());
+        relays.len()
     }
 
     /// Resets every open connection, as the process is to end. Returns once the sessions are
@@ -129,7 +116,7 @@ impl Sessions {
         self.all().iter().for_each(|session| session.stop());
         self.wait_for_none(Instant::now() + STOP_GRACE);
         for session in self.all() {
-            session.cut_short();
+            session.log_interrupted();
             // Not dropped: the end of the process closes what is left, all at once.
             std::mem::forget(session);
         }

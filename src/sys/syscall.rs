@@ -75,16 +75,20 @@ pub(crate) mod errno {
     pub(crate) const ENXIO: i32 = 6;
     /// A security module forbids it.
     pub(crate) const EACCES: i32 = 13;
-    /// Not with these arguments.
-    pub(crate) const EINVAL: i32 = 22;
     /// The system-wide table of open files is full.
     pub(crate) const ENFILE: i32 = 23;
     /// The process has no descriptor left.
     pub(crate) const EMFILE: i32 = 24;
-    /// The kernel has no such system call.
-    pub(crate) const ENOSYS: i32 = 38;
     /// The kernel has no such protocol family.
     pub(crate) const EAFNOSUPPORT: i32 = 97;
+    /// An ICMP message: the host there is cut off from its network.
+    pub(crate) const ENONET: i32 = 64;
+    /// An ICMPv6 message: the host there did not understand what it got.
+    pub(crate) const EPROTO: i32 = 71;
+    /// An ICMP message: nobody there knows the protocol.
+    pub(crate) const ENOPROTOOPT: i32 = 92;
+    /// An ICMP message: the way there does not take such packets.
+    pub(crate) const EOPNOTSUPP: i32 = 95;
     /// The kernel has no memory for socket buffers.
     pub(crate) const ENOBUFS: i32 = 105;
     /// The kernel has no memory.
@@ -95,6 +99,8 @@ pub(crate) mod errno {
     pub(crate) const EISCONN: i32 = 106;
     /// A connect has begun before.
     pub(crate) const EALREADY: i32 = 114;
+    /// The host there is down, as its neighbours say.
+    pub(crate) const EHOSTDOWN: i32 = 112;
     /// A non-blocking connect has begun.
     pub(crate) const EINPROGRESS: i32 = 115;
 }

@@ -9,15 +9,16 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::flow::{Buffer, End, POLL_FAILED_PAUSE};
+use super::end::{Next, POLL_FAILED_PAUSE};
+use super::flow::Buffer;
 use super::{Direction, Relay};
 use crate::proxy::cause::Cause;
 use crate::proxy::pipes::Pipes;
-use crate::sys::syscall::{self, PollFd};
+use crate::sys::syscall::PollFd;
 
 /// How the time with one thread came to an end.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Alone {
+pub(super) enum Alone {
     /// The session is over.
     Over,
     /// Each direction needs a thread from here on.
@@ -40,21 +41,22 @@ struct Pace {
 }
 
 impl Pace {
-    fn new() -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             count: 0,
-            since: Instant::now(),
+            since: now,
         }
     }
 
     /// Counts one message; true if they have become many.
-    fn is_fast(&mut self) -> bool {
+    fn is_fast(&mut self, now: impl FnOnce() -> Instant) -> bool {
         self.count += 1;
         if self.count < BURST {
             return false;
         }
-        let fast = self.since.elapsed() < BURST_TIME;
-        *self = Self::new();
+        let now = now();
+        let fast = now.saturating_duration_since(self.since) < BURST_TIME;
+        *self = Self::new(now);
         fast
     }
 }
@@ -62,12 +64,12 @@ impl Pace {
 impl Relay {
     /// Serves both directions from the calling thread until the session is over or has
     /// become busy. May be called again if there is no second thread, and nothing pending.
-    pub(crate) fn alone(&self, pipes: &Pipes, buffer: &mut Buffer) -> Alone {
-        let mut pace = Pace::new();
+    pub(super) fn alone(&self, pipes: &Pipes, buffer: &mut Buffer) -> Alone {
+        let mut pace = Pace::new(Instant::now());
         loop {
             let directions = [Direction::ToEndpoint, Direction::ToClient];
             let mut fds = directions.map(|direction| self.awaited(direction));
-            if syscall::wait(&mut fds, None).is_err() {
+            if self.client.socket.wait(&mut fds).is_err() {
                 // No memory for poll; a read needs none. If there is no second thread either,
                 // this is tried again.
                 std::thread::sleep(POLL_FAILED_PAUSE);
@@ -80,7 +82,7 @@ impl Relay {
                 let (from, to) = self.sides(direction);
                 if to.is_finished() {
                     // Nothing more is read from there, so it has failed.
-                    self.abort(Cause::Failed(from.party));
+                    self.abort_and_reset(Cause::Failed(from.party));
                     return Alone::Over;
                 }
                 let flow = self.flow(direction);
@@ -92,21 +94,15 @@ impl Relay {
                     Ok((_, 0)) => {}
                     Ok((count, rest)) => return busy(direction, count - rest..count),
                     Err(end) => match self.conclude(end, from, to) {
-                        Ok(()) if from.is_finished() => return Alone::Over,
-                        Ok(()) => {}
-                        Err(End::WriteFailed) => {
-                            self.fail(Cause::Failed(to.party));
-                            // What came from there before it failed is still to be passed on.
+                        Next::Watch if !from.is_finished() => {}
+                        Next::Watch | Next::Over => return Alone::Over,
+                        Next::Rest => {
                             self.run(direction.reverse(), pipes, buffer, 0..0);
-                            return Alone::Over;
-                        }
-                        Err(End::Eof | End::ReadFailed) => {
-                            self.abort(Cause::Failed(from.party));
                             return Alone::Over;
                         }
                     },
                 }
-                if pace.is_fast() {
+                if pace.is_fast(Instant::now) {
                     return busy(direction, 0..0);
                 }
             }
@@ -117,13 +113,36 @@ impl Relay {
     fn awaited(&self, direction: Direction) -> PollFd<'_> {
         let (from, to) = self.sides(direction);
         if to.is_finished() {
-            PollFd::hung_up(from.stream.as_fd())
+            PollFd::hung_up(from.socket.as_fd())
         } else {
-            PollFd::readable(from.stream.as_fd())
+            PollFd::readable(from.socket.as_fd())
         }
     }
 }
 
 fn busy(direction: Direction, pending: Range<usize>) -> Alone {
     Alone::Busy { direction, pending }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirty_two_messages_in_a_tenth_of_a_second_are_fast() {
+        let start = Instant::now();
+        for (milliseconds, fast) in [(0, true), (99, true), (100, false), (1000, false)] {
+            let mut pace = Pace::new(start);
+            let last = start + Duration::from_millis(milliseconds);
+            for _ in 1..32 {
+                assert!(!pace.is_fast(|| start));
+            }
+            assert_eq!(pace.is_fast(|| last), fast, "{milliseconds} ms");
+            // And from there on again.
+            for _ in 1..32 {
+                assert!(!pace.is_fast(|| last));
+            }
+            assert!(pace.is_fast(|| last));
+        }
+    }
 }

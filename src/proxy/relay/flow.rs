@@ -7,26 +7,24 @@
 //! holds is sent before anything is read again.
 
 use std::convert::Infallible;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
-use super::{Direction, Relay, Side, finish, watch};
-use crate::proxy::cause::Cause;
+use super::end::{End, Next, POLL_FAILED_PAUSE, Side};
+use super::{Direction, Relay};
+use crate::proxy::cause::{Cause, Failure, is_of_the_connection};
 use crate::proxy::pipes::{Pipe, Pipes};
 use crate::stats::Counter;
-use crate::sys::syscall::{self, PollFd, errno};
+use crate::sys::syscall::PollFd;
 
 /// Bytes of a message; one that is larger takes several reads. Most messages of etcd's
 /// clients are far smaller. With a buffer of this size an idle worker's stack is two pages.
 const MESSAGE: usize = 2 * 1024;
 
 /// What a message is read into.
-pub(crate) type Buffer = [u8; MESSAGE];
+pub(super) type Buffer = [u8; MESSAGE];
 
 /// Bytes read at a time where messages are larger: makes the cost of a call small beside
 /// that of copying.
@@ -44,34 +42,8 @@ const LULL: Duration = Duration::from_millis(500);
 /// How long a write of bulk waits for room before it looks after the sender, too.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 
-/// A write that does not wait (send(2)); the same number on all of Linux.
-const MSG_DONTWAIT: i32 = 0x40;
-
 /// Pause where the kernel has no memory for what a socket has room for.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
-
-/// Pause where poll(2) itself fails, for want of kernel memory.
-pub(super) const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
-
-/// How one direction's copying came to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// The sender has ended its direction; all it sent was passed on.
-    Eof,
-    /// The sender's connection failed.
-    ReadFailed,
-    /// The receiver's connection failed.
-    WriteFailed,
-}
-
-/// What a wait for room ended with.
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    /// It is worth trying again.
-    Maybe,
-    /// The connection that the bytes came from has failed.
-    SenderFailed,
-}
 
 impl Relay {
     /// One direction of it.
@@ -91,7 +63,7 @@ impl Relay {
 
     /// Copies one direction until the session is over for it, what is `pending` in the
     /// buffer first. Called once for each direction, from two threads.
-    pub(crate) fn run(
+    pub(super) fn run(
         &self,
         direction: Direction,
         pipes: &Pipes,
@@ -99,48 +71,13 @@ impl Relay {
         pending: Range<usize>,
     ) {
         let (from, to) = self.sides(direction);
-        if to.is_finished() {
-            return watch(self, from, to);
-        }
-        let flow = self.flow(direction);
-        let Err(end) = flow.copy(pipes, buffer, pending);
-        self.end(end, from, to);
-    }
-
-    fn end(&self, end: End, from: &Side, to: &Side) {
-        match self.conclude(end, from, to) {
-            Ok(()) => watch(self, from, to),
-            // The other direction reads from that connection: it passes on what came
-            // before the failure, then finds the failure itself.
-            Err(End::WriteFailed) => self.fail(Cause::Failed(to.party)),
-            Err(End::Eof | End::ReadFailed) => self.abort(Cause::Failed(from.party)),
-        }
-    }
-
-    /// Passes an end of stream on, if it is one. Otherwise: whose connection has failed. The
-    /// receiver's may have, unnoticed, before there was an end to pass on.
-    pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Result<(), End> {
-        match end {
-            End::Eof => {
-                let connected = from.is_connected();
-                if !self.ended_cleanly(from, connected) {
-                    return Err(End::ReadFailed);
-                }
-                // Before the receiver hears of it: its own end may follow at once.
-                let _ = self.closed.set(from.party);
-                if !finish(to) {
-                    return Err(End::WriteFailed);
-                }
-                if from.is_finished() {
-                    self.settle(to);
-                    if connected {
-                        self.settle(from);
-                    }
-                }
-                Ok(())
+        if !to.is_finished() {
+            let Err(end) = self.flow(direction).copy(pipes, buffer, pending);
+            if self.conclude(end, from, to) != Next::Watch {
+                return;
             }
-            End::ReadFailed | End::WriteFailed => Err(end),
         }
+        self.watch(from, to);
     }
 }
 
@@ -174,29 +111,23 @@ impl Flow<'_> {
 
     /// What has come; nothing only if it did not within the socket's timeout.
     pub(super) fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], End> {
-        loop {
-            match (&*self.from.stream).read(buffer) {
-                Ok(0) => return Err(End::Eof),
-                Ok(_) if self.is_aborted() => return Err(End::ReadFailed),
-                // A read returns no more than the buffer holds.
-                Ok(count) => return Ok(buffer.get(..count).unwrap_or_default()),
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => return Ok(&[]),
-                    _ => return Err(End::ReadFailed),
-                },
-            }
+        match self.from.socket.read(buffer) {
+            Ok(0) => Err(End::Eof),
+            // A read returns no more than the buffer holds.
+            Ok(count) => Ok(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(&[]),
+            Err(error) => Err(Failure::of(self.from.party, error).into()),
         }
+    }
+
+    fn sender_failed(&self) -> End {
+        Cause::Failed(self.from.party).into()
     }
 
     fn count(&self, bytes: usize) {
         self.passed
             .iter()
             .for_each(|counter| counter.add(bytes as u64));
-    }
-
-    fn is_aborted(&self) -> bool {
-        self.relay.aborted.load(Ordering::SeqCst)
     }
 
     fn send(&self, mut bytes: &[u8]) -> Result<(), End> {
@@ -216,18 +147,14 @@ impl Flow<'_> {
 
     /// Sends what there is room for; returns the rest.
     pub(super) fn offer<'b>(&self, mut bytes: &'b [u8]) -> Result<&'b [u8], End> {
-        let socket = SockRef::from(&*self.to.stream);
         while !bytes.is_empty() {
-            match socket.send_with_flags(bytes, MSG_DONTWAIT) {
+            match self.to.socket.send(bytes) {
                 Ok(count) => {
                     self.count(count);
                     bytes = bytes.get(count..).unwrap_or_default();
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => break,
-                    _ => return Err(End::WriteFailed),
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(Failure::of(self.to.party, error).into()),
             }
         }
         Ok(bytes)
@@ -236,14 +163,17 @@ impl Flow<'_> {
     /// Moves what is more than messages until it becomes little again.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
-        // Nobody else reads from there. Without it, the buffer is kept through a silence.
-        let _ = self.from.stream.set_read_timeout(Some(LULL));
+        // Nobody else reads from there. Without it, the buffer would be kept through a silence: then
+        // there is no bulk. If it stays, a read that has found nothing is made again.
+        if self.from.socket.set_read_timeout(Some(LULL)).is_err() {
+            return Ok(());
+        }
         let outcome = match self.copy_large(pipes) {
             Ok(Some(pipe)) => self.splice(pipes, pipe),
             Ok(None) => Ok(()),
             Err(end) => Err(end),
         };
-        let _ = self.from.stream.set_read_timeout(None);
+        let _ = self.from.socket.set_read_timeout(None);
         outcome
     }
 
@@ -264,7 +194,7 @@ impl Flow<'_> {
             (run, calm) = (run + bytes.len(), 0);
             if run >= BULK {
                 run = 0;
-                if let Some(pipe) = pipes.take() {
+                if let Some(pipe) = pipes.take(Instant::now()) {
                     return Ok(Some(pipe));
                 }
             }
@@ -274,88 +204,89 @@ impl Flow<'_> {
 
     /// Moves bytes inside the kernel until little comes.
     fn splice(&self, pipes: &Pipes, pipe: Pipe) -> Result<(), End> {
-        // Bounds only this: all other writes to that socket do not wait at all.
-        let _ = self.to.stream.set_write_timeout(Some(ROOM_PATIENCE));
-        let mut calm = 0;
-        while calm < CALM && pipes.are_of_use() && !self.is_aborted() {
+        // Bounds only this: all other writes to that socket do not wait at all. Unbounded, a write
+        // would not look after the sender.
+        let bounded = self.to.socket.set_write_timeout(Some(ROOM_PATIENCE));
+        let (mut calm, mut moved) = (0, false);
+        let end = loop {
+            if bounded.is_err() || calm == CALM {
+                break Ok(());
+            }
             match self.fill(pipes, &pipe) {
-                Ok(0) => break,
-                // A pipe that could not be emptied is closed, not put back.
+                Ok(0) => break Ok(()),
                 Ok(count) => {
-                    self.drain(pipes, &pipe, count)?;
+                    // A pipe that could not be emptied is closed, not put back.
+                    if !self.drain(pipes, &pipe, count)? {
+                        break Ok(());
+                    }
+                    moved = true;
                     // The kernel takes as long for a pipe as for many messages: those of other
                     // sessions, whose threads wait for a processor, come first.
                     std::thread::yield_now();
                     calm = if count <= MESSAGE { calm + 1 } else { 0 };
                 }
-                Err(end) => {
-                    pipes.put_back(pipe);
-                    return Err(end);
-                }
+                Err(end) => break Err(end),
             }
-        }
-        pipes.put_back(pipe);
-        Ok(())
+        };
+        pipes.put_back(pipe, moved, Instant::now());
+        end
     }
 
-    /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing here, or
+    /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing now, or
     /// the end; which of them, a read tells. splice(2) returns zero also for what it cannot
     /// take (urgent data, a page it has no memory for) once the sender's FIN is in the queue
     /// behind it.
     fn fill(&self, pipes: &Pipes, pipe: &Pipe) -> Result<usize, End> {
-        loop {
-            let (from, to) = (self.from.stream.as_fd(), pipe.writer.as_fd());
-            match syscall::move_bytes(from, to, pipe.size) {
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if is_refusal(&error) => {
-                    pipes.refuse();
-                    return Ok(0);
-                }
-                Err(_) => return Err(End::ReadFailed),
+        match self.from.socket.splice_into(&pipe.writer, pipe.size) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            // Of the connection's failure the kernel tells only once.
+            Err(error) if is_of_the_connection(&error) => Err(self.sender_failed()),
+            Err(error) => {
+                pipes.refused(&error, Instant::now());
+                Ok(0)
             }
+            filled => Ok(filled.unwrap_or_default()),
         }
     }
 
-    /// Sends the `count` bytes that a pipe holds.
-    fn drain(&self, pipes: &Pipes, pipe: &Pipe, mut count: usize) -> Result<(), End> {
+    /// Sends the `count` bytes that a pipe holds. False: not by splicing.
+    fn drain(&self, pipes: &Pipes, pipe: &Pipe, mut count: usize) -> Result<bool, End> {
         let mut waits = 0;
         while count > 0 {
-            let (from, to) = (pipe.reader.as_fd(), self.to.stream.as_fd());
-            match syscall::move_bytes(from, to, count) {
-                Ok(0) => return Err(End::WriteFailed),
+            match self.to.socket.splice_from(&pipe.reader, count) {
+                Ok(0) => return Err(empty_pipe()),
                 Ok(moved) => {
                     self.count(moved);
                     count = count.saturating_sub(moved);
                     waits = 0;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.wait_for_room(&mut waits)?;
                 }
-                Err(error) if is_refusal(&error) => {
-                    pipes.refuse();
-                    return self.drain_by_copy(pipe, count);
+                Err(error) if is_of_the_connection(&error) => {
+                    return Err(Cause::Failed(self.to.party).into());
                 }
-                Err(_) => return Err(End::WriteFailed),
+                Err(error) => {
+                    pipes.refused(&error, Instant::now());
+                    self.drain_by_copy(pipe, count)?;
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The same where the kernel takes bytes into a pipe, but not out of it.
     fn drain_by_copy(&self, pipe: &Pipe, mut count: usize) -> Result<(), End> {
         let mut buffer = vec![0; LARGE];
         while count > 0 {
-            match (&pipe.reader).read(&mut buffer) {
-                Ok(0) => return Err(End::ReadFailed),
+            match self.to.socket.read_pipe(&pipe.reader, &mut buffer) {
+                Ok(0) => return Err(empty_pipe()),
                 Ok(got) => {
                     count = count.saturating_sub(got);
                     self.send(buffer.get(..got).unwrap_or_default())?;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::ReadFailed),
+                Err(error) => return Err(Failure::of_this_host(error).into()),
             }
         }
         Ok(())
@@ -371,46 +302,33 @@ impl Flow<'_> {
             std::thread::sleep(SHORTAGE_PAUSE);
         }
         *waits += 1;
-        match self.room() {
-            Room::Maybe if !self.is_aborted() => Ok(()),
-            Room::Maybe | Room::SenderFailed => Err(End::ReadFailed),
-        }
-    }
-
-    fn room(&self) -> Room {
-        let (from, to) = (self.from.stream.as_fd(), self.to.stream.as_fd());
-        let mut fds = [PollFd::writable(to), PollFd::hung_up(from)];
+        let [from, to] = [self.from, self.to].map(|side| side.socket.as_fd());
+        let mut watched = PollFd::hung_up(from);
         loop {
-            // Without poll a blocking write would do as well, but for the above.
-            if syscall::wait(&mut fds, None).is_err() {
+            let mut fds = [PollFd::writable(to), watched];
+            if self.to.socket.wait(&mut fds).is_err() {
+                // It is found out by trying.
                 std::thread::sleep(POLL_FAILED_PAUSE);
-                return Room::Maybe;
+                return Ok(());
             }
             let [room, sender] = &fds;
-            if sender.has_error()
-                || sender.is_ready()
-                    && !self
-                        .relay
-                        .ended_cleanly(self.from, self.from.is_connected())
-            {
-                return Room::SenderFailed;
+            if sender.has_error() || sender.is_ready() && !self.relay.is_fin(self.from)? {
+                return Err(self.sender_failed());
             }
             if room.is_ready() {
-                return Room::Maybe;
+                return Ok(());
             }
-            if sender.is_ready() {
+            watched = if sender.is_ready() {
                 // Both directions of the sender have ended as they should; that stays so.
-                fds[1] = PollFd::nothing(from);
-            }
+                PollFd::nothing(from)
+            } else {
+                PollFd::hung_up(from)
+            };
         }
     }
 }
 
-/// Whether an error says that there is no splice(2) here, or not between such
-/// descriptors, or that a filter of system calls or a security module forbids it.
-fn is_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(errno::EPERM | errno::EACCES | errno::EINVAL | errno::ENOSYS)
-    )
+/// Of a pipe that has to hold bytes.
+fn empty_pipe() -> End {
+    Failure::of_this_host(io::Error::other("a pipe holds less than was put into it")).into()
 }

@@ -1,19 +1,36 @@
 //! The ways that bytes take, one against the other: the same bytes, the same ends.
 
+mod faults;
+
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::*;
 use crate::config::Policy;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Source};
-use crate::proxy::pipes::Pipes;
+use crate::proxy::calls::Call;
+use crate::sys::syscall::{self, PollFd};
 
 /// Deadline on what should happen at once.
 const SOON: Duration = Duration::from_secs(15);
+
+/// Pipes as a proxy has them.
+fn pipes(max: usize) -> Arc<Pipes> {
+    Arc::new(Pipes::new(max, Duration::from_millis(1)))
+}
+
+/// Has the end of the last handle of a socket reset it.
+fn reset_on_close(stream: &TcpStream) {
+    let zero = Some(Duration::ZERO);
+    SockRef::from(stream).set_linger(zero).unwrap();
+}
 
 /// Two ends of a connection.
 fn connection() -> (TcpStream, TcpStream) {
@@ -28,8 +45,8 @@ fn connection() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// The account of an endpoint that has just been picked.
-fn account() -> Connected {
+/// A pool of one endpoint.
+fn pool() -> Pool {
     let pool = Pool::new(Policy::RoundRobin, SOON, None).unwrap();
     let addr = ([127, 0, 0, 1], 1).into();
     pool.replace(vec![Endpoint {
@@ -40,7 +57,7 @@ fn account() -> Connected {
         identity: None,
         source: Source::Endpoints,
     }]);
-    pool.pick(&[]).unwrap().1.connected()
+    pool
 }
 
 /// A client, a relay and an endpoint, joined in this order.
@@ -52,23 +69,23 @@ fn joined() -> (TcpStream, Arc<Relay>, TcpStream) {
     let relay = Relay::new(
         Arc::new(client_side),
         endpoint_side,
-        account(),
+        pool().pick(&[]).unwrap().1.connected(),
         Arc::default(),
     );
-    (client, Arc::new(relay), endpoint)
+    (client, Arc::new(relay.unwrap()), endpoint)
 }
 
-/// Serves a relay as a session does: alone at first, then with a second thread.
+/// Serves a relay as a session does.
 fn serve(relay: &Arc<Relay>, pipes: &Arc<Pipes>) -> thread::JoinHandle<()> {
     let (relay, pipes) = (Arc::clone(relay), Arc::clone(pipes));
     thread::spawn(move || {
-        let mut buffer: Buffer = [0; _];
-        if let Alone::Busy { direction, pending } = relay.alone(&pipes, &mut buffer) {
-            thread::scope(|scope| {
-                scope.spawn(|| relay.run(direction.reverse(), &pipes, &mut [0; _], 0..0));
-                relay.run(direction, &pipes, &mut buffer, pending);
+        thread::scope(|scope| {
+            let (relay, pipes) = (&*relay, &*pipes);
+            relay.serve(pipes, |direction| {
+                scope.spawn(move || relay.help(direction, pipes));
+                Ok(())
             });
-        }
+        });
     })
 }
 
@@ -102,9 +119,10 @@ fn every_way_moves_the_same_bytes() {
     let sent = content(12 * 1024 * 1024 + 1);
     for (max, refused, used) in cases {
         let (client, relay, endpoint) = joined();
-        let pipes = Arc::new(Pipes::new(max));
+        let pipes = pipes(max);
         if refused {
-            pipes.refuse();
+            let refusal = io::Error::from_raw_os_error(22);
+            pipes.refused(&refusal, Instant::now() + SOON);
         }
         let session = serve(&relay, &pipes);
         assert!(
@@ -116,7 +134,7 @@ fn every_way_moves_the_same_bytes() {
             "{max} {refused}"
         );
         session.join().unwrap();
-        assert_eq!(pipes.were_used(), used, "{max} {refused}");
+        assert_eq!(pipes.kept() > 0, used, "{max} {refused}");
         let passed = [&relay.account.to_endpoint, &relay.account.to_client].map(|lane| lane.get());
         assert_eq!(passed, [sent.len() as u64; 2], "{max} {refused}");
     }
@@ -125,7 +143,7 @@ fn every_way_moves_the_same_bytes() {
 #[test]
 fn messages_of_every_size_around_the_buffers_arrive_whole() {
     let (client, relay, endpoint) = joined();
-    let pipes = Arc::new(Pipes::new(1));
+    let pipes = pipes(1);
     let session = serve(&relay, &pipes);
     let page = 2048;
     for size in [
@@ -156,7 +174,7 @@ fn messages_of_every_size_around_the_buffers_arrive_whole() {
 #[test]
 fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
     let (mut client, relay, mut endpoint) = joined();
-    let pipes = Arc::new(Pipes::new(1));
+    let pipes = pipes(1);
     let session = serve(&relay, &pipes);
     let sent = content(8 * 1024 * 1024);
     for _ in 0..2 {
@@ -167,7 +185,7 @@ fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
             assert!(got == sent);
         });
         let deadline = Instant::now() + SOON;
-        while !pipes.were_used() {
+        while pipes.kept() == 0 {
             assert!(Instant::now() < deadline, "it was never given back");
             thread::yield_now();
         }
@@ -183,19 +201,19 @@ fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
 
 #[test]
 fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not() {
-    let pipes = Pipes::new(0);
+    let pipes = pipes(0);
     // A question, an answer, and both ends: all in this thread.
     let (mut client, relay, mut endpoint) = joined();
     client.write_all(b"question").unwrap();
     endpoint.write_all(b"answer").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     endpoint.shutdown(Shutdown::Write).unwrap();
-    let linger = |side: &Side| SockRef::from(&*side.stream).linger().unwrap();
+    let linger = |side: &Side| SockRef::from(&side.socket).linger().unwrap();
     let sides = [&relay.client, &relay.endpoint];
     assert_eq!(sides.map(linger), [Some(Duration::ZERO); 2]);
     assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
     for side in [&relay.client, &relay.endpoint] {
-        let harmless = linger(side).is_none() || !side.is_connected();
+        let harmless = linger(side).is_none() || !side.socket.is_connected().unwrap();
         assert!(harmless, "whoever closes it now");
     }
     drop(relay);
@@ -231,9 +249,11 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Waits until what was sent to a relay's socket has reached its state there.
-fn settle() {
-    thread::sleep(Duration::from_millis(200));
+/// Waits until something has come to one of a relay's sockets.
+fn wait_for(fd: PollFd<'_>) {
+    let mut fds = [fd];
+    syscall::wait(&mut fds, Some(SOON)).unwrap();
+    assert!(fds[0].is_ready(), "nothing has come");
 }
 
 /// What arrives, and whether it ends cleanly.
@@ -247,27 +267,28 @@ fn arrivals(mut stream: &TcpStream) -> (Vec<u8>, bool) {
 /// is the client's all the same, also if the client has ended its direction by then.
 #[test]
 fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
-    let pipes = Pipes::new(0);
-    for _ in 0..5 {
-        let (client, relay, mut endpoint) = joined();
-        endpoint.write_all(b"why").unwrap();
-        settle();
-        reset(endpoint);
-        client.shutdown(Shutdown::Write).unwrap();
-        settle();
+    let pipes = pipes(0);
+    for up in [false, true] {
+        let (client, relay, endpoint) = joined();
+        let (mut speaker, other) = if up {
+            (client, endpoint)
+        } else {
+            (endpoint, client)
+        };
+        let [speaking, listening] = if up {
+            [&relay.client, &relay.endpoint]
+        } else {
+            [&relay.endpoint, &relay.client]
+        };
+        speaker.write_all(b"why").unwrap();
+        wait_for(PollFd::readable(speaking.socket.as_fd()));
+        reset(speaker);
+        wait_for(PollFd::hung_up(speaking.socket.as_fd()));
+        other.shutdown(Shutdown::Write).unwrap();
+        wait_for(PollFd::peer_closed(listening.socket.as_fd()));
         assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
         drop(relay);
-        assert_eq!(arrivals(&client), (b"why".to_vec(), false));
-        // The same the other way round.
-        let (mut client, relay, endpoint) = joined();
-        client.write_all(b"why").unwrap();
-        settle();
-        reset(client);
-        endpoint.shutdown(Shutdown::Write).unwrap();
-        settle();
-        assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
-        drop(relay);
-        assert_eq!(arrivals(&endpoint), (b"why".to_vec(), false));
+        assert_eq!(arrivals(&other), (b"why".to_vec(), false), "{up}");
     }
 }
 
@@ -275,7 +296,7 @@ fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
 #[test]
 fn urgent_data_is_no_end_of_the_stream() {
     let (client, relay, endpoint) = joined();
-    let pipes = Arc::new(Pipes::new(1));
+    let pipes = pipes(1);
     let session = serve(&relay, &pipes);
     let sent = content(24 * 1024 * 1024);
     let (head, tail) = sent.split_at(sent.len() - 1000);
@@ -301,6 +322,62 @@ fn urgent_data_is_no_end_of_the_stream() {
     session.join().unwrap();
 }
 
+/// Also without a pause that is long enough to be one; what bulk has set is taken back.
+#[test]
+fn bulk_begins_after_some_hundred_kilobytes_and_ends_with_small_messages() {
+    for max in [0, 1] {
+        let (mut client, relay, mut endpoint) = joined();
+        let pipes = pipes(max);
+        let session = serve(&relay, &pipes);
+        let sent = content(1024 * 1024);
+        let calls = |call| relay.client.socket.seam.calls(call);
+        let begin = Instant::now();
+        // How large the reads are, the scheduler has a say in.
+        while max > 0 && calls(Call::SpliceIn) == 0 || calls(Call::Timeout) == 0 {
+            assert!(begin.elapsed() < SOON, "no bulk");
+            thread::scope(|scope| {
+                scope.spawn(|| client.write_all(&sent).unwrap());
+                let mut got = vec![0; sent.len()];
+                endpoint.read_exact(&mut got).unwrap();
+                assert!(got == sent);
+            });
+        }
+        let mut messages = 0;
+        while pipes.kept() < max || calls(Call::Timeout) % 2 == 1 {
+            assert!(messages < 100, "it does not end: {max}");
+            messages += 1;
+            client.write_all(b"?").unwrap();
+            endpoint.read_exact(&mut [0]).unwrap();
+        }
+        let socket = SockRef::from(&relay.client.socket);
+        assert_eq!(socket.read_timeout().unwrap(), None);
+        drop((client, endpoint));
+        session.join().unwrap();
+    }
+}
+
+/// Nothing comes any more from one side, which is nothing to wake for.
+#[test]
+fn a_direction_that_has_ended_costs_nothing() {
+    let (mut client, relay, mut endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(endpoint.read(&mut [0]).unwrap(), 0);
+    let polls = || relay.client.socket.seam.calls(Call::Poll);
+    let before = polls();
+    for _ in 0..20 {
+        endpoint.write_all(b"!").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    let polls = polls() - before;
+    assert!(polls < 50, "{polls} polls for 20 messages");
+    drop(endpoint);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    session.join().unwrap();
+    assert_eq!(relay.cause(), Cause::Closed(Party::Client));
+    assert_eq!(relay.passed(), (0, 20));
+}
+
 /// A connection that is cut while it is busy: reads that always find bytes do not find out.
 #[test]
 fn an_abort_ends_a_stream_that_never_pauses() {
@@ -311,7 +388,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
         (4, 64 * 1024),
     ] {
         let (client, relay, endpoint) = joined();
-        let pipes = Arc::new(Pipes::new(max));
+        let pipes = pipes(max);
         let session = serve(&relay, &pipes);
         let writer = thread::spawn(move || {
             let (mut endpoint, bytes) = (endpoint, vec![0; chunk]);
@@ -325,7 +402,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
                     // Slower than the writer, so that there is always something to be read.
                     Ok(_) => thread::sleep(Duration::from_millis(2)),
                     Err(error) => {
-                        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock);
+                        assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
                         return false;
                     }
                 }
@@ -338,9 +415,6 @@ fn an_abort_ends_a_stream_that_never_pauses() {
             thread::sleep(Duration::from_millis(10));
         }
         let ended = session.is_finished();
-        if !ended {
-            relay.sever();
-        }
         session.join().unwrap();
         drop(relay);
         let clean = reader.join().unwrap();
@@ -358,7 +432,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
 fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
     for (max, up) in [(0, true), (0, false), (4, true), (4, false)] {
         let (client, relay, endpoint) = joined();
-        let session = serve(&relay, &Arc::new(Pipes::new(max)));
+        let session = serve(&relay, &pipes(max));
         let (mut writer, reader) = if up {
             (client, endpoint)
         } else {
@@ -369,7 +443,6 @@ fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
             .unwrap();
         while writer.write(&[0; 64 * 1024]).is_ok() {}
         relay.abort(Cause::Removed);
-        relay.sever();
         session.join().unwrap();
         drop(relay);
         let (_, clean) = arrivals(&writer);
@@ -379,12 +452,23 @@ fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
     }
 }
 
+/// Nobody has it relayed.
+#[test]
+fn a_connection_that_cannot_be_reset_on_close_is_not_joined() {
+    let (_client, client_side) = connection();
+    let (reader, _writer) = io::pipe().unwrap();
+    let endpoint = TcpStream::from(std::os::fd::OwnedFd::from(reader));
+    let account = pool().pick(&[]).unwrap().1.connected();
+    let relay = Relay::new(Arc::new(client_side), endpoint, account, Arc::default());
+    assert!(relay.is_err());
+}
+
 /// Whichever thread it is, and whatever the other one waits for.
 #[test]
 fn a_panic_in_one_direction_ends_both_by_a_reset() {
     for direction in [Direction::ToEndpoint, Direction::ToClient] {
         let (mut client, relay, mut endpoint) = joined();
-        let pipes = Arc::new(Pipes::new(0));
+        let pipes = pipes(0);
         let other = {
             let (relay, pipes) = (Arc::clone(&relay), Arc::clone(&pipes));
             thread::spawn(move || relay.run(direction.reverse(), &pipes, &mut [0; _], 0..0))
@@ -400,7 +484,7 @@ fn a_panic_in_one_direction_ends_both_by_a_reset() {
         drop(relay);
         for stream in [&mut client, &mut endpoint] {
             let error = stream.read(&mut [0]).unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
     }
 }

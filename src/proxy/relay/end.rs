@@ -1,0 +1,242 @@
+//! How a session ends: a peer's end is passed on as such, and everything else is a reset of both
+//! connections.
+//!
+//! - A sender's FIN is passed on, and the other direction goes on ([`Next::Watch`]).
+//! - Something failed, and the receiver's connection is dead: what came from there before is still
+//!   passed on by the other direction, which reads from it and so finds its end ([`Next::Rest`]).
+//!   The kernel is asked whether it is dead; a call of ours that failed proves nothing.
+//! - Otherwise [`Relay::abort`] records why and resets both at once, so that whatever the
+//!   other direction waits for is over.
+
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::Relay;
+use crate::proxy::calls::Socket;
+use crate::proxy::cause::{Cause, Failure, Party};
+use crate::sync::lock;
+use crate::sys::syscall::PollFd;
+
+/// Pause where poll(2) itself fails, for want of kernel memory.
+pub(super) const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often and when a reset is tried again that the kernel refuses: some want a call to end first
+/// that the abort has woken.
+const RESET_TRIES: u32 = 200;
+const RESET_PAUSE: Duration = Duration::from_millis(5);
+
+/// One socket of a session and what this process did to it.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) party: Party,
+    pub(super) socket: Socket,
+    /// We have sent our FIN.
+    finished: AtomicBool,
+}
+
+impl Side {
+    pub(super) fn new(party: Party, stream: Arc<TcpStream>) -> Self {
+        Self {
+            party,
+            socket: Socket::new(stream),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst)
+    }
+}
+
+/// How one direction's copying came to an end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The sender's stream has ended; all it sent was passed on.
+    Eof,
+    /// Something failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Cause> for End {
+    fn from(cause: Cause) -> Self {
+        Self::Failed(cause.into())
+    }
+}
+
+/// What follows from the end of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The other direction goes on; this one watches both sockets.
+    Watch,
+    /// The other direction passes on the rest from a connection that is dead.
+    Rest,
+    /// Nothing: both connections are reset.
+    Over,
+}
+
+impl Relay {
+    /// Draws the conclusion from the end of the direction `from` one side `to` the other.
+    pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Next {
+        let passed = match end {
+            End::Eof => self.pass_end(from, to),
+            End::Failed(failure) => Err(failure),
+        };
+        let Err(failure) = passed else {
+            return Next::Watch;
+        };
+        if !self.has_failed() && matches!(to.socket.is_connected(), Ok(false)) {
+            self.record(failure);
+            return Next::Rest;
+        }
+        self.abort_and_reset(failure);
+        Next::Over
+    }
+
+    /// Passes an end of stream on, if it is the sender's FIN.
+    fn pass_end(&self, from: &Side, to: &Side) -> Result<(), Failure> {
+        if !self.is_fin(from)? {
+            return Err(Cause::Failed(from.party).into());
+        }
+        let _one_at_a_time = lock(&self.ending);
+        // Before the receiver hears of it: its own end may follow at once. Of two the first counts.
+        let _ = self.closed.set(from.party);
+        if from.is_finished() {
+            // Both directions have ended as they should. Before anyone can know that, and end the
+            // process: what is still on its way to a peer then arrives all the same.
+            for side in [from, to] {
+                let kept = side.socket.reset_on_close(false);
+                kept.map_err(|error| Failure::of(side.party, error))?;
+            }
+        }
+        let ended = to.socket.end_writes();
+        ended.map_err(|error| Failure::of(to.party, error))?;
+        to.finished.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether an end of stream is the sender's FIN. After a reset a read returns the
+    /// end of stream too, if the other direction's write was told of the reset first
+    /// (the kernel reports it once). A connection that was reset is not `connected` any
+    /// more; one that ended in both directions is not either, but then the other
+    /// direction has sent our FIN, and has written nothing since.
+    pub(super) fn is_fin(&self, from: &Side) -> Result<bool, Failure> {
+        if self.has_failed() {
+            return Ok(false);
+        }
+        let connected = from.socket.is_connected();
+        if connected.map_err(|error| Failure::of(from.party, error))? {
+            return Ok(true);
+        }
+        // Our FIN may be answered before the call that sends it returns.
+        let _one_at_a_time = lock(&self.ending);
+        Ok(from.is_finished())
+    }
+
+    /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
+    fn has_failed(&self) -> bool {
+        self.failure().is_some()
+    }
+
+    /// Of several failures the first led to the others.
+    fn record(&self, failure: Failure) {
+        let _ = self.failure.set(failure);
+    }
+
+    /// The session is to end now, whatever can still be read: both connections are reset, and whoever
+    /// reads, writes or waits hears of it. Returns at once; [`Relay::reset`] makes sure.
+    pub(crate) fn abort(&self, failure: impl Into<Failure>) {
+        self.record(failure.into());
+        for side in [&self.client, &self.endpoint] {
+            // Some kernels refuse the reset while a read waits. This fails where the connection is
+            // gone; whatever else it fails of, the reset does not need it elsewhere.
+            let _ = side.socket.end_reads();
+        }
+        self.try_to_reset();
+    }
+
+    /// [`Relay::abort`], then [`Relay::reset`].
+    pub(super) fn abort_and_reset(&self, failure: impl Into<Failure>) {
+        self.abort(failure);
+        self.reset();
+    }
+
+    /// Waits until both connections are reset, after [`Relay::abort`], as long as is reasonable.
+    pub(crate) fn reset(&self) {
+        for _ in 0..RESET_TRIES {
+            if self.try_to_reset() {
+                break;
+            }
+            std::thread::sleep(RESET_PAUSE);
+        }
+    }
+
+    /// A write to a peer whose window is shut would wait, and the reset with it, for as
+    /// long as that peer likes. To shut the sockets down would wake it too, but send a FIN first.
+    fn try_to_reset(&self) -> bool {
+        let sides = [&self.client, &self.endpoint];
+        // Both, whatever becomes of the first.
+        let done = sides.map(|side| side.socket.disconnect().is_ok());
+        done == [true; 2]
+    }
+
+    /// After the direction `from` one side `to` the other has ended: waits until the other has ended
+    /// too, which hangs up one of the sockets, or until a socket fails.
+    pub(super) fn watch(&self, from: &Side, to: &Side) {
+        let failed = loop {
+            let mut fds = [from, to].map(|side| PollFd::hung_up(side.socket.as_fd()));
+            match from.socket.wait(&mut fds) {
+                Ok(()) if fds.iter().any(PollFd::is_ready) => {
+                    break fds.first().is_some_and(PollFd::has_error);
+                }
+                Ok(()) => {}
+                Err(_) if from.is_finished() || self.has_failed() => return,
+                Err(_) => std::thread::sleep(POLL_FAILED_PAUSE),
+            }
+        };
+        // The other direction writes to `from` and may be blocked in a read elsewhere; of
+        // a failure of `to`, from which it reads, it learns itself.
+        if failed && !matches!(self.is_fin(from), Ok(true)) {
+            self.abort_and_reset(Cause::Failed(from.party));
+        }
+    }
+
+    /// To be held while a thread works on it: one that panics takes the session with it, by a
+    /// reset, rather than leave the other direction alone or end a stream short.
+    pub(super) fn work(&self) -> Work<'_> {
+        Work(self)
+    }
+
+    /// Why it ends by a reset, if it does.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// Why it is over, once it is.
+    pub(crate) fn cause(&self) -> Cause {
+        let failure = self.failure().map(|failure| failure.cause);
+        let closed = self.closed.get().map(|party| Cause::Closed(*party));
+        // Neither: a thread has panicked.
+        failure.or(closed).unwrap_or(Cause::Internal)
+    }
+}
+
+/// A thread's work on a relay.
+#[derive(Debug)]
+pub(super) struct Work<'a>(&'a Relay);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abort_and_reset(Cause::Internal);
+        }
+    }
+}
