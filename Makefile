@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release static foreign repro sbom test check lint audit deps demo fuzz mutants bench install uninstall clean help
+.PHONY: all build release static foreign repro sbom test check lint audit deps demo soak fuzz mutants bench install uninstall clean help
 
 all: build release ## build and release
 
@@ -69,6 +69,13 @@ sbom: ## what it consists of, as CycloneDX, in target/static/etcd-gateway.cdx.js
 
 demo: release ## watch a cluster lose a member behind the gateway
 	@tests/demo/demo.sh $(BINARY)
+
+# A failure prints the smallest plan that fails, and the seed to play it again with SEED=.
+SOAK_SECONDS ?= 600
+SEED ?=
+soak: ## everything that can happen to connections, at once and at random, for SOAK_SECONDS=600; SEED= repeats one plan
+	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(CARGO) test --locked --lib -- --ignored --nocapture --exact \
+		proxy::relay::tests::storm::soak
 
 # The fuzz crate is a workspace of its own; its .cargo/config.toml has the flags that make coverage visible.
 FUZZ    ?=

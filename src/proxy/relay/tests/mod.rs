@@ -1,6 +1,7 @@
 //! The ways that bytes take, one against the other: the same bytes, the same ends.
 
 mod faults;
+mod storm;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
