@@ -189,4 +189,14 @@ mod tests {
         ledger.dialled(Verdict::Ok, Some(Duration::from_micros(600)));
         assert_eq!(ledger.dial_time.read().count, 1);
     }
+
+    #[test]
+    fn a_certificate_has_an_end_only_if_there_is_one() {
+        let ledger = Ledger::default();
+        assert_eq!(ledger.not_after(), None);
+        for not_after in [Some(4_000_000_000), None, Some(0)] {
+            ledger.proven(Proof { not_after });
+            assert_eq!(ledger.not_after(), not_after);
+        }
+    }
 }

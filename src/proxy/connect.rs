@@ -89,7 +89,6 @@ impl Connector<'_> {
 
     /// Begins the dial of the next endpoint whose dial can be begun.
     fn start_next(&self, race: &mut Race) {
-        race.failed_since_start = false;
         while let Some((addr, hold)) = self.pool.pick(&race.tried) {
             if !race.tried.is_empty() {
                 self.redispatches.add(1);
@@ -103,6 +102,7 @@ impl Connector<'_> {
                 Ok(attempt) => {
                     race.open.reserve_exact(1);
                     race.open.push((attempt, hold));
+                    race.failed_since_start = false;
                     return;
                 }
                 Err(error) => self.note_failure(race, addr, started, &error),
@@ -132,17 +132,11 @@ impl Connector<'_> {
                             self.pool.succeeded(addr, started);
                             winner = Some((dialled, hold));
                         }
-                        Err(error) => {
-                            race.failed_since_start = true;
-                            self.note_failure(race, addr, started, &error);
-                        }
+                        Err(error) => self.note_failure(race, addr, started, &error),
                     }
                 }
                 Outcome::Pending(pending) => race.open.push((pending, hold)),
-                Outcome::Failed(error) => {
-                    race.failed_since_start = true;
-                    self.note_failure(race, addr, started, &error);
-                }
+                Outcome::Failed(error) => self.note_failure(race, addr, started, &error),
             }
         }
         winner
@@ -171,6 +165,7 @@ impl Connector<'_> {
         started: Instant,
         error: &dial::Error,
     ) {
+        race.failed_since_start = true;
         race.endpoint_failed |= !error.is_local();
         self.pool.failed(addr, started, error);
         log::debug(

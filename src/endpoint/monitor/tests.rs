@@ -218,6 +218,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
         let mut watch = fixture.watch(&pool);
         pool.failed(addr, Instant::now(), &dial::Error::looped(addr));
+        pool.monitor().clear();
         let later = Instant::now() + RETRY;
         watch.step(later);
         let (accepted, _) = listener.accept().unwrap();
@@ -283,7 +284,9 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     let mut watch = fixture.watch(&pool);
     // At once, for a new one is due when it comes.
     watch.step(Instant::now());
-    assert_eq!(asks.recv().unwrap(), HOUR, "as long as a dial may take");
+    let patience = Duration::from_secs(10);
+    let asked = asks.recv_timeout(patience).unwrap();
+    assert_eq!(asked, HOUR, "as long as a dial may take");
     // A dial that is answered proves nothing, and it is not asked again while it is being asked.
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     work(&mut watch, "the dial is answered", |_| {
@@ -304,7 +307,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
         lock(&watch.monitor.vetted).is_empty()
     });
     watch.step(Instant::now() + 2 * RETRY);
-    asks.recv().unwrap();
+    asks.recv_timeout(patience).unwrap();
     answer.send(Ok(Proof { not_after: Some(7) })).unwrap();
     work(&mut watch, "the proof counts", |_| {
         view(&pool, addr).status == Status::Active

@@ -83,7 +83,15 @@ fn with_head_start(head_start: Duration) -> Times {
 
 #[test]
 fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
-    let unserved = |pool: &Pool| client(pool, SOON, Times::REAL).0.unwrap_err();
+    let unserved = |pool: &Pool| {
+        let begun = Instant::now();
+        let unserved = client(pool, SOON, Times::REAL).0.unwrap_err();
+        assert!(
+            begun.elapsed() < SOON / 2,
+            "as soon as there is nothing left"
+        );
+        unserved
+    };
     let [first, second] = [gone(), gone()];
     assert_eq!(unserved(&pool(&[], None)), Unserved::NoEndpoint);
     let pool = pool(&[first, second], None);
@@ -109,6 +117,12 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
     assert_eq!(dials, 1, "the dial that won is counted once");
     // The one that serves is the first choice from now on.
     assert_eq!(client(&pool, HOUR, with_head_start(HOUR)), (Ok(good), 1, 0));
+    // One that is a last resort, and serves, is active again.
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    pool.failed(good, Instant::now(), &dial::Error::connect(good, refused));
+    assert_eq!(pool.census().active, 0);
+    assert_eq!(client(&pool, HOUR, with_head_start(HOUR)).0, Ok(good));
+    assert_eq!(views::<3>(&pool)[2].status, Status::Active);
 }
 
 #[test]
@@ -145,6 +159,14 @@ fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
             "what is undecided is the monitor's"
         );
     }
+}
+
+#[test]
+fn one_that_refuses_takes_no_head_start_from_the_next() {
+    let (gone, hole, (_listener, good)) = (gone(), BlackHole::new(), listener());
+    let pool = pool(&[gone, hole.addr, good], None);
+    let served = client(&pool, Duration::from_millis(60), with_head_start(HOUR));
+    assert_eq!(served, (Err(Unserved::Unreachable), 2, 1));
 }
 
 #[test]
@@ -186,6 +208,56 @@ fn the_next_dial_begins_when_the_others_have_had_their_head_start() {
         race.exhausted = true;
         assert!(!race.wants_next(now), "{case}, none is left");
         assert_eq!(race.is_over(), open.is_empty(), "{case}, none is left");
+    }
+}
+
+#[test]
+fn a_dial_that_fails_is_followed_by_the_next_though_another_has_just_begun() {
+    let (hole, gone) = (BlackHole::new(), gone());
+    let pool = pool(&[hole.addr], None);
+    let connector = Connector {
+        pool: &pool,
+        monitor: &Monitor::new(Times::REAL),
+        guard: &LoopGuard::default(),
+        attempts: &Counter::new(),
+        redispatches: &Counter::new(),
+        timeout: HOUR,
+        times: Times::REAL,
+    };
+    let mut race = Race::new(HOUR);
+    connector.start_next(&mut race);
+    assert!(!race.wants_next(Instant::now()) && !race.exhausted);
+    let refused = dial::Error::connect(gone, io::ErrorKind::ConnectionRefused.into());
+    connector.note_failure(&mut race, gone, Instant::now(), &refused);
+    assert!(race.wants_next(Instant::now()));
+    // There is no other: nobody looks for one again while the dial is under way.
+    connector.start_next(&mut race);
+    assert!(!race.wants_next(Instant::now() + 2 * HOUR) && !race.is_over());
+}
+
+#[test]
+fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
+    let hole = BlackHole::new();
+    let pool = pool(&[hole.addr], None);
+    let cases = [
+        // (one was tried, one is open, an endpoint failed, verdict)
+        (false, false, false, Unserved::SetAside),
+        (true, false, false, Unserved::OutOfResources),
+        (true, false, true, Unserved::Unreachable),
+        (true, true, false, Unserved::Unreachable),
+    ];
+    for (tried, open, endpoint_failed, verdict) in cases {
+        let mut race = Race::new(HOUR);
+        race.tried.extend(tried.then_some(hole.addr));
+        let attempt = || Attempt::start(hole.addr, HOUR, &LoopGuard::default()).unwrap();
+        let opened = open.then(|| (attempt(), pool.pick(&[]).unwrap().1));
+        race.open.extend(opened);
+        race.endpoint_failed = endpoint_failed;
+        assert_eq!(
+            race.verdict(&pool),
+            verdict,
+            "{tried} {open} {endpoint_failed}"
+        );
     }
 }
 
@@ -310,9 +382,11 @@ fn what_this_host_lacks_is_not_the_endpoints_fault() {
             .collect();
         // The dial was answered; the proof is another connection.
         assert_eq!(counts, [("ok", 2), ("refused", 1), ("local", 1)], "{what}");
-        // Of two, one that really is not there tells.
-        let (pool, _) = returned(&[(addr, word), (gone(), word)]);
-        let served = client(&pool, SOON, Times::REAL).0;
-        assert_eq!(served, Err(Unserved::Unreachable), "{what}");
+        // Of two, one that really is not there tells, whichever is dialled first.
+        for addrs in [[addr, gone()], [gone(), addr]] {
+            let (pool, _) = returned(&addrs.map(|addr| (addr, word)));
+            let served = client(&pool, SOON, Times::REAL).0;
+            assert_eq!(served, Err(Unserved::Unreachable), "{what}");
+        }
     }
 }

@@ -107,6 +107,8 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
     let rejected = dial::Error::rejected(addr(1), "expired".to_owned());
     pool.failed(addr(1), before, &rejected);
     assert_eq!(pool.census().active, 0, "but for what it has shown since");
+    assert_eq!(pool.views()[0].status, view::Status::Unproven);
+    assert_eq!(pick(&pool, &[]), None, "an impostor is not a last resort");
 }
 
 /// A gate that lets the pool change while it is asking.

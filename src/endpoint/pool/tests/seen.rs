@@ -239,3 +239,19 @@ fn others_are_called_by_what_concerns_them() {
     pool.failed(addr(2), Instant::now(), &refused(2));
     assert_eq!(called(), (true, true), "none is active");
 }
+
+#[test]
+fn each_state_has_a_word_and_is_active_or_not() {
+    use view::Status::{Active, Inactive, Looped, Overdue, Removed, Unproven};
+    let cases = [
+        (Active, "active", true),
+        (Overdue, "overdue", true),
+        (Inactive, "inactive", false),
+        (Looped, "looped", false),
+        (Unproven, "unproven", false),
+        (Removed, "removed", false),
+    ];
+    for (status, word, active) in cases {
+        assert_eq!((status.name(), status.is_active()), (word, active));
+    }
+}
