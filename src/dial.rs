@@ -71,21 +71,18 @@ impl Attempt {
         guard: &LoopGuard,
     ) -> Result<Self, Error> {
         let started = Instant::now();
-        let kind = Type::STREAM.nonblocking().cloexec();
-        let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
-            .map_err(|error| Error::socket(addr, error))?;
-        match begin(|| socket.connect(&addr.into())) {
-            Ok(()) => {}
-            // Not for want of a port: this host has no address of that family to send from,
-            // where IPv6 is switched off, say. The endpoint cannot be reached from here.
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrNotAvailable && lacks_a_source(addr) =>
-            {
-                let unreachable = io::ErrorKind::NetworkUnreachable.into();
-                return Err(Error::connect(addr, unreachable));
-            }
-            Err(error) => return Err(Error::connect(addr, error)),
-        }
+        let socket = connect(addr)?;
+        Self::of(socket, addr, started, started + timeout, guard)
+    }
+
+    /// Has the guard know of a connect that has begun, unless it is known already to lead nowhere.
+    fn of(
+        socket: Socket,
+        addr: SocketAddr,
+        started: Instant,
+        deadline: Instant,
+        guard: &LoopGuard,
+    ) -> Result<Self, Error> {
         let bound = socket
             .local_addr()
             .and_then(|bound| bound.as_socket().ok_or(io::ErrorKind::Unsupported.into()))
@@ -107,7 +104,7 @@ impl Attempt {
             received,
             addr,
             started,
-            deadline: started + timeout,
+            deadline,
         })
     }
 
@@ -150,6 +147,23 @@ pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE);
     socket.set_tcp_keepalive(&keepalive)
+}
+
+/// A socket that is being connected.
+fn connect(addr: SocketAddr) -> Result<Socket, Error> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
+        .map_err(|error| Error::socket(addr, error))?;
+    match begin(|| socket.connect(&addr.into())) {
+        Ok(()) => Ok(socket),
+        // Not for want of a port: this host has no address of that family to send from,
+        // where IPv6 is switched off, say. The endpoint cannot be reached from here.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && lacks_a_source(addr) => {
+            let unreachable = io::Error::from_raw_os_error(errno::ENETUNREACH);
+            Err(Error::connect(addr, unreachable))
+        }
+        Err(error) => Err(Error::connect(addr, error)),
+    }
 }
 
 /// Has a connect begun that is not waited for. One that a signal interrupts goes on by itself
@@ -401,5 +415,24 @@ mod tests {
         );
         drop(dialled);
         assert_eq!(guard.accepted(&accepted).unwrap().1, None);
+        // The same if it is accepted before the dial is noted.
+        let (addr, now) = (listener.local_addr().unwrap(), Instant::now());
+        let socket = connect(addr).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let (_ticket, _) = guard.accepted(&accepted).unwrap();
+        let error = Attempt::of(socket, addr, now, now, &guard).unwrap_err();
+        assert!(error.is_loop(), "{error}");
+    }
+
+    #[test]
+    fn a_dial_that_meets_itself_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        socket.connect(&own).unwrap();
+        let (addr, now) = (own.as_socket().unwrap(), Instant::now());
+        let error = Attempt::of(socket, addr, now, now, &LoopGuard::default()).unwrap_err();
+        assert_eq!(error.verdict(), Verdict::Refused, "{error}");
     }
 }

@@ -89,6 +89,8 @@ pub(crate) mod errno {
     pub(crate) const ENOPROTOOPT: i32 = 92;
     /// An ICMP message: the way there does not take such packets.
     pub(crate) const EOPNOTSUPP: i32 = 95;
+    /// No route leads there.
+    pub(crate) const ENETUNREACH: i32 = 101;
     /// The kernel has no memory for socket buffers.
     pub(crate) const ENOBUFS: i32 = 105;
     /// The kernel has no memory.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::loops::Island;
 use crate::support::net::{expect_refused, tag};
 use crate::support::process::descriptors;
 use crate::support::{AT_ONCE, Backend, BlackHole, Gateway, Launch, SOON, eventually};
@@ -135,4 +136,22 @@ fn client_that_leaves_during_the_dial_is_forgotten() {
     eventually(SOON, "descriptors are as before", || {
         (descriptors(gateway.pid()) <= before).then_some(())
     });
+}
+
+/// Where IPv6 is switched off, connect(2) says what it says when no port is left. That is no lack of this host's,
+/// which would pass: the endpoint cannot be reached from here, and nobody waits for it.
+#[test]
+fn endpoint_of_a_family_that_is_switched_off_is_inactive() {
+    let off = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    let endpoints = "--endpoints=[2001:db8::1]:2379,[2001:db8::2]:2379";
+    let listen = "--listen-addr=127.0.0.1:4000";
+    let Some(island) = Island::start(off, &[listen, endpoints, "--retry-delay=1h"]) else {
+        return;
+    };
+    assert_eq!(island.client(), "");
+    let record = island.gateway.wait_record("refused client");
+    assert_eq!(record.text("reason"), "no endpoint reachable");
+    let record = island.gateway.wait_record("deactivated endpoint");
+    let error = "dial tcp [2001:db8::1]:2379: connect: network is unreachable";
+    assert_eq!(record.text("error"), error);
 }

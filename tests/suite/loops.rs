@@ -153,13 +153,13 @@ fn name_that_moves_to_the_gateway_is_no_endless_loop() {
 }
 
 /// A gateway in a network namespace of its own, where addresses can be moved.
-struct Island {
-    gateway: Gateway,
+pub(crate) struct Island {
+    pub(crate) gateway: Gateway,
 }
 
 impl Island {
     /// Runs `setup` in the namespace first; nothing where the host lets us make none.
-    fn start(setup: &str, flags: &[&str]) -> Option<Island> {
+    pub(crate) fn start(setup: &str, flags: &[&str]) -> Option<Island> {
         Some(Island {
             gateway: Island::prepare(setup, Launch::start_with(flags))?.start(),
         })
@@ -203,7 +203,7 @@ impl Island {
     }
 
     /// What a client in the namespace that sends a word gets back.
-    fn client(&self) -> String {
+    pub(crate) fn client(&self) -> String {
         let address = self.gateway.address();
         let script = format!(
             "exec 3<>/dev/tcp/127.0.0.1/{} && echo word >&3 && timeout 3 head -c 5 <&3",
