@@ -20,7 +20,7 @@ pub(crate) const MAX_ALIASES: u8 = 16;
 pub(crate) enum Step {
     /// Data of the type asked for, at least one, and the shortest TTL on the way to it.
     Found(Vec<Data>, u32),
-    /// The chain leaves the message: the target has to be asked for.
+    /// The chain leaves the message: the target, which is not `localhost`, has to be asked for.
     Alias(Name, u32),
 }
 

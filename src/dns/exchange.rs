@@ -344,6 +344,23 @@ mod tests {
         assert!(socket.recv(&mut [0; 99]).is_ok(), "the flood goes on");
     }
 
+    /// A server whose queue of connections is full, and one that has accepted and is silent.
+    #[test]
+    fn a_deadline_holds_over_tcp_too() {
+        let soon = || Instant::now() + Duration::from_millis(30);
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = listener.unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let server = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut accepted = Connection::open(server, soon()).unwrap();
+        assert_eq!(accepted.read_exact(&mut [0; 2]), Err(Class::Timeout));
+        let more: Vec<_> = (0..9).map(|_| Connection::open(server, soon())).collect();
+        let last = more.last().unwrap().as_ref();
+        assert_eq!(last.err(), Some(&Class::Timeout));
+    }
+
     #[test]
     fn a_deadline_is_brought_forward_only() {
         let way = Way {

@@ -435,9 +435,6 @@ impl Lookup {
         };
         match interpret(&self.question, &message, &mut self.aliases_left) {
             Ok(Step::Found(data, ttl)) => self.outcome = Some(Ok((data, ttl.min(self.ttl)))),
-            Ok(Step::Alias(target, _)) if target.is_localhost() => {
-                self.outcome = Some(Err(self.error(Class::NxDomain)));
-            }
             Ok(Step::Alias(target, ttl)) => {
                 self.ttl = ttl.min(self.ttl);
                 self.question.name = target;

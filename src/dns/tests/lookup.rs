@@ -11,7 +11,6 @@ use super::{AMPLE, Bench, PATIENCE, good, ips};
 use crate::dns::Class;
 use crate::dns::name::Error as NameError;
 use crate::dns::record::Type;
-use crate::dns::{half_way, share};
 
 #[test]
 fn sixty_three_targets_with_aliases() {
@@ -71,6 +70,15 @@ fn aliases_across_replies() {
         "the shortest on the way"
     );
     assert_eq!(found.missing, None, "no data is a complete answer");
+}
+
+/// Another server would not untie it.
+#[test]
+fn aliases_in_a_loop_are_asked_of_one_server() {
+    let looped = || script(|asked| asked.reply().cname(&asked.name, 9, &asked.name).send());
+    let bench = Bench::new(Net::new(vec![looped(), looped()]), "");
+    assert_eq!(bench.host("a.test"), Err(Class::AliasChain));
+    assert_eq!((bench.log(0).len(), bench.log(1).len()), (2, 0));
 }
 
 #[test]
@@ -240,6 +248,11 @@ fn search_list() {
     );
     assert_eq!(error.negative_ttl, Some(60));
     assert!(error.server.is_some());
+    let error = bench
+        .resolver
+        .lookup_host("no.such.name", Instant::now() + AMPLE)
+        .unwrap_err();
+    assert_eq!(error.owner, "no.such.name.", "the first of those asked");
 
     let services = Bench::new(
         Net::new(vec![zone(&[("_s._tcp.b.test", SRV, "0 0 1 .")])]),
@@ -412,39 +425,4 @@ fn text_that_is_no_name_is_fit_to_print() {
     let error = bench.srv("a\nb").unwrap_err();
     let text = "SRV a\\nb: not a domain name: it has a character that is not printable ASCII";
     assert_eq!(error.to_string(), text);
-}
-
-#[test]
-fn a_deadline_is_shared_by_the_servers_of_a_round_and_the_rounds_after_it() {
-    // (milliseconds left, servers after this one, rounds after this one, timeout, share)
-    let cases = [
-        (10_000, 0, 0, 5_000, 5_000),
-        (5_001, 0, 0, 5_000, 5_000),
-        (4_999, 0, 0, 5_000, 4_999),
-        (10_000, 1, 0, 5_000, 5_000),
-        (9_000, 1, 0, 5_000, 4_500),
-        (9_000, 2, 0, 5_000, 3_000),
-        // All rounds that are left have one share.
-        (9_000, 0, 1, 5_000, 4_500),
-        (9_000, 0, 4, 5_000, 4_500),
-        (9_000, 2, 1, 5_000, 2_250),
-        (9_000, 2, 4, 2_000, 2_000),
-        (0, 2, 1, 5_000, 0),
-    ];
-    for (left, after, rounds, timeout, expected) in cases {
-        let [left, timeout, expected] = [left, timeout, expected].map(Duration::from_millis);
-        let share = share(left, after, rounds, timeout);
-        assert_eq!(share, expected, "{left:?} {after} {rounds}");
-    }
-}
-
-#[test]
-fn a_name_of_the_search_list_has_half_of_the_time_that_is_left() {
-    let now = Instant::now();
-    for (left, half) in [(0, 0), (1, 1), (2, 2), (3_000, 3_000)] {
-        let deadline = now + 2 * Duration::from_micros(left);
-        assert_eq!(half_way(now, deadline), now + Duration::from_micros(half));
-    }
-    let past = now - Duration::from_secs(1);
-    assert_eq!(half_way(now, past), now, "nothing is left");
 }

@@ -4,6 +4,7 @@ mod exchange;
 pub(crate) mod fake;
 pub(super) mod fixtures;
 mod lookup;
+mod times;
 
 use std::fs::File;
 use std::io::{self, Read};
