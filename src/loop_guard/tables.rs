@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -18,14 +18,31 @@ use super::{Address, Pair};
 use crate::sync::lock;
 
 /// The table, for those who ask about sockets.
-#[derive(Debug, Default)]
-pub(super) struct Tables(Shared<Table>);
+#[derive(Debug)]
+pub(super) struct Tables {
+    directory: PathBuf,
+    readings: Shared<Table>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self::below(PathBuf::from("/proc/net"))
+    }
+}
 
 impl Tables {
+    pub(super) fn below(directory: PathBuf) -> Self {
+        let readings = Shared::default();
+        Self {
+            directory,
+            readings,
+        }
+    }
+
     /// Whether this host has a socket with these two addresses, its own first. A table that
     /// cannot be read counts as "yes": no client is refused on a guess.
     pub(super) fn have(&self, pair: Pair) -> bool {
-        let table = self.0.get(|| Table::read(Path::new("/proc/net")));
+        let table = self.readings.get(|| Table::read(&self.directory));
         table.has(pair)
     }
 }
@@ -149,6 +166,8 @@ mod tests {
             ("127.0.0.1:0", "127.0.0.1"),
             ("[::1]:0", "::1"),
             ("[::]:0", "127.0.0.1"),
+            // The client's socket is one of IPv6.
+            ("127.0.0.1:0", "::ffff:127.0.0.1"),
         ] {
             let Ok(listener) = TcpListener::bind(listen) else {
                 eprintln!("skipped: no {listen} on this host");
@@ -169,12 +188,34 @@ mod tests {
         let [one, other] = [1, 2].map(|port| comparable(([127, 0, 0, 1], port).into()));
         let pair = (one, other);
         assert!(Table::read(Path::new("/nonexistent")).has(pair));
-        let table = Table {
-            v4: Ok(HashSet::new()),
-            v6: Err(io::ErrorKind::NotFound.into()),
-            hasher: RandomState::new(),
-        };
-        assert!(!table.has(pair), "a host without IPv6");
+        for (kind, has) in [
+            // A host without IPv6.
+            (io::ErrorKind::NotFound, false),
+            (io::ErrorKind::PermissionDenied, true),
+        ] {
+            let table = Table {
+                v4: Ok(HashSet::new()),
+                v6: Err(kind.into()),
+                hasher: RandomState::new(),
+            };
+            assert_eq!(table.has(pair), has, "{kind}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_printed_as_the_kernel_does() {
+        let cases = [
+            ([127, 0, 0, 1], 79, "004F"),
+            ([10, 0, 0, 1], 65_535, "FFFF"),
+            ([10, 0, 0, 1], 0, "0000"),
+        ];
+        for (ip, port, printed) in cases {
+            let address = comparable((ip, port).into());
+            let word = format!("{:08X}", u32::from_ne_bytes(ip));
+            assert_eq!(hex(address, false), format!("{word}:{printed}"));
+            let mapped = format!("{:016X}{:08X}", 0, u32::from_ne_bytes([0, 0, 255, 255]));
+            assert_eq!(hex(address, true), format!("{mapped}{word}:{printed}"));
+        }
     }
 
     /// However long it is, and whatever else stands in it.
