@@ -103,20 +103,22 @@ pub(crate) fn sockets(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Inherited>, Error> {
     let (count, names) = announced(pid, variable)?;
-    let unusable = |fd: RawFd, flaw| {
-        let index = usize::try_from(fd - syscall::FIRST_INHERITED).unwrap_or_default();
-        let name = names.get(index).filter(|name| !name.is_empty());
-        Error::Unusable {
-            fd,
-            name: name.cloned(),
-            flaw,
-        }
-    };
-    let passed = syscall::take_inherited(count).map_err(|(fd, _)| unusable(fd, Flaw::NotOpen))?;
+    let passed =
+        syscall::take_inherited(count).map_err(|(fd, _)| unusable(fd, &names, Flaw::NotOpen))?;
     (syscall::FIRST_INHERITED..)
         .zip(passed)
-        .map(|(fd, passed)| listening(passed).map_err(|flaw| unusable(fd, flaw)))
+        .map(|(fd, passed)| listening(passed).map_err(|flaw| unusable(fd, &names, flaw)))
         .collect()
+}
+
+fn unusable(fd: RawFd, names: &[String], flaw: Flaw) -> Error {
+    let index = usize::try_from(fd - syscall::FIRST_INHERITED).unwrap_or_default();
+    let name = names.get(index).filter(|name| !name.is_empty());
+    Error::Unusable {
+        fd,
+        name: name.cloned(),
+        flaw,
+    }
 }
 
 /// How many descriptors there are for this process, and what they are called.
@@ -169,6 +171,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::net::{TcpStream, UdpSocket};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
@@ -237,6 +240,40 @@ mod tests {
             let flaw = listening(passed).unwrap_err().to_string();
             assert!(flaw.contains(words), "{words}: {flaw}");
         }
-        assert_eq!(listening(tcp.into()).unwrap().addr, addr);
+        // Not every kernel has it.
+        match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)) {
+            Ok(other) => {
+                let flaw = listening(other.into()).unwrap_err().to_string();
+                assert!(flaw.contains("does not speak TCP"), "{flaw}");
+            }
+            Err(error) => eprintln!("SKIPPED: {error}"),
+        }
+        let tcp = Socket::from(tcp);
+        tcp.set_cloexec(false).unwrap();
+        let inherited = listening(tcp.into()).unwrap();
+        assert_eq!(inherited.addr, addr);
+        let info = format!("/proc/self/fdinfo/{}", inherited.listener.as_raw_fd());
+        let info = std::fs::read_to_string(info).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+        assert_ne!(flags & 0o2_000_000, 0, "O_CLOEXEC");
+    }
+
+    #[test]
+    fn a_descriptor_is_named_by_its_number_and_its_name() {
+        let names = ["a.socket", "", "b"].map(str::to_owned);
+        let cases = [
+            (3, "descriptor 3 (\"a.socket\") is"),
+            (4, "descriptor 4 is"),
+            (5, "descriptor 5 (\"b\") is"),
+            (6, "descriptor 6 is"),
+        ];
+        for (fd, words) in cases {
+            let text = unusable(fd, &names, Flaw::NotOpen).to_string();
+            assert!(text.contains(words), "{text}");
+        }
+        let flaw = Flaw::Unknown(io::Error::from_raw_os_error(12));
+        let text = unusable(3, &names, flaw).to_string();
+        assert!(text.ends_with(": cannot allocate memory"), "{text}");
     }
 }

@@ -48,11 +48,18 @@ pub(crate) fn raise_descriptors() -> (u64, io::Result<()>) {
         // The soft limit that Linux starts with.
         Err(error) => return (1024, Err(error)),
     };
+    raise(limit, |raised| {
+        syscall::set_limit(Resource::Descriptors, raised)
+    })
+}
+
+/// Has the limit raised by `set`; what is in force then, and whether `set` failed.
+fn raise(limit: Limit, set: impl FnOnce(Limit) -> io::Result<()>) -> (u64, io::Result<()>) {
     let raised = Limit {
         soft: limit.hard,
         ..limit
     };
-    match syscall::set_limit(Resource::Descriptors, raised) {
+    match set(raised) {
         Ok(()) => (limit.hard, Ok(())),
         Err(error) => (limit.soft, Err(error)),
     }
@@ -63,33 +70,32 @@ const DEFAULT_MAPPINGS: u64 = 65_530;
 
 /// What this process may use on this host. Any other limit that cannot be read does not bound.
 pub(crate) fn capacity(descriptors: u64) -> Capacity {
-    let proc = Path::new("/proc");
+    let threads = syscall::limit(Resource::Threads).map(|limit| limit.soft);
+    let (proc, cgroups) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
+    capacity_within(descriptors, threads.ok(), proc, cgroups)
+}
+
+fn capacity_within(
+    descriptors: u64,
+    threads: Option<u64>,
+    proc: &Path,
+    cgroups: &Path,
+) -> Capacity {
+    let kernel = |name| number(&proc.join("sys").join(name));
+    let by_threads = |limit: Option<u64>| limit.map_or(u64::MAX, by_threads);
+    // Where it cannot be read it is in force all the same.
+    let mappings = kernel("vm/max_map_count").unwrap_or(DEFAULT_MAPPINGS);
+    let pids = cgroup_pids(proc, cgroups);
     let (connections, bounded_by) = smallest(&[
         ("RLIMIT_NOFILE", by_descriptors(descriptors)),
-        (
-            "RLIMIT_NPROC",
-            syscall::limit(Resource::Threads)
-                .ok()
-                .filter(|limit| limit.soft != u64::MAX)
-                .map_or(u64::MAX, |limit| by_threads(limit.soft)),
-        ),
-        (
-            "pids.max of the cgroup",
-            cgroup_pids(proc, Path::new("/sys/fs/cgroup")).map_or(u64::MAX, by_threads),
-        ),
+        ("RLIMIT_NPROC", by_threads(threads)),
+        ("pids.max of the cgroup", by_threads(pids)),
         (
             "kernel.threads-max",
-            number(&proc.join("sys/kernel/threads-max")).map_or(u64::MAX, by_threads),
+            by_threads(kernel("kernel/threads-max")),
         ),
-        (
-            "kernel.pid_max",
-            number(&proc.join("sys/kernel/pid_max")).map_or(u64::MAX, by_threads),
-        ),
-        (
-            "vm.max_map_count",
-            // Where it cannot be read it is in force all the same.
-            by_mappings(number(&proc.join("sys/vm/max_map_count")).unwrap_or(DEFAULT_MAPPINGS)),
-        ),
+        ("kernel.pid_max", by_threads(kernel("kernel/pid_max"))),
+        ("vm.max_map_count", by_mappings(mappings)),
     ]);
     Capacity {
         connections,
@@ -173,13 +179,137 @@ mod tests {
 
     #[test]
     fn each_bound_counts_what_a_connection_takes() {
-        assert_eq!((by_descriptors(20_000), pipes(20_000)), (9_968, 16));
-        assert_eq!((by_descriptors(64), pipes(64)), (24, 4));
-        assert_eq!((by_descriptors(3), pipes(3)), (1, 0));
-        assert_eq!(by_threads(4_096), 2_032);
-        // The default of Linux.
-        assert_eq!(by_mappings(65_530), 10_751);
-        assert_eq!(by_mappings(100), 0);
+        // (limit, connections, pipes): a quarter is spare, but no more than 64.
+        let descriptors = [
+            (0, 0, 0),
+            (1, 0, 0),
+            (2, 1, 0),
+            (4, 1, 0),
+            (15, 6, 0),
+            (16, 6, 1),
+            (64, 24, 4),
+            (255, 96, 15),
+            (256, 96, 16),
+            (257, 96, 16),
+            (258, 97, 16),
+            (20_000, 9_968, 16),
+        ];
+        for (limit, connections, expected) in descriptors {
+            let found = (by_descriptors(limit), pipes(limit));
+            assert_eq!(found, (connections, expected), "{limit}");
+        }
+        // The same with 32.
+        let threads = [
+            (0, 0),
+            (1, 0),
+            (2, 1),
+            (64, 24),
+            (127, 48),
+            (129, 48),
+            (130, 49),
+            (4_096, 2_032),
+        ];
+        for (limit, connections) in threads {
+            assert_eq!(by_threads(limit), connections, "{limit}");
+        }
+        // The last but one is the default of Linux.
+        let mappings = [
+            (0, 0),
+            (1_024, 0),
+            (1_029, 0),
+            (1_030, 1),
+            (1_035, 1),
+            (1_036, 2),
+            (65_530, 10_751),
+            (u64::MAX, (u64::MAX - 1_024) / 6),
+        ];
+        for (limit, connections) in mappings {
+            assert_eq!(by_mappings(limit), connections, "{limit}");
+        }
+    }
+
+    #[test]
+    fn each_limit_of_the_host_bounds_by_its_name() {
+        let root = Directory::new("limits");
+        type Files<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(u64, Option<u64>, Files<'_>, u64, &str); 9] = [
+            // (descriptors, threads, files of /proc, connections, bounded by)
+            (20_000, None, &[], 9_968, "RLIMIT_NOFILE"),
+            (20_000, Some(u64::MAX), &[], 9_968, "RLIMIT_NOFILE"),
+            (50_000, None, &[], 10_751, "vm.max_map_count"),
+            (20_000, Some(1_000), &[], 484, "RLIMIT_NPROC"),
+            (
+                20_000,
+                None,
+                &[("sys/kernel/threads-max", "1000\n")],
+                484,
+                "kernel.threads-max",
+            ),
+            (
+                20_000,
+                None,
+                &[("sys/kernel/pid_max", "1000\n")],
+                484,
+                "kernel.pid_max",
+            ),
+            (
+                20_000,
+                None,
+                &[("sys/vm/max_map_count", "4024\n")],
+                500,
+                "vm.max_map_count",
+            ),
+            (
+                20_000,
+                None,
+                &[("sys/vm/max_map_count", "many\n")],
+                9_968,
+                "RLIMIT_NOFILE",
+            ),
+            (
+                20_000,
+                Some(2_000),
+                &[("self/cgroup", "0::/a\n"), ("cgroup/a/pids.max", "1000")],
+                484,
+                "pids.max of the cgroup",
+            ),
+        ];
+        for (index, (descriptors, threads, files, connections, bounded_by)) in
+            cases.into_iter().enumerate()
+        {
+            let proc = root.0.join(index.to_string());
+            files
+                .iter()
+                .for_each(|(name, text)| write(&proc.join(name), text));
+            let found = capacity_within(descriptors, threads, &proc, &proc.join("cgroup"));
+            let expected = Capacity {
+                connections: usize::try_from(connections).unwrap(),
+                bounded_by,
+                pipes: 16,
+            };
+            assert_eq!(found, expected);
+        }
+    }
+
+    /// Removed when dropped.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let name = format!("etcd-gateway-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     /// As many sessions as may be can meet an endpoint that has to prove who it is, and each
@@ -224,7 +354,7 @@ mod tests {
 
     #[test]
     fn pids_max_is_the_smallest_room_on_the_way_to_the_root() {
-        let root = std::env::temp_dir().join(format!("etcd-gateway-cgroup-{}", std::process::id()));
+        let root = Directory::new("cgroup");
         let cases = [
             // (membership, files, room)
             (
@@ -249,30 +379,52 @@ mod tests {
                 Some(12),
             ),
             ("rubbish\n::\n", &[][..], None),
+            // What others of the same cgroup use may be more than it allows now.
+            (
+                "0::/a\n",
+                &[("a/pids.max", "5"), ("a/pids.current", "9")][..],
+                Some(0),
+            ),
+            // Of the root, too.
+            ("0::/a\n", &[("pids.max", "9")][..], Some(9)),
+            (
+                "4:pids:/c\n0::/a\n",
+                &[("pids/c/pids.max", "12"), ("a/pids.max", "11")][..],
+                Some(11),
+            ),
             // A path that leads out of the mount is not followed.
             ("0::/../..\n", &[][..], None),
         ];
         for (index, (membership, files, room)) in cases.into_iter().enumerate() {
-            let (proc, mount) = (
-                root.join(format!("{index}/proc")),
-                root.join(format!("{index}/cgroup")),
-            );
-            fs::create_dir_all(proc.join("self")).unwrap();
-            fs::create_dir_all(&mount).unwrap();
-            fs::write(proc.join("self/cgroup"), membership).unwrap();
-            for (name, text) in files {
-                let path = mount.join(name);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
+            let [proc, mount] =
+                ["proc", "cgroup"].map(|part| root.0.join(format!("{index}/{part}")));
+            write(&proc.join("self/cgroup"), membership);
+            files
+                .iter()
+                .for_each(|(name, text)| write(&mount.join(name), text));
             assert_eq!(cgroup_pids(&proc, &mount), room, "{membership:?}");
         }
-        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn the_soft_limit_is_in_force_where_it_cannot_be_raised() {
+        let limit = Limit { soft: 10, hard: 99 };
+        for (set, in_force) in [(Ok(()), 99), (Err(io::ErrorKind::PermissionDenied), 10)] {
+            let (found, raised) = raise(limit, |raised| {
+                assert_eq!((raised.soft, raised.hard), (99, 99));
+                set.map_err(io::Error::from)
+            });
+            assert_eq!((found, raised.is_ok()), (in_force, set.is_ok()));
+        }
     }
 
     #[test]
     fn this_host_has_a_capacity() {
-        let capacity = capacity(raise_descriptors().0);
+        let (descriptors, raised) = raise_descriptors();
+        raised.unwrap();
+        let limit = syscall::limit(Resource::Descriptors).unwrap();
+        assert_eq!((limit.soft, descriptors), (limit.hard, limit.hard));
+        let capacity = capacity(descriptors);
         assert!(capacity.connections >= 1 && !capacity.bounded_by.is_empty());
     }
 }

@@ -103,7 +103,13 @@ mod tests {
                 "{variables:?}"
             );
         }
-        assert!(!Notifier::from_environment(|_| None).unwrap().is_enabled());
+        for nothing in [None, Some(OsString::new())] {
+            let notifier = Notifier::from_environment(|_| nothing.clone()).unwrap();
+            assert!(!notifier.is_enabled() && notifier.watchdog.is_none());
+        }
+        let long = || Some("x".repeat(200).into());
+        let error = Notifier::from_environment(|_| long()).unwrap_err();
+        assert!(error.starts_with("NOTIFY_SOCKET=\"xxx"), "{error}");
     }
 
     #[test]
@@ -115,6 +121,8 @@ mod tests {
             (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
         })
         .unwrap();
+        let waits = notifier.socket.as_deref().unwrap().0.write_timeout();
+        assert_eq!(waits.unwrap(), Some(PATIENCE), "for a queue that is full");
         notifier.send("READY=1").unwrap();
         let mut buffer = [0; 32];
         let count = manager.recv(&mut buffer).unwrap();

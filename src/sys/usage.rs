@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_are_counted_but_for_the_one_that_counts() {
+        let listed = || fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        // Other tests open and close some all the time.
+        let agree = || Some(listed()) == usage().open_descriptors.map(|count| count + 1);
+        assert!((0..10_000).any(|_| agree()));
+    }
+
+    #[test]
     fn rubbish_is_left_out() {
         assert_eq!(
             processor_time("1 (a) b) S 2 3 4 5 6 7 8 9 10 11 150 25 0"),

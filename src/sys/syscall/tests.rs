@@ -17,6 +17,26 @@ fn wait_reports_what_is_ready_and_times_out() {
 }
 
 #[test]
+fn a_wait_is_no_shorter_than_it_was_to_be() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut fds = [PollFd::readable(near.as_fd())];
+    for micros in [1, 999, 1_001] {
+        let (timeout, start) = (Duration::from_micros(micros), std::time::Instant::now());
+        wait(&mut fds, Some(timeout)).unwrap();
+        assert!(start.elapsed() >= timeout, "{micros}");
+    }
+    // Longer than poll(2) can wait.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            (&far).write_all(b"x").unwrap();
+        });
+        wait(&mut fds, Some(Duration::MAX)).unwrap();
+        assert!(fds[0].is_ready());
+    });
+}
+
+#[test]
 fn privileges_are_given_up_for_this_thread_and_its_children() {
     // In a thread, so that the runner stays as it is.
     let after = std::thread::spawn(|| {
@@ -104,9 +124,11 @@ fn a_thread_runs_once_with_the_stack_and_the_policy_asked_for() {
 
 #[test]
 fn limits_read_and_set() {
-    let now = limit(Resource::Descriptors).unwrap();
+    // That of descriptors is raised by another test.
+    let now = limit(Resource::Threads).unwrap();
     assert!(now.soft > 0 && now.soft <= now.hard);
-    set_limit(Resource::Descriptors, now).unwrap();
-    assert_eq!(limit(Resource::Descriptors).unwrap(), now);
-    assert!(limit(Resource::Threads).unwrap().soft > 0);
+    set_limit(Resource::Threads, now).unwrap();
+    assert_eq!(limit(Resource::Threads).unwrap(), now);
+    let descriptors = limit(Resource::Descriptors).unwrap();
+    assert!(descriptors.soft > 0 && descriptors.soft <= descriptors.hard);
 }
