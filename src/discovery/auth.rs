@@ -102,14 +102,19 @@ impl Authenticator {
             now: now(),
             alpn: ALPN,
         };
-        match tls::authenticate(&mut stream, &config, &mut random::fill) {
+        let mut spoilt = None;
+        let mut entropy = |bytes: &mut [u8]| {
+            let drawn = random::fill(bytes);
+            drawn.map_err(|error| kept(error, &mut spoilt))
+        };
+        match tls::authenticate(&mut stream, &config, &mut entropy) {
             Ok(verified) => Examination {
                 dial,
                 outcome: Ok((verified.version, verified.suite)),
                 certified: certified(&verified.chain),
             },
             Err(failure) => {
-                let error = blame(addr, &failure.error, stream.failed);
+                let error = blame(addr, &failure.error, stream.failed.or(spoilt));
                 Examination {
                     dial,
                     outcome: Err(error),
@@ -214,6 +219,13 @@ fn blame(addr: SocketAddr, error: &tls::Error, failed: Option<io::Error>) -> dia
     }
 }
 
+/// An error of the same kind; the error itself is kept.
+fn kept(error: io::Error, place: &mut Option<io::Error>) -> io::Error {
+    let kind = error.kind();
+    *place = Some(error);
+    kind.into()
+}
+
 fn certified(chain: &[Vec<u8>]) -> Option<Certified> {
     let leaf = Certificate::parse(chain.first()?).ok()?;
     Some(Certified {
@@ -249,9 +261,7 @@ impl Timed<'_> {
             if !dial::is_exhaustion(&error) {
                 return error;
             }
-            let kind = error.kind();
-            self.failed = Some(error);
-            kind.into()
+            kept(error, &mut self.failed)
         })
     }
 
@@ -431,6 +441,13 @@ mod tests {
             (broken(), None, false, false, &*silent),
             (
                 broken(),
+                out_of_memory(),
+                true,
+                false,
+                "dial tcp 127.0.0.1:1: authenticate: cannot allocate memory",
+            ),
+            (
+                tls::Error::RandomSource,
                 out_of_memory(),
                 true,
                 false,

@@ -220,12 +220,16 @@ impl Error {
         })
     }
 
-    /// Whether the connection failed before the server had shown who it is, rather than what
+    /// Whether the connection, or this host, failed before the server had shown who it is, rather than what
     /// it showed.
     pub(crate) fn is_transport(&self) -> bool {
         matches!(
             self,
-            Self::Closed { .. } | Self::Reset { .. } | Self::TimedOut { .. } | Self::Io { .. }
+            Self::Closed { .. }
+                | Self::Reset { .. }
+                | Self::TimedOut { .. }
+                | Self::Io { .. }
+                | Self::RandomSource
         )
     }
 
