@@ -296,6 +296,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_longest_service_name_ends_the_longest_label() {
+        let longest = "x".repeat(63 - "_etcd-client-ssl-".len());
+        assert_eq!(service_name(&longest), Ok(Some(longest.clone())));
+        let longer = service_name(&format!("{longest}x"));
+        assert_eq!(longer, Err(ValueError::NotAServiceName));
+    }
+
+    #[test]
     fn booleans() {
         for text in ["1", "t", "T", "true", "TRUE", "True"] {
             assert_eq!(boolean(text), Ok(true), "{text}");

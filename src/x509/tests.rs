@@ -472,6 +472,18 @@ fn anchors_are_numbered_and_unusable_intermediates_named() {
         error: Box::new(broken),
     };
     assert_eq!(verify(&given[..2], &roots, &name, NOW), Err(error));
+    // One signature each, of another key of that name, until the root itself is tried.
+    let leaf_of_root = fixture("leaf-root");
+    for (others, verified) in [(63, true), (64, false)] {
+        let roots = [vec!["root-other"; others], vec!["root"]].concat();
+        let found = verify(&[&leaf_of_root], &anchors(&roots), &name, NOW);
+        let exhausted = matches!(found, Err(Error::BudgetExhausted { .. }));
+        assert_eq!(
+            (found.is_ok(), exhausted),
+            (verified, !verified),
+            "{found:?}"
+        );
+    }
     let many = [leaf.as_slice(); 129];
     let exhausted = verify(&many, &roots, &name, NOW).unwrap_err();
     assert!(matches!(exhausted, Error::BudgetExhausted { .. }));
