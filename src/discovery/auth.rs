@@ -395,9 +395,9 @@ mod tests {
         assert!(listener.accept().is_err(), "nobody has connected");
     }
 
-    /// A server that answers an octet at a time, or that closes.
+    /// By servers that answer an octet at a time, that close, and that speak no TLS.
     #[test]
-    fn an_authentication_ends_by_its_deadline_however_slowly_it_proceeds() {
+    fn an_authentication_ends_by_its_deadline_and_says_whether_it_may_come_back() {
         let listener = TcpListener::bind(addr(0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -410,6 +410,11 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
             }
             drop(listener.accept().unwrap());
+            let (mut plain, _) = listener.accept().unwrap();
+            plain
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+            let _ = plain.read_to_end(&mut Vec::new());
         });
         let member = endpoint(addr, Some("x.test"));
         let started = Instant::now();
@@ -421,8 +426,10 @@ mod tests {
             error.is_unauthenticated() && !error.is_rejected(),
             "{error}"
         );
-        let error = authenticator().admit(&member, Duration::from_secs(20));
-        assert!(!error.unwrap_err().is_rejected(), "it may come back");
+        for (is_rejected, what) in [(false, "one that closes"), (true, "one without TLS")] {
+            let error = authenticator().admit(&member, Duration::from_secs(20));
+            assert_eq!(error.unwrap_err().is_rejected(), is_rejected, "{what}");
+        }
         server.join().unwrap();
     }
 

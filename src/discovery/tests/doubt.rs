@@ -186,6 +186,34 @@ fn no_more_addresses_are_used_than_there_may_be() {
     }
 }
 
+#[test]
+fn more_given_endpoints_than_are_used_are_a_problem_while_they_serve() {
+    let mut bench = Bench::new(srv_or(&["many.test:1"]));
+    let line = |n: u16| format!("many.test A 127.2.{}.{}\n", n / 256, n % 256);
+    bench.publish(&(0..1025).map(line).collect::<String>());
+    bench.refresh();
+    assert_eq!(bench.pool.endpoints().len(), 1024);
+    let surplus = "1025 endpoints are found, of which 1024 are used".to_owned();
+    assert!(bench.problems().contains(&surplus));
+    bench.members(&[1], &[]);
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1"]);
+    assert!(!bench.problems().contains(&surplus));
+}
+
+#[test]
+fn a_service_that_is_silent_leaves_time_for_names() {
+    let mut bench = Bench::new(srv_or(&["m9.test:1"]));
+    bench.publish("");
+    for owner in [TLS, PLAIN] {
+        bench.fail(owner, SILENCE);
+    }
+    let (endpoints, freshness) = bench.discovery.refresh(Duration::from_secs(1));
+    assert_eq!((endpoints.len(), freshness.complete), (0, false));
+    let fallback = bench.discovery.fallback();
+    assert_eq!(fallback.len(), 1, "{:?}", bench.discovery.hosts.failures());
+}
+
 /// While something is open, what served stays, but not without end.
 #[test]
 fn what_is_kept_in_doubt_is_bounded() {
@@ -211,11 +239,17 @@ fn what_is_kept_in_doubt_is_bounded() {
 #[test]
 fn which_records_name_members() {
     let both = format!("{TLS} SRV 0 0 1 m1.test\n{PLAIN} SRV 0 0 1 m1.test\n");
-    let cases: [(String, &[&str], &[&str]); 5] = [
+    let cases: [(String, &[&str], &[&str]); 6] = [
         (format!("{PLAIN} SRV 0 0 1 m1.test"), &["1"], &[]),
         (
             format!("{both}{PLAIN} SRV 0 0 1 m2.test"),
             &["1", "2"],
+            &["1"],
+        ),
+        // A name is the same in any case.
+        (
+            format!("{TLS} SRV 0 0 1 m1.test\n{PLAIN} SRV 0 0 1 M1.test"),
+            &["1"],
             &["1"],
         ),
         // Another port is another member.
@@ -252,6 +286,7 @@ fn which_records_name_members() {
             let wanted = bench.gate.as_ref().map(|_| "x.test");
             for endpoint in bench.pool.endpoints() {
                 assert_eq!(endpoint.identity.as_deref(), wanted);
+                assert_eq!(endpoint.name, endpoint.name.to_ascii_lowercase());
                 assert!(
                     endpoint
                         .name

@@ -31,6 +31,7 @@ use crate::sync::lock;
 
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
+const SILENCE: u8 = 255;
 /// The services of x.test.
 const TLS: &str = "_etcd-client-ssl._tcp.x.test";
 const PLAIN: &str = "_etcd-client._tcp.x.test";
@@ -52,7 +53,7 @@ struct Zone {
     ttl: u32,
     /// For how long it is sure that there is nothing; without it, it does not say.
     minimum: Option<u32>,
-    /// RCODEs for names, or for one type of a name.
+    /// RCODEs for names, or for one type of a name; [`SILENCE`] is no answer.
     faults: HashMap<(String, Option<u16>), u8>,
     /// How often each name was asked for, any type.
     asked: HashMap<String, usize>,
@@ -65,6 +66,9 @@ impl Zone {
         let fault = [Some(asked.qtype), None].map(|qtype| self.faults.get(&(name.clone(), qtype)));
         let reply = asked.reply();
         if let Some(rcode) = fault.into_iter().flatten().next() {
+            if *rcode == SILENCE {
+                return Vec::new();
+            }
             return reply.rcode(*rcode).send();
         }
         let own: Vec<_> = self.records.iter().filter(|(of, ..)| *of == name).collect();
@@ -108,7 +112,8 @@ struct Bench {
     _net: Net,
 }
 
-/// A gate that admits all endpoints but those whose name is here.
+/// A gate that admits all endpoints but impostors. A certificate expires the later the more often
+/// the gate has been asked.
 #[derive(Debug, Default)]
 struct FakeGate {
     impostors: Mutex<HashSet<String>>,
@@ -125,7 +130,10 @@ impl Gate for FakeGate {
         if lock(&self.impostors).contains(&endpoint.name) {
             return Err(dial::Error::rejected(endpoint.addr, "an impostor".into()));
         }
-        Ok(Proof { not_after: None })
+        let asked = lock(&self.asked).len();
+        Ok(Proof {
+            not_after: i64::try_from(asked).ok(),
+        })
     }
 }
 

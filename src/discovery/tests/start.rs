@@ -162,6 +162,13 @@ fn given_endpoints_serve_where_no_member_can_be_authenticated() {
         let reason = "reason=\"no member that they name could be authenticated\"";
         let lines = heard();
         assert_eq!(count(&lines, reason), 1, "{lines:?}");
+        let mut asked = lock(&gate.asked).clone();
+        asked.sort();
+        let expected: &[&str] = match is_own {
+            true => &["m1.test:1", "m8.test:1", "m9.test:1"],
+            false => &["m1.test:1"],
+        };
+        assert_eq!(asked, expected);
         let names = [
             Some("x.test".to_owned()),
             is_own.then(|| "m8.test".to_owned()),
@@ -195,6 +202,10 @@ fn given_endpoints_do_not_serve_where_a_member_does() {
     let mut bench = Bench::new(srv_or(&["m9.test:1"]));
     bench.members(&[], &[1]);
     bench.start().unwrap();
+    assert_eq!(bench.endpoints(), ["1"]);
+    // Nor from then on, even where records decline to name anybody.
+    bench.publish(&format!("{PLAIN} SRV 0 0 0 ."));
+    bench.refresh();
     assert_eq!(bench.endpoints(), ["1"]);
 }
 
@@ -244,6 +255,32 @@ fn a_look_shows_what_is_not_used_and_why() {
         "{:?}",
         found.surplus
     );
+}
+
+#[test]
+fn the_address_to_listen_on() {
+    let times = Times {
+        resolver_look: Duration::ZERO,
+        ..TIMES
+    };
+    let bench = Bench::with(srv(), times, "", entropy);
+    bench.publish("six.test AAAA ::5\nboth.test AAAA ::1\nboth.test A 127.0.0.7");
+    bench.hosts.write("::1 file.test\n127.0.0.5 file.test\n");
+    for (text, expected) in [
+        ("both.test:7", Some("127.0.0.7:7")),
+        ("file.test:7", Some("127.0.0.5:7")),
+        ("six.test:7", Some("[::5]:7")),
+        ("none.test:7", None),
+        ("10.0.0.1:7", Some("10.0.0.1:7")),
+        ("[::3]:7", Some("[::3]:7")),
+        ("0.0.0.0:7", Some("[::]:7")),
+        ("[::]:7", Some("[::]:7")),
+    ] {
+        let at = crate::addr::parse_listen(text).unwrap();
+        let found = listen_address(&at, &bench.discovery.resolver);
+        let found = found.ok().map(|addr| addr.to_string());
+        assert_eq!(found.as_deref(), expected, "{text}");
+    }
 }
 
 #[test]
