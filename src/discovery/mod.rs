@@ -89,7 +89,7 @@ pub(crate) struct Discovery {
     /// Why the last wait failed.
     poll_error: Option<String>,
     /// What there is trouble with, as far as it is logged.
-    told: Troubles,
+    reported: Troubles,
     refreshes: Arc<Refreshes>,
 }
 
@@ -120,7 +120,7 @@ impl Discovery {
             looped: Vec::new(),
             panicked: false,
             poll_error: None,
-            told: Troubles::default(),
+            reported: Troubles::default(),
             refreshes: Arc::default(),
         }
     }
@@ -170,7 +170,7 @@ impl Discovery {
                 ..Freshness::TIMELESS
             };
             self.plan(failed, false);
-            self.tell(|_| false);
+            self.report(|_| false);
         }
     }
 
@@ -188,7 +188,7 @@ impl Discovery {
                 self.schedule.called(now);
             }
             self.schedule.looked(now, self.source.pause(&self.times));
-            self.tell(|subject| asked && *subject == Subject::File);
+            self.report(|subject| asked && *subject == Subject::File);
         }
         if self.schedule.audit_is_due(now, random::number()) {
             audit(served.pool, served.gate, served.timeout);
@@ -214,7 +214,7 @@ impl Discovery {
         }
         self.remove_loops(&mut endpoints, served.listeners);
         self.panicked = false;
-        self.tell(|subject| asked && matches!(subject, Subject::Loop(_)));
+        self.report(|subject| asked && matches!(subject, Subject::Loop(_)));
         // A good answer is never empty; without one, all that is known stays.
         let is_empty = endpoints.is_empty();
         if !is_empty {

@@ -1,5 +1,5 @@
-//! What discovery has trouble with. For as long as it lasts, whoever looks at the running gateway is
-//! told; the log has one line when it begins, and one when it is over.
+//! What discovery has trouble with. Status, page and metrics show it for as long as it lasts; the log
+//! has one line when it begins, and one when it is over.
 //!
 //! That an endpoint is down, or is not authenticated, is not a matter of discovery: it is shown with
 //! the endpoint.
@@ -47,7 +47,7 @@ struct Trouble {
     fields: Vec<(&'static str, log::Value)>,
     /// It is logged again when this changes.
     news: String,
-    /// What whoever looks is told.
+    /// What status and page show.
     shown: Vec<String>,
 }
 
@@ -88,23 +88,23 @@ impl Troubles {
 impl Discovery {
     /// Shows what there is trouble with now, and logs what has begun or is over since the last
     /// call, or is to be logged `again`.
-    pub(super) fn tell(&mut self, again: impl Fn(&Subject) -> bool) {
+    pub(super) fn report(&mut self, again: impl Fn(&Subject) -> bool) {
         let now = self.troubles();
-        for (subject, trouble) in now.begun(&self.told, again) {
+        for (subject, trouble) in now.begun(&self.reported, again) {
             let log = match subject {
                 Subject::Panic | Subject::Poll | Subject::File => log::error,
                 _ => log::warn,
             };
             log("discovery", trouble.message, &trouble.fields);
         }
-        for (subject, trouble) in &self.told.0 {
+        for (subject, trouble) in &self.reported.0 {
             if !now.0.contains_key(subject) {
                 self.log_end(subject, trouble);
             }
         }
         let shown = now.0.values().flat_map(|trouble| &trouble.shown);
         self.refreshes.set_problems(shown.cloned().collect());
-        self.told = now;
+        self.reported = now;
     }
 
     fn troubles(&self) -> Troubles {

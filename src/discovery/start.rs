@@ -146,7 +146,7 @@ impl Discovery {
             proven.extend(more_proven);
             refused.extend(more_refused);
         }
-        self.tell(|_| false);
+        self.report(|_| false);
         self.plan(freshness, false);
         let patient = self.source.is_listed() && !self.source.authenticates();
         if endpoints.is_empty() && !patient {

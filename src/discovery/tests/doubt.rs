@@ -187,6 +187,22 @@ fn no_more_addresses_are_used_than_there_may_be() {
 }
 
 #[test]
+fn addresses_under_two_names_are_endpoints_once_and_leave_room_for_others() {
+    let source = Source::List(list(&["many.test:1", "again.test:1", "127.1.0.1:1"]));
+    let mut bench = Bench::new(source);
+    let line = |n: u16| {
+        let address = format!("127.2.{}.{}", n / 256, n % 256);
+        format!("many.test A {address}\nagain.test A {address}\n")
+    };
+    bench.publish(&(0..1000).map(line).collect::<String>());
+    bench.refresh();
+    let endpoints = bench.endpoints();
+    assert_eq!(endpoints.len(), 1001);
+    assert_eq!(endpoints[1000], "1");
+    assert_eq!(bench.problems(), [""; 0]);
+}
+
+#[test]
 fn more_given_endpoints_than_are_used_are_a_problem_while_they_serve() {
     let mut bench = Bench::new(srv_or(&["many.test:1"]));
     let line = |n: u16| format!("many.test A 127.2.{}.{}\n", n / 256, n % 256);
@@ -234,6 +250,19 @@ fn what_is_kept_in_doubt_is_bounded() {
         let kept = if network == 2 { 0 } else { 24 };
         assert_eq!((new, endpoints.len() - new), (1000, kept));
     }
+    // There is room for all that are not found any more.
+    let line = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let network = if number < 990 { 4 } else { 5 };
+        format!("many.test A 127.{network}.{high}.{low}\n")
+    };
+    bench.publish(&(0..1000).map(line).collect::<String>());
+    bench.refresh();
+    let gone = "127.4.3.231".to_owned();
+    assert!(
+        bench.endpoints().contains(&gone),
+        "the last of the old ones"
+    );
 }
 
 #[test]

@@ -3,15 +3,15 @@
 //!
 //! - `times`: when the next refresh comes
 //! - `doubt`: what half of an answer, none, or one of another name changes
-//! - `told`: what is logged and shown, and how often
+//! - `reports`: what is logged and shown, and how often
 //! - `start`: what a start makes of what there is
 //! - `panics`: a defect fails one refresh
 
 mod doubt;
 mod panics;
+mod reports;
 mod start;
 mod times;
-mod told;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -51,6 +51,8 @@ struct Zone {
     /// Lines `OWNER TYPE DATA`.
     records: Vec<(String, u16, String)>,
     ttl: u32,
+    /// That of SRV records, if it is another one.
+    srv_ttl: Option<u32>,
     /// For how long it is sure that there is nothing; without it, it does not say.
     minimum: Option<u32>,
     /// RCODEs for names, or for one type of a name; [`SILENCE`] is no answer.
@@ -82,7 +84,8 @@ impl Zone {
                 _ => {
                     let mut words = data.split(' ');
                     let fields = [(); 3].map(|()| words.next().unwrap().parse().unwrap());
-                    reply.srv(&asked.name, self.ttl, fields, words.next().unwrap())
+                    let ttl = self.srv_ttl.unwrap_or(self.ttl);
+                    reply.srv(&asked.name, ttl, fields, words.next().unwrap())
                 }
             };
         }

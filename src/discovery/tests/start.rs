@@ -223,6 +223,21 @@ fn a_start_in_vain_names_given_endpoints_too() {
     }
 }
 
+/// Also where members that are found have not.
+#[test]
+fn given_endpoints_have_to_prove_what_they_were_given_for() {
+    let fallback = with_names(Identity::Own, &["m9.test:1"]);
+    let mut bench = Bench::new(Source::srv("x.test", "", None, Some(fallback)));
+    bench.publish("");
+    let gate = bench.gate.clone().expect("somebody has something to prove");
+    lock(&gate.impostors).insert("m9.test:1".to_owned());
+    let message = bench.start().unwrap_err();
+    assert!(message.contains("127.1.0.9:1"), "{message}");
+    bench.members(&[], &[1]);
+    bench.start().unwrap();
+    assert_eq!(bench.active(), ["1"]);
+}
+
 #[test]
 fn a_look_shows_what_is_not_used_and_why() {
     let mut bench = Bench::new(authenticated(&["127.1.0.9:1"]));
@@ -255,6 +270,17 @@ fn a_look_shows_what_is_not_used_and_why() {
         "{:?}",
         found.surplus
     );
+}
+
+#[test]
+fn a_member_without_tls_is_shown_though_another_on_its_host_has_it() {
+    let mut bench = Bench::new(authenticated(&[]));
+    bench.publish(&format!(
+        "{TLS} SRV 0 0 2 m1.test\n{PLAIN} SRV 0 0 1 m1.test"
+    ));
+    let found = bench.discovery.find();
+    assert_eq!(found.insecure, ["m1.test:1"]);
+    assert_eq!(found.endpoints.len(), 1);
 }
 
 #[test]

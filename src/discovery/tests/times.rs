@@ -21,6 +21,13 @@ fn the_shortest_time_to_live_of_an_answer_counts() {
         bench.refresh();
         assert_pause(&bench, seconds * S);
     }
+    for (srv_ttl, ttl) in [(20, 30), (30, 20)] {
+        bench.zone().srv_ttl = Some(srv_ttl);
+        bench.zone().ttl = ttl;
+        bench.refresh();
+        assert_pause(&bench, 20 * S);
+    }
+    bench.zone().srv_ttl = None;
     bench.zone().ttl = 200;
     bench.zone().minimum = Some(100);
     bench.refresh();
@@ -184,6 +191,10 @@ fn a_change_of_the_resolvers_files_is_followed_at_once() {
     bench.hosts.write("127.1.0.2 m1.test\n");
     bench.step(Ok(false));
     assert_eq!(bench.endpoints(), ["2"]);
+    // One refresh for one change.
+    let counts = bench.counts();
+    bench.step(Ok(false));
+    assert_eq!(bench.counts(), counts);
     bench.hosts.write("");
     bench.step(Ok(false));
     assert_eq!(bench.endpoints(), ["1"]);

@@ -280,7 +280,7 @@ fn what_is_news_of_trouble_that_lasts() {
 }
 
 #[test]
-fn who_asks_is_told_of_loops_again_and_of_nothing_else() {
+fn at_sighup_loops_are_logged_again_and_nothing_else() {
     let mut bench = Bench::new(srv());
     bench.listeners.push("127.1.0.5:1".parse().unwrap());
     bench.members(&[], &[1, 5]);
@@ -290,7 +290,9 @@ fn who_asks_is_told_of_loops_again_and_of_nothing_else() {
     let lines = lines_of(&mut bench, 3, Bench::ask);
     assert_eq!(count(&lines, "endpoint is this gateway itself"), 3);
     assert_eq!(lines.len(), 3, "{lines:?}");
-    // The end is told, too.
+    // Who has asked before has been answered.
+    assert_eq!(lines_of(&mut bench, 3, Bench::refresh), [""; 0]);
+    // The end is logged, too.
     bench.members(&[], &[1]);
     let lines = lines_of(&mut bench, 3, Bench::ask);
     assert_eq!(lines.len(), 1, "{lines:?}");
