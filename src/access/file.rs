@@ -30,9 +30,9 @@ const O_NONBLOCK: i32 = 0o4000;
 pub(crate) struct LogFile {
     path: PathBuf,
     file: Lines<File>,
-    /// The operator knows that it cannot be written.
-    told: bool,
-    /// Of a disk that is full at one moment and not at the next a line a second is enough.
+    /// It is in the log that this one cannot be written.
+    reported: bool,
+    /// One line a second at most, for a disk that is full at one moment and not at the next.
     limit: log::Limit,
 }
 
@@ -45,7 +45,7 @@ impl LogFile {
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,
-            told: false,
+            reported: false,
             limit: log::Limit::new(),
         })
     }
@@ -95,11 +95,11 @@ impl LogFile {
             return 0;
         }
         let (written, outcome) = self.file.append(lines);
-        match self.news(&outcome, Instant::now()) {
-            Some(News::Good) => {
+        match self.change(&outcome, Instant::now()) {
+            Some(Change::Recovered) => {
                 log::info("access", "access log is written again", &[self.named()]);
             }
-            Some(News::Bad(error, suppressed)) => log::warn(
+            Some(Change::Failed(error, suppressed)) => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
                 &[
@@ -113,18 +113,18 @@ impl LogFile {
         written
     }
 
-    /// What the operator is to be told of a write.
-    fn news(&mut self, outcome: &io::Result<()>, now: Instant) -> Option<News> {
-        let news = match outcome {
-            Ok(()) => self.told.then_some(News::Good),
-            Err(_) if self.told => return None,
+    /// What of a write belongs in the log.
+    fn change(&mut self, outcome: &io::Result<()>, now: Instant) -> Option<Change> {
+        let change = match outcome {
+            Ok(()) => self.reported.then_some(Change::Recovered),
+            Err(_) if self.reported => return None,
             Err(error) => {
                 let suppressed = self.limit.admit(now)?;
-                Some(News::Bad(Plain(error).to_string(), suppressed))
+                Some(Change::Failed(Plain(error).to_string(), suppressed))
             }
         };
-        self.told = outcome.is_err();
-        news
+        self.reported = outcome.is_err();
+        change
     }
 
     fn named(&self) -> (&'static str, log::Value) {
@@ -134,10 +134,10 @@ impl LogFile {
 
 /// That a log cannot be written, or can again.
 #[derive(Debug, PartialEq, Eq)]
-enum News {
-    Good,
-    /// Why not, and how often that was not told since it last was.
-    Bad(String, u64),
+enum Change {
+    Recovered,
+    /// Why not, and how often that was not logged since the last time.
+    Failed(String, u64),
 }
 
 fn open(path: &Path) -> io::Result<Lines<File>> {
@@ -190,47 +190,46 @@ mod tests {
         assert!(!directory.join("there-is-no-such-file.log").exists());
     }
 
-    /// A disk that has room at one moment and none at the next is told of once a second, and each
-    /// failure that was told has its end told.
+    /// A failure is logged once a second at most; a recovery is logged after each failure that was.
     #[test]
-    fn a_log_that_fails_and_recovers_many_times_a_second_is_told_of_once() {
+    fn a_log_that_fails_and_recovers_many_times_a_second_is_one_line() {
         let mut log = LogFile::open(Path::new("/dev/null")).unwrap();
         let start = Instant::now();
-        let mut news = |at, fails| {
+        let mut change = |at, fails| {
             let outcome = match fails {
                 true => Err(io::Error::from(ErrorKind::StorageFull)),
                 false => Ok(()),
             };
-            log.news(&outcome, start + Duration::from_millis(at))
+            log.change(&outcome, start + Duration::from_millis(at))
         };
         let bad = |suppressed| {
             let error = io::Error::from(ErrorKind::StorageFull).to_string();
-            Some(News::Bad(error, suppressed))
+            Some(Change::Failed(error, suppressed))
         };
-        assert_eq!(news(0, false), None);
-        assert_eq!(news(1, true), bad(0));
-        assert_eq!(news(2, true), None, "it is known");
-        assert_eq!(news(3, false), Some(News::Good));
-        assert_eq!(news(4, false), None);
+        assert_eq!(change(0, false), None);
+        assert_eq!(change(1, true), bad(0));
+        assert_eq!(change(2, true), None, "it is reported already");
+        assert_eq!(change(3, false), Some(Change::Recovered));
+        assert_eq!(change(4, false), None);
         for round in 0..5 {
-            assert_eq!(news(10 * round + 10, true), None);
-            assert_eq!(news(10 * round + 11, false), None);
+            assert_eq!(change(10 * round + 10, true), None);
+            assert_eq!(change(10 * round + 11, false), None);
         }
-        assert_eq!(news(1000, true), None, "within a second of the last");
-        assert_eq!(news(1001, true), bad(6), "it still fails");
-        assert_eq!(news(1002, false), Some(News::Good));
+        assert_eq!(change(1000, true), None, "within a second of the last");
+        assert_eq!(change(1001, true), bad(6), "it still fails");
+        assert_eq!(change(1002, false), Some(Change::Recovered));
     }
 
     #[test]
-    fn lines_are_appended_and_a_failure_is_known() {
+    fn a_failure_is_reported_until_lines_are_written_again() {
         let mut log = LogFile::open(Path::new("/dev/full")).unwrap();
         assert_eq!(log.append(""), 0);
-        assert!(!log.told, "nothing was written");
+        assert!(!log.reported, "nothing was written");
         assert_eq!(log.append("a\n"), 0);
-        assert!(log.told);
+        assert!(log.reported);
         log.path = PathBuf::from("/dev/null");
         log.reopen();
         assert_eq!(log.append("a\n"), 2);
-        assert!(!log.told);
+        assert!(!log.reported);
     }
 }

@@ -10,7 +10,7 @@ use http::Request;
 use server::Answers;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 fn view(port: u16, status: Status, error: Option<&str>) -> View {
@@ -107,6 +107,8 @@ struct Fixture {
     pool: Pool,
     problems: Mutex<Vec<String>>,
     draining: AtomicBool,
+    /// How often it was looked at.
+    looks: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -129,6 +131,7 @@ impl Fixture {
             pool: pool.unwrap(),
             problems: Mutex::default(),
             draining: AtomicBool::new(false),
+            looks: AtomicU64::new(0),
         })
     }
 
@@ -141,6 +144,7 @@ impl Fixture {
 
 impl Observed for Fixture {
     fn snapshot(&self) -> Snapshot {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         Snapshot {
             draining: self.draining.load(Ordering::SeqCst),
             problems: lock(&self.problems).clone(),
@@ -166,7 +170,7 @@ fn member(port: u16, identity: Option<&str>) -> Endpoint {
 
 /// Parts that a page has to have, or must not have.
 #[track_caller]
-fn told(observed: &Arc<Fixture>, path: &str, parts: &[&str], others: &[&str]) {
+fn assert_page(observed: &Arc<Fixture>, path: &str, parts: &[&str], others: &[&str]) {
     let (_, content) = page(observed, path);
     for part in parts {
         assert!(content.contains(part), "no {part:?} in {path}: {content}");
@@ -182,18 +186,21 @@ const READY: (http::Status, &str) = (http::Status::Ok, "ok\n");
 fn ready(observed: &Arc<Fixture>, expected: (http::Status, &str)) {
     let (status, content) = page(observed, "/readyz");
     assert_eq!((status, content.as_str()), expected);
+    let looks = observed.looks.load(Ordering::SeqCst);
     assert_eq!(page(observed, "/healthz"), (READY.0, READY.1.to_owned()));
+    let looked = observed.looks.load(Ordering::SeqCst) - looks;
+    assert_eq!(looked, 1, "the locks that clients need were not taken");
 }
 
 /// An endpoint fails and returns, another is removed while a client is connected, a third is added and
-/// proves who it is: each page says so, and stops saying so.
+/// proves who it is.
 #[test]
-fn what_is_told_follows_the_endpoints() {
+fn every_page_follows_the_endpoints() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None), member(2, None)]);
     ready(&gateway, READY);
     let since = gateway.pool.views()[0].since;
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &[
@@ -203,7 +210,7 @@ fn what_is_told_follows_the_endpoints() {
         ],
         &["inactive"],
     );
-    told(
+    assert_page(
         &gateway,
         "/",
         &["pill good\">ready<", "priority&nbsp;2, weight&nbsp;20"],
@@ -219,7 +226,7 @@ fn what_is_told_follows_the_endpoints() {
     let failed = view.last_error.as_ref().map(|(at, _)| text(*at));
     let failed = format!("\"last_error_at\":\"{}\"", failed.expect("it has failed"));
     let refused = "\"last_error\":\"dial tcp 127.0.0.1:1: connect: connection refused\"";
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &[
@@ -232,7 +239,7 @@ fn what_is_told_follows_the_endpoints() {
         ],
         &[],
     );
-    told(
+    assert_page(
         &gateway,
         "/",
         &[
@@ -242,7 +249,7 @@ fn what_is_told_follows_the_endpoints() {
         ],
         &[],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &[
@@ -260,19 +267,19 @@ fn what_is_told_follows_the_endpoints() {
     let reason =
         "none of 2 endpoints is active, dial tcp 127.0.0.1:1: connect: connection refused\n";
     ready(&gateway, (http::Status::Unavailable, reason));
-    told(&gateway, "/", &["pill bad\">not ready<"], &[]);
+    assert_page(&gateway, "/", &["pill bad\">not ready<"], &[]);
 
     gateway.pool.answered(at(1), Duration::from_millis(3));
     gateway.pool.succeeded(at(1), Instant::now());
     ready(&gateway, READY);
-    // What it failed of last is known for as long as it is an endpoint.
-    told(
+    // Its last error is shown for as long as it is an endpoint.
+    assert_page(
         &gateway,
         "/endpoints",
         &[refused, "\"state\":\"active\",\"active\":true,"],
         &[],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &[
@@ -293,7 +300,7 @@ fn what_is_told_follows_the_endpoints() {
         &gateway,
         (http::Status::Unavailable, "none of 1 endpoints is active\n"),
     );
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &[
@@ -302,7 +309,7 @@ fn what_is_told_follows_the_endpoints() {
         ],
         &["127.0.0.1:2"],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &[
@@ -318,7 +325,7 @@ fn what_is_told_follows_the_endpoints() {
             "expiry_timestamp_seconds{",
         ],
     );
-    told(
+    assert_page(
         &gateway,
         "/",
         &["pill odd\">removed<", "<b>0 <small>of 1<", ">2.0 KiB<"],
@@ -332,7 +339,7 @@ fn what_is_told_follows_the_endpoints() {
     assert!(gateway.pool.proven(&proves, Instant::now(), proof));
     drop(client);
     ready(&gateway, READY);
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &[
@@ -341,13 +348,13 @@ fn what_is_told_follows_the_endpoints() {
         ],
         &["127.0.0.1:1"],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &["expiry_timestamp_seconds{endpoint=\"127.0.0.1:3\"} 86400\n"],
         &["127.0.0.1:1\""],
     );
-    told(
+    assert_page(
         &gateway,
         "/",
         &["certificate expires in 1 d 0 h"],
@@ -356,18 +363,18 @@ fn what_is_told_follows_the_endpoints() {
 }
 
 #[test]
-fn problems_and_a_drain_are_told_while_they_last() {
+fn problems_and_a_drain_are_shown_while_they_last() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None)]);
     *lock(&gateway.problems) = vec!["<one>".to_owned(), "two".to_owned()];
     ready(&gateway, READY);
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &["\"problems\":[\n\"<one>\",\n\"two\"],"],
         &[],
     );
-    told(
+    assert_page(
         &gateway,
         "/",
         &[
@@ -376,44 +383,44 @@ fn problems_and_a_drain_are_told_while_they_last() {
         ],
         &[],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &["\netcd_gateway_discovery_problems 2\n"],
         &[],
     );
     lock(&gateway.problems).clear();
-    told(&gateway, "/endpoints", &["\"problems\":[],"], &[]);
-    told(
+    assert_page(&gateway, "/endpoints", &["\"problems\":[],"], &[]);
+    assert_page(
         &gateway,
         "/",
         &["pill good\">ready<"],
         &["<li>", "problems odd"],
     );
-    told(
+    assert_page(
         &gateway,
         "/metrics",
         &["\netcd_gateway_discovery_problems 0\n"],
         &[],
     );
-    told(&gateway, "/metrics", &["\netcd_gateway_draining 0\n"], &[]);
+    assert_page(&gateway, "/metrics", &["\netcd_gateway_draining 0\n"], &[]);
 
     gateway.draining.store(true, Ordering::SeqCst);
     let draining = "draining: no new client is accepted\n";
     ready(&gateway, (http::Status::Unavailable, draining));
-    told(
+    assert_page(
         &gateway,
         "/endpoints",
         &["\"ready\":false,", "\"draining\":true,"],
         &[],
     );
-    told(&gateway, "/", &["pill odd\">draining<"], &[]);
-    told(&gateway, "/metrics", &["\netcd_gateway_draining 1\n"], &[]);
+    assert_page(&gateway, "/", &["pill odd\">draining<"], &[]);
+    assert_page(&gateway, "/metrics", &["\netcd_gateway_draining 1\n"], &[]);
     let (status, _) = page(&gateway, "/other");
     assert_eq!(status, http::Status::NotFound);
 }
 
-/// Numbers of one kind each, so that none can stand in another's place.
+/// Each number is different, so that none can stand in the place of another.
 fn counted() -> Snapshot {
     let second = Duration::from_secs(1);
     Snapshot {
@@ -521,9 +528,9 @@ fn the_page_has_every_count_that_is_not_zero() {
     assert!(none.contains("<td>last complete refresh</td><td class=\"n\">never</td>"));
 }
 
-/// What the page says of one endpoint, in each of its states.
+/// The row of one endpoint, in each of its states.
 #[test]
-fn a_row_of_the_page_says_how_an_endpoint_is() {
+fn a_row_of_the_page_shows_the_state_and_the_last_error() {
     let second = Duration::from_secs(1);
     let row = |view: View| {
         let snapshot = Snapshot {

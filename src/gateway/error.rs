@@ -54,7 +54,7 @@ pub(crate) enum Error {
     Panicked(String),
 }
 
-/// What the host was asked for: the remedy depends on it, and on the error.
+/// What the host was asked for. The remedy depends on this and on the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The address of a name to listen on.
@@ -70,7 +70,7 @@ pub(crate) enum Step {
 }
 
 impl Error {
-    /// The host refuses `step`, without which there is no `what`.
+    /// The host refuses `step`, so that it cannot do `what`.
     pub(super) fn host(what: impl Into<String>, step: Step, error: io::Error) -> Self {
         let what = what.into();
         Self::Host { what, step, error }

@@ -244,7 +244,7 @@ fn serve(
         since,
     });
 
-    // Every thread is there before one of them begins: a start that fails has served nobody.
+    // Every thread is started before one of them begins its work: a start that fails serves no client.
     if config.close_removed.is_some() {
         let (shared, mut due) = (Arc::clone(&proxy), BTreeMap::new());
         let work = move || removals::close(&shared, &removed, &mut due);

@@ -21,12 +21,12 @@ use crate::times::Times;
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// How far the process is when a signal comes.
+/// What the process does when a signal comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
     Serving,
-    /// So long ago it was first told to end.
+    /// The first signal to end came so long ago.
     Stopping(Duration),
 }
 
@@ -35,10 +35,10 @@ enum Phase {
 enum Request {
     Nothing,
     Refresh,
-    TellStatus,
-    TellThatItStarts,
-    TellWhatToUse,
-    /// Nothing is open: for a service manager that is a stop like any other.
+    LogStatus,
+    AnswerStarting,
+    LogWhatToUse,
+    /// Exit status 0: nothing is open, and for a service manager that is a stop like any other.
     EndBeforeTheStart,
     Drain,
     EndAtOnce,
@@ -48,9 +48,9 @@ fn request(signal: Signal, phase: Phase, echo: Duration) -> Request {
     match (signal, phase) {
         (Signal::Hangup, Phase::Starting) => Request::Nothing,
         (Signal::Hangup, _) => Request::Refresh,
-        (Signal::Status, Phase::Starting) => Request::TellThatItStarts,
-        (Signal::Status, _) => Request::TellStatus,
-        (Signal::Spare, _) => Request::TellWhatToUse,
+        (Signal::Status, Phase::Starting) => Request::AnswerStarting,
+        (Signal::Status, _) => Request::LogStatus,
+        (Signal::Spare, _) => Request::LogWhatToUse,
         (Signal::Interrupt | Signal::Terminate, Phase::Starting) => Request::EndBeforeTheStart,
         (Signal::Interrupt | Signal::Terminate, Phase::Serving) => Request::Drain,
         // timeout(1) and some shells signal a process and its group: one request.
@@ -113,7 +113,7 @@ impl Signals {
 }
 
 impl Shared {
-    /// The thread's life: it returns when it cannot hear signals any more.
+    /// The work of the thread. It returns if it cannot wait for signals any more.
     fn wait_for_signals(&self, ending: &Sender<Signal>, times: &Times) {
         let mut stopping: Option<Instant> = None;
         loop {
@@ -146,15 +146,15 @@ impl Shared {
                         served.proxy.pool.distress().wake();
                     }
                 }
-                Request::TellStatus => {
+                Request::LogStatus => {
                     if let Some(served) = served {
                         served.log();
                     }
                 }
-                Request::TellThatItStarts => {
+                Request::AnswerStarting => {
                     log::answer("status", "not serving yet, still starting", &[]);
                 }
-                Request::TellWhatToUse => log::info(
+                Request::LogWhatToUse => log::info(
                     "signal",
                     "received SIGUSR2, which does nothing; SIGUSR1 logs the status",
                     &[],
@@ -201,7 +201,7 @@ fn flush_access_log(proxy: &Proxy, times: &Times) {
     }
 }
 
-/// Tells the service manager that clients are served.
+/// Tells the service manager that clients are served (READY=1).
 pub(super) fn tell_ready(notifier: &Notifier, served: &Served) {
     if let Err(error) = notifier.send(&format!("READY=1\nSTATUS={}", served.line())) {
         // A unit that waits for it is ended after some time, and nothing else would say why.

@@ -37,7 +37,6 @@ fn endpoint(addr: &str) -> Endpoint {
     }
 }
 
-/// Any of the endpoints, and any of the addresses to listen on.
 #[test]
 fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
     let listen = [
@@ -66,7 +65,6 @@ fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
     }
 }
 
-/// What members are called in a configuration, and what they have to prove.
 #[test]
 fn the_source_of_members_says_what_they_have_to_prove() {
     let lists = |config: &Config| match source(config, &mut Vec::new()) {

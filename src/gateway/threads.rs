@@ -1,5 +1,5 @@
-//! The threads that the gateway cannot do without: all of them are there before a client is served, and
-//! one that ends while the gateway serves is started again or ends the process.
+//! The threads that the gateway needs for as long as it serves. All of them are started before a client is
+//! served. One that ends is started again, or ends the process:
 //!
 //! | thread | when it ends |
 //! |---|---|
@@ -10,14 +10,14 @@
 //! | `close-removed` | started again with the removals that it waits for |
 //! | `admin` | started again; its connections are dropped |
 //! | `status` | started again; it only reads |
-//! | `signal` | ends the process: all signals are blocked, so nobody could end it in order any more |
+//! | `signal` | ends the process: all signals are blocked, so none could end it in order any more |
 //!
-//! The main thread is the one that ends the process anyway. What a thread of a session, a lookup or a
-//! proof panics of costs only its own work, and is logged at most once a second.
+//! A panic of the main thread ends the process, too. A panic in a session, a lookup or a proof ends only
+//! that; it is logged at most once a second.
 //!
-//! A loss is a line in the log with the panic's text, a count in the metrics, and one of the `problems`
-//! until the thread has worked for [`Times::thread_proof`]. The pause before each start grows from
-//! [`Times::thread_pause`] to [`Times::thread_pause_max`] where a thread ends again at once.
+//! A thread that ended is an error in the log with the text of the panic, a count in the metrics, and one of
+//! the `problems` until it has worked for [`Times::thread_proof`]. The pause before it is started again grows
+//! from [`Times::thread_pause`] to [`Times::thread_pause_max`] if it ends again at once.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -82,7 +82,7 @@ impl Thread {
     }
 }
 
-/// What has become of the threads of one name.
+/// How often threads of one name ended.
 #[derive(Debug, Clone, Default)]
 struct Loss {
     count: u64,
@@ -90,14 +90,14 @@ struct Loss {
     last: Option<(String, Instant)>,
 }
 
-/// Starts threads, and knows which of them were lost.
+/// Starts threads, and counts those that ended.
 #[derive(Debug)]
 pub(super) struct Threads {
     times: Times,
     losses: Mutex<[Loss; Thread::ALL.len()]>,
-    /// Set when all are there.
+    /// Set when all are started.
     complete: OnceLock<()>,
-    /// Set when the service ends: a thread that returns from then on has done its work.
+    /// Set when the service ends: a thread that returns from then on has finished its work.
     closing: AtomicBool,
 }
 
@@ -126,7 +126,7 @@ impl Threads {
         })
     }
 
-    /// Starts a thread that works as soon as [all are there](Self::complete).
+    /// Starts a thread that begins its work when [all are started](Self::complete).
     ///
     /// # Errors
     /// If the host gives no thread more.
@@ -142,7 +142,7 @@ impl Threads {
         })
     }
 
-    /// Lets all threads begin that were prepared.
+    /// Has all threads begin that were prepared.
     pub(super) fn complete(&self) {
         // A second call finds it done.
         let _ = self.complete.set(());
@@ -169,25 +169,26 @@ impl Threads {
             .collect()
     }
 
-    /// The threads that do not work now, or have not for long, in words.
+    /// The threads that ended and have not worked long enough since, in words.
     pub(super) fn problems(&self, now: Instant) -> Vec<String> {
         let losses = lock(&self.losses);
-        let told = Thread::ALL.iter().zip(losses.iter());
-        told.filter_map(|(thread, loss)| {
-            let (error, again) = loss.last.as_ref()?;
-            let proven = now.saturating_duration_since(*again) >= self.times.thread_proof;
-            (!proven).then(|| {
-                format!(
-                    "thread {} has ended, {} times so far, and is started again: {error}",
-                    thread.name(),
-                    loss.count
-                )
+        let threads = Thread::ALL.iter().zip(losses.iter());
+        threads
+            .filter_map(|(thread, loss)| {
+                let (error, again) = loss.last.as_ref()?;
+                let proven = now.saturating_duration_since(*again) >= self.times.thread_proof;
+                (!proven).then(|| {
+                    format!(
+                        "thread {} has ended, {} times so far, and is started again: {error}",
+                        thread.name(),
+                        loss.count
+                    )
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
-    /// The life of a thread: its work, again and again, until that is over in order.
+    /// Does the work of a thread, again whenever it ends, until the service ends.
     fn restart(&self, thread: Thread, work: &mut dyn FnMut()) {
         let mut pause = Duration::ZERO;
         loop {
@@ -216,7 +217,7 @@ impl Threads {
         }
     }
 
-    /// Notes that a thread has ended and works again at a time; returns how often it has.
+    /// Counts a thread that has ended and begins again at a time; returns the count.
     fn lose(&self, thread: Thread, error: &str, again: Instant) -> u64 {
         let mut losses = lock(&self.losses);
         let Some(loss) = losses.get_mut(thread as usize) else {
@@ -228,7 +229,8 @@ impl Threads {
     }
 }
 
-/// The pause before a thread is started again that has had `pause` before and ended `after` that began.
+/// The pause before a thread is started again. The last one was `pause`; the thread ended so long `after` that
+/// began.
 fn next_pause(pause: Duration, after: Duration, times: &Times) -> Duration {
     if pause.is_zero() || after >= pause.saturating_add(times.thread_proof) {
         times.thread_pause
@@ -273,7 +275,7 @@ fn spawn(
 }
 
 thread_local! {
-    /// Where a panic of this thread is left for [`attempt`], while it runs.
+    /// While [`attempt`] runs in this thread: what it panicked of.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -283,20 +285,20 @@ thread_local! {
 /// What it panicked of.
 pub(super) fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     PANIC.set(Some(String::new()));
-    // What a panic leaves half done is met by whoever holds the data: see `sync`.
+    // Why data that a panic left is used again: see `sync`.
     let outcome = catch_unwind(AssertUnwindSafe(work));
-    let told = PANIC.take();
-    outcome.map_err(|payload| match told {
-        Some(told) if !told.is_empty() => told,
+    let described = PANIC.take();
+    outcome.map_err(|payload| match described {
+        Some(text) if !text.is_empty() => text,
         // The hook is not ours, as in unit tests.
         _ => format!("panicked: {}", words(&*payload)),
     })
 }
 
-/// Said of a thread that ended without a panic.
+/// Why a thread ended that did not panic.
 const RETURNED: &str = "it has returned";
 
-/// From here on a panic is a line of the log, as everything else is.
+/// From here on a panic is a line of the log, not raw text on stderr.
 pub(super) fn log_panics() {
     static LIMIT: log::Limit = log::Limit::new();
     std::panic::set_hook(Box::new(|info| {

@@ -76,14 +76,14 @@ impl Batch {
     }
 }
 
-/// What the writer has in hand, which counts as dropped as far as it is not written.
+/// The lines that the writer has in hand. Those that are not written count as dropped.
 struct Hand<'a> {
     queue: &'a Queue,
     batch: Batch,
 }
 
 impl Hand<'_> {
-    /// Gives up what has been written, and what will not be.
+    /// Counts the lines that were not written, and has none in hand any more.
     fn empty(&mut self, written: usize) {
         let (lost, untold) = self.batch.missing(written);
         self.queue.dropped.add(lost);
@@ -96,7 +96,7 @@ impl Hand<'_> {
 }
 
 impl Drop for Hand<'_> {
-    /// The writer has panicked; another one goes on.
+    /// The writer has panicked; another one takes its place.
     fn drop(&mut self) {
         self.empty(0);
     }
@@ -402,8 +402,8 @@ mod tests {
         assert_eq!(batches.recv_timeout(patience).unwrap(), "");
     }
 
-    /// What it had in hand is lost and told; what waited is for the next one, and a flush does not
-    /// wait for who is gone.
+    /// Lines that it had in hand are counted as dropped; lines that wait are for the next writer, and a
+    /// flush does not wait for the one that has ended.
     #[test]
     fn a_writer_that_panics_loses_what_it_had_in_hand_and_no_more() {
         let queue = Arc::new(Queue::new(100));

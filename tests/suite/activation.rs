@@ -25,7 +25,7 @@ fn passed(listener: &TcpListener) -> TcpListener {
     listener.try_clone().expect("duplicate a descriptor")
 }
 
-/// To be started on a listener of its own, and on one that is passed: what is true of a gateway is true of both.
+/// The same gateway on a listener of its own and on one that is passed, for tests that hold for both.
 pub(crate) fn on_each_listener(
     endpoints: &[SocketAddr],
     flags: &[&str],

@@ -173,8 +173,7 @@ fn lingers(port: u16) -> bool {
     rows.any(|mut words| words.nth(1) == Some(local.as_str()) && words.nth(1) == Some("06"))
 }
 
-/// A restart needs no patience: neither connections that were cut nor those that the gateway has ended first keep the
-/// address.
+/// Neither connections that were reset nor those that the gateway closed first (TIME_WAIT) keep the address.
 #[test]
 fn address_can_be_bound_again_right_after_the_end() {
     let port = ports::free_port();
@@ -182,7 +181,7 @@ fn address_can_be_bound_again_right_after_the_end() {
     let ends = Backend::serving(|_| {});
     for _ in 0..3 {
         let mut gateway = Gateway::before(&[&ends], &[&listen, "--drain-timeout=0s"]);
-        // The endpoint ends first, so the gateway does towards the client, whose own end comes later.
+        // The endpoint closes first, so the gateway closes its side to the client before the client does.
         let client = gateway.connect();
         expect_end(&client, End::Clean);
         drop(client);

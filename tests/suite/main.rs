@@ -13,7 +13,7 @@
 //! - `admin`: metrics, health and status over HTTP
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
-//! - `threads`: those that the gateway cannot do without, when one cannot be started or ends
+//! - `threads`: what happens when a thread cannot be started or ends
 //! - `containment`: what the process needs of the system, and that it needs no more
 //! - `processors`: the program on other processors, under an emulator
 //! - `readme`: README against the program

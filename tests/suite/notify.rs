@@ -82,7 +82,6 @@ fn status_is_one_line_for_people() {
     }
 }
 
-/// Every number of it, and that it draws to its end, as these change.
 #[test]
 fn status_follows_what_happens() {
     let dir = TempDir::new();

@@ -33,8 +33,7 @@ fn eleventh_of_ten_is_reset_with_a_reason_in_the_log() {
     );
 }
 
-/// As many as the cap says, not one less and not one more, whichever listener they come by; and the place of one who
-/// ends is for one.
+/// Exactly so many clients, on either kind of listener; one more when one has ended.
 #[test]
 fn cap_is_exact() {
     let endpoint = Backend::tagged(b't');

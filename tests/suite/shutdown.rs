@@ -150,7 +150,7 @@ fn has_pending_signals(gateway: &Gateway) -> bool {
         .any(|digit| digit != '0')
 }
 
-/// A terminal and a supervisor may both tell it to end, and mean one thing.
+/// As a terminal and a supervisor send them.
 #[test]
 fn two_signals_at_once_are_one_request() {
     let endpoint = Backend::tagged(b't');

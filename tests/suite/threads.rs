@@ -1,5 +1,5 @@
-//! Threads that the gateway cannot do without: all are there before anybody is served, and one that ends is missed.
-//! Calls of the kernel are made to fail with strace, in the real process.
+//! Threads that the gateway needs for as long as it serves: all are started before a client is served, and one that ends
+//! is started again or ends the process. System calls of the real process are made to fail with strace.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -33,7 +33,7 @@ fn failing(launch: Launch, call: &str, error: &str, nth: usize) -> Launch {
 const THREADS: usize = 9;
 
 #[test]
-fn a_start_without_one_of_its_threads_serves_nobody_and_is_never_ready() {
+fn a_start_that_lacks_a_thread_serves_no_client_and_is_never_ready() {
     if !can_inject() {
         return;
     }
@@ -86,9 +86,9 @@ fn a_start_without_one_of_its_threads_serves_nobody_and_is_never_ready() {
     assert_eq!(tag, *b"t");
 }
 
-/// Its first rest fails, which std takes for a fault of the program and panics. Its client loses its connection.
+/// Its first sleep fails, at which std panics.
 #[test]
-fn a_thread_that_panics_is_started_again_and_its_loss_shows_everywhere() {
+fn a_thread_that_panics_is_started_again_and_shown_everywhere() {
     if !can_inject() {
         return;
     }
@@ -132,9 +132,9 @@ fn a_thread_that_panics_is_started_again_and_its_loss_shows_everywhere() {
     }
 }
 
-/// All signals are blocked, so nothing but a kill would end the gateway any more, and nobody would know.
+/// All signals are blocked, so that only SIGKILL could end it any more.
 #[test]
-fn a_gateway_that_cannot_hear_signals_ends() {
+fn a_gateway_that_cannot_wait_for_signals_ends() {
     if !can_inject() {
         return;
     }

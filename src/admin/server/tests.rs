@@ -6,7 +6,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// So long that no test lives to see its end.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Answers everything with so many octets.
+/// Answers every request with so many octets.
 struct Octets(usize);
 
 impl Answers for Octets {
@@ -53,7 +53,7 @@ fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     (got, end.map(drop).map_err(|error| error.kind()))
 }
 
-/// A request has its time whether it is sent or not, and only one that has begun is told.
+/// The time is that of the whole request; only a client that has begun one gets an answer.
 #[test]
 fn a_request_has_its_time_and_no_more() {
     let times = Times {
@@ -66,8 +66,8 @@ fn a_request_has_its_time_and_no_more() {
     slow.write_all(b"GET /").unwrap();
     assert_eq!(end(&silent), (Vec::new(), Ok(())));
     assert!(began.elapsed() >= times.admin_request);
-    let told = b"the request took too long\n".to_vec();
-    assert_eq!(end(&slow), (told, Ok(())));
+    let late = b"the request took too long\n".to_vec();
+    assert_eq!(end(&slow), (late, Ok(())));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_answer_that_is_not_taken_in_time_is_thrown_away() {
     reader.read_exact(&mut got).unwrap();
 }
 
-/// After the answer the connection is kept for what the client still sends: for a time, and so many octets.
+/// After the answer the connection is kept for a time, and for so many octets of what the client still sends.
 #[test]
 fn what_follows_a_request_is_thrown_away_within_bounds() {
     let addr = serve(1, patient());
@@ -144,7 +144,7 @@ fn what_follows_a_request_is_thrown_away_within_bounds() {
     assert!(began.elapsed() >= times.admin_linger);
 }
 
-/// Clients by how much they are worth: phase, and when they end.
+/// A client in this phase, whose time ends then.
 fn client<'a>(phase: Phase, ends: Instant, times: &'a Times, at: &TcpListener) -> Client<'a> {
     let stream = TcpStream::connect(at.local_addr().unwrap()).unwrap();
     Client {
@@ -189,7 +189,7 @@ fn the_client_that_is_least_worth_keeping_makes_room() {
     make_room(&mut clients);
 }
 
-/// One more than there are places for costs the oldest silent one its place, and nobody else.
+/// One connection above the limit closes the oldest silent one, and no other.
 #[test]
 fn one_more_than_there_is_room_for_takes_the_place_of_the_oldest() {
     let addr = serve(1, patient());

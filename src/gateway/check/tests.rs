@@ -66,7 +66,7 @@ fn days_are_whole_and_below_zero_once_a_certificate_has_expired() {
 }
 
 #[test]
-fn the_verdict_says_how_far_an_endpoint_came() {
+fn the_verdict_depends_on_how_far_the_examination_came() {
     let name = Some("etcd.example");
     for (row, verdict, would_serve) in [
         (row(1, name, Some(1), None), "authenticated", true),
@@ -82,9 +82,9 @@ fn the_verdict_says_how_far_an_endpoint_came() {
     assert!(!findings(Vec::new()).would_serve());
 }
 
-/// Every value that a program may read, each of its own.
+/// Each value is different, so that none can stand in the place of another.
 #[test]
-fn the_object_has_every_value_in_its_place() {
+fn object_and_table_have_every_value_in_its_place() {
     let mut proven = row(1, Some("etcd.example"), Some(1_500), None);
     proven.tls = Some("TLS 1.3 suite".to_owned());
     proven.certified = Some(certified(NOW.0 + 30 * DAY + 5));
@@ -125,9 +125,8 @@ fn the_object_has_every_value_in_its_place() {
     assert_eq!(findings.table(), expected);
 }
 
-/// What is said at the end, beside the table, is why there is nothing.
 #[test]
-fn a_reason_for_nothing_is_told_unless_something_else_would_serve() {
+fn the_reason_for_no_endpoint_is_reported_unless_another_would_serve() {
     let report = |rows| {
         let mut findings = findings(rows);
         findings.found.nothing = Some("no record".to_owned());

@@ -155,9 +155,9 @@ fn metrics_are_served_elsewhere_than_clients() {
     }
 }
 
-/// What is odd now may be otherwise for the start; what cannot be on this host is an error.
+/// An address in use is a warning, for it may be free when the gateway starts; one of another host is an error.
 #[test]
-fn a_rehearsal_tells_what_a_start_would_meet_and_leaves_the_address_free() {
+fn a_rehearsal_reports_what_a_start_would_meet_and_leaves_the_address_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = |addr: SocketAddr| Place {
         addr,
@@ -165,15 +165,15 @@ fn a_rehearsal_tells_what_a_start_would_meet_and_leaves_the_address_free() {
     };
     let place = at(taken.local_addr().unwrap());
     let shown = place.shown.clone();
-    let told = |flag| rehearse(flag, &place).unwrap();
+    let found = |flag| rehearse(flag, &place).unwrap();
     assert_eq!(
-        told("listen-addr"),
+        found("listen-addr"),
         Some(format!(
             "--listen-addr={shown} is in use now: a start needs it free, or passed by systemd"
         ))
     );
     assert_eq!(
-        told("metrics-addr"),
+        found("metrics-addr"),
         Some(format!(
             "--metrics-addr={shown} is in use now: a start needs it free"
         ))

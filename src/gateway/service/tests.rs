@@ -3,7 +3,7 @@ use super::*;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 #[test]
-fn what_a_signal_asks_for_depends_on_how_far_the_process_is() {
+fn a_signal_means_what_the_phase_of_the_process_makes_of_it() {
     use Phase::{Serving, Starting, Stopping};
     use Request::*;
     use Signal::{Hangup, Interrupt, Spare, Status, Terminate};
@@ -14,15 +14,15 @@ fn what_a_signal_asks_for_depends_on_how_far_the_process_is() {
         (&[Hangup], Serving, Refresh),
         (&[Hangup], stopping(0), Refresh),
         (&[Hangup], stopping(1000), Refresh),
-        (&[Status], Starting, TellThatItStarts),
-        (&[Status], Serving, TellStatus),
-        (&[Status], stopping(0), TellStatus),
-        (&[Spare], Starting, TellWhatToUse),
-        (&[Spare], Serving, TellWhatToUse),
-        (&[Spare], stopping(1000), TellWhatToUse),
+        (&[Status], Starting, AnswerStarting),
+        (&[Status], Serving, LogStatus),
+        (&[Status], stopping(0), LogStatus),
+        (&[Spare], Starting, LogWhatToUse),
+        (&[Spare], Serving, LogWhatToUse),
+        (&[Spare], stopping(1000), LogWhatToUse),
         (&[Terminate, Interrupt], Starting, EndBeforeTheStart),
         (&[Terminate, Interrupt], Serving, Drain),
-        // The same request once more, until the echo is over.
+        // The same request once more, until the time of an echo is over.
         (&[Terminate, Interrupt], stopping(0), Nothing),
         (&[Terminate, Interrupt], stopping(9), Nothing),
         (&[Terminate, Interrupt], stopping(10), EndAtOnce),
@@ -36,7 +36,7 @@ fn what_a_signal_asks_for_depends_on_how_far_the_process_is() {
 }
 
 #[test]
-fn a_watchdog_hears_twice_in_its_time_and_never_less_often_than_a_status_is_told() {
+fn the_watchdog_is_fed_twice_in_its_time_and_at_least_at_the_status_interval() {
     let times = Times {
         status_interval: MS(10_000),
         ..Times::REAL
@@ -53,9 +53,9 @@ fn a_watchdog_hears_twice_in_its_time_and_never_less_often_than_a_status_is_told
     }
 }
 
-/// A thread that sleeps in accept(2) of a socket that others use too may never wake.
+/// A thread that blocks in accept(2) of a socket that other processes use too may never wake.
 #[test]
-fn a_thread_that_does_not_end_is_left_behind() {
+fn the_drain_does_not_wait_for_ever_for_a_thread_that_blocks() {
     let (hold, held) = channel::<()>();
     let stuck = std::thread::spawn(move || {
         let _ = held.recv();

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Pauses that no test notices, and a proof that none of them lives to see.
+/// Pauses that no test notices, and a time of proof that no test waits for.
 fn quick() -> Times {
     Times {
         thread_pause: Duration::from_millis(1),
@@ -34,7 +34,7 @@ fn finish(thread: JoinHandle<()>) {
 }
 
 #[test]
-fn a_thread_that_ends_is_started_again_and_its_loss_shows() {
+fn a_thread_that_ends_is_started_again_counted_and_a_problem() {
     let threads = Threads::new(quick());
     let (began, starts) = channel();
     let (done, wait) = channel::<()>();
@@ -55,20 +55,20 @@ fn a_thread_that_ends_is_started_again_and_its_loss_shows() {
     assert_eq!(lost(&threads, "monitor"), 3);
     assert_eq!(lost(&threads, "accept"), 0);
     let now = Instant::now();
-    let told = "thread monitor has ended, 3 times so far, and is started again: \
+    let problem = "thread monitor has ended, 3 times so far, and is started again: \
                 panicked: an owned reason";
-    assert_eq!(threads.problems(now), [told]);
+    assert_eq!(threads.problems(now), [problem]);
     // It has proven itself an hour after it was started again.
     let proof = quick().thread_proof;
     assert_eq!(
         threads.problems(now + proof - Duration::from_secs(60)),
-        [told]
+        [problem]
     );
     let proven = threads.problems(now + proof + Duration::from_secs(60));
     assert_eq!(proven, [""; 0]);
-    assert_eq!(lost(&threads, "monitor"), 3, "what is over still counts");
+    assert_eq!(lost(&threads, "monitor"), 3, "the count stays");
 
-    // When the service ends, a thread that has done its work is not missed.
+    // When the service ends, a thread that has finished its work is not started again.
     threads.close();
     drop(done);
     finish(thread);
@@ -91,11 +91,11 @@ fn a_thread_that_panics_while_the_service_ends_is_started_again() {
 }
 
 #[test]
-fn a_thread_that_returns_while_the_gateway_serves_is_missed() {
+fn a_thread_that_returns_while_the_gateway_serves_is_started_again() {
     let threads = Threads::new(quick());
     let (began, starts) = channel();
     let thread = threads.start(Thread::Log, move || {
-        // The test holds the other end until it has seen enough.
+        // It fails when the test is over.
         let _ = began.send(());
     });
     next(&starts);
@@ -108,7 +108,7 @@ fn a_thread_that_returns_while_the_gateway_serves_is_missed() {
 }
 
 #[test]
-fn what_is_prepared_begins_when_all_are_there() {
+fn threads_that_are_prepared_begin_when_all_are_started() {
     let threads = Threads::new(quick());
     let (began, starts) = channel();
     threads.close();
@@ -129,7 +129,7 @@ fn what_is_prepared_begins_when_all_are_there() {
 }
 
 #[test]
-fn the_end_of_a_final_thread_is_the_end_it_was_given() {
+fn the_end_of_a_final_thread_calls_the_end_it_was_given() {
     for panics in [false, true] {
         let (ended, ends) = channel();
         let work = move || {
@@ -153,13 +153,13 @@ fn the_pause_grows_while_a_thread_ends_at_once() {
     };
     for (pause, after, next) in [
         (0, 0, 100),
-        // The first end comes late, and is no reason for more.
+        // The first end, however late.
         (0, 1_000_000, 100),
         (100, 100, 200),
         (200, 5_000, 400),
         (6_400, 6_400, 10_000),
         (10_000, 10_000, 10_000),
-        // What ran for the time of a proof begins anew; its pause is no part of that.
+        // After the time of proof it begins anew; the pause is not part of that time.
         (10_000, 60_000, 10_000),
         (10_000, 69_999, 10_000),
         (10_000, 70_000, 100),
@@ -173,9 +173,8 @@ fn the_pause_grows_while_a_thread_ends_at_once() {
     }
 }
 
-/// The number of a thread is its place in what is counted.
 #[test]
-fn every_thread_has_a_place_and_a_name_of_its_own() {
+fn the_number_of_a_thread_is_its_place_and_no_name_stands_twice() {
     for (place, thread) in Thread::ALL.into_iter().enumerate() {
         assert_eq!(thread as usize, place, "{thread:?}");
     }

@@ -1,5 +1,5 @@
-//! Every place where the state of an endpoint is told, before and after it changes: `/endpoints`, the page, the metrics,
-//! SIGUSR1, and `check` as a table and as JSON. What is compared is values, not that there are some.
+//! The values in every place that shows an endpoint, before and after its state changes: `/endpoints`, the page, the
+//! metrics, the answer to SIGUSR1, and `check` as a table and as JSON.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use crate::support::json::Json;
 use crate::support::net::try_tag;
 use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually};
 
-/// What an endpoint is to be told as: whether it is up, its priority and weight, its open connections, what it last
-/// failed of.
+/// How an endpoint is to be shown: whether it is up, its priority and weight, its open connections, whether it has
+/// failed.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct Shown {
     addr: SocketAddr,
     up: bool,
     rank: (u16, u16),
@@ -29,10 +29,10 @@ fn number(json: &Json, key: &str) -> f64 {
     }
 }
 
-/// What a running gateway tells.
+/// What a running gateway shows.
 #[track_caller]
-fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
-    let up = wanted.iter().filter(|told| told.up).count();
+fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
+    let up = wanted.iter().filter(|shown| shown.up).count();
     let (whole, rows) = endpoints(admin);
     assert_eq!(whole.get("ready"), Some(&Json::Bool(up > 0)), "{whole:?}");
     let samples = Samples::of(admin);
@@ -47,10 +47,10 @@ fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
     assert_eq!(counted("discovery_endpoints"), wanted.len() as f64);
     assert_eq!(answer[0].number("active-endpoints"), up as f64);
     assert_eq!(answer[0].number("endpoints"), wanted.len() as f64);
-    for (told, (row, line)) in wanted.iter().zip(rows.iter().zip(lines)) {
-        let state = if told.up { "active" } else { "inactive" };
-        let rank = (f64::from(told.rank.0), f64::from(told.rank.1));
-        let address = told.addr.to_string();
+    for (shown, (row, line)) in wanted.iter().zip(rows.iter().zip(lines)) {
+        let state = if shown.up { "active" } else { "inactive" };
+        let rank = (f64::from(shown.rank.0), f64::from(shown.rank.1));
+        let address = shown.addr.to_string();
         assert_eq!(
             (row.text("address"), row.text("state")),
             (&*address, state),
@@ -61,7 +61,7 @@ fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
             (&*address, state),
             "{line:?}"
         );
-        assert_eq!(row.get("active"), Some(&Json::Bool(told.up)), "{row:?}");
+        assert_eq!(row.get("active"), Some(&Json::Bool(shown.up)), "{row:?}");
         assert_eq!(
             (number(row, "priority"), number(row, "weight")),
             rank,
@@ -72,7 +72,7 @@ fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
             rank,
             "{line:?}"
         );
-        let open = f64::from(told.open);
+        let open = f64::from(shown.open);
         assert_eq!(
             (number(row, "connections_open"), line.number("connections")),
             (open, open)
@@ -80,14 +80,14 @@ fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
         let errors = [row.get("last_error"), line.get("last-error")];
         for error in errors {
             let refused = matches!(error, Some(Json::Text(text)) if text.ends_with(REFUSED));
-            assert_eq!(refused, told.failed, "{error:?} {told:?}");
+            assert_eq!(refused, shown.failed, "{error:?} {shown:?}");
         }
         assert_eq!(
-            samples.at(told.addr, "endpoint_up", ""),
-            f64::from(u8::from(told.up))
+            samples.at(shown.addr, "endpoint_up", ""),
+            f64::from(u8::from(shown.up))
         );
         assert_eq!(
-            samples.at(told.addr, "endpoint_connections_active", ""),
+            samples.at(shown.addr, "endpoint_connections_active", ""),
             open
         );
     }
@@ -104,10 +104,10 @@ fn assert_told(gateway: &Gateway, admin: SocketAddr, wanted: &[Told]) {
 
 /// What `check` finds at the same time, with the same flags.
 #[track_caller]
-fn assert_checked(flag: &str, wanted: &[Told]) {
+fn assert_checked(flag: &str, wanted: &[Shown]) {
     let run = |output: &str| Launch::exactly(&["check", flag, output]).run();
     let (json, table) = (run("--output=json"), run("--output=table"));
-    let up = wanted.iter().any(|told| told.up);
+    let up = wanted.iter().any(|shown| shown.up);
     let code = Some(i32::from(!up));
     assert_eq!((json.code, table.code), (code, code), "{json:?} {table:?}");
     let report = Json::parse(json.stdout.trim_end()).expect("valid JSON");
@@ -120,10 +120,10 @@ fn assert_checked(flag: &str, wanted: &[Told]) {
         panic!("no endpoints in {report:?}")
     };
     let lines: Vec<&str> = table.stdout.lines().skip(1).collect();
-    for (told, row) in wanted.iter().zip(rows) {
-        let verdict = if told.up { "reachable" } else { "unreachable" };
-        let rank = (f64::from(told.rank.0), f64::from(told.rank.1));
-        assert_eq!(row.text("address"), told.addr.to_string(), "{row:?}");
+    for (shown, row) in wanted.iter().zip(rows) {
+        let verdict = if shown.up { "reachable" } else { "unreachable" };
+        let rank = (f64::from(shown.rank.0), f64::from(shown.rank.1));
+        assert_eq!(row.text("address"), shown.addr.to_string(), "{row:?}");
         assert_eq!(row.text("verdict"), verdict, "{row:?}");
         assert_eq!(
             (number(row, "priority"), number(row, "weight")),
@@ -132,20 +132,20 @@ fn assert_checked(flag: &str, wanted: &[Told]) {
         );
         assert_eq!(
             matches!(row.get("reason"), Some(Json::Null)),
-            told.up,
+            shown.up,
             "{row:?}"
         );
         assert_eq!(
             matches!(row.get("dial_seconds"), Some(Json::Null)),
-            !told.up,
+            !shown.up,
             "{row:?}"
         );
-        let beginning = format!("{} ", told.addr);
+        let beginning = format!("{} ", shown.addr);
         let line = lines.iter().find(|line| line.starts_with(&beginning));
         let cells: Vec<&str> = line.expect("a row").split_whitespace().collect();
         assert_eq!(
             cells[3],
-            format!("{}/{}", told.rank.0, told.rank.1),
+            format!("{}/{}", shown.rank.0, shown.rank.1),
             "{cells:?}"
         );
         let said = cells
@@ -157,7 +157,7 @@ fn assert_checked(flag: &str, wanted: &[Told]) {
 }
 
 #[test]
-fn every_place_tells_the_values_after_each_change() {
+fn every_place_shows_the_values_after_each_change() {
     let (mut first, second) = (Backend::tagged(b'a'), Backend::tagged(b'b'));
     let third = Backend::tagged(b'c');
     let dir = TempDir::new();
@@ -174,19 +174,19 @@ fn every_place_tells_the_values_after_each_change() {
     let launch = Launch::start_with(&[&[flag.as_str()], flags.as_slice()].concat());
     let (gateway, admin) = started(launch);
 
-    let mut one = Told {
+    let mut one = Shown {
         addr: first.address(),
         up: true,
         rank: (0, 5),
         open: 0,
         failed: false,
     };
-    let mut two = Told {
+    let mut two = Shown {
         addr: second.address(),
         rank: (1, 7),
         ..one
     };
-    assert_told(&gateway, admin, &[one, two]);
+    assert_shown(&gateway, admin, &[one, two]);
     assert_checked(&flag, &[one, two]);
     let since = |place: usize| endpoints(admin).1[place].text("since").to_owned();
     let at_start = [since(0), since(1)];
@@ -196,13 +196,13 @@ fn every_place_tells_the_values_after_each_change() {
     let (tag, client) = try_tag(gateway.address()).expect("a client is served");
     assert_eq!(tag, b'b');
     gateway.wait_record("deactivated endpoint");
-    one = Told {
+    one = Shown {
         up: false,
         failed: true,
         ..one
     };
     two.open = 1;
-    assert_told(&gateway, admin, &[one, two]);
+    assert_shown(&gateway, admin, &[one, two]);
     assert_checked(&flag, &[one, two]);
     assert!(since(0) > at_start[0], "it has changed since");
     assert_eq!(since(1), at_start[1], "it has not");
@@ -212,7 +212,7 @@ fn every_place_tells_the_values_after_each_change() {
     first.up_tagged(b'a');
     gateway.wait_record("activated");
     one.up = true;
-    assert_told(&gateway, admin, &[one, two]);
+    assert_shown(&gateway, admin, &[one, two]);
     assert_checked(&flag, &[one, two]);
     assert!(since(0) > failed_at, "it has changed again");
     drop(client);
@@ -226,7 +226,7 @@ fn every_place_tells_the_values_after_each_change() {
     gateway.signal("HUP");
     gateway.wait_record("endpoints changed");
     one.rank = (2, 8);
-    let three = Told {
+    let three = Shown {
         addr: third.address(),
         up: true,
         rank: (3, 9),
@@ -234,7 +234,7 @@ fn every_place_tells_the_values_after_each_change() {
         failed: false,
     };
     let set = [three, one];
-    assert_told(&gateway, admin, &set);
+    assert_shown(&gateway, admin, &set);
     assert_checked(&flag, &set);
     assert!(!get(admin, "/").content.contains(&two.addr.to_string()));
 }

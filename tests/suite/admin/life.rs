@@ -1,11 +1,11 @@
 //! Health, readiness, drain, and the flag itself.
 
 use super::{Samples, admin_of, endpoints, get, observed};
-use crate::support::gateway::assert_bad_flag;
+use crate::support::gateway::{READY, assert_bad_flag};
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, try_tag};
 use crate::support::ports::free_port;
-use crate::support::{Backend, Launch, SOON, eventually};
+use crate::support::{Backend, Launch, SOON, TempDir, eventually};
 
 #[test]
 fn readiness_follows_the_endpoints_and_health_does_not() {
@@ -102,6 +102,42 @@ fn an_address_of_something_else_is_refused() {
         let flag = format!("--metrics-addr={value}");
         assert_bad_flag(&["start", &flag], &["--metrics-addr"]);
     }
+}
+
+/// The cap leaves out what a scraper needs, so that clients cannot take it.
+#[test]
+fn descriptors_for_metrics_are_kept_from_clients() {
+    let member = Backend::tagged(b't');
+    let cap = |flags: &[&str]| {
+        let launch = Launch::before(&[member.address()], flags);
+        let gateway = launch.wrapped(&["prlimit", "--nofile=200:200"]).start();
+        let ready = gateway.wait_record(READY);
+        assert_eq!(ready.text("bounded-by"), "RLIMIT_NOFILE", "{ready:?}");
+        ready.number("max-connections")
+    };
+    let (without, with) = (cap(&[]), cap(&["--metrics-addr=127.0.0.1:0"]));
+    // Two per client; 16 connections, the listener and some more are for the metrics.
+    assert!(
+        with <= without - 9.0,
+        "{with} with metrics, {without} without"
+    );
+}
+
+/// One that appears later is left out, as one that is a listener for clients is.
+#[test]
+fn the_address_of_the_metrics_does_not_become_an_endpoint() {
+    let member = Backend::tagged(b't');
+    let dir = TempDir::new();
+    let first = format!("{}\n", member.address());
+    let path = dir.file("members", &first);
+    let flag = format!("--endpoints-file={path}");
+    let gateway = Launch::start_with(&[&flag, "--metrics-addr=127.0.0.1:0"]).start();
+    let admin = admin_of(&gateway);
+    dir.file("members", &format!("{first}{admin}\n"));
+    gateway.signal("HUP");
+    let record = gateway.wait_record("endpoint is this gateway itself, left out");
+    assert_eq!(record.text("address"), admin.to_string());
+    assert_eq!(endpoints(admin).1.len(), 1);
 }
 
 #[test]

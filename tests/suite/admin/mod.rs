@@ -3,7 +3,7 @@
 //! - `requests`: every path and method, what is no request, and the real curl
 //! - `hostile`: clients that are slow, endless, many or not speaking HTTP harm nothing
 //! - `counts`: exact figures after known traffic
-//! - `changes`: every place where a state is told, before and after it changes
+//! - `changes`: the values in every place that shows a state, before and after it changes
 //! - `life`: health, readiness, drain, and the flag itself
 //! - `prometheus`: the real promtool and the real server, which scrapes and is asked
 
