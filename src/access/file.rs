@@ -65,9 +65,7 @@ impl LogFile {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let parent = path.parent().filter(|parent| *parent != Path::new(""));
-                let parent = fs::metadata(parent.unwrap_or(Path::new(".")))?;
-                let directory = parent.is_dir().then_some(());
-                directory.ok_or_else(|| ErrorKind::NotADirectory.into())
+                fs::metadata(parent.unwrap_or(Path::new("."))).map(drop)
             }
             Err(error) => Err(error),
         }

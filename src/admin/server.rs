@@ -49,44 +49,22 @@ pub(super) trait Answers {
 
 /// Serves for ever. The listener must not block.
 pub(super) fn run(listener: &TcpListener, pages: &impl Answers, times: &Times) -> ! {
-    let pause = times.admin_pause;
-    let mut clients: Vec<Client<'_>> = Vec::new();
-    let mut accept_from = Instant::now();
-    let complaints = log::Limit::new();
-    let complain = |what: &str, error: &std::io::Error| {
-        if let Some(suppressed) = complaints.admit(Instant::now()) {
-            let fields = [
-                ("error", Plain(error).to_string().into()),
-                ("pause", pause.into()),
-                ("suppressed", suppressed.into()),
-            ];
-            log::warn("admin", what, &fields);
-        }
-    };
+    let mut server = Server::new(listener, pages, times);
     loop {
-        let ready = match wait(listener, &clients, accept_from) {
-            Ok(ready) => ready,
-            Err(error) => {
-                complain("cannot poll", &error);
-                std::thread::sleep(pause);
-                continue;
-            }
-        };
-        let began = Instant::now();
-        let mut turns = ready.clients.into_iter();
-        clients.retain_mut(|client| {
-            let is_ready = turns.next().unwrap_or_default();
-            let goes_on = !is_ready || client.step(pages);
-            goes_on && client.in_time(began, pages)
-        });
-        if ready.listener
-            && let Err(error) = accept(listener, &mut clients, pages, times)
-        {
-            accept_from = began + pause;
-            complain("cannot accept", &error);
-        }
-        std::thread::sleep(began.elapsed().min(REST));
+        let worked = server.round();
+        std::thread::sleep(worked.min(REST));
     }
+}
+
+/// A listener and the clients that came by it.
+struct Server<'a, P> {
+    listener: &'a TcpListener,
+    pages: &'a P,
+    times: &'a Times,
+    clients: Vec<Client<'a>>,
+    /// Nobody is accepted before that.
+    accept_from: Instant,
+    complaints: log::Limit,
 }
 
 /// What can go on without waiting.
@@ -95,72 +73,113 @@ struct Ready {
     clients: Vec<bool>,
 }
 
-/// Sleeps until something can go on or a client's time is over.
-fn wait(
-    listener: &TcpListener,
-    clients: &[Client<'_>],
-    accept_from: Instant,
-) -> std::io::Result<Ready> {
-    let now = Instant::now();
-    let paused = accept_from > now;
-    let mut fds: Vec<PollFd<'_>> = vec![if paused {
-        PollFd::nothing(listener.as_fd())
-    } else {
-        PollFd::readable(listener.as_fd())
-    }];
-    fds.extend(clients.iter().map(Client::interest));
-    let ends = clients.iter().map(|client| client.deadline);
-    let until = ends.chain(paused.then_some(accept_from)).min();
-    let timeout = until.map(|until| until.saturating_duration_since(now));
-    syscall::wait(&mut fds, timeout)?;
-    let mut ready = fds.iter().map(PollFd::is_ready);
-    Ok(Ready {
-        listener: ready.next().unwrap_or_default(),
-        clients: ready.collect(),
-    })
-}
-
-/// Takes as many clients as there are places for; others wait until the next round.
-fn accept<'a>(
-    listener: &TcpListener,
-    clients: &mut Vec<Client<'a>>,
-    pages: &impl Answers,
-    times: &'a Times,
-) -> std::io::Result<()> {
-    for _ in 0..MAX_CONNECTIONS {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                return match error.kind() {
-                    ErrorKind::WouldBlock => Ok(()),
-                    // accept(2): these belong to the one connection.
-                    ErrorKind::Interrupted
-                    | ErrorKind::ConnectionAborted
-                    | ErrorKind::ConnectionReset => continue,
-                    _ => Err(error),
-                };
-            }
-        };
-        // Fails only on a connection that is gone already.
-        if stream.set_nonblocking(true).is_err() {
-            continue;
-        }
-        let mut client = Client {
-            stream,
-            phase: Phase::Reading(Vec::new()),
-            deadline: Instant::now() + times.admin_request,
+impl<'a, P: Answers> Server<'a, P> {
+    fn new(listener: &'a TcpListener, pages: &'a P, times: &'a Times) -> Self {
+        Self {
+            listener,
+            pages,
             times,
-        };
-        // The request has often come with the connection, and is answered before anybody
-        // else can take its place.
-        if client.step(pages) {
-            if clients.len() >= MAX_CONNECTIONS {
-                make_room(clients);
-            }
-            clients.push(client);
+            clients: Vec::new(),
+            accept_from: Instant::now(),
+            complaints: log::Limit::new(),
         }
     }
-    Ok(())
+
+    /// Waits until something can be done, and does it; returns how long that took.
+    fn round(&mut self) -> Duration {
+        let ready = match self.wait() {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.complain("cannot poll", &error);
+                std::thread::sleep(self.times.admin_pause);
+                return Duration::ZERO;
+            }
+        };
+        let began = Instant::now();
+        let (pages, mut turns) = (self.pages, ready.clients.into_iter());
+        self.clients.retain_mut(|client| {
+            let is_ready = turns.next().unwrap_or_default();
+            let goes_on = !is_ready || client.step(pages);
+            goes_on && client.in_time(began, pages)
+        });
+        if ready.listener
+            && let Err(error) = self.accept()
+        {
+            self.accept_from = began + self.times.admin_pause;
+            self.complain("cannot accept", &error);
+        }
+        began.elapsed()
+    }
+
+    fn complain(&self, what: &str, error: &std::io::Error) {
+        if let Some(suppressed) = self.complaints.admit(Instant::now()) {
+            let fields = [
+                ("error", Plain(error).to_string().into()),
+                ("pause", self.times.admin_pause.into()),
+                ("suppressed", suppressed.into()),
+            ];
+            log::warn("admin", what, &fields);
+        }
+    }
+
+    /// Sleeps until something can go on or a client's time is over.
+    fn wait(&self) -> std::io::Result<Ready> {
+        let now = Instant::now();
+        let paused = self.accept_from > now;
+        let mut fds: Vec<PollFd<'_>> = vec![if paused {
+            PollFd::nothing(self.listener.as_fd())
+        } else {
+            PollFd::readable(self.listener.as_fd())
+        }];
+        fds.extend(self.clients.iter().map(Client::interest));
+        let ends = self.clients.iter().map(|client| client.deadline);
+        let until = ends.chain(paused.then_some(self.accept_from)).min();
+        let timeout = until.map(|until| until.saturating_duration_since(now));
+        syscall::wait(&mut fds, timeout)?;
+        let mut ready = fds.iter().map(PollFd::is_ready);
+        Ok(Ready {
+            listener: ready.next().unwrap_or_default(),
+            clients: ready.collect(),
+        })
+    }
+
+    /// Takes as many clients as there are places for; others wait until the next round.
+    fn accept(&mut self) -> std::io::Result<()> {
+        for _ in 0..MAX_CONNECTIONS {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    return match error.kind() {
+                        ErrorKind::WouldBlock => Ok(()),
+                        // accept(2): these belong to the one connection.
+                        ErrorKind::Interrupted
+                        | ErrorKind::ConnectionAborted
+                        | ErrorKind::ConnectionReset => continue,
+                        _ => Err(error),
+                    };
+                }
+            };
+            // Fails only on a connection that is gone already.
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let mut client = Client {
+                stream,
+                phase: Phase::Reading(Vec::new()),
+                deadline: Instant::now() + self.times.admin_request,
+                times: self.times,
+            };
+            // The request has often come with the connection, and is answered before anybody
+            // else can take its place.
+            if client.step(self.pages) {
+                if self.clients.len() >= MAX_CONNECTIONS {
+                    make_room(&mut self.clients);
+                }
+                self.clients.push(client);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Drops the client that is least worth keeping: one that has its answer before one that owes

@@ -272,6 +272,12 @@ fn every_page_follows_the_endpoints() {
     gateway.pool.answered(at(1), Duration::from_millis(3));
     gateway.pool.succeeded(at(1), Instant::now());
     ready(&gateway, READY);
+    assert_page(
+        &gateway,
+        "/",
+        &["data-label=\"Dials failed\"><div>1</div>"],
+        &["data-label=\"Dials failed\"><div>2</div>"],
+    );
     // Its last error is shown for as long as it is an endpoint.
     assert_page(
         &gateway,

@@ -53,7 +53,8 @@ fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     (got, end.map(drop).map_err(|error| error.kind()))
 }
 
-/// The time is that of the whole request; only a client that has begun one gets an answer.
+/// The time is that of the whole request; only a client that has begun one gets an answer. One that has more time does
+/// not keep the server from that.
 #[test]
 fn a_request_has_its_time_and_no_more() {
     let times = Times {
@@ -61,6 +62,9 @@ fn a_request_has_its_time_and_no_more() {
         ..patient()
     };
     let addr = serve(1, times);
+    let mut answered = connect(addr);
+    answered.write_all(REQUEST).unwrap();
+    assert_eq!(end(&answered), (b"a\n".to_vec(), Ok(())));
     let began = Instant::now();
     let (silent, mut slow) = (connect(addr), connect(addr));
     slow.write_all(b"GET /").unwrap();
@@ -70,15 +74,16 @@ fn a_request_has_its_time_and_no_more() {
     assert_eq!(end(&slow), (late, Ok(())));
 }
 
+/// More than all buffers on the way hold.
+const MUCH: usize = 8_000_000;
+
 #[test]
 fn an_answer_that_is_not_taken_in_time_is_thrown_away() {
     let times = Times {
         admin_answer: Duration::from_millis(100),
         ..patient()
     };
-    // More than all buffers on the way hold.
-    let octets = 8_000_000;
-    let addr = serve(octets, times);
+    let addr = serve(MUCH, times);
     let began = Instant::now();
     let mut unread = connect(addr);
     unread.write_all(REQUEST).unwrap();
@@ -89,11 +94,110 @@ fn an_answer_that_is_not_taken_in_time_is_thrown_away() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(began.elapsed() >= times.admin_answer);
-    // Who reads has all of it, however slow.
+}
+
+#[test]
+fn a_reader_has_the_whole_answer_in_whatever_pieces_it_takes_it() {
+    let addr = serve(MUCH, patient());
     let mut reader = connect(addr);
     reader.write_all(REQUEST).unwrap();
-    let mut got = vec![0; octets];
-    reader.read_exact(&mut got).unwrap();
+    let mut answer: Vec<u8> = Vec::new();
+    let mut piece = [0; 10_000];
+    loop {
+        match reader.read(&mut piece).unwrap() {
+            0 => break,
+            count => answer.extend(&piece[..count]),
+        }
+    }
+    assert_eq!(answer.len(), MUCH + 1);
+    assert_eq!(answer.pop(), Some(b'\n'));
+    assert!(answer.iter().all(|octet| *octet == b'a'));
+}
+
+/// Larger answers wait in this process, which lets them go with the connection.
+#[test]
+fn the_kernel_holds_little_of_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    super::super::prepare(SockRef::from(&listener)).unwrap();
+    let _client = connect(listener.local_addr().unwrap());
+    let accepted = loop {
+        match listener.accept() {
+            Ok((accepted, _)) => break accepted,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    };
+    // Linux doubles what is asked for (socket(7)).
+    let size = SockRef::from(&accepted).send_buffer_size().unwrap();
+    assert_eq!(size, 2 * SEND_BUFFER);
+}
+
+/// Where accept(2) fails: a socket that does not listen.
+#[test]
+fn after_a_failure_to_accept_it_pauses() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let (listener, pages) = (TcpListener::from(socket), Octets(1));
+    let times = Times {
+        admin_pause: LONG,
+        ..patient()
+    };
+    let mut server = Server::new(&listener, &pages, &times);
+    let began = Instant::now();
+    server.round();
+    let paused = server.accept_from - began;
+    assert!((LONG..LONG + SOON).contains(&paused), "{paused:?}");
+    // It does not look at the listener meanwhile.
+    server.accept_from = Instant::now() + Duration::from_millis(20);
+    let ready = server.wait().unwrap();
+    assert!(!ready.listener && Instant::now() >= server.accept_from);
+    assert!(server.wait().unwrap().listener);
+    assert_eq!(server.complaints.admit(Instant::now() + SOON), Some(0));
+    server.complain("cannot accept", &ErrorKind::Other.into());
+    assert_eq!(server.complaints.admit(Instant::now() + 2 * SOON), Some(1));
+}
+
+#[test]
+fn each_phase_has_a_time_of_its_own() {
+    let hours = |count: u32| count * LONG;
+    let times = Times {
+        admin_request: hours(1),
+        admin_answer: hours(2),
+        admin_linger: hours(3),
+        ..patient()
+    };
+    for (octets, request, phase) in [(1, &b"GET /"[..], 1), (MUCH, REQUEST, 2), (1, REQUEST, 3)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = connect(listener.local_addr().unwrap());
+        stream.write_all(request).unwrap();
+        let pages = Octets(octets);
+        let mut server = Server::new(&listener, &pages, &times);
+        listener.set_nonblocking(true).unwrap();
+        let began = Instant::now();
+        server.round();
+        // Both the connection and the request are there, but the kernel may tell of one after the other.
+        while phase > 1 && matches!(server.clients[0].phase, Phase::Reading(_)) {
+            server.round();
+        }
+        let left = server.clients[0].deadline - began;
+        assert!(
+            (hours(phase)..hours(phase) + SOON).contains(&left),
+            "{phase}: {left:?}"
+        );
+    }
+}
+
+/// However many come at once, so many are kept.
+#[test]
+fn no_more_connections_are_kept_than_the_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (pages, times) = (Octets(1), patient());
+    let mut server = Server::new(&listener, &pages, &times);
+    let _silent: Vec<TcpStream> = (0..3 * MAX_CONNECTIONS).map(|_| connect(addr)).collect();
+    for _ in 0..3 {
+        server.round();
+        assert_eq!(server.clients.len(), MAX_CONNECTIONS);
+    }
 }
 
 /// After the answer the connection is kept for a time, and for so many octets of what the client still sends.

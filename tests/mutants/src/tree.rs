@@ -16,16 +16,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static CHOSEN: OnceLock<Option<usize>> = OnceLock::new();
-static REACHED: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+/// Kept open, for a change may be reached where no descriptor is left.
+static REACHED: OnceLock<Option<std::fs::File>> = OnceLock::new();
 static SEEN: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
 
 pub(crate) fn is(number: usize) -> bool {
-    let reached = REACHED.get_or_init(|| std::env::var_os("MUTANT_REACHED").map(Into::into));
-    if let Some(path) = reached && !SEEN[number].swap(true, Relaxed) {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        if let Ok(mut file) = file {
-            let _ = file.write_all(format!("{number}\n").as_bytes());
-        }
+    let open = || {
+        let path = std::env::var_os("MUTANT_REACHED")?;
+        std::fs::OpenOptions::new().append(true).create(true).open(path).ok()
+    };
+    if let Some(mut file) = REACHED.get_or_init(open).as_ref() && !SEEN[number].swap(true, Relaxed) {
+        let _ = file.write_all(format!("{number}\n").as_bytes());
     }
     let chosen = || std::env::var("MUTANT").ok().and_then(|number| number.parse().ok());
     *CHOSEN.get_or_init(chosen) == Some(number)
