@@ -133,3 +133,24 @@ fn seconds(now: SystemTime, then: SystemTime) -> Value {
     // A clock that was set back makes it none.
     Duration::from_secs(now.duration_since(then).unwrap_or_default().as_secs()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_whole_seconds_and_zero_where_the_clock_was_set_back() {
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        for (later, expected) in [(0, 0), (999, 0), (1000, 1), (61_900, 61)] {
+            let now = then + Duration::from_millis(later);
+            let found = seconds(now, then);
+            let expected = Duration::from_secs(expected);
+            assert!(
+                matches!(found, Value::Span(span) if span == expected),
+                "{found:?}"
+            );
+        }
+        let back = seconds(then - Duration::from_secs(5), then);
+        assert!(matches!(back, Value::Span(Duration::ZERO)), "{back:?}");
+    }
+}

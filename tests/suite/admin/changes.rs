@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use super::{Samples, endpoints, get, started};
 use crate::status::{ask, with_message};
+use crate::support::dns::FakeDns;
+use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::net::try_tag;
 use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually};
@@ -237,4 +239,33 @@ fn every_place_shows_the_values_after_each_change() {
     assert_shown(&gateway, admin, &set);
     assert_checked(&flag, &set);
     assert!(!get(admin, "/").content.contains(&two.addr.to_string()));
+}
+
+#[test]
+fn check_looks_at_the_fallback_only_where_a_start_would() {
+    isolated(check_looks_at_the_fallback_only_where_a_start_would, |_| {
+        let dns = FakeDns::start("127.0.0.1");
+        let at = |number: u8| SocketAddr::from(([127, 1, 0, number], 2379));
+        let [mut member, mut fallback] =
+            [1, 2].map(|number| Backend::dead_at(at(number)).expect("bind an address"));
+        member.up_tagged(b'm');
+        fallback.up_tagged(b'f');
+        dns.publish("_etcd-client._tcp.x.test SRV 0 0 2379 m.test\nm.test A 127.1.0.1\n");
+        let endpoints = format!("--endpoints={}", at(2));
+        let srv = ["--discovery-srv=x.test", "--insecure-discovery"];
+        let sources = || {
+            let args = [&["check", "--output=json", &endpoints], srv.as_slice()].concat();
+            let outcome = Launch::exactly(&args).run();
+            assert_eq!(outcome.code, Some(0), "{outcome:?}");
+            let report = Json::parse(outcome.stdout.trim_end()).expect("valid JSON");
+            let Some(Json::List(rows)) = report.get("endpoints") else {
+                panic!("no endpoints in {report:?}")
+            };
+            let rows = rows.iter().map(|row| row.text("source").to_owned());
+            rows.collect::<Vec<_>>()
+        };
+        assert_eq!(sources(), ["srv"]);
+        member.down();
+        assert_eq!(sources(), ["srv", "fallback"]);
+    });
 }
