@@ -18,6 +18,7 @@ use crate::loop_guard::LoopGuard;
 use crate::sys::Plain;
 use crate::sys::random;
 use crate::sys::syscall;
+use crate::times::Times;
 use crate::x509::UnixTime;
 
 /// What was found.
@@ -55,7 +56,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         authenticator,
         guard,
         warnings: more,
-    } = plan(config, &[])?;
+    } = plan(config, &[], Times::of_this_process())?;
     if let Some(Target::File(path)) = &config.access_log {
         LogFile::probe(path).map_err(|error| Error::access_log(path, error))?;
     }

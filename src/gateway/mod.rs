@@ -179,7 +179,7 @@ fn serve(
         authenticator,
         guard,
         warnings,
-    } = plan(config, &passed)?;
+    } = plan(config, &passed, times)?;
     for warning in warnings {
         log::warn("gateway", &warning, &[]);
     }
@@ -319,8 +319,7 @@ pub(super) struct Plan {
 }
 
 /// Works out from the settings what can be worked out on this host alone, but for names.
-pub(super) fn plan(config: &Config, passed: &[Inherited]) -> Result<Plan, Error> {
-    let times = Times::of_this_process();
+pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
     let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
     let passed: Vec<SocketAddr> = passed.iter().map(|socket| socket.addr).collect();
     let listen = listeners::places(config, &passed, &resolver)?;

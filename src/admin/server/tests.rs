@@ -58,7 +58,7 @@ fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
 #[test]
 fn a_request_has_its_time_and_no_more() {
     let times = Times {
-        admin_request: Duration::from_millis(100),
+        admin_request: Duration::from_millis(400),
         ..patient()
     };
     let addr = serve(1, times);
