@@ -110,7 +110,7 @@ fn descriptors_for_metrics_are_kept_from_clients() {
     let member = Backend::tagged(b't');
     let cap = |flags: &[&str]| {
         let launch = Launch::before(&[member.address()], flags);
-        let gateway = launch.wrapped(&["prlimit", "--nofile=200:200"]).start();
+        let gateway = launch.wrapped(&["prlimit", "--nofile=400:400"]).start();
         let ready = gateway.wait_record(READY);
         assert_eq!(ready.text("bounded-by"), "RLIMIT_NOFILE", "{ready:?}");
         ready.number("max-connections")

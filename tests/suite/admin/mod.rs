@@ -99,6 +99,13 @@ fn answer(mut stream: TcpStream) -> Reply {
     Reply::parse(&bytes)
 }
 
+/// Makes a request whose answer may fail.
+pub(crate) fn knock(admin: SocketAddr) {
+    let mut stream = connect(admin);
+    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
 #[track_caller]
 pub(crate) fn get(admin: SocketAddr, path: &str) -> Reply {
     exchange(
