@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::view;
 use crate::dial::{self, Verdict};
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pick::Standing;
@@ -43,6 +42,19 @@ pub(super) enum Cause {
     Looped,
     /// It has not proven who it is, or not yet.
     Unproven,
+}
+
+/// An error keeps to this many characters: names in a certificate of somebody else's may stand
+/// in it, and it is kept for as long as the endpoint.
+const MAX_ERROR: usize = 500;
+
+/// The beginning of a text.
+pub(super) fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl Member {
@@ -143,7 +155,7 @@ impl Member {
         retry_at: Instant,
     ) {
         self.ledger.dialled(error.verdict(), None);
-        self.last_error = Some((SystemTime::now(), view::shortened(error.to_string())));
+        self.last_error = Some((SystemTime::now(), shortened(error.to_string())));
         // Whatever it says of the endpoint, that dial has its outcome now.
         self.overdue = false;
         if error.is_unauthenticated() {

@@ -46,19 +46,6 @@ impl Status {
     }
 }
 
-/// An error keeps to this many characters: names in a certificate of somebody else's may stand
-/// in it, and it is kept for as long as the endpoint.
-const MAX_ERROR: usize = 500;
-
-/// The beginning of a text.
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
 /// An endpoint and what is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
