@@ -102,6 +102,9 @@ fn run(options: &Options) -> Result<bool, String> {
         .enumerate()
         .filter(|(_, entry)| options.wants(entry));
     let wanted: Vec<(usize, &Entry)> = wanted.collect();
+    if wanted.is_empty() {
+        return Err(format!("no entry is of {}", options.only.join(" or ")));
+    }
     match options.command.as_str() {
         "check" => {
             println!("mutants: {} entries fit the code", entries.len());
