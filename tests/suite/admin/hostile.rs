@@ -12,14 +12,15 @@ use crate::support::{AT_ONCE, Backend, End, Gateway, SOON, connect, end_of, even
 /// What is kept open at a time, and a little more for what comes and goes.
 const SLACK: usize = 20;
 
-/// The gateway serves clients and is scraped, both at once.
+/// The gateway serves clients and is scraped, both at once, and nobody waits for those who are given seconds: on a busy
+/// machine that takes seconds, too, but fewer.
 #[track_caller]
 fn assert_well(gateway: &Gateway, admin: SocketAddr) {
     let start = Instant::now();
     let (_, client) = try_tag(gateway.address()).expect("a client is served");
     expect_echo(&client, 7);
     assert_eq!(get(admin, "/healthz").content, "ok\n");
-    assert!(start.elapsed() < 4 * AT_ONCE, "took {:?}", start.elapsed());
+    assert!(start.elapsed() < 6 * AT_ONCE, "took {:?}", start.elapsed());
 }
 
 /// A byte now and then is no reason to wait for ever: the whole request has its time, five seconds where no test says
