@@ -331,36 +331,74 @@ fn polls_that_fail_cost_time_and_nothing_else() {
     assert!(matches!(relay.cause(), Cause::Closed(_)));
 }
 
-/// The end of a pause, and no busy wait before it.
+/// All that the sender had is here, its end included, and has nowhere to go.
 #[test]
 fn a_wait_for_room_does_not_spin() {
     for max in [0, 1] {
-        let (client, relay, endpoint) = joined();
+        let (client, relay, endpoint) = joined_with(10_000);
         let session = serve(&relay, &pipes(max));
         make_busy(&client, &endpoint);
-        let sent = content(32 * 1024 * 1024);
-        // All is sent, both directions have ended at the client's, and the endpoint does not read.
         endpoint.shutdown(Shutdown::Write).unwrap();
-        let got = thread::scope(|scope| {
-            let (mut sender, sent) = (&client, &sent);
-            scope.spawn(move || {
-                sender.write_all(sent).unwrap();
-                sender.shutdown(Shutdown::Write).unwrap();
-            });
-            thread::sleep(Duration::from_millis(300));
-            let calls = |call| -> u64 {
-                let sides = [&relay.client, &relay.endpoint];
-                sides.iter().map(|side| side.socket.seam.calls(call)).sum()
-            };
-            let before = calls(Call::Poll);
-            thread::sleep(Duration::from_millis(300));
-            let polls = calls(Call::Poll) - before;
-            assert!(polls < 10, "{polls} calls of poll while nothing happens");
-            let mut got = Vec::new();
-            (&endpoint).read_to_end(&mut got).unwrap();
-            got
-        });
+        assert_eq!((&client).read(&mut [0]).unwrap(), 0);
+        // More than is on its way to the endpoint at a time, and no more than fits before that.
+        let sent = content(60_000);
+        (&client).write_all(&sent).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        wait_for(PollFd::hung_up(relay.client.socket.as_fd()));
+        let polls = || {
+            let sides = [&relay.client, &relay.endpoint];
+            let polls = sides.map(|side| side.socket.seam.calls(Call::Poll));
+            polls.iter().sum::<u64>()
+        };
+        let before = polls();
+        thread::sleep(Duration::from_millis(200));
+        let polls = polls() - before;
+        assert!(polls < 10, "{polls} calls of poll while nothing happens");
+        let mut got = Vec::new();
+        (&endpoint).read_to_end(&mut got).unwrap();
         assert!(got == sent);
         ends(session);
+        assert_eq!(relay.cause(), Cause::Closed(Party::Endpoint));
     }
+}
+
+/// One refusal is one: the rest of that bulk is copied.
+#[test]
+fn bulk_that_is_refused_is_copied_from_there_on() {
+    let sent = content(4 * 1024 * 1024);
+    for (call, of_the_receiver) in [(Call::SpliceIn, false), (Call::SpliceOut, true)] {
+        let (client, relay, endpoint) = joined();
+        let pipes = Arc::new(Pipes::new(1, Duration::from_secs(60)));
+        let session = serve(&relay, &pipes);
+        let side = if of_the_receiver {
+            &relay.endpoint
+        } else {
+            &relay.client
+        };
+        plan(side, call, 0, What::Error(EINVAL));
+        assert!(through(&client, &endpoint, &sent) == sent);
+        assert_eq!(
+            relay.client.socket.seam.calls(Call::SpliceIn),
+            1,
+            "{call:?}"
+        );
+        assert_eq!((pipes.refusals(), pipes.kept()), (1, 0));
+        drop((client, endpoint));
+        ends(session);
+    }
+}
+
+/// Nothing is known of the receiver then, so nobody counts on its being dead.
+#[test]
+fn a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both() {
+    let (mut client, relay, endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    make_busy(&client, &endpoint);
+    for call in [Call::Send, Call::PeerName] {
+        plan(&relay.endpoint, call, 0, What::Error(ENOBUFS));
+    }
+    client.write_all(b"?").unwrap();
+    ends(session);
+    hears_of_a_reset(&client);
+    hears_of_a_reset(&endpoint);
 }

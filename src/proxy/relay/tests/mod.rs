@@ -63,8 +63,18 @@ fn pool() -> Pool {
 
 /// A client, a relay and an endpoint, joined in this order.
 fn joined() -> (TcpStream, Arc<Relay>, TcpStream) {
+    joined_by(connection())
+}
+
+/// The same, with buffers of so many bytes towards the endpoint.
+fn joined_with(buffers: usize) -> (TcpStream, Arc<Relay>, TcpStream) {
+    joined_by(storm::connection(Some(buffers)))
+}
+
+fn joined_by(
+    (endpoint, endpoint_side): (TcpStream, TcpStream),
+) -> (TcpStream, Arc<Relay>, TcpStream) {
     let (client, client_side) = connection();
-    let (endpoint, endpoint_side) = connection();
     // As its listener has it.
     reset_on_close(&client_side);
     let relay = Relay::new(
@@ -342,6 +352,9 @@ fn bulk_begins_after_some_hundred_kilobytes_and_ends_with_small_messages() {
                 endpoint.read_exact(&mut got).unwrap();
                 assert!(got == sent);
             });
+            // What is bulk begins anew after a small message.
+            client.write_all(b"?").unwrap();
+            endpoint.read_exact(&mut [0]).unwrap();
         }
         let mut messages = 0;
         while pipes.kept() < max || calls(Call::Timeout) % 2 == 1 {

@@ -12,6 +12,7 @@ mod run;
 use std::time::{Duration, Instant};
 
 use plan::{Plan, Random};
+pub(super) use run::connection;
 
 /// Seeds that have shown something.
 const FOUND: [u64; 0] = [];

@@ -302,7 +302,7 @@ fn say(relay: Arc<Relay>, sender: &Sender<Said>) {
 }
 
 /// Two ends of a connection whose buffers are so large.
-fn connection(buffers: Option<usize>) -> (TcpStream, TcpStream) {
+pub(crate) fn connection(buffers: Option<usize>) -> (TcpStream, TcpStream) {
     let set = |socket: &Socket| {
         if let Some(bytes) = buffers {
             socket.set_recv_buffer_size(bytes).unwrap();
