@@ -13,8 +13,9 @@ use crate::support::net::try_connect;
 use crate::support::process::{can, tool_text};
 use crate::support::{Gateway, SOON, eventually, host_offers};
 
-/// The TTL of dnsmasq's answers, which is also the shortest that the gateway goes by, and a second.
-const FOLLOWED: Duration = Duration::from_secs(6);
+/// The TTL of dnsmasq's answers, which is also the shortest that the gateway goes by, and as much again for a machine
+/// that is busy; with the longest pause, which is that of a failure to follow, it would be minutes.
+const FOLLOWED: Duration = Duration::from_secs(10);
 
 /// dnsmasq with these members in the plain service of x.test.
 fn published(site: &Site, members: &[SocketAddr]) -> NameServer {
