@@ -128,9 +128,9 @@ fn a_reset_that_is_refused_is_tried_again() {
     let session = serve(&relay, &pipes(0));
     drop(relay);
     make_busy(&client, &endpoint);
-    for side in [&sides.client, &sides.endpoint] {
+    for (side, refusals) in [(&sides.client, 1), (&sides.endpoint, 10)] {
         plan(side, Call::EndReads, 0, What::Error(EINVAL));
-        for _ in 0..3 {
+        for _ in 0..refusals {
             plan(side, Call::Disconnect, 0, What::Error(16));
         }
     }
@@ -156,6 +156,62 @@ fn a_reset_that_has_to_wait_for_a_read_follows_it() {
     assert_eq!(relay.cause(), Cause::Removed);
     hears_of_a_reset(&client);
     hears_of_a_reset(&endpoint);
+}
+
+/// No call of ours fails here: a peer that has ended its direction resets, and nobody writes to it.
+#[test]
+fn a_reset_after_an_end_is_passed_on_though_nobody_reads_or_writes() {
+    for busy in [false, true] {
+        let (client, relay, mut endpoint) = joined();
+        let session = serve(&relay, &pipes(0));
+        if busy {
+            make_busy(&client, &endpoint);
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(endpoint.read(&mut [0]).unwrap(), 0);
+        reset(client);
+        wait_for(PollFd::hung_up(endpoint.as_fd()));
+        ends(session);
+        assert_eq!(relay.cause(), Cause::Failed(Party::Client), "{busy}");
+    }
+}
+
+/// Of two threads that neither read nor write: one watches, the other waits for room.
+#[test]
+fn a_cut_ends_waits_that_no_end_of_reads_ends() {
+    let (client, relay, mut endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    make_busy(&client, &endpoint);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(endpoint.read(&mut [0]).unwrap(), 0);
+    let brief = Some(Duration::from_millis(300));
+    endpoint.set_write_timeout(brief).unwrap();
+    while endpoint.write(&[0; 64 * 1024]).is_ok() {}
+    relay.abort(Cause::Removed);
+    ends(session);
+    assert_eq!(relay.cause(), Cause::Removed);
+    hears_of_a_reset(&client);
+    wait_for(PollFd::hung_up(endpoint.as_fd()));
+}
+
+/// The kernel tells of a reset once: the thread that writes hears of it, and the one that watches does
+/// not.
+#[test]
+fn a_reset_that_only_a_write_hears_of_is_known() {
+    let (mut client, relay, endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    make_busy(&client, &endpoint);
+    let late = What::Delay(Duration::from_millis(300));
+    plan(&relay.endpoint, Call::Poll, 0, late);
+    endpoint.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    reset(endpoint);
+    wait_for(PollFd::hung_up(relay.endpoint.socket.as_fd()));
+    client.write_all(b"?").unwrap();
+    ends(session);
+    assert_eq!(relay.cause(), Cause::Failed(Party::Endpoint));
+    drop(relay);
+    wait_for(PollFd::hung_up(client.as_fd()));
 }
 
 /// One thread cannot wait in two places: what was read and not sent is lost, and both hear of it.

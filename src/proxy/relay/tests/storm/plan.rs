@@ -173,11 +173,22 @@ impl Session {
         if random.chance(50) {
             std::mem::swap(&mut client, &mut endpoint);
         }
-        let faults = if random.chance(40) {
+        let count = if random.chance(40) {
             1 + random.below(3)
         } else {
             0
         };
+        let mut faults: Vec<_> = (0..count).map(|_| fault(random)).collect();
+        let spliced = |(_, fault): &&(Party, Fault)| fault.call == Call::SpliceOut;
+        if let Some((party, _)) = faults.iter().find(spliced) {
+            // What it leaves in the pipe is read, by and by.
+            let read = Fault {
+                call: Call::ReadPipe,
+                after: 0,
+                what: What::AtMost(1000),
+            };
+            faults.push((*party, read));
+        }
         Self {
             id: random.next(),
             client,
@@ -187,7 +198,7 @@ impl Session {
                 .then(|| random.of(&[4_000, 10_000, 60_000])),
             refused_threads: random.of(&[0, 0, 0, 1, 3]),
             cut,
-            faults: (0..faults).map(|_| fault(random)).collect(),
+            faults,
         }
     }
 
