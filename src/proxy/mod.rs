@@ -38,7 +38,6 @@ use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
-use crate::sys::syscall::errno;
 use crate::times::Times;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
@@ -229,13 +228,10 @@ impl Proxy {
 }
 
 /// How long to accept nobody after an error. None if it belongs to the one connection that was to
-/// be accepted (accept(2)).
+/// be accepted (accept(2)). EPERM and EACCES do not, whatever the manual says of firewalls: Linux has
+/// them from security modules and filters of system calls, which leave the client in the queue.
 fn accept_pause(error: &io::Error) -> Duration {
-    let of_the_client = is_of_the_connection(error)
-        || error.kind() == io::ErrorKind::Interrupted
-        // A firewall's rule for this client.
-        || error.raw_os_error() == Some(errno::EPERM);
-    if of_the_client {
+    if is_of_the_connection(error) || error.kind() == io::ErrorKind::Interrupted {
         Duration::ZERO
     } else {
         ACCEPT_PAUSE
@@ -249,14 +245,14 @@ mod tests {
     /// The errors of accept(2) on Linux; numbers of asm-generic/errno.h.
     #[test]
     fn errors_of_one_client_cost_no_pause() {
-        // EINTR, EPERM, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
+        // EINTR, ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
         // EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ECONNRESET, ETIMEDOUT.
-        for number in [4, 1, 103, 100, 71, 92, 112, 64, 113, 95, 101, 104, 110] {
+        for number in [4, 103, 100, 71, 92, 112, 64, 113, 95, 101, 104, 110] {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(accept_pause(&error), Duration::ZERO, "{error}");
         }
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EBADF, EINVAL, ENOTSOCK, EFAULT, EAGAIN.
-        for number in [24, 23, 105, 12, 9, 22, 88, 14, 11] {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EACCES, EBADF, EINVAL, ENOTSOCK, EFAULT, EAGAIN.
+        for number in [24, 23, 105, 12, 1, 13, 9, 22, 88, 14, 11] {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(accept_pause(&error), ACCEPT_PAUSE, "{error}");
         }

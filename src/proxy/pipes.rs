@@ -246,7 +246,7 @@ mod tests {
         for (call, number, had) in [
             (Call::OpenPipe, errno::EMFILE, false),
             // It is as large as any pipe then.
-            (Call::SizePipe, errno::EPERM, true),
+            (Call::SizePipe, errno::EACCES, true),
         ] {
             let pipes = Pipes::new(1, SECOND);
             pipes.seam.plan(Fault {

@@ -65,8 +65,6 @@ unsafe extern "C" {
 
 /// Numbers of `errno` that `std::io::ErrorKind` does not tell apart (asm-generic/errno.h).
 pub(crate) mod errno {
-    /// A filter of system calls forbids this one.
-    pub(crate) const EPERM: i32 = 1;
     /// A signal came before the call was done.
     pub(crate) const EINTR: i32 = 4;
     /// A device failed.
