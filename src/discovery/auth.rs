@@ -165,13 +165,14 @@ impl Authenticator {
                 fields.push(("tls", format!("{version} {suite}").into()));
                 log::debug("auth", "endpoint authenticated", &fields);
             }
-            (Err(_), reason) => {
+            (Err(error), reason) => {
                 fields.push(("error", reason.unwrap_or_default().into()));
-                log::warn(
-                    "auth",
-                    "endpoint not authenticated, gets no connection",
-                    &fields,
-                );
+                let message = if error.is_local() {
+                    "cannot authenticate endpoint, will try again"
+                } else {
+                    "endpoint not authenticated, gets no connection"
+                };
+                log::warn("auth", message, &fields);
             }
         }
     }
@@ -366,6 +367,21 @@ mod tests {
         assert_eq!(lines_heard.len(), 1, "{lines_heard:?}");
         assert!(lines_heard[0].starts_with("DEBUG auth: endpoint authenticated"));
         assert_eq!(lines(1, "expired, now is 10:02"), 1);
+    }
+
+    #[test]
+    fn what_this_host_fails_to_do_is_not_said_of_the_endpoint() {
+        let authenticator = authenticator();
+        let error = io::Error::from_raw_os_error(12);
+        let examination = Examination {
+            outcome: Err(dial::Error::local(addr(1), "authenticate", error)),
+            ..refused("")
+        };
+        heard();
+        authenticator.report(&endpoint(addr(1), None), "x.test", &examination);
+        let lines = heard();
+        let words = "WARN  auth: cannot authenticate endpoint, will try again";
+        assert!(lines.len() == 1 && lines[0].starts_with(words), "{lines:?}");
     }
 
     #[test]
