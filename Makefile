@@ -76,6 +76,8 @@ SEED ?=
 soak: ## everything that can happen to connections, at once and at random, for SOAK_SECONDS=600; SEED= repeats one plan
 	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(CARGO) test --locked --lib -- --ignored --nocapture --exact \
 		proxy::relay::tests::storm::soak
+	SOAK_SECONDS=$(SOAK_SECONDS) FAULT_SEED=$(or $(SEED),$(shell date +%s)) $(CARGO) test --locked --test suite -- \
+		--ignored --exact faults::soak::soak
 
 # The fuzz crate is a workspace of its own; its .cargo/config.toml has the flags that make coverage visible.
 FUZZ    ?=

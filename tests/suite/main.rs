@@ -14,6 +14,7 @@
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `threads`: what happens when a thread cannot be started or ends
+//! - `faults`: calls of the kernel that fail, under a load of which every byte is known
 //! - `containment`: what the process needs of the system, and that it needs no more
 //! - `processors`: the program on other processors, under an emulator
 //! - `readme`: README against the program
@@ -37,6 +38,7 @@ mod discovery;
 mod endpoints_file;
 mod etcd;
 mod failover;
+mod faults;
 mod halves;
 mod limits;
 mod listen;

@@ -21,6 +21,7 @@ prlimit       util-linux       test
 unshare       util-linux       test
 readelf       binutils         test
 strace        strace           test
+cc            build-essential  test
 openssl       openssl          test
 curl          curl             test
 dnsmasq       dnsmasq-base     test

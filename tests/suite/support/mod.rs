@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod dns;
+pub(crate) mod fault;
 pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod hole;
