@@ -139,6 +139,12 @@ impl Rule {
         self
     }
 
+    /// Not the first so many.
+    pub(crate) const fn after(mut self, calls: u32) -> Rule {
+        self.after = calls;
+        self
+    }
+
     /// So many at most.
     pub(crate) const fn times(mut self, limit: u32) -> Rule {
         self.limit = limit;

@@ -298,7 +298,7 @@ impl Gateway {
     /// The process has not ended.
     #[track_caller]
     pub(crate) fn assert_running(&mut self) {
-        let status = self.child.try_wait().expect("wait for the gateway");
+        let status = self.ended();
         assert!(
             status.is_none(),
             "the gateway ended with {status:?}:\n{}",
@@ -306,11 +306,14 @@ impl Gateway {
         );
     }
 
+    /// How the process has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait for the gateway")
+    }
+
     #[track_caller]
     pub(crate) fn wait_exit(&mut self, within: Duration) -> ExitStatus {
-        eventually(within, "the gateway exits", || {
-            self.child.try_wait().expect("wait for the gateway")
-        })
+        eventually(within, "the gateway exits", || self.ended())
     }
 
     /// What it wrote to stdout until its end.
