@@ -72,6 +72,8 @@ pub(super) struct Peer {
     pub(super) gaps: Vec<Pause>,
     /// Where it reads nothing for a time.
     pub(super) stalls: Vec<Pause>,
+    /// From which byte on it reads nothing until it is reset.
+    pub(super) deaf: Option<usize>,
     /// What it does when all is sent.
     pub(super) end: PeerEnd,
 }
@@ -85,7 +87,7 @@ pub(super) enum PeerEnd {
     Fin,
     /// Sends nothing more until it is reset.
     Silent,
-    /// Resets the connection.
+    /// Resets the connection, also if it cannot send all of it.
     Reset,
     /// Closes it, whatever it has not read.
     Vanish,
@@ -170,6 +172,13 @@ impl Session {
         {
             endpoint.end = PeerEnd::Silent;
         }
+        // Who reads nothing more must not be left with an end that it never comes to.
+        if random.chance(40) && (cut.is_some() || client.end == PeerEnd::Reset) {
+            endpoint.deaf = Some(random.below(client.bytes + 1));
+            if cut.is_some() {
+                client.end = PeerEnd::Silent;
+            }
+        }
         if random.chance(50) {
             std::mem::swap(&mut client, &mut endpoint);
         }
@@ -216,8 +225,9 @@ impl Session {
             |session| &mut session.client,
             |session| &mut session.endpoint,
         ];
-        let changes: [fn(&mut Peer); 5] = [
+        let changes: [fn(&mut Peer); 6] = [
             |peer| peer.end = PeerEnd::Fin,
+            |peer| peer.deaf = None,
             |peer| peer.bytes = 0,
             |peer| peer.bytes /= 2,
             |peer| peer.gaps.clear(),
@@ -229,10 +239,16 @@ impl Session {
             }
         }
         // Nobody else would ever end it.
+        let peers = |session: &Self| [session.client.clone(), session.endpoint.clone()];
         sessions.retain(|session| {
-            let ends = [session.client.end, session.endpoint.end];
-            let reset = |end: &PeerEnd| matches!(end, PeerEnd::Reset | PeerEnd::FinThenReset);
-            !ends.contains(&PeerEnd::Silent) || session.cut.is_some() || ends.iter().any(reset)
+            let any = |what: fn(&Peer) -> bool| peers(session).iter().any(what);
+            let reset = any(|peer| peer.end == PeerEnd::Reset) || session.cut.is_some();
+            let ended = reset || any(|peer| peer.end == PeerEnd::FinThenReset);
+            let endless = |peer: &Peer| matches!(peer.end, PeerEnd::Reset | PeerEnd::Silent);
+            (ended || !any(|peer| peer.end == PeerEnd::Silent))
+                && (session.client.deaf.is_none() || endless(&session.endpoint))
+                && (session.endpoint.deaf.is_none() || endless(&session.client))
+                && (reset || !any(|peer| peer.deaf.is_some()))
         });
         sessions
     }
@@ -264,6 +280,7 @@ impl Peer {
             } else {
                 Vec::new()
             },
+            deaf: None,
             end: PeerEnd::Fin,
         }
     }

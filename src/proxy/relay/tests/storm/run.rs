@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::proxy::calls::tests::{Fault, What};
 use crate::proxy::cause::{Cause, Failure, Party, Refusal};
 use crate::proxy::pipes::Pipes;
 use crate::proxy::relay::{Direction, Relay};
+use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
 
 /// What whoever waits has waited for in vain.
@@ -264,6 +265,7 @@ fn ends_it((party, fault): &(Party, Fault)) -> Option<Cause> {
 /// Serves a relay as a session does. The channel ends with the last of its threads.
 fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Receiver<Said> {
     let (sender, receiver) = channel();
+    let sender = Arc::new(Mutex::new(sender));
     let (pipes, refused) = (Arc::clone(pipes), AtomicUsize::new(0));
     thread::spawn(move || {
         let help = |direction: Direction| {
@@ -271,7 +273,7 @@ fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Recei
                 return Err(ErrorKind::WouldBlock.into());
             }
             let (relay, pipes) = (Arc::clone(&relay), Arc::clone(&pipes));
-            let sender = sender.clone();
+            let sender = Arc::clone(&sender);
             thread::spawn(move || {
                 relay.help(direction, &pipes);
                 say(relay, &sender);
@@ -284,7 +286,9 @@ fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Recei
     receiver
 }
 
-fn say(relay: Arc<Relay>, sender: &Sender<Said>) {
+fn say(relay: Arc<Relay>, sender: &Mutex<Sender<Said>>) {
+    // The last word is the last that was found.
+    let sender = lock(sender);
     let (to_endpoint, to_client) = relay.passed();
     let sides = [&relay.client, &relay.endpoint];
     let happened = sides.iter().flat_map(|side| {
@@ -332,8 +336,12 @@ pub(crate) fn connection(buffers: Option<usize>) -> (TcpStream, TcpStream) {
 /// One peer: sends and reads as planned, then closes.
 fn peer(stream: TcpStream, plan: &Peer, own: u64, other: u64) -> (Sent, (usize, Got)) {
     let [finished, gone] = [(); 2].map(|()| AtomicBool::new(false));
+    if plan.end == PeerEnd::Reset {
+        let brief = Some(Duration::from_millis(200));
+        stream.set_write_timeout(brief).unwrap();
+    }
     let outcome = thread::scope(|scope| {
-        let reading = scope.spawn(|| read(&stream, &plan.stalls, other, &[&finished, &gone]));
+        let reading = scope.spawn(|| read(&stream, plan, other, &[&finished, &gone]));
         let sent = send(&stream, plan, own, &finished);
         if sent == Sent::Gone {
             gone.store(true, Ordering::SeqCst);
@@ -348,6 +356,13 @@ fn peer(stream: TcpStream, plan: &Peer, own: u64, other: u64) -> (Sent, (usize, 
     outcome
 }
 
+/// Waits until somebody resets it.
+fn is_reset(stream: &TcpStream) -> bool {
+    let mut fds = [PollFd::hung_up(stream.as_fd())];
+    syscall::wait(&mut fds, Some(SOON)).unwrap();
+    fds[0].is_ready()
+}
+
 fn send(mut stream: &TcpStream, plan: &Peer, id: u64, finished: &AtomicBool) -> Sent {
     let mut chunk = vec![0; plan.chunk];
     let mut gaps = plan.gaps.iter().peekable();
@@ -358,22 +373,16 @@ fn send(mut stream: &TcpStream, plan: &Peer, id: u64, finished: &AtomicBool) -> 
         fill(bytes, id, sent);
         match stream.write_all(bytes) {
             Ok(()) => sent += bytes.len(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Stuck,
-            Err(_) => return Sent::Reset,
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Sent::Reset,
+            Err(_) if plan.end == PeerEnd::Reset => return Sent::Gone,
+            Err(_) => return Sent::Stuck,
         }
     }
     rest(&mut gaps, sent);
     match plan.end {
         PeerEnd::Reset | PeerEnd::Vanish => Sent::Gone,
-        PeerEnd::Silent => {
-            let mut fds = [PollFd::hung_up(stream.as_fd())];
-            syscall::wait(&mut fds, Some(SOON)).unwrap();
-            if fds[0].is_ready() {
-                Sent::Reset
-            } else {
-                Sent::Stuck
-            }
-        }
+        PeerEnd::Silent if is_reset(stream) => Sent::Reset,
+        PeerEnd::Silent => Sent::Stuck,
         PeerEnd::Fin | PeerEnd::FinThenReset => {
             finished.store(true, Ordering::SeqCst);
             if stream.shutdown(Shutdown::Write).is_err() {
@@ -392,15 +401,23 @@ fn send(mut stream: &TcpStream, plan: &Peer, id: u64, finished: &AtomicBool) -> 
 /// Told is when the sending has `[finished, gone]`.
 fn read(
     mut stream: &TcpStream,
-    stalls: &[Pause],
+    plan: &Peer,
     id: u64,
     [finished, gone]: &[&AtomicBool; 2],
 ) -> (usize, Got) {
     let (mut buffer, mut wanted) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let mut stalls = stalls.iter().peekable();
+    let mut stalls = plan.stalls.iter().peekable();
     let mut got = 0;
     loop {
         rest(&mut stalls, got);
+        if plan.deaf.is_some_and(|from| from <= got) {
+            let end = if is_reset(stream) {
+                Got::Reset
+            } else {
+                Got::Stuck
+            };
+            return (got, end);
+        }
         let end = match stream.read(&mut buffer) {
             // Of a reset the kernel tells once; then a read finds an end like any other.
             Ok(0) if stream.peer_addr().is_err() && !finished.load(Ordering::SeqCst) => Got::Reset,
