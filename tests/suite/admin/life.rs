@@ -3,7 +3,7 @@
 use super::{Samples, admin_of, endpoints, get, observed};
 use crate::support::gateway::{READY, assert_bad_flag};
 use crate::support::json::Json;
-use crate::support::net::{expect_echo, try_tag};
+use crate::support::net::{expect_echo, expect_refused, try_tag};
 use crate::support::ports::free_port;
 use crate::support::{Backend, Launch, SOON, TempDir, eventually};
 
@@ -11,7 +11,7 @@ use crate::support::{Backend, Launch, SOON, TempDir, eventually};
 fn readiness_follows_the_endpoints_and_health_does_not() {
     let mut member = Backend::dead();
     let (gateway, admin) = observed(&[member.address()], &["--retry-delay=20ms"]);
-    drop(gateway.connect());
+    expect_refused(gateway.address());
     let reply = eventually(SOON, "it is not ready", || {
         Some(get(admin, "/readyz")).filter(|reply| reply.status == 503)
     });
