@@ -184,12 +184,13 @@ impl Socket {
 
 /// A pipe, and how many bytes it holds: `size`, or less where a user's pipes hold too much already
 /// (pipe(7)).
-pub(crate) fn open_pipe(seam: &Seam, size: i32) -> io::Result<(PipeReader, PipeWriter, usize)> {
+pub(crate) fn open_pipe(seam: &Seam, size: usize) -> io::Result<(PipeReader, PipeWriter, usize)> {
     seam.due(Call::OpenPipe, 0)?;
     let (reader, writer) = io::pipe()?;
-    let resized = seam
-        .due(Call::SizePipe, 0)
-        .and_then(|_| syscall::resize_pipe(writer.as_fd(), size));
+    let resized = seam.due(Call::SizePipe, size).and_then(|size| {
+        let size = i32::try_from(size).map_err(io::Error::other)?;
+        syscall::resize_pipe(writer.as_fd(), size)
+    });
     let size = resized.or_else(|_| syscall::pipe_size(writer.as_fd()))?;
     Ok((reader, writer, size))
 }

@@ -19,7 +19,7 @@ use crate::sys::Plain;
 /// Bytes a pipe is asked to hold. One call still moves much, what it moves is still in the
 /// processor's cache when it is read, and the messages of other sessions wait a quarter as long
 /// for the call to end as with 1 MiB (measured: `make bench LOADS=mixed,bulk`).
-const SIZE: i32 = 256 * 1024;
+const SIZE: usize = 256 * 1024;
 
 /// With less than this copying is as quick. What a pipe has that cannot be enlarged.
 const MIN_SIZE: usize = 64 * 1024;
@@ -239,24 +239,23 @@ mod tests {
         assert_eq!((pipes.kept(), pipes.left()), (KEPT, KEPT + 2));
     }
 
-    /// Whatever fails on the way, and its place is free again; a small one is of no use.
+    /// Whatever fails on the way, and its place is free again.
     #[test]
-    fn a_pipe_that_cannot_be_had_is_none() {
+    fn a_pipe_that_cannot_be_had_or_is_too_small_is_none() {
         let now = Instant::now();
-        for (call, number, had) in [
-            (Call::OpenPipe, errno::EMFILE, false),
+        for (call, what, size) in [
+            (Call::OpenPipe, What::Error(errno::EMFILE), None),
             // It is as large as any pipe then.
-            (Call::SizePipe, errno::EACCES, true),
+            (Call::SizePipe, What::Error(1), Some(MIN_SIZE)),
+            (Call::SizePipe, What::AtMost(MIN_SIZE), Some(MIN_SIZE)),
+            (Call::SizePipe, What::AtMost(MIN_SIZE / 2), None),
+            (Call::SizePipe, What::AtMost(SIZE), Some(SIZE)),
         ] {
             let pipes = Pipes::new(1, SECOND);
-            pipes.seam.plan(Fault {
-                call,
-                after: 0,
-                what: What::Error(number),
-            });
+            let after = 0;
+            pipes.seam.plan(Fault { call, after, what });
             let pipe = pipes.take(now);
-            assert_eq!(pipe.is_some(), had, "{call:?}");
-            assert!(pipe.is_none_or(|pipe| pipe.size == MIN_SIZE));
+            assert_eq!(pipe.map(|pipe| pipe.size), size, "{call:?} {what:?}");
             assert!(pipes.take(now).is_some(), "{call:?}: its place is lost");
         }
     }
