@@ -458,3 +458,20 @@ fn a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both(
     hears_of_a_reset(&client);
     hears_of_a_reset(&endpoint);
 }
+
+/// Then no thread is in a read, which the cut would end: the reset itself ends their waits.
+#[test]
+fn a_cut_ends_a_session_in_which_nobody_reads_anything() {
+    let (mut client, relay, mut endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    make_busy(&client, &endpoint);
+    for writer in [&mut client, &mut endpoint] {
+        let patience = Some(Duration::from_millis(300));
+        writer.set_write_timeout(patience).unwrap();
+        while writer.write(&[0; 64 * 1024]).is_ok() {}
+    }
+    relay.abort(Cause::Removed);
+    ends(session);
+    hears_of_a_reset(&client);
+    hears_of_a_reset(&endpoint);
+}
