@@ -78,3 +78,20 @@ pub(super) fn write(
     ]);
     log.record(now, "connection ended", &fields);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_with_an_ipv4_address_is_shown_with_it_whatever_the_listener_is() {
+        let listen = ([127, 0, 0, 1], 1).into();
+        let mapped = "[::ffff:127.0.0.2]:5".parse().unwrap();
+        assert_eq!(
+            Arrival::now(mapped, listen).peer,
+            ([127, 0, 0, 2], 5).into()
+        );
+        let other = "[::1]:5".parse().unwrap();
+        assert_eq!(Arrival::now(other, listen).peer, other);
+    }
+}

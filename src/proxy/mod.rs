@@ -257,4 +257,31 @@ mod tests {
             assert_eq!(accept_pause(&error), ACCEPT_PAUSE, "{error}");
         }
     }
+
+    #[test]
+    fn each_error_of_accept_is_counted_by_its_name() {
+        let second = Duration::from_secs(1);
+        let pool = Pool::new(crate::config::Policy::RoundRobin, second, None).unwrap();
+        let bounds = Bounds {
+            dial_timeout: second,
+            max_connections: 1,
+            max_pipes: 0,
+            times: Times::REAL,
+        };
+        let monitor = Arc::new(Monitor::new(Times::REAL));
+        let guard = LoopGuard::default();
+        let proxy = Proxy::new(Arc::new(pool), monitor, guard, bounds, None, None);
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::own(socket).unwrap();
+        // ECONNABORTED twice, EPROTO.
+        for number in [103, 103, 71] {
+            proxy.accept_failed(&listener, &io::Error::from_raw_os_error(number));
+        }
+        let counted: Vec<_> = proxy.counters.accept_errors();
+        let counted: Vec<_> = counted
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(counted, [("ECONNABORTED", 2), ("other", 1)]);
+    }
 }
