@@ -65,6 +65,8 @@ fn open_connection_works_on_until_it_ends_itself() {
         expect_end(&client, End::Clean);
         let status = gateway.wait_exit(Duration::from_secs(3));
         assert_eq!(status.code(), Some(0), "{signal}: {status}");
+        // The listener was closed on purpose.
+        assert!(gateway.records("cannot accept").is_empty());
     }
 }
 
