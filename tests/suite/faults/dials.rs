@@ -236,7 +236,8 @@ fn monitor_that_cannot_dial_or_wait_dials_again() {
         fails("connect", "ECONNREFUSED")
             .on("socket")
             .of("accept")
-            .times(1),
+            .chance(100)
+            .times(40),
         fails("socket", "ENOMEM")
             .on("socket")
             .of("monitor")
