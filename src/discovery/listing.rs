@@ -12,7 +12,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::addr::{AddrError, HostPort, parse_endpoint};
+use super::member::Member;
+use crate::addr::{AddrError, parse_endpoint};
+use crate::endpoint::Source;
 
 /// The most endpoints that are listed: far above any cluster, and as many as are ever used.
 const MAX_MEMBERS: usize = 1024;
@@ -28,20 +30,11 @@ const SHOWN: usize = 64;
 /// The share of an endpoint whose weight is left out.
 const DEFAULT_WEIGHT: u16 = 1;
 
-/// A member as the operator wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) at: HostPort,
-    /// Its class, lowest first, as an SRV record has it.
-    pub(crate) priority: u16,
-    /// Its share within the class, likewise.
-    pub(crate) weight: u16,
-}
-
-/// The members of a file: at least one, no two at the same host and port.
+/// The members of a file: at least one, no two at the same host and port. What they have to prove
+/// is not for the file to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listing {
-    pub(crate) members: Vec<Listed>,
+    pub(crate) members: Vec<Member>,
     /// What is odd, but no reason to refuse it: of each kind the first, with its line.
     pub(crate) odd: Vec<(usize, Oddity)>,
 }
@@ -91,7 +84,7 @@ pub(crate) enum Cause {
 /// # Errors
 /// If a line is not understood, or none has an endpoint.
 pub(crate) fn parse(text: &[u8]) -> Result<Listing, Error> {
-    let mut members: Vec<Listed> = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     let mut odd: Vec<(usize, Oddity)> = Vec::new();
     let mut known = HashSet::new();
     for (index, octets) in text.split(|octet| *octet == b'\n').enumerate() {
@@ -129,7 +122,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Listing, Error> {
 }
 
 /// The member of one line, and whether it has a scheme; none if the line is blank or a comment.
-fn line(octets: &[u8]) -> Result<Option<(Listed, bool)>, Cause> {
+fn line(octets: &[u8]) -> Result<Option<(Member, bool)>, Cause> {
     if octets.len() > MAX_LINE {
         return Err(Cause::LineTooLong);
     }
@@ -163,10 +156,12 @@ fn line(octets: &[u8]) -> Result<Option<(Listed, bool)>, Cause> {
         };
         *option = Some(number(value).ok_or_else(invalid)?);
     }
-    let member = Listed {
+    let member = Member {
         at,
         priority: priority.unwrap_or(0),
         weight: weight.unwrap_or(DEFAULT_WEIGHT),
+        identity: None,
+        source: Source::File,
     };
     Ok(Some((member, scheme.is_some())))
 }
@@ -236,11 +231,13 @@ impl fmt::Display for Oddity {
 mod tests {
     use super::*;
 
-    fn listed(at: &str, priority: u16, weight: u16) -> Listed {
-        Listed {
+    fn listed(at: &str, priority: u16, weight: u16) -> Member {
+        Member {
             at: parse_endpoint(at).unwrap().0,
             priority,
             weight,
+            identity: None,
+            source: Source::File,
         }
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::file::{self, Followed};
 use super::hosts::Hosts;
-use super::listing::Listed;
+use super::member::Member;
 use super::schedule::resolver_pause;
-use super::srv::{Services, Target};
+use super::srv::Services;
 use crate::addr::{Host, HostPort};
 use crate::dns::resolv_conf;
 use crate::endpoint::{self, Endpoint};
@@ -27,24 +27,19 @@ pub(super) const MAX_ENDPOINTS: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A list on the command line.
-    List(List),
+    List(Vec<Member>),
     /// The list in a file: the last good one.
-    File { file: Followed, list: List },
-    /// SRV records, and the list to use as long as they give no member that may serve.
+    File {
+        file: Box<Followed>,
+        identity: Identity,
+        members: Vec<Member>,
+    },
+    /// SRV records, and the list to use as long as they give no member that may serve; it may be
+    /// empty.
     Srv {
         services: Services,
-        /// The name that every member has to prove; `None` takes them as they are.
-        identity: Option<String>,
-        fallback: Option<List>,
+        fallback: Vec<Member>,
     },
-}
-
-/// Members as the operator wrote them.
-#[derive(Debug)]
-pub(crate) struct List {
-    pub(crate) members: Vec<Listed>,
-    pub(crate) identity: Identity,
-    pub(crate) source: endpoint::Source,
 }
 
 /// What the members of a list have to prove.
@@ -59,11 +54,19 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    pub(super) fn of(&self, member: &HostPort) -> Option<String> {
+    /// Has these members prove it.
+    fn demand(&self, mut members: Vec<Member>) -> Vec<Member> {
+        for member in &mut members {
+            member.identity = self.of(&member.at.host);
+        }
+        members
+    }
+
+    fn of(&self, host: &Host) -> Option<String> {
         match self {
             Self::None => None,
             Self::Named(name) => Some(name.clone()),
-            Self::Own => Some(match &member.host {
+            Self::Own => Some(match host {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Ip6Zone(ip, _) => ip.to_string(),
                 Host::Name(name) => name.trim_end_matches('.').to_owned(),
@@ -73,17 +76,29 @@ impl Identity {
     }
 }
 
+/// The members that `--endpoints` names.
+pub(crate) fn given(endpoints: &[HostPort], identity: &Identity) -> Vec<Member> {
+    let member = |at: &HostPort| Member {
+        at: at.clone(),
+        priority: 0,
+        weight: 0,
+        identity: identity.of(&at.host),
+        source: endpoint::Source::Endpoints,
+    };
+    endpoints.iter().map(member).collect()
+}
+
 impl Source {
-    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`.
+    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`. The `identity` is the
+    /// name that every member has to prove; `None` takes them as they are.
     pub(crate) fn srv(
         domain: &str,
         name: &str,
         identity: Option<String>,
-        fallback: Option<List>,
+        fallback: Vec<Member>,
     ) -> Self {
         Self::Srv {
-            services: Services::new(domain, name),
-            identity,
+            services: Services::new(domain, name, identity),
             fallback,
         }
     }
@@ -98,47 +113,50 @@ impl Source {
     ) -> Result<(Self, Vec<String>), file::Error> {
         let (file, listing) = Followed::open(path)?;
         let odd = listing.odd.iter().map(|odd| file.describe(odd)).collect();
-        let members = listing.members;
-        let list = List {
-            members,
+        let source = Self::File {
+            file: Box::new(file),
+            members: identity.demand(listing.members),
             identity,
-            source: endpoint::Source::File,
         };
-        Ok((Self::File { file, list }, odd))
+        Ok((source, odd))
     }
 
     /// Looks whether the file, if there is one, has another list; one that is bad changes nothing.
     pub(super) fn look(&mut self, asked: bool) -> bool {
-        let Self::File { file, list } = self else {
+        let Self::File {
+            file,
+            identity,
+            members,
+        } = self
+        else {
             return false;
         };
         let was_refused = file.refused().is_some();
-        match file.look(asked) {
-            Some(Ok(listing)) if was_refused && listing.members == list.members => {
-                log::info(
-                    "discovery",
-                    "endpoints file is usable again, its list has not changed",
-                    &[("file", file.path().display().to_string().into())],
-                );
-                false
-            }
-            Some(Ok(listing)) => {
-                for odd in &listing.odd {
-                    log::warn("discovery", &file.describe(odd), &[]);
-                }
-                list.members = listing.members;
-                log::info(
-                    "discovery",
-                    "endpoints file has changed, using its list",
-                    &[
-                        ("file", file.path().display().to_string().into()),
-                        ("endpoints", list.members.len().into()),
-                    ],
-                );
-                true
-            }
-            Some(Err(_)) | None => false,
+        let Some(Ok(listing)) = file.look(asked) else {
+            return false;
+        };
+        let listed = identity.demand(listing.members);
+        if was_refused && listed == *members {
+            log::info(
+                "discovery",
+                "endpoints file is usable again, its list has not changed",
+                &[("file", file.path().display().to_string().into())],
+            );
+            return false;
         }
+        for odd in &listing.odd {
+            log::warn("discovery", &file.describe(odd), &[]);
+        }
+        *members = listed;
+        log::info(
+            "discovery",
+            "endpoints file has changed, using its list",
+            &[
+                ("file", file.path().display().to_string().into()),
+                ("endpoints", members.len().into()),
+            ],
+        );
+        true
     }
 
     /// How long its files are not looked at.
@@ -154,16 +172,30 @@ impl Source {
         matches!(self, Self::List(_) | Self::File { .. })
     }
 
-    /// Whether any member has something to prove.
+    /// Whether any member has something to prove, those included that records may name yet.
     pub(crate) fn authenticates(&self) -> bool {
+        let proves = |member: &Member| member.identity.is_some();
         match self {
-            Self::List(list) | Self::File { list, .. } => list.identity != Identity::None,
-            Self::Srv {
-                identity, fallback, ..
-            } => {
-                let list = fallback.as_ref();
-                identity.is_some() || list.is_some_and(|list| list.identity != Identity::None)
+            Self::List(members) | Self::File { members, .. } => members.iter().any(proves),
+            Self::Srv { services, fallback } => {
+                services.authenticates() || fallback.iter().any(proves)
             }
+        }
+    }
+
+    /// The members that it names now and that may serve.
+    pub(super) fn members(&self) -> Vec<Member> {
+        match self {
+            Self::List(members) | Self::File { members, .. } => members.clone(),
+            Self::Srv { services, .. } => services.members().0,
+        }
+    }
+
+    /// The members to use if these may not serve.
+    pub(super) fn fallback(&self) -> &[Member] {
+        match self {
+            Self::List(_) | Self::File { .. } => &[],
+            Self::Srv { fallback, .. } => fallback,
         }
     }
 }
@@ -182,102 +214,54 @@ pub(crate) fn identity_of(domain: &str) -> String {
     name.to_owned()
 }
 
-/// The members as they are configured or published.
-pub(super) enum Members<'a> {
-    List(&'a List),
-    Targets {
-        targets: Vec<Target>,
-        identity: &'a Option<String>,
-    },
+/// The names to resolve.
+pub(super) fn names(members: &[Member]) -> HashSet<String> {
+    let names = members.iter().filter_map(Member::name);
+    names.map(str::to_owned).collect()
 }
 
-impl Members<'_> {
-    /// The names to resolve.
-    pub(super) fn names(&self) -> HashSet<String> {
-        let name = |endpoint: &HostPort| match &endpoint.host {
-            Host::Name(name) => Some(name.clone()),
-            _ => None,
-        };
-        match self {
-            Self::List(list) => list.members.iter().filter_map(|m| name(&m.at)).collect(),
-            Self::Targets { targets, .. } => {
-                targets.iter().map(|target| target.host.clone()).collect()
-            }
-        }
-    }
+/// Literal addresses that this host does not have now, and why.
+pub(super) fn adrift(members: &[Member]) -> Vec<(String, String)> {
+    let adrift = |member: &Member| match &member.at.host {
+        Host::Ip6Zone(_, zone) if literal(&member.at).is_none() => Some((
+            member.at.to_string(),
+            format!("this host has no interface {zone}"),
+        )),
+        _ => None,
+    };
+    members.iter().filter_map(adrift).collect()
+}
 
-    /// Literal addresses that are none on this host now, and why.
-    pub(super) fn adrift(&self) -> Vec<(String, String)> {
-        let Self::List(list) = self else {
-            return Vec::new();
-        };
-        let adrift = |member: &Listed| match &member.at.host {
-            Host::Ip6Zone(_, zone) if literal(&member.at).is_none() => Some((
-                member.at.to_string(),
-                format!("this host has no interface {zone}"),
-            )),
-            _ => None,
-        };
-        list.members.iter().filter_map(adrift).collect()
-    }
-
-    /// All their addresses, each once: where several name one, the first has it; and how many
-    /// there are, which may be more than are used.
-    pub(super) fn endpoints(&self, hosts: &Hosts) -> (Vec<Endpoint>, usize) {
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        let mut found: HashSet<SocketAddr> = HashSet::new();
-        let mut beyond = 0_usize;
-        let mut add = |ip: IpAddr, endpoint: Endpoint| {
+/// All their addresses, each once: where several name one, the first has it; and how many
+/// there are, which may be more than are used.
+pub(super) fn endpoints(members: &[Member], hosts: &Hosts) -> (Vec<Endpoint>, usize) {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut found: HashSet<SocketAddr> = HashSet::new();
+    let mut beyond = 0_usize;
+    for member in members {
+        let name = member.name().unwrap_or_default();
+        beyond = beyond.saturating_add(hosts.beyond(name));
+        let resolved = hosts.addresses(name).iter();
+        let resolved = resolved.map(|ip| SocketAddr::new(*ip, member.at.port));
+        for addr in literal(&member.at).into_iter().chain(resolved) {
             // IPv4 written as IPv6 is IPv4, also to the loop guard.
-            let addr = match ip.to_canonical() {
-                IpAddr::V4(ip) => SocketAddr::new(ip.into(), endpoint.addr.port()),
-                IpAddr::V6(_) => endpoint.addr,
+            let addr = match addr.ip().to_canonical() {
+                IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+                IpAddr::V6(_) => addr,
             };
             if found.insert(addr) && endpoints.len() < MAX_ENDPOINTS {
-                endpoints.push(Endpoint { addr, ..endpoint });
-            }
-        };
-        match self {
-            Self::List(list) => {
-                for member in &list.members {
-                    let endpoint = |addr| Endpoint {
-                        addr,
-                        name: member.at.to_string(),
-                        priority: member.priority,
-                        weight: member.weight,
-                        identity: list.identity.of(&member.at),
-                        source: list.source,
-                    };
-                    if let Some(addr) = literal(&member.at) {
-                        add(addr.ip(), endpoint(addr));
-                    }
-                    if let Host::Name(name) = &member.at.host {
-                        beyond = beyond.saturating_add(hosts.beyond(name));
-                        for ip in hosts.addresses(name) {
-                            add(*ip, endpoint(SocketAddr::new(*ip, member.at.port)));
-                        }
-                    }
-                }
-            }
-            Self::Targets { targets, identity } => {
-                for target in targets {
-                    beyond = beyond.saturating_add(hosts.beyond(&target.host));
-                    for ip in hosts.addresses(&target.host) {
-                        let endpoint = Endpoint {
-                            addr: SocketAddr::new(*ip, target.port),
-                            name: target.to_string(),
-                            priority: target.priority,
-                            weight: target.weight,
-                            identity: (*identity).clone(),
-                            source: endpoint::Source::Srv,
-                        };
-                        add(*ip, endpoint);
-                    }
-                }
+                endpoints.push(Endpoint {
+                    addr,
+                    name: member.to_string(),
+                    priority: member.priority,
+                    weight: member.weight,
+                    identity: member.identity.clone(),
+                    source: member.source,
+                });
             }
         }
-        (endpoints, found.len().saturating_add(beyond))
     }
+    (endpoints, found.len().saturating_add(beyond))
 }
 
 /// Adds those of `old` that are not among `endpoints`, as many as there is room for: where others
@@ -289,7 +273,7 @@ pub(super) fn keep(endpoints: &mut Vec<Endpoint>, old: Vec<Endpoint>) {
     endpoints.extend(others.take(room));
 }
 
-/// The address of a host that is no name.
+/// The address of a host that is not a name.
 pub(super) fn literal(host_port: &HostPort) -> Option<SocketAddr> {
     match &host_port.host {
         Host::Ip(ip) => Some(SocketAddr::new(*ip, host_port.port)),

@@ -17,7 +17,8 @@ pub(crate) mod auth;
 pub(crate) mod file;
 mod hosts;
 mod listen;
-pub(crate) mod listing;
+mod listing;
+mod member;
 mod members;
 mod problems;
 mod proofs;
@@ -30,7 +31,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,8 +50,8 @@ use crate::times::Times;
 
 use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
-pub(crate) use members::{Identity, List, Source, identity_of};
-use members::{Members, keep};
+pub(crate) use members::{Identity, Source, given, identity_of};
+use members::{adrift, endpoints, keep, names};
 pub(crate) use problems::INSECURE;
 use problems::{Subject, Troubles};
 use proofs::audit;
@@ -244,56 +244,37 @@ impl Discovery {
     }
 
     /// Adds the list that was given for the case that nothing else may serve.
-    fn fall_back(&mut self, endpoints: &mut Vec<Endpoint>) {
-        let Source::Srv {
-            fallback: Some(list),
-            ..
-        } = &self.source
-        else {
+    fn fall_back(&mut self, found: &mut Vec<Endpoint>) {
+        if self.source.fallback().is_empty() {
             return;
-        };
-        let reason = if endpoints.is_empty() {
+        }
+        let reason = if found.is_empty() {
             self.nothing_found()
         } else {
             "no member that they name could be authenticated".to_owned()
         };
-        let (others, found) = Members::List(list).endpoints(&self.hosts);
+        let (others, count) = endpoints(self.source.fallback(), &self.hosts);
         self.falling_back = Some(reason);
-        self.found = self.found.max(found);
-        endpoints.extend(others);
+        self.found = self.found.max(count);
+        found.extend(others);
     }
 
     /// Asks for everything again.
     fn refresh(&mut self, patience: Duration) -> (Vec<Endpoint>, Freshness) {
         let deadline = Instant::now() + patience;
         let mut freshness = Freshness::TIMELESS;
-        let mut names = HashSet::new();
-        let mut adrift = Vec::new();
-        let members = match &mut self.source {
-            Source::List(list) | Source::File { list, .. } => Members::List(list),
-            Source::Srv {
-                services,
-                identity,
-                fallback,
-            } => {
-                // Half of the time is for the addresses: a service that nobody answers for
-                // must not use it up.
-                let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
-                services.refresh(&self.resolver, deadline, &mut freshness);
-                if let Some(list) = fallback {
-                    let members = Members::List(list);
-                    names.extend(members.names());
-                    adrift.extend(members.adrift());
-                }
-                let (targets, _) = services.targets(identity.is_some());
-                Members::Targets { targets, identity }
-            }
-        };
-        names.extend(members.names());
-        adrift.extend(members.adrift());
+        if let Source::Srv { services, .. } = &mut self.source {
+            // Half of the time is for the addresses: a service that nobody answers for must not
+            // use it up.
+            let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
+            services.refresh(&self.resolver, deadline, &mut freshness);
+        }
+        let members = self.source.members();
+        let all = [&members, self.source.fallback()].concat();
+        let (names, adrift) = (names(&all), adrift(&all));
         self.hosts
             .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
-        let (endpoints, found) = members.endpoints(&self.hosts);
+        let (endpoints, found) = endpoints(&members, &self.hosts);
         self.found = found;
         self.refreshes.add(freshness.complete);
         (endpoints, freshness)

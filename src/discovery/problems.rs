@@ -127,14 +127,14 @@ impl Discovery {
         }
         match &self.source {
             Source::List(_) => {}
-            Source::File { file, list } => {
+            Source::File { file, members, .. } => {
                 if let Some(error) = file.refused() {
                     troubles.add(
                         Subject::File,
                         "endpoints file is not usable, keeping the last good list",
                         [
                             ("error", error.to_string().into()),
-                            ("endpoints-kept", list.members.len().into()),
+                            ("endpoints-kept", members.len().into()),
                         ],
                         error,
                         vec![format!("{error}; the last good list stays in use")],
@@ -237,13 +237,10 @@ impl Discovery {
 
     /// Members that records name and that may not serve, because they speak no TLS.
     pub(super) fn insecure(&self) -> Vec<String> {
-        let Source::Srv {
-            services, identity, ..
-        } = &self.source
-        else {
+        let Source::Srv { services, .. } = &self.source else {
             return Vec::new();
         };
-        let (_, insecure) = services.targets(identity.is_some());
+        let (_, insecure) = services.members();
         insecure.iter().map(ToString::to_string).collect()
     }
 

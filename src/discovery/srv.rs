@@ -7,14 +7,16 @@
 //! underscore is such a name already and is asked as it stands: most Kubernetes charts
 //! call the port `client`. Only an answer with records replaces what is known.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::addr::{Host, HostPort};
 use crate::dns::name::Name;
 use crate::dns::record::Srv;
 use crate::dns::{self, Resolver};
+use crate::endpoint::Source;
 
 use super::hosts::Freshness;
+use super::member::Member;
 use super::side_by_side;
 
 /// What the name of a service promises of its members.
@@ -49,6 +51,8 @@ struct Service {
 #[derive(Debug)]
 pub(crate) struct Services {
     domain: String,
+    /// The name that every member has to prove; `None` takes them as they are.
+    identity: Option<String>,
     services: Vec<Service>,
 }
 
@@ -58,26 +62,10 @@ fn names_member(record: &Srv) -> bool {
     !record.target.is_root() && record.port != 0
 }
 
-/// A member that an SRV record names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    /// The host, absolute.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) priority: u16,
-    pub(super) weight: u16,
-    pub(super) scheme: Scheme,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host.trim_end_matches('.'), self.port)
-    }
-}
-
 impl Services {
-    /// The services of `domain`; `name` is the value of `--discovery-srv-name`, or empty.
-    pub(crate) fn new(domain: &str, name: &str) -> Self {
+    /// The services of `domain`, whose members have to prove `identity`; `name` is the value of
+    /// `--discovery-srv-name`, or empty.
+    pub(crate) fn new(domain: &str, name: &str, identity: Option<String>) -> Self {
         let service = |owner, scheme| Service {
             owner,
             scheme,
@@ -103,6 +91,7 @@ impl Services {
         };
         Self {
             domain: domain.to_owned(),
+            identity,
             services,
         }
     }
@@ -141,50 +130,52 @@ impl Services {
         }
     }
 
+    /// Whether members have to prove who they are.
+    pub(super) fn authenticates(&self) -> bool {
+        self.identity.is_some()
+    }
+
     /// The members that are used, in order of priority; of equal ones those that speak TLS first. Where
-    /// they are `authenticated`, those that say of themselves that they speak no TLS cannot prove anything:
+    /// they are authenticated, those that say of themselves that they speak no TLS cannot prove anything:
     /// they are set apart, but for those that another record says to speak it.
-    pub(super) fn targets(&self, authenticated: bool) -> (Vec<Target>, Vec<Target>) {
-        let mut targets = self.named();
+    pub(super) fn members(&self) -> (Vec<Member>, Vec<Member>) {
+        let mut named = self.named();
         // Servers shuffle their answers; the same records must be the same endpoints.
-        let key = |t: &Target| {
-            (
-                t.priority,
-                t.host.clone(),
-                t.port,
-                std::cmp::Reverse(t.weight),
-            )
-        };
-        targets.sort_by_cached_key(key);
-        targets.truncate(MAX_TARGETS);
-        if !authenticated {
-            return (targets, Vec::new());
-        }
-        let (targets, mut plain): (Vec<Target>, Vec<Target>) = targets
-            .into_iter()
-            .partition(|target| target.scheme != Scheme::Http);
-        plain.retain(|plain| {
-            let same = |target: &Target| (&target.host, target.port) == (&plain.host, plain.port);
-            !targets.iter().any(same)
+        named.sort_by_cached_key(|(_, member)| {
+            let host = member.name().map(str::to_owned);
+            let weight = std::cmp::Reverse(member.weight);
+            (member.priority, host, member.at.port, weight)
         });
-        (targets, plain)
+        named.truncate(MAX_TARGETS);
+        let (plain, others): (Vec<_>, Vec<_>) = named
+            .into_iter()
+            .partition(|(scheme, _)| self.authenticates() && *scheme == Scheme::Http);
+        let members: Vec<Member> = others.into_iter().map(|(_, member)| member).collect();
+        let mut plain: Vec<Member> = plain.into_iter().map(|(_, member)| member).collect();
+        plain.retain(|plain| members.iter().all(|member| member.at != plain.at));
+        (members, plain)
     }
 
     /// The members that the records name.
-    fn named(&self) -> Vec<Target> {
-        let mut targets = Vec::new();
+    fn named(&self) -> Vec<(Scheme, Member)> {
+        let mut members = Vec::new();
         for service in &self.services {
             for record in service.records.iter().filter(|record| names_member(record)) {
-                targets.push(Target {
-                    host: record.target.to_string().to_ascii_lowercase(),
+                let at = HostPort {
+                    host: Host::Name(record.target.to_string().to_ascii_lowercase()),
                     port: record.port,
+                };
+                let member = Member {
+                    at,
                     priority: record.priority,
                     weight: record.weight,
-                    scheme: service.scheme,
-                });
+                    identity: self.identity.clone(),
+                    source: Source::Srv,
+                };
+                members.push((service.scheme, member));
             }
         }
-        targets
+        members
     }
 
     /// The names that have records.
@@ -239,12 +230,13 @@ impl Services {
         self.services.iter().filter(empty).map(Service::reason)
     }
 
-    /// Why there is no member, name by name, and what to do about it. `authenticated`: those
-    /// that speak no TLS do not count.
-    pub(super) fn nothing_found(&self, authenticated: bool) -> String {
-        let plain =
-            |service: &&Service| service.scheme == Scheme::Http && !service.records.is_empty();
-        if let Some(service) = self.services.iter().find(plain).filter(|_| authenticated) {
+    /// Why there is no member, name by name, and what to do about it. Where members are
+    /// authenticated, those that speak no TLS do not count.
+    pub(super) fn nothing_found(&self) -> String {
+        let plain = |service: &&Service| {
+            self.authenticates() && service.scheme == Scheme::Http && !service.records.is_empty()
+        };
+        if let Some(service) = self.services.iter().find(plain) {
             return format!(
                 "no endpoint found: only {} has records, and it says that members speak no TLS, so that none can \
                  prove who it is; publish them under _etcd-client-ssl, or accept the risk with \
@@ -346,7 +338,7 @@ mod tests {
             ),
         ];
         for (domain, name, expected) in cases {
-            let services = Services::new(domain, name);
+            let services = Services::new(domain, name, None);
             let owners: Vec<_> = services
                 .services
                 .iter()

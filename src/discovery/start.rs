@@ -4,7 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::members::Members;
+use super::member::Member;
+use super::members::endpoints;
 use super::proofs::prove;
 use super::{Discovery, PATIENCE, Source};
 use crate::endpoint::{Endpoint, Gate, Proof};
@@ -72,24 +73,21 @@ impl Discovery {
 
     /// Why there is no endpoint, and what to do about it.
     pub(super) fn nothing_found(&self) -> String {
-        let (services, identity) = match &self.source {
-            Source::Srv {
-                services, identity, ..
-            } => (services, identity.is_some()),
+        let services = match &self.source {
+            Source::Srv { services, .. } => services,
             Source::List(_) => return self.no_address("--endpoints"),
             Source::File { file, .. } => {
                 return self.no_address(&file.path().display().to_string());
             }
         };
-        let targets = services.targets(identity).0.into_iter();
-        let unresolved: Vec<String> = targets
-            .filter_map(|target| {
-                let reason = self.hosts.failure(&target.host)?;
-                Some(format!("{target}: {reason}"))
-            })
-            .collect();
+        let unresolved = |member: &Member| {
+            let reason = self.hosts.failure(member.name()?)?;
+            Some(format!("{member}: {reason}"))
+        };
+        let (members, _) = services.members();
+        let unresolved: Vec<String> = members.iter().filter_map(unresolved).collect();
         if unresolved.is_empty() {
-            return services.nothing_found(identity);
+            return services.nothing_found();
         }
         format!(
             "no endpoint found: what {} names has no address: {}; publish the addresses of these names",
@@ -108,13 +106,7 @@ impl Discovery {
 
     /// The endpoints that serve if no others may.
     pub(crate) fn fallback(&self) -> Vec<Endpoint> {
-        match &self.source {
-            Source::Srv {
-                fallback: Some(list),
-                ..
-            } => Members::List(list).endpoints(&self.hosts).0,
-            _ => Vec::new(),
-        }
+        endpoints(self.source.fallback(), &self.hosts).0
     }
 
     /// The endpoints to start with; those that have to prove who they are have been asked,

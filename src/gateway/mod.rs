@@ -26,16 +26,14 @@ use std::sync::mpsc::channel;
 use std::time::{Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
-use crate::addr::HostPort;
 use crate::admin::{self, Observed};
 use crate::config::Config;
 use crate::discovery::auth::Authenticator;
-use crate::discovery::listing::Listed;
-use crate::discovery::{self, Discovery, Identity, List, Source, roots};
+use crate::discovery::{self, Discovery, Identity, Source, roots};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
-use crate::endpoint::{self, Endpoint, Gate};
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
 use crate::proxy::removals::{self, Removals};
@@ -374,16 +372,7 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
         warnings.extend(odd);
         return Ok(source);
     }
-    let member = |at: &HostPort| Listed {
-        at: at.clone(),
-        priority: 0,
-        weight: 0,
-    };
-    let list = List {
-        members: config.endpoints.iter().map(member).collect(),
-        identity: listed,
-        source: endpoint::Source::Endpoints,
-    };
+    let list = discovery::given(&config.endpoints, &listed);
     let Some(srv) = &config.discovery else {
         return Ok(Source::List(list));
     };
@@ -394,7 +383,11 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
             named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
         )?)
     };
-    let fallback = config.endpoints_given.then_some(list);
+    let fallback = if config.endpoints_given {
+        list
+    } else {
+        Vec::new()
+    };
     Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt() {
-    let source = Source::srv("_etcd._tcp", "", None, None);
+    let source = Source::srv("_etcd._tcp", "", None, Vec::new());
     let search = "search a.example b.example\noptions ndots:5";
     let mut bench = Bench::with(source, TIMES, search, entropy);
     let (a, b) = ("_etcd._tcp.a.example", "_etcd._tcp.b.example");

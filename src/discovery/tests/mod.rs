@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use super::listing::Listed;
+use super::member::Member;
 use super::*;
 use crate::addr::parse_endpoint;
 use crate::config::Policy;
@@ -25,7 +25,7 @@ use crate::dial;
 use crate::dns::Sources;
 use crate::dns::resolv_conf::Environment;
 use crate::dns::tests::fake::{A, AAAA, Act, Asked, Net, SRV, TempFile, script};
-use crate::endpoint::{self, Proof};
+use crate::endpoint::Proof;
 use crate::log::tests::heard;
 use crate::sync::lock;
 
@@ -318,33 +318,30 @@ fn entropy(octets: &mut [u8]) -> io::Result<()> {
 }
 
 /// The list of `--endpoints`.
-fn list(endpoints: &[&str]) -> List {
-    let member = |text: &&str| Listed {
-        at: parse_endpoint(text).unwrap().0,
-        priority: 0,
-        weight: 0,
-    };
-    List {
-        members: endpoints.iter().map(member).collect(),
-        identity: Identity::None,
-        source: endpoint::Source::Endpoints,
-    }
+fn list(endpoints: &[&str]) -> Vec<Member> {
+    proving(&Identity::None, endpoints)
+}
+
+/// The same, members that have to prove who they are.
+fn proving(identity: &Identity, endpoints: &[&str]) -> Vec<Member> {
+    let parse = |text: &&str| parse_endpoint(text).unwrap().0;
+    let endpoints: Vec<_> = endpoints.iter().map(parse).collect();
+    given(&endpoints, identity)
 }
 
 /// The services of x.test, members taken as they are.
 fn srv() -> Source {
-    Source::srv("x.test", "", None, None)
+    Source::srv("x.test", "", None, Vec::new())
 }
 
 /// The same with a list that serves meanwhile.
 fn srv_or(endpoints: &[&str]) -> Source {
-    Source::srv("x.test", "", None, Some(list(endpoints)))
+    Source::srv("x.test", "", None, list(endpoints))
 }
 
 /// The same with members that have to be authenticated.
 fn authenticated(fallback: &[&str]) -> Source {
-    let fallback = (!fallback.is_empty()).then(|| list(fallback));
-    Source::srv("x.test", "", Some("x.test".to_owned()), fallback)
+    Source::srv("x.test", "", Some("x.test".to_owned()), list(fallback))
 }
 
 /// How many lines have been heard that contain this.

@@ -2,19 +2,12 @@
 
 use super::*;
 
-fn with_names(identity: Identity, endpoints: &[&str]) -> List {
-    List {
-        identity,
-        ..list(endpoints)
-    }
-}
-
 #[test]
 fn a_start_without_an_endpoint_says_why_and_what_to_do() {
     type Prepare = fn(&Bench);
     let nobody: Prepare = |bench| bench.publish("");
     let silent: Prepare = |bench| bench.fail(PLAIN, SERVFAIL);
-    let names = |endpoints: &[&str]| Source::List(with_names(Identity::Own, endpoints));
+    let names = |endpoints: &[&str]| Source::List(proving(&Identity::Own, endpoints));
     let cases: [(Source, Prepare, &[&str]); 9] = [
         (
             srv(),
@@ -36,7 +29,7 @@ fn a_start_without_an_endpoint_says_why_and_what_to_do() {
             ],
         ),
         (
-            Source::srv("_client._tcp.x.test", "", None, None),
+            Source::srv("_client._tcp.x.test", "", None, Vec::new()),
             nobody,
             &[
                 "_client._tcp.x.test",
@@ -146,10 +139,10 @@ fn only_members_that_are_authenticated_serve_from_the_start() {
 
 #[test]
 fn given_endpoints_serve_where_no_member_can_be_authenticated() {
-    let fallback = with_names(Identity::Own, &["m8.test:1", "m9.test:1"]);
+    let fallback = proving(&Identity::Own, &["m8.test:1", "m9.test:1"]);
     for fallback in [list(&["m8.test:1", "m9.test:1"]), fallback] {
-        let is_own = fallback.identity == Identity::Own;
-        let source = Source::srv("x.test", "", Some("x.test".to_owned()), Some(fallback));
+        let is_own = fallback[0].identity.is_some();
+        let source = Source::srv("x.test", "", Some("x.test".to_owned()), fallback);
         let mut bench = Bench::new(source);
         bench.members(&[1], &[]);
         let gate = bench.gate.clone().unwrap();
@@ -211,8 +204,8 @@ fn given_endpoints_do_not_serve_where_a_member_does() {
 
 #[test]
 fn a_start_in_vain_names_given_endpoints_too() {
-    let fallback = with_names(Identity::Own, &["m9.test:1"]);
-    let source = Source::srv("x.test", "", Some("x.test".to_owned()), Some(fallback));
+    let fallback = proving(&Identity::Own, &["m9.test:1"]);
+    let source = Source::srv("x.test", "", Some("x.test".to_owned()), fallback);
     let mut bench = Bench::new(source);
     bench.members(&[1], &[]);
     let gate = bench.gate.clone().unwrap();
@@ -226,8 +219,8 @@ fn a_start_in_vain_names_given_endpoints_too() {
 /// Also where members that are found have not.
 #[test]
 fn given_endpoints_have_to_prove_what_they_were_given_for() {
-    let fallback = with_names(Identity::Own, &["m9.test:1"]);
-    let mut bench = Bench::new(Source::srv("x.test", "", None, Some(fallback)));
+    let fallback = proving(&Identity::Own, &["m9.test:1"]);
+    let mut bench = Bench::new(Source::srv("x.test", "", None, fallback));
     bench.publish("");
     let gate = bench.gate.clone().expect("somebody has something to prove");
     lock(&gate.impostors).insert("m9.test:1".to_owned());
@@ -314,11 +307,15 @@ fn what_a_member_of_a_list_has_to_prove() {
     let members = ["name.test.:1", "10.0.0.1:1", "[fe80::1%lo]:1", "[::1]:1"];
     let own = ["name.test", "10.0.0.1", "fe80::1", "::1"];
     for (member, own) in members.iter().zip(own) {
-        let at = parse_endpoint(member).unwrap().0;
         let named = Identity::Named("x.test".to_owned());
-        assert_eq!(Identity::None.of(&at), None, "{member}");
-        assert_eq!(Identity::Own.of(&at).as_deref(), Some(own), "{member}");
-        assert_eq!(named.of(&at).as_deref(), Some("x.test"), "{member}");
+        for (identity, expected) in [
+            (Identity::None, None),
+            (Identity::Own, Some(own)),
+            (named, Some("x.test")),
+        ] {
+            let proves = proving(&identity, &[member])[0].identity.clone();
+            assert_eq!(proves.as_deref(), expected, "{member}");
+        }
     }
 }
 

@@ -27,8 +27,18 @@ mod crypto;
 mod dns;
 #[path = "../../../src/admin/http.rs"]
 mod http;
+/// Of endpoints, only the words for what names one.
+mod endpoint {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Source {
+        File,
+        Srv,
+    }
+}
 #[path = "../../../src/discovery/listing.rs"]
 mod listing;
+#[path = "../../../src/discovery/member.rs"]
+mod member;
 #[path = "../../../src/sys/plain.rs"]
 mod plain;
 #[path = "../../../src/stamp.rs"]
