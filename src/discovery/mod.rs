@@ -267,7 +267,7 @@ impl Discovery {
             // Half of the time is for the addresses: a service that nobody answers for must not
             // use it up.
             let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
-            services.refresh(&self.resolver, deadline, &mut freshness);
+            services.refresh(&self.resolver, deadline, &self.hosts, &mut freshness);
         }
         let members = self.source.members();
         let all = [&members, self.source.fallback()].concat();

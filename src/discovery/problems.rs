@@ -256,6 +256,9 @@ impl Discovery {
         match (subject, &self.source) {
             // Whoever looked at the file has logged what it says now.
             (Subject::File, _) => {}
+            // Nor does it work again: it has been logged that the records are gone.
+            (Subject::Service(index), Source::Srv { services, .. })
+                if services.is_forgotten(*index) => {}
             (Subject::Service(index), Source::Srv { services, .. }) => {
                 let (owner, records) = services.service(*index);
                 let fields = [("name", owner.into()), ("records", records.into())];

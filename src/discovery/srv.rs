@@ -5,7 +5,9 @@
 //! speak TLS and `_etcd-client._tcp.DOMAIN` for those that do not, with `-NAME` behind
 //! the service if `--discovery-srv-name` is given. A domain that begins with an
 //! underscore is such a name already and is asked as it stands: most Kubernetes charts
-//! call the port `client`. Only an answer with records replaces what is known.
+//! call the port `client`. Only an answer with records replaces what is known, but for one
+//! case: that a name has no records any more is believed while the other one names members.
+//! Otherwise members that move from one to the other would stay under both for ever.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,9 @@ use crate::dns::name::Name;
 use crate::dns::record::Srv;
 use crate::dns::{self, Resolver};
 use crate::endpoint::Source;
+use crate::log;
 
-use super::hosts::Freshness;
+use super::hosts::{Freshness, Hosts};
 use super::member::Member;
 use super::side_by_side;
 
@@ -45,6 +48,10 @@ struct Service {
     found: Option<Name>,
     /// Why the last lookup gave none.
     failure: Option<dns::Error>,
+    /// The last lookup gave records, and no other name of the search list may have the right ones.
+    certain: bool,
+    /// Since the last lookup it is believed to have none any more.
+    forgotten: bool,
 }
 
 /// The services of a domain.
@@ -62,6 +69,11 @@ fn names_member(record: &Srv) -> bool {
     !record.target.is_root() && record.port != 0
 }
 
+/// The name to resolve, absolute.
+fn host(record: &Srv) -> String {
+    record.target.to_string().to_ascii_lowercase()
+}
+
 impl Services {
     /// The services of `domain`, whose members have to prove `identity`; `name` is the value of
     /// `--discovery-srv-name`, or empty.
@@ -72,6 +84,8 @@ impl Services {
             records: Vec::new(),
             found: None,
             failure: None,
+            certain: false,
+            forgotten: false,
         };
         let suffix = if name.is_empty() {
             String::new()
@@ -96,11 +110,13 @@ impl Services {
         }
     }
 
-    /// Asks for the records of all services, side by side, until `deadline`.
+    /// Asks for the records of all services, side by side, until `deadline`. What their names
+    /// resolve to is taken from `hosts`.
     pub(super) fn refresh(
         &mut self,
         resolver: &Resolver,
         deadline: Instant,
+        hosts: &Hosts,
         freshness: &mut Freshness,
     ) {
         let owners: Vec<&str> = self
@@ -110,6 +126,8 @@ impl Services {
             .collect();
         let answers = side_by_side(&owners, |owner| resolver.lookup_srv(owner, deadline));
         for (service, answer) in self.services.iter_mut().zip(answers) {
+            service.certain = matches!(&answer, Ok(answer) if answer.doubt.is_none());
+            service.forgotten = false;
             match answer {
                 // An earlier name of the search list was not answered: it may still be the one.
                 Ok(dns::Services {
@@ -128,6 +146,24 @@ impl Services {
                 Err(error) => service.keep(error, freshness),
             }
         }
+        if self
+            .services
+            .iter()
+            .any(|service| self.serves(service, hosts))
+        {
+            self.services.iter_mut().for_each(Service::believe);
+        }
+        freshness.complete &= self.failed().next().is_none();
+    }
+
+    /// Whether it is certain that a service names a member that may serve and has an address.
+    fn serves(&self, service: &Service, hosts: &Hosts) -> bool {
+        let may_serve = !self.authenticates() || service.scheme != Scheme::Http;
+        let records = service.records.iter();
+        let mut members = records.filter(|record| names_member(record));
+        may_serve
+            && service.certain
+            && members.any(|record| !hosts.addresses(&host(record)).is_empty())
     }
 
     /// Whether members have to prove who they are.
@@ -162,7 +198,7 @@ impl Services {
         for service in &self.services {
             for record in service.records.iter().filter(|record| names_member(record)) {
                 let at = HostPort {
-                    host: Host::Name(record.target.to_string().to_ascii_lowercase()),
+                    host: Host::Name(host(record)),
                     port: record.port,
                 };
                 let member = Member {
@@ -221,6 +257,12 @@ impl Services {
         service.map_or(("", 0), |service| (&service.owner, service.records.len()))
     }
 
+    /// Whether the service at a place is believed, since the last lookup, to have no records any more.
+    pub(super) fn is_forgotten(&self, index: usize) -> bool {
+        let service = self.services.get(index);
+        service.is_some_and(|service| service.forgotten)
+    }
+
     /// Why services that have not failed name no member.
     pub(super) fn empty(&self) -> impl Iterator<Item = String> {
         let empty = |service: &&Service| {
@@ -265,12 +307,31 @@ impl Services {
 
 impl Service {
     fn keep(&mut self, error: dns::Error, freshness: &mut Freshness) {
-        freshness.complete &= !self.should_have_records(&error);
         // RFC 2308: for so long it is certain that there is nothing, and no longer.
         if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
             freshness.add(Duration::from_secs(ttl.into()));
         }
         self.failure = Some(error);
+    }
+
+    /// Forgets the records of a service that was answered to have none any more.
+    fn believe(&mut self) {
+        let gone = |error: &&dns::Error| error.class.is_definite() && !self.records.is_empty();
+        let Some(error) = self.failure.as_ref().filter(gone) else {
+            return;
+        };
+        log::info(
+            "discovery",
+            "SRV records no longer exist, using those of the other service",
+            &[
+                ("name", self.owner.as_str().into()),
+                ("records", self.records.len().into()),
+                ("error", error.to_string().into()),
+            ],
+        );
+        self.records.clear();
+        self.found = None;
+        self.forgotten = true;
     }
 
     /// Why the last lookup did not give what it should have given, if so.

@@ -64,23 +64,26 @@ fn addresses_of_another_name_of_the_search_list_do_not_replace_known_ones_in_dou
 
 #[test]
 fn what_is_not_answered_changes_nothing() {
-    for rcode in [SERVFAIL, NXDOMAIN, 1, 5] {
+    for rcode in [SERVFAIL, 1, 5] {
         let mut bench = Bench::new(srv());
         bench.members(&[1], &[2, 3]);
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1", "2", "3"]);
-        for name in [PLAIN, "m1.test"] {
-            bench.fail(name, rcode);
-            bench.members(&[1], &[3]);
-            bench.refresh();
-            let expected: &[&str] = match name {
-                PLAIN => &["1", "2", "3"],
-                _ => &["1", "3"],
-            };
-            assert_eq!(bench.endpoints(), expected, "{name} {rcode}");
-            bench.mend();
-        }
-        assert_eq!(bench.counts(), (1, 2));
+        bench.fail(PLAIN, rcode);
+        bench.members(&[1], &[3]);
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1", "2", "3"], "{rcode}");
+        assert_eq!(bench.counts(), (1, 1));
+    }
+    for rcode in [SERVFAIL, NXDOMAIN, 1, 5] {
+        let mut bench = Bench::new(srv());
+        bench.members(&[1], &[2, 3]);
+        bench.refresh();
+        bench.fail("m1.test", rcode);
+        bench.members(&[1], &[3]);
+        bench.refresh();
+        assert_eq!(bench.endpoints(), ["1", "3"], "{rcode}");
+        assert_eq!(bench.counts(), (1, 1));
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! - `times`: when the next refresh comes
 //! - `doubt`: what half of an answer, none, or one of another name changes
+//! - `moves`: members move from one service of a domain to the other
 //! - `reports`: what is logged and shown, and how often
 //! - `start`: what a start makes of what there is
 //! - `panics`: a defect fails one refresh
 
 mod doubt;
+mod moves;
 mod panics;
 mod reports;
 mod start;

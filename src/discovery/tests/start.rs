@@ -259,7 +259,7 @@ fn a_look_shows_what_is_not_used_and_why() {
     assert_eq!(found.endpoints.len(), 256);
     assert_eq!(found.surplus.len(), 1);
     assert!(
-        found.surplus[0].contains("258 members"),
+        found.surplus[0].contains("257 members"),
         "{:?}",
         found.surplus
     );

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-use super::{address, discover, launch, members, shares};
+use super::problems::wait_problems;
+use super::{PLAIN, address, discover, launch, members, refreshed, shares};
+use crate::admin::admin_of;
 use crate::support::gateway::binary;
 use crate::support::isolated::{Site, isolated};
 use crate::support::nameservers::{NameServer, have};
@@ -94,6 +96,53 @@ fn dnsmasq_with_aliases_and_both_families() {
         );
         let _dnsmasq = NameServer::dnsmasq(site, &lines);
         assert_eq!(shares(&discover(owner, &[]), 10), [5, 5]);
+    });
+}
+
+/// A cluster moves from `_etcd-client` to `_etcd-client-ssl`: the old members leave once the new ones are there. When all
+/// records are gone the last ones stay, and what comes back is followed.
+#[test]
+fn a_move_from_plain_to_tls_names_ends() {
+    const TLS: &str = "_etcd-client-ssl._tcp.x.test";
+    isolated(a_move_from_plain_to_tls_names_ends, |site| {
+        if !have(&["nsd"]) {
+            return;
+        }
+        let _members: [Backend; 3] = members();
+        let mut server = None;
+        let mut publish = |records: &[(&str, u8)]| {
+            let record =
+                |(owner, number): &(&str, u8)| format!("{owner}. SRV 0 0 2379 m{number}\n");
+            let addresses = (1..=3).map(|number| format!("m{number} A {}\n", address(number).ip()));
+            let zone: String = records.iter().map(record).chain(addresses).collect();
+            // One port: the old server ends first.
+            server = None;
+            server = Some(NameServer::nsd(site, "127.0.0.1", "x.test", &zone));
+        };
+        publish(&[(PLAIN, 1), (PLAIN, 2)]);
+        let gateway = discover("x.test", &["--metrics-addr=127.0.0.1:0"]);
+        let admin = admin_of(&gateway);
+        assert_eq!(shares(&gateway, 10), [5, 5]);
+        publish(&[(PLAIN, 1), (PLAIN, 2), (TLS, 3)]);
+        refreshed(&gateway, &[3], &[]);
+        publish(&[(TLS, 3)]);
+        refreshed(&gateway, &[], &[1, 2]);
+        wait_problems(&gateway, admin, &[]);
+        let gone = "SRV records no longer exist, using those of the other service";
+        let gone = gateway.wait_record(gone);
+        assert_eq!((gone.text("name"), gone.number("records")), (PLAIN, 2.0));
+        assert!(gone.text("error").contains("NXDOMAIN"), "{gone:?}");
+        assert_eq!(shares(&gateway, 4), [0, 0, 4]);
+
+        publish(&[]);
+        gateway.signal("HUP");
+        let kept: &[&str] = &[TLS, "NXDOMAIN", "records that stay in use: 1"];
+        wait_problems(&gateway, admin, &[kept]);
+        assert_eq!(shares(&gateway, 4), [0, 0, 4]);
+        publish(&[(PLAIN, 2), (TLS, 3)]);
+        refreshed(&gateway, &[2], &[]);
+        wait_problems(&gateway, admin, &[]);
+        assert_eq!(shares(&gateway, 4), [0, 2, 2]);
     });
 }
 
