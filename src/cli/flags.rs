@@ -289,7 +289,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "never",
         in_environment: true,
         doc_short: "How long connections to a member go on after it has left the endpoints.",
-        doc_long: "What is left then is reset. never leaves them alone.",
+        doc_long: "What is left then is reset. A member that DNS named has left once two answers in a row lack it. never leaves connections alone.",
         apply: |text, raw| {
             raw.close_removed = value::duration_or_never(text)?;
             Ok(())

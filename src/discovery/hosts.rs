@@ -36,6 +36,9 @@ pub(super) struct Freshness {
     pub(super) ttl: Option<Duration>,
     /// Whether everything that was asked was answered.
     pub(super) complete: bool,
+    /// Whether there was at least a definite answer to everything: a name that does not exist hides
+    /// no member.
+    pub(super) certain: bool,
     /// A name without any known address was not answered for: it may be that of a member
     /// that serves under another name, so that none may be taken away.
     pub(super) open: bool,
@@ -46,6 +49,7 @@ impl Freshness {
     pub(super) const TIMELESS: Self = Self {
         ttl: None,
         complete: true,
+        certain: true,
         open: false,
     };
 
@@ -70,7 +74,7 @@ impl Hosts {
             .retain(|name, _| names.contains(name) || adrift.iter().any(|(host, _)| host == name));
         for (host, reason) in adrift {
             let known = self.known.entry(host.clone()).or_default();
-            known.keep(reason.clone(), freshness);
+            known.keep(reason.clone(), false, freshness);
         }
         let names: Vec<&String> = names.iter().collect();
         let answers = side_by_side(&names, |name| {
@@ -87,12 +91,13 @@ impl Hosts {
                     },
                     _,
                 )) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
-                    known.keep(error.to_string(), freshness);
+                    known.keep(error.to_string(), false, freshness);
                 }
                 Ok(answer) => known.learn(answer, freshness),
                 Err(error) => {
-                    freshness.open |= known.addresses.is_empty() && !error.class.is_definite();
-                    known.keep(error.to_string(), freshness);
+                    let is_definite = error.class.is_definite();
+                    freshness.open |= known.addresses.is_empty() && !is_definite;
+                    known.keep(error.to_string(), is_definite, freshness);
                 }
             }
         }
@@ -154,7 +159,7 @@ impl Known {
         freshness.add(answer.ttl);
         if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
             let reason = format!("the answer has {sink}, which is no host");
-            return self.keep(reason, freshness);
+            return self.keep(reason, false, freshness);
         }
         self.beyond = beyond;
         if let Some(error) = answer.missing {
@@ -167,15 +172,16 @@ impl Known {
             }
             self.addresses = addresses;
             self.owner = answer.owner;
-            return self.keep(error.to_string(), freshness);
+            return self.keep(error.to_string(), false, freshness);
         }
         self.addresses = addresses;
         self.owner = answer.owner;
         self.failure = None;
     }
 
-    fn keep(&mut self, reason: String, freshness: &mut Freshness) {
+    fn keep(&mut self, reason: String, is_definite: bool, freshness: &mut Freshness) {
         freshness.complete = false;
+        freshness.certain &= is_definite;
         self.failure = Some(reason);
     }
 }

@@ -172,6 +172,12 @@ impl Source {
         matches!(self, Self::List(_) | Self::File { .. })
     }
 
+    /// The names of the members that the operator lists, if the operator does.
+    pub(super) fn listed(&self) -> Option<HashSet<String>> {
+        let names = || self.members().iter().map(Member::to_string).collect();
+        self.is_listed().then(names)
+    }
+
     /// Whether any member has something to prove, those included that records may name yet.
     pub(crate) fn authenticates(&self) -> bool {
         let proves = |member: &Member| member.identity.is_some();

@@ -14,6 +14,7 @@
 //! One thread does all of this and owns all of its state.
 
 pub(crate) mod auth;
+mod departures;
 pub(crate) mod file;
 mod hosts;
 mod listen;
@@ -48,6 +49,7 @@ use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 use crate::times::Times;
 
+use departures::Departures;
 use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
 pub(crate) use members::{Identity, Source, given, identity_of};
@@ -82,6 +84,8 @@ pub(crate) struct Discovery {
     falling_back: Option<String>,
     /// How many endpoints there were at the last refresh, more than are used among them.
     found: usize,
+    /// Endpoints that have left, until it is certain that they were removed.
+    departures: Departures,
     /// Endpoints that are this gateway.
     looped: Vec<Endpoint>,
     /// A refresh has panicked, and none has ended since.
@@ -100,7 +104,7 @@ struct Served<'a> {
     /// How long an authentication may take.
     timeout: Duration,
     listeners: &'a [SocketAddr],
-    /// Is given the addresses that are not endpoints any more.
+    /// Is given the addresses that were certainly removed.
     removed: &'a dyn Fn(Vec<SocketAddr>),
 }
 
@@ -117,6 +121,7 @@ impl Discovery {
             has_found: false,
             falling_back: None,
             found: 0,
+            departures: Departures::default(),
             looped: Vec::new(),
             panicked: false,
             poll_error: None,
@@ -131,7 +136,7 @@ impl Discovery {
     }
 
     /// Keeps `pool` in step for ever. A call of its `distress` asks for a refresh; `removed` is
-    /// given the addresses that are not endpoints any more.
+    /// given the addresses that were certainly removed (`departures`).
     pub(crate) fn run(
         &mut self,
         pool: &Pool,
@@ -221,12 +226,37 @@ impl Discovery {
             if freshness.open {
                 keep(&mut endpoints, served.pool.endpoints());
             }
-            apply(endpoints, served);
+            self.apply(endpoints, freshness.certain, served);
         }
-        self.plan(freshness, !is_empty && served.pool.census().active == 0);
+        // What is not certain has to be asked for again, but no sooner than after other failures.
+        let is_open = freshness.certain && !self.departures.is_empty();
+        let is_urgent = is_open || served.pool.census().active == 0;
+        self.plan(freshness, !is_empty && is_urgent);
     }
 
-    /// Sets the time of the next refresh. It is urgent if no endpoint is active.
+    /// Brings the pool in step with these endpoints.
+    fn apply(&mut self, endpoints: Vec<Endpoint>, is_certain: bool, served: &Served<'_>) {
+        let before = served.pool.endpoints();
+        let change = served.pool.replace(endpoints);
+        log_change(&change);
+        if !change.removed.is_empty() || !self.departures.is_empty() {
+            let names = self.source.listed();
+            let is_listed = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
+            let after = served.pool.endpoints();
+            let removed = self
+                .departures
+                .settle(before, &after, is_certain, is_listed);
+            if !removed.is_empty() {
+                (served.removed)(removed);
+            }
+        }
+        if !change.is_empty() {
+            audit(served.pool, served.gate, served.timeout);
+        }
+    }
+
+    /// Sets the time of the next refresh. It is urgent if no endpoint is active, or the next answer
+    /// has something to confirm.
     fn plan(&mut self, freshness: Freshness, urgent: bool) {
         let outcome = Outcome {
             complete: freshness.complete,
@@ -278,18 +308,6 @@ impl Discovery {
         self.found = found;
         self.refreshes.add(freshness.complete);
         (endpoints, freshness)
-    }
-}
-
-/// Brings the pool in step with these endpoints.
-fn apply(endpoints: Vec<Endpoint>, served: &Served<'_>) {
-    let change = served.pool.replace(endpoints);
-    if !change.is_empty() {
-        log_change(&change);
-        audit(served.pool, served.gate, served.timeout);
-    }
-    if !change.removed.is_empty() {
-        (served.removed)(change.removed);
     }
 }
 

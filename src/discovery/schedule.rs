@@ -13,7 +13,8 @@ pub(super) struct Outcome {
     pub(super) complete: bool,
     /// For how long all that was learned stands; `None` if it stands for ever.
     pub(super) ttl: Option<Duration>,
-    /// No endpoint is active, or only those that serve in place of others.
+    /// No endpoint is active, or only those that serve in place of others; or the next answer has to
+    /// confirm what this one lacks.
     pub(super) urgent: bool,
 }
 

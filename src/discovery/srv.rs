@@ -153,7 +153,9 @@ impl Services {
         {
             self.services.iter_mut().for_each(Service::believe);
         }
-        freshness.complete &= self.failed().next().is_none();
+        let is_answered = self.failed().next().is_none();
+        freshness.complete &= is_answered;
+        freshness.certain &= is_answered;
     }
 
     /// Whether it is certain that a service names a member that may serve and has an address.

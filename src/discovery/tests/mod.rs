@@ -2,12 +2,14 @@
 //! so that nothing is waited for. What each module holds:
 //!
 //! - `times`: when the next refresh comes
+//! - `departures`: which endpoints count as removed, and when
 //! - `doubt`: what half of an answer, none, or one of another name changes
 //! - `moves`: members move from one service of a domain to the other
 //! - `reports`: what is logged and shown, and how often
 //! - `start`: what a start makes of what there is
 //! - `panics`: a defect fails one refresh
 
+mod departures;
 mod doubt;
 mod moves;
 mod panics;

@@ -11,7 +11,7 @@ use super::{
 use crate::support::dns::FakeDns;
 use crate::support::isolated::{RESOLV_CONF, isolated};
 use crate::support::net::{expect_echo, try_tag};
-use crate::support::{Backend, End, SOON, end_of, eventually};
+use crate::support::{Backend, End, Gateway, SOON, end_of, eventually};
 
 /// SIGHUP means now; the set is replaced whole, with one line that says what changed.
 #[test]
@@ -145,6 +145,66 @@ fn member_that_stays_keeps_its_state() {
     });
 }
 
+/// A gateway that asks again soon for what an answer has lacked.
+#[track_caller]
+fn asking_again(flag: &str) -> Gateway {
+    let times = "refresh_pause=20,refresh_min=200";
+    launch("x.test", &[flag]).times(times).start()
+}
+
+/// One that asks when the test says so, and never else.
+#[track_caller]
+fn asking_when_asked(flag: &str) -> Gateway {
+    let times = "refresh_pause=20,refresh_min=3600000,refresh_max=3600000";
+    launch("x.test", &[flag]).times(times).start()
+}
+
+/// Has the gateway ask once more: the next refresh has ended when the one after it begins.
+fn confirmed(gateway: &Gateway, dns: &FakeDns) {
+    for _ in 0..2 {
+        let before = dns.asked(PLAIN);
+        gateway.signal("HUP");
+        dns.wait_asked(PLAIN, before);
+    }
+}
+
+/// A name server that gives a part of the records at a time, each time another one: the members get no new connections
+/// for a while, and no old one is ended.
+#[test]
+fn close_removed_spares_members_that_some_answers_lack() {
+    isolated(close_removed_spares_members_that_some_answers_lack, |_| {
+        let dns = FakeDns::start("127.0.0.1");
+        let _members: [Backend; 2] = members();
+        publish(&dns, &srv(PLAIN, &[1, 2]));
+        let gateway = asking_when_asked("--close-removed=0s");
+        let mut open = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
+        open.sort_by_key(|(tag, _)| *tag);
+        let [(b'1', first), (b'2', second)] = open else {
+            panic!("one connection each")
+        };
+        let answer = |numbers: &[u8]| {
+            let before = changes(&gateway).len();
+            publish(&dns, &srv(PLAIN, numbers));
+            gateway.signal("HUP");
+            eventually(SOON, "the answer is used", || {
+                (changes(&gateway).len() > before).then_some(())
+            });
+        };
+        for _ in 0..10 {
+            answer(&[2]);
+            answer(&[1]);
+            expect_echo(&first, 1);
+            expect_echo(&second, 1);
+        }
+        // Now one of them was removed indeed.
+        answer(&[2]);
+        expect_echo(&first, 1);
+        confirmed(&gateway, &dns);
+        assert_eq!(end_of(&first).1, End::Reset);
+        expect_echo(&second, 1);
+    });
+}
+
 #[test]
 fn close_removed_ends_the_connections_of_removed_members_only() {
     isolated(
@@ -153,7 +213,7 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
             let dns = FakeDns::start("127.0.0.1");
             let _members: [Backend; 2] = members();
             publish(&dns, &srv(PLAIN, &[1, 2]));
-            let gateway = discover("x.test", &["--close-removed=1s"]);
+            let gateway = asking_again("--close-removed=1s");
             let mut open = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
             open.sort_by_key(|(tag, _)| *tag);
             let [(b'1', of_removed), (b'2', of_kept)] = open else {
@@ -180,7 +240,7 @@ fn close_removed_resets_those_beside_one_that_is_stuck() {
         let dns = FakeDns::start("127.0.0.1");
         let _members: [Backend; 2] = members();
         publish(&dns, &srv(PLAIN, &[1]));
-        let gateway = discover("x.test", &["--close-removed=1s"]);
+        let gateway = asking_again("--close-removed=1s");
         let [silent, mut stuck] = [0, 1].map(|_| try_tag(gateway.address()).expect("served").1);
         stuck
             .set_write_timeout(Some(Duration::from_millis(300)))
@@ -201,10 +261,11 @@ fn close_removed_spares_a_member_that_returns() {
         let dns = FakeDns::start("127.0.0.1");
         let _members: [Backend; 2] = members();
         publish(&dns, &srv(PLAIN, &[1]));
-        let gateway = discover("x.test", &["--close-removed=2500ms"]);
+        let gateway = asking_when_asked("--close-removed=2500ms");
         let (_, open) = try_tag(gateway.address()).expect("served");
         publish(&dns, &srv(PLAIN, &[2]));
         refreshed(&gateway, &[2], &[1]);
+        confirmed(&gateway, &dns);
         let removed = Instant::now();
         publish(&dns, &srv(PLAIN, &[1, 2]));
         refreshed(&gateway, &[1], &[]);
