@@ -169,13 +169,13 @@ impl Discovery {
         let woken = woken.unwrap_or(false);
         if catch_unwind(AssertUnwindSafe(|| self.turn(woken, served))).is_err() {
             self.panicked = true;
-            self.refreshes.add(false);
             let failed = Freshness {
                 complete: false,
                 ..Freshness::TIMELESS
             };
             self.plan(failed, false);
             self.report(|_| false);
+            self.refreshes.add(false);
         }
     }
 
@@ -232,6 +232,8 @@ impl Discovery {
         let is_open = freshness.certain && !self.departures.is_empty();
         let is_urgent = is_open || served.pool.census().active == 0;
         self.plan(freshness, !is_empty && is_urgent);
+        // Last: whoever sees the count sees what came of it.
+        self.refreshes.add(freshness.complete);
     }
 
     /// Brings the pool in step with these endpoints.
@@ -306,7 +308,6 @@ impl Discovery {
             .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
         let (endpoints, found) = endpoints(&members, &self.hosts);
         self.found = found;
-        self.refreshes.add(freshness.complete);
         (endpoints, freshness)
     }
 }

@@ -140,6 +140,7 @@ impl Discovery {
         }
         self.report(|_| false);
         self.plan(freshness, false);
+        self.refreshes.add(freshness.complete);
         let patient = self.source.is_listed() && !self.source.authenticates();
         if endpoints.is_empty() && !patient {
             return Err(NothingFound(self.nothing_found()));
