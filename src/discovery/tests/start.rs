@@ -319,6 +319,22 @@ fn what_a_member_of_a_list_has_to_prove() {
     }
 }
 
+/// At first, and after the file has changed.
+#[test]
+fn what_members_of_a_file_have_to_prove() {
+    let file = TempFile::new("m1.test:1");
+    let (source, _) = Source::file(&file.path, Identity::Own).unwrap();
+    let mut bench = Bench::new(source);
+    bench.publish("");
+    for own in ["m1.test", "m2.test"] {
+        file.write(&format!("{own}:1"));
+        bench.ask();
+        let endpoints = bench.pool.endpoints();
+        let identities: Vec<_> = endpoints.iter().map(|e| e.identity.as_deref()).collect();
+        assert_eq!(identities, [Some(own)]);
+    }
+}
+
 #[test]
 fn what_discovered_members_have_to_prove_is_the_domain() {
     for (domain, identity) in [
