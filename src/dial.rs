@@ -2,8 +2,10 @@
 //!
 //! An attempt is begun without waiting for it, so that a caller can run several side by
 //! side and take the first that connects; [`wait`] sleeps until one of them has an
-//! outcome. Whose a failure is, the endpoint's or this host's, is for [`Error`] to say.
+//! outcome; [`blocking`] is for one alone. Whose a failure is, the endpoint's or this host's, is
+//! for [`Error`] to say.
 
+pub(crate) mod blocking;
 mod error;
 
 use std::io;

@@ -27,6 +27,7 @@ mod access;
 mod addr;
 mod crypto;
 mod date;
+mod deadline;
 mod log;
 mod loop_guard;
 mod stamp;

@@ -4,12 +4,13 @@
 //! The address verified is the address dialled. All of it has one deadline.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::dial::{self, Attempt, Dialled, Outcome};
+use crate::deadline::Timed;
+use crate::dial::{self, blocking};
 use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard::LoopGuard;
@@ -86,14 +87,13 @@ impl Authenticator {
             }
         };
         let started = Instant::now();
-        let dialled = match connect(addr, timeout, &self.guard) {
+        let dialled = match blocking::connect(addr, timeout, &self.guard) {
             Ok(dialled) => dialled,
             Err(error) => return refused(None, error),
         };
         let dial = Some(started.elapsed());
-        let mut stream = Timed {
-            stream: &dialled.stream,
-            deadline: started + timeout,
+        let mut stream = Keeping {
+            stream: Timed::new(&dialled.stream, started + timeout),
             failed: None,
         };
         let config = tls::Config {
@@ -190,25 +190,6 @@ impl Gate for Authenticator {
     }
 }
 
-/// Connects to one address and waits for it.
-pub(crate) fn connect(
-    addr: SocketAddr,
-    timeout: Duration,
-    guard: &LoopGuard,
-) -> Result<Dialled, dial::Error> {
-    let mut attempt = Attempt::start(addr, timeout, guard)?;
-    loop {
-        match attempt.outcome(Instant::now()) {
-            Outcome::Connected(dialled) => return Ok(dialled),
-            Outcome::Pending(pending) => attempt = pending,
-            Outcome::Failed(error) => return Err(error),
-        }
-        let until = Some(attempt.deadline);
-        dial::wait(std::iter::once(&attempt), None, until)
-            .map_err(|error| dial::Error::local(addr, "poll", error))?;
-    }
-}
-
 /// Whose failure an authentication is that ended by `error`, after a read or a write that `failed`
 /// for a reason of this host's.
 fn blame(addr: SocketAddr, error: &tls::Error, failed: Option<io::Error>) -> dial::Error {
@@ -246,17 +227,14 @@ pub(crate) fn now() -> UnixTime {
     UnixTime(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// A stream whose every read and write ends by one deadline: a server that sends a byte a
-/// second gets no more time than one that sends nothing.
-struct Timed<'a> {
-    stream: &'a TcpStream,
-    deadline: Instant,
+/// A stream that keeps an error of this host's, of which TLS tells the kind alone.
+struct Keeping<S> {
+    stream: S,
     /// A read or a write that failed for a reason of this host's.
     failed: Option<io::Error>,
 }
 
-impl Timed<'_> {
-    /// Keeps an error that is this host's, of which TLS tells the kind alone.
+impl<S> Keeping<S> {
     fn keep<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
         done.map_err(|error| {
             if !dial::is_exhaustion(&error) {
@@ -265,28 +243,19 @@ impl Timed<'_> {
             kept(error, &mut self.failed)
         })
     }
-
-    fn left(&self) -> io::Result<Option<Duration>> {
-        match self.deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
-            left => Ok(Some(left)),
-        }
-    }
 }
 
-impl Read for Timed<'_> {
+impl<S: Read> Read for Keeping<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (mut stream, left) = (self.stream, self.left()?);
-        let ready = stream.set_read_timeout(left);
-        self.keep(ready.and_then(|()| stream.read(buffer)))
+        let read = self.stream.read(buffer);
+        self.keep(read)
     }
 }
 
-impl Write for Timed<'_> {
+impl<S: Write> Write for Keeping<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (mut stream, left) = (self.stream, self.left()?);
-        let ready = stream.set_write_timeout(left);
-        self.keep(ready.and_then(|()| stream.write(bytes)))
+        let written = self.stream.write(bytes);
+        self.keep(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -498,8 +467,6 @@ mod tests {
 
     #[test]
     fn of_the_errors_of_a_stream_those_of_this_host_are_kept() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         // (error number, kept)
         for (number, kept) in [
             (12, true),
@@ -509,16 +476,15 @@ mod tests {
             (11, false),
             (110, false),
         ] {
-            let mut timed = Timed {
-                stream: &stream,
-                deadline: Instant::now(),
+            let mut stream = Keeping {
+                stream: io::empty(),
                 failed: None,
             };
             let error = io::Error::from_raw_os_error(number);
             let kind = error.kind();
-            assert_eq!(timed.keep::<()>(Err(error)).unwrap_err().kind(), kind);
+            assert_eq!(stream.keep::<()>(Err(error)).unwrap_err().kind(), kind);
             let number = Some(number).filter(|_| kept);
-            assert_eq!(timed.failed.and_then(|error| error.raw_os_error()), number);
+            assert_eq!(stream.failed.and_then(|error| error.raw_os_error()), number);
         }
     }
 }

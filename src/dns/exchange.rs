@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Class, Server};
 use super::message::{self, Message, Query, Question, Reply, parse_reply};
+use crate::deadline::{Timed, left};
 
 /// The largest datagram there is: a server that sends more than was offered is read all the same.
 const MAX_DATAGRAM: usize = 65_535;
@@ -205,78 +206,30 @@ fn receive_datagram(
 /// Asks on a connection of its own (RFC 7766 section 6.2.1 would allow to keep it; a resolver
 /// that asks now and then has no use for that).
 fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Result<Reply, Class> {
-    let mut connection = Connection::open(server, deadline)?;
     let message = query.compose();
     let length =
         u16::try_from(message.len()).map_err(|_| Class::Io(ErrorKind::InvalidInput, None))?;
-    // RFC 7766 section 8: length and message in one write.
-    connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
-    let mut length = [0; 2];
-    loop {
-        connection.read_exact(&mut length)?;
-        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-        connection.read_exact(&mut message)?;
-        if let Some(reply) = parse_reply(&message, query) {
-            return reply.map_err(Class::Malformed);
+    let converse = || {
+        let stream = connect(server, deadline)?;
+        let mut connection = Timed::new(&stream, deadline);
+        // RFC 7766 section 8: length and message in one write.
+        connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
+        let mut length = [0; 2];
+        loop {
+            connection.read_exact(&mut length)?;
+            let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+            connection.read_exact(&mut message)?;
+            if let Some(reply) = parse_reply(&message, query) {
+                return Ok(reply);
+            }
         }
-    }
+    };
+    let reply = converse().map_err(|error: io::Error| Class::from(&error))?;
+    reply.map_err(Class::Malformed)
 }
 
-/// A TCP connection all of whose operations end at one deadline.
-struct Connection {
-    stream: TcpStream,
-    deadline: Instant,
-}
-
-impl Connection {
-    fn open(server: SocketAddr, deadline: Instant) -> Result<Self, Class> {
-        let stream = TcpStream::connect_timeout(&server, time_left(deadline)?)
-            .map_err(|error| Class::from(&error))?;
-        Ok(Self { stream, deadline })
-    }
-
-    fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Class> {
-        while !octets.is_empty() {
-            let left = time_left(self.deadline)?;
-            let written = self
-                .stream
-                .set_write_timeout(Some(left))
-                .and_then(|()| self.stream.write(octets));
-            octets = octets.get(progress(written)?..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn read_exact(&mut self, mut octets: &mut [u8]) -> Result<(), Class> {
-        while !octets.is_empty() {
-            let left = time_left(self.deadline)?;
-            let read = self
-                .stream
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.stream.read(octets));
-            octets = octets.get_mut(progress(read)?..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-/// How many octets an operation moved; none at all means that the server has closed.
-fn progress(result: io::Result<usize>) -> Result<usize, Class> {
-    match result {
-        Ok(0) => Err(Class::Io(ErrorKind::UnexpectedEof, None)),
-        Ok(count) => Ok(count),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
-        Err(error) => Err(Class::from(&error)),
-    }
-}
-
-fn time_left(deadline: Instant) -> Result<Duration, Class> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(Class::Timeout)
-    } else {
-        Ok(left)
-    }
+fn connect(server: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&server, left(deadline)?)
 }
 
 #[cfg(test)]
@@ -354,11 +307,12 @@ mod tests {
         listener.bind(&any.into()).unwrap();
         listener.listen(0).unwrap();
         let server = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut accepted = Connection::open(server, soon()).unwrap();
-        assert_eq!(accepted.read_exact(&mut [0; 2]), Err(Class::Timeout));
-        let more: Vec<_> = (0..9).map(|_| Connection::open(server, soon())).collect();
-        let last = more.last().unwrap().as_ref();
-        assert_eq!(last.err(), Some(&Class::Timeout));
+        let question = question();
+        let asked = ask_over_tcp(server, &query(&question), soon());
+        assert_eq!(asked.err(), Some(Class::Timeout), "the kernel has accepted");
+        let more: Vec<_> = (0..9).map(|_| connect(server, soon())).collect();
+        let last = more.last().unwrap().as_ref().map_err(Class::from);
+        assert_eq!(last.err(), Some(Class::Timeout));
     }
 
     #[test]

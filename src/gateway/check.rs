@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops, refused};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
+use crate::dial::blocking;
 use crate::discovery::auth::{self, Authenticator, Certified};
 use crate::discovery::{Found, INSECURE, side_by_side};
 use crate::endpoint::Endpoint;
@@ -130,7 +131,7 @@ fn examine(
         }
         _ => {
             let started = Instant::now();
-            match auth::connect(endpoint.addr, timeout, guard) {
+            match blocking::connect(endpoint.addr, timeout, guard) {
                 Ok(_) => row.dial = Some(started.elapsed()),
                 Err(error) => row.reason = Some(error.to_string()),
             }

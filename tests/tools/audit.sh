@@ -27,6 +27,7 @@ layers='
 0 addr
 0 crypto     wire
 0 date
+0 deadline
 0 log        date stats sync sys
 0 loop_guard stats sync sys
 0 stamp

@@ -23,6 +23,8 @@ mod targets;
 mod addr;
 #[path = "../../../src/crypto/mod.rs"]
 mod crypto;
+#[path = "../../../src/deadline.rs"]
+mod deadline;
 #[path = "../../../src/dns/mod.rs"]
 mod dns;
 #[path = "../../../src/admin/http.rs"]

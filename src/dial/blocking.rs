@@ -1,0 +1,26 @@
+//! A dial for those who have nothing else to do meanwhile.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Attempt, Dialled, Error, Outcome, wait};
+use crate::loop_guard::LoopGuard;
+
+/// Connects to one address and waits for it, no longer than `timeout`.
+pub(crate) fn connect(
+    addr: SocketAddr,
+    timeout: Duration,
+    guard: &LoopGuard,
+) -> Result<Dialled, Error> {
+    let mut attempt = Attempt::start(addr, timeout, guard)?;
+    loop {
+        match attempt.outcome(Instant::now()) {
+            Outcome::Connected(dialled) => return Ok(dialled),
+            Outcome::Pending(pending) => attempt = pending,
+            Outcome::Failed(error) => return Err(error),
+        }
+        let until = Some(attempt.deadline);
+        wait(std::iter::once(&attempt), None, until)
+            .map_err(|error| Error::local(addr, "poll", error))?;
+    }
+}
