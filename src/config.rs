@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) use crate::access::Target as AccessLogTarget;
 use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
 pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
+pub(crate) use crate::url::{Url, UrlError};
 
 /// How long an inactive endpoint waits to be tried again; the reference's value.
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(60);
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) server_name: Option<String>,
     /// Whether the members in `endpoints` or `endpoints_file` are authenticated too.
     pub(crate) verify_endpoints: bool,
+    /// Where members are asked how they are; `None` asks none.
+    pub(crate) health_check: Option<Url>,
     /// How long connections to a member that left the endpoints may go on; `None` for ever.
     pub(crate) close_removed: Option<Duration>,
     /// Which endpoint a client gets.
@@ -112,6 +115,7 @@ impl Default for Config {
             trusted_ca_file: None,
             server_name: None,
             verify_endpoints: false,
+            health_check: None,
             close_removed: None,
             policy: Policy::RoundRobin,
             max_connections: None,

@@ -4,8 +4,8 @@
 //!
 //! The way of a connection: `cli` reads flags into a `config`; `gateway` composes the
 //! rest; `discovery` finds the endpoints and keeps the `endpoint` pool in step;
-//! `proxy` accepts a client, picks an endpoint, `dial`s it and relays bytes. Each module
-//! knows only those listed after it here.
+//! `proxy` accepts a client, picks an endpoint, `dial`s it and relays bytes; `health` asks
+//! endpoints how they are. Each module knows only those listed after it here.
 
 mod cli;
 mod gateway;
@@ -16,6 +16,7 @@ mod proxy;
 
 mod dial;
 mod endpoint;
+mod health;
 
 mod tls;
 mod x509;
@@ -35,6 +36,7 @@ mod stats;
 mod sync;
 mod sys;
 mod times;
+mod url;
 mod wire;
 
 #[cfg(test)]

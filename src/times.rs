@@ -47,6 +47,11 @@ times! {
     loop_verdict: Duration::from_millis(500),
     /// How long the monitor waits after a wait of its own that the kernel refused.
     poll_pause: Duration::from_secs(1),
+    /// How often an endpoint is asked how it is, give or take a tenth: each question costs the
+    /// cluster a linearizable read.
+    health_interval: Duration::from_secs(5),
+    /// How long an endpoint may take to answer that, from the dial to the end of the answer.
+    health_timeout: Duration::from_secs(2),
 
     /// The shortest time from a refresh to the next that nobody asks for: a TTL of 0 or 1 must not
     /// become a flood.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::value::{self, ValueError};
 use crate::addr::{self, HostPort, Scheme};
-use crate::config::{AccessLogTarget, LogFormat, LogLevel, Output, Policy};
+use crate::config::{AccessLogTarget, LogFormat, LogLevel, Output, Policy, Url};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
@@ -59,6 +59,7 @@ pub(super) struct RawArgs {
     pub(super) trusted_ca_file: Option<PathBuf>,
     pub(super) discovery_server_name: Option<String>,
     pub(super) verify_endpoints: Option<bool>,
+    pub(super) health_check: Option<Url>,
     pub(super) close_removed: Option<Duration>,
     pub(super) policy: Option<Policy>,
     pub(super) metrics_addr: Option<HostPort>,
@@ -279,6 +280,23 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
         apply: |text, raw| {
             raw.verify_endpoints = Some(value::boolean(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "health-check",
+        short: None,
+        takes: Takes::One("URL"),
+        default: "off",
+        in_environment: true,
+        doc_short: "Where each member is asked how it is: off or a URL.",
+        doc_long: "Plain HTTP. Without a host each member is asked at its own address, without a \
+            port at its own port. For --listen-metrics-urls with port 2381 write \
+            http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or \
+            http://:2381/health?exclude=NOSPACE. A member that does not answer 200 within 2s, \
+            twice in a row, gets clients only where no better one is left. It is asked every 5s.",
+        apply: |text, raw| {
+            raw.health_check = value::health_check(text)?;
             Ok(())
         },
     },

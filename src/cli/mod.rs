@@ -352,6 +352,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         trusted_ca_file: raw.trusted_ca_file,
         server_name: raw.discovery_server_name,
         verify_endpoints,
+        health_check: raw.health_check.or(default.health_check),
         close_removed: raw.close_removed.or(default.close_removed),
         policy: raw.policy.unwrap_or(default.policy),
         max_connections: raw.max_connections.or(default.max_connections),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
-use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy};
+use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy, Url};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 17] = [
+    let cases: [(&str, &str, Set, &str); 18] = [
         (
             "endpoints",
             "a:1",
@@ -249,6 +249,12 @@ fn every_flag_in_every_form() {
         ("discovery-srv-name", "", |_| {}, "a.b"),
         ("trusted-ca-file", "", |_| {}, ""),
         ("discovery-server-name", "", |_| {}, "a:1"),
+        (
+            "health-check",
+            "http://:2381/readyz",
+            |c| c.health_check = Some(Url::parse("http://:2381/readyz").unwrap()),
+            "/readyz",
+        ),
         (
             "close-removed",
             "1m",

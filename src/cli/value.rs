@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::duration::{DurationError, GoDuration};
 use super::shown::shown;
 use crate::addr::{self, AddrError, HostPort};
-use crate::config::AccessLogTarget;
+use crate::config::{AccessLogTarget, Url, UrlError};
 
 /// Below this a pause is none, and a deadline has passed before it is looked at.
 const SHORTEST: GoDuration = GoDuration(1_000_000);
@@ -59,6 +59,8 @@ pub(crate) enum ValueError {
     StrayQuote,
     /// A list's only item is no address.
     Address(AddrError),
+    /// Not a URL that members can be asked at.
+    Url(UrlError),
     /// One of a list's items is no address.
     Item {
         /// The item, escaped and cut.
@@ -140,6 +142,14 @@ pub(super) fn access_log(text: &str) -> Result<Option<AccessLogTarget>, ValueErr
         "stderr" => Ok(Some(AccessLogTarget::Stderr)),
         text if text.contains('/') => Ok(Some(AccessLogTarget::File(text.into()))),
         _ => Err(ValueError::NotATarget),
+    }
+}
+
+/// Where members are asked how they are; `off` is `None`.
+pub(super) fn health_check(text: &str) -> Result<Option<Url>, ValueError> {
+    match text {
+        "off" => Ok(None),
+        text => Url::parse(text).map(Some).map_err(ValueError::Url),
     }
 }
 
@@ -276,6 +286,7 @@ impl fmt::Display for ValueError {
                 f.write_str("quotes must enclose a whole item; write host:port without quotes")
             }
             Self::Address(error) => error.fmt(f),
+            Self::Url(error) => error.fmt(f),
             Self::Item { item, error } => write!(f, "item {item}: {error}"),
         }
     }
@@ -285,6 +296,7 @@ impl std::error::Error for ValueError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Duration(error) => Some(error),
+            Self::Url(error) => Some(error),
             Self::Address(error) | Self::Item { error, .. } => Some(error),
             _ => None,
         }

@@ -1,19 +1,21 @@
 //! `etcd-gateway check`: what a start with these flags would find, without starting.
 //!
-//! Resolves, dials and authenticates like a start, and prints one row an endpoint. Nothing
-//! is listened on, so that it can be run beside a gateway that is in service, and nothing is
-//! logged. A start would serve if at least one endpoint is ready to be used.
+//! Resolves, dials, authenticates and asks for health like a start, and prints one row per
+//! endpoint. Nothing is listened on, so that it can be run beside a gateway that is in service, and
+//! nothing is logged. A start would serve if at least one endpoint is ready to be used; one that
+//! fails the health check is, as a second choice.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops, refused};
 use crate::access::{LogFile, Target};
-use crate::config::{Config, Output};
+use crate::config::{Config, Output, Url};
 use crate::dial::blocking;
 use crate::discovery::auth::{self, Authenticator, Certified};
 use crate::discovery::{Found, INSECURE, side_by_side};
 use crate::endpoint::Endpoint;
+use crate::health;
 use crate::log::Json;
 use crate::loop_guard::LoopGuard;
 use crate::sys::Plain;
@@ -39,6 +41,8 @@ struct Row {
     dial: Option<Duration>,
     tls: Option<String>,
     certified: Option<Certified>,
+    /// What it answered to the health check, if it was asked: 200, or why not.
+    health: Option<Result<(), String>>,
     /// Why it would not be used.
     reason: Option<String>,
 }
@@ -50,6 +54,7 @@ struct Row {
 pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Result<Report, Error> {
     let privileges = syscall::forbid_new_privileges();
     random::check().map_err(refused("no entropy"))?;
+    let times = Times::of_this_process();
     let Plan {
         listen,
         metrics,
@@ -57,7 +62,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         authenticator,
         guard,
         warnings: more,
-    } = plan(config, &[], Times::of_this_process())?;
+    } = plan(config, &[], times)?;
     if let Some(Target::File(path)) = &config.access_log {
         LogFile::probe(path).map_err(|error| Error::access_log(path, error))?;
     }
@@ -78,13 +83,19 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     refuse_loops(&found.endpoints, &listen, metrics.as_ref())?;
     let look = |fallback, endpoints: &[Endpoint]| {
         side_by_side(endpoints, |endpoint| {
-            examine(
+            let mut row = examine(
                 endpoint,
                 fallback,
                 authenticator.as_deref(),
                 &guard,
                 config.dial_timeout,
-            )
+            );
+            row.health = config.health_check.as_ref().map(|url| {
+                let addr = url.target(endpoint.addr);
+                let asked = health::ask(addr, url, times.health_timeout, &guard);
+                asked.map_err(|failure| failure.reason())
+            });
+            row
         })
     };
     let mut findings = Findings {
@@ -97,6 +108,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     if !findings.would_serve() {
         findings.rows.extend(look(true, &discovery.fallback()));
     }
+    findings.doubt_health_check(config.health_check.as_ref());
     Ok(findings.report(output))
 }
 
@@ -117,6 +129,7 @@ fn examine(
         dial: None,
         tls: None,
         certified: None,
+        health: None,
         reason: None,
     };
     match (authenticator, &endpoint.identity) {
@@ -156,7 +169,12 @@ impl Row {
         }
     }
 
-    fn cells(&self, now: UnixTime) -> [String; 10] {
+    fn health_answer(&self) -> Option<&str> {
+        let health = self.health.as_ref()?;
+        Some(health.as_ref().map_or_else(String::as_str, |()| "200 OK"))
+    }
+
+    fn cells(&self, now: UnixTime) -> [String; COLUMNS] {
         let absent = || "-".to_owned();
         let certified = self.certified.as_ref();
         [
@@ -172,6 +190,7 @@ impl Row {
             certified.map_or_else(absent, |certified| {
                 format!("{} d", days_left(certified, now))
             }),
+            self.health_answer().unwrap_or("-").to_owned(),
             match &self.reason {
                 Some(reason) => format!("{}: {reason}", self.verdict()),
                 None => self.verdict().to_owned(),
@@ -180,7 +199,10 @@ impl Row {
     }
 }
 
-const HEADS: [&str; 10] = [
+/// How many columns the table has.
+const COLUMNS: usize = 11;
+
+const HEADS: [&str; COLUMNS] = [
     "ADDRESS",
     "ENDPOINT",
     "SOURCE",
@@ -190,6 +212,7 @@ const HEADS: [&str; 10] = [
     "SUBJECT",
     "SANS",
     "EXPIRES",
+    "HEALTH",
     "VERDICT",
 ];
 
@@ -209,6 +232,21 @@ impl Findings {
         self.rows.iter().any(|row| row.reason.is_none())
     }
 
+    /// Warns of a health check that is more likely wrong than all members are ill. Which members are
+    /// used does not depend on it then.
+    fn doubt_health_check(&mut self, url: Option<&Url>) {
+        let fails = |row: &Row| matches!(row.health, Some(Err(_)));
+        if let Some(url) = url
+            && self.would_serve()
+            && self.rows.iter().all(fails)
+        {
+            self.warnings.push(format!(
+                "every member fails --health-check={url}: see that URL, port and path are right; \
+                 while all fail, all are used"
+            ));
+        }
+    }
+
     fn report(self, output: Output) -> Report {
         let text = match output {
             Output::Table => self.table(),
@@ -224,10 +262,10 @@ impl Findings {
 
     fn table(&self) -> String {
         let rows = self.rows.iter().map(|row| row.cells(self.now));
-        let lines: Vec<[String; 10]> = std::iter::once(HEADS.map(str::to_owned))
+        let lines: Vec<[String; COLUMNS]> = std::iter::once(HEADS.map(str::to_owned))
             .chain(rows)
             .collect();
-        let mut widths = [0; 10];
+        let mut widths = [0; COLUMNS];
         for line in &lines {
             for (width, cell) in widths.iter_mut().zip(line) {
                 *width = (*width).max(cell.chars().count());
@@ -289,12 +327,19 @@ impl Row {
                 )
             },
         );
+        let health = self.health_answer().map_or_else(
+            || "null".to_owned(),
+            |answer| {
+                let ok = matches!(self.health, Some(Ok(())));
+                format!("{{\"ok\":{ok},\"answer\":{}}}", Json(answer))
+            },
+        );
         let dial = self
             .dial
             .map_or_else(|| "null".to_owned(), |dial| dial.as_secs_f64().to_string());
         format!(
             "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
-             \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"verdict\":{},\"reason\":{}}}",
+             \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"health\":{health},\"verdict\":{},\"reason\":{}}}",
             Json(&self.endpoint.addr.to_string()),
             Json(&self.endpoint.name),
             Json(self.source),

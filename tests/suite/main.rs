@@ -11,6 +11,7 @@
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `access_log`: one line a connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
+//! - `health`: members that are asked how they are
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
 //! - `activation`, `status`: sockets that a service manager passes, the answer to SIGUSR1
 //! - `threads`: what happens when a thread cannot be started or ends
@@ -40,6 +41,7 @@ mod etcd;
 mod failover;
 mod faults;
 mod halves;
+mod health;
 mod limits;
 mod listen;
 mod logs;

@@ -13,11 +13,12 @@ layers='
 6 main
 6 lib        cli gateway
 5 cli        config addr
-5 gateway    discovery proxy admin endpoint dial tls dns x509 config basic
+5 gateway    discovery proxy admin endpoint health dial tls dns x509 config basic
 4 discovery  endpoint dial tls dns x509 config basic
 4 proxy      endpoint dial config basic
 4 admin      endpoint dial config basic
 3 endpoint   dial config basic
+3 health     dial basic
 3 dial       dns basic
 2 tls        x509 basic
 2 dns        basic
@@ -35,6 +36,7 @@ layers='
 0 sync
 0 sys
 0 times
+0 url
 0 wire
 '
 failed=0

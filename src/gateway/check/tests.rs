@@ -28,6 +28,7 @@ fn row(number: u8, identity: Option<&str>, dial: Option<u64>, reason: Option<&st
         dial: dial.map(Duration::from_micros),
         tls: None,
         certified: None,
+        health: None,
         reason: reason.map(str::to_owned),
     }
 }
@@ -90,6 +91,8 @@ fn object_and_table_have_every_value_in_its_place() {
     proven.certified = Some(certified(NOW.0 + 30 * DAY + 5));
     let mut down = row(2, None, None, Some("dial \"it\""));
     down.source = "fallback";
+    proven.health = Some(Ok(()));
+    down.health = Some(Err("503: \"no\"".to_owned()));
     let mut findings = findings(vec![proven, down]);
     findings.found.insecure = vec!["m3.example:2379".to_owned()];
     findings.found.unresolved = vec!["m4.example: no such name".to_owned()];
@@ -102,21 +105,22 @@ fn object_and_table_have_every_value_in_its_place() {
          \"priority\":1,\"weight\":10,\"name\":\"etcd.example\",\"dial_seconds\":0.0015,\
          \"tls\":\"TLS 1.3 suite\",\"certificate\":{\"subject\":\"CN=etcd \\\"1\\\"\",\"issuer\":\"CN=ca\",\
          \"sans\":[\"a.example\",\"10.0.0.1\"],\"not_before\":\"2023-11-14T22:13:20Z\",\
-         \"not_after\":\"2027-02-14T08:00:05Z\",\"days_left\":30},\"verdict\":\"authenticated\",\
+         \"not_after\":\"2027-02-14T08:00:05Z\",\"days_left\":30},\
+         \"health\":{\"ok\":true,\"answer\":\"200 OK\"},\"verdict\":\"authenticated\",\
          \"reason\":null},\
          {\"address\":\"10.0.0.2:2379\",\"endpoint\":\"m2.example:2379\",\"source\":\"fallback\",\
          \"priority\":2,\"weight\":20,\"name\":null,\"dial_seconds\":null,\"tls\":null,\
-         \"certificate\":null,\"verdict\":\"unreachable\",\"reason\":\"dial \\\"it\\\"\"}],\
+         \"certificate\":null,\"health\":{\"ok\":false,\"answer\":\"503: \\\"no\\\"\"},\"verdict\":\"unreachable\",\"reason\":\"dial \\\"it\\\"\"}],\
          \"insecure\":[\"m3.example:2379\"],\"unresolved\":[\"m4.example: no such name\"],\
          \"warnings\":[\"odd\"]}\n"
     );
     let expected = format!(
         "ADDRESS        ENDPOINT         SOURCE    PRIO/WEIGHT  DIAL    TLS            SUBJECT      \
-         SANS                EXPIRES  VERDICT\n\
+         SANS                EXPIRES  HEALTH     VERDICT\n\
          10.0.0.1:2379  m1.example:2379  srv       1/10         1.5 ms  TLS 1.3 suite  CN=etcd \"1\"  \
-         a.example,10.0.0.1  30 d     authenticated\n\
+         a.example,10.0.0.1  30 d     200 OK     authenticated\n\
          10.0.0.2:2379  m2.example:2379  fallback  2/20         -       -              -            \
-         -                   -        unreachable: dial \"it\"\n\
+         -                   -        503: \"no\"  unreachable: dial \"it\"\n\
          refused: m3.example:2379: {INSECURE}\n\
          unresolved: m4.example: no such name\n\
          metrics: http://127.0.0.1:9/\n\
@@ -143,4 +147,39 @@ fn the_reason_for_no_endpoint_is_reported_unless_another_would_serve() {
     let fallback = report(vec![row(1, None, Some(1), None)]);
     assert_eq!(fallback.nothing, None);
     assert!(fallback.would_serve);
+}
+
+#[test]
+fn a_health_check_that_every_member_fails_is_doubted() {
+    let url = Url::parse("http://:2381/helth").unwrap();
+    let with = |health: &[Option<Result<(), String>>], reason: Option<&str>| {
+        let rows = health.iter().map(|health| Row {
+            health: health.clone(),
+            ..row(1, None, Some(1), reason)
+        });
+        findings(rows.collect())
+    };
+    let (well, ill) = (Some(Ok(())), Some(Err("404 Not Found".to_owned())));
+    let both = [ill.clone(), ill.clone()];
+    // (findings, whether a URL was given, doubted)
+    for (mut findings, given, doubted) in [
+        (with(&both, None), true, true),
+        (with(&[well, ill], None), true, false),
+        (with(&[None, None], None), false, false),
+        // What would not serve has other troubles.
+        (with(&both, Some("refused")), true, false),
+        (with(&[], None), true, false),
+    ] {
+        let would_serve = findings.would_serve();
+        findings.doubt_health_check(Some(&url).filter(|_| given));
+        let expected = "every member fails --health-check=http://:2381/helth: see that URL, port \
+                        and path are right; while all fail, all are used";
+        let expected: &[&str] = if doubted { &[expected] } else { &[] };
+        assert_eq!(findings.warnings, expected);
+        assert_eq!(
+            findings.would_serve(),
+            would_serve,
+            "a second choice serves"
+        );
+    }
 }

@@ -37,6 +37,8 @@ mod endpoint {
         Srv,
     }
 }
+#[path = "../../../src/health/response.rs"]
+mod health_response;
 #[path = "../../../src/discovery/listing.rs"]
 mod listing;
 #[path = "../../../src/discovery/member.rs"]
@@ -53,6 +55,8 @@ mod sys {
 mod tls;
 #[path = "../../support/tls_server.rs"]
 mod tls_server;
+#[path = "../../../src/url.rs"]
+mod url;
 #[path = "../../../src/wire/mod.rs"]
 mod wire;
 #[path = "../../../src/x509/mod.rs"]

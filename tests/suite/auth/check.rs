@@ -154,6 +154,7 @@ fn expect_table(table: &Outcome, rows: &[Json]) {
         "SUBJECT",
         "SANS",
         "EXPIRES",
+        "HEALTH",
         "VERDICT",
     ];
     let starts: Vec<usize> = heads
@@ -190,10 +191,11 @@ fn expect_table(table: &Outcome, rows: &[Json]) {
                 );
             }
         }
-        assert!(cell(9).starts_with(row.text("verdict")), "{line}");
+        assert_eq!(cell(9), "-", "no member was asked: {line}");
+        assert!(cell(10).starts_with(row.text("verdict")), "{line}");
         // The two were not looked at in the same second.
         let reason = row.text("reason").split(", now is ").next();
-        assert!(cell(9).contains(reason.unwrap_or_default()), "{line}");
+        assert!(cell(10).contains(reason.unwrap_or_default()), "{line}");
     }
     let last = lines.last().expect("lines");
     assert!(

@@ -4,6 +4,8 @@ mod dns_config;
 mod dns_message;
 mod dns_name;
 mod endpoints_file;
+mod health_response;
+mod health_url;
 mod http_request;
 mod tls_messages;
 mod tls_records;
@@ -20,6 +22,8 @@ pub const TARGETS: &[&Target] = &[
     &dns_name::TARGET,
     &dns_config::TARGET,
     &endpoints_file::TARGET,
+    &health_response::TARGET,
+    &health_url::TARGET,
     &http_request::TARGET,
     &tls_messages::TARGET,
     &tls_records::TARGET,
