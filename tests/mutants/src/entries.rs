@@ -17,13 +17,14 @@ const SEVERITIES: [&str; 5] = ["critical", "high", "medium", "low", EQUIVALENT];
 const EQUIVALENT: &str = "equivalent";
 
 /// Directories below `src` that are counted on their own, the longer name first.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
     "proxy/relay",
     "proxy",
     "endpoint",
     "discovery",
     "gateway",
     "admin",
+    "health",
     "loop_guard",
     "dns",
     "sys",
