@@ -34,6 +34,11 @@ macro_rules! times {
 times! {
     /// How long a worker is kept that has nothing to do.
     worker_patience: Duration::from_secs(10),
+    /// How often the peers of each session are looked at.
+    peer_look: Duration::from_secs(15),
+    /// How long nothing is heard of a peer that has to answer until it counts as gone: what keepalive takes,
+    /// 15 s of silence and nine probes.
+    peer_patience: Duration::from_secs(150),
     /// How long bulk is copied after this host has refused to splice; longer after refusals in a row.
     splice_pause: Duration::from_secs(1),
     /// How long one dial of a client is alone before the next runs beside it: the "connection

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::sys::syscall::{self, PollFd};
+use crate::sys::tcp::{self, Facts};
 
 #[cfg(test)]
 pub(crate) use tests::Seam;
@@ -30,6 +31,7 @@ pub(crate) enum Call {
     EndWrites,
     EndReads,
     Disconnect,
+    Facts,
     OpenPipe,
     SizePipe,
 }
@@ -171,6 +173,19 @@ impl Socket {
             self.seam.due(Call::EndReads, 0)?;
             self.stream.shutdown(Shutdown::Read)
         })
+    }
+
+    /// What the kernel knows of the connection.
+    pub(crate) fn facts(&self) -> io::Result<Facts> {
+        uninterrupted(|| {
+            self.seam.due(Call::Facts, 0)?;
+            Facts::of(self.as_fd())
+        })
+    }
+
+    /// Has the kernel ask a peer that does not answer at least this often, where it can.
+    pub(crate) fn set_longest_wait(&self, wait: Duration) -> io::Result<()> {
+        uninterrupted(|| tcp::set_longest_wait(self.as_fd(), wait))
     }
 
     /// Resets the connection, whoever else uses it; see [`syscall::disconnect`].

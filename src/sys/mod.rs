@@ -2,8 +2,8 @@
 //!
 //! [`syscall`] is the only file of the program with `unsafe` code: a dozen foreign
 //! functions behind safe, typed wrappers. The rest of this module is safe code over
-//! it and over `/proc`: entropy, resource limits, what systemd passes and hears, and errors in
-//! words.
+//! it and over `/proc`: entropy, resource limits, what systemd passes and hears, what the kernel knows
+//! of a connection, and errors in words.
 
 pub(crate) mod activation;
 pub(crate) mod limits;
@@ -12,6 +12,7 @@ mod plain;
 pub(crate) mod random;
 #[allow(unsafe_code)]
 pub(crate) mod syscall;
+pub(crate) mod tcp;
 pub(crate) mod usage;
 pub(crate) mod waker;
 

@@ -42,6 +42,20 @@ unsafe extern "C" {
         flags: c_uint,
     ) -> isize;
     fn connect(fd: c_int, address: *const NoAddress, length: c_uint) -> c_int;
+    fn getsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_void,
+        length: *mut c_uint,
+    ) -> c_int;
+    fn setsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *const c_void,
+        length: c_uint,
+    ) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
@@ -222,6 +236,38 @@ pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the pointer is to a live `struct sockaddr` (`repr(C)`) of that length, which is only
     // read, and the descriptor stays open while it is borrowed.
     match unsafe { connect(socket.as_raw_fd(), &raw const nowhere, length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The level of options of TCP, IPPROTO_TCP of netinet/in.h.
+const IPPROTO_TCP: c_int = 6;
+
+/// Reads an option of TCP (tcp(7)) into `value`, as far as that has room; returns how many octets the
+/// kernel wrote.
+pub(crate) fn tcp_option(
+    socket: BorrowedFd<'_>,
+    name: c_int,
+    value: &mut [u8],
+) -> io::Result<usize> {
+    let mut length = c_uint::try_from(value.len()).unwrap_or(c_uint::MAX);
+    let (fd, bytes) = (socket.as_raw_fd(), value.as_mut_ptr().cast());
+    // SAFETY: `value` is an exclusive borrow of at least `length` writable bytes, `length` is live, and
+    // the descriptor stays open while it is borrowed.
+    match unsafe { getsockopt(fd, IPPROTO_TCP, name, bytes, &raw mut length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(usize::try_from(length).unwrap_or(0).min(value.len())),
+    }
+}
+
+/// Sets an option of TCP that is a number (tcp(7)).
+pub(crate) fn set_tcp_option(socket: BorrowedFd<'_>, name: c_int, value: c_int) -> io::Result<()> {
+    let (fd, length) = (socket.as_raw_fd(), size_of::<c_int>() as c_uint);
+    let number = (&raw const value).cast();
+    // SAFETY: the pointer is to a live number of that length, which is only read, and the descriptor
+    // stays open while it is borrowed.
+    match unsafe { setsockopt(fd, IPPROTO_TCP, name, number, length) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

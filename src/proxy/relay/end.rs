@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Relay;
+use super::gone::Vigil;
 use crate::proxy::calls::Socket;
 use crate::proxy::cause::{Cause, Failure, Party};
 use crate::sync::lock;
@@ -35,6 +36,7 @@ pub(super) struct Side {
     pub(super) socket: Socket,
     /// We have sent our FIN.
     finished: AtomicBool,
+    pub(super) vigil: Vigil,
 }
 
 impl Side {
@@ -43,6 +45,7 @@ impl Side {
             party,
             socket: Socket::new(stream),
             finished: AtomicBool::new(false),
+            vigil: Vigil::default(),
         }
     }
 

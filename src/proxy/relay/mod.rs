@@ -16,11 +16,13 @@
 //! - A writer that waits for a peer to take more watches the other socket meanwhile, and
 //!   a direction that has ended keeps watching both, so that a peer
 //!   that resets or vanishes is noticed although nobody reads from it.
-//! - There is no idle timeout: an etcd watch may be silent for days.
+//! - There is no idle timeout: an etcd watch may be silent for days. A peer that is gone is found
+//!   by what the kernel knows of its connection (`gone`).
 
 mod alone;
 mod end;
 mod flow;
+mod gone;
 
 use std::io;
 use std::net::TcpStream;

@@ -475,3 +475,23 @@ fn a_cut_ends_a_session_in_which_nobody_reads_anything() {
     hears_of_a_reset(&client);
     hears_of_a_reset(&endpoint);
 }
+
+/// Nothing is known of either peer where a filter forbids to ask, or there is nothing to say; a peer that
+/// lives is not gone, however short the patience.
+#[test]
+fn peers_that_live_are_not_gone() {
+    let (client, relay, endpoint) = joined();
+    let session = serve(&relay, &pipes(0));
+    make_busy(&client, &endpoint);
+    plan(&relay.client, Call::Facts, 1, What::Error(1));
+    plan(&relay.endpoint, Call::Facts, 2, What::Error(38));
+    for _ in 0..5 {
+        assert_eq!(relay.end_if_gone(Duration::ZERO), None);
+    }
+    assert_eq!(relay.client.socket.seam.calls(Call::Facts), 5);
+    assert_eq!(relay.endpoint.socket.seam.calls(Call::Facts), 5);
+    assert!(relay.failure().is_none());
+    drop((client, endpoint));
+    ends(session);
+    assert_eq!(relay.end_if_gone(Duration::ZERO), None);
+}
