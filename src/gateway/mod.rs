@@ -3,8 +3,8 @@
 //!
 //! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines, and
 //! `access-log`, if asked for, those of connections; `accept`, one per listener; `monitor`;
-//! `discovery`, with `resolve` for its lookups; `close-removed`, if asked for; `admin`, if metrics
-//! are; `status`, if a service manager listens; one or two per session. `threads` starts those that
+//! `discovery`, with `resolve` for its lookups; `close-removed`, if asked for; `peers`; `admin`, if
+//! metrics are; `status`, if a service manager listens; one or two per session. `threads` starts those that
 //! the gateway cannot do without, and what becomes of one that ends stands there. None is joined but
 //! `accept`, when draining: the end of the process ends the others, which hold nothing that has to
 //! be put in order.
@@ -36,6 +36,7 @@ use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
+use crate::proxy::gone;
 use crate::proxy::removals::{self, Removals};
 use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
@@ -404,6 +405,9 @@ fn prepare_background(
     threads.prepare(Thread::Monitor, move || {
         shared.monitor.run(&shared.pool, &shared.guard, timeout)
     })?;
+
+    let shared = Arc::clone(proxy);
+    threads.prepare(Thread::Peers, move || gone::watch(&shared))?;
 
     let shared = Arc::clone(proxy);
     threads.prepare(Thread::Discovery, move || {

@@ -8,6 +8,7 @@
 //! | `monitor` | started again; dials under way are dropped, and the pool knows which are due |
 //! | `discovery` | started again with what it knows; its next refresh asks for everything |
 //! | `close-removed` | started again with the removals that it waits for |
+//! | `peers` | started again; what it has seen of each connection is kept there |
 //! | `admin` | started again; its connections are dropped |
 //! | `status` | started again; it only reads |
 //! | `signal` | ends the process: all signals are blocked, so none could end it in order any more |
@@ -38,6 +39,7 @@ pub(super) enum Thread {
     Log,
     AccessLog,
     CloseRemoved,
+    Peers,
     Monitor,
     Discovery,
     Admin,
@@ -47,10 +49,11 @@ pub(super) enum Thread {
 
 impl Thread {
     /// All of them, each at the place of its number.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Log,
         Self::AccessLog,
         Self::CloseRemoved,
+        Self::Peers,
         Self::Monitor,
         Self::Discovery,
         Self::Admin,
@@ -64,6 +67,7 @@ impl Thread {
             Self::Log => "log",
             Self::AccessLog => "access-log",
             Self::CloseRemoved => "close-removed",
+            Self::Peers => "peers",
             Self::Monitor => "monitor",
             Self::Discovery => "discovery",
             Self::Admin => "admin",

@@ -9,6 +9,7 @@ mod calls;
 mod cause;
 mod connect;
 pub(crate) mod counters;
+pub(crate) mod gone;
 pub(crate) mod listener;
 mod pipes;
 mod relay;

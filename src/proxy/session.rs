@@ -200,6 +200,16 @@ impl Session {
         outcome.map_err(note).ok()
     }
 
+    /// The session's relay, once it has one.
+    pub(super) fn relay(&self) -> Option<&Relay> {
+        self.link.get().map(|link| &link.relay)
+    }
+
+    /// Ends it if one of its peers is gone, and tells which.
+    pub(super) fn end_if_gone(&self) -> Option<Party> {
+        self.relay()?.end_if_gone(self.proxy.times.peer_patience)
+    }
+
     /// The session's relay, if it runs to this endpoint.
     pub(super) fn relay_to(&self, endpoint: SocketAddr) -> Option<&Relay> {
         let link = self.link.get()?;

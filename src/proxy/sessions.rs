@@ -123,10 +123,11 @@ impl Sessions {
     }
 
     fn all(&self) -> Vec<Arc<Session>> {
-        lock(&self.open)
-            .by_id
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        self.weak().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Those that are open now, without a hold on them.
+    pub(super) fn weak(&self) -> Vec<Weak<Session>> {
+        lock(&self.open).by_id.values().cloned().collect()
     }
 }

@@ -28,9 +28,9 @@ fn failing(launch: Launch, call: &str, error: &str, nth: usize) -> Launch {
     launch.wrapped(&[strace.as_slice(), &["-e", &trace, "-e", &inject]].concat())
 }
 
-/// The threads of a start that uses all there are: log, signal, access-log, close-removed, monitor, discovery, admin,
+/// The threads of a start that uses all there are: log, signal, access-log, close-removed, monitor, peers, discovery, admin,
 /// accept, status.
-const THREADS: usize = 9;
+const THREADS: usize = 10;
 
 #[test]
 fn a_start_that_lacks_a_thread_serves_no_client_and_is_never_ready() {

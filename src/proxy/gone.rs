@@ -1,0 +1,48 @@
+//! Looks at the peers of all sessions now and then, and ends those whose peer is gone; what tells
+//! it, `relay` knows.
+
+use crate::log;
+use crate::proxy::Proxy;
+use crate::proxy::cause::Party;
+
+/// Looks for as long as the process lives; the work of a thread.
+pub(crate) fn watch(proxy: &Proxy) {
+    loop {
+        // Not a sleep, at which std panics where a filter of system calls refuses it. Nobody wakes it.
+        std::thread::park_timeout(proxy.times.peer_look);
+        look(proxy);
+    }
+}
+
+/// Looks at each session once.
+fn look(proxy: &Proxy) {
+    let (mut clients, mut endpoints) = (0u64, 0u64);
+    let mut ended = Vec::new();
+    for session in proxy.sessions.weak() {
+        // One at a time: to hold on to a session that ends meanwhile would keep its sockets open.
+        let Some(session) = session.upgrade() else {
+            continue;
+        };
+        match session.end_if_gone() {
+            None => continue,
+            Some(Party::Client) => clients += 1,
+            Some(Party::Endpoint) => endpoints += 1,
+        }
+        ended.push(session);
+    }
+    // Where a reset has to wait for a call to end, that has ended meanwhile.
+    for relay in ended.iter().filter_map(|session| session.relay()) {
+        relay.reset();
+    }
+    if !ended.is_empty() {
+        log::info(
+            "proxy",
+            "reset connections whose peer is gone",
+            &[
+                ("clients", clients.into()),
+                ("endpoints", endpoints.into()),
+                ("silence", proxy.times.peer_patience.into()),
+            ],
+        );
+    }
+}
