@@ -8,6 +8,7 @@
 //! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
+//! - `gone`: peers that vanish without a word
 //! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `access_log`: one line a connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
@@ -40,6 +41,7 @@ mod endpoints_file;
 mod etcd;
 mod failover;
 mod faults;
+mod gone;
 mod halves;
 mod health;
 mod limits;
