@@ -26,7 +26,8 @@ pub(crate) use error::{Error, Verdict, is_exhaustion};
 
 /// Idle time before the first probe and between probes of keepalive, as the reference.
 /// There is no TCP_USER_TIMEOUT: it would also cut a reader that keeps its window shut
-/// although it answers every probe (tcp(7)), and an etcd client may do so for minutes.
+/// although it answers every probe (tcp(7)), and an etcd client may do so for minutes. What
+/// keepalive does not find, with bytes in flight, `proxy::gone` does.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection to an endpoint, known to the loop guard while it lives.
