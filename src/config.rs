@@ -19,6 +19,8 @@ const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// For all attempts of one client together: long beside any round trip, short beside the
 /// 127 s after which Linux gives up on a peer that does not answer.
 const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Two hundred times what a member takes for its first bytes, and twice a round trip around the world.
+const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long enough for any request in flight, far below the 90 s after which systemd kills.
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,11 @@ pub(crate) struct Config {
     pub(crate) health_check: Option<Url>,
     /// How long connections to a member that left the endpoints may go on; `None` for ever.
     pub(crate) close_removed: Option<Duration>,
+    /// How long a member may take for its first bytes before it is suspected to be silent; zero suspects
+    /// nobody.
+    pub(crate) answer_timeout: Duration,
+    /// How long connections to a member live that is silent or unhealthy; `None` for ever.
+    pub(crate) close_unhealthy: Option<Duration>,
     /// Which endpoint a client gets.
     pub(crate) policy: Policy,
     /// The most connections at a time; `None` derives it from the limits of the host.
@@ -117,6 +124,8 @@ impl Default for Config {
             verify_endpoints: false,
             health_check: None,
             close_removed: None,
+            answer_timeout: DEFAULT_ANSWER_TIMEOUT,
+            close_unhealthy: None,
             policy: Policy::RoundRobin,
             max_connections: None,
             metrics_addr: None,

@@ -111,6 +111,11 @@ impl Attempt {
         })
     }
 
+    /// What is waited for.
+    pub(crate) fn awaited(&self) -> PollFd<'_> {
+        PollFd::writable(self.socket.as_fd())
+    }
+
     /// What has become of the attempt by `now`.
     pub(crate) fn outcome(self, now: Instant) -> Outcome {
         let addr = self.addr;
@@ -196,9 +201,7 @@ pub(crate) fn wait<'a>(
     others: impl IntoIterator<Item = PollFd<'a>>,
     until: Option<Instant>,
 ) -> io::Result<()> {
-    let mut fds: Vec<PollFd<'_>> = attempts
-        .map(|attempt| PollFd::writable(attempt.socket.as_fd()))
-        .collect();
+    let mut fds: Vec<PollFd<'_>> = attempts.map(Attempt::awaited).collect();
     fds.extend(others);
     let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
     syscall::wait(&mut fds, timeout)
@@ -222,7 +225,7 @@ pub(crate) fn cannot_wait(caller: &str, error: &io::Error) {
 #[derive(Debug)]
 pub(crate) struct BlackHole {
     pub(crate) addr: SocketAddr,
-    _listener: Socket,
+    pub(crate) listener: Socket,
     _fillers: Vec<Attempt>,
 }
 
@@ -247,7 +250,7 @@ impl BlackHole {
         }
         Self {
             addr,
-            _listener: listener,
+            listener,
             _fillers: fillers,
         }
     }

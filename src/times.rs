@@ -50,6 +50,14 @@ times! {
     proof_patience: Duration::from_secs(1),
     /// How long an endpoint that was this gateway must keep a connection before it counts as another.
     loop_verdict: Duration::from_millis(500),
+    /// How often sessions are looked at that wait for the first answer of their endpoint.
+    answer_look: Duration::from_millis(250),
+    /// How often what else may become of sessions is looked at.
+    session_look: Duration::from_secs(1),
+    /// How long an endpoint is not asked again that was asked because of a doubt.
+    ask_again: Duration::from_secs(5),
+    /// How long a connection counts at least, where the policy looks at open connections.
+    counted: Duration::from_secs(1),
     /// How long the monitor waits after a wait of its own that the kernel refused.
     poll_pause: Duration::from_secs(1),
     /// How often an endpoint is asked how it is, give or take a tenth: each question costs the

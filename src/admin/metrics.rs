@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::Snapshot;
 use crate::date;
-use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::pool::view::View;
+use crate::endpoint::status::Status;
 use crate::stats::Distribution;
 use crate::sys::usage::Usage;
 
@@ -123,11 +124,44 @@ fn endpoints(text: &mut Text, endpoints: &[View]) {
     text.family(
         "endpoint_up",
         GAUGE,
-        "1 if the endpoint is active, 0 if not; of those in the set.",
+        "1 if the endpoint is active or slow, 0 if not; of those in the set.",
     );
     for (addr, view) in members() {
         let up = u8::from(view.status.is_active());
         text.sample("", &[("endpoint", addr)], up);
+    }
+    text.family(
+        "endpoint_state",
+        GAUGE,
+        "Always 1; the label tells the state that the endpoint is in.",
+    );
+    for (addr, view) in &all {
+        let labels = [("endpoint", addr.as_str()), ("state", view.status.name())];
+        text.sample("", &labels, 1);
+    }
+    text.family(
+        "endpoint_healthy",
+        GAUGE,
+        "0 if the endpoint is silent or unhealthy, 1 if not; of those in the set.",
+    );
+    for (addr, view) in members() {
+        text.sample(
+            "",
+            &[("endpoint", addr)],
+            u8::from(!view.status.is_doubted()),
+        );
+    }
+    text.family(
+        "endpoint_last_answer_timestamp_seconds",
+        GAUGE,
+        "When the endpoint last answered a dial, a proof, a probe, a health check or a new client; 0 if never.",
+    );
+    for (addr, view) in members() {
+        let last = view
+            .ledger
+            .last_answer()
+            .map_or(Duration::ZERO, date::since_1970);
+        text.sample("", &[("endpoint", addr)], Seconds(last));
     }
     let mut each = |name, kind, help, read: fn(&View) -> u64| {
         text.family(name, kind, help);
@@ -147,6 +181,32 @@ fn endpoints(text: &mut Text, endpoints: &[View]) {
         "Clients that were connected to the endpoint.",
         |view| view.ledger.connections.get(),
     );
+    each(
+        "endpoint_unanswered_total",
+        COUNTER,
+        "Clients that waited for the first answer of the endpoint for longer than --answer-timeout.",
+        |view| view.ledger.unanswered.get(),
+    );
+    text.family(
+        "endpoint_probes_total",
+        COUNTER,
+        "Times that the endpoint was asked because a client had waited, or it was silent, by result.",
+    );
+    for (addr, view) in &all {
+        for (result, count) in view.ledger.probes() {
+            text.sample("", &[("endpoint", addr), ("result", result)], count);
+        }
+    }
+    text.family(
+        "health_checks_total",
+        COUNTER,
+        "Health checks of the endpoint, by result.",
+    );
+    for (addr, view) in &all {
+        for (result, count) in view.ledger.checks() {
+            text.sample("", &[("endpoint", addr), ("result", result)], count);
+        }
+    }
     text.family(
         "endpoint_info",
         GAUGE,

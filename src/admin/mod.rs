@@ -22,7 +22,8 @@ use std::time::SystemTime;
 
 use socket2::SockRef;
 
-use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::pool::view::View;
+use crate::endpoint::status::Status;
 use crate::stats::Distribution;
 use crate::sys::usage;
 use crate::times::Times;
@@ -36,6 +37,12 @@ pub(crate) trait Observed: Send + Sync {
     /// What is to be seen now. Takes the locks that every session takes, so that an answer
     /// proves that clients can be served.
     fn snapshot(&self) -> Snapshot;
+
+    /// Whether a client could be given a thread now: one is asked for, as a client does.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn try_session(&self) -> Result<(), String>;
 }
 
 /// A gateway at one moment.
@@ -102,14 +109,21 @@ impl Snapshot {
         if self.draining {
             return Some("draining: no new client is accepted".to_owned());
         }
-        match self.census() {
-            (0, _) => Some("no endpoint is known: no name has an address so far".to_owned()),
-            (total, 0) => {
+        let any = |of: fn(Status) -> bool| self.members().any(|view| of(view.status));
+        // One that is doubted serves if no other does.
+        if any(|status| status.is_active() || status.is_doubted()) {
+            return None;
+        }
+        if any(|status| status == Status::Untried) {
+            return Some("no endpoint has answered yet".to_owned());
+        }
+        match self.members().count() {
+            0 => Some("no endpoint is known: no name has an address so far".to_owned()),
+            total => {
                 let first = self.members().find_map(|view| view.last_error.as_ref());
                 let error = first.map_or(String::new(), |(_, error)| format!(", {error}"));
                 Some(format!("none of {total} endpoints is active{error}"))
             }
-            _ => None,
         }
     }
 }

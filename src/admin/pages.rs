@@ -21,12 +21,12 @@ impl Answers for Pages {
             "/healthz" => {
                 // The gateway serves: every lock that a session needs could be taken.
                 drop(self.0.snapshot());
-                Response::text(Status::Ok, "ok")
+                health(self.0.try_session().err())
             }
-            "/readyz" => match self.0.snapshot().not_ready() {
-                None => Response::text(Status::Ok, "ok"),
-                Some(reason) => Response::text(Status::Unavailable, &reason.replace('\n', " ")),
-            },
+            "/readyz" => {
+                let not_ready = self.0.snapshot().not_ready();
+                health(not_ready.or_else(|| self.0.try_session().err()))
+            }
             "/metrics" => content(
                 metrics::CONTENT_TYPE,
                 metrics::render(&self.0.snapshot(), &usage::usage()),
@@ -48,6 +48,14 @@ impl Answers for Pages {
     fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8> {
         let now = date::since_1970(SystemTime::now());
         response.bytes(&HttpDate(now), head_only)
+    }
+}
+
+/// Whether there is nothing against it.
+fn health(reason: Option<String>) -> Response {
+    match reason {
+        None => Response::text(Status::Ok, "ok"),
+        Some(reason) => Response::text(Status::Unavailable, &reason.replace('\n', " ")),
     }
 }
 
@@ -91,7 +99,7 @@ fn endpoint(view: &View) -> String {
     }
     format!(
         "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
-         \"state\":{},\"active\":{},\"since\":{},\"last_error\":{},\"last_error_at\":{},\
+         \"state\":{},\"active\":{},\"since\":{},\"last_answer_at\":{},\"last_error\":{},\"last_error_at\":{},\
          \"certificate_expiry\":{},\"connections_open\":{},\"connections_total\":{},\
          \"bytes_to_endpoint\":{},\"bytes_to_client\":{},\"dials\":{{{dials}}}}}",
         Json(&endpoint.addr.to_string()),
@@ -103,6 +111,7 @@ fn endpoint(view: &View) -> String {
         Json(view.status.name()),
         view.status.is_active(),
         Json(&time(view.since)),
+        optional(ledger.last_answer().map(time)),
         optional(view.last_error.as_ref().map(|(_, error)| error.clone())),
         optional(view.last_error.as_ref().map(|(at, _)| time(*at))),
         optional(expiry),

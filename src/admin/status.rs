@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Snapshot;
 use crate::date::{self, Rfc3339};
-use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::pool::view::View;
+use crate::endpoint::status::Status;
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
@@ -103,11 +104,11 @@ fn verdict(snapshot: &Snapshot) -> (String, &'static str) {
     let (total, active) = snapshot.census();
     if snapshot.draining {
         ("draining".to_owned(), "odd")
-    } else if active == 0 {
+    } else if snapshot.not_ready().is_some() {
         ("not ready".to_owned(), "bad")
     } else if active < total {
         (
-            format!("ready, {} of {total} endpoints down", total - active),
+            format!("ready, {active} of {total} endpoints active"),
             "odd",
         )
     } else if !snapshot.problems.is_empty() {
@@ -214,8 +215,12 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
     }
     let colour = match view.status {
         Status::Active => "good",
-        Status::Overdue | Status::Removed => "odd",
-        Status::Inactive | Status::Looped | Status::Unproven => "bad",
+        Status::Untried | Status::Slow | Status::Removed => "odd",
+        Status::Silent
+        | Status::Unhealthy
+        | Status::Inactive
+        | Status::Unauthenticated
+        | Status::ThisGateway => "bad",
     };
     let _ = write!(
         page,
@@ -235,6 +240,13 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
             "<br><span class=\"{class}\">{} ago: {}</span>",
             Span(elapsed(*at, now)),
             Escaped(error)
+        );
+    }
+    if let Some(at) = ledger.last_answer() {
+        let _ = write!(
+            page,
+            "<br><span class=\"dim\">answered {} ago</span>",
+            Span(elapsed(at, now))
         );
     }
     if let Some(not_after) = ledger.not_after() {

@@ -3,6 +3,7 @@ use crate::config::Policy;
 use crate::dial;
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pool::Pool;
+use crate::endpoint::slots::Slot;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
 use crate::sync::lock;
 use crate::sys::usage::Usage;
@@ -65,19 +66,19 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
 
 #[test]
 fn what_has_left_the_set_is_no_reason() {
-    use Status::{Active, Inactive, Removed, Unproven};
+    use Status::{Active, Inactive, Removed, Unauthenticated};
     let gone = || view(1, Removed, Some("gone"));
     let cases = [
         (vec![], Some("no endpoint is known")),
         (vec![gone()], Some("no endpoint is known")),
         (
-            vec![gone(), view(2, Unproven, None)],
+            vec![gone(), view(2, Unauthenticated, None)],
             Some("none of 1 endpoints is active"),
         ),
         (
             vec![
                 gone(),
-                view(2, Unproven, None),
+                view(2, Unauthenticated, None),
                 view(3, Inactive, Some("down")),
             ],
             Some("none of 2 endpoints is active, down"),
@@ -115,7 +116,7 @@ struct Fixture {
 struct Open;
 
 impl Gate for Open {
-    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         Ok(Proof { not_after: None })
     }
 }
@@ -143,6 +144,10 @@ impl Fixture {
 }
 
 impl Observed for Fixture {
+    fn try_session(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Snapshot {
         self.looks.fetch_add(1, Ordering::SeqCst);
         Snapshot {
@@ -198,6 +203,20 @@ fn ready(observed: &Arc<Fixture>, expected: (http::Status, &str)) {
 fn every_page_follows_the_endpoints() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None), member(2, None)]);
+    let untried = (http::Status::Unavailable, "no endpoint has answered yet\n");
+    ready(&gateway, untried);
+    assert_page(
+        &gateway,
+        "/endpoints",
+        &[
+            "\"state\":\"untried\",\"active\":false,",
+            "\"last_answer_at\":null",
+        ],
+        &["active\":true"],
+    );
+    for port in [1, 2] {
+        gateway.pool.kept(at(port), Instant::now());
+    }
     ready(&gateway, READY);
     let since = gateway.pool.views()[0].since;
     assert_page(
@@ -243,7 +262,7 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/",
         &[
-            "pill odd\">ready, 1 of 2 endpoints down<",
+            "pill odd\">ready, 1 of 2 endpoints active<",
             "pill bad\">inactive<",
             "<b>1 <small>of 2<",
         ],
@@ -269,8 +288,9 @@ fn every_page_follows_the_endpoints() {
     ready(&gateway, (http::Status::Unavailable, reason));
     assert_page(&gateway, "/", &["pill bad\">not ready<"], &[]);
 
-    gateway.pool.answered(at(1), Duration::from_millis(3));
-    gateway.pool.succeeded(at(1), Instant::now());
+    gateway
+        .pool
+        .connected(at(1), Instant::now(), Duration::from_millis(3));
     ready(&gateway, READY);
     assert_page(
         &gateway,
@@ -304,14 +324,14 @@ fn every_page_follows_the_endpoints() {
     gateway.pool.replace(vec![member(3, Some("etcd.example"))]);
     ready(
         &gateway,
-        (http::Status::Unavailable, "none of 1 endpoints is active\n"),
+        (http::Status::Unavailable, "no endpoint has answered yet\n"),
     );
     assert_page(
         &gateway,
         "/endpoints",
         &[
             "\"state\":\"removed\",\"active\":false,",
-            "\"state\":\"unproven\",\"active\":false,",
+            "\"state\":\"untried\",\"active\":false,",
         ],
         &["127.0.0.1:2"],
     );
@@ -372,6 +392,7 @@ fn every_page_follows_the_endpoints() {
 fn problems_and_a_drain_are_shown_while_they_last() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None)]);
+    gateway.pool.kept(at(1), Instant::now());
     *lock(&gateway.problems) = vec!["<one>".to_owned(), "two".to_owned()];
     ready(&gateway, READY);
     assert_page(
@@ -547,10 +568,10 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
     };
     for (status, colour, error) in [
         (Status::Active, "good", "dim"),
-        (Status::Overdue, "odd", "dim"),
+        (Status::Slow, "odd", "dim"),
         (Status::Inactive, "bad", "error"),
-        (Status::Looped, "bad", "error"),
-        (Status::Unproven, "bad", "error"),
+        (Status::ThisGateway, "bad", "error"),
+        (Status::Unauthenticated, "bad", "error"),
         (Status::Removed, "odd", "error"),
     ] {
         let page = row(View {

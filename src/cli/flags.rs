@@ -61,6 +61,8 @@ pub(super) struct RawArgs {
     pub(super) verify_endpoints: Option<bool>,
     pub(super) health_check: Option<Url>,
     pub(super) close_removed: Option<Duration>,
+    pub(super) answer_timeout: Option<Duration>,
+    pub(super) close_unhealthy: Option<Duration>,
     pub(super) policy: Option<Policy>,
     pub(super) metrics_addr: Option<HostPort>,
     pub(super) access_log: Option<AccessLogTarget>,
@@ -132,9 +134,10 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::One("DURATION"),
         default: "1m0s",
         in_environment: true,
-        doc_short: "How long a failed endpoint rests before it is tried again.",
-        doc_long: "A Go duration such as 1m30s or 500ms. Clients never wait for it: when no \
-            endpoint is active, each new client tries all of them.",
+        doc_short: "The longest pause before a failed or silent endpoint is tried again.",
+        doc_long: "A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
+            twice as long. Clients never wait for it: when no endpoint is active, each new client \
+            tries all of them.",
         apply: |text, raw| {
             let consequence = "retrying without a pause would be a busy loop";
             raw.retry_delay = Some(value::positive_duration(text, consequence)?);
@@ -148,7 +151,8 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "5s",
         in_environment: true,
         doc_short: "How long a client may wait to be connected to an endpoint.",
-        doc_long: "It covers all attempts for this client together.",
+        doc_long: "It covers all attempts for this client together. A connection that a silent member has \
+            not answered for as long is reset, if another member is active.",
         apply: |text, raw| {
             let consequence = "no connection could be made in that time";
             raw.dial_timeout = Some(value::positive_duration(text, consequence)?);
@@ -161,7 +165,7 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::One("COUNT"),
         default: "auto",
         in_environment: true,
-        doc_short: "The most clients at a time; those above it are turned away.",
+        doc_short: "The most clients at a time; those above it are rejected.",
         doc_long: "auto derives it from the limits of the host on descriptors, threads and memory \
             mappings.",
         apply: |text, raw| {
@@ -310,6 +314,35 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "What is left then is reset. A member that DNS named has left once two answers in a row lack it. never leaves connections alone.",
         apply: |text, raw| {
             raw.close_removed = value::duration_or_never(text)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "answer-timeout",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "1s",
+        in_environment: true,
+        doc_short: "How long a member may take to answer a client's first bytes.",
+        doc_long: "One that takes longer is probed, over a connection of its own; if it does not answer that \
+            either, it is used only where no other member is better, until it answers again. 0s probes \
+            nobody.",
+        apply: |text, raw| {
+            raw.answer_timeout = Some(value::duration(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "close-unhealthy",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "never",
+        in_environment: true,
+        doc_short: "How long connections to a silent or unhealthy member live.",
+        doc_long: "Then they are reset, if another has been active for as long, so that clients without \
+            keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
+        apply: |text, raw| {
+            raw.close_unhealthy = value::duration_or_never(text)?;
             Ok(())
         },
     },

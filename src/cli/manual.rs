@@ -14,8 +14,8 @@ pub(super) const SUMMARY: &str = "TCP gateway in front of an etcd cluster";
 /// What it does, in a paragraph.
 pub(super) const LEAD: &str = "etcd-gateway forwards TCP connections to an etcd cluster. \
     Applications use one local address; the gateway knows the members, spreads connections over \
-    them in turn, leaves out those that fail and takes them back when they return. It passes \
-    bytes through unread: TLS runs between the application and etcd, end to end.";
+    them in turn, avoids those that fail or do not answer, and uses them again when they return. \
+    It passes bytes through unread: TLS runs between the application and etcd, end to end.";
 
 /// How it is called, and what it does then.
 pub(super) const COMMANDS: &[Entry] = &[
@@ -63,6 +63,13 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
             "etcd-gateway start --endpoints-file=/etc/etcd-gateway/endpoints \\",
             "    --metrics-addr=127.0.0.1:23791",
             "curl http://127.0.0.1:23791/endpoints",
+        ],
+    ),
+    (
+        "Ask each member how it is, and end connections to one that is not well:",
+        &[
+            "etcd-gateway start --endpoints=10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 \\",
+            "    --health-check=http://:2381/readyz --close-unhealthy=15s",
         ],
     ),
     (

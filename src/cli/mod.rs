@@ -354,6 +354,8 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         verify_endpoints,
         health_check: raw.health_check.or(default.health_check),
         close_removed: raw.close_removed.or(default.close_removed),
+        answer_timeout: raw.answer_timeout.unwrap_or(default.answer_timeout),
+        close_unhealthy: raw.close_unhealthy.or(default.close_unhealthy),
         policy: raw.policy.unwrap_or(default.policy),
         max_connections: raw.max_connections.or(default.max_connections),
         metrics_addr: raw.metrics_addr,

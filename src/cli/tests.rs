@@ -196,7 +196,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 18] = [
+    let cases: [(&str, &str, Set, &str); 20] = [
         (
             "endpoints",
             "a:1",
@@ -259,6 +259,18 @@ fn every_flag_in_every_form() {
             "close-removed",
             "1m",
             |c| c.close_removed = Some(Duration::from_secs(60)),
+            "1",
+        ),
+        (
+            "answer-timeout",
+            "2s",
+            |c| c.answer_timeout = Duration::from_secs(2),
+            "1",
+        ),
+        (
+            "close-unhealthy",
+            "15s",
+            |c| c.close_unhealthy = Some(Duration::from_secs(15)),
             "1",
         ),
         (

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::deadline::Timed;
 use crate::dial::{self, blocking};
+use crate::endpoint::slots::Slot;
 use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard::LoopGuard;
@@ -179,7 +180,12 @@ impl Authenticator {
 }
 
 impl Gate for Authenticator {
-    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
+    fn admit(
+        &self,
+        endpoint: &Endpoint,
+        timeout: Duration,
+        _slot: &Slot,
+    ) -> Result<Proof, dial::Error> {
         let Some(identity) = &endpoint.identity else {
             return Ok(Proof { not_after: None });
         };
@@ -267,11 +273,17 @@ impl<S: Write> Write for Keeping<S> {
 mod tests {
     use super::*;
     use crate::endpoint::Source;
+    use crate::endpoint::slots::Slots;
     use crate::log::tests::heard;
     use std::net::TcpListener;
 
     fn authenticator() -> Authenticator {
         Authenticator::new(Anchors::from_der(Vec::new()).unwrap(), LoopGuard::default())
+    }
+
+    fn admit(endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
+        let slot = Slots::default().for_client().unwrap();
+        authenticator().admit(endpoint, timeout, &slot)
     }
 
     fn endpoint(addr: SocketAddr, identity: Option<&str>) -> Endpoint {
@@ -372,9 +384,9 @@ mod tests {
         let listener = TcpListener::bind(addr(0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let timeout = Duration::from_secs(5);
-        let proof = authenticator().admit(&endpoint(addr, None), timeout);
+        let proof = admit(&endpoint(addr, None), timeout);
         assert_eq!(proof.unwrap(), Proof { not_after: None });
-        let bad = authenticator().admit(&endpoint(addr, Some("not a name")), timeout);
+        let bad = admit(&endpoint(addr, Some("not a name")), timeout);
         assert!(bad.unwrap_err().is_rejected());
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_err(), "nobody has connected");
@@ -404,7 +416,7 @@ mod tests {
         let member = endpoint(addr, Some("x.test"));
         let started = Instant::now();
         let timeout = Duration::from_millis(300);
-        let error = authenticator().admit(&member, timeout).unwrap_err();
+        let error = admit(&member, timeout).unwrap_err();
         let took = started.elapsed();
         assert!(took >= timeout && took < Duration::from_secs(4), "{took:?}");
         assert!(
@@ -412,7 +424,7 @@ mod tests {
             "{error}"
         );
         for (is_rejected, what) in [(false, "one that closes"), (true, "one without TLS")] {
-            let error = authenticator().admit(&member, Duration::from_secs(20));
+            let error = admit(&member, Duration::from_secs(20));
             assert_eq!(error.unwrap_err().is_rejected(), is_rejected, "{what}");
         }
         server.join().unwrap();

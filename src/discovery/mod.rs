@@ -230,7 +230,8 @@ impl Discovery {
         }
         // What is not certain has to be asked for again, but no sooner than after other failures.
         let is_open = freshness.certain && !self.departures.is_empty();
-        let is_urgent = is_open || served.pool.census().active == 0;
+        let census = served.pool.census();
+        let is_urgent = is_open || census.active == 0 && census.untried == 0;
         self.plan(freshness, !is_empty && is_urgent);
         // Last: whoever sees the count sees what came of it.
         self.refreshes.add(freshness.complete);

@@ -8,6 +8,7 @@ use super::member::Member;
 use super::members::endpoints;
 use super::proofs::prove;
 use super::{Discovery, PATIENCE, Source};
+use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
 
 /// How long a start with configured names waits for them: there may be others that
@@ -127,14 +128,16 @@ impl Discovery {
         };
         let (mut endpoints, freshness) = self.refresh(patience);
         self.has_found = !endpoints.is_empty();
-        let (mut proven, mut refused) = prove(&endpoints, gate, timeout);
+        // Nobody else asks yet.
+        let slots = Slots::default();
+        let (mut proven, mut refused) = prove(&endpoints, gate, &slots, timeout);
         let free =
             |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.identity.is_none());
         if !free(&endpoints) && proven.is_empty() {
             let found = endpoints.len();
             self.fall_back(&mut endpoints);
             let others = endpoints.get(found..).unwrap_or_default();
-            let (more_proven, more_refused) = prove(others, gate, timeout);
+            let (more_proven, more_refused) = prove(others, gate, &slots, timeout);
             proven.extend(more_proven);
             refused.extend(more_refused);
         }

@@ -4,13 +4,16 @@
 //! to an address and lives as long as the pool knows that address or a client is connected to
 //! it, so the memory of all ledgers is bounded by the endpoints and the open connections.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::date;
 use crate::dial::Verdict;
 use crate::endpoint::Proof;
+use crate::endpoint::recent::Recent;
 use crate::stats::{Counter, Histogram, Lane};
+use crate::sync::lock;
 
 /// From a loopback round trip to the default `--dial-timeout`.
 const DIAL_TIMES: [Duration; 13] = [
@@ -29,6 +32,34 @@ const DIAL_TIMES: [Duration; 13] = [
     Duration::from_secs(5),
 ];
 
+/// How a probe ended: a connection of our own, a few bytes, and the wait for any answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// Something came back, if only the end of the connection.
+    Answered,
+    /// Nothing did, in time.
+    Silent,
+    /// It could not be connected to.
+    Failed,
+    /// This host failed, whatever the endpoint is like.
+    Local,
+}
+
+/// How a health check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// As it should.
+    Passed,
+    /// With another answer, or with none.
+    Failed,
+    /// This host failed, whatever the endpoint is like.
+    Local,
+}
+
+/// The words for [`Probed`] and [`Checked`], each at the place of its number.
+const PROBED: [&str; 4] = ["answered", "silent", "failed", "local"];
+const CHECKED: [&str; 3] = ["passed", "failed", "local"];
+
 /// No certificate has been verified.
 const NO_CERTIFICATE: i64 = i64::MIN;
 
@@ -45,6 +76,10 @@ pub(crate) struct Ledger {
     open: AtomicU64,
     /// Picks that are not over.
     held: AtomicUsize,
+    /// Connections that have ended and count for a while.
+    recent: Mutex<Recent>,
+    /// The last connection that ended was not as old as one counts at least.
+    ended_early: AtomicBool,
     dials: [Counter; Verdict::ALL.len()],
     /// How long dials took that were answered.
     pub(crate) dial_time: Histogram<{ DIAL_TIMES.len() }>,
@@ -52,6 +87,12 @@ pub(crate) struct Ledger {
     pub(crate) deactivations: Counter,
     /// When the certificate expires that it last proved itself with, in seconds since 1970.
     not_after: AtomicI64,
+    /// Clients that waited too long for their first answer.
+    pub(crate) unanswered: Counter,
+    probes: [Counter; PROBED.len()],
+    checks: [Counter; CHECKED.len()],
+    /// When it last answered, in milliseconds since 1970; 0 if it never did.
+    last_answer: AtomicU64,
 }
 
 impl Default for Ledger {
@@ -62,25 +103,45 @@ impl Default for Ledger {
             connections: Counter::new(),
             open: AtomicU64::new(0),
             held: AtomicUsize::new(0),
+            recent: Mutex::default(),
+            ended_early: AtomicBool::new(false),
             dials: [const { Counter::new() }; Verdict::ALL.len()],
             dial_time: Histogram::new(&DIAL_TIMES),
             activations: Counter::new(),
             deactivations: Counter::new(),
             not_after: AtomicI64::new(NO_CERTIFICATE),
+            unanswered: Counter::new(),
+            probes: [const { Counter::new() }; PROBED.len()],
+            checks: [const { Counter::new() }; CHECKED.len()],
+            last_answer: AtomicU64::new(0),
         }
     }
 }
 
 impl Ledger {
-    /// Counts a pick, which is not over until the guard is dropped.
-    pub(super) fn hold(self: &Arc<Self>) -> Hold {
+    /// Counts a pick, which is not over until the guard is dropped. The connection that it becomes counts
+    /// until it is so old, also if it has ended.
+    pub(super) fn hold(self: &Arc<Self>, counted: Duration) -> Hold {
         self.held.fetch_add(1, Ordering::Relaxed);
-        Hold(Arc::clone(self))
+        Hold {
+            ledger: Arc::clone(self),
+            counted,
+        }
     }
 
     /// How many picks are not over: the connections that are open or being made.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// How much it has to do: picks that are not over, and connections that have ended and still count. One that fails fast would be the least loaded otherwise.
+    pub(super) fn load(&self, now: Instant) -> usize {
+        self.held() + lock(&self.recent).count(now)
+    }
+
+    /// Whether it has no connection for the reason that the last one ended early.
+    pub(super) fn ends_early(&self) -> bool {
+        self.held() == 0 && self.ended_early.load(Ordering::Relaxed)
     }
 
     /// How many clients are connected.
@@ -96,6 +157,52 @@ impl Ledger {
         if let Some(took) = took {
             self.dial_time.observe(took);
         }
+    }
+
+    /// Counts a probe.
+    pub(super) fn probed(&self, how: Probed) {
+        if how == Probed::Answered {
+            self.answered_now();
+        }
+        if let Some(counter) = self.probes.get(how as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts a health check.
+    pub(super) fn checked(&self, how: Checked) {
+        if how == Checked::Passed {
+            self.answered_now();
+        }
+        if let Some(counter) = self.checks.get(how as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// How many probes ended in each way.
+    pub(crate) fn probes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        PROBED.into_iter().zip(self.probes.iter().map(Counter::get))
+    }
+
+    /// How many health checks ended in each way.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CHECKED
+            .into_iter()
+            .zip(self.checks.iter().map(Counter::get))
+    }
+
+    /// Notes that it has answered just now: a dial, a proof, a probe, a health check, or a client's first
+    /// bytes.
+    pub(super) fn answered_now(&self) {
+        let now = date::since_1970(SystemTime::now()).as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.last_answer.store(now, Ordering::Relaxed);
+    }
+
+    /// When it last answered, if it ever did.
+    pub(crate) fn last_answer(&self) -> Option<SystemTime> {
+        let millis = self.last_answer.load(Ordering::Relaxed);
+        (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
     }
 
     /// Notes what it has proven itself with.
@@ -121,30 +228,59 @@ impl Ledger {
 
 /// A pick that was made and is not over: a dial, then the connection it became.
 #[derive(Debug)]
-pub(crate) struct Hold(Arc<Ledger>);
+pub(crate) struct Hold {
+    ledger: Arc<Ledger>,
+    counted: Duration,
+}
 
 impl Hold {
     /// Counts a client that is connected from now on, until the guard is dropped.
     pub(crate) fn connected(self) -> Connected {
-        self.0.connections.add(1);
-        self.0.open.fetch_add(1, Ordering::Relaxed);
-        Connected(self)
+        self.ledger.connections.add(1);
+        self.ledger.open.fetch_add(1, Ordering::Relaxed);
+        Connected {
+            since: Instant::now(),
+            left: AtomicBool::new(false),
+            hold: self,
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.ledger.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A client that is connected to an endpoint; also the way to its ledger.
 #[derive(Debug)]
-pub(crate) struct Connected(Hold);
+pub(crate) struct Connected {
+    since: Instant,
+    /// It is counted no more.
+    left: AtomicBool,
+    hold: Hold,
+}
+
+impl Connected {
+    /// Counts the client no more; how many are connected after it. Of several that leave at the same time one
+    /// is told 0.
+    pub(crate) fn leave(&self) -> u64 {
+        match self.left.swap(true, Ordering::Relaxed) {
+            false => self.open.fetch_sub(1, Ordering::Relaxed).saturating_sub(1),
+            true => self.open(),
+        }
+    }
+}
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
+        let counted = self.hold.counted;
+        if !counted.is_zero() {
+            let (until, now) = (self.since + counted, Instant::now());
+            self.ended_early.store(now < until, Ordering::Relaxed);
+            lock(&self.recent).ended(until, now);
+        }
     }
 }
 
@@ -152,7 +288,7 @@ impl std::ops::Deref for Connected {
     type Target = Ledger;
 
     fn deref(&self) -> &Ledger {
-        &self.0.0
+        &self.hold.ledger
     }
 }
 
@@ -163,8 +299,8 @@ mod tests {
     #[test]
     fn a_connection_counts_as_open_until_it_ends() {
         let ledger = Arc::new(Ledger::default());
-        let dialling = ledger.hold();
-        let [one, two] = [(); 2].map(|()| ledger.hold().connected());
+        let dialling = ledger.hold(Duration::ZERO);
+        let [one, two] = [(); 2].map(|()| ledger.hold(Duration::ZERO).connected());
         two.to_client.add(5);
         drop(one);
         assert_eq!((ledger.open(), ledger.connections.get()), (1, 2));

@@ -5,13 +5,18 @@ pub(crate) mod ledger;
 pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
+pub(crate) mod probe;
+mod recent;
 mod retry;
+pub(crate) mod slots;
+pub(crate) mod status;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::dial;
+use crate::endpoint::slots::Slot;
 
 /// One address of one member. A name with several addresses is several endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +67,15 @@ pub(crate) struct Proof {
 /// Decides whether an endpoint that has an identity to prove may carry clients.
 pub(crate) trait Gate: fmt::Debug + Send + Sync {
     /// Has the endpoint prove who it is, within `timeout`, over a connection that carries
-    /// no client's bytes.
+    /// no client's bytes, and that has a slot.
     ///
     /// # Errors
     /// Why it may not: it cannot be reached, or what it shows is refused
     /// ([`dial::Error::is_rejected`]).
-    fn admit(&self, endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error>;
+    fn admit(
+        &self,
+        endpoint: &Endpoint,
+        timeout: Duration,
+        slot: &Slot,
+    ) -> Result<Proof, dial::Error>;
 }

@@ -1,11 +1,14 @@
 //! One thread that finds out what sessions cannot wait for.
 //!
-//! It dials inactive endpoints again every retry delay, and it keeps watching dials
-//! that lost a session's race until they have an outcome of their own: an endpoint is
-//! inactive because a dial of it failed, never because another was quicker. An endpoint that was
-//! this gateway must keep a connection for a while before it counts as another: the guard's
-//! verdict comes when the connection is accepted. All that is watched is watched side by side, so
-//! that one that hangs delays nothing.
+//! It asks endpoints what the pool has due: it dials those that are untried or inactive, and probes those
+//! that are suspected of being silent, or are. It keeps watching dials that lost a session's race until they
+//! have an outcome of their own: an endpoint is inactive because a dial of it failed, never because another
+//! was quicker. An endpoint that was this gateway must keep a connection for a while before it counts as
+//! another: the guard's verdict comes when the connection is accepted. All that is watched is watched side by
+//! side, so that one that hangs delays nothing, and each has a slot, so that there are never too many.
+//!
+//! A probe that was not answered in time stays open, as long as these take no more than half of the slots: what
+//! comes on it later is the first sign that the member is back.
 //!
 //! What is done at some time is [`Watch::step`], which waits for nothing; [`Monitor::run`] does the
 //! waiting.
@@ -19,6 +22,10 @@ use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::pool::Pool;
+use crate::endpoint::pool::admission::{Admission, Proving};
+use crate::endpoint::pool::due::Task;
+use crate::endpoint::probe::{self, Patience, Probe};
+use crate::endpoint::slots::Slot;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
@@ -26,13 +33,19 @@ use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd};
 use crate::times::Times;
 
+/// How long it waits where something is due and no slot is free.
+const SLOT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A dial that nobody else waits for, and its slot, if it has one.
+pub(crate) type Abandoned = (Attempt, Option<Slot>);
+
 /// Dials that wait for the monitor's thread.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     times: Times,
-    abandoned: Mutex<Vec<Attempt>>,
+    abandoned: Mutex<Vec<Abandoned>>,
     /// Endpoints that are proving who they are, each in a thread.
-    vetted: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    proving: Arc<Mutex<BTreeSet<SocketAddr>>>,
     /// Of lines about threads that cannot be started.
     log: log::Limit,
 }
@@ -43,22 +56,27 @@ impl Monitor {
         Self {
             times,
             abandoned: Mutex::default(),
-            vetted: Arc::default(),
+            proving: Arc::default(),
             log: log::Limit::new(),
         }
     }
 
-    /// Takes over dials that a session no longer waits for.
-    pub(crate) fn adopt(&self, attempts: Vec<Attempt>, pool: &Pool) {
-        if !attempts.is_empty() {
-            lock(&self.abandoned).extend(attempts);
-            pool.monitor().wake();
+    /// Takes over dials that a session no longer waits for, as many as there are slots.
+    pub(crate) fn adopt(&self, attempts: Vec<Abandoned>, pool: &Pool) {
+        for (attempt, slot) in attempts {
+            match slot.or_else(|| pool.slots().for_background()) {
+                Some(slot) => {
+                    lock(&self.abandoned).push((attempt, Some(slot)));
+                    pool.monitor().wake();
+                }
+                None => pool.unresolved(attempt.addr),
+            }
         }
     }
 
-    /// The thread's work; `timeout` is what a dial gets.
-    pub(crate) fn run(&self, pool: &Arc<Pool>, guard: &LoopGuard, timeout: Duration) -> ! {
-        let mut watch = Watch::new(self, pool, guard, timeout);
+    /// The thread's work.
+    pub(crate) fn run(&self, pool: &Arc<Pool>, guard: &LoopGuard, patience: Patience) -> ! {
+        let mut watch = Watch::new(self, pool, guard, patience);
         loop {
             let until = watch.step(Instant::now());
             if let Err(error) = watch.wait(until) {
@@ -69,22 +87,23 @@ impl Monitor {
         }
     }
 
-    /// Has an endpoint that answers again prove who it is, in a thread of its own: that takes
+    /// Has an endpoint that answers prove who it is, in a thread of its own: that takes
     /// several round trips, and it may fall silent at any of them.
-    fn vet(&self, pool: &Arc<Pool>, addr: SocketAddr, timeout: Duration) {
-        if !lock(&self.vetted).insert(addr) {
+    fn prove(&self, pool: &Arc<Pool>, proving: Proving, timeout: Duration, slot: Slot) {
+        let addr = proving.addr();
+        if !lock(&self.proving).insert(addr) {
             return;
         }
         // Given back also by a thread that panics, or that cannot be started.
-        let place = Vetted(Arc::clone(&self.vetted), addr);
+        let place = Place(Arc::clone(&self.proving), addr);
         let (pool, started) = (Arc::clone(pool), Instant::now());
         let work = move || {
-            if let Err(error) = pool.vet(addr, timeout) {
+            if let Err(error) = pool.prove(&proving, timeout, &slot) {
                 report_failure(&pool, addr, started, &error);
             }
             drop(place);
         };
-        let thread = std::thread::Builder::new().name("vet".to_owned());
+        let thread = std::thread::Builder::new().name("prove".to_owned());
         if let Err(error) = thread.spawn(work)
             && let Some(suppressed) = self.log.admit(Instant::now())
         {
@@ -107,10 +126,12 @@ struct Watch<'a> {
     monitor: &'a Monitor,
     pool: &'a Arc<Pool>,
     guard: &'a LoopGuard,
-    /// What a dial gets.
-    timeout: Duration,
-    dials: Vec<Attempt>,
+    patience: Patience,
+    dials: Vec<(Attempt, Slot)>,
     trials: Vec<Trial>,
+    probes: Vec<(Probe, Slot)>,
+    /// Probes that were not answered in time, the oldest first.
+    overdue: Vec<(Probe, Slot)>,
 }
 
 /// A connection to an endpoint that was this gateway, which closes those of its own.
@@ -120,6 +141,7 @@ struct Trial {
     started: Instant,
     /// When it has kept the connection for long enough.
     end: Instant,
+    _slot: Slot,
 }
 
 impl Trial {
@@ -135,37 +157,38 @@ impl<'a> Watch<'a> {
         monitor: &'a Monitor,
         pool: &'a Arc<Pool>,
         guard: &'a LoopGuard,
-        timeout: Duration,
+        patience: Patience,
     ) -> Self {
+        // What another thread watched before this one has no outcome any more.
+        pool.forsaken();
         Self {
             monitor,
             pool,
             guard,
-            timeout,
+            patience,
             dials: Vec::new(),
             trials: Vec::new(),
+            probes: Vec::new(),
+            overdue: Vec::new(),
         }
     }
 
     /// Does what is to be done at `now`. Returns when there will be more to do, whatever
-    /// happens until then; never, if nothing is watched and nothing is inactive.
+    /// happens until then; never, if nothing is watched and nothing is due.
     fn step(&mut self, now: Instant) -> Option<Instant> {
-        for attempt in std::mem::take(&mut *lock(&self.monitor.abandoned)) {
-            // One dial an endpoint tells as much as many, and holds one descriptor.
-            if !self.has(attempt.addr) {
-                self.dials.push(attempt);
+        for (attempt, slot) in std::mem::take(&mut *lock(&self.monitor.abandoned)) {
+            // One dial an endpoint tells as much as many.
+            if let Some(slot) = slot.filter(|_| !self.has(attempt.addr)) {
+                self.dials.push((attempt, slot));
             }
         }
         self.settle(now);
-        let (due, next_due) = self.pool.due(now);
-        for addr in due {
-            if !self.has(addr) {
-                self.dial(addr);
-            }
-        }
-        let deadlines = self.dials.iter().map(|attempt| attempt.deadline);
+        let next_due = self.ask(now);
+        let deadlines = self.dials.iter().map(|(attempt, _)| attempt.deadline);
         let ends = self.trials.iter().map(|trial| trial.end);
-        deadlines.chain(ends).chain(next_due).min()
+        let answers = self.probes.iter().map(|(probe, _)| probe.deadline());
+        let all = deadlines.chain(ends).chain(answers).chain(next_due);
+        all.min()
     }
 
     /// Waits until something watched may have an outcome, the monitor is called, or `until`.
@@ -173,27 +196,71 @@ impl<'a> Watch<'a> {
         let called = std::iter::once(PollFd::readable(self.pool.monitor().fd()));
         let trials = self.trials.iter();
         let cut = trials.map(|trial| PollFd::peer_closed(trial.dialled.stream.as_fd()));
-        dial::wait(self.dials.iter(), called.chain(cut), until)
+        let probes = self.probes.iter().chain(&self.overdue);
+        let answered = probes.map(|(probe, _)| probe.awaited());
+        let dials = self.dials.iter().map(|(attempt, _)| attempt);
+        dial::wait(dials, called.chain(cut).chain(answered), until)
     }
 
-    /// Whether a connection to this endpoint is being watched.
+    /// Whether an endpoint is being asked already.
     fn has(&self, addr: SocketAddr) -> bool {
-        self.dials.iter().any(|attempt| attempt.addr == addr)
-            || self
-                .trials
-                .iter()
-                .any(|trial| trial.dialled.endpoint == addr)
+        let dials = self.dials.iter().map(|(attempt, _)| attempt.addr);
+        let trials = self.trials.iter().map(|trial| trial.dialled.endpoint);
+        let probes = self.probes.iter().map(|(probe, _)| probe.addr);
+        dials.chain(trials).chain(probes).any(|asked| asked == addr)
     }
 
-    /// Begins to find out whether an inactive endpoint is back.
-    fn dial(&mut self, addr: SocketAddr) {
-        if self.pool.needs_proof(addr) {
-            return self.monitor.vet(self.pool, addr, self.timeout);
+    /// Begins what is due, as far as there are slots; returns when there is more.
+    fn ask(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            let next = self.pool.next_due()?;
+            if next > now {
+                return Some(next);
+            }
+            let Some(slot) = self.slot() else {
+                return Some(now + SLOT_PAUSE);
+            };
+            match self.pool.next_task(now) {
+                Some(Task::Dial(addr)) => self.dial(addr, slot),
+                Some(Task::Prove(proving)) => {
+                    self.monitor
+                        .prove(self.pool, proving, self.patience.dial, slot);
+                }
+                Some(Task::Probe(addr)) => self.probe(addr, slot),
+                None => {}
+            }
+        }
+    }
+
+    /// A free slot, if need be that of a probe that is not expected to be answered any more.
+    fn slot(&mut self) -> Option<Slot> {
+        let free = self.pool.slots().for_background();
+        free.or_else(|| (!self.overdue.is_empty()).then(|| self.overdue.remove(0).1))
+    }
+
+    /// Begins to find out whether an endpoint can be connected to.
+    fn dial(&mut self, addr: SocketAddr, slot: Slot) {
+        if self.has(addr) {
+            return;
         }
         let started = Instant::now();
-        match Attempt::start(addr, self.timeout, self.guard) {
-            Ok(attempt) => self.dials.push(attempt),
+        match Attempt::start(addr, self.patience.dial, self.guard) {
+            Ok(attempt) => self.dials.push((attempt, slot)),
             Err(error) => report_failure(self.pool, addr, started, &error),
+        }
+    }
+
+    /// Begins to find out whether an endpoint says anything.
+    fn probe(&mut self, addr: SocketAddr, slot: Slot) {
+        // Of two that wait, the new one tells more.
+        self.overdue.retain(|(probe, _)| probe.addr != addr);
+        if self.has(addr) {
+            return;
+        }
+        let started = Instant::now();
+        match Probe::start(addr, self.patience, self.guard) {
+            Ok(probe) => self.probes.push((probe, slot)),
+            Err(error) => self.pool.probe_failed(addr, started, &error),
         }
     }
 
@@ -206,39 +273,79 @@ impl<'a> Watch<'a> {
             if now < trial.end {
                 self.trials.push(trial);
             } else {
-                self.pool.succeeded(trial.dialled.endpoint, trial.started);
+                self.pool.kept(trial.dialled.endpoint, trial.started);
             }
         }
-        for attempt in std::mem::take(&mut self.dials) {
+        for (attempt, slot) in std::mem::take(&mut self.dials) {
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(now) {
-                Outcome::Connected(dialled) => {
-                    self.pool.answered(addr, dialled.took);
-                    if self.pool.needs_proof(addr) {
-                        self.monitor.vet(self.pool, addr, self.timeout);
-                    } else if self.pool.is_looped(addr) {
-                        let end = now + self.monitor.times.loop_verdict;
-                        self.trials.push(Trial {
-                            dialled,
-                            started,
-                            end,
-                        });
-                    } else {
-                        self.pool.succeeded(addr, started);
-                    }
-                }
-                Outcome::Pending(pending) => self.dials.push(pending),
+                Outcome::Connected(dialled) => self.connected(dialled, started, slot, now),
+                Outcome::Pending(pending) => self.dials.push((pending, slot)),
                 Outcome::Failed(error) => report_failure(self.pool, addr, started, &error),
             }
         }
+        self.settle_probes(now);
+    }
+
+    /// What a dial that was answered means.
+    fn connected(&mut self, dialled: Dialled, started: Instant, slot: Slot, now: Instant) {
+        let addr = dialled.endpoint;
+        match self.pool.connected(addr, started, dialled.took) {
+            Admission::Ready => {}
+            Admission::Prove(proving) => {
+                // Over a connection of its own.
+                drop(dialled);
+                let timeout = self.patience.dial;
+                self.monitor.prove(self.pool, proving, timeout, slot);
+            }
+            Admission::Keep => {
+                let end = now + self.monitor.times.loop_verdict;
+                self.trials.push(Trial {
+                    dialled,
+                    started,
+                    end,
+                    _slot: slot,
+                });
+            }
+            Admission::Refused(error) => report_failure(self.pool, addr, started, &error),
+        }
+    }
+
+    fn settle_probes(&mut self, now: Instant) {
+        for (probe, slot) in std::mem::take(&mut self.probes) {
+            let (addr, started) = (probe.addr, probe.started);
+            match probe.outcome(now) {
+                probe::Outcome::Pending(pending) => self.probes.push((pending, slot)),
+                probe::Outcome::Answered(asked) => self.pool.probed(addr, Some(asked)),
+                probe::Outcome::Silent(probe) => {
+                    self.overdue.push((probe, slot));
+                    // Whoever waits for a slot in another thread cannot take one of these.
+                    if self.overdue.len() > self.pool.slots().for_idle() {
+                        self.overdue.remove(0);
+                    }
+                    self.pool.probed(addr, None);
+                }
+                probe::Outcome::Failed(error) => {
+                    self.pool.probe_failed(addr, started, &error);
+                }
+            }
+        }
+        let pool = self.pool;
+        self.overdue.retain(|(probe, _)| {
+            let stirs = probe.has_something();
+            if stirs {
+                pool.stirred(probe.addr);
+            }
+            !stirs
+        });
     }
 }
 
 /// An endpoint's place among those that are proving who they are.
 #[derive(Debug)]
-struct Vetted(Arc<Mutex<BTreeSet<SocketAddr>>>, SocketAddr);
+struct Place(Arc<Mutex<BTreeSet<SocketAddr>>>, SocketAddr);
 
-impl Drop for Vetted {
+impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.0).remove(&self.1);
     }

@@ -1,8 +1,8 @@
 //! Whose turn it is: a pure function of the endpoints' standing, priority, weight and, where
 //! the policy looks at them, open connections, so that shares can be proven by table.
 //!
-//! Standing comes before priority: a slow endpoint is nobody's first choice, even where its
-//! class has no other. Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
+//! Standing comes before priority: an endpoint that is doubted is nobody's first choice, even where its
+//! class has no other. Where all are doubted alike, all are used as if nothing were known. Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
 //! them the smooth weighted round robin of nginx decides: every candidate gains its
 //! weight, the one that has most is taken and pays the sum of all weights. The shares
 //! are exact over any window of that many picks and no randomness is needed. Equal
@@ -10,7 +10,8 @@
 //!
 //! With [`Policy::LeastConnections`] the round robin is among those alone that have the
 //! fewest open connections for their weight, as in nginx: what is idle takes turns, what is
-//! not is evened out.
+//! not is evened out. One that ends its connections early has none for another reason: it gets no more than
+//! its turn.
 
 use std::cmp::Ordering;
 
@@ -19,10 +20,14 @@ use crate::config::Policy;
 /// How good a choice an endpoint is; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
-    /// Active as far as anyone knows.
+    /// Active, or untried.
     Active,
-    /// Active, but a dial to it has been waiting for an answer for too long.
-    Overdue,
+    /// A dial to it has been waiting for an answer for too long.
+    Slow,
+    /// It fails its health checks.
+    Unhealthy,
+    /// It accepts connections and says nothing.
+    Silent,
     /// Failed; a last resort for a client that no active endpoint has served.
     Inactive,
     /// No choice at all: tried already, or known to be this gateway.
@@ -35,8 +40,11 @@ pub(crate) struct Candidate {
     pub(crate) standing: Standing,
     pub(crate) priority: u16,
     pub(crate) weight: u16,
-    /// Connections that it has now, those included that are being made.
+    /// Connections that it has now, those included that are being made, and those that were made less than
+    /// a second ago.
     pub(crate) open: usize,
+    /// It has no connection, and the last one had ended early.
+    pub(crate) ends_early: bool,
 }
 
 /// What a pick leaves behind for the next.
@@ -46,6 +54,9 @@ pub(crate) struct Turn {
     cursor: usize,
     /// What each endpoint has saved up; as many as endpoints, or none yet.
     credits: Vec<i64>,
+    /// How many picks there were, and at which of them each endpoint was last taken.
+    picks: u64,
+    taken: Vec<u64>,
 }
 
 /// A share of weight 0 beside others: RFC 2782 wants it "very small".
@@ -94,6 +105,7 @@ impl Turn {
     /// old credit would be an unearned share. The round robin goes on where it was.
     pub(crate) fn reset(&mut self) {
         self.credits.clear();
+        self.taken.clear();
     }
 
     /// The next endpoint, if there is any but excluded ones.
@@ -108,23 +120,44 @@ impl Turn {
         let weighted = candidates
             .iter()
             .any(|candidate| class(candidate) && candidate.weight > 0);
-        let least = match policy {
-            Policy::RoundRobin => None,
-            Policy::LeastConnections => candidates
-                .iter()
-                .filter(|candidate| class(candidate))
-                .map(|candidate| Load::of(candidate, weighted))
-                .min_by(Load::compare),
-        };
-        let chosen = |candidate: &Candidate| {
-            let is_least = |least: Load| Load::of(candidate, weighted).compare(&least).is_eq();
-            class(candidate) && least.is_none_or(is_least)
-        };
-
         self.credits.resize(candidates.len(), 0);
+        self.taken.resize(candidates.len(), 0);
+        self.picks += 1;
+        let in_class = || candidates.iter().filter(|candidate| class(candidate));
+        let chosen: Vec<bool> = match policy {
+            Policy::RoundRobin => candidates.iter().map(class).collect(),
+            Policy::LeastConnections => {
+                let sum = in_class().map(|candidate| u64::from(share(candidate, weighted)));
+                let sum = sum.sum();
+                let turns = candidates.iter().zip(&self.taken);
+                let waits = turns.map(|(candidate, taken)| {
+                    candidate.ends_early && self.has_had_its_turn(*taken, candidate, weighted, sum)
+                });
+                let waits: Vec<bool> = waits.collect();
+                // Where all wait, none does.
+                let all = candidates.iter().zip(&waits);
+                let any = all
+                    .clone()
+                    .any(|(candidate, waits)| class(candidate) && !waits);
+                let may = |candidate: &Candidate, waits: bool| class(candidate) && !(any && waits);
+                let loads = all
+                    .clone()
+                    .filter(|(candidate, waits)| may(candidate, **waits));
+                let loads = loads.map(|(candidate, _)| Load::of(candidate, weighted));
+                let least = loads.min_by(Load::compare);
+                let is_least = |candidate: &Candidate| {
+                    let load = Load::of(candidate, weighted);
+                    least.is_some_and(|least| load.compare(&least).is_eq())
+                };
+                all.map(|(candidate, waits)| may(candidate, *waits) && is_least(candidate))
+                    .collect()
+            }
+        };
         let mut sum = 0;
-        for (candidate, credit) in candidates.iter().zip(&mut self.credits) {
-            if chosen(candidate) {
+        for ((candidate, is_chosen), credit) in
+            candidates.iter().zip(&chosen).zip(&mut self.credits)
+        {
+            if *is_chosen {
                 let weight = share(candidate, weighted);
                 *credit += i64::from(weight);
                 sum += i64::from(weight);
@@ -136,20 +169,30 @@ impl Turn {
         let order = (0..count).map(|step| self.cursor.wrapping_add(step) % count);
         let richest = order
             .rev()
-            .filter(|index| candidates.get(*index).is_some_and(chosen))
+            .filter(|index| chosen.get(*index) == Some(&true))
             .max_by_key(|index| self.credits.get(*index).copied())?;
         if let Some(credit) = self.credits.get_mut(richest) {
             *credit -= sum;
         }
+        if let Some(taken) = self.taken.get_mut(richest) {
+            *taken = self.picks;
+        }
         self.cursor = richest + 1;
         Some(richest)
+    }
+
+    /// Whether the others of a class, whose shares have this `sum`, are to have theirs before an endpoint that
+    /// was last taken at that pick.
+    fn has_had_its_turn(&self, taken: u64, of: &Candidate, weighted: bool, sum: u64) -> bool {
+        let since = self.picks.saturating_sub(taken);
+        taken > 0 && since.saturating_mul(share(of, weighted).into()) < sum
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Standing::{Active as A, Excluded as X, Inactive as I, Overdue as O};
+    use Standing::{Active as A, Excluded as X, Inactive as I, Slow as O};
 
     fn equal(standings: &[Standing]) -> Vec<Candidate> {
         let candidate = |standing: &Standing| Candidate {
@@ -157,6 +200,7 @@ mod tests {
             priority: 0,
             weight: 0,
             open: 0,
+            ends_early: false,
         };
         standings.iter().map(candidate).collect()
     }
@@ -167,6 +211,7 @@ mod tests {
             priority: *priority,
             weight: *weight,
             open: 0,
+            ends_early: false,
         };
         shares.iter().map(candidate).collect()
     }
@@ -403,5 +448,44 @@ mod tests {
         assert_eq!(least(&candidates), Some(1));
         candidates[1].standing = X;
         assert_eq!(least(&candidates), None);
+    }
+
+    /// One of four accepts connections and drops them, as a learner does with requests; the others have
+    /// connections that stay.
+    #[test]
+    fn one_that_ends_connections_early_gets_its_turn_and_no_more() {
+        // (weights, connections that stay at the others, picks, the share of the early one in percent)
+        let cases: [(&[u16], usize, usize, usize); 5] = [
+            (&[0, 0, 0, 0], 0, 400, 25),
+            (&[0, 0, 0, 0], 50, 400, 25),
+            (&[1, 1, 1, 1], 50, 400, 25),
+            (&[1, 2, 3, 4], 50, 400, 10),
+            (&[4, 1, 1, 2], 50, 400, 50),
+        ];
+        for (weights, stay, picks, percent) in cases {
+            let shares: Vec<(u16, u16)> = weights.iter().map(|weight| (0, *weight)).collect();
+            let mut candidates = active(&shares);
+            candidates.iter_mut().skip(1).for_each(|c| c.open = stay);
+            candidates[0].ends_early = true;
+            let mut turn = Turn::default();
+            let mut count = 0;
+            for _ in 0..picks {
+                match turn.next(Policy::LeastConnections, &candidates).unwrap() {
+                    0 => count += 1,
+                    // Theirs end, too, but later.
+                    other => assert!(!candidates[other].ends_early),
+                }
+            }
+            assert!(count * 100 <= picks * (percent + 1), "{weights:?}: {count}");
+            // It is the least loaded whenever it may be taken, if the others have connections.
+            let least = if stay > 0 { percent - 1 } else { 10 };
+            assert!(count * 100 >= picks * least, "{weights:?}: {count}");
+        }
+        // Where there is no other it serves all the same.
+        let mut alone = active(&[(0, 0)]);
+        alone[0].ends_early = true;
+        let mut turn = Turn::default();
+        let chosen = (0..3).map_while(|_| turn.next(Policy::LeastConnections, &alone));
+        assert_eq!(chosen.collect::<Vec<_>>(), [0, 0, 0]);
     }
 }

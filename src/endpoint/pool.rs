@@ -1,44 +1,61 @@
 //! The set of endpoints with the state of each, shared by all sessions.
 //!
-//! An endpoint is active until a dial of it fails for a reason of its own, and inactive
-//! until one succeeds, whoever dialled. A failure that is older than the endpoint's last
-//! success changes nothing. State changes are logged here, once, when they happen.
+//! An endpoint is untried until a dial of it has an outcome; then it is active until a dial of it fails for
+//! a reason of its own, and inactive until one succeeds, whoever dialled. A failure that is older than the
+//! endpoint's last success changes nothing. An active one may be doubted: because a dial waits (slow),
+//! because it accepts connections and says nothing (silent), because of its health checks (unhealthy). A
+//! doubted one is used where none is better.
+//!
 //! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
 //! long as it lives. Nothing is dialled here and no lock is held while something is logged.
 //! Whoever dials reports it here, so this is also where dials are counted, each once, by its
-//! outcome.
+//! outcome. State changes are logged once, when they happen (`tell`).
 
+pub(crate) mod admission;
+pub(crate) mod doubts;
+pub(crate) mod due;
 mod member;
+mod tell;
 pub(crate) mod view;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use member::Member;
+use member::{Member, Moment};
+use tell::{Alarm, Changed};
 
 use crate::config::Policy;
-use crate::dial;
-use crate::endpoint::ledger::Hold;
+use crate::dial::{self, Verdict};
+use crate::endpoint::ledger::{Checked, Hold, Probed};
 use crate::endpoint::pick::{Candidate, Standing, Turn};
-use crate::endpoint::{Endpoint, Gate, Proof, retry};
+use crate::endpoint::slots::Slots;
+use crate::endpoint::status::Status;
+use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
 use crate::sys::waker::Waker;
+use crate::times::Times;
 
 /// The endpoints and whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Pool {
     policy: Policy,
     retry_delay: Duration,
-    /// Called when an endpoint has become inactive and waits to be tried again.
+    times: Times,
+    /// Called when an endpoint is to be asked something.
     monitor: Waker,
     /// Called when no endpoint is active any more: there may be others by now.
     distress: Waker,
     /// Asked before an inactive endpoint with an identity carries clients.
     gate: Option<Arc<dyn Gate>>,
+    slots: Slots,
+    /// Of lines about no endpoint being active, and whether the last time was logged.
+    alarms: log::Limit,
+    alarm_logged: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -48,6 +65,8 @@ struct State {
     /// Those that left while they were held, until they are not.
     departed: Vec<Member>,
     turn: Turn,
+    /// Since when no endpoint is active, if so.
+    none_active: Option<Instant>,
 }
 
 /// What a new set of endpoints changed.
@@ -64,16 +83,17 @@ impl Change {
     }
 }
 
-/// How many endpoints there are, and how many of them are active.
+/// How many endpoints there are, how many of them are active, and of how many nothing is known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) active: usize,
+    pub(crate) untried: usize,
     pub(crate) total: usize,
 }
 
 impl Pool {
     /// An empty pool that chooses by `policy`, and whose inactive endpoints are due again
-    /// `retry_delay` after they failed.
+    /// `retry_delay` after they failed at the latest.
     ///
     /// # Errors
     /// If no descriptors are left.
@@ -85,14 +105,32 @@ impl Pool {
         Ok(Self {
             policy,
             retry_delay,
+            times: Times::REAL,
             monitor: Waker::new()?,
             distress: Waker::new()?,
             gate,
+            slots: Slots::default(),
+            alarms: log::Limit::new(),
+            alarm_logged: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
 
-    /// What wakes the thread that tries inactive endpoints again.
+    /// The same pool with so many slots and these intervals.
+    pub(crate) fn tuned(self, slots: usize, times: Times) -> Self {
+        Self {
+            slots: Slots::new(slots),
+            times,
+            ..self
+        }
+    }
+
+    /// What bounds the connections that are no client's.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// What wakes the thread that asks endpoints.
     pub(crate) fn monitor(&self) -> &Waker {
         &self.monitor
     }
@@ -100,62 +138,6 @@ impl Pool {
     /// What wakes the thread that looks for other endpoints.
     pub(crate) fn distress(&self) -> &Waker {
         &self.distress
-    }
-
-    /// Has an endpoint that is inactive prove its identity, if it has one, and makes it
-    /// active if it does. Where endpoints have to, one that has been removed meanwhile is
-    /// refused: nobody knows any more what it would have to prove.
-    ///
-    /// # Errors
-    /// Why it may not carry clients.
-    pub(crate) fn vet(&self, addr: SocketAddr, timeout: Duration) -> Result<(), dial::Error> {
-        let Some(gate) = &self.gate else {
-            return Ok(());
-        };
-        let unknown = || dial::Error::rejected(addr, "it is not an endpoint any more".to_owned());
-        let asked = |member: &mut Member| (!member.is_active()).then(|| member.endpoint.clone());
-        let Some(endpoint) = self.with(addr, asked).ok_or_else(unknown)? else {
-            return Ok(());
-        };
-        if endpoint.identity.is_none() {
-            return Ok(());
-        }
-        let began = Instant::now();
-        let proof = gate.admit(&endpoint, timeout)?;
-        if self.proven(&endpoint, began, proof) {
-            return Ok(());
-        }
-        let refusal = |member: &mut Member| match &member.last_error {
-            Some((_, error)) if member.endpoint.identity == endpoint.identity => {
-                let reason = format!("refused meanwhile: {error}");
-                dial::Error::rejected(addr, reason)
-            }
-            _ => unknown(),
-        };
-        Err(self.with(addr, refusal).unwrap_or_else(unknown))
-    }
-
-    /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
-    /// False if it is another by now, or was refused or found to be this gateway meanwhile.
-    pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
-        let addr = endpoint.addr;
-        self.reaffirmed(addr, proof);
-        let activated = self.change(addr, |member| member.proven(endpoint, began));
-        log_activated(addr, activated);
-        self.with(addr, |member| member.is_active()) == Some(true)
-    }
-
-    /// Counts the dial of a proof, which has succeeded, and keeps when that expires.
-    pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
-        self.with(addr, |member| member.reaffirmed(Instant::now(), proof));
-    }
-
-    /// Whether [`Pool::vet`] would have to ask the endpoint.
-    pub(crate) fn needs_proof(&self, addr: SocketAddr) -> bool {
-        // Of one that has been removed nobody knows, so it has to be asked.
-        let unproven =
-            |member: &mut Member| !member.is_active() && member.endpoint.identity.is_some();
-        self.gate.is_some() && self.with(addr, unproven) != Some(false)
     }
 
     /// The active endpoints with an identity, which have proven it at some time.
@@ -183,9 +165,15 @@ impl Pool {
         self.with(addr, |_| ()).is_some()
     }
 
-    /// Replaces the set whole. What stays keeps its state; what is new starts active, or,
-    /// if it has an identity to prove, inactive until the monitor has seen the proof.
+    /// Replaces the set whole. What stays keeps its state; what is new is untried, and used at once unless
+    /// it has an identity to prove.
     pub(crate) fn replace(&self, endpoints: Vec<Endpoint>) -> Change {
+        let (change, alarm) = self.exchange(endpoints);
+        self.sound(alarm);
+        change
+    }
+
+    fn exchange(&self, endpoints: Vec<Endpoint>) -> (Change, Option<Alarm>) {
         let mut state = lock(&self.state);
         // A refresh that changes nothing must not begin everybody's share anew.
         let same = state
@@ -194,7 +182,7 @@ impl Pool {
             .map(|member| &member.endpoint)
             .eq(&endpoints);
         if same {
-            return Change::default();
+            return (Change::default(), None);
         }
         let mut old = std::mem::take(&mut state.members);
         let mut change = Change::default();
@@ -231,13 +219,14 @@ impl Pool {
         self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
         state.depart(old);
-        change
+        (change, state.alarm(Instant::now()))
     }
 
     /// The next endpoint to dial for a client that has `tried` these: the one whose turn
-    /// it is among the active, then those that are slow to answer, then, when none of these
+    /// it is among the active, then those that are doubted, then, when none of these
     /// has served, the inactive.
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
+        let now = Instant::now();
         let mut state = lock(&self.state);
         let candidates: Vec<_> = state
             .members
@@ -250,118 +239,192 @@ impl Pool {
                 },
                 priority: member.endpoint.priority,
                 weight: member.endpoint.weight,
-                open: member.ledger.held(),
+                open: member.ledger.load(now),
+                ends_early: member.ledger.ends_early(),
             })
             .collect();
         let index = state.turn.next(self.policy, &candidates)?;
         let member = state.members.get(index)?;
+        let counted = match self.policy {
+            Policy::RoundRobin => Duration::ZERO,
+            Policy::LeastConnections => self.times.counted,
+        };
         // Still under the lock: of a thousand clients at once each sees those before it.
-        Some((member.endpoint.addr, member.ledger.hold()))
+        Some((member.endpoint.addr, member.ledger.hold(counted)))
     }
 
-    /// Notes that a dial waits for an answer longer than usual. The endpoint stays
-    /// active until that dial's own outcome is reported, but is nobody's first choice.
-    pub(crate) fn overdue(&self, addr: SocketAddr) {
-        self.change(addr, |member| member.overdue = true);
+    /// Notes that a dial waits for an answer longer than usual. The endpoint stays usable until that dial's
+    /// own outcome is reported, but is nobody's first choice.
+    pub(crate) fn slow(&self, addr: SocketAddr) {
+        self.change(addr, Member::waits);
     }
 
-    /// Counts a dial that was answered after so long, which ends the doubt that such a dial may
-    /// have raised, whatever comes of it. What else it means for the endpoint is for [`Pool::vet`]
-    /// or [`Pool::succeeded`] to say.
-    pub(crate) fn answered(&self, addr: SocketAddr, took: Duration) {
-        self.change(addr, |member| member.answered(took));
+    /// Notes that such a dial was given up before it had an outcome: the endpoint is dialled again.
+    pub(crate) fn unresolved(&self, addr: SocketAddr) {
+        self.change(addr, |member| member.unresolved(Instant::now()));
     }
 
-    /// Reports that a dial begun at `started` succeeded. An endpoint that has to prove who it is
-    /// does not become active by that, nor one that was found to be this gateway since.
-    pub(crate) fn succeeded(&self, addr: SocketAddr, started: Instant) {
-        let gated = self.gate.is_some();
-        let activated = self.change(addr, |member| {
-            member.succeeded(started, Instant::now(), gated)
-        });
-        log_activated(addr, activated);
+    /// Notes that whatever was under way in the background has been given up without an outcome.
+    pub(crate) fn forsaken(&self) {
+        let now = Instant::now();
+        let members = &mut lock(&self.state).members;
+        members.iter_mut().for_each(|member| member.unresolved(now));
     }
 
     /// Reports that a dial begun at `started` failed. A failure of our own leaves the
     /// endpoint as it was, but for the doubt that such a dial may have raised.
     pub(crate) fn failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
-        let retry_delay = retry::delay(self.retry_delay, random::number());
-        let deactivated = self.change(addr, |member| {
-            let now = Instant::now();
-            member.failed(started, now, error, now + retry_delay);
+        let at = self.moment();
+        self.change(addr, |member| member.failed(started, error, at));
+    }
+
+    /// Counts a client that has sent its first bytes and waits for too long for the answer.
+    pub(crate) fn unanswered(&self, addr: SocketAddr) {
+        self.with(addr, |member| member.ledger.unanswered.add(1));
+    }
+
+    /// Has an endpoint probed that a client has waited for since then. False if it was asked too short a
+    /// time ago: whoever waits is to say so again.
+    pub(crate) fn suspect(&self, addr: SocketAddr, since: Instant) -> bool {
+        let (mut settled, at) = (true, self.moment());
+        self.change(addr, |member| settled = member.suspect(since, at));
+        settled
+    }
+
+    /// A client has got the first bytes of its answer, some time after that.
+    pub(crate) fn heard(&self, addr: SocketAddr, after: Instant) {
+        self.change(addr, |member| {
+            member.ledger.answered_now();
+            member.answered_somebody(after, Instant::now());
         });
-        if let Some(name) = deactivated {
-            self.monitor.wake();
-            if self.census().active == 0 {
-                self.distress.wake();
+    }
+
+    /// An endpoint has reset a client's connection.
+    pub(crate) fn reset(&self, addr: SocketAddr) {
+        let at = self.moment();
+        self.change(addr, |member| member.reset(at));
+    }
+
+    /// An endpoint has ended a client's connection; so many are left.
+    pub(crate) fn ended(&self, addr: SocketAddr, left: u64) {
+        let at = self.moment();
+        self.change(addr, |member| member.ended(left, at));
+    }
+
+    /// Reports a probe: when it was asked, if the endpoint has answered it in time.
+    pub(crate) fn probed(&self, addr: SocketAddr, answered: Option<Instant>) {
+        let at = self.moment();
+        // Its connection was made in either case.
+        self.with(addr, |member| member.ledger.dialled(Verdict::Ok, None));
+        self.change(addr, |member| match answered {
+            Some(asked) => {
+                member.ledger.probed(Probed::Answered);
+                member.answered_probe(asked, at.now);
             }
-            log::warn(
-                "pool",
-                "deactivated endpoint",
-                &[
-                    ("address", addr.into()),
-                    ("endpoint", name.into()),
-                    ("interval", self.retry_delay.into()),
-                    ("error", error.to_string().into()),
-                ],
-            );
-        }
+            None => {
+                member.ledger.probed(Probed::Silent);
+                member.ignored_probe(at);
+            }
+        });
     }
 
-    /// The inactive endpoints whose time to be tried again has come, and when the next
-    /// one's comes. Each is handed out once a delay: its next time is set here.
-    pub(crate) fn due(&self, now: Instant) -> (Vec<SocketAddr>, Option<Instant>) {
-        let mut state = lock(&self.state);
-        let again = |member: &mut Member| {
-            let delay = retry::delay(self.retry_delay, random::number());
-            member
-                .is_due(now, now + delay)
-                .then_some(member.endpoint.addr)
+    /// Something has come on a probe after its time.
+    pub(crate) fn stirred(&self, addr: SocketAddr) {
+        self.change(addr, |member| member.stirred(Instant::now()));
+    }
+
+    /// Reports a probe that could not be made, by the failure of its dial.
+    pub(crate) fn probe_failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
+        let probed = match error.is_local() {
+            true => Probed::Local,
+            false => Probed::Failed,
         };
-        let due = state.members.iter_mut().filter_map(again).collect();
-        (due, state.members.iter().filter_map(Member::retry_at).min())
+        self.with(addr, |member| member.ledger.probed(probed));
+        self.failed(addr, started, error);
     }
 
-    /// Whether the endpoint is inactive because it is this gateway.
-    pub(crate) fn is_looped(&self, addr: SocketAddr) -> bool {
-        self.with(addr, |member| member.is_looped()) == Some(true)
+    /// Reports a health check of an endpoint, whether it is doubted now, and why it failed, if it did.
+    pub(crate) fn checked(
+        &self,
+        addr: SocketAddr,
+        checked: Checked,
+        doubts: bool,
+        error: Option<String>,
+    ) {
+        self.change(addr, |member| {
+            member.ledger.checked(checked);
+            if checked == Checked::Passed {
+                member.saw_answer(Instant::now());
+            }
+            member.judge(doubts, error);
+        });
+    }
+
+    /// The endpoints that clients may be connected to while there is a choice.
+    pub(crate) fn usable(&self) -> Vec<SocketAddr> {
+        let state = lock(&self.state);
+        let usable = state.members.iter().filter(|member| member.is_usable());
+        usable.map(|member| member.endpoint.addr).collect()
+    }
+
+    /// This moment.
+    fn moment(&self) -> Moment {
+        Moment {
+            now: Instant::now(),
+            number: random::number(),
+            retry_delay: self.retry_delay,
+            ask_again: self.times.ask_again,
+        }
     }
 
     /// How many endpoints there are and how many are active.
     pub(crate) fn census(&self) -> Census {
         let state = lock(&self.state);
+        let count = |of: fn(Status) -> bool| {
+            let all = state.members.iter();
+            all.filter(|member| of(member.status())).count()
+        };
         Census {
-            active: state
-                .members
-                .iter()
-                .filter(|member| member.is_active())
-                .count(),
+            active: count(Status::is_active),
+            untried: count(|status| status == Status::Untried),
             total: state.members.len(),
         }
     }
 
-    /// Acts on an endpoint, and returns its name if that turned it active or inactive.
-    fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) -> Option<String> {
+    /// Acts on an endpoint, and tells what that changed.
+    fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) {
+        let Some((changed, sooner)) = self.act(addr, act) else {
+            return;
+        };
+        if sooner {
+            self.monitor.wake();
+        }
+        changed.into_iter().for_each(|changed| self.tell(changed));
+    }
+
+    /// What that changed, and whether the endpoint is to be asked sooner than before.
+    fn act(
+        &self,
+        addr: SocketAddr,
+        act: impl FnOnce(&mut Member),
+    ) -> Option<(Option<Changed>, bool)> {
+        let now = Instant::now();
         let mut state = lock(&self.state);
-        let member = state
-            .members
-            .iter_mut()
-            .find(|member| member.endpoint.addr == addr)?;
-        let (before, status) = (member.is_active(), member.status());
+        let mut members = state.members.iter_mut();
+        let member = members.find(|member| member.endpoint.addr == addr)?;
+        let (before, next) = (Changed::begin(member, now), member.next());
         act(member);
-        if member.status() != status {
-            member.since = SystemTime::now();
+        let sooner = member
+            .next()
+            .is_some_and(|now| next.is_none_or(|next| now < next));
+        let mut changed = before.end(member);
+        if let Some(changed) = &mut changed {
+            if changed.changes_choice() {
+                state.turn.reset();
+            }
+            changed.alarm = state.alarm(now);
         }
-        let name = (member.is_active() != before).then(|| member.endpoint.name.clone());
-        match (before, member.is_active()) {
-            (false, true) => member.ledger.activations.add(1),
-            (true, false) => member.ledger.deactivations.add(1),
-            _ => {}
-        }
-        if name.is_some() {
-            state.turn.reset();
-        }
-        name
+        Some((changed, sooner))
     }
 
     fn with<T>(&self, addr: SocketAddr, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
@@ -370,16 +433,6 @@ impl Pool {
             .iter_mut()
             .find(|member| member.endpoint.addr == addr)
             .map(act)
-    }
-}
-
-fn log_activated(addr: SocketAddr, activated: Option<String>) {
-    if let Some(name) = activated {
-        log::info(
-            "pool",
-            "activated",
-            &[("address", addr.into()), ("endpoint", name.into())],
-        );
     }
 }
 

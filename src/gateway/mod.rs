@@ -3,8 +3,9 @@
 //!
 //! Threads: the main thread starts and ends; `signal` waits for signals; `log` writes lines, and
 //! `access-log`, if asked for, those of connections; `accept`, one per listener; `monitor`;
-//! `discovery`, with `resolve` for its lookups; `close-removed`, if asked for; `peers`; `admin`, if
-//! metrics are; `status`, if a service manager listens; one or two per session. `threads` starts those that
+//! `discovery`, with `resolve` for its lookups; `sessions`, which looks after them; `health`, if
+//! asked for, with `check` for each question; `admin`, if metrics
+//! are; `status`, if a service manager listens; one or two per session. `threads` starts those that
 //! the gateway cannot do without, and what becomes of one that ends stands there. None is joined but
 //! `accept`, when draining: the end of the process ends the others, which hold nothing that has to
 //! be put in order.
@@ -17,12 +18,10 @@ mod service;
 mod status;
 mod threads;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::{Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
@@ -33,11 +32,12 @@ use crate::discovery::{self, Discovery, Identity, Source, roots};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
+use crate::endpoint::probe::Patience;
 use crate::endpoint::{Endpoint, Gate};
+use crate::health::watch::Checks;
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
-use crate::proxy::gone;
-use crate::proxy::removals::{self, Removals};
+use crate::proxy::watch::{self, Rounds};
 use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
 use crate::sys::activation::{self, Inherited};
@@ -209,7 +209,7 @@ fn serve(
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
         .map_err(refused("cannot wake threads"))?;
-    let pool = Arc::new(pool);
+    let pool = Arc::new(pool.tuned(capacity.slots, times));
     let names: Vec<String> = start
         .endpoints
         .iter()
@@ -220,8 +220,6 @@ fn serve(
         pool.proven(endpoint, Instant::now(), *proof);
     }
     let monitor = Arc::new(Monitor::new(times));
-    let (sender, removed) = channel();
-    let removals = config.close_removed.map(|delay| Removals { delay, sender });
     let proxy = Arc::new(Proxy::new(
         pool,
         monitor,
@@ -230,9 +228,13 @@ fn serve(
             dial_timeout: config.dial_timeout,
             max_connections,
             max_pipes: capacity.pipes,
+            watch: watch::Settings {
+                answer_timeout: config.answer_timeout,
+                close_removed: config.close_removed,
+                close_unhealthy: config.close_unhealthy,
+            },
             times,
         },
-        removals,
         access,
     ));
     let served = Arc::new(Served {
@@ -243,17 +245,18 @@ fn serve(
         since,
     });
 
-    // Every thread is started before one of them begins its work: a start that fails serves no client.
-    if config.close_removed.is_some() {
-        let (shared, mut due) = (Arc::clone(&proxy), BTreeMap::new());
-        let work = move || removals::close(&shared, &removed, &mut due);
-        threads
-            .prepare(Thread::CloseRemoved, work)
-            .map_err(Error::thread)?;
-    }
+    // Every thread is started before one of them begins its work: a start that fails serves no client. A
+    // worker is, too: a host that gives none, for the size of its stack, say, would refuse every client.
+    proxy.check_workers().map_err(Error::thread)?;
+    let (shared, mut rounds) = (Arc::clone(&proxy), Rounds::default());
+    let work = move || watch::run(&shared, &mut rounds);
+    threads
+        .prepare(Thread::Sessions, work)
+        .map_err(Error::thread)?;
     // What is served for metrics is not an endpoint either.
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
-    prepare_background(config, threads, &proxy, discovery, gate, own).map_err(Error::thread)?;
+    prepare_background(config, threads, &proxy, discovery, gate, own, times)
+        .map_err(Error::thread)?;
     if let Some((listener, _)) = metrics {
         let observed = Arc::clone(&served) as Arc<dyn Observed>;
         let work = move || admin::serve(&listener, &observed, &times);
@@ -400,14 +403,22 @@ fn prepare_background(
     mut discovery: Discovery,
     gate: Option<Arc<dyn Gate>>,
     own: Vec<SocketAddr>,
+    times: Times,
 ) -> io::Result<()> {
     let (shared, timeout) = (Arc::clone(proxy), config.dial_timeout);
+    let patience = Patience {
+        dial: timeout,
+        answer: config.answer_timeout,
+    };
     threads.prepare(Thread::Monitor, move || {
-        shared.monitor.run(&shared.pool, &shared.guard, timeout)
+        shared.monitor.run(&shared.pool, &shared.guard, patience)
     })?;
 
-    let shared = Arc::clone(proxy);
-    threads.prepare(Thread::Peers, move || gone::watch(&shared))?;
+    if let Some(url) = config.health_check.clone() {
+        let (pool, guard) = (Arc::clone(&proxy.pool), proxy.guard.clone());
+        let checks = Checks::new(pool, url, guard, times);
+        threads.prepare(Thread::Health, move || checks.run())?;
+    }
 
     let shared = Arc::clone(proxy);
     threads.prepare(Thread::Discovery, move || {

@@ -6,8 +6,19 @@ use super::status::Served;
 use super::texts;
 use crate::admin::{Clients, Discovery, Observed, Snapshot};
 use crate::log;
+use crate::sys::Plain;
 
 impl Observed for Served {
+    fn try_session(&self) -> Result<(), String> {
+        let tried = self.proxy.check_workers();
+        tried.map_err(|error| {
+            format!(
+                "no client can be served: cannot start a thread: {}",
+                Plain(&error)
+            )
+        })
+    }
+
     fn snapshot(&self) -> Snapshot {
         let counters = &self.proxy.counters;
         let access = self.proxy.access.as_ref();

@@ -3,6 +3,7 @@ use super::*;
 #[test]
 fn a_cap_is_kept_as_far_as_the_host_bears_it() {
     let capacity = Capacity {
+        slots: 16,
         connections: 100,
         bounded_by: "RLIMIT_NOFILE",
         pipes: 10,

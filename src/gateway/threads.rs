@@ -7,8 +7,8 @@
 //! | `accept` | started again; it has no state, and clients wait in the listener's queue |
 //! | `monitor` | started again; dials under way are dropped, and the pool knows which are due |
 //! | `discovery` | started again with what it knows; its next refresh asks for everything |
-//! | `close-removed` | started again with the removals that it waits for |
-//! | `peers` | started again; what it has seen of each connection is kept there |
+//! | `sessions` | started again with the sessions and removals that it waits for |
+//! | `health` | started again with what it thinks of each endpoint |
 //! | `admin` | started again; its connections are dropped |
 //! | `status` | started again; it only reads |
 //! | `signal` | ends the process: all signals are blocked, so none could end it in order any more |
@@ -38,8 +38,8 @@ use crate::times::Times;
 pub(super) enum Thread {
     Log,
     AccessLog,
-    CloseRemoved,
-    Peers,
+    Sessions,
+    Health,
     Monitor,
     Discovery,
     Admin,
@@ -52,8 +52,8 @@ impl Thread {
     const ALL: [Self; 9] = [
         Self::Log,
         Self::AccessLog,
-        Self::CloseRemoved,
-        Self::Peers,
+        Self::Sessions,
+        Self::Health,
         Self::Monitor,
         Self::Discovery,
         Self::Admin,
@@ -66,8 +66,8 @@ impl Thread {
         match self {
             Self::Log => "log",
             Self::AccessLog => "access-log",
-            Self::CloseRemoved => "close-removed",
-            Self::Peers => "peers",
+            Self::Sessions => "sessions",
+            Self::Health => "health",
             Self::Monitor => "monitor",
             Self::Discovery => "discovery",
             Self::Admin => "admin",

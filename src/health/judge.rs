@@ -25,8 +25,12 @@ pub(crate) enum Change {
     Returned,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no thread asks members yet"))]
 impl Judge {
+    /// Whether the member is not known to be well.
+    pub(crate) fn doubts(&self) -> bool {
+        self.doubts
+    }
+
     /// Takes the next answer into account; says whether the opinion has changed by it.
     pub(crate) fn feed(&mut self, answer: Result<(), &Failure>) -> Option<Change> {
         let is_well = match answer {

@@ -28,7 +28,6 @@ struct Turn {
     spread: Duration,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no thread asks members yet"))]
 impl Rounds {
     /// Nobody is asked yet. `number` spreads the questions of many gateways over time.
     pub(crate) fn new(times: &Times, number: fn() -> u32) -> Self {

@@ -25,6 +25,10 @@ pub(crate) enum Cause {
     Host,
     /// Its endpoint has left the set (`--close-removed`).
     Removed,
+    /// Its endpoint was silent or unhealthy for too long (`--close-unhealthy`).
+    Unhealthy,
+    /// Its endpoint is silent and never answered it, and another is active.
+    Unanswered,
     /// The gateway has ended before the connection did.
     Stopped,
     /// It was turned away.
@@ -43,6 +47,8 @@ impl Cause {
             Self::Failed(Party::Endpoint) => "endpoint_failed",
             Self::Host => "host_failed",
             Self::Removed => "removed",
+            Self::Unhealthy => "unhealthy",
+            Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
             Self::Refused(refusal) => refusal.name(),
             Self::Internal => "internal",
@@ -219,6 +225,8 @@ mod tests {
             Cause::Failed(Party::Endpoint),
             Cause::Host,
             Cause::Removed,
+            Cause::Unhealthy,
+            Cause::Unanswered,
             Cause::Stopped,
             Cause::Internal,
         ];

@@ -5,6 +5,9 @@
 //! client no more than that; a dial that fails starts the next at once. What is still
 //! open when a client is served, or given up, goes to the monitor, which waits for its
 //! outcome. Each endpoint is tried once and all within one deadline.
+//!
+//! One dial at a time is the client's own, as is the connection that it becomes. Each beside it needs a slot;
+//! where none is free, it takes the place of the oldest.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +17,8 @@ use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::ledger::Hold;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
+use crate::endpoint::pool::admission::{Admission, Proving};
+use crate::endpoint::slots::Slot;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::stats::Counter;
@@ -56,7 +61,7 @@ impl Connector<'_> {
         let mut race = Race::new(self.times.head_start);
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
-        let abandoned = race.open.into_iter().map(|(attempt, _)| attempt);
+        let abandoned = race.open.into_iter().map(|open| (open.attempt, open.slot));
         self.monitor.adopt(abandoned.collect(), self.pool);
         outcome
     }
@@ -66,7 +71,7 @@ impl Connector<'_> {
         loop {
             // Before anything else: the next dial may win in an instant.
             let now = Instant::now();
-            race.late(now).for_each(|addr| self.pool.overdue(addr));
+            race.late(now).for_each(|addr| self.pool.slow(addr));
             if race.wants_next(now) {
                 self.start_next(race);
             }
@@ -97,11 +102,16 @@ impl Connector<'_> {
             race.tried.reserve_exact(1);
             race.tried.push(addr);
             self.attempts.add(1);
+            let slot = self.slot(race);
             let started = Instant::now();
             match Attempt::start(addr, self.timeout, self.guard) {
                 Ok(attempt) => {
                     race.open.reserve_exact(1);
-                    race.open.push((attempt, hold));
+                    race.open.push(Open {
+                        attempt,
+                        hold,
+                        slot,
+                    });
                     race.failed_since_start = false;
                     return;
                 }
@@ -111,50 +121,91 @@ impl Connector<'_> {
         race.exhausted = true;
     }
 
+    /// The slot of the next dial: none if it is the only one, otherwise a free one, or that of the oldest
+    /// dial, which is given up for it.
+    fn slot(&self, race: &mut Race) -> Option<Slot> {
+        if race.open.is_empty() {
+            return None;
+        }
+        self.pool.slots().for_client().or_else(|| {
+            let oldest = race.open.remove(0);
+            self.pool.unresolved(oldest.attempt.addr);
+            oldest.slot
+        })
+    }
+
     /// Looks at every open dial; returns the first that is connected. What it has to prove
     /// first must be proven before the `deadline`, and sooner if that is far: one that accepts
     /// and then says nothing leaves time for the others.
     fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, Hold)> {
         let mut winner = None;
-        for (attempt, hold) in std::mem::take(&mut race.open) {
+        for open in std::mem::take(&mut race.open) {
             if winner.is_some() {
-                race.open.push((attempt, hold));
+                race.open.push(open);
                 continue;
             }
+            let Open {
+                attempt,
+                hold,
+                slot,
+            } = open;
             let (addr, started) = (attempt.addr, attempt.started);
             match attempt.outcome(Instant::now()) {
                 Outcome::Connected(dialled) => {
-                    self.pool.answered(addr, dialled.took);
-                    // An endpoint that was down may be another by now.
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    match self.vet(addr, left.min(self.times.proof_patience)) {
-                        Ok(()) => {
-                            self.pool.succeeded(addr, started);
-                            winner = Some((dialled, hold));
-                        }
+                    match self.admit(addr, started, dialled.took, deadline) {
+                        Ok(()) => winner = Some((dialled, hold)),
                         Err(error) => self.note_failure(race, addr, started, &error),
                     }
                 }
-                Outcome::Pending(pending) => race.open.push((pending, hold)),
+                Outcome::Pending(attempt) => race.open.push(Open {
+                    attempt,
+                    hold,
+                    slot,
+                }),
                 Outcome::Failed(error) => self.note_failure(race, addr, started, &error),
             }
         }
         winner
     }
 
+    /// Whether an endpoint that is connected may carry the client.
+    fn admit(
+        &self,
+        addr: SocketAddr,
+        started: Instant,
+        took: Duration,
+        deadline: Instant,
+    ) -> Result<(), dial::Error> {
+        match self.pool.connected(addr, started, took) {
+            // To this gateway: the loop guard will see it when the connection is accepted.
+            Admission::Ready | Admission::Keep => Ok(()),
+            Admission::Refused(error) => Err(error),
+            Admission::Prove(proving) => {
+                // An endpoint that was down may be another by now.
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.prove(&proving, left.min(self.times.proof_patience))
+            }
+        }
+    }
+
     /// Has an endpoint that was down prove who it is. Not on this thread: a handshake and a
     /// chain of certificates need more stack than a session has.
-    fn vet(&self, addr: SocketAddr, patience: Duration) -> Result<(), dial::Error> {
-        if !self.pool.needs_proof(addr) {
-            return Ok(());
-        }
+    fn prove(&self, proving: &Proving, patience: Duration) -> Result<(), dial::Error> {
+        let addr = proving.addr();
+        let local = |error| dial::Error::local(addr, "thread", error);
+        let until = Instant::now() + patience;
+        let Some(slot) = self.pool.slots().wait_for_client(patience) else {
+            let busy = "too many dials and proofs are under way";
+            return Err(local(io::Error::other(busy)));
+        };
+        let left = until.saturating_duration_since(Instant::now());
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("vet".to_owned());
+            let thread = std::thread::Builder::new().name("prove".to_owned());
             let ended = || io::Error::other("the thread ended early");
             thread
-                .spawn_scoped(scope, || self.pool.vet(addr, patience))
-                .and_then(|vetting| vetting.join().map_err(|_| ended()))
-                .unwrap_or_else(|error| Err(dial::Error::local(addr, "thread", error)))
+                .spawn_scoped(scope, || self.pool.prove(proving, left, &slot))
+                .and_then(|proof| proof.join().map_err(|_| ended()))
+                .unwrap_or_else(|error| Err(local(error)))
         })
     }
 
@@ -176,6 +227,14 @@ impl Connector<'_> {
     }
 }
 
+/// A dial under way.
+#[derive(Debug)]
+struct Open {
+    attempt: Attempt,
+    hold: Hold,
+    slot: Option<Slot>,
+}
+
 /// The dials of one client.
 #[derive(Debug)]
 struct Race {
@@ -183,7 +242,7 @@ struct Race {
     head_start: Duration,
     tried: Vec<SocketAddr>,
     /// In the order they were begun.
-    open: Vec<(Attempt, Hold)>,
+    open: Vec<Open>,
     /// A dial failed after the last was begun, so the next need not wait.
     failed_since_start: bool,
     /// No endpoint is left to be tried.
@@ -204,7 +263,7 @@ impl Race {
     }
 
     fn attempts(&self) -> impl Iterator<Item = &Attempt> {
-        self.open.iter().map(|(attempt, _)| attempt)
+        self.open.iter().map(|open| &open.attempt)
     }
 
     /// Endpoints that have had their head start and have not answered.

@@ -1,21 +1,11 @@
-//! Looks at the peers of all sessions now and then, and ends those whose peer is gone; what tells
-//! it, `relay` knows.
+//! Looks at the peers of all sessions, and ends those whose peer is gone; what tells it, `relay` knows.
 
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::cause::Party;
 
-/// Looks for as long as the process lives; the work of a thread.
-pub(crate) fn watch(proxy: &Proxy) {
-    loop {
-        // Not a sleep, at which std panics where a filter of system calls refuses it. Nobody wakes it.
-        std::thread::park_timeout(proxy.times.peer_look);
-        look(proxy);
-    }
-}
-
 /// Looks at each session once.
-fn look(proxy: &Proxy) {
+pub(super) fn look(proxy: &Proxy) {
     let (mut clients, mut endpoints) = (0u64, 0u64);
     let mut ended = Vec::new();
     for session in proxy.sessions.weak() {

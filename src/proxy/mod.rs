@@ -13,9 +13,9 @@ pub(crate) mod gone;
 pub(crate) mod listener;
 mod pipes;
 mod relay;
-pub(crate) mod removals;
 mod session;
 pub(crate) mod sessions;
+pub(crate) mod watch;
 mod workers;
 
 use std::io;
@@ -35,8 +35,8 @@ use crate::proxy::cause::{Refusal, is_of_the_connection};
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::pipes::Pipes;
-use crate::proxy::removals::Removals;
 use crate::proxy::sessions::Sessions;
+use crate::proxy::watch::{Settings, Watch};
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
 use crate::times::Times;
@@ -76,6 +76,8 @@ pub(crate) struct Bounds {
     pub(crate) max_connections: usize,
     /// Pipes for bulk at a time.
     pub(crate) max_pipes: usize,
+    /// What becomes of connections that nobody looks at.
+    pub(crate) watch: Settings,
     pub(crate) times: Times,
 }
 
@@ -91,8 +93,7 @@ pub(crate) struct Proxy {
     /// For all attempts of one client together.
     dial_timeout: Duration,
     times: Times,
-    /// Set if connections to endpoints that are removed are to be closed.
-    removals: Option<Removals>,
+    watch: Watch,
     refused: [Tally; Refusal::ALL.len()],
     accept_errors: Tally,
     host_failures: Tally,
@@ -107,7 +108,6 @@ impl Proxy {
         monitor: Arc<Monitor>,
         guard: LoopGuard,
         bounds: Bounds,
-        removals: Option<Removals>,
         access: Option<Arc<AccessLog>>,
     ) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Proxy {
             pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause),
             dial_timeout: bounds.dial_timeout,
             times: bounds.times,
-            removals,
+            watch: Watch::new(bounds.watch),
             refused: [const { Tally::new() }; Refusal::ALL.len()],
             accept_errors: Tally::new(),
             host_failures: Tally::new(),
@@ -204,9 +204,15 @@ impl Proxy {
 
     /// Reports endpoints that are no more, so that their connections end in time.
     pub(crate) fn removed(&self, addrs: Vec<SocketAddr>) {
-        if let Some(removals) = &self.removals {
-            removals.note(addrs);
-        }
+        self.watch.removed(addrs);
+    }
+
+    /// Whether a client could be given a thread now.
+    ///
+    /// # Errors
+    /// What the host says, if it gives none.
+    pub(crate) fn check_workers(&self) -> io::Result<()> {
+        self.workers.check()
     }
 
     /// Clients turned away, by reason.
@@ -267,11 +273,16 @@ mod tests {
             dial_timeout: second,
             max_connections: 1,
             max_pipes: 0,
+            watch: Settings {
+                answer_timeout: Duration::ZERO,
+                close_removed: None,
+                close_unhealthy: None,
+            },
             times: Times::REAL,
         };
         let monitor = Arc::new(Monitor::new(Times::REAL));
         let guard = LoopGuard::default();
-        let proxy = Proxy::new(Arc::new(pool), monitor, guard, bounds, None, None);
+        let proxy = Proxy::new(Arc::new(pool), monitor, guard, bounds, None);
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Listener::own(socket).unwrap();
         // ECONNABORTED twice, EPROTO.

@@ -48,6 +48,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Link {
     endpoint: SocketAddr,
+    since: Instant,
     /// How long it took to answer.
     dial: Duration,
     /// How long the client waited for it.
@@ -66,6 +67,16 @@ impl Drop for Session {
             Some(link) => link.relay.failure(),
             None => self.failure.get(),
         };
+        if let Some(link) = self.link.get() {
+            match link.relay.cause() {
+                Cause::Failed(Party::Endpoint) => self.proxy.pool.reset(link.endpoint),
+                Cause::Closed(Party::Endpoint) => {
+                    let left = link.relay.leave();
+                    self.proxy.pool.ended(link.endpoint, left);
+                }
+                _ => {}
+            }
+        }
         if let Some(error) = failure.and_then(|failure| failure.error.as_ref()) {
             self.proxy.host_failed(self.arrival.peer, error);
         }
@@ -110,6 +121,7 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
 impl Session {
     fn run(self: &Arc<Self>) {
         if let Some(link) = self.connect() {
+            self.proxy.watch.began(self);
             self.copy(&link.relay);
         }
     }
@@ -157,6 +169,7 @@ impl Session {
         let relay = self.unless_failed(Party::Endpoint, relay)?;
         let link = self.link.get_or_init(|| Link {
             endpoint,
+            since: Instant::now(),
             dial: dialled.took,
             wait: self.arrival.elapsed(),
             _dialled: dialled.ticket,
@@ -167,7 +180,7 @@ impl Session {
             link.relay.abort(Cause::Stopped);
         }
         if !proxy.pool.contains(endpoint) {
-            proxy.removed(vec![endpoint]);
+            proxy.watch.late(endpoint);
         }
         log::debug("session", "relaying", &[("endpoint", endpoint.into())]);
         Some(link)
@@ -200,7 +213,12 @@ impl Session {
         outcome.map_err(note).ok()
     }
 
-    /// The session's relay, once it has one.
+    /// The endpoint that it is connected to, if it is.
+    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
+        self.link.get().map(|link| link.endpoint)
+    }
+
+    /// What joins it to that.
     pub(super) fn relay(&self) -> Option<&Relay> {
         self.link.get().map(|link| &link.relay)
     }
@@ -210,10 +228,11 @@ impl Session {
         self.relay()?.end_if_gone(self.proxy.times.peer_patience)
     }
 
-    /// The session's relay, if it runs to this endpoint.
-    pub(super) fn relay_to(&self, endpoint: SocketAddr) -> Option<&Relay> {
+    /// Its endpoint, since when it is connected to that, and how many bytes that and the client were given.
+    pub(super) fn passed(&self) -> Option<(SocketAddr, Instant, u64, u64)> {
         let link = self.link.get()?;
-        (link.endpoint == endpoint).then_some(&link.relay)
+        let (to_endpoint, to_client) = link.relay.passed();
+        Some((link.endpoint, link.since, to_endpoint, to_client))
     }
 
     /// Ends it with a reset, as the gateway ends: nothing is copied from here on.

@@ -98,16 +98,12 @@ impl Sessions {
     }
 
     /// Resets all sessions with an endpoint; returns how many there were.
-    pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr) -> usize {
+    pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
         let sessions = self.all();
-        let relays: Vec<_> = sessions
+        let to_it = sessions
             .iter()
-            .filter_map(|session| session.relay_to(endpoint))
-            .collect();
-        // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
-        relays.iter().for_each(|relay| relay.abort(Cause::Removed));
-        relays.iter().for_each(|relay| relay.reset());
-        relays.len()
+            .filter(|session| session.endpoint() == Some(endpoint));
+        reset(to_it, cause)
     }
 
     /// Resets every open connection, as the process is to end. Returns once the sessions are
@@ -130,4 +126,13 @@ impl Sessions {
     pub(super) fn weak(&self) -> Vec<Weak<Session>> {
         lock(&self.open).by_id.values().cloned().collect()
     }
+}
+
+/// Resets sessions; returns how many of them had begun.
+pub(super) fn reset<'a>(sessions: impl Iterator<Item = &'a Arc<Session>>, cause: Cause) -> usize {
+    let relays: Vec<_> = sessions.filter_map(|session| session.relay()).collect();
+    // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
+    relays.iter().for_each(|relay| relay.abort(cause));
+    relays.iter().for_each(|relay| relay.reset());
+    relays.len()
 }

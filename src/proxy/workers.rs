@@ -75,6 +75,17 @@ impl Workers {
         }
     }
 
+    /// Whether a session could be given a thread now: one is started that does nothing, unless one is idle.
+    ///
+    /// # Errors
+    /// What the host says, if it gives none.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if !lock(&self.idle).is_empty() {
+            return Ok(());
+        }
+        syscall::start_thread(STACK, || ()).inspect_err(|error| self.report(error))
+    }
+
     /// Logs why a thread cannot be started, once a second at most.
     fn report(&self, error: &io::Error) {
         if let Some(suppressed) = self.log.admit(Instant::now()) {

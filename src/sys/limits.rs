@@ -16,18 +16,19 @@ use super::syscall::{self, Limit, Resource};
 const THREADS_PER_CONNECTION: u64 = 2;
 /// The client's socket and the endpoint's.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// A thread takes a stack, and a guard page that counts as a mapping of its own; one of `std`, as
-/// a session has beside its first while an endpoint proves who it is, a signal stack with
-/// another guard page, too. More than two threads that copy.
-const MAPPINGS_PER_CONNECTION: u64 = 2 + 4;
-/// Listeners, logs, monitor, resolver, dials that were started beside the first, and, for
-/// one half, pipes.
-const SPARE_DESCRIPTORS: u64 = 64;
+/// A thread takes a stack, and a guard page that counts as a mapping of its own. Half as much again is for what
+/// the heap maps.
+const MAPPINGS_PER_CONNECTION: u64 = 4 + 2;
+/// One third is for pipes, one sixth for dials, probes, proofs and health checks, which have slots; the rest is
+/// for the sockets of the resolver, two for each lookup under way, listeners, logs and files.
+const SPARE_DESCRIPTORS: u64 = 96;
 /// Both ends of a pipe.
 const DESCRIPTORS_PER_PIPE: u64 = 2;
-/// Accept, log, access log, monitor, resolver and watchdog threads.
-const SPARE_THREADS: u64 = 32;
-/// Libraries, heap arenas and the threads above.
+/// The most slots that are of any use.
+const SLOTS: u64 = 16;
+/// Those that are always there (`gateway` lists them), one for each slot, and as many of the resolver.
+const SPARE_THREADS: u64 = 16 + 2 * SLOTS;
+/// Libraries, heap arenas and the threads above. One of `std` has a signal stack with a guard page, too.
 const SPARE_MAPPINGS: u64 = 1024;
 
 /// The most connections that can be served, and what sets that bound.
@@ -38,6 +39,8 @@ pub(crate) struct Capacity {
     pub(crate) bounded_by: &'static str,
     /// How many pipes may be open beside the connections.
     pub(crate) pipes: usize,
+    /// How many dials, probes, proofs and health checks may be under way that are no client's connection.
+    pub(crate) slots: usize,
 }
 
 /// Raises the soft limit of descriptors to the hard one, if it may, and returns what is in
@@ -101,6 +104,7 @@ fn capacity_within(
         connections,
         bounded_by,
         pipes: pipes(descriptors),
+        slots: slots(descriptors),
     }
 }
 
@@ -112,10 +116,16 @@ fn spare_descriptors(limit: u64) -> u64 {
     SPARE_DESCRIPTORS.min(limit / 4)
 }
 
-/// As many as fit into one half of the spare descriptors.
+/// As many as fit into one third of the spare descriptors.
 fn pipes(descriptors: u64) -> usize {
-    let pipes = spare_descriptors(descriptors) / 2 / DESCRIPTORS_PER_PIPE;
+    let pipes = spare_descriptors(descriptors) / 3 / DESCRIPTORS_PER_PIPE;
     usize::try_from(pipes).unwrap_or(usize::MAX)
+}
+
+/// As many as fit into one sixth; two at least, or nothing would ever be found out.
+fn slots(descriptors: u64) -> usize {
+    let slots = (spare_descriptors(descriptors) / 6).clamp(2, SLOTS);
+    usize::try_from(slots).unwrap_or(usize::MAX)
 }
 
 fn by_threads(limit: u64) -> u64 {
@@ -179,35 +189,36 @@ mod tests {
 
     #[test]
     fn each_bound_counts_what_a_connection_takes() {
-        // (limit, connections, pipes): a quarter is spare, but no more than 64.
+        // (limit, connections, pipes, slots): a quarter is spare, but no more than 96.
         let descriptors = [
-            (0, 0, 0),
-            (1, 0, 0),
-            (2, 1, 0),
-            (4, 1, 0),
-            (15, 6, 0),
-            (16, 6, 1),
-            (64, 24, 4),
-            (255, 96, 15),
-            (256, 96, 16),
-            (257, 96, 16),
-            (258, 97, 16),
-            (20_000, 9_968, 16),
+            (0, 0, 0, 2),
+            (1, 0, 0, 2),
+            (2, 1, 0, 2),
+            (4, 1, 0, 2),
+            (15, 6, 0, 2),
+            (24, 9, 1, 2),
+            (64, 24, 2, 2),
+            (255, 96, 10, 10),
+            (383, 144, 15, 15),
+            (384, 144, 16, 16),
+            (385, 144, 16, 16),
+            (386, 145, 16, 16),
+            (20_000, 9_952, 16, 16),
         ];
-        for (limit, connections, expected) in descriptors {
-            let found = (by_descriptors(limit), pipes(limit));
-            assert_eq!(found, (connections, expected), "{limit}");
+        for (limit, connections, pipes_of_it, slots_of_it) in descriptors {
+            let found = (by_descriptors(limit), pipes(limit), slots(limit));
+            assert_eq!(found, (connections, pipes_of_it, slots_of_it), "{limit}");
         }
-        // The same with 32.
+        // The same with 48.
         let threads = [
             (0, 0),
             (1, 0),
             (2, 1),
             (64, 24),
-            (127, 48),
-            (129, 48),
-            (130, 49),
-            (4_096, 2_032),
+            (191, 72),
+            (193, 72),
+            (194, 73),
+            (4_096, 2_024),
         ];
         for (limit, connections) in threads {
             assert_eq!(by_threads(limit), connections, "{limit}");
@@ -234,22 +245,22 @@ mod tests {
         type Files<'a> = &'a [(&'a str, &'a str)];
         let cases: [(u64, Option<u64>, Files<'_>, u64, &str); 9] = [
             // (descriptors, threads, files of /proc, connections, bounded by)
-            (20_000, None, &[], 9_968, "RLIMIT_NOFILE"),
-            (20_000, Some(u64::MAX), &[], 9_968, "RLIMIT_NOFILE"),
+            (20_000, None, &[], 9_952, "RLIMIT_NOFILE"),
+            (20_000, Some(u64::MAX), &[], 9_952, "RLIMIT_NOFILE"),
             (50_000, None, &[], 10_751, "vm.max_map_count"),
-            (20_000, Some(1_000), &[], 484, "RLIMIT_NPROC"),
+            (20_000, Some(1_000), &[], 476, "RLIMIT_NPROC"),
             (
                 20_000,
                 None,
                 &[("sys/kernel/threads-max", "1000\n")],
-                484,
+                476,
                 "kernel.threads-max",
             ),
             (
                 20_000,
                 None,
                 &[("sys/kernel/pid_max", "1000\n")],
-                484,
+                476,
                 "kernel.pid_max",
             ),
             (
@@ -263,14 +274,14 @@ mod tests {
                 20_000,
                 None,
                 &[("sys/vm/max_map_count", "many\n")],
-                9_968,
+                9_952,
                 "RLIMIT_NOFILE",
             ),
             (
                 20_000,
                 Some(2_000),
                 &[("self/cgroup", "0::/a\n"), ("cgroup/a/pids.max", "1000")],
-                484,
+                476,
                 "pids.max of the cgroup",
             ),
         ];
@@ -286,6 +297,7 @@ mod tests {
                 connections: usize::try_from(connections).unwrap(),
                 bounded_by,
                 pipes: 16,
+                slots: 16,
             };
             assert_eq!(found, expected);
         }
@@ -312,38 +324,31 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    /// As many sessions as may be can meet an endpoint that has to prove who it is, and each
-    /// has a thread of `std` for it then.
     #[test]
-    fn a_session_that_vets_an_endpoint_takes_no_more_mappings_than_counted() {
-        const SESSIONS: usize = 100;
+    fn the_threads_of_a_session_take_no_more_mappings_than_counted() {
+        const THREADS: usize = 200;
         let mappings = || {
             fs::read_to_string("/proc/self/maps")
                 .unwrap()
                 .lines()
                 .count()
         };
-        let barrier = std::sync::Arc::new(std::sync::Barrier::new(SESSIONS + 1));
+        let barrier = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
         let before = mappings();
-        for _ in 0..SESSIONS {
+        for _ in 0..THREADS {
             let barrier = std::sync::Arc::clone(&barrier);
-            let session = move || {
-                std::thread::scope(|scope| {
-                    let vet = std::thread::Builder::new().spawn_scoped(scope, || {
-                        barrier.wait();
-                        barrier.wait();
-                    });
-                    vet.unwrap();
-                });
+            let work = move || {
+                barrier.wait();
+                barrier.wait();
             };
-            syscall::start_thread(64 * 1024, session).unwrap();
+            syscall::start_thread(64 * 1024, work).unwrap();
         }
         barrier.wait();
         let taken = u64::try_from(mappings() - before).unwrap();
         barrier.wait();
         let connections = by_mappings(taken + SPARE_MAPPINGS);
         // Some are heap arenas, or other tests'.
-        assert!(connections <= SESSIONS as u64 * 3 / 2, "{taken}");
+        assert!(connections <= THREADS as u64 / 2, "{taken}");
     }
 
     #[test]

@@ -40,9 +40,13 @@ pub(crate) fn on_each_listener(
 }
 
 fn start_on(listener: &TcpListener, endpoint: &Backend, flags: &[&str]) -> Gateway {
+    launch_on(listener, endpoint, flags).start()
+}
+
+fn launch_on(listener: &TcpListener, endpoint: &Backend, flags: &[&str]) -> Launch {
     let endpoint = format!("--endpoints={}", endpoint.address());
     let args = [&["start", endpoint.as_str()], flags].concat();
-    Launch::exactly(&args).passing(passed(listener)).start()
+    Launch::exactly(&args).passing(passed(listener))
 }
 
 #[test]
@@ -228,7 +232,10 @@ fn draining_leaves_the_queue_alone() {
 fn two_gateways_share_a_socket() {
     let (listener, address) = listener();
     let (a, b) = (Backend::tagged(b'a'), Backend::tagged(b'b'));
-    let mut both = [&a, &b].map(|endpoint| start_on(&listener, endpoint, &[]));
+    let mut both = [&a, &b].map(|endpoint| {
+        let launch = launch_on(&listener, endpoint, &[]);
+        launch.visiting(&[endpoint.address()]).start()
+    });
     for _ in 0..100 {
         tag(address);
     }

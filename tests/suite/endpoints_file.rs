@@ -366,7 +366,8 @@ fn close_removed_resets_both_sides_of_a_connection_that_nobody_reads() {
         let (endpoint, accepted) = Backend::by_hand();
         let other = Backend::tagged(b'o');
         let site = Site::new(&plain(&[&endpoint]));
-        let gateway = site.start(&["--close-removed=0s"]);
+        let launch = site.launch(&["--close-removed=0s"]);
+        let gateway = launch.visiting(&[endpoint.address()]).start();
         let (client, server) = (gateway.connect(), accepted.next());
         let (mut writer, reader) = match to_client {
             true => (&server, &client),

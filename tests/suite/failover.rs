@@ -172,9 +172,11 @@ fn endpoint_that_accepts_and_resets_passes_the_reset_on_and_stays_active() {
         send(&client, 1, 1);
         expect_end(&client, End::Reset);
     }
+    // A reset has the endpoint dialled again, too, but not each of them.
     eventually(SOON, "every client reached it", || {
-        (endpoint.accepted() == 5).then_some(())
+        (endpoint.accepted() >= 5).then_some(())
     });
+    assert!(endpoint.accepted() <= 7, "{}", endpoint.accepted());
     assert!(
         gateway.records("deactivated endpoint").is_empty(),
         "{}",

@@ -195,11 +195,13 @@ fn a_peer_that_is_gone_with_bytes_in_flight_is_found() {
         let [far, gone, cut] = [1, 2, 3].map(Host::new);
         let (endpoint, address) = far.listen();
         let gateway = behind.gateway(address);
+        // It tries its endpoint when it starts.
+        endpoint.accept().expect("the gateway dials");
+        let start = Instant::now();
         let (client, mut server) = gone.session(&gateway, &endpoint);
         let (mut other, mut other_server) = cut.session(&gateway, &endpoint);
 
         // Of two clients that both lack an answer one is back in time.
-        let start = Instant::now();
         gone.vanish();
         cut.vanish();
         server.write_all(&[1; 3000]).expect("write");
@@ -239,6 +241,7 @@ fn a_reader_that_keeps_its_window_shut_stays_unless_it_is_gone() {
             let [far, gone, shut] = [1, 2, 3].map(Host::new);
             let (endpoint, address) = far.listen();
             let gateway = behind.gateway(address);
+            endpoint.accept().expect("the gateway dials");
             let (client, server) = gone.session(&gateway, &endpoint);
             fill(&server, 1);
             gone.vanish();

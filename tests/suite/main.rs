@@ -60,6 +60,7 @@ mod reference;
 mod release;
 mod resets;
 mod shutdown;
+mod silent;
 mod sockets;
 mod status;
 mod support;

@@ -11,6 +11,29 @@ use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually};
 
 const LEAST: &str = "--policy=least-connections";
 
+/// Connections that end count no longer than they live: here they end as soon as they are made.
+const AT_ONCE: &str = "counted=0";
+
+/// A gateway that has tried its endpoints.
+fn least(endpoints: &[&Backend], flags: &[&str]) -> Gateway {
+    let addresses: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.address())
+        .collect();
+    let launch = Launch::before(&addresses, &[&[LEAST], flags].concat());
+    launch.times(AT_ONCE).start()
+}
+
+/// The same with a file that names them.
+fn least_of_file(path: &str, endpoints: &[&Backend]) -> Gateway {
+    let addresses: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.address())
+        .collect();
+    let launch = Launch::start_with(&["--endpoints-file", path, LEAST]);
+    launch.visiting(&addresses).times(AT_ONCE).start()
+}
+
 /// Connections that stay open, each with the tag of its endpoint.
 struct Clients<'a> {
     gateway: &'a Gateway,
@@ -75,7 +98,7 @@ fn wait_activated(gateway: &Gateway, count: usize) {
 #[test]
 fn members_that_restart_get_their_connections_back() {
     let [mut a, mut b, mut c] = backends();
-    let gateway = Gateway::before(&[&a, &b, &c], &[LEAST, "--retry-delay=50ms"]);
+    let gateway = least(&[&a, &b, &c], &["--retry-delay=50ms"]);
     let mut clients = Clients::of(&gateway);
     assert_eq!(clients.open(30), [10, 10, 10]);
     for (round, (tag, member)) in (1..).zip([(b'a', &mut a), (b'b', &mut b), (b'c', &mut c)]) {
@@ -118,7 +141,7 @@ fn burst_is_spread_evenly() {
     let [mut a, mut b, c] = backends();
     a.down();
     b.down();
-    let gateway = Gateway::before(&[&a, &b, &c], &[LEAST, "--retry-delay=50ms"]);
+    let gateway = least(&[&a, &b, &c], &["--retry-delay=50ms"]);
     let mut clients = Clients::of(&gateway);
     assert_eq!(clients.open(20), [0, 0, 20]);
     a.up_tagged(b'a');
@@ -159,7 +182,7 @@ fn weights_are_shares_of_the_open_connections() {
         &dir,
         &[(&a, "weight=5"), (&b, "weight=3"), (&c, "weight=2")],
     );
-    let gateway = Launch::start_with(&["--endpoints-file", &path, LEAST]).start();
+    let gateway = least_of_file(&path, &[&a, &b, &c]);
     let mut clients = Clients::of(&gateway);
     assert_eq!(clients.open(50), [25, 15, 10]);
     clients.end(b'c', 10);
@@ -175,7 +198,7 @@ fn priority_comes_before_connections() {
     let [mut a, mut b, c] = backends();
     let dir = TempDir::new();
     let path = file(&dir, &[(&a, ""), (&b, ""), (&c, "priority=1")]);
-    let gateway = Launch::start_with(&["--endpoints-file", &path, LEAST]).start();
+    let gateway = least_of_file(&path, &[&a, &b, &c]);
     let mut clients = Clients::of(&gateway);
     assert_eq!(clients.open(20), [10, 10, 0]);
     a.down();
@@ -190,7 +213,7 @@ fn connections_of_an_endpoint_that_comes_back_still_count() {
     let [a, b, c] = backends();
     let dir = TempDir::new();
     let path = file(&dir, &[(&a, ""), (&b, "")]);
-    let gateway = Launch::start_with(&["--endpoints-file", &path, LEAST]).start();
+    let gateway = least_of_file(&path, &[&a, &b]);
     let mut clients = Clients::of(&gateway);
     assert_eq!(clients.open(20), [10, 10, 0]);
     let change = |lines: &[(&Backend, &str)], changes: usize| {

@@ -6,7 +6,9 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::support::net::{content, expect_echo};
-use crate::support::{Backend, End, Gateway, SOON, end_of, expect, expect_end, reset, send};
+use crate::support::{
+    Backend, End, Gateway, Launch, SOON, end_of, expect, expect_end, reset, send,
+};
 
 /// Writes until the peer's window and every buffer on the way are full; returns how much went in.
 fn fill(mut stream: &TcpStream, seed: u64) -> u64 {
@@ -97,7 +99,9 @@ fn reset_of_the_client_reaches_the_server() {
 #[test]
 fn reset_right_after_data_is_no_clean_end() {
     let (endpoint, accepted) = Backend::by_hand();
-    let gateway = Gateway::before(&[&endpoint], &[]);
+    // No reset has the endpoint dialled again.
+    let launch = Launch::before(&[endpoint.address()], &[]);
+    let gateway = launch.times("ask_again=3600000").start();
     for seed in 0..20 {
         let client = gateway.connect();
         let server = accepted.next();

@@ -28,8 +28,8 @@ fn failing(launch: Launch, call: &str, error: &str, nth: usize) -> Launch {
     launch.wrapped(&[strace.as_slice(), &["-e", &trace, "-e", &inject]].concat())
 }
 
-/// The threads of a start that uses all there are: log, signal, access-log, close-removed, monitor, peers, discovery, admin,
-/// accept, status.
+/// The threads of a start that uses all there are: log, signal, access-log, a worker that does nothing, sessions,
+/// monitor, discovery, admin, accept, status.
 const THREADS: usize = 10;
 
 #[test]

@@ -18,7 +18,7 @@ layers='
 4 proxy      endpoint dial config basic
 4 admin      endpoint dial config basic
 3 endpoint   dial config basic
-3 health     dial basic
+3 health     endpoint dial basic
 3 dial       dns basic
 2 tls        x509 basic
 2 dns        basic

@@ -30,6 +30,7 @@ use crate::dns::Sources;
 use crate::dns::resolv_conf::Environment;
 use crate::dns::tests::fake::{A, AAAA, Act, Asked, Net, SRV, TempFile, script};
 use crate::endpoint::Proof;
+use crate::endpoint::slots::Slot;
 use crate::log::tests::heard;
 use crate::sync::lock;
 
@@ -130,7 +131,7 @@ struct FakeGate {
 }
 
 impl Gate for FakeGate {
-    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, endpoint: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         lock(&self.asked).push(endpoint.name.clone());
         let is_defect = lock(&self.defects).contains(&endpoint.name);
         assert!(!is_defect, "a defect");

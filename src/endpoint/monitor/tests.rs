@@ -1,10 +1,13 @@
 //! Tests of the monitor: what it does at which time, and that it never ends.
 
+mod probes;
+
 use super::*;
 use crate::config::Policy;
 use crate::dial::BlackHole;
 use crate::endpoint::ledger::Ledger;
-use crate::endpoint::pool::view::{Status, View};
+use crate::endpoint::pool::view::View;
+use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
 use std::io::Error;
 use std::net::TcpListener;
@@ -12,11 +15,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 const RETRY: Duration = Duration::from_secs(60);
+/// How long an endpoint is left alone that has failed once.
+const FIRST: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
+const PATIENCE: Patience = Patience {
+    dial: HOUR,
+    answer: HOUR,
+};
 const INSTANT: Duration = Duration::from_nanos(1);
 
 fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
     let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
+    let gated = gate.is_some();
     let pool = Pool::new(Policy::RoundRobin, RETRY, gate).unwrap();
     let endpoints = addrs.iter().map(|addr| Endpoint {
         addr: *addr,
@@ -27,6 +37,11 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
         source: Source::Endpoints,
     });
     pool.replace(endpoints.collect());
+    if !gated {
+        addrs
+            .iter()
+            .for_each(|addr| pool.kept(*addr, Instant::now()));
+    }
     pool.monitor().clear();
     Arc::new(pool)
 }
@@ -81,11 +96,11 @@ impl Fixture {
     }
 
     fn watch<'a>(&'a self, pool: &'a Arc<Pool>) -> Watch<'a> {
-        Watch::new(&self.monitor, pool, &self.guard, HOUR)
+        Watch::new(&self.monitor, pool, &self.guard, PATIENCE)
     }
 
-    fn start(&self, addr: SocketAddr) -> Attempt {
-        Attempt::start(addr, HOUR, &self.guard).unwrap()
+    fn start(&self, addr: SocketAddr) -> Abandoned {
+        (Attempt::start(addr, HOUR, &self.guard).unwrap(), None)
     }
 }
 
@@ -106,7 +121,7 @@ fn a_dial_that_a_client_gave_up_is_answered() {
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
     assert_eq!(watch.step(Instant::now()), None, "there is nothing to do");
-    pool.overdue(addr);
+    pool.slow(addr);
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     work(&mut watch, "the dial is answered", |_| {
         view(&pool, addr).status == Status::Active
@@ -123,12 +138,12 @@ fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
     let mut watch = fixture.watch(&pool);
     // Before the endpoint is due again.
-    let attempt = Attempt::start(hole.addr, RETRY / 2, &fixture.guard).unwrap();
+    let attempt = Attempt::start(hole.addr, FIRST / 2, &fixture.guard).unwrap();
     let deadline = attempt.deadline;
-    pool.overdue(hole.addr);
-    fixture.monitor.adopt(vec![attempt], &pool);
+    pool.slow(hole.addr);
+    fixture.monitor.adopt(vec![(attempt, None)], &pool);
     assert_eq!(watch.step(deadline - INSTANT), Some(deadline));
-    assert_eq!(view(&pool, hole.addr).status, Status::Overdue);
+    assert_eq!(view(&pool, hole.addr).status, Status::Slow);
     watch.step(deadline);
     let view = view(&pool, hole.addr);
     assert_eq!(view.status, Status::Inactive);
@@ -155,12 +170,16 @@ fn of_several_dials_of_one_endpoint_the_first_is_watched() {
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[one.addr, other.addr], None));
     let mut watch = fixture.watch(&pool);
     let attempts = [one.addr, one.addr, other.addr].map(|addr| fixture.start(addr));
-    let first = attempts[0].deadline;
+    let first = attempts[0].0.deadline;
     fixture.monitor.adopt(attempts.into(), &pool);
     watch.step(Instant::now());
     fixture.monitor.adopt(vec![fixture.start(one.addr)], &pool);
     assert_eq!(watch.step(Instant::now()), Some(first));
-    let watched: Vec<_> = watch.dials.iter().map(|attempt| attempt.addr).collect();
+    let watched: Vec<_> = watch
+        .dials
+        .iter()
+        .map(|(attempt, _)| attempt.addr)
+        .collect();
     assert_eq!(watched, [one.addr, other.addr]);
 }
 
@@ -172,12 +191,12 @@ fn an_endpoint_that_is_due_is_dialled_once_until_it_has_an_outcome() {
     let before = Instant::now();
     fail(&pool, hole.addr);
     let due = watch.step(Instant::now()).unwrap();
-    assert!(due >= before + RETRY * 9 / 10 && due <= Instant::now() + RETRY);
+    assert!(due >= before + FIRST * 9 / 10 && due <= Instant::now() + FIRST);
     assert_eq!(watch.step(due - INSTANT), Some(due));
     assert!(watch.dials.is_empty(), "not before its time");
     let next = watch.step(due).unwrap();
     assert_eq!(watch.dials.len(), 1);
-    assert!(next >= due + RETRY * 9 / 10 && next <= due + RETRY);
+    assert!(next >= due + FIRST * 2 * 9 / 10 && next <= due + FIRST * 2);
     // Its time comes again while that dial is under way.
     watch.step(next);
     assert_eq!(watch.dials.len(), 1);
@@ -213,7 +232,7 @@ fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
 fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
     let verdict = Duration::from_millis(500);
     // (whether the other side hangs up, status at the end)
-    for (hangs_up, status) in [(false, Status::Active), (true, Status::Looped)] {
+    for (hangs_up, status) in [(false, Status::Active), (true, Status::ThisGateway)] {
         let (listener, addr) = listener();
         let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
         let mut watch = fixture.watch(&pool);
@@ -227,7 +246,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         assert_eq!(watch.step(later), Some(end));
         assert_eq!((watch.dials.len(), watch.trials.len()), (0, 1));
         assert_eq!(watch.step(end - INSTANT), Some(end));
-        assert_eq!(view(&pool, addr).status, Status::Looped);
+        assert_eq!(view(&pool, addr).status, Status::ThisGateway);
         if hangs_up {
             drop(accepted);
             watch.wait(Some(Instant::now() + HOUR)).unwrap();
@@ -262,7 +281,7 @@ struct Held {
 }
 
 impl Gate for Held {
-    fn admit(&self, _: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, _: &Endpoint, timeout: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.asked.send(timeout).unwrap();
         lock(&self.answers).recv().unwrap()
@@ -293,7 +312,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
         dials(&view(&pool, addr).ledger) == [("ok", 1)]
     });
     watch.step(Instant::now() + RETRY);
-    assert_eq!(view(&pool, addr).status, Status::Unproven);
+    assert_eq!(view(&pool, addr).status, Status::Untried);
     let rejected = dial::Error::rejected(addr, "expired".to_owned());
     answer.send(Err(rejected)).unwrap();
     work(&mut watch, "the rejection is reported", |_| {
@@ -304,7 +323,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     assert_eq!(gate.count.load(Ordering::SeqCst), 1);
     // Asked again when it is due again.
     work(&mut watch, "the place is given back", |watch| {
-        lock(&watch.monitor.vetted).is_empty()
+        lock(&watch.monitor.proving).is_empty()
     });
     watch.step(Instant::now() + 2 * RETRY);
     asks.recv_timeout(patience).unwrap();
@@ -316,12 +335,33 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     assert!(watch.dials.is_empty() && gate.count.load(Ordering::SeqCst) == 2);
 }
 
+/// It is away for a minute by what the pool knows.
+#[test]
+fn one_that_a_client_gave_up_and_that_answers_is_asked_for_its_proof_at_once() {
+    let (_listener, addr) = listener();
+    let ((asked, asks), (answer, answers)) = (channel(), channel());
+    let gate = Arc::new(Held {
+        asked,
+        answers: Mutex::new(answers),
+        count: AtomicUsize::new(0),
+    });
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], Some(gate)));
+    let mut watch = fixture.watch(&pool);
+    (0..7).for_each(|_| fail(&pool, addr));
+    fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
+    answer.send(Ok(Proof { not_after: None })).unwrap();
+    work(&mut watch, "the proof counts", |_| {
+        view(&pool, addr).status == Status::Active
+    });
+    assert_eq!(asks.try_iter().count(), 1);
+}
+
 /// Panics when it is asked for the first time.
 #[derive(Debug, Default)]
 struct Shaky(AtomicBool);
 
 impl Gate for Shaky {
-    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         if !self.0.swap(true, Ordering::SeqCst) {
             std::panic::resume_unwind(Box::new("as this test wants"));
         }
@@ -339,7 +379,10 @@ fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while pool.census().active == 0 {
         assert!(Instant::now() < deadline, "nobody asks it any more");
-        fixture.monitor.vet(&pool, addr, HOUR);
+        if let Admission::Prove(proving) = pool.connected(addr, Instant::now(), HOUR) {
+            let slot = pool.slots().for_client().unwrap();
+            fixture.monitor.prove(&pool, proving, HOUR, slot);
+        }
         std::thread::yield_now();
     }
 }
@@ -357,7 +400,7 @@ fn the_monitor_goes_on_for_ever_and_rests_when_there_is_nothing_to_do() {
     };
     let (own, endpoints) = (Arc::clone(&fixture), Arc::clone(&pool));
     // Not joined: its work has no end.
-    std::thread::spawn(move || own.monitor.run(&endpoints, &own.guard, HOUR));
+    std::thread::spawn(move || own.monitor.run(&endpoints, &own.guard, PATIENCE));
     for round in 1..=3 {
         fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
         eventually("the dial has its outcome", &|| {

@@ -1,11 +1,15 @@
 //! Tests of the pool: who is chosen, what dials change, and when an endpoint is due.
 
+mod doubts;
 mod loads;
 mod proofs;
 mod seen;
 
+use super::admission::Admission;
+use super::due::Task;
 use super::*;
-use crate::endpoint::Source;
+use crate::endpoint::slots::Slot;
+use crate::endpoint::{Proof, Source};
 
 fn endpoint(port: u16) -> Endpoint {
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
@@ -19,10 +23,62 @@ fn endpoint(port: u16) -> Endpoint {
     }
 }
 
+fn looped(pool: &Pool, port: u16) -> bool {
+    pool.with(addr(port), |member| member.is_this_gateway()) == Some(true)
+}
+
 fn pool(ports: &[u16]) -> Pool {
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     pool.replace(ports.iter().copied().map(endpoint).collect());
+    for port in ports {
+        pool.kept(addr(*port), Instant::now());
+    }
+    is_called(pool.monitor());
     pool
+}
+
+/// Whether a waker has been called since this was last asked.
+fn is_called(waker: &Waker) -> bool {
+    use crate::sys::syscall::{PollFd, wait};
+    let mut fds = [PollFd::readable(waker.fd())];
+    wait(&mut fds, Some(Duration::ZERO)).unwrap();
+    waker.clear();
+    fds[0].is_ready()
+}
+
+/// A dial was answered, and nothing else is made of that.
+fn answered(pool: &Pool, port: u16, took: Duration) {
+    pool.change(addr(port), |member| member.answered(took));
+}
+
+/// Connects to an endpoint, and has it prove who it is if that is wanted.
+fn admit(pool: &Pool, port: u16) -> Result<(), dial::Error> {
+    match pool.connected(addr(port), Instant::now(), Duration::ZERO) {
+        Admission::Ready | Admission::Keep => Ok(()),
+        Admission::Refused(error) => Err(error),
+        Admission::Prove(proving) => {
+            let slot = pool.slots().for_client().unwrap();
+            pool.prove(&proving, Duration::from_secs(1), &slot)
+        }
+    }
+}
+
+/// Whether an endpoint that is connected has to prove who it is.
+fn needs_proof(pool: &Pool, port: u16) -> bool {
+    let admission = pool.connected(addr(port), Instant::now(), Duration::ZERO);
+    matches!(admission, Admission::Prove(_))
+}
+
+/// Which endpoints are to be asked something by `now`, and when the next is.
+fn due(pool: &Pool, now: Instant) -> (Vec<SocketAddr>, Option<Instant>) {
+    let mut due = Vec::new();
+    while let Some(task) = pool.next_task(now) {
+        due.push(match task {
+            Task::Dial(addr) | Task::Probe(addr) => addr,
+            Task::Prove(proving) => proving.addr(),
+        });
+    }
+    (due, pool.next_due())
 }
 
 fn addr(port: u16) -> SocketAddr {
@@ -52,10 +108,11 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
         pool.census(),
         Census {
             active: 2,
+            untried: 0,
             total: 3
         }
     );
-    pool.succeeded(addr(2), Instant::now());
+    pool.kept(addr(2), Instant::now());
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
 }
 
@@ -66,7 +123,7 @@ fn our_own_failures_and_stale_ones_change_nothing() {
     pool.failed(addr(1), Instant::now(), &out_of_ports);
     assert_eq!(pool.census().active, 2);
     let before = Instant::now();
-    pool.succeeded(addr(1), Instant::now());
+    pool.kept(addr(1), Instant::now());
     pool.failed(addr(1), before, &refused(1));
     assert_eq!(
         pool.census().active,
@@ -78,12 +135,12 @@ fn our_own_failures_and_stale_ones_change_nothing() {
     pool.failed(addr(9), Instant::now(), &refused(9));
     assert_eq!(pool.census().total, 2);
 
-    pool.overdue(addr(2));
+    pool.slow(addr(2));
     let before = Instant::now();
-    pool.succeeded(addr(2), Instant::now());
-    pool.overdue(addr(2));
+    pool.kept(addr(2), Instant::now());
+    pool.slow(addr(2));
     pool.failed(addr(2), before, &refused(2));
-    pool.succeeded(addr(1), Instant::now());
+    pool.kept(addr(1), Instant::now());
     assert_eq!(
         picks(&pool, 4),
         [1, 2, 1, 2],
@@ -94,11 +151,11 @@ fn our_own_failures_and_stale_ones_change_nothing() {
 #[test]
 fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
     let pool = pool(&[1, 2, 3]);
-    pool.overdue(addr(1));
+    pool.slow(addr(1));
     assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
     assert_eq!(pick(&pool, &[2, 3]), Some(1));
     assert_eq!(pool.census().active, 3);
-    pool.answered(addr(1), Duration::from_secs(1));
+    answered(&pool, 1, Duration::from_secs(1));
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
 }
 
@@ -109,7 +166,7 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
         pool.failed(addr(port), Instant::now(), &refused(port));
     }
     pool.failed(addr(3), Instant::now(), &dial::Error::looped(addr(3)));
-    assert!(pool.is_looped(addr(3)) && !pool.is_looped(addr(1)));
+    assert!(looped(&pool, 3) && !looped(&pool, 1));
     assert_eq!(picks(&pool, 4), [1, 2, 1, 2]);
     assert_eq!(pick(&pool, &[1, 2]), None);
 }
@@ -118,9 +175,9 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
 fn a_loop_counts_although_the_dial_succeeded() {
     let pool = pool(&[1]);
     let before = Instant::now();
-    pool.succeeded(addr(1), Instant::now());
+    pool.kept(addr(1), Instant::now());
     pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
-    assert!(pool.is_looped(addr(1)));
+    assert!(looped(&pool, 1));
 }
 
 /// Of a dial that comes back to us both ends are ours, and either may be looked at first.
@@ -140,15 +197,15 @@ fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
         let before = Instant::now();
         pool.failed(addr(1), before, &dial::Error::looped(addr(1)));
         pool.failed(addr(1), before, &refused(1));
-        assert!(pool.is_looped(addr(1)), "by its failure");
-        pool.answered(addr(1), Duration::ZERO);
-        pool.succeeded(addr(1), before);
-        assert!(pool.is_looped(addr(1)), "by its success");
+        assert!(looped(&pool, 1), "by its failure");
+        answered(&pool, 1, Duration::ZERO);
+        pool.kept(addr(1), before);
+        assert!(looped(&pool, 1), "by its success");
         assert!(!pool.proven(&endpoint, before, PROOF), "by its proof");
-        assert!(pool.is_looped(addr(1)) && pick(&pool, &[]).is_none());
+        assert!(looped(&pool, 1) && pick(&pool, &[]).is_none());
         // What began later tells of what is there now.
         pool.proven(&endpoint, Instant::now(), PROOF);
-        pool.succeeded(addr(1), Instant::now());
+        pool.kept(addr(1), Instant::now());
         assert_eq!(picks(&pool, 1), [1]);
     }
 }
@@ -160,49 +217,78 @@ fn a_new_set_keeps_what_is_known_of_what_stays() {
     let change = pool.replace([3, 1, 3].map(endpoint).into());
     assert_eq!(change.added, [addr(3)]);
     assert_eq!(change.removed, [addr(2)]);
+    assert_eq!(picks(&pool, 1), [3], "it is used at once");
     assert_eq!(
         pool.census(),
         Census {
-            active: 1,
+            active: 0,
+            untried: 1,
             total: 2
         }
     );
     assert!(pool.replace([1, 3].map(endpoint).into()).is_empty());
 }
 
-/// Whether a time is 90 to 100 % of the delay of these pools after another.
-fn is_a_delay_after(time: Instant, other: std::ops::RangeInclusive<Instant>) -> bool {
-    time >= *other.start() + Duration::from_secs(54)
-        && time <= *other.end() + Duration::from_secs(60)
+/// Whether a time is 90 to 100 % of so many seconds after another.
+fn is_after(time: Instant, seconds: u64, other: std::ops::RangeInclusive<Instant>) -> bool {
+    let delay = Duration::from_secs(seconds);
+    time >= *other.start() + delay * 9 / 10 && time <= *other.end() + delay
 }
 
 #[test]
-fn an_inactive_endpoint_is_due_once_a_delay() {
+fn an_inactive_endpoint_is_due_after_a_second_and_then_twice_as_late_each_time() {
     let pool = pool(&[1, 2]);
     let before = Instant::now();
-    assert_eq!(pool.due(before), (vec![], None));
-    pool.failed(addr(1), before, &refused(1));
-    let after = Instant::now();
-    let mut next = pool.due(after).1.unwrap();
-    assert!(is_a_delay_after(next, before..=after));
-    // The second time and later, too, whatever becomes of the dials.
-    for _ in 0..5 {
+    assert_eq!(due(&pool, before), (vec![], None));
+    for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let before = Instant::now();
+        pool.failed(addr(1), before, &refused(1));
+        let after = Instant::now();
+        let next = due(&pool, after).1.unwrap();
+        assert!(is_after(next, seconds, before..=after), "{seconds} s");
         let last = next - Duration::from_nanos(1);
-        assert_eq!(pool.due(last), (vec![], Some(next)), "not before its time");
-        let (due, again) = pool.due(next);
-        assert_eq!(due, [addr(1)]);
-        assert_eq!(pool.due(next), (vec![], again), "handed out once");
-        let again = again.unwrap();
-        assert!(is_a_delay_after(again, next..=next));
-        next = again;
+        assert_eq!(
+            due(&pool, last),
+            (vec![], Some(next)),
+            "not before its time"
+        );
+        let (asked, again) = due(&pool, next);
+        assert_eq!(asked, [addr(1)]);
+        assert_eq!(due(&pool, next), (vec![], again), "handed out once");
+        // Also if nobody ever says what became of it.
+        assert!(is_after(again.unwrap(), 60.min(2 * seconds), next..=next));
     }
-    // What fails again is left alone for as long.
-    let before = Instant::now();
-    pool.failed(addr(1), before, &refused(1));
-    let after = Instant::now();
-    assert!(is_a_delay_after(pool.due(after).1.unwrap(), before..=after));
-    pool.succeeded(addr(1), Instant::now());
-    assert_eq!(pool.due(next + Duration::from_secs(3600)), (vec![], None));
+    pool.kept(addr(1), Instant::now());
+    let later = Instant::now() + Duration::from_secs(3600);
+    assert_eq!(due(&pool, later), (vec![], None));
+}
+
+#[test]
+fn an_endpoint_that_flaps_is_held_to_the_longer_delay() {
+    let second = Duration::from_secs(1);
+    let delays = |up: Duration, times: usize| -> Vec<u64> {
+        let mut member = Member::new(endpoint(1), Arc::default());
+        let mut now = Instant::now();
+        let fail = |_| {
+            member.succeeded(now, now, false);
+            now += up;
+            let at = Moment {
+                now,
+                number: 0,
+                retry_delay: 60 * second,
+                ask_again: 5 * second,
+            };
+            member.failed(now, &refused(1), at);
+            let next = member.next().unwrap();
+            let delay = next - now;
+            now = next;
+            delay.as_secs()
+        };
+        (0..times).map(fail).collect()
+    };
+    assert_eq!(delays(second, 8), [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(delays(59 * second, 3), [1, 2, 4]);
+    assert_eq!(delays(60 * second, 3), [1, 1, 1], "it was well for as long");
 }
 
 /// How far the shortest and the longest are apart.
@@ -221,17 +307,18 @@ fn endpoints_that_fail_together_are_due_at_different_times() {
         pool.failed(addr(*port), Instant::now(), &refused(*port));
     }
     // The first time and the second: each delay is of its own, one at a time in their order.
-    for _ in 0..2 {
+    for seconds in [1, 2] {
         let mut delays = Vec::new();
         for _ in &ports {
-            let next = pool.due(since[0]).1.unwrap();
-            let (due, _) = pool.due(next);
-            assert_eq!(due.len(), 1, "{due:?}");
-            let last = &mut since[usize::from(due[0].port()) - 1];
+            let next = due(&pool, since[0]).1.unwrap();
+            let (asked, _) = due(&pool, next);
+            assert_eq!(asked.len(), 1, "{asked:?}");
+            let last = &mut since[usize::from(asked[0].port()) - 1];
             delays.push(next - std::mem::replace(last, next));
         }
-        // Of 6 s: that twenty numbers are so close together happens once in 10^13 times.
-        assert!(spread(&delays) > Duration::from_secs(1), "{delays:?}");
+        // Of six times as much: that twenty numbers are so close together happens once in 10^13 times.
+        let least = Duration::from_millis(seconds * 1000 / 60);
+        assert!(spread(&delays) > least, "{delays:?}");
     }
 }
 
@@ -261,7 +348,7 @@ const PROOF: Proof = Proof {
 struct Strict;
 
 impl Gate for Strict {
-    fn admit(&self, endpoint: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, endpoint: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         match endpoint.identity.as_deref() {
             Some("etcd.example") => Ok(PROOF),
             _ => Err(dial::Error::rejected(endpoint.addr, "impostor".to_owned())),

@@ -4,47 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::member::{Cause, Member};
+use super::member::Member;
 use super::{Pool, State};
 use crate::endpoint::Endpoint;
 use crate::endpoint::ledger::Ledger;
+use crate::endpoint::status::Status;
 use crate::sync::lock;
-
-/// The state of an endpoint, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// Clients are connected to it.
-    Active,
-    /// Active, but slow to answer a dial: nobody's first choice.
-    Overdue,
-    /// A dial of it failed.
-    Inactive,
-    /// It is this gateway.
-    Looped,
-    /// It has not proven who it is.
-    Unproven,
-    /// It is no endpoint any more; clients are still connected to it.
-    Removed,
-}
-
-impl Status {
-    /// The word.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Overdue => "overdue",
-            Self::Inactive => "inactive",
-            Self::Looped => "looped",
-            Self::Unproven => "unproven",
-            Self::Removed => "removed",
-        }
-    }
-
-    /// Whether new clients are given to it.
-    pub(crate) fn is_active(self) -> bool {
-        matches!(self, Self::Active | Self::Overdue)
-    }
-}
 
 /// An endpoint and what is known of it.
 #[derive(Debug, Clone)]
@@ -59,16 +24,6 @@ pub(crate) struct View {
 }
 
 impl Member {
-    pub(super) fn status(&self) -> Status {
-        match self.cause() {
-            None if self.overdue => Status::Overdue,
-            None => Status::Active,
-            Some(Cause::Down) => Status::Inactive,
-            Some(Cause::Looped) => Status::Looped,
-            Some(Cause::Unproven) => Status::Unproven,
-        }
-    }
-
     fn view(&self, status: Status) -> View {
         View {
             endpoint: self.endpoint.clone(),

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::Relay;
-use super::end::Side;
+use crate::proxy::calls::Socket;
 use crate::proxy::cause::{Cause, Party};
 use crate::sys::tcp::Facts;
 
@@ -67,17 +67,17 @@ fn is_awaited(now: &Facts) -> bool {
     tries(now) > 0 || now.unacked == 0 && now.not_sent > 0
 }
 
-impl Side {
-    /// Whether its peer is gone.
-    fn is_gone(&self, patience: Duration) -> bool {
+impl Vigil {
+    /// Whether the peer of a socket is gone.
+    fn is_over(&self, socket: &Socket, patience: Duration) -> bool {
         // Where a filter of system calls forbids it, the kernel's own patience has to do.
-        let Ok(now) = self.socket.facts() else {
+        let Ok(now) = socket.facts() else {
             return false;
         };
-        let before = self.vigil.tries.swap(tries(&now), Ordering::Relaxed);
-        if is_awaited(&now) && !self.vigil.hurried.swap(true, Ordering::Relaxed) {
+        let before = self.tries.swap(tries(&now), Ordering::Relaxed);
+        if is_awaited(&now) && !self.hurried.swap(true, Ordering::Relaxed) {
             // Older kernels cannot.
-            let _ = self.socket.set_longest_wait(LONGEST_WAIT);
+            let _ = socket.set_longest_wait(LONGEST_WAIT);
         }
         is_gone(before, &now, patience)
     }
@@ -89,7 +89,10 @@ impl Relay {
     pub(crate) fn end_if_gone(&self, patience: Duration) -> Option<Party> {
         let sides = [&self.client, &self.endpoint];
         // Both are looked at, whatever is found of the first.
-        let gone = sides.map(|side| side.is_gone(patience).then_some(side.party));
+        let gone = sides.map(|side| {
+            let is_gone = side.vigil.is_over(&side.socket, patience);
+            is_gone.then_some(side.party)
+        });
         let party = gone.into_iter().flatten().next()?;
         self.abort(Cause::Failed(party));
         Some(party)

@@ -137,6 +137,11 @@ impl Relay {
         (self.to_endpoint.get(), self.to_client.get())
     }
 
+    /// Counts the client as connected no more; how many are after it.
+    pub(crate) fn leave(&self) -> u64 {
+        self.account.leave()
+    }
+
     /// The sender and the receiver.
     fn sides(&self, direction: Direction) -> (&Side, &Side) {
         match direction {

@@ -81,9 +81,10 @@ fn visit(gateway: &Gateway) -> SocketAddr {
 
 #[test]
 fn line_tells_who_was_served_by_whom_when_and_how_much() {
-    let (log, dead, good) = (LogAt::new(), Backend::dead(), Backend::by_hand());
+    let (log, mut dead, good) = (LogAt::new(), Backend::echo(), Backend::by_hand());
     let (endpoint, accepted) = good;
     let gateway = Gateway::before(&[&dead, &endpoint], &[&log.flag]);
+    dead.down();
     let client = gateway.connect();
     let server = accepted.next();
     // More than a pipe holds, both ways, and with the answer after the end of the question.

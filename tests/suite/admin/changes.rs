@@ -188,6 +188,12 @@ fn every_place_shows_the_values_after_each_change() {
         rank: (1, 7),
         ..one
     };
+    let all_are_tried = || {
+        eventually(SOON, "all are tried", || {
+            (!get(admin, "/endpoints").content.contains("untried")).then_some(())
+        });
+    };
+    all_are_tried();
     assert_shown(&gateway, admin, &[one, two]);
     assert_checked(&flag, &[one, two]);
     let since = |place: usize| endpoints(admin).1[place].text("since").to_owned();
@@ -227,6 +233,7 @@ fn every_place_shows_the_values_after_each_change() {
     publish(&[line(&third, 3, 9), line(&first, 2, 8)]);
     gateway.signal("HUP");
     gateway.wait_record("endpoints changed");
+    all_are_tried();
     one.rank = (2, 8);
     let three = Shown {
         addr: third.address(),

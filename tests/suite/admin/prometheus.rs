@@ -203,6 +203,10 @@ tests:
       - { series: 'etcd_gateway_max_connections{instance="a"}', values: 100x60 }
       - { series: 'etcd_gateway_connections_rejected_total{instance="a",reason="loop"}', values: 5x60 }
       - { series: 'etcd_gateway_endpoint_transitions_total{instance="a",endpoint="2",to="inactive"}', values: 1x60 }
+      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="1"}', values: 1x60 }
+      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="2"}', values: 1x60 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="passed"}', values: 0x60 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="failed"}', values: 0x60 }
     alert_rule_test:
       - { alertname: EtcdGatewayDown, eval_time: 45m, exp_alerts: [] }
       - { alertname: EtcdGatewayNoEndpoint, eval_time: 45m, exp_alerts: [] }
@@ -216,6 +220,25 @@ tests:
       - { alertname: EtcdGatewayEndpointFlaps, eval_time: 45m, exp_alerts: [] }
       - { alertname: EtcdGatewayCertificateExpires, eval_time: 45m, exp_alerts: [] }
       - { alertname: EtcdGatewayThreadLost, eval_time: 45m, exp_alerts: [] }
+      - { alertname: EtcdGatewayEndpointUnhealthy, eval_time: 45m, exp_alerts: [] }
+      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 45m, exp_alerts: [] }
+  - name: one of two endpoints is silent, then both fail their health checks, then one passes again
+    interval: 1m
+    input_series:
+      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="1"}', values: 1x60 }
+      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="2"}', values: 1x10 0x50 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="passed"}', values: 0+12x20 240x20 241+12x20 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="failed"}', values: 0x20 1+12x20 241x20 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="2",result="passed"}', values: 0+12x10 120x60 }
+      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="2",result="failed"}', values: 0x10 1+12x60 }
+    alert_rule_test:
+      - { alertname: EtcdGatewayEndpointUnhealthy, eval_time: 10m, exp_alerts: [] }
+      - alertname: EtcdGatewayEndpointUnhealthy
+        eval_time: 13m
+        exp_alerts: [ { exp_labels: { instance: a, endpoint: "2" } } ]
+      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 19m, exp_alerts: [] }
+      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 35m, exp_alerts: [ { exp_labels: { instance: a } } ] }
+      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 50m, exp_alerts: [] }
   - name: all endpoints are down, one flaps, clients are rejected, and no more of them could be taken
     interval: 1m
     input_series:

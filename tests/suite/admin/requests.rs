@@ -192,7 +192,7 @@ fn the_page_is_for_people_and_runs_nothing() {
     for part in [
         "<!DOCTYPE html>",
         "http-equiv=\"refresh\" content=\"5\"",
-        "1 of 2 endpoints down",
+        "1 of 2 endpoints active",
         &endpoint.address().to_string(),
         "connection refused",
     ] {

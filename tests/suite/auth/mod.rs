@@ -10,6 +10,7 @@
 //! - `check`: the dry run
 //! - `clients`: how clients verify members that they reach through the gateway
 //! - `cluster`: a real cluster that speaks TLS, its clients and a real name server
+//! - `crowd`: very many members that say nothing
 //!
 //! Members are fronts (`support::front`); all that discover them run on a machine of their own
 //! (`support::isolated`), where member NUMBER is 127.1.0.NUMBER:2379, alias mNUMBER.test.
@@ -30,6 +31,7 @@ mod algorithms;
 mod check;
 mod clients;
 mod cluster;
+mod crowd;
 mod impostors;
 mod names;
 mod roots;

@@ -211,8 +211,8 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
         close_removed_ends_the_connections_of_removed_members_only,
         |_| {
             let dns = FakeDns::start("127.0.0.1");
-            let _members: [Backend; 2] = members();
-            publish(&dns, &srv(PLAIN, &[1, 2]));
+            let _members: [Backend; 3] = members();
+            publish(&dns, &srv(PLAIN, &[1, 2, 3]));
             let gateway = asking_again("--close-removed=1s");
             let mut open = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
             open.sort_by_key(|(tag, _)| *tag);
@@ -221,7 +221,7 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
             };
             publish(&dns, &srv(PLAIN, &[2]));
             let asked = Instant::now();
-            refreshed(&gateway, &[], &[1]);
+            refreshed(&gateway, &[], &[1, 3]);
             expect_echo(&of_removed, 1);
             end_of(&of_removed);
             assert!(
@@ -229,6 +229,8 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
                 "not before its time"
             );
             expect_echo(&of_kept, 2);
+            let said = gateway.records("reset connections to a removed endpoint");
+            assert_eq!(said.len(), 1, "the third had none");
         },
     );
 }

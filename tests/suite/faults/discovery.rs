@@ -201,11 +201,11 @@ fn proof_that_this_host_cannot_take_is_not_held_against_the_endpoint() {
     let gateway = faults.launch(launch).start();
     let admin = admin_of(&gateway);
     let cases = [
-        fails("recv", "ENOMEM").of("vet").times(2),
-        fails("recv", "ENOBUFS").of("vet").times(2),
-        fails("send", "ENOBUFS").of("vet").times(2),
-        fails("setsockopt", "ENOMEM").of("vet").times(2),
-        fails("getrandom", "EAGAIN").of("vet").times(2),
+        fails("recv", "ENOMEM").of("prove").times(2),
+        fails("recv", "ENOBUFS").of("prove").times(2),
+        fails("send", "ENOBUFS").of("prove").times(2),
+        fails("setsockopt", "ENOMEM").of("prove").times(2),
+        fails("getrandom", "EAGAIN").of("prove").times(2),
         fails("pthread_create", "EAGAIN").of("monitor").times(2),
     ];
     for rule in cases {

@@ -4,7 +4,11 @@
 //! The reservation is a second socket, bound with SO_REUSEADDR but never listening: connections are refused as
 //! on a port that nobody has, and the kernel gives the port to nobody else, so an endpoint can go down and come
 //! back at its address without a race.
+//!
+//! A gateway dials each of its endpoints once when it starts, to find out whether it is there. That visit is not
+//! the test's: a [`Launch`](super::Launch) announces it, and the endpoint hangs up and does not count it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +33,34 @@ pub(crate) struct Backend {
 struct Serving {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    _visits: Visits,
+}
+
+/// Visits of gateways that start, which are announced and have not come, of the endpoints that are up.
+static VISITS: Mutex<BTreeMap<SocketAddr, Visits>> = Mutex::new(BTreeMap::new());
+
+type Visits = Arc<AtomicUsize>;
+
+fn visits(address: SocketAddr) -> Option<Visits> {
+    let visits = VISITS.lock().expect("nobody panics with the lock");
+    visits.get(&address).cloned()
+}
+
+/// A gateway is about to start in front of these.
+pub(super) fn announce_visits(addresses: &[SocketAddr]) {
+    for visits in addresses.iter().copied().filter_map(visits) {
+        visits.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until it has visited all of them.
+#[track_caller]
+pub(super) fn await_visits(addresses: &[SocketAddr]) {
+    for visits in addresses.iter().copied().filter_map(visits) {
+        super::eventually(SOON, "the gateway tries its endpoints", || {
+            (visits.load(Ordering::SeqCst) == 0).then_some(())
+        });
+    }
 }
 
 /// The connections a hand-driven endpoint was given, in order.
@@ -124,6 +156,9 @@ impl Backend {
         let Some(serving) = self.serving.take() else {
             return;
         };
+        let up = VISITS.lock();
+        up.expect("nobody panics with the lock")
+            .remove(&self.address);
         serving.stop.store(true, Ordering::SeqCst);
         // Wakes the accept call; a queue that is full has woken it already.
         let _ = TcpStream::connect_timeout(&self.address, SOON);
@@ -176,6 +211,11 @@ impl Backend {
         assert!(self.serving.is_none(), "the endpoint is up already");
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, accepted) = (Arc::clone(&stop), Arc::clone(&self.accepted));
+        let visits = Visits::default();
+        let up = VISITS.lock();
+        up.expect("nobody panics with the lock")
+            .insert(self.address, Arc::clone(&visits));
+        let announced = Arc::clone(&visits);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::SeqCst) {
@@ -184,12 +224,23 @@ impl Backend {
                     let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
                     return;
                 }
-                accepted.fetch_add(1, Ordering::SeqCst);
                 net::with_deadlines(&stream);
+                // One thread counts down. Who has been visited has been left, too.
+                if announced.load(Ordering::SeqCst) > 0 {
+                    let mut visit = &stream;
+                    let _ = visit.read(&mut [0]);
+                    announced.fetch_sub(1, Ordering::SeqCst);
+                    continue;
+                }
+                accepted.fetch_add(1, Ordering::SeqCst);
                 accept(stream);
             }
         });
-        self.serving = Some(Serving { stop, thread });
+        self.serving = Some(Serving {
+            stop,
+            thread,
+            _visits: visits,
+        });
     }
 }
 

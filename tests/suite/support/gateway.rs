@@ -30,6 +30,8 @@ pub(crate) struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
     stdin: Option<OwnedFd>,
+    /// Endpoints that it will dial when it has started.
+    visits: Vec<SocketAddr>,
 }
 
 impl Launch {
@@ -42,6 +44,7 @@ impl Launch {
             args,
             env: Vec::new(),
             stdin: None,
+            visits: Vec::new(),
         }
     }
 
@@ -57,9 +60,25 @@ impl Launch {
 
     /// In front of these endpoints.
     pub(crate) fn before(endpoints: &[SocketAddr], flags: &[&str]) -> Launch {
-        let endpoints: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
-        let endpoints = format!("--endpoints={}", endpoints.join(","));
-        Launch::start_with(&[&[endpoints.as_str()], flags].concat())
+        let texts: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+        let flag = format!("--endpoints={}", texts.join(","));
+        let launch = Launch::start_with(&[&[flag.as_str()], flags].concat());
+        // What has something to prove is asked for that instead.
+        let proves = flags.iter().any(|flag| flag.contains("--verify-endpoints"));
+        match proves {
+            true => launch,
+            false => launch.visiting(endpoints),
+        }
+    }
+
+    /// In front of these endpoints, whatever names them.
+    pub(crate) fn visiting(mut self, endpoints: &[SocketAddr]) -> Launch {
+        for endpoint in endpoints {
+            if !self.visits.contains(endpoint) {
+                self.visits.push(*endpoint);
+            }
+        }
+        self
     }
 
     /// Through a command that ends by executing its arguments: `prlimit --nofile=64 BINARY …`.
@@ -141,8 +160,10 @@ impl Launch {
     /// Starts it and waits until it serves.
     #[track_caller]
     pub(crate) fn start(self) -> Gateway {
+        super::backend::announce_visits(&self.visits);
         let mut gateway = self.start_to_be();
         let ready = gateway.wait_line(READY);
+        super::backend::await_visits(&self.visits);
         // Text format has no field to parse: its tests say what they listen on.
         if let Ok(record) = Json::parse(&ready) {
             gateway.listen = record

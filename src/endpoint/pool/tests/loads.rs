@@ -83,3 +83,21 @@ fn a_burst_is_even_while_nothing_is_connected_yet() {
     assert_eq!(ports(&burst), [5; 25]);
     assert_eq!(ports(&piled).len(), 100);
 }
+
+/// One that drops its connections would be the least loaded otherwise.
+#[test]
+fn a_connection_that_has_ended_counts_for_a_while() {
+    let hour = Duration::from_secs(3600);
+    let times = Times {
+        counted: hour,
+        ..Times::REAL
+    };
+    let pool = least(&[1, 2]).tuned(16, times);
+    let stay = hold(&pool, 2);
+    assert_eq!(ports(&stay), [1, 2]);
+    for _ in 0..4 {
+        let (_, hold) = pool.pick(&[addr(2)]).unwrap();
+        drop(hold.connected());
+    }
+    assert_eq!(ports(&hold(&pool, 4)), [2; 4]);
+}

@@ -20,28 +20,24 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
     ]);
     assert_eq!(pick(&pool, &[]), None, "not even as a last resort");
     assert_eq!(
-        pool.due(Instant::now()).0,
+        due(&pool, Instant::now()).0,
         [addr(1), addr(2)],
         "asked at once"
     );
-    let patience = Duration::from_secs(1);
     for port in [1, 2] {
-        assert!(pool.needs_proof(addr(port)));
-        match pool.vet(addr(port), patience) {
-            Ok(()) => pool.succeeded(addr(port), Instant::now()),
+        assert!(needs_proof(&pool, port));
+        match admit(&pool, port) {
+            Ok(()) => pool.kept(addr(port), Instant::now()),
             Err(error) => pool.failed(addr(port), Instant::now(), &error),
         }
     }
     assert_eq!(picks(&pool, 2), [1, 1]);
     assert_eq!(pool.authenticated(), [with_identity(1, "etcd.example")]);
-    assert!(
-        !pool.needs_proof(addr(1)),
-        "once is enough while it is active"
-    );
+    assert!(!needs_proof(&pool, 1), "once is enough while it is active");
 
     pool.failed(addr(1), Instant::now(), &refused(1));
     assert!(
-        pool.needs_proof(addr(1)),
+        needs_proof(&pool, 1),
         "it may be another when it comes back"
     );
     assert_eq!(picks(&pool, 1), [1], "a last resort, once vetted");
@@ -52,7 +48,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
         "an impostor that went away is none the better"
     );
 
-    pool.succeeded(addr(1), Instant::now());
+    pool.kept(addr(1), Instant::now());
     pool.replace(vec![with_identity(1, "third.example")]);
     assert_eq!(pick(&pool, &[]), None, "another name is another identity");
 }
@@ -61,7 +57,6 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
 /// then has more to prove, over another connection.
 #[test]
 fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
-    use view::Status;
     let gate: Arc<dyn Gate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     let with_identity = |port| Endpoint {
@@ -72,22 +67,22 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
     let seen = || pool.views().swap_remove(0).status;
     let patience = Duration::from_secs(1);
     for port in [1, 2] {
-        pool.vet(addr(port), patience).unwrap();
+        admit(&pool, port).unwrap();
     }
     pool.failed(addr(1), Instant::now(), &refused(1));
-    pool.overdue(addr(1));
-    pool.answered(addr(1), patience);
+    pool.slow(addr(1));
+    answered(&pool, 1, patience);
     assert_eq!(seen(), Status::Inactive);
-    assert!(pool.needs_proof(addr(1)));
+    assert!(needs_proof(&pool, 1));
     assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
-    pool.vet(addr(1), patience).unwrap();
+    admit(&pool, 1).unwrap();
     assert_eq!(seen(), Status::Active);
     assert_eq!(picks(&pool, 2), [2, 1]);
     // Not yet proven at all: no dial makes it a choice.
     pool.replace(vec![with_identity(3)]);
-    pool.overdue(addr(3));
-    pool.answered(addr(3), patience);
-    assert_eq!((seen(), pick(&pool, &[])), (Status::Unproven, None));
+    pool.slow(addr(3));
+    answered(&pool, 3, patience);
+    assert_eq!((seen(), pick(&pool, &[])), (Status::Untried, None));
 }
 
 /// It was answered, over a connection of its own.
@@ -101,13 +96,13 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
         ..endpoint(1)
     }]);
     let before = Instant::now();
-    pool.vet(addr(1), Duration::from_secs(1)).unwrap();
+    admit(&pool, 1).unwrap();
     pool.failed(addr(1), before, &refused(1));
     assert_eq!(pool.census().active, 1);
     let rejected = dial::Error::rejected(addr(1), "expired".to_owned());
     pool.failed(addr(1), before, &rejected);
     assert_eq!(pool.census().active, 0, "but for what it has shown since");
-    assert_eq!(pool.views()[0].status, view::Status::Unproven);
+    assert_eq!(pool.views()[0].status, Status::Unauthenticated);
     assert_eq!(pick(&pool, &[]), None, "an impostor is not a last resort");
 }
 
@@ -116,7 +111,7 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
 struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
 
 impl Gate for Slow {
-    fn admit(&self, _: &Endpoint, _: Duration) -> Result<Proof, dial::Error> {
+    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         if let Some(pool) = self.0.get() {
             (self.1)(pool);
         }
@@ -149,12 +144,12 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
             "not an endpoint any more",
         ),
         (
-            "refused meanwhile",
+            "rejected meanwhile",
             |pool| {
                 let refused = dial::Error::rejected(addr(1), "expired".to_owned());
                 pool.failed(addr(1), Instant::now(), &refused);
             },
-            "refused meanwhile: authenticate 127.0.0.1:1: expired",
+            "rejected meanwhile: authenticate 127.0.0.1:1: expired",
         ),
         (
             "looped meanwhile",
@@ -175,10 +170,10 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         let pool = Arc::new(pool);
         gate.0.set(Arc::clone(&pool)).unwrap();
         pool.replace(vec![with_identity("etcd.example")]);
-        let error = pool.vet(addr(1), Duration::from_secs(1)).unwrap_err();
+        let error = admit(&pool, 1).unwrap_err();
         assert!(error.to_string().contains(reason), "{what}: {error}");
         assert!(pool.authenticated().is_empty(), "{what}");
-        pool.succeeded(addr(1), Instant::now());
+        pool.kept(addr(1), Instant::now());
         assert!(
             pool.authenticated().is_empty(),
             "{what}: a dial proves nothing"
@@ -194,28 +189,20 @@ fn where_nobody_asks_for_proofs_a_dial_makes_any_endpoint_active() {
         identity,
         ..endpoint(1)
     }]);
-    assert!(!pool.needs_proof(addr(1)));
-    pool.vet(addr(1), Duration::ZERO).unwrap();
     assert_eq!(pool.census().active, 0, "nothing was found out yet");
-    pool.succeeded(addr(1), Instant::now());
+    admit(&pool, 1).unwrap();
     assert_eq!(picks(&pool, 2), [1, 1]);
 }
 
 #[test]
-fn what_is_not_an_endpoint_any_more_has_to_prove_itself() {
-    let pool = Pool::new(
-        Policy::RoundRobin,
-        Duration::from_secs(60),
-        Some(Arc::new(Strict)),
-    )
-    .unwrap();
+fn what_is_not_an_endpoint_any_more_is_rejected_where_proofs_are_asked_for() {
+    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     pool.replace(vec![endpoint(1)]);
-    let has = |port| (pool.contains(addr(port)), pool.needs_proof(addr(port)));
-    assert_eq!(has(1), (true, false), "it has no identity");
+    assert!(!needs_proof(&pool, 1), "it has no identity");
     pool.failed(addr(1), Instant::now(), &refused(1));
-    assert_eq!(has(1), (true, false), "nor when it is down");
-    pool.vet(addr(1), Duration::ZERO).unwrap();
-    assert_eq!(has(9), (false, true));
-    let error = pool.vet(addr(9), Duration::ZERO).unwrap_err();
+    assert!(!needs_proof(&pool, 1), "nor when it was down");
+    let error = admit(&pool, 9).unwrap_err();
     assert!(error.is_rejected(), "{error}");
+    assert!(admit(&super::pool(&[1]), 9).is_ok(), "nobody asks");
 }

@@ -1,10 +1,10 @@
 //! What is seen of endpoints, and who is told of changes.
 
 use super::*;
+use std::time::SystemTime;
 
 #[test]
 fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
-    use view::Status;
     let pool = pool(&[1, 2]);
     let seen = || {
         let views = pool.views();
@@ -14,18 +14,18 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
         seen.collect::<Vec<_>>()
     };
     let begun = Instant::now();
-    pool.overdue(addr(1));
-    assert_eq!(seen(), [(1, Status::Overdue), (2, Status::Active)]);
+    pool.slow(addr(1));
+    assert_eq!(seen(), [(1, Status::Slow), (2, Status::Active)]);
     pool.failed(addr(1), begun, &refused(1));
     pool.failed(addr(2), begun, &dial::Error::looped(addr(2)));
-    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::Looped)]);
+    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::ThisGateway)]);
     let view = pool.views().swap_remove(0);
     assert!(view.last_error.unwrap().1.ends_with("connection refused"));
     let endless = dial::Error::rejected(addr(2), "é".repeat(10_000));
     pool.failed(addr(2), Instant::now(), &endless);
     let kept = pool.views().swap_remove(1).last_error.unwrap().1;
     assert_eq!(kept.chars().count(), 501, "{kept}");
-    pool.succeeded(addr(1), Instant::now());
+    pool.kept(addr(1), Instant::now());
     let view = pool.views().swap_remove(0);
     assert_eq!(view.status, Status::Active);
     assert!(view.last_error.is_some(), "what was wrong stays to be read");
@@ -41,12 +41,12 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
 #[test]
 fn each_dial_is_counted_once_by_its_outcome() {
     let pool = pool(&[1]);
-    pool.answered(addr(1), Duration::from_millis(2));
-    pool.succeeded(addr(1), Instant::now());
+    answered(&pool, 1, Duration::from_millis(2));
+    pool.kept(addr(1), Instant::now());
     pool.failed(addr(1), Instant::now(), &refused(1));
     pool.reaffirmed(addr(1), PROOF);
     // Of an address that nobody knows nothing is kept.
-    pool.answered(addr(9), Duration::from_millis(2));
+    answered(&pool, 9, Duration::from_millis(2));
     let ledger = pool.views().swap_remove(0).ledger;
     let dials: Vec<_> = ledger.dials().filter(|(_, count)| *count > 0).collect();
     assert_eq!(dials, [("ok", 2), ("refused", 1)]);
@@ -56,14 +56,13 @@ fn each_dial_is_counted_once_by_its_outcome() {
 
 #[test]
 fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
-    use view::Status;
     let pool = pool(&[1, 2]);
     let account = |port: u16| {
         let mut views = pool.views().into_iter();
         let view = views.find(|view| view.endpoint.addr == addr(port));
         view.unwrap().ledger
     };
-    let client = account(1).hold().connected();
+    let client = account(1).hold(Duration::ZERO).connected();
     client.to_client.add(7);
     pool.replace(vec![endpoint(3)]);
     let seen = || {
@@ -75,16 +74,16 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
     };
     assert_eq!(
         seen(),
-        [(3, Status::Active), (1, Status::Removed)],
+        [(3, Status::Untried), (1, Status::Removed)],
         "of number 2 nothing was open"
     );
     pool.replace(vec![endpoint(1)]);
-    assert_eq!(seen(), [(1, Status::Active)]);
+    assert_eq!(seen(), [(1, Status::Untried)]);
     assert_eq!(account(1).to_client.get(), 7);
     pool.replace(vec![endpoint(2)]);
-    assert_eq!(seen(), [(2, Status::Active), (1, Status::Removed)]);
+    assert_eq!(seen(), [(2, Status::Untried), (1, Status::Removed)]);
     drop(client);
-    assert_eq!(seen(), [(2, Status::Active)]);
+    assert_eq!(seen(), [(2, Status::Untried)]);
     // The same address with another identity is new, and has the same account.
     account(2).to_client.add(1);
     let identity = Some("etcd.example".to_owned());
@@ -92,32 +91,28 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
         identity,
         ..endpoint(2)
     }]);
-    assert_eq!(seen(), [(2, Status::Unproven)]);
+    assert_eq!(seen(), [(2, Status::Untried)]);
     assert_eq!(account(2).to_client.get(), 1);
 }
 
 /// What changes a state also changes since when it holds, and nothing else does.
 #[test]
 fn since_when_a_state_holds_is_when_it_last_changed() {
-    use view::Status::{self, Active, Inactive, Looped, Overdue};
+    use Status::{Active, Inactive, Slow, ThisGateway};
     let pool = pool(&[1]);
     let local = dial::Error::local(addr(1), "poll", io::Error::from_raw_os_error(12));
     type Event<'a> = (&'static str, Status, Box<dyn Fn() + 'a>);
     let now = Instant::now;
     let events: [Event<'_>; 12] = [
-        ("overdue", Overdue, Box::new(|| pool.overdue(addr(1)))),
-        ("overdue again", Overdue, Box::new(|| pool.overdue(addr(1)))),
+        ("overdue", Slow, Box::new(|| pool.slow(addr(1)))),
+        ("overdue again", Slow, Box::new(|| pool.slow(addr(1)))),
         (
             "answered",
             Active,
-            Box::new(|| pool.answered(addr(1), Duration::ZERO)),
+            Box::new(|| answered(&pool, 1, Duration::ZERO)),
         ),
-        (
-            "success",
-            Active,
-            Box::new(|| pool.succeeded(addr(1), now())),
-        ),
-        ("doubt", Overdue, Box::new(|| pool.overdue(addr(1)))),
+        ("success", Active, Box::new(|| pool.kept(addr(1), now()))),
+        ("doubt", Slow, Box::new(|| pool.slow(addr(1)))),
         (
             "failure of ours",
             Active,
@@ -135,12 +130,12 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
         ),
         (
             "loop",
-            Looped,
+            ThisGateway,
             Box::new(|| pool.failed(addr(1), now(), &dial::Error::looped(addr(1)))),
         ),
         (
             "new set",
-            Looped,
+            ThisGateway,
             Box::new(|| drop(pool.replace([1, 2].map(endpoint).into()))),
         ),
         (
@@ -148,7 +143,7 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
             Inactive,
             Box::new(|| pool.failed(addr(1), now(), &refused(1))),
         ),
-        ("back", Active, Box::new(|| pool.succeeded(addr(1), now()))),
+        ("back", Active, Box::new(|| pool.kept(addr(1), now()))),
     ];
     let mut before = Active;
     for (what, status, event) in events {
@@ -168,7 +163,7 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
         "from active to inactive and back, however often it fails"
     );
     // Who leaves has left since then.
-    let _client = ledger.hold();
+    let _client = ledger.hold(Duration::ZERO);
     lock(&pool.state).members[0].since = SystemTime::UNIX_EPOCH;
     pool.replace(vec![endpoint(2)]);
     let view = pool.views().swap_remove(1);
@@ -194,8 +189,8 @@ fn the_last_error_is_the_latest_and_says_when_it_was() {
         assert!(time >= before && time <= SystemTime::now());
     }
     let before = last();
-    pool.answered(addr(1), Duration::ZERO);
-    pool.succeeded(addr(1), Instant::now());
+    answered(&pool, 1, Duration::ZERO);
+    pool.kept(addr(1), Instant::now());
     assert_eq!(last(), before, "what was wrong stays to be read");
 }
 
@@ -210,25 +205,21 @@ fn an_error_is_cut_where_it_is_too_long_and_not_before() {
     }
 }
 
-/// Whether a waker has been called since this was last asked.
-fn is_called(waker: &Waker) -> bool {
-    use crate::sys::syscall::{PollFd, wait};
-    let mut fds = [PollFd::readable(waker.fd())];
-    wait(&mut fds, Some(Duration::ZERO)).unwrap();
-    waker.clear();
-    fds[0].is_ready()
-}
-
 #[test]
 fn others_are_called_by_what_concerns_them() {
     let pool = pool(&[1, 2]);
     let called = || (is_called(pool.monitor()), is_called(pool.distress()));
+    assert_eq!(called(), (false, false), "all have answered");
+    pool.replace([1, 2, 3].map(endpoint).into());
     assert_eq!(called(), (true, false), "a new set");
-    pool.replace([1, 2].map(endpoint).into());
+    pool.kept(addr(3), Instant::now());
+    pool.replace([1, 2, 3].map(endpoint).into());
     assert_eq!(called(), (false, false), "the same set");
-    pool.overdue(addr(1));
-    pool.answered(addr(1), Duration::ZERO);
-    pool.succeeded(addr(1), Instant::now());
+    pool.replace([1, 2].map(endpoint).into());
+    called();
+    pool.slow(addr(1));
+    answered(&pool, 1, Duration::ZERO);
+    pool.kept(addr(1), Instant::now());
     let local = dial::Error::local(addr(1), "poll", io::Error::from_raw_os_error(12));
     pool.failed(addr(1), Instant::now(), &local);
     assert_eq!(called(), (false, false), "no change");
@@ -241,17 +232,10 @@ fn others_are_called_by_what_concerns_them() {
 }
 
 #[test]
-fn each_state_has_a_word_and_is_active_or_not() {
-    use view::Status::{Active, Inactive, Looped, Overdue, Removed, Unproven};
-    let cases = [
-        (Active, "active", true),
-        (Overdue, "overdue", true),
-        (Inactive, "inactive", false),
-        (Looped, "looped", false),
-        (Unproven, "unproven", false),
-        (Removed, "removed", false),
-    ];
-    for (status, word, active) in cases {
-        assert_eq!((status.name(), status.is_active()), (word, active));
-    }
+fn a_set_of_which_none_is_active_has_others_looked_for() {
+    let pool = pool(&[1, 2]);
+    pool.failed(addr(1), Instant::now(), &refused(1));
+    assert!(!is_called(pool.distress()));
+    pool.replace(vec![endpoint(1)]);
+    assert!(is_called(pool.distress()), "what is left is inactive");
 }

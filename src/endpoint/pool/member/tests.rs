@@ -1,0 +1,498 @@
+//! Tests of one endpoint: what becomes of it, event by event, at times that the tables name.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::endpoint::Source;
+
+/// `--retry-delay` of these tests, and how long a doubt is not followed again, in milliseconds.
+const RETRY: u64 = 60_000;
+const AGAIN: u64 = 5_000;
+
+fn endpoint(identity: Option<&str>) -> Endpoint {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+    Endpoint {
+        addr,
+        name: addr.to_string(),
+        priority: 0,
+        weight: 0,
+        identity: identity.map(str::to_owned),
+        source: Source::Endpoints,
+    }
+}
+
+fn error(number: i32) -> dial::Error {
+    dial::Error::connect(
+        endpoint(None).addr,
+        std::io::Error::from_raw_os_error(number),
+    )
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A dial that began so long before, in milliseconds, succeeds.
+    Succeeds(u64),
+    /// A dial that began so long before fails as the endpoint's.
+    Fails(u64),
+    /// A dial fails as this host's.
+    Local,
+    /// It turns out to be this gateway.
+    Loops,
+    /// A dial waits, is given up, or is answered.
+    Waits,
+    Unresolved,
+    Connects,
+    /// A client has waited since then, in milliseconds; whether that is settled.
+    Suspect(u64, bool),
+    /// It has reset, or ended, a connection.
+    Resets,
+    Ends,
+    /// It is due to be asked this.
+    Due(Option<Kind>),
+    Answers,
+    Ignores,
+    Stirs,
+    /// What its health checks say.
+    Unhealthy(bool),
+}
+
+use Event::*;
+use Status::{Active, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried};
+
+const DIAL: Event = Due(Some(Kind::Dial));
+const PROBE: Event = Due(Some(Kind::Probe));
+const NOTHING: Event = Due(None);
+
+/// An event at a time in milliseconds, the state after it, and when the endpoint is asked next.
+type Step = (u64, Event, Status, Option<u64>);
+
+struct Script {
+    member: Member,
+    zero: Instant,
+}
+
+impl Script {
+    /// An endpoint that was new at 0.
+    fn new(identity: Option<&str>) -> Self {
+        let member = Member::new(endpoint(identity), Arc::default());
+        let zero = member.changed;
+        Self { member, zero }
+    }
+
+    fn time(&self, ms: u64) -> Instant {
+        self.zero + Duration::from_millis(ms)
+    }
+
+    fn moment(&self, ms: u64) -> Moment {
+        Moment {
+            now: self.time(ms),
+            number: 0,
+            retry_delay: Duration::from_millis(RETRY),
+            ask_again: Duration::from_millis(AGAIN),
+        }
+    }
+
+    fn event(&mut self, ms: u64, event: Event) {
+        let (at, now) = (self.moment(ms), self.time(ms));
+        let began = |before: u64| now - Duration::from_millis(before);
+        let addr = self.member.endpoint.addr;
+        match event {
+            Succeeds(before) => self.member.succeeded(began(before), now, true),
+            Fails(before) => self.member.failed(began(before), &error(111), at),
+            Local => self.member.failed(now, &error(24), at),
+            Loops => self.member.failed(now, &dial::Error::looped(addr), at),
+            Waits => self.member.waits(),
+            Unresolved => self.member.unresolved(now),
+            Connects => self.member.answered(Duration::ZERO),
+            Suspect(since, settled) => {
+                let since = self.time(since);
+                let done = self.member.suspect(since, at);
+                assert_eq!(done, settled, "{ms}: {event:?}");
+            }
+            Resets => self.member.reset(at),
+            Ends => self
+                .member
+                .ended(self.member.ledger.open().saturating_sub(1), at),
+            Due(kind) => assert_eq!(self.member.due(at, true), kind, "{ms}: {event:?}"),
+            Answers => self.member.answered_probe(now, now),
+            Ignores => self.member.ignored_probe(at),
+            Stirs => self.member.stirred(now),
+            Unhealthy(doubts) => self.member.judge(doubts, None),
+        }
+    }
+
+    fn play(&mut self, title: &str, steps: &[Step]) {
+        for (ms, event, status, next) in steps {
+            self.event(*ms, *event);
+            let next = next.map(|next| self.time(next));
+            let seen = (self.member.status(), self.member.next());
+            assert_eq!(seen, (*status, next), "{title}: {event:?} at {ms}");
+        }
+    }
+}
+
+/// Plays scripts, each with an endpoint of its own that becomes active at 0.
+fn play(scripts: &[(&str, &[Step])]) {
+    for (title, steps) in scripts {
+        let mut script = Script::new(None);
+        script.play(title, &[(0, Succeeds(0), Active, None)]);
+        script.play(title, steps);
+    }
+}
+
+#[test]
+fn one_that_does_not_answer_is_silent_until_it_does() {
+    play(&[
+        (
+            "asked after 1, 2, 4, … s, at most the retry delay",
+            &[
+                (1_000, Suspect(0, true), Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+                (2_000, Ignores, Silent, Some(3_000)),
+                (2_999, NOTHING, Silent, Some(3_000)),
+                (3_000, PROBE, Silent, Some(4_000)),
+                (4_000, Ignores, Silent, Some(6_000)),
+                (6_000, PROBE, Silent, Some(8_000)),
+                (7_000, Ignores, Silent, Some(11_000)),
+                (11_000, PROBE, Silent, Some(15_000)),
+                (11_001, Answers, Active, None),
+            ],
+        ),
+        (
+            "a dial of a silent one proves nothing",
+            &[
+                (1_000, Ignores, Silent, Some(2_000)),
+                (1_100, Connects, Silent, Some(2_000)),
+                (1_100, Succeeds(1), Silent, Some(2_000)),
+            ],
+        ),
+        (
+            "what cannot be connected to is inactive, and begins anew",
+            &[
+                (1_000, Ignores, Silent, Some(2_000)),
+                (1_500, Fails(0), Inactive, Some(2_500)),
+                (1_600, Ignores, Inactive, Some(2_500)),
+                (2_500, DIAL, Inactive, Some(4_500)),
+                (2_501, Succeeds(1), Active, None),
+            ],
+        ),
+        (
+            "one is asked for ever, also if no question is ever answered",
+            &[
+                (0, Ignores, Silent, Some(1_000)),
+                (1_000, PROBE, Silent, Some(2_000)),
+                (2_000, PROBE, Silent, Some(3_000)),
+                (2_500, Local, Silent, Some(3_000)),
+                // Older than what is known.
+                (2_500, Fails(2_501), Silent, Some(3_000)),
+                (4_000, PROBE, Silent, Some(5_000)),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn whatever_stirs_has_it_asked_at_once_but_not_more_often() {
+    play(&[
+        ("one that is well", &[(1_000, Stirs, Active, None)]),
+        (
+            "one that is silent",
+            &[
+                (1_000, Ignores, Silent, Some(2_000)),
+                (1_200, Stirs, Silent, Some(1_200)),
+                (1_300, Stirs, Silent, Some(1_200)),
+                (1_300, PROBE, Silent, Some(2_300)),
+                (1_301, Answers, Active, None),
+            ],
+        ),
+        (
+            "one that is inactive is left alone",
+            &[
+                (1_000, Fails(0), Inactive, Some(2_000)),
+                (1_200, Stirs, Inactive, Some(2_000)),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn one_that_flaps_has_to_answer_three_times_a_second_apart() {
+    let minutes = |minutes: u64| minutes * 60_000;
+    let silence = |ms| {
+        [
+            (ms, Ignores, Silent, Some(ms + 1_000)),
+            (ms, Answers, Active, None),
+        ]
+    };
+    // (when it was silent before; whether the next silence, at five minutes, takes three answers)
+    let cases: [(&[u64], bool); 5] = [
+        (&[], false),
+        (&[minutes(4)], false),
+        (&[minutes(3), minutes(4)], true),
+        (&[1, minutes(4)], true),
+        (&[0, minutes(4)], false),
+    ];
+    for (before, flaps) in cases {
+        let mut script = Script::new(None);
+        let title = format!("{before:?}");
+        script.play(&title, &[(0, Succeeds(0), Active, None)]);
+        for ms in before {
+            script.play(&title, &silence(*ms));
+        }
+        let third = minutes(5);
+        script.play(&title, &[(third, Ignores, Silent, Some(third + 1_000))]);
+        if !flaps {
+            script.play(&title, &[(third + 1, Answers, Active, None)]);
+            continue;
+        }
+        let at = |ms| third + ms;
+        script.play(
+            &title,
+            &[
+                (at(100), Answers, Silent, Some(at(1_100))),
+                // Nothing but a probe counts, and none comes sooner.
+                (at(200), Stirs, Silent, Some(at(1_100))),
+                (at(1_100), PROBE, Silent, Some(at(2_100))),
+                (at(1_200), Answers, Silent, Some(at(2_200))),
+                // They have to be in a row.
+                (at(2_200), PROBE, Silent, Some(at(3_200))),
+                (at(3_200), Ignores, Silent, Some(at(5_200))),
+                (at(5_200), Answers, Silent, Some(at(6_200))),
+                (at(6_200), Answers, Silent, Some(at(7_200))),
+                (at(7_200), Answers, Active, None),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_suspicion_is_followed_by_one_probe_and_never_lost() {
+    play(&[
+        (
+            "not again for a while, for whoever waits says so again",
+            &[
+                (1_000, Suspect(0, true), Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+                (1_005, Answers, Active, None),
+                (1_010, Suspect(1_004, true), Active, None),
+                (2_000, Suspect(1_006, false), Active, None),
+                (5_999, Suspect(1_006, false), Active, None),
+                (6_000, Suspect(1_006, true), Active, Some(6_000)),
+                (6_000, PROBE, Active, Some(7_000)),
+            ],
+        ),
+        (
+            "a probe that nobody answers for is made again",
+            &[
+                (1_000, Suspect(0, true), Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+                (2_000, PROBE, Active, Some(3_000)),
+                (2_001, Answers, Active, None),
+                (3_000, NOTHING, Active, None),
+            ],
+        ),
+        (
+            "nor is one that this host could not make, or that is stale",
+            &[
+                (1_000, Suspect(0, true), Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+                (1_001, Local, Active, Some(2_000)),
+                (2_000, PROBE, Active, Some(3_000)),
+                (2_500, Succeeds(1), Active, Some(3_000)),
+                (2_500, Fails(500), Active, Some(3_000)),
+                (3_000, PROBE, Active, Some(4_000)),
+                (3_500, Ignores, Silent, Some(4_500)),
+            ],
+        ),
+        (
+            "a dial that was made for a reset does not put it off",
+            &[
+                (9_000, Resets, Active, Some(9_000)),
+                (9_000, DIAL, Active, None),
+                (9_100, Suspect(8_000, true), Active, Some(9_100)),
+                (9_100, PROBE, Active, Some(10_100)),
+                // But a probe says all that a dial does.
+                (9_200, Resets, Active, Some(10_100)),
+            ],
+        ),
+        (
+            "of one that is silent or unknown nothing is asked",
+            &[
+                (0, Ignores, Silent, Some(1_000)),
+                (500, Suspect(0, true), Silent, Some(1_000)),
+                (600, Fails(0), Inactive, Some(1_600)),
+                (700, Suspect(0, false), Inactive, Some(1_600)),
+                (800, Loops, ThisGateway, Some(2_800)),
+                (900, Suspect(0, false), ThisGateway, Some(2_800)),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_reset_has_it_dialled_unless_it_is_just_back() {
+    play(&[
+        ("just back", &[(4_999, Resets, Active, None)]),
+        (
+            "later, once in a while",
+            &[
+                (5_000, Resets, Active, Some(5_000)),
+                (5_000, DIAL, Active, None),
+                (5_001, Connects, Active, None),
+                (9_999, Resets, Active, None),
+                (10_000, Resets, Active, Some(10_000)),
+            ],
+        ),
+        (
+            "ends count if there are two within a second and none is left",
+            &[
+                (20_000, Ends, Active, None),
+                (21_000, Ends, Active, None),
+                (21_999, Ends, Active, Some(21_999)),
+            ],
+        ),
+        (
+            "a silent one is probed all the same",
+            &[
+                (9_000, Ignores, Silent, Some(10_000)),
+                (9_500, Resets, Silent, Some(10_000)),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_slow_one_is_dialled_until_a_dial_or_a_probe_tells() {
+    play(&[
+        (
+            "answered",
+            &[
+                (1_000, Waits, Slow, None),
+                (1_000, Unresolved, Slow, Some(1_000)),
+                (1_000, DIAL, Slow, Some(2_000)),
+                // That one was lost.
+                (2_000, DIAL, Slow, Some(3_000)),
+                (2_001, Connects, Active, None),
+                (2_002, Unresolved, Active, None),
+            ],
+        ),
+        (
+            "a probe is connected, too",
+            &[
+                (1_000, Suspect(0, true), Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+                (1_100, Waits, Slow, Some(2_000)),
+                (1_200, Answers, Active, None),
+            ],
+        ),
+        (
+            "also if it is not answered",
+            &[
+                (1_000, Waits, Slow, None),
+                (2_000, Ignores, Silent, Some(3_000)),
+                (3_000, Answers, Active, None),
+            ],
+        ),
+        (
+            "a dial says nothing of a suspicion",
+            &[
+                (1_000, Waits, Slow, None),
+                (1_000, Suspect(0, true), Slow, Some(1_000)),
+                (1_000, Connects, Active, Some(1_000)),
+                (1_000, PROBE, Active, Some(2_000)),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn health_is_known_of_those_that_can_be_connected_to() {
+    play(&[
+        (
+            "and is beside silence",
+            &[
+                (0, Unhealthy(true), Sick, None),
+                (0, Waits, Sick, None),
+                (1_000, Ignores, Silent, Some(2_000)),
+                (1_500, Unhealthy(true), Silent, Some(2_000)),
+                (1_600, Answers, Sick, None),
+                (1_700, Unhealthy(false), Active, None),
+            ],
+        ),
+        (
+            "a suspicion of an unhealthy one is followed, too",
+            &[
+                (0, Unhealthy(true), Sick, None),
+                (1_000, Suspect(0, true), Sick, Some(1_000)),
+                (1_000, PROBE, Sick, Some(2_000)),
+            ],
+        ),
+        (
+            "and forgotten of others",
+            &[
+                (0, Unhealthy(true), Sick, None),
+                (100, Local, Sick, None),
+                (1_000, Fails(0), Inactive, Some(2_000)),
+                (1_500, Unhealthy(true), Inactive, Some(2_000)),
+                (2_000, Succeeds(0), Active, None),
+            ],
+        ),
+        (
+            "and begins anew with one that was away between two checks",
+            &[
+                (0, Unhealthy(true), Sick, None),
+                (1_000, Fails(0), Inactive, Some(2_000)),
+                (2_000, Succeeds(0), Active, None),
+            ],
+        ),
+    ]);
+}
+
+/// Neither of these may carry a client, whatever else is down.
+#[test]
+fn no_doubt_makes_up_for_a_proof() {
+    let doubts = [
+        Waits,
+        Unhealthy(true),
+        Ignores,
+        Answers,
+        Stirs,
+        Connects,
+        Resets,
+    ];
+    for first in doubts {
+        for second in doubts {
+            let mut script = Script::new(Some("etcd.example"));
+            script.event(1, first);
+            script.event(2, second);
+            let seen = (script.member.status(), script.member.standing());
+            assert_eq!(seen, (Untried, Standing::Excluded), "{first:?}, {second:?}");
+            let rejected = dial::Error::rejected(script.member.endpoint.addr, String::new());
+            let at = script.moment(3);
+            script.member.failed(at.now, &rejected, at);
+            script.event(4, first);
+            script.event(5, second);
+            let standing = script.member.standing();
+            assert_eq!(standing, Standing::Excluded, "{first:?}, {second:?}");
+        }
+    }
+}
+
+#[test]
+fn an_untried_one_is_dialled_until_something_is_known() {
+    let mut script = Script::new(None);
+    script.play(
+        "untried",
+        &[
+            (0, DIAL, Untried, Some(1_000)),
+            (0, Suspect(0, false), Untried, Some(1_000)),
+            (0, Ignores, Untried, Some(1_000)),
+            (500, Local, Untried, Some(1_000)),
+            (1_000, DIAL, Untried, Some(2_000)),
+            (1_000, Waits, Untried, Some(2_000)),
+            (1_500, Connects, Untried, Some(2_000)),
+            (1_500, Succeeds(1), Active, None),
+        ],
+    );
+}

@@ -1,0 +1,207 @@
+//! The bound on what is opened beside the connections of clients: dials, probes, proofs and health checks,
+//! whoever asks for them.
+//!
+//! Each holds a [`Slot`] for as long as it has a socket. There are [`MOST`], fewer on a small host: `sys::limits`
+//! keeps descriptors and threads for as many, so that endpoints that accept and say nothing, however many
+//! there are, take nothing from clients. What runs in the background leaves a quarter of them to those who
+//! wait.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+
+/// How many there are where the host has room.
+const MOST: usize = 16;
+
+/// All slots of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    count: usize,
+    shared: Arc<Shared>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::new(MOST)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// The right to one connection of our own, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<Shared>);
+
+impl Slots {
+    /// So many.
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            count,
+            shared: Arc::default(),
+        }
+    }
+
+    /// How many the background may take together with all others.
+    fn for_all(&self) -> usize {
+        self.count - self.count / 4
+    }
+
+    /// How many may be kept by what is not expected to end.
+    pub(crate) fn for_idle(&self) -> usize {
+        self.count / 2
+    }
+
+    /// A slot for what a client waits for, if one is free.
+    pub(crate) fn for_client(&self) -> Option<Slot> {
+        self.take(self.count)
+    }
+
+    /// A slot for what nobody waits for, if one is free.
+    pub(crate) fn for_background(&self) -> Option<Slot> {
+        self.take(self.for_all())
+    }
+
+    fn take(&self, most: usize) -> Option<Slot> {
+        let mut taken = lock(&self.shared.taken);
+        (*taken < most).then(|| {
+            *taken += 1;
+            Slot(Arc::clone(&self.shared))
+        })
+    }
+
+    /// Waits for a slot for what a client waits for, no longer than `patience`.
+    pub(crate) fn wait_for_client(&self, patience: Duration) -> Option<Slot> {
+        self.wait(self.count, Some(Instant::now() + patience))
+    }
+
+    /// Waits for a slot for what nobody waits for. Each is given back within the time of a dial.
+    pub(crate) fn wait_for_background(&self) -> Slot {
+        loop {
+            // Without an end there is one.
+            if let Some(slot) = self.wait(self.for_all(), None) {
+                return slot;
+            }
+        }
+    }
+
+    fn wait(&self, most: usize, until: Option<Instant>) -> Option<Slot> {
+        let mut taken = lock(&self.shared.taken);
+        while *taken >= most {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            let freed = &self.shared.freed;
+            taken = match left {
+                Some(left) => {
+                    let waited = freed.wait_timeout(taken, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => freed.wait(taken).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        *taken += 1;
+        Some(Slot(Arc::clone(&self.shared)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *lock(&self.0.taken) -= 1;
+        // Some wait for fewer to be taken than others.
+        self.0.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn there_are_sixteen_and_four_of_them_are_for_clients_alone() {
+        let slots = Slots::default();
+        let background: Vec<Slot> = std::iter::from_fn(|| slots.for_background()).collect();
+        assert_eq!(background.len(), 12);
+        let clients: Vec<Slot> = std::iter::from_fn(|| slots.for_client()).collect();
+        assert_eq!(clients.len(), 4);
+        assert!(slots.wait_for_client(Duration::ZERO).is_none());
+        drop(background);
+        let mut more: Vec<Slot> = std::iter::from_fn(|| slots.for_background()).collect();
+        assert_eq!(more.len(), 8, "what clients hold counts, too");
+        more.truncate(3);
+        assert!(slots.wait_for_client(Duration::ZERO).is_some());
+        drop((clients, more));
+        assert_eq!(*lock(&slots.shared.taken), 0);
+    }
+
+    /// Whether a thread, as a link of /proc names it, is asleep.
+    fn sleeps(thread: &std::path::Path) -> bool {
+        let stat = std::path::Path::new("/proc").join(thread).join("stat");
+        let stat = std::fs::read_to_string(stat).unwrap();
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        rest.starts_with('S')
+    }
+
+    /// Whoever may not have it yet must not keep the call from whoever may.
+    #[test]
+    fn a_slot_that_is_given_back_is_offered_to_all_who_wait() {
+        let slots = &Slots::new(4);
+        let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.for_client()).collect();
+        let (began, begins) = channel();
+        let (served, is_served) = channel();
+        std::thread::scope(|scope| {
+            // They wait in this order.
+            for for_client in [false, false, true] {
+                let (began, served) = (began.clone(), served.clone());
+                scope.spawn(move || {
+                    let own = std::fs::read_link("/proc/thread-self").unwrap();
+                    began.send(own).unwrap();
+                    if for_client {
+                        let slot = slots.wait_for_client(Duration::from_secs(3600));
+                        served.send(slot.is_some()).unwrap();
+                    } else {
+                        slots.wait_for_background();
+                    }
+                });
+                let thread = begins.recv().unwrap();
+                while !sleeps(&thread) {
+                    std::thread::yield_now();
+                }
+            }
+            taken.pop();
+            let is_served = is_served.recv_timeout(Duration::from_secs(10));
+            taken.clear();
+            assert_eq!(is_served, Ok(true));
+        });
+    }
+
+    #[test]
+    fn whoever_waits_gets_the_next_one_that_is_given_back() {
+        let slots = &Slots::default();
+        let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.for_client()).collect();
+        let (sender, got) = channel();
+        std::thread::scope(|scope| {
+            let (own, other) = (sender.clone(), sender);
+            scope.spawn(move || {
+                let slot = slots.wait_for_client(Duration::from_secs(3600));
+                own.send(("client", slot)).unwrap();
+            });
+            taken.pop();
+            let (who, slot) = got.recv().unwrap();
+            assert!(who == "client" && slot.is_some());
+            scope.spawn(move || {
+                let slot = slots.wait_for_background();
+                other.send(("background", Some(slot))).unwrap();
+            });
+            taken.truncate(11);
+            drop(slot);
+            assert_eq!(got.recv().unwrap().0, "background");
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! The states of an endpoint: one closed list, with one word each for log, metrics, JSON and page.
+
+/// The state of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Nothing is known of it yet.
+    Untried,
+    /// It has answered.
+    Active,
+    /// A dial of it waits for an answer for longer than usual.
+    Slow,
+    /// It accepts connections and says nothing.
+    Silent,
+    /// It fails its health check (`--health-check`).
+    Unhealthy,
+    /// A dial of it failed.
+    Inactive,
+    /// It has not proven who it is.
+    Unauthenticated,
+    /// It is this gateway.
+    ThisGateway,
+    /// It is not an endpoint any more; clients are still connected to it.
+    Removed,
+}
+
+impl Status {
+    /// The word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Untried => "untried",
+            Self::Active => "active",
+            Self::Slow => "slow",
+            Self::Silent => "silent",
+            Self::Unhealthy => "unhealthy",
+            Self::Inactive => "inactive",
+            Self::Unauthenticated => "unauthenticated",
+            Self::ThisGateway => "self",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether it is known to serve.
+    pub(crate) fn is_active(self) -> bool {
+        matches!(self, Self::Active | Self::Slow)
+    }
+
+    /// Whether it can be connected to, but is nobody's first choice, for there is reason to think that it
+    /// does not serve.
+    pub(crate) fn is_doubted(self) -> bool {
+        matches!(self, Self::Silent | Self::Unhealthy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_a_word_and_is_active_doubted_or_neither() {
+        // (state, word, active, doubted)
+        let cases = [
+            (Status::Untried, "untried", false, false),
+            (Status::Active, "active", true, false),
+            (Status::Slow, "slow", true, false),
+            (Status::Silent, "silent", false, true),
+            (Status::Unhealthy, "unhealthy", false, true),
+            (Status::Inactive, "inactive", false, false),
+            (Status::Unauthenticated, "unauthenticated", false, false),
+            (Status::ThisGateway, "self", false, false),
+            (Status::Removed, "removed", false, false),
+        ];
+        for (status, word, active, doubted) in cases {
+            let seen = (status.name(), status.is_active(), status.is_doubted());
+            assert_eq!(seen, (word, active, doubted));
+        }
+    }
+}
