@@ -70,14 +70,23 @@ sbom: ## what it consists of, as CycloneDX, in target/static/etcd-gateway.cdx.js
 demo: release ## watch a cluster lose a member behind the gateway
 	@tests/demo/demo.sh $(BINARY)
 
-# A failure prints the smallest plan that fails, and the seed to play it again with SEED=.
+# A failure prints the smallest plan that fails, and the seed to play it again with SEED=. The experiments on availability
+# want an idle host; SOAK=A1 or SOAK=A1,A6 runs those alone, AVAILABILITY_SETUP=mtls,3.5.1 those without variants in another
+# setup. A10 is whole with A10_SECONDS=600 A10_IDLE=1000 A10_BUSY=200.
 SOAK_SECONDS ?= 600
 SEED ?=
-soak: ## everything that can happen to connections, at once and at random, for SOAK_SECONDS=600; SEED= repeats one plan
+SOAK ?=
+comma := ,
+experiments = $(or $(foreach name,$(shell echo $(subst $(comma), ,$(SOAK)) | tr A-Z a-z),::$(name)_),availability::)
+soak: deps ## what can happen to connections at random, SOAK_SECONDS=600 SEED=; then the experiments, or only SOAK=A1,A6
+ifeq ($(SOAK),)
 	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(CARGO) test --locked --lib -- --ignored --nocapture --exact \
 		proxy::relay::tests::storm::soak
 	SOAK_SECONDS=$(SOAK_SECONDS) FAULT_SEED=$(or $(SEED),$(shell date +%s)) $(CARGO) test --locked --test suite -- \
 		--ignored --exact faults::soak::soak
+endif
+	PATH="$$PATH:/usr/sbin:/sbin" $(CARGO) test --locked --test suite -- --ignored --nocapture --test-threads=1 \
+		$(experiments)
 
 # The fuzz crate is a workspace of its own; its .cargo/config.toml has the flags that make coverage visible.
 FUZZ    ?=

@@ -2,6 +2,7 @@
 //!
 //! - `reference`: what the reference was observed to do (REFERENCE section 0), row by row, and what we do instead
 //! - `cli`, `cli_values`, `listen`: the command line, environment and listeners, as an operator meets them
+//! - `availability`: members that accept connections and cannot serve, under load
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
 //! - `policy`: endpoints chosen by their open connections
 //! - `endpoints_file`: endpoints that a file names, followed
@@ -30,6 +31,7 @@ mod access_log;
 mod activation;
 mod admin;
 mod auth;
+mod availability;
 mod balance;
 mod bulk;
 mod cli;

