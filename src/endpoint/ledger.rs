@@ -134,7 +134,8 @@ impl Ledger {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// How much it has to do: picks that are not over, and connections that have ended and still count. One that fails fast would be the least loaded otherwise.
+    /// How much it has to do: picks that are not over, and connections that have ended and still count. One
+    /// that fails fast would be the least loaded otherwise.
     pub(super) fn load(&self, now: Instant) -> usize {
         self.held() + lock(&self.recent).count(now)
     }

@@ -2,10 +2,10 @@
 //! the policy looks at them, open connections, so that shares can be proven by table.
 //!
 //! Standing comes before priority: an endpoint that is doubted is nobody's first choice, even where its
-//! class has no other. Where all are doubted alike, all are used as if nothing were known. Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among
-//! them the smooth weighted round robin of nginx decides: every candidate gains its
-//! weight, the one that has most is taken and pays the sum of all weights. The shares
-//! are exact over any window of that many picks and no randomness is needed. Equal
+//! class has no other. Where all are doubted alike, all are used as if nothing were known. Of the best
+//! choices, those of the lowest SRV priority are used (RFC 2782), and among them the smooth weighted round
+//! robin of nginx decides: every candidate gains its weight, the one that has most is taken and pays the sum
+//! of all weights. The shares are exact over any window of that many picks and no randomness is needed. Equal
 //! weights are plain round robin.
 //!
 //! With [`Policy::LeastConnections`] the round robin is among those alone that have the

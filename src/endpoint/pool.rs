@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use member::{Member, Moment};
-use tell::{Alarm, Changed};
+use tell::{Alarm, Before};
 
 use crate::config::Policy;
 use crate::dial::{self, Verdict};
@@ -224,7 +224,8 @@ impl Pool {
 
     /// The next endpoint to dial for a client that has `tried` these: the one whose turn
     /// it is among the active, then those that are doubted, then, when none of these
-    /// has served, the inactive.
+    /// has served, the inactive. Not inlined: a session's stack is small, and its deepest call is another.
+    #[inline(never)]
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
         let now = Instant::now();
         let mut state = lock(&self.state);
@@ -393,38 +394,35 @@ impl Pool {
 
     /// Acts on an endpoint, and tells what that changed.
     fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) {
-        let Some((changed, sooner)) = self.act(addr, act) else {
-            return;
+        let mut act = Some(act);
+        self.act(addr, &mut |member| {
+            if let Some(act) = act.take() {
+                act(member);
+            }
+        });
+    }
+
+    /// The same once for all kinds of acts, and not inlined: sessions get here, whose stacks are small.
+    #[inline(never)]
+    fn act(&self, addr: SocketAddr, act: &mut dyn FnMut(&mut Member)) {
+        let (sooner, changed) = {
+            let mut state = lock(&self.state);
+            let mut members = state.members.iter_mut();
+            let Some(member) = members.find(|member| member.endpoint.addr == addr) else {
+                return;
+            };
+            let before = Before::of(member);
+            act(member);
+            let sooner = before.is_asked_sooner(member);
+            let changed = before.changed(member);
+            (sooner, changed.map(|changed| state.took(changed)))
         };
         if sooner {
             self.monitor.wake();
         }
-        changed.into_iter().for_each(|changed| self.tell(changed));
-    }
-
-    /// What that changed, and whether the endpoint is to be asked sooner than before.
-    fn act(
-        &self,
-        addr: SocketAddr,
-        act: impl FnOnce(&mut Member),
-    ) -> Option<(Option<Changed>, bool)> {
-        let now = Instant::now();
-        let mut state = lock(&self.state);
-        let mut members = state.members.iter_mut();
-        let member = members.find(|member| member.endpoint.addr == addr)?;
-        let (before, next) = (Changed::begin(member, now), member.next());
-        act(member);
-        let sooner = member
-            .next()
-            .is_some_and(|now| next.is_none_or(|next| now < next));
-        let mut changed = before.end(member);
-        if let Some(changed) = &mut changed {
-            if changed.changes_choice() {
-                state.turn.reset();
-            }
-            changed.alarm = state.alarm(now);
+        if let Some(changed) = changed {
+            self.tell(*changed);
         }
-        Some((changed, sooner))
     }
 
     fn with<T>(&self, addr: SocketAddr, act: impl FnOnce(&mut Member) -> T) -> Option<T> {

@@ -93,6 +93,7 @@ impl Connector<'_> {
     }
 
     /// Begins the dial of the next endpoint whose dial can be begun.
+    #[inline(never)]
     fn start_next(&self, race: &mut Race) {
         while let Some((addr, hold)) = self.pool.pick(&race.tried) {
             if !race.tried.is_empty() {
@@ -137,6 +138,7 @@ impl Connector<'_> {
     /// Looks at every open dial; returns the first that is connected. What it has to prove
     /// first must be proven before the `deadline`, and sooner if that is far: one that accepts
     /// and then says nothing leaves time for the others.
+    #[inline(never)]
     fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, Hold)> {
         let mut winner = None;
         for open in std::mem::take(&mut race.open) {
@@ -169,6 +171,7 @@ impl Connector<'_> {
     }
 
     /// Whether an endpoint that is connected may carry the client.
+    #[inline(never)]
     fn admit(
         &self,
         addr: SocketAddr,
@@ -190,6 +193,7 @@ impl Connector<'_> {
 
     /// Has an endpoint that was down prove who it is. Not on this thread: a handshake and a
     /// chain of certificates need more stack than a session has.
+    #[inline(never)]
     fn prove(&self, proving: &Proving, patience: Duration) -> Result<(), dial::Error> {
         let addr = proving.addr();
         let local = |error| dial::Error::local(addr, "thread", error);
@@ -209,6 +213,7 @@ impl Connector<'_> {
         })
     }
 
+    #[inline(never)]
     fn note_failure(
         &self,
         race: &mut Race,

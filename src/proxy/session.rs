@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::dial;
+use crate::dial::{self, Dialled};
+use crate::endpoint::ledger::Hold;
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::Proxy;
@@ -131,6 +132,29 @@ impl Session {
     #[inline(never)]
     fn connect(&self) -> Option<&Link> {
         let proxy = &self.proxy;
+        self.check_loop()?;
+        let connector = Connector {
+            pool: &proxy.pool,
+            monitor: &proxy.monitor,
+            guard: &proxy.guard,
+            attempts: &self.attempts,
+            redispatches: &proxy.counters.redispatches,
+            timeout: proxy.dial_timeout,
+            times: proxy.times,
+        };
+        match connector.connect() {
+            Ok((dialled, hold)) => self.join(dialled, hold),
+            Err(unserved) => {
+                self.refuse(unserved.into());
+                None
+            }
+        }
+    }
+
+    /// Makes the session known to the loop guard; `None` if its client is this gateway itself.
+    #[inline(never)]
+    fn check_loop(&self) -> Option<()> {
+        let proxy = &self.proxy;
         // Held to the end of the session, so that a dial of ours that is noted later
         // still finds it.
         let (accepted, own_dial) =
@@ -143,22 +167,13 @@ impl Session {
             self.refuse(Refusal::Loop);
             return None;
         }
-        let connector = Connector {
-            pool: &proxy.pool,
-            monitor: &proxy.monitor,
-            guard: &proxy.guard,
-            attempts: &self.attempts,
-            redispatches: &proxy.counters.redispatches,
-            timeout: proxy.dial_timeout,
-            times: proxy.times,
-        };
-        let (dialled, hold) = match connector.connect() {
-            Ok(connected) => connected,
-            Err(unserved) => {
-                self.refuse(unserved.into());
-                return None;
-            }
-        };
+        Some(())
+    }
+
+    /// Joins the client to its endpoint. Not inlined, as [`Session::connect`] is not.
+    #[inline(never)]
+    fn join(&self, dialled: Dialled, hold: Hold) -> Option<&Link> {
+        let proxy = &self.proxy;
         let endpoint = dialled.endpoint;
         let relay = Relay::new(
             Arc::clone(&self.client),

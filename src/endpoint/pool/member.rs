@@ -175,8 +175,6 @@ impl Member {
 
     pub(super) fn status(&self) -> Status {
         match self.reach {
-            // Nothing that is found out beside a proof makes up for it.
-            Reach::Untried if self.endpoint.identity.is_some() => Status::Untried,
             Reach::Inactive(Cause::Down) => Status::Inactive,
             Reach::Inactive(Cause::ThisGateway) => Status::ThisGateway,
             Reach::Inactive(Cause::Unauthenticated) => Status::Unauthenticated,

@@ -9,21 +9,28 @@ use super::{Pool, State};
 use crate::endpoint::status::Status;
 use crate::log;
 
+/// An endpoint before something happens to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    status: Status,
+    is_usable: bool,
+    next: Option<Instant>,
+}
+
 /// A change of one endpoint.
 #[derive(Debug)]
 pub(super) struct Changed {
     addr: SocketAddr,
     name: String,
-    from: Status,
+    from: Before,
     to: Status,
-    was_usable: bool,
     is_usable: bool,
     /// How long it was in the state that it has left.
     lasted: Duration,
     error: Option<String>,
     /// How long it is left alone, if it is.
     interval: Option<Duration>,
-    pub(super) alarm: Option<Alarm>,
+    alarm: Option<Alarm>,
 }
 
 /// A change of them all.
@@ -35,60 +42,68 @@ pub(super) enum Alarm {
     Over(Duration),
 }
 
-impl Changed {
-    /// An endpoint before something happens to it.
-    pub(super) fn begin(member: &Member, now: Instant) -> Self {
-        let status = member.status();
+impl Before {
+    pub(super) fn of(member: &Member) -> Self {
         Self {
-            addr: member.endpoint.addr,
-            name: String::new(),
-            from: status,
-            to: status,
-            was_usable: member.is_usable(),
-            is_usable: false,
-            lasted: now.saturating_duration_since(member.changed),
-            error: None,
-            interval: None,
-            alarm: None,
-        }
-    }
-
-    /// Whether another set of endpoints is to be chosen from than before.
-    pub(super) fn changes_choice(&self) -> bool {
-        self.was_usable != self.is_usable || self.from.is_doubted() != self.to.is_doubted()
-    }
-
-    /// The same endpoint afterwards; `None` if its state is the same.
-    pub(super) fn end(self, member: &mut Member) -> Option<Self> {
-        let changed = Self {
-            to: member.status(),
+            status: member.status(),
             is_usable: member.is_usable(),
-            ..self
-        };
-        if changed.from == changed.to {
-            return None;
+            next: member.next(),
         }
-        member.has_changed(Instant::now());
-        match (changed.was_usable, changed.is_usable) {
+    }
+
+    /// Whether the endpoint is to be asked sooner now.
+    pub(super) fn is_asked_sooner(&self, member: &Member) -> bool {
+        let sooner = |now| self.next.is_none_or(|next| now < next);
+        member.next().is_some_and(sooner)
+    }
+
+    /// What has changed, if its state has.
+    pub(super) fn changed(self, member: &mut Member) -> Option<Box<Changed>> {
+        (member.status() != self.status).then(|| self.change(member))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn change(self, member: &mut Member) -> Box<Changed> {
+        let now = Instant::now();
+        let (to, is_usable) = (member.status(), member.is_usable());
+        let lasted = now.saturating_duration_since(member.changed);
+        member.has_changed(now);
+        match (self.is_usable, is_usable) {
             (false, true) => member.ledger.activations.add(1),
             (true, false) => member.ledger.deactivations.add(1),
             _ => {}
         }
-        let now = Instant::now();
-        let interval = member
-            .next()
-            .map(|next| next.saturating_duration_since(now));
+        let left = |next: Instant| next.saturating_duration_since(now);
         let error = member.last_error.as_ref().map(|(_, error)| error.clone());
-        Some(Self {
+        Box::new(Changed {
+            addr: member.endpoint.addr,
             name: member.endpoint.name.clone(),
-            interval,
-            error: error.filter(|_| !changed.to.is_active()),
-            ..changed
+            from: self,
+            to,
+            is_usable,
+            lasted,
+            error: error.filter(|_| !to.is_active()),
+            interval: member.next().map(left),
+            alarm: None,
         })
     }
 }
 
 impl State {
+    /// Takes a change into account.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn took(&mut self, mut changed: Box<Changed>) -> Box<Changed> {
+        let (from, to) = (changed.from, changed.to);
+        // Another set of endpoints is to be chosen from.
+        if from.is_usable != changed.is_usable || from.status.is_doubted() != to.is_doubted() {
+            self.turn.reset();
+        }
+        changed.alarm = self.alarm(Instant::now());
+        changed
+    }
+
     /// Notes whether any endpoint is active; what has changed about that. It is not known while none has
     /// been tried.
     pub(super) fn alarm(&mut self, now: Instant) -> Option<Alarm> {
@@ -111,6 +126,8 @@ impl State {
 
 impl Pool {
     /// Logs a change, and calls whoever it concerns.
+    #[cold]
+    #[inline(never)]
     pub(super) fn tell(&self, changed: Changed) {
         let alarm = changed.alarm;
         log_change(changed);
@@ -150,15 +167,13 @@ impl Pool {
 }
 
 fn log_change(changed: Changed) {
-    let Changed {
-        from, to, lasted, ..
-    } = changed;
+    let (from, to, lasted) = (changed.from, changed.to, changed.lasted);
     let mut fields: Vec<(&str, log::Value)> = vec![
         ("address", changed.addr.into()),
         ("endpoint", changed.name.into()),
     ];
     let error = changed.error.map(|error| ("error", error.into()));
-    match (changed.was_usable, changed.is_usable) {
+    match (from.is_usable, changed.is_usable) {
         (false, true) => log::info("pool", "activated", &fields),
         (true, false) => {
             fields.extend(
@@ -178,8 +193,8 @@ fn log_change(changed: Changed) {
             fields.extend(error);
             log::warn("pool", "endpoint fails its health checks", &fields);
         }
-        _ if from.is_doubted() && to.is_active() => {
-            let message = match from {
+        _ if from.status.is_doubted() && to.is_active() => {
+            let message = match from.status {
                 Status::Silent => "endpoint answers again",
                 _ => "endpoint passes its health checks again",
             };
