@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::admin::{Samples, admin_of};
 use crate::support::cluster::EtcdCluster;
+use crate::support::fault::{Faults, fails};
 use crate::support::gateway::{Outcome, assert_bad_flag};
 use crate::support::json::Json;
-use crate::support::{Backend, Launch};
+use crate::support::{Backend, Launch, SOON, eventually};
 
 /// What the members of these tests are asked.
 const ASKED: &str = "--health-check=http:///healthz?x=1";
@@ -179,4 +181,37 @@ fn urls_that_cannot_be_asked_are_refused() {
     }
     let long = format!("--health-check=http://{}", "/".repeat(1018));
     assert_bad_flag(&["check", &long], &["longer than 1024"]);
+}
+
+/// It is asked all the same where only a thread is lacking.
+#[test]
+fn health_check_that_this_host_cannot_make_is_not_held_against_the_member() {
+    let Some(mut faults) = Faults::new() else {
+        return;
+    };
+    let member = member(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let flags = [ASKED, "--metrics-addr=127.0.0.1:0"];
+    let launch = Launch::before(&[member.address()], &flags).times("health_interval=50");
+    let gateway = faults.launch(launch).start();
+    let admin = admin_of(&gateway);
+    let count = |result: &str| {
+        let endpoint = member.address();
+        let labels = format!("endpoint=\"{endpoint}\",result=\"{result}\"");
+        Samples::of(admin).get(&format!("health_checks_total{{{labels}}}"))
+    };
+    let passes_again = |what: &str| {
+        let before = count("passed");
+        // One may have been under way.
+        eventually(SOON, what, || {
+            (count("passed") > before + 2.0).then_some(())
+        });
+    };
+    passes_again("it is asked");
+    faults.set(&[fails("socket", "EMFILE").of("check").times(3)]);
+    eventually(SOON, "three are not made", || {
+        (count("local") == 3.0).then_some(())
+    });
+    faults.set(&[fails("pthread_create", "EAGAIN").of("health")]);
+    passes_again("it is asked without a thread");
+    assert_eq!(count("failed"), 0.0, "{}", gateway.text());
 }
