@@ -229,8 +229,10 @@ fn close_removed_ends_the_connections_of_removed_members_only() {
                 "not before its time"
             );
             expect_echo(&of_kept, 2);
-            let said = gateway.records("reset connections to a removed endpoint");
-            assert_eq!(said.len(), 1, "the third had none");
+            // Said a moment after the reset.
+            let said = "reset connections to a removed endpoint";
+            gateway.wait_record(said);
+            assert_eq!(gateway.records(said).len(), 1, "the third had none");
         },
     );
 }
