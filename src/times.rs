@@ -51,7 +51,7 @@ times! {
     /// How long an endpoint that was this gateway must keep a connection before it counts as another.
     loop_verdict: Duration::from_millis(500),
     /// How often sessions are looked at that wait for the first answer of their endpoint.
-    answer_look: Duration::from_millis(250),
+    answer_look: Duration::from_millis(100),
     /// How often what else may become of sessions is looked at.
     session_look: Duration::from_secs(1),
     /// How long an endpoint is not asked again that was asked because of a doubt.
