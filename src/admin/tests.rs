@@ -1,3 +1,5 @@
+//! Tests of what is answered under each path, and of what it says of a gateway.
+
 use super::*;
 use crate::config::Policy;
 use crate::dial;

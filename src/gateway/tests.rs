@@ -1,3 +1,5 @@
+//! Tests of how a start is put together.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of the loop guard: which connections are known to be our own.
+
 use super::*;
 use std::net::TcpListener;
 

@@ -9,7 +9,6 @@
 //!   session that was still dialling when its endpoint was removed reports it itself.
 //! - Connections to an endpoint that has been silent or unhealthy for `--close-unhealthy` are reset, once,
 //!   if another has been active for as long.
-//!
 //! - Sessions whose peer is gone are reset (`gone`).
 //!
 //! Where none of this is to be done the thread sleeps: a session wakes it at most once per look.

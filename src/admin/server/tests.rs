@@ -1,3 +1,5 @@
+//! Tests of the server of the admin address: its clients, their bounds and their ends.
+
 use super::*;
 use std::net::SocketAddr;
 

@@ -1,3 +1,5 @@
+//! Tests of where a gateway listens.
+
 use super::*;
 use crate::dns::{Resolver, Sources};
 use crate::sys::random;

@@ -1,3 +1,5 @@
+//! Tests of signals and of the end of the service.
+
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;

@@ -1,3 +1,5 @@
+//! Tests of threads that end and are started again.
+
 use super::*;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, channel};
