@@ -24,7 +24,7 @@ const REPEATS: usize = 4;
 /// These come as often as what they tell of changes, which in these tests is several times a second.
 const CHANGES: [&str; 2] = ["activated", "deactivated endpoint"];
 /// How long a rule that has not hit is given more loads.
-pub(crate) const LOAD_FOR: Duration = Duration::from_secs(4);
+pub(crate) const LOAD_FOR: Duration = Duration::from_secs(20);
 
 /// What is still allowed while calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
