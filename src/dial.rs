@@ -20,7 +20,8 @@ use crate::log;
 use crate::loop_guard::{self, LoopGuard, Ticket};
 use crate::stats::Counter;
 use crate::sys::Plain;
-use crate::sys::syscall::{self, PollFd, errno};
+use crate::sys::errno;
+use crate::sys::syscall::{self, PollFd};
 
 pub(crate) use error::{Error, Verdict, is_exhaustion};
 

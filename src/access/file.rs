@@ -16,7 +16,7 @@ use socket2::SockRef;
 use crate::log;
 use crate::log::queue::Lines;
 use crate::sys::Plain;
-use crate::sys::syscall::errno;
+use crate::sys::errno;
 
 /// Who connected when is for the owner and a group to read.
 const MODE: u32 = 0o640;

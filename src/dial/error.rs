@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::sys::Plain;
-use crate::sys::syscall::errno;
+use crate::sys::errno;
 
 /// Why an attempt failed.
 #[derive(Debug)]

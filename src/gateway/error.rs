@@ -9,7 +9,7 @@ use crate::discovery::{NothingFound, file, roots};
 use crate::endpoint::Source;
 use crate::sys::Plain;
 use crate::sys::activation;
-use crate::sys::syscall::errno;
+use crate::sys::errno;
 use crate::x509;
 
 /// Why the gateway did not start.

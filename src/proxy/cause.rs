@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::proxy::connect::Unserved;
-use crate::sys::syscall::errno;
+use crate::sys::errno;
 
 /// One of the two peers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

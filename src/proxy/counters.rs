@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::stats::{Counter, Distribution, Histogram};
-use crate::sys::syscall::errno;
+use crate::sys::errno;
 
 /// From a request to a watch that lives for a week.
 const DURATIONS: [Duration; 11] = [

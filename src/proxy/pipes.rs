@@ -205,7 +205,7 @@ impl Pipes {
 mod tests {
     use super::*;
     use crate::proxy::calls::{Call, tests::Fault, tests::What};
-    use crate::sys::syscall::errno;
+    use crate::sys::errno;
 
     const SECOND: Duration = Duration::from_secs(1);
 
