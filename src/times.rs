@@ -34,6 +34,12 @@ macro_rules! times {
 times! {
     /// How long a worker is kept that has nothing to do.
     worker_patience: Duration::from_secs(10),
+    /// How long a session has a thread that waits, after which one thread waits for all that are silent: long
+    /// enough that one who exchanges something each second is not handed to and fro, short enough that those
+    /// who are connected for good cost a thread for moments only.
+    silence: Duration::from_secs(5),
+    /// How soon a session that has stirred is handed to a thread again, if none could be had.
+    wake_pause: Duration::from_millis(100),
     /// How often the peers of each session are looked at.
     peer_look: Duration::from_secs(15),
     /// How long nothing is heard of a peer that has to answer until it counts as gone: what keepalive takes,

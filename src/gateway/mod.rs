@@ -253,6 +253,10 @@ fn serve(
     threads
         .prepare(Thread::Sessions, work)
         .map_err(Error::thread)?;
+    let shared = Arc::clone(&proxy);
+    threads
+        .prepare(Thread::Parked, move || shared.wait_for_silent())
+        .map_err(Error::thread)?;
     // What is served for metrics is not an endpoint either.
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
     prepare_background(config, threads, &proxy, discovery, gate, own, times)

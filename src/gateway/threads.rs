@@ -7,6 +7,7 @@
 //! | `accept` | started again; it has no state, and clients wait in the listener's queue |
 //! | `monitor` | started again; dials under way are dropped, and the pool knows which are due |
 //! | `discovery` | started again with what it knows; its next refresh asks for everything |
+//! | `parked` | started again with the sessions that it waits for |
 //! | `sessions` | started again with the sessions and removals that it waits for |
 //! | `health` | started again with what it thinks of each endpoint |
 //! | `admin` | started again; its connections are dropped |
@@ -38,6 +39,7 @@ use crate::times::Times;
 pub(super) enum Thread {
     Log,
     AccessLog,
+    Parked,
     Sessions,
     Health,
     Monitor,
@@ -49,9 +51,10 @@ pub(super) enum Thread {
 
 impl Thread {
     /// All of them, each at the place of its number.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Log,
         Self::AccessLog,
+        Self::Parked,
         Self::Sessions,
         Self::Health,
         Self::Monitor,
@@ -66,6 +69,7 @@ impl Thread {
         match self {
             Self::Log => "log",
             Self::AccessLog => "access-log",
+            Self::Parked => "parked",
             Self::Sessions => "sessions",
             Self::Health => "health",
             Self::Monitor => "monitor",
@@ -79,7 +83,7 @@ impl Thread {
     /// Bytes of stack, for those whose deepest call is known to need few.
     fn stack(self) -> Option<usize> {
         match self {
-            Self::Log | Self::AccessLog => Some(64 * 1024),
+            Self::Log | Self::AccessLog | Self::Parked => Some(64 * 1024),
             Self::Admin => Some(128 * 1024),
             _ => None,
         }

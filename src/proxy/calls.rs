@@ -115,10 +115,10 @@ impl Socket {
         })
     }
 
-    /// Sleeps until one of the descriptors is ready. It may return before, with none.
-    pub(crate) fn wait(&self, fds: &mut [PollFd<'_>]) -> io::Result<()> {
+    /// Sleeps until one of the descriptors is ready, or that long. It may return before, with none.
+    pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
         uninterrupted(|| self.seam.due(Call::Poll, 0))?;
-        syscall::wait(fds, None)
+        syscall::wait(fds, timeout)
     }
 
     /// Neither reset nor ended in both directions, the peer having confirmed our end.

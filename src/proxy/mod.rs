@@ -11,6 +11,7 @@ mod connect;
 pub(crate) mod counters;
 pub(crate) mod gone;
 pub(crate) mod listener;
+mod parked;
 mod pipes;
 mod relay;
 mod session;
@@ -34,7 +35,9 @@ use crate::proxy::account::Arrival;
 use crate::proxy::cause::{Refusal, is_of_the_connection};
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
+use crate::proxy::parked::Parked;
 use crate::proxy::pipes::Pipes;
+use crate::proxy::session::Session;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::watch::{Settings, Watch};
 use crate::proxy::workers::Workers;
@@ -90,6 +93,7 @@ pub(crate) struct Proxy {
     pub(crate) sessions: Sessions,
     workers: Arc<Workers>,
     pipes: Pipes,
+    parked: Parked<Session>,
     /// For all attempts of one client together.
     dial_timeout: Duration,
     times: Times,
@@ -117,6 +121,7 @@ impl Proxy {
             sessions: Sessions::new(bounds.max_connections),
             workers: Arc::new(Workers::new(bounds.times.worker_patience)),
             pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause),
+            parked: Parked::new(bounds.times.wake_pause),
             dial_timeout: bounds.dial_timeout,
             times: bounds.times,
             watch: Watch::new(bounds.watch),
@@ -200,6 +205,11 @@ impl Proxy {
                 ],
             );
         }
+    }
+
+    /// Waits for sessions that are silent; the work of a thread.
+    pub(crate) fn wait_for_silent(&self) {
+        self.parked.run(Session::wake);
     }
 
     /// Reports endpoints that are no more, so that their connections end in time.

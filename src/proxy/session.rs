@@ -17,7 +17,8 @@ use crate::proxy::Proxy;
 use crate::proxy::account::{self, Arrival, Served};
 use crate::proxy::cause::{Cause, Failure, Party, Refusal};
 use crate::proxy::connect::Connector;
-use crate::proxy::relay::{Direction, Relay};
+use crate::proxy::parked::Park;
+use crate::proxy::relay::{Directions, Relay};
 use crate::stats::Counter;
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
@@ -56,6 +57,16 @@ struct Link {
     wait: Duration,
     _dialled: Ticket,
     relay: Relay,
+}
+
+impl Park for Session {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn relay(&self) -> Option<&Relay> {
+        self.relay()
+    }
 }
 
 impl Drop for Session {
@@ -123,7 +134,7 @@ impl Session {
     fn run(self: &Arc<Self>) {
         if let Some(link) = self.connect() {
             self.proxy.watch.began(self);
-            self.copy(&link.relay);
+            self.copy(&link.relay, Directions::Both);
         }
     }
 
@@ -180,6 +191,7 @@ impl Session {
             dialled.stream,
             hold.connected(),
             dialled.received,
+            proxy.times.silence,
         );
         let relay = self.unless_failed(Party::Endpoint, relay)?;
         let link = self.link.get_or_init(|| Link {
@@ -201,25 +213,44 @@ impl Session {
         Some(link)
     }
 
-    /// Copies in both directions to the end. Not inlined: a worker that is idle keeps every page
-    /// of its stack that it has ever touched, so the buffer takes those of connecting.
+    /// Copies to the end, or until these directions are parked. Not inlined: a worker that is idle keeps every
+    /// page of its stack that it has ever touched, so the buffer takes those of connecting.
     #[inline(never)]
-    fn copy(self: &Arc<Self>, relay: &Relay) {
+    fn copy(self: &Arc<Self>, relay: &Relay, mut directions: Directions) {
         let proxy = &self.proxy;
-        relay.serve(&proxy.pipes, |direction| {
+        let help = |direction| {
             let other = Arc::clone(self);
-            proxy.workers.run(move || other.help(direction))
-        });
+            let work = move || other.go_on(Directions::One(direction));
+            proxy.workers.run(work)
+        };
+        while let Some(silent) = relay.serve(directions, &proxy.pipes, help) {
+            if proxy.parked.park(self, silent).is_ok() {
+                return;
+            }
+            directions = silent;
+        }
         if let Cause::Refused(refusal) = relay.cause() {
             self.refuse(refusal);
         }
     }
 
-    /// The second worker's part.
-    fn help(&self, direction: Direction) {
+    /// The part of a worker that begins in the middle.
+    fn go_on(self: &Arc<Self>, directions: Directions) {
         if let Some(link) = self.link.get() {
-            link.relay.help(direction, &self.proxy.pipes);
+            self.copy(&link.relay, directions);
         }
+    }
+
+    /// Has a worker go on with what was parked.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn wake(self: Arc<Self>, directions: Directions) -> io::Result<()> {
+        let proxy = Arc::clone(&self.proxy);
+        proxy.workers.run(move || {
+            self.proxy.parked.forget(&self, directions);
+            self.go_on(directions);
+        })
     }
 
     /// The outcome of a call on one peer's socket; the session is over if it failed.
@@ -233,7 +264,7 @@ impl Session {
         self.link.get().map(|link| link.endpoint)
     }
 
-    /// What joins it to that.
+    /// What joins it to that, if it is connected.
     pub(super) fn relay(&self) -> Option<&Relay> {
         self.link.get().map(|link| &link.relay)
     }

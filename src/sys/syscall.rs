@@ -28,6 +28,9 @@ compile_error!("constants and layouts here are those of Linux on x86_64, aarch64
 
 unsafe extern "C" {
     fn poll(fds: *mut PollFd<'_>, count: c_ulong, timeout_ms: c_int) -> c_int;
+    safe fn epoll_create1(flags: c_int) -> c_int;
+    fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
+    fn epoll_wait(epoll: c_int, events: *mut EpollEvent, room: c_int, timeout_ms: c_int) -> c_int;
     fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize;
     fn getrlimit(resource: c_int, limit: *mut Limit) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
@@ -155,6 +158,83 @@ pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Res
     match io::Error::last_os_error() {
         error if ready == -1 && error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// `struct epoll_event` of epoll_ctl(2), which is packed on x86_64 alone.
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+#[derive(Clone, Copy)]
+struct EpollEvent {
+    events: u32,
+    key: u64,
+}
+
+/// How many descriptors one call of [`Epoll::wait`] tells of at most.
+const EPOLL_ROOM: usize = 64;
+
+/// Descriptors that one thread waits for (epoll(7)), each known by a key. One that becomes ready is told of
+/// once, and from then on left alone until it is armed again. One that is closed leaves by itself.
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// One without descriptors.
+    pub(crate) fn new() -> io::Result<Self> {
+        const EPOLL_CLOEXEC: c_int = 0o2_000_000;
+        match epoll_create1(EPOLL_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: the call has just opened this descriptor, which nobody else knows.
+            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
+        }
+    }
+
+    /// Has a descriptor waited for that is not: for what, says `fd`.
+    pub(crate) fn add(&self, fd: &PollFd<'_>, key: u64) -> io::Result<()> {
+        const EPOLL_CTL_ADD: c_int = 1;
+        self.control(EPOLL_CTL_ADD, fd, key)
+    }
+
+    /// Arms one again that was told of; needs no memory.
+    pub(crate) fn arm(&self, fd: &PollFd<'_>, key: u64) -> io::Result<()> {
+        const EPOLL_CTL_MOD: c_int = 3;
+        self.control(EPOLL_CTL_MOD, fd, key)
+    }
+
+    /// Has one waited for no more.
+    pub(crate) fn remove(&self, fd: &PollFd<'_>) -> io::Result<()> {
+        const EPOLL_CTL_DEL: c_int = 2;
+        self.control(EPOLL_CTL_DEL, fd, 0)
+    }
+
+    fn control(&self, operation: c_int, fd: &PollFd<'_>, key: u64) -> io::Result<()> {
+        const EPOLLONESHOT: u32 = 1 << 30;
+        let mut event = EpollEvent {
+            // Events have the same numbers as those of poll(2), which have sixteen bits.
+            events: u32::from(fd.events.cast_unsigned()) | EPOLLONESHOT,
+            key,
+        };
+        // SAFETY: the event is live and only read; both descriptors stay open while they are borrowed.
+        match unsafe { epoll_ctl(self.0.as_raw_fd(), operation, fd.fd, &raw mut event) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sleeps until something is ready; returns the keys of some that are.
+    pub(crate) fn wait(&self) -> io::Result<impl Iterator<Item = u64>> {
+        const FOR_EVER: c_int = -1;
+        let mut events = [EpollEvent { events: 0, key: 0 }; EPOLL_ROOM];
+        let room = EPOLL_ROOM as c_int;
+        // SAFETY: the pointer is to `room` writable events of the layout that the kernel has.
+        let count = unsafe { epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, FOR_EVER) };
+        let count = match io::Error::last_os_error() {
+            error if count == -1 && error.kind() != io::ErrorKind::Interrupted => {
+                return Err(error);
+            }
+            _ => usize::try_from(count).unwrap_or(0),
+        };
+        Ok(events.into_iter().take(count).map(|event| event.key))
     }
 }
 

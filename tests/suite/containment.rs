@@ -15,7 +15,7 @@ use crate::support::gateway::binary;
 use crate::support::isolated::{Site, isolated};
 use crate::support::net::{connect, expect, expect_echo, expect_refused, send, tag, try_connect};
 use crate::support::pki::{Pki, Request};
-use crate::support::process::{self, can, is_root, tool_text};
+use crate::support::process::{self, can, is_root, threads, tool_text};
 use crate::support::{Backend, End, Gateway, Launch, SOON, TempDir};
 use crate::support::{eventually, expect_end, host_offers};
 
@@ -177,6 +177,7 @@ fn by_list(site: &Site) -> String {
     let launch = Launch::exactly(&["start", &endpoints, "--retry-delay=100ms"])
         .env("NOTIFY_SOCKET", &manager)
         .env("WATCHDOG_USEC", "200000")
+        .times("silence=50,worker_patience=50")
         .passing(listener);
     let trace = site.path("trace.list");
     let gateway = traced(site, &trace, launch);
@@ -194,6 +195,11 @@ fn by_list(site: &Site) -> String {
         scope.spawn(|| send(&bulk, 1, BULK));
         expect(&bulk, 1, BULK);
     });
+    // It is silent, and goes on.
+    eventually(SOON, "it is parked", || {
+        (threads(gateway.pid()) < 10).then_some(())
+    });
+    expect_echo(&bulk, 2);
     gateway.signal("HUP");
     gateway.signal("USR1");
     gateway.signal("USR2");

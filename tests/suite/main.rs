@@ -54,6 +54,7 @@ mod members;
 mod names;
 mod notify;
 mod overload;
+mod parked;
 mod policy;
 mod pressure;
 mod processors;

@@ -29,8 +29,8 @@ fn failing(launch: Launch, call: &str, error: &str, nth: usize) -> Launch {
 }
 
 /// The threads of a start that uses all there are: log, signal, access-log, a worker that does nothing, sessions,
-/// monitor, discovery, admin, accept, status.
-const THREADS: usize = 10;
+/// parked, monitor, discovery, admin, accept, status.
+const THREADS: usize = 11;
 
 #[test]
 fn a_start_that_lacks_a_thread_serves_no_client_and_is_never_ready() {

@@ -6,12 +6,11 @@
 //! waiting for one reader must never hold up the other direction.
 
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::end::{Next, POLL_FAILED_PAUSE};
 use super::flow::Buffer;
-use super::{Direction, Relay};
+use super::{Direction, Directions, Relay};
 use crate::proxy::cause::Cause;
 use crate::proxy::pipes::Pipes;
 use crate::sys::syscall::PollFd;
@@ -21,6 +20,8 @@ use crate::sys::syscall::PollFd;
 pub(super) enum Alone {
     /// The session is over.
     Over,
+    /// Nothing has come for long, and nobody waits for these any more.
+    Left(Directions),
     /// Each direction needs a thread from here on.
     Busy {
         /// The one that the calling thread is to go on with.
@@ -62,20 +63,27 @@ impl Pace {
 }
 
 impl Relay {
-    /// Serves both directions from the calling thread until the session is over or has
+    /// Serves both directions from the calling thread until the session is over, is silent, or has
     /// become busy. May be called again if there is no second thread, and nothing pending.
     pub(super) fn alone(&self, pipes: &Pipes, buffer: &mut Buffer) -> Alone {
         let mut pace = Pace::new(Instant::now());
         loop {
-            let directions = [Direction::ToEndpoint, Direction::ToClient];
-            let mut fds = directions.map(|direction| self.awaited(direction));
-            if self.client.socket.wait(&mut fds).is_err() {
+            let mut fds = Direction::ALL.map(|direction| self.awaited(direction));
+            if self
+                .client
+                .socket
+                .wait(&mut fds, Some(self.silence))
+                .is_err()
+            {
                 // No memory for poll; a read needs none. If there is no second thread either,
                 // this is tried again.
                 std::thread::sleep(POLL_FAILED_PAUSE);
                 return busy(Direction::ToEndpoint, 0..0);
             }
-            for (direction, fd) in directions.into_iter().zip(&fds) {
+            if !fds.iter().any(PollFd::is_ready) {
+                return Alone::Left(Directions::Both);
+            }
+            for (direction, fd) in Direction::ALL.into_iter().zip(&fds) {
                 if !fd.is_ready() {
                     continue;
                 }
@@ -97,8 +105,8 @@ impl Relay {
                         Next::Watch if !from.is_finished() => {}
                         Next::Watch | Next::Over => return Alone::Over,
                         Next::Rest => {
-                            self.run(direction.reverse(), pipes, buffer, 0..0);
-                            return Alone::Over;
+                            let left = self.run(direction.reverse(), pipes, buffer, 0..0);
+                            return left.map_or(Alone::Over, Alone::Left);
                         }
                     },
                 }
@@ -106,16 +114,6 @@ impl Relay {
                     return busy(direction, 0..0);
                 }
             }
-        }
-    }
-
-    /// What is waited for in one direction: bytes or their end, and after that a failure.
-    fn awaited(&self, direction: Direction) -> PollFd<'_> {
-        let (from, to) = self.sides(direction);
-        if to.is_finished() {
-            PollFd::hung_up(from.socket.as_fd())
-        } else {
-            PollFd::readable(from.socket.as_fd())
         }
     }
 }

@@ -86,6 +86,15 @@ pub(super) enum Next {
     Over,
 }
 
+/// What a direction that has ended was watched for until.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// There is nothing left to be watched for.
+    End,
+    /// Nothing has happened for long.
+    Silence,
+}
+
 impl Relay {
     /// Draws the conclusion from the end of the direction `from` one side `to` the other.
     pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Next {
@@ -144,6 +153,13 @@ impl Relay {
         Ok(from.is_finished())
     }
 
+    /// Whether it has failed and nothing is left of either connection that could be passed on.
+    pub(crate) fn is_reset(&self) -> bool {
+        let sides = [&self.client, &self.endpoint];
+        let are_gone = || sides.map(|side| matches!(side.socket.is_connected(), Ok(false)));
+        self.has_failed() && are_gone() == [true; 2]
+    }
+
     /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
     fn has_failed(&self) -> bool {
         self.failure().is_some()
@@ -192,16 +208,16 @@ impl Relay {
     }
 
     /// After the direction `from` one side `to` the other has ended: waits until the other has ended
-    /// too, which hangs up one of the sockets, or until a socket fails.
-    pub(super) fn watch(&self, from: &Side, to: &Side) {
+    /// too, which hangs up one of the sockets, or until a socket fails, or for as long as a silence.
+    pub(super) fn watch(&self, from: &Side, to: &Side) -> Watched {
         let failed = loop {
             let mut fds = [from, to].map(|side| PollFd::hung_up(side.socket.as_fd()));
-            match from.socket.wait(&mut fds) {
+            match from.socket.wait(&mut fds, Some(self.silence)) {
                 Ok(()) if fds.iter().any(PollFd::is_ready) => {
                     break fds.first().is_some_and(PollFd::has_error);
                 }
-                Ok(()) => {}
-                Err(_) if from.is_finished() || self.has_failed() => return,
+                Ok(()) => return Watched::Silence,
+                Err(_) if from.is_finished() || self.has_failed() => return Watched::End,
                 Err(_) => std::thread::sleep(POLL_FAILED_PAUSE),
             }
         };
@@ -210,6 +226,7 @@ impl Relay {
         if failed && !matches!(self.is_fin(from), Ok(true)) {
             self.abort_and_reset(Cause::Failed(from.party));
         }
+        Watched::End
     }
 
     /// To be held while a thread works on it: one that panics takes the session with it, by a

@@ -6,14 +6,13 @@
 //! holds neither. Each way moves the same bytes in the same order, and what a pipe still
 //! holds is sent before anything is read again.
 
-use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::end::{End, Next, POLL_FAILED_PAUSE, Side};
-use super::{Direction, Relay};
+use super::end::{End, Next, POLL_FAILED_PAUSE, Side, Watched};
+use super::{Direction, Directions, Relay};
 use crate::proxy::cause::{Cause, Failure, is_of_the_connection};
 use crate::proxy::pipes::{Pipe, Pipes};
 use crate::stats::Counter;
@@ -62,22 +61,26 @@ impl Relay {
     }
 
     /// Copies one direction until the session is over for it, what is `pending` in the
-    /// buffer first. Called once for each direction, from two threads.
+    /// buffer first, or until nothing has come for long: it is returned then. No two threads
+    /// do this for one direction.
     pub(super) fn run(
         &self,
         direction: Direction,
         pipes: &Pipes,
         buffer: &mut Buffer,
         pending: Range<usize>,
-    ) {
+    ) -> Option<Directions> {
         let (from, to) = self.sides(direction);
+        let left = Some(Directions::One(direction));
         if !to.is_finished() {
-            let Err(end) = self.flow(direction).copy(pipes, buffer, pending);
+            let Err(end) = self.flow(direction).copy(pipes, buffer, pending) else {
+                return left;
+            };
             if self.conclude(end, from, to) != Next::Watch {
-                return;
+                return None;
             }
         }
-        self.watch(from, to);
+        left.filter(|_| self.watch(from, to) == Watched::Silence)
     }
 }
 
@@ -92,21 +95,26 @@ pub(super) struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    /// Reads and writes until one of the two ends.
-    fn copy(
-        self,
-        pipes: &Pipes,
-        buffer: &mut Buffer,
-        pending: Range<usize>,
-    ) -> Result<Infallible, End> {
+    /// Reads and writes until one of the two ends, or nothing has come for long.
+    fn copy(self, pipes: &Pipes, buffer: &mut Buffer, pending: Range<usize>) -> Result<(), End> {
         self.send(buffer.get(pending).unwrap_or_default())?;
+        // Nobody else reads from there. Without it the thread waits for as long as it takes.
+        let _ = self.wait_for(self.relay.silence);
         loop {
             let bytes = self.read(buffer)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
             self.send(bytes)?;
             if bytes.len() == MESSAGE {
                 self.copy_bulk(pipes)?;
             }
         }
+    }
+
+    /// Bounds how long a read waits from now on.
+    fn wait_for(&self, time: Duration) -> io::Result<()> {
+        self.from.socket.set_read_timeout(Some(time))
     }
 
     /// What has come; nothing only if it did not within the socket's timeout.
@@ -163,9 +171,8 @@ impl Flow<'_> {
     /// Moves what is more than messages until it becomes little again.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
-        // Nobody else reads from there. Without it, the buffer would be kept through a silence: then
-        // there is no bulk. If it stays, a read that has found nothing is made again.
-        if self.from.socket.set_read_timeout(Some(LULL)).is_err() {
+        // Without it, the buffer would be kept through a silence: then there is no bulk.
+        if self.wait_for(LULL.min(self.relay.silence)).is_err() {
             return Ok(());
         }
         let outcome = match self.copy_large(pipes) {
@@ -173,7 +180,8 @@ impl Flow<'_> {
             Ok(None) => Ok(()),
             Err(end) => Err(end),
         };
-        let _ = self.from.socket.set_read_timeout(None);
+        // If it stays, a shorter silence will do.
+        let _ = self.wait_for(self.relay.silence);
         outcome
     }
 
@@ -306,7 +314,7 @@ impl Flow<'_> {
         let mut watched = PollFd::hung_up(from);
         loop {
             let mut fds = [PollFd::writable(to), watched];
-            if self.to.socket.wait(&mut fds).is_err() {
+            if self.to.socket.wait(&mut fds, None).is_err() {
                 // It is found out by trying.
                 std::thread::sleep(POLL_FAILED_PAUSE);
                 return Ok(());

@@ -18,6 +18,10 @@
 //!   that resets or vanishes is noticed although nobody reads from it.
 //! - There is no idle timeout: an etcd watch may be silent for days. A peer that is gone is found
 //!   by what the kernel knows of its connection (`gone`).
+//! - A thread does not wait for long: a direction that has been silent for [`Times::silence`] is left to
+//!   whoever waits for all that are silent (`proxy::parked`), and goes on where it was, in another thread.
+//!
+//! [`Times::silence`]: crate::times::Times::silence
 
 mod alone;
 mod end;
@@ -26,7 +30,9 @@ mod gone;
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use alone::Alone;
 use end::Side;
@@ -38,6 +44,7 @@ use crate::proxy::cause::{Cause, Failure, Party, Refusal};
 use crate::proxy::pipes::Pipes;
 use crate::stats::Counter;
 use crate::sys::Plain;
+use crate::sys::syscall::PollFd;
 
 /// The two connections of a session. Both directions share it; the sockets close when
 /// the last of them is done.
@@ -51,6 +58,8 @@ pub(crate) struct Relay {
     to_endpoint: Counter,
     /// What the client was given, in bytes; the loop guard looks at it, too.
     to_client: Arc<Counter>,
+    /// A direction in which nothing has come for so long is left.
+    silence: Duration,
     /// Held while an end of stream is passed on.
     ending: Mutex<()>,
     /// Whose direction ended first, as it should.
@@ -69,6 +78,9 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
+    /// Both of them.
+    pub(crate) const ALL: [Self; 2] = [Self::ToEndpoint, Self::ToClient];
+
     /// The other one.
     fn reverse(self) -> Self {
         match self {
@@ -78,9 +90,34 @@ impl Direction {
     }
 }
 
+/// Which directions a thread works on, or has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Directions {
+    One(Direction),
+    Both,
+}
+
+impl Directions {
+    /// Each of them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Direction> {
+        let is_one_of_them = move |direction: &Direction| self.has(*direction);
+        Direction::ALL.into_iter().filter(is_one_of_them)
+    }
+
+    /// Whether it is one of them.
+    pub(crate) fn has(self, direction: Direction) -> bool {
+        self == Self::Both || self == Self::One(direction)
+    }
+
+    /// These and those of another thread.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+}
+
 impl Relay {
     /// Joins two connected sockets; that of the client is reset when it closes. What the client is
-    /// given is counted in `to_client`.
+    /// given is counted in `to_client`. A direction that is silent for `silence` is left.
     ///
     /// # Errors
     /// If that cannot be had of the endpoint's: a cut stream would end as a whole one does.
@@ -89,6 +126,7 @@ impl Relay {
         endpoint: TcpStream,
         account: Connected,
         to_client: Arc<Counter>,
+        silence: Duration,
     ) -> io::Result<Self> {
         let endpoint = Side::new(Party::Endpoint, Arc::new(endpoint));
         endpoint.socket.reset_on_close(true)?;
@@ -98,18 +136,34 @@ impl Relay {
             account,
             to_endpoint: Counter::new(),
             to_client,
+            silence,
             ending: Mutex::new(()),
             closed: OnceLock::new(),
             failure: OnceLock::new(),
         })
     }
 
-    /// Serves the session to its end, both directions in the calling thread for as long as there is
-    /// little to do. Then `help` is to have [`Relay::help`] called in a second one.
-    pub(crate) fn serve(&self, pipes: &Pipes, help: impl Fn(Direction) -> io::Result<()>) {
+    /// Serves directions of the session in the calling thread: both for as long as there is little to do; then
+    /// `help` is to have the other one served in a second thread. Returns as they have come to an end, or with those
+    /// that are silent: nobody waits for them from then on, and they are to be served again when
+    /// [what they wait for](Relay::awaited) is there.
+    pub(crate) fn serve(
+        &self,
+        directions: Directions,
+        pipes: &Pipes,
+        help: impl Fn(Direction) -> io::Result<()>,
+    ) -> Option<Directions> {
         let _work = self.work();
         let mut buffer: Buffer = [0; _];
-        while let Alone::Busy { direction, pending } = self.alone(pipes, &mut buffer) {
+        if let Directions::One(direction) = directions {
+            return self.run(direction, pipes, &mut buffer, 0..0);
+        }
+        loop {
+            let (direction, pending) = match self.alone(pipes, &mut buffer) {
+                Alone::Over => return None,
+                Alone::Left(directions) => return Some(directions),
+                Alone::Busy { direction, pending } => (direction, pending),
+            };
             match help(direction.reverse()) {
                 Ok(()) => return self.run(direction, pipes, &mut buffer, pending),
                 Err(error) => log::debug(
@@ -121,15 +175,19 @@ impl Relay {
             // One thread will have to do, unless it would have to wait in two places.
             if !pending.is_empty() {
                 self.abort_and_reset(Cause::Refused(Refusal::NoThread));
-                return;
+                return None;
             }
         }
     }
 
-    /// The second thread's part.
-    pub(crate) fn help(&self, direction: Direction, pipes: &Pipes) {
-        let _work = self.work();
-        self.run(direction, pipes, &mut [0; _], 0..0);
+    /// What is waited for in one direction: bytes or their end, and after that a failure.
+    pub(crate) fn awaited(&self, direction: Direction) -> PollFd<'_> {
+        let (from, to) = self.sides(direction);
+        if to.is_finished() {
+            PollFd::hung_up(from.socket.as_fd())
+        } else {
+            PollFd::readable(from.socket.as_fd())
+        }
     }
 
     /// How many bytes the endpoint and the client were given.
@@ -152,4 +210,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

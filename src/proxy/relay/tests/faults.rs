@@ -220,10 +220,11 @@ fn a_full_receiver_and_no_second_thread_reset_both() {
     let (client, relay, mut endpoint) = joined();
     let own = Arc::clone(&relay);
     let refusing = move || {
-        own.serve(&pipes(0), |direction| {
+        let left = own.serve(Directions::Both, &pipes(0), |direction| {
             assert_eq!(direction, Direction::ToEndpoint);
             Err(io::ErrorKind::WouldBlock.into())
         });
+        assert_eq!(left, None);
     };
     let session = thread::spawn(refusing);
     while endpoint.write_all(&[0; 64 * 1024]).is_ok() {}
@@ -494,4 +495,25 @@ fn peers_that_live_are_not_gone() {
     drop((client, endpoint));
     ends(session);
     assert_eq!(relay.end_if_gone(Duration::ZERO), None);
+}
+
+parked! {
+    a_call_that_fails_on_a_connection_that_is_alive_resets_both
+    a_call_that_fails_ends_a_wait_for_room
+    a_reset_that_is_refused_is_tried_again
+    a_reset_that_has_to_wait_for_a_read_follows_it
+    a_reset_after_an_end_is_passed_on_though_nobody_reads_or_writes
+    a_cut_ends_waits_that_no_end_of_reads_ends
+    a_reset_that_only_a_write_hears_of_is_known
+    a_full_receiver_and_no_second_thread_reset_both
+    a_wait_for_room_ends_as_the_sender_does
+    a_splice_that_tells_of_the_connection_ends_it
+    an_end_that_cannot_be_made_safe_is_a_reset
+    bulk_is_exact_where_splicing_fails_and_is_tried_again
+    polls_that_fail_cost_time_and_nothing_else
+    a_wait_for_room_does_not_spin
+    bulk_that_is_refused_is_copied_from_there_on
+    a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both
+    a_cut_ends_a_session_in_which_nobody_reads_anything
+    peers_that_live_are_not_gone
 }

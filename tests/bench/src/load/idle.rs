@@ -32,6 +32,11 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// their threads, has come back to the system.
 const SETTLE: Duration = Duration::from_millis(400);
 
+/// How long connections are silent before memory is read: a proxy may have to wait to find out that they are, and gives
+/// back what it then needs no more a little later.
+const SILENT: Duration = Duration::from_secs(16);
+const SILENT_QUICK: Duration = Duration::from_secs(1);
+
 /// In so long nearly all of it does.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -50,7 +55,7 @@ pub fn run(rig: &Rig, subject: &Subject) -> Result<Sample, String> {
     let wanted = if rig.quick { CLIENTS_QUICK } else { CLIENTS };
     clients.open(address, CHECKPOINT.min(wanted));
     clients.drop_broken();
-    thread::sleep(SETTLE);
+    thread::sleep(if rig.quick { SILENT_QUICK } else { SILENT });
     let after = Memory::read(&pids)?;
     let count = clients.0.len() as f64;
     if clients.0.is_empty() {

@@ -40,6 +40,7 @@ fn soak() {
         let text = std::env::var(name).ok().filter(|text| !text.is_empty());
         text.map(|text| text.parse().expect(name))
     };
+    super::served::prepare();
     let before = open();
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(60));
     let plans = play_for(time, number("SEED"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::proxy::calls::Call;
 use crate::proxy::calls::tests::{Fault, What};
 use crate::proxy::cause::Party;
+use crate::proxy::relay::tests::HOUR;
 
 /// Numbers that a seed determines (splitmix64).
 pub(super) struct Random(pub(super) u64);
@@ -59,6 +60,8 @@ pub(super) struct Session {
     /// After what time it is cut from outside.
     pub(super) cut: Option<Duration>,
     pub(super) faults: Vec<(Party, Fault)>,
+    /// After how long without a byte it is parked.
+    pub(super) silence: Duration,
 }
 
 /// What one peer does.
@@ -208,6 +211,7 @@ impl Session {
             refused_threads: random.of(&[0, 0, 0, 1, 3]),
             cut,
             faults,
+            silence: random.of(&[Duration::from_millis(1), Duration::from_millis(5), HOUR]),
         }
     }
 
@@ -217,6 +221,7 @@ impl Session {
             self.with(|session| session.cut = None),
             self.with(|session| session.refused_threads = 0),
             self.with(|session| session.buffers = None),
+            self.with(|session| session.silence = HOUR),
         ];
         for fault in 0..self.faults.len() {
             sessions.push(self.with(|session| _ = session.faults.remove(fault)));

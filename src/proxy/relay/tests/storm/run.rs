@@ -3,9 +3,9 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::proxy::calls::Call;
 use crate::proxy::calls::tests::{Fault, What};
 use crate::proxy::cause::{Cause, Failure, Party, Refusal};
 use crate::proxy::pipes::Pipes;
-use crate::proxy::relay::{Direction, Relay};
-use crate::sync::lock;
+use crate::proxy::relay::Relay;
+use crate::proxy::relay::tests::served::Served;
 use crate::sys::syscall::{self, PollFd};
 
 /// What whoever waits has waited for in vain.
@@ -100,7 +100,7 @@ enum Got {
     Wrong(usize),
 }
 
-/// What a relay says when one of its threads ends.
+/// What a relay says when it is over.
 struct Said {
     cause: Cause,
     passed: [u64; 2],
@@ -117,6 +117,7 @@ fn play(session: &Session, pipes: &Arc<Pipes>, pool: &Pool) -> Vec<String> {
         endpoint_side,
         account,
         Arc::default(),
+        session.silence,
     );
     let relay = Arc::new(relay.unwrap());
     for (party, fault) in &session.faults {
@@ -145,16 +146,9 @@ fn play(session: &Session, pipes: &Arc<Pipes>, pool: &Pool) -> Vec<String> {
         [client, endpoint].map(|peer| peer.join().unwrap())
     });
     let mut problems = Vec::new();
-    let mut last = None;
-    loop {
-        match said.recv_timeout(SOON) {
-            Ok(said) => last = Some(said),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                problems.push("its threads do not end".to_owned());
-                break;
-            }
-        }
+    let last = said.recv_timeout(SOON).ok();
+    if last.is_none() {
+        problems.push("its threads do not end".to_owned());
     }
     if problems.is_empty() && outside.strong_count() > 0 {
         problems.push("its sockets are still open".to_owned());
@@ -262,47 +256,30 @@ fn ends_it((party, fault): &(Party, Fault)) -> Option<Cause> {
     fatal.then_some(failure)
 }
 
-/// Serves a relay as a session does. The channel ends with the last of its threads.
+/// Serves a relay as a session does, and tells how it was when it is over.
 fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Receiver<Said> {
     let (sender, receiver) = channel();
-    let sender = Arc::new(Mutex::new(sender));
-    let (pipes, refused) = (Arc::clone(pipes), AtomicUsize::new(0));
-    thread::spawn(move || {
-        let help = |direction: Direction| {
-            if refused.fetch_add(1, Ordering::Relaxed) < refused_threads {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let (relay, pipes) = (Arc::clone(&relay), Arc::clone(&pipes));
-            let sender = Arc::clone(&sender);
-            thread::spawn(move || {
-                relay.help(direction, &pipes);
-                say(relay, &sender);
-            });
-            Ok(())
+    Served::start(relay, pipes, refused_threads, move |relay, panicked| {
+        let (to_endpoint, to_client) = relay.passed();
+        let sides = [&relay.client, &relay.endpoint];
+        let happened = sides.iter().flat_map(|side| {
+            let happened = side.socket.seam.happened().into_iter();
+            happened.map(|fault| (side.party, fault))
+        });
+        let said = Said {
+            cause: if panicked {
+                Cause::Internal
+            } else {
+                relay.cause()
+            },
+            passed: [to_endpoint, to_client],
+            happened: happened.collect(),
         };
-        relay.serve(&pipes, help);
-        say(relay, &sender);
+        // Before it is heard of.
+        drop(relay);
+        let _ = sender.send(said);
     });
     receiver
-}
-
-fn say(relay: Arc<Relay>, sender: &Mutex<Sender<Said>>) {
-    // The last word is the last that was found.
-    let sender = lock(sender);
-    let (to_endpoint, to_client) = relay.passed();
-    let sides = [&relay.client, &relay.endpoint];
-    let happened = sides.iter().flat_map(|side| {
-        let happened = side.socket.seam.happened().into_iter();
-        happened.map(|fault| (side.party, fault))
-    });
-    let said = Said {
-        cause: relay.cause(),
-        passed: [to_endpoint, to_client],
-        happened: happened.collect(),
-    };
-    // Before it is heard of.
-    drop(relay);
-    let _ = sender.send(said);
 }
 
 /// Two ends of a connection whose buffers are so large.

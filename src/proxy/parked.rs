@@ -1,0 +1,213 @@
+//! Silent sessions: one thread waits for all of them (epoll(7)).
+//!
+//! A thread is the dearest part of a session, and most of the connections to etcd are watches that are silent
+//! for minutes. A direction in which nothing has come for [`Times::silence`] gives its thread back and is
+//! parked here, with what it waits for. When that comes, or the connection fails, it is handed to a worker,
+//! which goes on where the other one was.
+//!
+//! - A direction is either served by one thread or parked. Two that are parked are served by one thread.
+//! - If no thread can be had, it stays parked and is tried again after [`Times::wake_pause`].
+//! - If it cannot be parked, for want of memory, say, its thread goes on waiting.
+//! - A session that has failed needs no thread to end: it is dropped here.
+//!
+//! [`Times::silence`]: crate::times::Times::silence
+//! [`Times::wake_pause`]: crate::times::Times::wake_pause
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::log;
+use crate::proxy::relay::{Direction, Directions, Relay};
+use crate::sync::lock;
+use crate::sys::Plain;
+use crate::sys::syscall::{Epoll, PollFd};
+
+/// What can be parked.
+pub(crate) trait Park {
+    /// Its number, which no other has.
+    fn id(&self) -> u64;
+    /// What joins its peers.
+    fn relay(&self) -> Option<&Relay>;
+}
+
+/// The sessions that nobody serves now.
+#[derive(Debug)]
+pub(crate) struct Parked<S> {
+    /// None: this host has no epoll, and nothing is parked.
+    epoll: Option<Epoll>,
+    sessions: Mutex<HashMap<u64, Entry<S>>>,
+    /// Before a session that got no thread is tried again.
+    pause: Duration,
+    log: log::Limit,
+}
+
+/// A session, and which of its directions are parked.
+#[derive(Debug)]
+struct Entry<S> {
+    session: Arc<S>,
+    directions: Directions,
+}
+
+impl<S: Park> Parked<S> {
+    /// None is parked yet.
+    pub(crate) fn new(pause: Duration) -> Self {
+        let epoll = Epoll::new().inspect_err(|error| {
+            let error = Plain(error).to_string();
+            let message = "cannot park silent connections, each keeps its thread";
+            log::warn("proxy", message, &[("error", error.into())]);
+        });
+        Self {
+            epoll: epoll.ok(),
+            sessions: Mutex::default(),
+            pause,
+            log: log::Limit::new(),
+        }
+    }
+
+    /// Parks directions of a session, which whoever calls this serves no more: from here on they may be in another
+    /// thread. Otherwise they are still the caller's.
+    ///
+    /// # Errors
+    /// If the host cannot wait for them.
+    pub(crate) fn park(&self, session: &Arc<S>, directions: Directions) -> io::Result<()> {
+        let epoll = self.epoll.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        // Held until all is done: what stirs meanwhile is looked for after that.
+        let mut sessions = lock(&self.sessions);
+        sessions.try_reserve(1).map_err(io::Error::other)?;
+        for (awaited, key) in awaited(&**session, directions) {
+            if let Err(error) = epoll.add(&awaited, key) {
+                self.forget(session, directions);
+                return Err(error);
+            }
+        }
+        insert(&mut sessions, Arc::clone(session), directions);
+        Ok(())
+    }
+
+    /// Has nothing waited for any more. To be called by who serves these from now on.
+    pub(crate) fn forget(&self, session: &S, directions: Directions) {
+        for (awaited, _) in awaited(session, directions) {
+            // It may not be there.
+            let _ = self.epoll.as_ref().map(|epoll| epoll.remove(&awaited));
+        }
+    }
+
+    /// Waits for all that is parked; `wake` is to have directions served. The work of a thread.
+    pub(crate) fn run(&self, wake: impl Fn(Arc<S>, Directions) -> io::Result<()>) {
+        let Some(epoll) = &self.epoll else {
+            loop {
+                std::thread::park();
+            }
+        };
+        // Of those that were told of, whoever did this before may not have heard.
+        for entry in lock(&self.sessions).values() {
+            arm(epoll, &*entry.session, entry.directions);
+        }
+        loop {
+            match epoll.wait() {
+                Ok(keys) => {
+                    if self.wake(epoll, keys, &wake).is_err() {
+                        std::thread::sleep(self.pause);
+                    }
+                }
+                Err(error) => {
+                    self.report("cannot wait for silent connections", &error);
+                    std::thread::sleep(self.pause);
+                }
+            }
+        }
+    }
+
+    /// Has those served whose keys these are.
+    ///
+    /// # Errors
+    /// If it was not done for one of them; it is parked again.
+    fn wake(
+        &self,
+        epoll: &Epoll,
+        keys: impl Iterator<Item = u64>,
+        wake: impl Fn(Arc<S>, Directions) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for key in keys {
+            // It may have been woken by its other direction a moment ago.
+            let Some(Entry {
+                session,
+                directions,
+            }) = self.take(key)
+            else {
+                continue;
+            };
+            if session.relay().is_some_and(Relay::is_reset) {
+                continue;
+            }
+            if let Err(error) = wake(Arc::clone(&session), directions) {
+                let mut sessions = lock(&self.sessions);
+                arm(epoll, &*session, directions);
+                insert(&mut sessions, session, directions);
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Takes out the session that a key belongs to, if the direction is parked.
+    fn take(&self, key: u64) -> Option<Entry<S>> {
+        let mut sessions = lock(&self.sessions);
+        let (id, direction) = session_of(key);
+        let is_parked = sessions.get(&id)?.directions.has(direction);
+        is_parked.then(|| sessions.remove(&id)).flatten()
+    }
+
+    fn report(&self, message: &str, error: &io::Error) {
+        if let Some(suppressed) = self.log.admit(Instant::now()) {
+            let error = Plain(error).to_string();
+            let fields = [("error", error.into()), ("suppressed", suppressed.into())];
+            log::warn("proxy", message, &fields);
+        }
+    }
+}
+
+/// Notes directions as parked, beside those that are.
+fn insert<S: Park>(sessions: &mut HashMap<u64, Entry<S>>, session: Arc<S>, directions: Directions) {
+    let entry = sessions.entry(session.id()).or_insert(Entry {
+        session,
+        directions,
+    });
+    entry.directions = entry.directions.and(directions);
+}
+
+/// Has them waited for again.
+fn arm(epoll: &Epoll, session: &impl Park, directions: Directions) {
+    for (awaited, key) in awaited(session, directions) {
+        // It is there, and no memory is needed.
+        let _ = epoll.arm(&awaited, key);
+    }
+}
+
+/// What is waited for in each direction, and its key.
+fn awaited(session: &impl Park, directions: Directions) -> impl Iterator<Item = (PollFd<'_>, u64)> {
+    directions.iter().filter_map(move |direction| {
+        let awaited = session.relay()?.awaited(direction);
+        Some((awaited, key(session.id(), direction)))
+    })
+}
+
+/// What a direction is known by.
+fn key(id: u64, direction: Direction) -> u64 {
+    id << 1 | u64::from(direction == Direction::ToClient)
+}
+
+/// The session that a key belongs to, and the direction.
+fn session_of(key: u64) -> (u64, Direction) {
+    let direction = match key & 1 {
+        0 => Direction::ToEndpoint,
+        _ => Direction::ToClient,
+    };
+    (key >> 1, direction)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! What is parked is woken by what it waits for, once, and by nothing else.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use super::*;
+use crate::proxy::cause::Cause;
+use crate::proxy::relay::Direction::{ToClient, ToEndpoint};
+use crate::proxy::relay::Directions::{Both, One};
+use crate::proxy::relay::tests::{SOON, joined, reset, wait_for};
+
+/// A session that is served by nobody.
+#[derive(Debug)]
+struct Quiet {
+    id: u64,
+    relay: Arc<Relay>,
+}
+
+impl Park for Quiet {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn relay(&self) -> Option<&Relay> {
+        Some(&self.relay)
+    }
+}
+
+/// Its client, its endpoint, and a session between them.
+fn quiet(id: u64) -> (TcpStream, TcpStream, Arc<Quiet>) {
+    let (client, relay, endpoint) = joined();
+    (client, endpoint, Arc::new(Quiet { id, relay }))
+}
+
+fn parked() -> Arc<Parked<Quiet>> {
+    Arc::new(Parked::new(Duration::from_millis(1)))
+}
+
+/// What is woken, where the first `refusals` are told that there is no thread.
+fn woken(parked: &Arc<Parked<Quiet>>, refusals: u32) -> Receiver<(u64, Directions)> {
+    let (told, woken) = channel();
+    let parked = Arc::clone(parked);
+    thread::spawn(move || {
+        let left = Cell::new(refusals);
+        parked.run(|session, directions| {
+            if left.get() > 0 {
+                left.set(left.get() - 1);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            parked.forget(&session, directions);
+            let _ = told.send((session.id, directions));
+            Ok(())
+        });
+    });
+    woken
+}
+
+fn next(woken: &Receiver<(u64, Directions)>) -> (u64, Directions) {
+    woken.recv_timeout(SOON).expect("it is woken")
+}
+
+/// Whichever direction has something; the other one is not waited for any more then.
+#[test]
+fn the_directions_that_are_parked_are_woken_together() {
+    let parked = parked();
+    let woken = woken(&parked, 0);
+    let cases = [
+        (&[Both][..], Both),
+        (&[One(ToEndpoint), One(ToClient)], Both),
+        (&[One(ToEndpoint)], One(ToEndpoint)),
+        (&[One(ToClient)], One(ToClient)),
+    ];
+    for (halves, all) in cases {
+        for direction in all.iter() {
+            let (mut client, mut endpoint, session) = quiet(7);
+            for half in halves {
+                parked.park(&session, *half).unwrap();
+            }
+            let from = match direction {
+                ToEndpoint => &mut client,
+                ToClient => &mut endpoint,
+            };
+            from.write_all(b"!").unwrap();
+            assert_eq!(next(&woken), (7, all), "{halves:?}");
+            assert!(lock(&parked.sessions).is_empty());
+        }
+    }
+    assert!(woken.try_recv().is_err(), "it is woken once");
+}
+
+/// All that may happen to a silent connection, and what it has to do with it is done by a thread.
+#[test]
+fn ends_and_failures_wake() {
+    let parked = parked();
+    let woken = woken(&parked, 0);
+    for (id, by_reset) in [(1, false), (2, true)] {
+        let (client, endpoint, session) = quiet(id);
+        parked.park(&session, Both).unwrap();
+        if by_reset {
+            reset(endpoint);
+        } else {
+            client.shutdown(Shutdown::Write).unwrap();
+        }
+        assert_eq!(next(&woken), (id, Both));
+    }
+}
+
+/// The end of the process, say: many at once, which threads could not be had for.
+#[test]
+fn one_that_was_reset_is_dropped_without_a_thread() {
+    let parked = parked();
+    let woken = woken(&parked, 0);
+    let (client, endpoint, session) = quiet(1);
+    parked.park(&session, Both).unwrap();
+    session.relay.abort(Cause::Removed);
+    let outside = Arc::downgrade(&session);
+    drop(session);
+    for stream in [&client, &endpoint] {
+        wait_for(PollFd::hung_up(stream.as_fd()));
+    }
+    // The next that is woken comes after it.
+    let (client, _endpoint, session) = quiet(2);
+    parked.park(&session, Both).unwrap();
+    (&client).write_all(b"!").unwrap();
+    assert_eq!(next(&woken), (2, Both));
+    assert!(outside.upgrade().is_none());
+}
+
+#[test]
+fn one_that_gets_no_thread_stays_and_is_tried_again() {
+    let parked = parked();
+    let woken = woken(&parked, 3);
+    let (client, _endpoint, session) = quiet(1);
+    parked.park(&session, Both).unwrap();
+    (&client).write_all(b"!").unwrap();
+    assert_eq!(next(&woken), (1, Both));
+}
+
+/// The thread that waited has ended with what it was told of.
+#[test]
+fn what_was_told_of_before_is_told_of_again() {
+    let parked = parked();
+    let (client, _endpoint, session) = quiet(1);
+    parked.park(&session, Both).unwrap();
+    (&client).write_all(b"!").unwrap();
+    let epoll = parked.epoll.as_ref().unwrap();
+    assert_eq!(epoll.wait().unwrap().count(), 1);
+    let woken = woken(&parked, 0);
+    assert_eq!(next(&woken), (1, Both));
+}
+
+/// A key may be told of that belongs to nobody, or to a direction that is served.
+#[test]
+fn keys_of_what_is_not_parked_are_ignored() {
+    let parked = parked();
+    let (_client, _endpoint, session) = quiet(5);
+    parked.park(&session, One(ToClient)).unwrap();
+    for key in [key(5, ToEndpoint), key(6, ToClient), u64::MAX] {
+        assert!(parked.take(key).is_none());
+    }
+    assert!(parked.take(key(5, ToClient)).is_some());
+}
+
+#[test]
+fn where_nothing_can_be_parked_it_is_still_the_callers() {
+    let (_client, _endpoint, session) = quiet(1);
+    let parked = Parked {
+        epoll: None,
+        ..Parked::new(Duration::ZERO)
+    };
+    assert!(parked.park(&session, Both).is_err());
+    // The second direction cannot be: the first is not waited for either.
+    let parked = self::parked();
+    parked.park(&session, One(ToClient)).unwrap();
+    assert!(parked.park(&session, Both).is_err());
+    let epoll = parked.epoll.as_ref().unwrap();
+    let first = session.relay.awaited(ToEndpoint);
+    assert!(epoll.arm(&first, 0).is_err());
+}
