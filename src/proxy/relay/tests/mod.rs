@@ -324,6 +324,23 @@ fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
     }
 }
 
+/// Who has failed may still have something to pass on.
+#[test]
+fn a_session_is_reset_when_nothing_is_left_of_either_connection() {
+    let (client, relay, mut endpoint) = joined();
+    assert!(!relay.is_reset());
+    endpoint.write_all(b"why").unwrap();
+    reset(endpoint);
+    wait_for(PollFd::hung_up(relay.endpoint.socket.as_fd()));
+    assert!(!relay.is_reset());
+    let failed = Cause::Failed(Party::Endpoint).into();
+    let next = relay.conclude(failed, &relay.client, &relay.endpoint);
+    assert_eq!((next, relay.is_reset()), (end::Next::Rest, false));
+    relay.abort(Cause::Removed);
+    assert!(relay.is_reset());
+    drop(client);
+}
+
 /// splice(2) stops before a byte of urgent data, and at the end of the stream returns the same.
 #[test]
 fn urgent_data_is_no_end_of_the_stream() {
