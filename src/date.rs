@@ -1,14 +1,68 @@
 //! Points in time as text, in UTC: for logs and JSON (RFC 3339) and for HTTP (RFC 9110,
 //! section 5.6.7). Pure: what time it is, is a parameter.
+//!
+//! The wall clock may be set at any time, by years where a host starts without one. So what has
+//! happened is kept as an `Instant`, spans are measured between those, and the date of what has
+//! happened is worked out when it is shown: [`Now`].
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Time since 1970; a clock that stands before that counts as 1970.
 pub(crate) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The present, by the clock that spans are measured with and by that of the wall.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    instant: Instant,
+    /// Since 1970.
+    date: Duration,
+}
+
+impl Now {
+    /// Two clocks that were read one after the other.
+    pub(crate) fn new(instant: Instant, date: SystemTime) -> Self {
+        Self {
+            instant,
+            date: since_1970(date),
+        }
+    }
+
+    /// The same with the date that follows from an earlier reading, unless the clock was set in between:
+    /// the two clocks are never read at the very same time, and a date that is compared with what it
+    /// was (`changes(process_start_time_seconds)`) must not change by that. Keeps the reading to go by.
+    pub(crate) fn steadied(mut self, earlier: &mut Self) -> Self {
+        let expected = earlier.date + earlier.passed_until(self.instant);
+        if expected.abs_diff(self.date) < Duration::from_secs(1) {
+            self.date = expected;
+        } else {
+            *earlier = self;
+        }
+        self
+    }
+
+    fn passed_until(&self, later: Instant) -> Duration {
+        later.saturating_duration_since(self.instant)
+    }
+
+    /// Time since 1970 by the wall clock.
+    pub(crate) fn date(&self) -> Duration {
+        self.date
+    }
+
+    /// How long ago something was.
+    pub(crate) fn since(&self, then: Instant) -> Duration {
+        self.instant.saturating_duration_since(then)
+    }
+
+    /// The date that it has by the wall clock as that is now, as time since 1970.
+    pub(crate) fn date_of(&self, then: Instant) -> Duration {
+        self.date.saturating_sub(self.since(then))
+    }
 }
 
 /// Year, month and day of a day counted from 1970-01-01.
@@ -75,6 +129,67 @@ impl fmt::Display for HttpDate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// When the clocks are read and what the wall clock says, both in milliseconds, and the date that
+    /// the beginning has then.
+    #[test]
+    fn the_date_of_what_has_happened_follows_the_wall_clock_and_only_if_that_is_set() {
+        let year = 31_536_000_000;
+        type Reading = (u64, u64, u64);
+        let cases: [(&str, u64, &[Reading]); 5] = [
+            (
+                "nobody sets it",
+                year,
+                &[
+                    (5, year + 5, year),
+                    (90, year + 89, year),
+                    (900, year + 901, year),
+                ],
+            ),
+            (
+                "at 1970 at the start",
+                20,
+                &[
+                    (40, 60, 20),
+                    (100, 26 * year, 26 * year - 100),
+                    (200, 26 * year + 101, 26 * year - 100),
+                ],
+            ),
+            ("set back", year, &[(50, 60, 10), (2_000, 2_011, 10)]),
+            (
+                "set back to before it",
+                year,
+                &[(5_000, 60, 0), (9_000, 4_060, 0)],
+            ),
+            (
+                "back and forth",
+                year,
+                &[(10, 2 * year, 2 * year - 10), (20, year + 20, year)],
+            ),
+        ];
+        let zero = Instant::now();
+        let at = |passed, date| {
+            Now::new(
+                zero + Duration::from_millis(passed),
+                UNIX_EPOCH + Duration::from_millis(date),
+            )
+        };
+        for (what, date, readings) in cases {
+            let mut earlier = at(0, date);
+            for &(passed, date, expected) in readings {
+                let now = at(passed, date).steadied(&mut earlier);
+                assert_eq!(
+                    now.date_of(zero),
+                    Duration::from_millis(expected),
+                    "{what} after {passed}"
+                );
+                assert_eq!(now.since(zero), Duration::from_millis(passed), "{what}");
+                assert!(
+                    now.date().abs_diff(Duration::from_millis(date)) < Duration::from_millis(2)
+                );
+            }
+        }
+    }
 
     #[test]
     fn both_forms_of_some_times() {

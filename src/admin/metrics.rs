@@ -10,7 +10,6 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::Snapshot;
-use crate::date;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 use crate::stats::Distribution;
@@ -27,7 +26,7 @@ const HISTOGRAM: &str = "histogram";
 pub(super) fn render(snapshot: &Snapshot, usage: &Usage) -> String {
     let mut text = Text::default();
     gateway(&mut text, snapshot);
-    endpoints(&mut text, &snapshot.endpoints);
+    endpoints(&mut text, snapshot);
     discovery(&mut text, snapshot);
     process(&mut text, snapshot, usage);
     text.written
@@ -111,8 +110,9 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     text.sample("", &[], snapshot.access_log_lines_dropped);
 }
 
-fn endpoints(text: &mut Text, endpoints: &[View]) {
-    let all: Vec<(String, &View)> = endpoints
+fn endpoints(text: &mut Text, snapshot: &Snapshot) {
+    let all: Vec<(String, &View)> = snapshot
+        .endpoints
         .iter()
         .map(|view| (view.endpoint.addr.to_string(), view))
         .collect();
@@ -160,7 +160,7 @@ fn endpoints(text: &mut Text, endpoints: &[View]) {
         let last = view
             .ledger
             .last_answer()
-            .map_or(Duration::ZERO, date::since_1970);
+            .map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
         text.sample("", &[("endpoint", addr)], Seconds(last));
     }
     let mut each = |name, kind, help, read: fn(&View) -> u64| {
@@ -294,7 +294,7 @@ fn discovery(text: &mut Text, snapshot: &Snapshot) {
         "When everything about endpoints that was asked for was last answered; 0 if it never was.",
     );
     let last = snapshot.discovery.last_success;
-    let last = last.map_or(Duration::ZERO, date::since_1970);
+    let last = last.map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
     text.sample("", &[], Seconds(last));
     text.family(
         "discovery_problems",
@@ -350,7 +350,7 @@ fn process(text: &mut Text, snapshot: &Snapshot, usage: &Usage) {
         GAUGE,
         "Start time of the process since unix epoch in seconds.",
     );
-    text.sample("", &[], Seconds(date::since_1970(snapshot.started)));
+    text.sample("", &[], Seconds(snapshot.now.date_of(snapshot.started)));
 }
 
 /// A span in seconds, exactly, without an exponent and without trailing zeros.

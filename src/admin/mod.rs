@@ -18,10 +18,11 @@ mod status;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use socket2::SockRef;
 
+use crate::date::Now;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 use crate::stats::Distribution;
@@ -49,8 +50,8 @@ pub(crate) trait Observed: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) version: &'static str,
-    pub(crate) now: SystemTime,
-    pub(crate) started: SystemTime,
+    pub(crate) now: Now,
+    pub(crate) started: Instant,
     /// It is ending, and takes no new clients.
     pub(crate) draining: bool,
     pub(crate) listen: Vec<String>,
@@ -88,7 +89,7 @@ pub(crate) struct Clients {
 pub(crate) struct Discovery {
     /// Refreshes, by result.
     pub(crate) refreshes: Vec<(&'static str, u64)>,
-    pub(crate) last_success: Option<SystemTime>,
+    pub(crate) last_success: Option<Instant>,
 }
 
 impl Snapshot {

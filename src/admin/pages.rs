@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::http::{Request, Response, Status};
 use super::server::Answers;
 use super::{Observed, Snapshot, metrics, status};
-use crate::date::{self, HttpDate, Rfc3339};
+use crate::date::{self, HttpDate, Now, Rfc3339};
 use crate::endpoint::pool::view::View;
 use crate::log::Json;
 use crate::sys::usage;
@@ -71,7 +71,8 @@ fn content(content_type: &'static str, content: String, more: &'static str) -> R
 /// One object; a problem a line and an endpoint a line, so that it can be read and compared as it is.
 fn json(snapshot: &Snapshot) -> String {
     let reason = snapshot.not_ready();
-    let endpoints: Vec<String> = snapshot.endpoints.iter().map(endpoint).collect();
+    let endpoints = snapshot.endpoints.iter();
+    let endpoints: Vec<String> = endpoints.map(|view| endpoint(view, snapshot.now)).collect();
     let problems = snapshot.problems.iter();
     let problems: Vec<String> = problems
         .map(|problem| format!("\n{}", Json(problem)))
@@ -86,9 +87,9 @@ fn json(snapshot: &Snapshot) -> String {
     )
 }
 
-fn endpoint(view: &View) -> String {
+fn endpoint(view: &View, now: Now) -> String {
     let (endpoint, ledger) = (&view.endpoint, &view.ledger);
-    let time = |time: SystemTime| Rfc3339(date::since_1970(time)).to_string();
+    let time = |then: Instant| Rfc3339(now.date_of(then)).to_string();
     let expiry = ledger.not_after().and_then(|at| u64::try_from(at).ok());
     let expiry = expiry.map(|at| Rfc3339(std::time::Duration::from_secs(at)).to_string());
     let mut dials = String::new();

@@ -5,10 +5,10 @@
 //! is sent along allows this very style sheet and nothing else.
 
 use std::fmt::{self, Display, Write};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Snapshot;
-use crate::date::{self, Rfc3339};
+use crate::date::{Now, Rfc3339};
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 
@@ -86,7 +86,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     cards(&mut page, snapshot);
     endpoints(&mut page, snapshot);
     counts(&mut page, snapshot);
-    let now = date::since_1970(snapshot.now);
+    let now = snapshot.now.date();
     let _ = write!(
         page,
         "<footer>As of {}, every 5 s anew. For programs: <a href=\"/metrics\">/metrics</a> \
@@ -125,7 +125,7 @@ fn head(page: &mut String, snapshot: &Snapshot) {
         "<header><h1>etcd-gateway</h1><span class=\"pill {colour}\">{word}</span>\
          <span class=\"dim\">version {}, up {}, listening on {}</span>",
         Escaped(snapshot.version),
-        Span(elapsed(snapshot.started, snapshot.now)),
+        Span(snapshot.now.since(snapshot.started)),
         Escaped(&snapshot.listen.join(", "))
     );
     if let Some(reason) = snapshot.not_ready() {
@@ -199,7 +199,7 @@ fn endpoints(page: &mut String, snapshot: &Snapshot) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
+fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     let (endpoint, ledger) = (&view.endpoint, &view.ledger);
     let address = endpoint.addr.to_string();
     let _ = write!(
@@ -227,7 +227,7 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
         "</div></td><td data-label=\"State\"><div><span class=\"pill {colour}\">{}</span> \
          <span class=\"dim\">for {}</span>",
         view.status.name(),
-        Span(elapsed(view.since, now))
+        Span(now.since(view.since))
     );
     if let Some((at, error)) = &view.last_error {
         let class = if view.status.is_active() {
@@ -238,7 +238,7 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
         let _ = write!(
             page,
             "<br><span class=\"{class}\">{} ago: {}</span>",
-            Span(elapsed(*at, now)),
+            Span(now.since(*at)),
             Escaped(error)
         );
     }
@@ -246,12 +246,12 @@ fn endpoint(page: &mut String, view: &View, now: SystemTime, ranked: bool) {
         let _ = write!(
             page,
             "<br><span class=\"dim\">answered {} ago</span>",
-            Span(elapsed(at, now))
+            Span(now.since(at))
         );
     }
     if let Some(not_after) = ledger.not_after() {
         let at = Duration::from_secs(u64::try_from(not_after).unwrap_or_default());
-        let now = date::since_1970(now);
+        let now = now.date();
         let _ = match at.checked_sub(now) {
             Some(left) => write!(
                 page,
@@ -327,7 +327,7 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
     );
     let last = snapshot.discovery.last_success.map_or_else(
         || "never".to_owned(),
-        |last| format!("{} ago", Span(elapsed(last, snapshot.now))),
+        |last| format!("{} ago", Span(snapshot.now.since(last))),
     );
     rows.push(("last complete refresh".to_owned(), last));
     page.push_str("<h2>Since the start</h2>\n<table>\n<tbody>\n");
@@ -339,10 +339,6 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
         );
     }
     page.push_str("</tbody>\n</table>\n");
-}
-
-fn elapsed(from: SystemTime, to: SystemTime) -> Duration {
-    to.duration_since(from).unwrap_or_default()
 }
 
 /// Text in an element or a quoted attribute of HTML.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Policy;
+use crate::date::Rfc3339;
 use crate::dial;
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pool::Pool;
@@ -12,9 +13,21 @@ use crate::sys::usage::Usage;
 use http::Request;
 use server::Answers;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// When the gateways of these tests began, 1970 by the wall clock.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn after(seconds: u64) -> Instant {
+    *BEGINNING + Duration::from_secs(seconds)
+}
+
+/// The present if that is so long after the beginning.
+fn present(passed: Duration) -> Now {
+    Now::new(*BEGINNING + passed, UNIX_EPOCH + passed)
+}
 
 fn view(port: u16, status: Status, error: Option<&str>) -> View {
     View {
@@ -27,8 +40,8 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
             source: Source::Endpoints,
         },
         status,
-        since: SystemTime::UNIX_EPOCH,
-        last_error: error.map(|error| (SystemTime::UNIX_EPOCH, error.to_owned())),
+        since: after(0),
+        last_error: error.map(|error| (after(0), error.to_owned())),
         ledger: Arc::default(),
     }
 }
@@ -36,8 +49,8 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
 fn snapshot(endpoints: Vec<View>) -> Snapshot {
     Snapshot {
         version: "",
-        now: SystemTime::UNIX_EPOCH,
-        started: SystemTime::UNIX_EPOCH,
+        now: present(Duration::ZERO),
+        started: after(0),
         draining: false,
         listen: Vec::new(),
         clients: Clients {
@@ -153,6 +166,7 @@ impl Observed for Fixture {
     fn snapshot(&self) -> Snapshot {
         self.looks.fetch_add(1, Ordering::SeqCst);
         Snapshot {
+            now: present(BEGINNING.elapsed()),
             draining: self.draining.load(Ordering::SeqCst),
             problems: lock(&self.problems).clone(),
             ..snapshot(self.pool.views())
@@ -242,7 +256,7 @@ fn every_page_follows_the_endpoints() {
     ready(&gateway, READY);
     let view = gateway.pool.views().remove(0);
     assert!(view.since > since, "it has just changed");
-    let text = |at: SystemTime| crate::date::Rfc3339(crate::date::since_1970(at)).to_string();
+    let text = |at: Instant| Rfc3339(at.duration_since(after(0))).to_string();
     let since = format!("\"since\":\"{}\"", text(view.since));
     let failed = view.last_error.as_ref().map(|(at, _)| text(*at));
     let failed = format!("\"last_error_at\":\"{}\"", failed.expect("it has failed"));
@@ -361,7 +375,7 @@ fn every_page_follows_the_endpoints() {
     );
 
     let proof = Proof {
-        not_after: Some(86_400),
+        not_after: Some(90_000),
     };
     let proves = member(3, Some("etcd.example"));
     assert!(gateway.pool.proven(&proves, Instant::now(), proof));
@@ -372,14 +386,14 @@ fn every_page_follows_the_endpoints() {
         "/endpoints",
         &[
             "\"name\":\"etcd.example\",\"state\":\"active\",\"active\":true,",
-            "\"certificate_expiry\":\"1970-01-02T00:00:00.000000Z\"",
+            "\"certificate_expiry\":\"1970-01-02T01:00:00.000000Z\"",
         ],
         &["127.0.0.1:1"],
     );
     assert_page(
         &gateway,
         "/metrics",
-        &["expiry_timestamp_seconds{endpoint=\"127.0.0.1:3\"} 86400\n"],
+        &["expiry_timestamp_seconds{endpoint=\"127.0.0.1:3\"} 90000\n"],
         &["127.0.0.1:1\""],
     );
     assert_page(
@@ -453,8 +467,8 @@ fn problems_and_a_drain_are_shown_while_they_last() {
 fn counted() -> Snapshot {
     let second = Duration::from_secs(1);
     Snapshot {
-        now: UNIX_EPOCH + 7000 * second,
-        started: UNIX_EPOCH + 100 * second,
+        now: present(7000 * second),
+        started: after(100),
         clients: Clients {
             accepted: 11,
             active: 12,
@@ -471,7 +485,7 @@ fn counted() -> Snapshot {
         },
         discovery: Discovery {
             refreshes: vec![("ok", 21), ("failed", 22)],
-            last_success: Some(UNIX_EPOCH + 6000 * second),
+            last_success: Some(after(6000)),
         },
         threads_lost: vec![("admin", 23)],
         log_lines_dropped: 24,
@@ -563,7 +577,7 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
     let second = Duration::from_secs(1);
     let row = |view: View| {
         let snapshot = Snapshot {
-            now: UNIX_EPOCH + 1000 * second,
+            now: present(1000 * second),
             ..snapshot(vec![view])
         };
         status::render(&snapshot)
@@ -577,8 +591,8 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
         (Status::Removed, "odd", "error"),
     ] {
         let page = row(View {
-            since: UNIX_EPOCH + 910 * second,
-            last_error: Some((UNIX_EPOCH + 880 * second, "why".to_owned())),
+            since: after(910),
+            last_error: Some((after(880), "why".to_owned())),
             ledger: Arc::new(Ledger::default()),
             ..view(1, status, None)
         });

@@ -5,10 +5,8 @@
 //! bounded here; who shows them escapes them.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use crate::date;
 use crate::stats::Counter;
 use crate::sync::lock;
 
@@ -22,9 +20,8 @@ const MAX_PROBLEM: usize = 800;
 pub(crate) struct Refreshes {
     complete: Counter,
     incomplete: Counter,
-    /// Of the last that was complete, in microseconds since 1970, as fine as times are shown; 0
-    /// before there was one.
-    last_complete: AtomicU64,
+    /// When the last that was complete ended.
+    last_complete: Mutex<Option<Instant>>,
     problems: Mutex<Vec<String>>,
 }
 
@@ -34,9 +31,7 @@ impl Refreshes {
             return self.incomplete.add(1);
         }
         self.complete.add(1);
-        let now = date::since_1970(SystemTime::now()).as_micros();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.last_complete.store(now, Ordering::Relaxed);
+        *lock(&self.last_complete) = Some(Instant::now());
     }
 
     /// Replaces what there is trouble with.
@@ -62,9 +57,8 @@ impl Refreshes {
     }
 
     /// When the last complete one ended.
-    pub(crate) fn last_success(&self) -> Option<SystemTime> {
-        let micros = self.last_complete.load(Ordering::Relaxed);
-        (micros > 0).then(|| UNIX_EPOCH + Duration::from_micros(micros))
+    pub(crate) fn last_success(&self) -> Option<Instant> {
+        *lock(&self.last_complete)
     }
 
     /// What there is trouble with now; none if all is well.

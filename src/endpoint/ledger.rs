@@ -6,9 +6,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use crate::date;
 use crate::dial::Verdict;
 use crate::endpoint::Proof;
 use crate::endpoint::recent::Recent;
@@ -91,7 +90,9 @@ pub(crate) struct Ledger {
     pub(crate) unanswered: Counter,
     probes: [Counter; PROBED.len()],
     checks: [Counter; CHECKED.len()],
-    /// When it last answered, in milliseconds since 1970; 0 if it never did.
+    /// When the ledger was begun.
+    begun: Instant,
+    /// When it last answered, in microseconds since then; 0 if it never did.
     last_answer: AtomicU64,
 }
 
@@ -113,6 +114,7 @@ impl Default for Ledger {
             unanswered: Counter::new(),
             probes: [const { Counter::new() }; PROBED.len()],
             checks: [const { Counter::new() }; CHECKED.len()],
+            begun: Instant::now(),
             last_answer: AtomicU64::new(0),
         }
     }
@@ -195,15 +197,14 @@ impl Ledger {
     /// Notes that it has answered just now: a dial, a proof, a probe, a health check, or a client's first
     /// bytes.
     pub(super) fn answered_now(&self) {
-        let now = date::since_1970(SystemTime::now()).as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.last_answer.store(now, Ordering::Relaxed);
+        let passed = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_answer.store(passed.max(1), Ordering::Relaxed);
     }
 
     /// When it last answered, if it ever did.
-    pub(crate) fn last_answer(&self) -> Option<SystemTime> {
-        let millis = self.last_answer.load(Ordering::Relaxed);
-        (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
+    pub(crate) fn last_answer(&self) -> Option<Instant> {
+        let micros = self.last_answer.load(Ordering::Relaxed);
+        (micros > 0).then(|| self.begun + Duration::from_micros(micros))
     }
 
     /// Notes what it has proven itself with.

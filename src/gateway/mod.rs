@@ -21,12 +21,13 @@ mod threads;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
 use crate::admin::{self, Observed};
 use crate::config::Config;
+use crate::date::Now;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::{self, Discovery, Identity, Source, roots};
 use crate::dns::{Resolver, Sources};
@@ -154,7 +155,8 @@ fn serve(
     passed: Vec<Inherited>,
     times: Times,
 ) -> Result<(), Error> {
-    let since = SystemTime::now();
+    let since = Instant::now();
+    let clock = Mutex::new(Now::new(since, SystemTime::now()));
     let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
     if let Some(wanted) = config
         .max_connections
@@ -243,6 +245,7 @@ fn serve(
         threads: Arc::clone(threads),
         listen: bound.clone(),
         since,
+        clock,
     });
 
     // Every thread is started before one of them begins its work: a start that fails serves no client. A

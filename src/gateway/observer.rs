@@ -1,7 +1,5 @@
 //! The running gateway as `admin` sees it.
 
-use std::time::SystemTime;
-
 use super::status::Served;
 use super::texts;
 use crate::admin::{Clients, Discovery, Observed, Snapshot};
@@ -24,7 +22,7 @@ impl Observed for Served {
         let access = self.proxy.access.as_ref();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
-            now: SystemTime::now(),
+            now: self.now(),
             started: self.since,
             draining: self.is_draining(),
             listen: texts(&self.listen),

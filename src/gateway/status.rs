@@ -6,15 +6,17 @@
 //! made; no lock is held while it is.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::texts;
 use super::threads::Threads;
+use crate::date::Now;
 use crate::discovery::Refreshes;
 use crate::log::{self, Value};
 use crate::proxy::Proxy;
+use crate::sync::lock;
 
 /// What is being served, and all that is known of it.
 #[derive(Debug)]
@@ -23,12 +25,20 @@ pub(super) struct Served {
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) threads: Arc<Threads>,
     pub(super) listen: Vec<SocketAddr>,
-    pub(super) since: SystemTime,
+    pub(super) since: Instant,
+    /// What dates are worked out by.
+    pub(super) clock: Mutex<Now>,
 }
 
 const CALLER: &str = "status";
 
 impl Served {
+    /// The present.
+    pub(super) fn now(&self) -> Now {
+        let mut clock = lock(&self.clock);
+        Now::new(Instant::now(), SystemTime::now()).steadied(&mut clock)
+    }
+
     /// Whether it draws to its end.
     pub(super) fn is_draining(&self) -> bool {
         self.threads.closing().load(Ordering::SeqCst)
@@ -61,7 +71,7 @@ impl Served {
 
     /// Logs the status.
     pub(super) fn log(&self) {
-        let now = SystemTime::now();
+        let now = Instant::now();
         let (proxy, census) = (&self.proxy, self.proxy.pool.census());
         let accept_errors: u64 = proxy
             .counters
@@ -129,9 +139,8 @@ impl Served {
 }
 
 /// How long ago, in whole seconds: nobody needs more, and it is read by people.
-fn seconds(now: SystemTime, then: SystemTime) -> Value {
-    // A clock that was set back makes it none.
-    Duration::from_secs(now.duration_since(then).unwrap_or_default().as_secs()).into()
+fn seconds(now: Instant, then: Instant) -> Value {
+    Duration::from_secs(now.saturating_duration_since(then).as_secs()).into()
 }
 
 #[cfg(test)]
@@ -139,18 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_whole_seconds_and_zero_where_the_clock_was_set_back() {
-        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    fn spans_are_whole_seconds() {
+        let then = Instant::now();
         for (later, expected) in [(0, 0), (999, 0), (1000, 1), (61_900, 61)] {
-            let now = then + Duration::from_millis(later);
-            let found = seconds(now, then);
+            let found = seconds(then + Duration::from_millis(later), then);
             let expected = Duration::from_secs(expected);
             assert!(
                 matches!(found, Value::Span(span) if span == expected),
                 "{found:?}"
             );
         }
-        let back = seconds(then - Duration::from_secs(5), then);
-        assert!(matches!(back, Value::Span(Duration::ZERO)), "{back:?}");
     }
 }

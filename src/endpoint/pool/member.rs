@@ -5,7 +5,7 @@
 //! it say anything ([`Silence`]), is it healthy. Its [`Status`] follows from these.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::dial::{self, Verdict};
 use crate::endpoint::ledger::Ledger;
@@ -46,11 +46,10 @@ pub(super) struct Member {
     rejected: Option<Instant>,
     /// When it was last found to be this gateway.
     looped: Option<Instant>,
-    /// Since when it is in the state that it is in, for people and for spans.
-    pub(super) since: SystemTime,
+    /// Since when it is in the state that it is in.
     pub(super) changed: Instant,
     /// What it last failed of, and when.
-    pub(super) last_error: Option<(SystemTime, String)>,
+    pub(super) last_error: Option<(Instant, String)>,
     pub(super) ledger: Arc<Ledger>,
 }
 
@@ -166,7 +165,6 @@ impl Member {
             last_success: None,
             rejected: None,
             looped: None,
-            since: SystemTime::now(),
             changed: now,
             last_error: None,
             ledger,
@@ -293,7 +291,7 @@ impl Member {
     /// for a while.
     pub(super) fn failed(&mut self, started: Instant, error: &dial::Error, at: Moment) {
         self.ledger.dialled(error.verdict(), None);
-        self.last_error = Some((SystemTime::now(), shortened(error.to_string())));
+        self.last_error = Some((at.now, shortened(error.to_string())));
         // Whatever it says of the endpoint, that dial has its outcome now.
         self.slow = false;
         if error.is_unauthenticated() {
@@ -400,7 +398,6 @@ impl Member {
 
     /// Keeps since when it serves, when its state has changed.
     pub(super) fn has_changed(&mut self, now: Instant) {
-        self.since = SystemTime::now();
         self.changed = now;
         self.serves = match self.status().is_active() {
             true => self.serves.or(Some(now)),
@@ -482,7 +479,7 @@ impl Member {
                 let needed = if flaps { ANSWERS } else { 1 };
                 self.silences = [Some(at.now), self.silences[0]];
                 let error = "it accepts connections and does not answer a probe".to_owned();
-                self.last_error = Some((SystemTime::now(), error));
+                self.last_error = Some((at.now, error));
                 self.silence = Some(Silence {
                     since,
                     probes: 0,
@@ -500,7 +497,7 @@ impl Member {
         // One that cannot be connected to is not asked, and begins anew when it is back.
         self.unhealthy = unhealthy && self.is_usable();
         if let Some(error) = error {
-            self.last_error = Some((SystemTime::now(), shortened(error)));
+            self.last_error = Some((Instant::now(), shortened(error)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Instant;
 
 use super::member::Member;
 use super::{Pool, State};
@@ -17,9 +17,9 @@ pub(crate) struct View {
     pub(crate) endpoint: Endpoint,
     pub(crate) status: Status,
     /// Since when.
-    pub(crate) since: SystemTime,
+    pub(crate) since: Instant,
     /// What it last failed of, and when.
-    pub(crate) last_error: Option<(SystemTime, String)>,
+    pub(crate) last_error: Option<(Instant, String)>,
     pub(crate) ledger: Arc<Ledger>,
 }
 
@@ -28,7 +28,7 @@ impl Member {
         View {
             endpoint: self.endpoint.clone(),
             status,
-            since: self.since,
+            since: self.changed,
             last_error: self.last_error.clone(),
             ledger: Arc::clone(&self.ledger),
         }
@@ -39,8 +39,8 @@ impl State {
     /// Keeps of those that left the ones that clients are connected to, or about to be; not those
     /// that are back or have been left by the last client.
     pub(super) fn depart(&mut self, mut old: Vec<Member>) {
-        let now = SystemTime::now();
-        old.iter_mut().for_each(|member| member.since = now);
+        let now = Instant::now();
+        old.iter_mut().for_each(|member| member.changed = now);
         self.departed.append(&mut old);
         let back = |addr: SocketAddr| {
             let mut members = self.members.iter();

@@ -6,10 +6,12 @@
 //! - `dials`: what finds clients and endpoints fails: no endpoint is blamed for what this host cannot do
 //! - `start`: threads, signals and the service manager's socket
 //! - `discovery`: names and files
+//! - `clock`: the wall clock is set by decades
 //! - `soak`: rules by chance, for as long as one likes (`make soak`)
 //!
 //! `FAULT_SEED` repeats a run, as far as threads allow; `FAULT_ROUND` chooses rounds by a part of their name.
 
+mod clock;
 mod dials;
 mod discovery;
 mod load;

@@ -327,6 +327,16 @@ int open64(const char *path, int flags, ...)
 	return fd;
 }
 
+/* The wall clock alone; one that fails is half a century behind, as that of a host without a battery may be. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	REAL(clock_gettime);
+	int result = real(clock, now);
+	if (clock == CLOCK_REALTIME && strike("clock_gettime", -1, "", 0, NULL))
+		now->tv_sec -= 1577880000;
+	return result;
+}
+
 /* These two return the number of an error. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
 {
