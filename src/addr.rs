@@ -287,7 +287,8 @@ fn parse_ip6(text: &str) -> Result<Host, AddrError> {
     };
     let ip: Ipv6Addr = literal.parse().map_err(|_| AddrError::NotIp6)?;
     let Some(zone) = zone else {
-        return Ok(Host::Ip(ip.into()));
+        // IPv4 written as IPv6 (RFC 4291 section 2.5.5.2) is IPv4.
+        return Ok(Host::Ip(IpAddr::V6(ip).to_canonical()));
     };
     let is_zone_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if zone.is_empty() || zone.len() > ZONE_MAX || !zone.bytes().all(is_zone_byte) {

@@ -42,7 +42,7 @@ fn endpoints() {
     let cases = [
         ("127.0.0.1:2379", plain(literal("127.0.0.1", 2379))),
         ("[::1]:2379", plain(literal("::1", 2379))),
-        ("[::ffff:1.2.3.4]:1", plain(literal("::ffff:1.2.3.4", 1))),
+        ("[::ffff:1.2.3.4]:1", plain(literal("1.2.3.4", 1))),
         ("[fe80::1%eth0.7]:1", plain(zoned)),
         ("etcd-0:65535", plain(named("etcd-0", 65535))),
         ("ETCD.Example.COM:1", plain(named("etcd.example.com", 1))),

@@ -21,12 +21,11 @@ pub(crate) fn listen_address(listen: &HostPort, resolver: &Resolver) -> io::Resu
                 .lookup_host(name, deadline)
                 .map_err(|error| io::Error::other(error.to_string()))?
                 .addresses;
-            let preferred = addresses
-                .iter()
-                .find(|ip| ip.is_ipv4())
-                .or(addresses.first());
+            let mut addresses = addresses.iter().map(IpAddr::to_canonical);
+            let first = addresses.clone().next();
+            let preferred = addresses.find(IpAddr::is_ipv4).or(first);
             return preferred
-                .map(|ip| SocketAddr::new(*ip, listen.port))
+                .map(|ip| SocketAddr::new(ip, listen.port))
                 .ok_or_else(|| io::ErrorKind::NotFound.into());
         }
         Host::Ip6Zone(..) => false,

@@ -90,7 +90,7 @@ fn refuse_overlap(places: &[Place]) -> Result<(), Error> {
 
 /// Whether only one of these can be listened on.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_wildcard = |addr: SocketAddr| addr.ip().to_canonical().is_unspecified();
+    let is_wildcard = |addr: SocketAddr| addr.ip().is_unspecified();
     let same = one == other || is_wildcard(one) || is_wildcard(other);
     // Any free port is another one.
     one.port() != 0 && one.port() == other.port() && same

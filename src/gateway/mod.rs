@@ -330,12 +330,15 @@ pub(super) struct Plan {
 /// Works out from the settings what can be worked out on this host alone, but for names.
 pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
     let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
-    let passed: Vec<SocketAddr> = passed.iter().map(|socket| socket.addr).collect();
+    let passed = passed
+        .iter()
+        .map(|socket| loop_guard::canonical(socket.addr));
+    let passed: Vec<SocketAddr> = passed.collect();
     let listen = listeners::places(config, &passed, &resolver)?;
     let mut warnings = Vec::new();
     let metrics = listeners::metrics_place(config, &listen, &resolver)?;
     if let Some(Place { addr, shown }) = &metrics
-        && !addr.ip().to_canonical().is_loopback()
+        && !addr.ip().is_loopback()
     {
         warnings.push(format!(
             "--metrics-addr={shown} can be reached from other hosts, and asks nobody for a password: \

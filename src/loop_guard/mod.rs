@@ -43,7 +43,7 @@ pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
 }
 
 /// An IPv4 address as such, in whichever way it is written.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         // Of an IPv6 address the zone is a part.
         IpAddr::V6(_) => address,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::dial;
+use crate::loop_guard::canonical;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 
@@ -51,7 +52,7 @@ impl Listener {
     /// A socket that is ours alone, and [prepared](prepare).
     pub(crate) fn own(socket: TcpListener) -> io::Result<Self> {
         Ok(Self {
-            addr: socket.local_addr()?,
+            addr: canonical(socket.local_addr()?),
             socket,
             stop: None,
         })
@@ -61,7 +62,7 @@ impl Listener {
     pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
-            addr: socket.local_addr()?,
+            addr: canonical(socket.local_addr()?),
             socket,
             stop: Some(Waker::new()?),
         })

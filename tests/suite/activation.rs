@@ -160,6 +160,18 @@ fn listen_addr_must_agree_with_what_is_passed() {
     assert_eq!(gateway.addresses(), [address_of_every]);
     drop(gateway);
 
+    // IPv4 in the notation of IPv6 is IPv4, in what is passed, too.
+    let mapped = TcpListener::bind("[::ffff:127.0.0.1]:0").expect("bind port 0");
+    let port = mapped.local_addr().expect("bound address").port();
+    let same = format!("--listen-addr=127.0.0.1:{port}");
+    let gateway = start_on(&mapped, &endpoint, &[&same]);
+    assert_eq!(
+        gateway.addresses(),
+        [SocketAddr::from(([127, 0, 0, 1], port))]
+    );
+    assert_eq!(tag(gateway.address()).0, b't');
+    drop(gateway);
+
     let other = format!("127.0.0.1:{}", ports::free_port());
     for flags in [vec![other.clone()], vec![address.to_string(), other]] {
         let flag = format!("--listen-addr={}", flags.join(","));

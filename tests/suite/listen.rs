@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+use crate::admin::{admin_of, get};
 use crate::support::gateway::{READY, assert_bad_flag};
 use crate::support::net::{tag, try_tag};
 use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect_end, ports};
@@ -49,6 +50,19 @@ fn ipv4_wildcard_serves_every_ipv4_address() {
 fn ipv6_wildcard_serves_ipv6() {
     let (gateway, _endpoint) = listening_on("[::]:0");
     assert_eq!(tag(SocketAddr::new(V6, gateway.address().port())).0, b't');
+}
+
+/// IPv4 that is written as IPv6 is IPv4, for clients and for metrics, and in everything that is shown.
+#[test]
+fn ipv4_in_the_notation_of_ipv6_serves_ipv4() {
+    let endpoint = Backend::tagged(b't');
+    let mapped = "[::ffff:127.0.0.1]:0";
+    let flags = ["--listen-addr", mapped, "--metrics-addr", mapped];
+    let gateway = Gateway::before(&[&endpoint], &flags);
+    assert_eq!(gateway.address().ip(), V4);
+    assert_eq!(tag(gateway.address()).0, b't');
+    assert_eq!(admin_of(&gateway).ip(), V4);
+    assert_eq!(get(admin_of(&gateway), "/readyz").status(), 200);
 }
 
 #[test]

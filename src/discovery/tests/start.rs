@@ -283,16 +283,19 @@ fn the_address_to_listen_on() {
         ..TIMES
     };
     let bench = Bench::with(srv(), times, "", entropy);
-    bench.publish("six.test AAAA ::5\nboth.test AAAA ::1\nboth.test A 127.0.0.7");
+    bench.publish("six.test AAAA ::5\nmapped.test AAAA ::ffff:127.0.0.6\nboth.test AAAA ::1\nboth.test A 127.0.0.7");
     bench.hosts.write("::1 file.test\n127.0.0.5 file.test\n");
     for (text, expected) in [
         ("both.test:7", Some("127.0.0.7:7")),
         ("file.test:7", Some("127.0.0.5:7")),
         ("six.test:7", Some("[::5]:7")),
+        ("mapped.test:7", Some("127.0.0.6:7")),
         ("none.test:7", None),
         ("10.0.0.1:7", Some("10.0.0.1:7")),
         ("[::3]:7", Some("[::3]:7")),
         ("0.0.0.0:7", Some("[::]:7")),
+        ("[::ffff:0.0.0.0]:7", Some("[::]:7")),
+        ("[::ffff:10.0.0.1]:7", Some("10.0.0.1:7")),
         ("[::]:7", Some("[::]:7")),
     ] {
         let at = crate::addr::parse_listen(text).unwrap();
