@@ -4,7 +4,8 @@
 //! Against forged replies each query has an id from the operating system's entropy and a socket,
 //! hence a source port, of its own, and a datagram counts only if it comes from the server asked
 //! and repeats the question. Whatever else arrives is as good as not arrived: the wait goes on
-//! to the deadline. All waits of one exchange share that one deadline.
+//! to the deadline, but for a server that sends much of it over TCP. All waits of one exchange share
+//! that one deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -19,6 +20,10 @@ const MAX_DATAGRAM: usize = 65_535;
 /// The shortest time to wait for a datagram: one that came while another exchange was waited for
 /// is read even if the time is up.
 const MIN_WAIT: Duration = Duration::from_millis(1);
+
+/// How many messages that do not belong to the query are passed over on a connection. Nobody but the server sends
+/// them there, and empty ones cost it less to send than they cost to read.
+const MAX_STRAYS: usize = 16;
 
 /// Why a server gave no reply, and how it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,7 +220,7 @@ fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Res
         // RFC 7766 section 8: length and message in one write.
         connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
         let mut length = [0; 2];
-        loop {
+        for _ in 0..MAX_STRAYS {
             connection.read_exact(&mut length)?;
             let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
             connection.read_exact(&mut message)?;
@@ -223,6 +228,7 @@ fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Res
                 return Ok(reply);
             }
         }
+        Err(ErrorKind::InvalidData.into())
     };
     let reply = converse().map_err(|error: io::Error| Class::from(&error))?;
     reply.map_err(Class::Malformed)

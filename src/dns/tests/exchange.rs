@@ -82,6 +82,23 @@ fn nonsense_over_tcp() {
     assert_eq!(bench.log(0), ["a.example. 1 tcp", "a.example. 28 tcp"]);
 }
 
+/// A server that sends nothing but empty messages has the time of a few of them, not of the lookup.
+#[test]
+fn empty_messages_over_tcp() {
+    for (strays, expected) in [
+        (15, ips(&["192.0.2.1"])),
+        (16, Err(Class::Io(ErrorKind::InvalidData, None))),
+        (10_000, Err(Class::Io(ErrorKind::InvalidData, None))),
+    ] {
+        let net = Net::new(vec![script(move |asked| {
+            let empty = (0..strays).map(|_| Act::Send(Vec::new()));
+            empty.chain(good(asked)).collect()
+        })]);
+        let bench = Bench::new(net, "options use-vc attempts:1");
+        assert_eq!(bench.host("a.example"), expected, "{strays}");
+    }
+}
+
 /// One server that does one thing wrong, each time it is asked.
 #[test]
 fn servers_at_fault() {
