@@ -1,13 +1,44 @@
-//! What of a file differs once it has been written, replaced or touched (stat(2)), so that a
-//! file can be followed without being read at each look.
+//! Files that an operator names and others write: what they say, and what of one differs once it has
+//! been written, replaced or touched (stat(2)), so that it can be followed without being read at each
+//! look. Only regular files are read: a pipe waits for who writes to it, a device may never end.
 //!
 //! Links are followed, so the swap of a link is a change too. Time stamps are coarse: of two
 //! writes within some milliseconds the second may leave the stamp as it was.
 
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// From open(2); the number is that of every architecture that Rust supports Linux on, but MIPS and SPARC.
+pub(crate) const O_NONBLOCK: i32 = 0o4000;
+
+/// Opens a regular file for reading; `None` if it is something else.
+///
+/// # Errors
+/// Those of open(2), ENXIO for a socket.
+pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
+    // To open a pipe is to wait for its writer otherwise (fifo(7)). What it is is looked at when it is
+    // open: the path may lead elsewhere by then.
+    let file = File::options()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+/// The first octets of a regular file, at most so many; `None` if it is something else.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub(crate) fn read(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = open(path)? else {
+        return Ok(None);
+    };
+    let mut octets = Vec::new();
+    file.take(most as u64).read_to_end(&mut octets)?;
+    Ok(Some(octets))
+}
 
 /// The stamp of a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,5 +73,31 @@ impl From<&Metadata> for Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn only_regular_files_are_read_and_nothing_is_waited_for() {
+        let dir = format!("etcd-gateway-stamp-{}", std::process::id());
+        let dir = std::env::temp_dir().join(dir);
+        fs::create_dir(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        fs::write(path("file"), "12345").unwrap();
+        let made = Command::new("mkfifo").arg(path("pipe")).status();
+        assert!(made.unwrap().success());
+        let read_at_most = |most| read(&path("file"), most).unwrap().unwrap();
+        assert_eq!(read_at_most(5), b"12345");
+        assert_eq!(read_at_most(4), b"1234");
+        for other in [path("pipe"), path("."), "/dev/zero".into()] {
+            assert_eq!(read(&other, 9).unwrap(), None, "{other:?}");
+        }
+        let error = read(&path("none"), 9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        fs::remove_dir_all(dir).unwrap();
     }
 }

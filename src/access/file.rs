@@ -15,15 +15,12 @@ use socket2::SockRef;
 
 use crate::log;
 use crate::log::queue::Lines;
+use crate::stamp::{self, O_NONBLOCK};
 use crate::sys::Plain;
 use crate::sys::errno;
 
 /// Who connected when is for the owner and a group to read.
 const MODE: u32 = 0o640;
-
-/// Keeps the opening of a named pipe from waiting for its reader, open(2); the number is that of
-/// every architecture that Rust supports Linux on, but MIPS and SPARC.
-const O_NONBLOCK: i32 = 0o4000;
 
 /// A file that is open for lines.
 #[derive(Debug)]
@@ -141,6 +138,7 @@ enum Change {
 fn open(path: &Path) -> io::Result<Lines<File>> {
     let mut options = OpenOptions::new();
     let options = options.append(true).create(true).mode(MODE);
+    // To open a pipe is to wait for its reader otherwise (fifo(7)).
     let file = options.custom_flags(O_NONBLOCK).open(path)?;
     // Once there is a reader, a pipe that is full is waited for.
     SockRef::from(&file).set_nonblocking(false)?;
@@ -151,10 +149,11 @@ fn open(path: &Path) -> io::Result<Lines<File>> {
 /// disk was full. A file that may not be read is taken for whole.
 fn ends_torn(path: &Path) -> bool {
     let last = || {
-        let found = fs::metadata(path)?;
         let mut last = [b'\n'];
-        if found.is_file() && found.len() > 0 {
-            File::open(path)?.read_exact_at(&mut last, found.len() - 1)?;
+        if let Some(file) = stamp::open(path)?
+            && let Some(at) = file.metadata()?.len().checked_sub(1)
+        {
+            file.read_exact_at(&mut last, at)?;
         }
         io::Result::Ok(last)
     };

@@ -11,13 +11,12 @@
 //! once, and nothing changes by it. The owner keeps the last good list.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
-use crate::stamp::Stamp;
+use crate::stamp::{self, Stamp};
 use crate::sys::Plain;
 use crate::times::Times;
 
@@ -147,15 +146,8 @@ fn parse(path: &Path, content: &Content) -> Result<Listing, Error> {
 
 fn read(path: &Path) -> Content {
     let failed = |error: io::Error| Unreadable::Io(Plain(&error).to_string());
-    // Before it is opened: to open a pipe is to wait for who writes to it.
-    let is_file = std::fs::metadata(path).map_err(failed)?.is_file();
-    if !is_file {
-        return Err(Unreadable::NotAFile);
-    }
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_end(&mut text))
-        .map_err(failed)?;
+    let text = stamp::read(path, MAX_TEXT + 1).map_err(failed)?;
+    let text = text.ok_or(Unreadable::NotAFile)?;
     if text.len() > MAX_TEXT {
         return Err(Unreadable::TooLarge);
     }

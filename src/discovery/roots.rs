@@ -8,10 +8,10 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::stamp;
 use crate::sys::Plain;
 use crate::x509::{self, Anchors, pem};
 
@@ -38,6 +38,8 @@ const REMEDY: &str = "name a file with the certificates of the members' authorit
 pub(crate) enum Error {
     /// The file cannot be read.
     Read(PathBuf, io::Error),
+    /// A directory, a pipe, a device.
+    NotAFile(PathBuf),
     /// The file is larger than any bundle.
     TooLarge(PathBuf),
     /// The file is not in PEM.
@@ -60,6 +62,9 @@ impl fmt::Display for Error {
                     path.display(),
                     Plain(error)
                 )
+            }
+            Self::NotAFile(path) => {
+                write!(f, "{}: is not a regular file; {REMEDY}", path.display())
             }
             Self::TooLarge(path) => write!(
                 f,
@@ -90,7 +95,7 @@ impl std::error::Error for Error {
             Self::Read(_, error) => Some(error),
             Self::Pem(_, error) => Some(error),
             Self::Certificate(_, _, error) => Some(error),
-            Self::TooLarge(_) | Self::Empty(_) | Self::NoSystemBundle => None,
+            Self::NotAFile(_) | Self::TooLarge(_) | Self::Empty(_) | Self::NoSystemBundle => None,
         }
     }
 }
@@ -175,11 +180,7 @@ fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
         .collect();
     for directory in directories {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        // Nobody has named what is in there: a pipe that no one writes to would hold up the start.
-        let files = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.is_file());
-        texts.extend(files.filter_map(|path| read(&path).ok()));
+        texts.extend(entries.filter_map(|entry| read(&entry.path()).ok()));
     }
     let mut seen = HashSet::new();
     let usable = texts
@@ -197,15 +198,11 @@ fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
     }
 }
 
-/// All of a file, if it is no longer than a bundle may be. A pipe will do, as it does for the reference; that
-/// a device never ends does no harm.
+/// All of a file, if it is no longer than a bundle may be.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |error| Error::Read(path.into(), error);
-    let mut text = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut text))
-        .map_err(failed)?;
-    if read > MAX_FILE {
+    let text = stamp::read(path, MAX_FILE + 1).map_err(|error| Error::Read(path.into(), error))?;
+    let text = text.ok_or(Error::NotAFile(path.into()))?;
+    if text.len() > MAX_FILE {
         return Err(Error::TooLarge(path.into()));
     }
     Ok(text)
@@ -293,6 +290,10 @@ mod tests {
         }
         let error = load_named(&site.0.join("none")).unwrap_err();
         assert!(error.contains("cannot read: no such file or directory; name"));
+        for path in [&site.0, Path::new("/dev/zero")] {
+            let error = load_named(path).unwrap_err();
+            assert!(error.contains("is not a regular file; name a file"));
+        }
     }
 
     /// Variables, and how many authorities there are.

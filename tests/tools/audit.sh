@@ -24,7 +24,7 @@ layers='
 2 dns        basic
 1 x509       basic
 1 config     basic
-0 access     log sys
+0 access     log stamp sys
 0 addr
 0 crypto     wire
 0 date

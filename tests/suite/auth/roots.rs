@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::support::front::{Face, Front, TlsServer};
 use crate::support::gateway::Outcome;
 use crate::support::pki::{Certified, Pki, Request};
+use crate::support::process::tool_text;
 use crate::support::{Launch, TempDir};
 
 /// Well-formed PEM around what is no certificate.
@@ -138,9 +139,17 @@ fn unusable_file_ends_the_start() {
     let missing = missing.to_str().expect("a temporary path in UTF-8");
     expect_unusable(&setting, missing, "missing", &["o such file"]);
     let dir = pki.dir().to_str().expect("a temporary path in UTF-8");
-    expect_unusable(&setting, dir, "a directory", &["directory"]);
-    let endless = &["larger than any bundle"];
-    expect_unusable(&setting, "/dev/zero", "a file without an end", endless);
+    // Nobody ever writes to it.
+    let pipe = pki.dir().join("a.pipe");
+    let pipe = pipe.to_str().expect("a temporary path in UTF-8");
+    tool_text("mkfifo", &[pipe]);
+    for (what, path) in [
+        ("a directory", dir),
+        ("a pipe", pipe),
+        ("a device", "/dev/zero"),
+    ] {
+        expect_unusable(&setting, path, what, &["is not a regular file"]);
+    }
     assert_eq!(setting.member.visits().len(), 0, "nobody was asked");
 }
 
