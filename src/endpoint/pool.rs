@@ -392,6 +392,16 @@ impl Pool {
         }
     }
 
+    /// How many endpoints a client is connected to as far as is known; all if there is none.
+    pub(crate) fn candidates(&self) -> usize {
+        let state = lock(&self.state);
+        let usable = state.members.iter().filter(|member| member.is_usable());
+        match usable.count() {
+            0 => state.members.len(),
+            some => some,
+        }
+    }
+
     /// Acts on an endpoint, and tells what that changed.
     fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) {
         let mut act = Some(act);

@@ -4,7 +4,8 @@
 //! (as RFC 8305 does for addresses), so that an endpoint that swallows packets costs a
 //! client no more than that; a dial that fails starts the next at once. What is still
 //! open when a client is served, or given up, goes to the monitor, which waits for its
-//! outcome. Each endpoint is tried once and all within one deadline.
+//! outcome. Each endpoint is tried once and all within one deadline: where there are so many that the last
+//! would not be dialled by then, each has a shorter head start.
 //!
 //! One dial at a time is the client's own, as is the connection that it becomes. Each beside it needs a slot;
 //! where none is free, it takes the place of the oldest.
@@ -37,6 +38,9 @@ pub(crate) enum Unserved {
     SetAside,
 }
 
+/// A head start is not shorter, however many endpoints there are.
+const LEAST_HEAD_START: Duration = Duration::from_millis(10);
+
 /// What a client needs to be connected.
 #[derive(Debug)]
 pub(crate) struct Connector<'a> {
@@ -58,12 +62,19 @@ impl Connector<'_> {
     /// # Errors
     /// If none does: why.
     pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
-        let mut race = Race::new(self.times.head_start);
+        let mut race = Race::new(self.head_start());
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
         let abandoned = race.open.into_iter().map(|open| (open.attempt, open.slot));
         self.monitor.adopt(abandoned.collect(), self.pool);
         outcome
+    }
+
+    /// Such that all endpoints that may serve are dialled within three quarters of the time.
+    fn head_start(&self) -> Duration {
+        let endpoints = u32::try_from(self.pool.candidates()).unwrap_or(u32::MAX);
+        let share = self.timeout / 4 * 3 / endpoints.max(1);
+        self.times.head_start.min(share.max(LEAST_HEAD_START))
     }
 
     fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {

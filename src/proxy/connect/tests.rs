@@ -154,7 +154,7 @@ fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
     let [one, other] = [(); 2].map(|()| BlackHole::new());
     let timeout = Duration::from_millis(60);
     // (head start, dials that are begun)
-    let cases = [(Duration::from_millis(10), 2), (HOUR, 1)];
+    let cases = [(Duration::from_millis(10), 2), (HOUR, 2)];
     for (head_start, dials) in cases {
         let pool = pool(&[one.addr, other.addr], None);
         let begun = Instant::now();
@@ -173,8 +173,61 @@ fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
 fn one_that_refuses_takes_no_head_start_from_the_next() {
     let (gone, hole, (_listener, good)) = (gone(), BlackHole::new(), listener());
     let pool = pool(&[gone, hole.addr, good], None);
-    let served = client(&pool, Duration::from_millis(60), with_head_start(HOUR));
-    assert_eq!(served, (Err(Unserved::Unreachable), 2, 1));
+    let (begun, head_start) = (Instant::now(), Duration::from_millis(100));
+    let served = client(&pool, HOUR, with_head_start(head_start));
+    assert_eq!(served, (Ok(good), 3, 2));
+    assert!(begun.elapsed() >= head_start);
+}
+
+/// Each swallows packets but the last: it is dialled in time, however many there are, and those that are known to be down
+/// take no time from the others.
+#[test]
+fn every_endpoint_is_dialled_in_time() {
+    let (hole, (_listener, good)) = (BlackHole::new(), listener());
+    let timeout = Duration::from_secs(4);
+    // (endpoints before the last, how many of them are known to be down, the head start of each)
+    for (others, down, expected) in [
+        (0, 0, 250),
+        (2, 0, 250),
+        (11, 0, 250),
+        (19, 0, 150),
+        (19, 10, 250),
+        (149, 0, 20),
+        (149, 149, 250),
+        (999, 0, 10),
+    ] {
+        let addrs: Vec<SocketAddr> = (0..others)
+            .map(|number| ([127, 1, (number >> 8) as u8, number as u8], 1).into())
+            .chain([good])
+            .collect();
+        let pool = pool(&addrs, None);
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for addr in &addrs[..down] {
+            let error = dial::Error::connect(*addr, refused());
+            pool.failed(*addr, Instant::now(), &error);
+        }
+        let connector = Connector {
+            pool: &pool,
+            monitor: &Monitor::new(Times::REAL),
+            guard: &LoopGuard::default(),
+            attempts: &Counter::new(),
+            redispatches: &Counter::new(),
+            timeout,
+            times: Times::REAL,
+        };
+        let expected = Duration::from_millis(expected);
+        assert_eq!(connector.head_start(), expected, "{others} {down}");
+    }
+    // None is known to serve, and all are tried.
+    let pool = pool(&[hole.addr, good], None);
+    for addr in [hole.addr, good] {
+        let error = dial::Error::connect(addr, io::ErrorKind::ConnectionRefused.into());
+        pool.failed(addr, Instant::now(), &error);
+    }
+    let begun = Instant::now();
+    let served = client(&pool, Duration::from_millis(400), with_head_start(HOUR));
+    assert_eq!(served.0, Ok(good));
+    assert!(begun.elapsed() < SOON);
 }
 
 #[test]
