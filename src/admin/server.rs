@@ -14,7 +14,7 @@
 //! - No lock is held while a client is read from or written to.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,9 @@ struct Server<'a, P> {
     clients: Vec<Client<'a>>,
     /// Nobody is accepted before that.
     accept_from: Instant,
+    /// How long a wait is at most, if its listener is on one link alone: another socket may take its place, of
+    /// which a wait for the old one is not told.
+    look: Option<Duration>,
     complaints: log::Limit,
 }
 
@@ -81,6 +84,8 @@ impl<'a, P: Answers> Server<'a, P> {
             times,
             clients: Vec::new(),
             accept_from: Instant::now(),
+            look: matches!(listener.local_addr(), Ok(SocketAddr::V6(addr)) if addr.scope_id() != 0)
+                .then_some(times.zone_look),
             complaints: log::Limit::new(),
         }
     }
@@ -133,7 +138,9 @@ impl<'a, P: Answers> Server<'a, P> {
         }];
         fds.extend(self.clients.iter().map(Client::interest));
         let ends = self.clients.iter().map(|client| client.deadline);
-        let until = ends.chain(paused.then_some(self.accept_from)).min();
+        let look = self.look.map(|look| now + look);
+        let until = ends.chain(paused.then_some(self.accept_from));
+        let until = until.chain(look).min();
         let timeout = until.map(|until| until.saturating_duration_since(now));
         syscall::wait(&mut fds, timeout)?;
         let mut ready = fds.iter().map(PollFd::is_ready);

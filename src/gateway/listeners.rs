@@ -138,15 +138,19 @@ fn cannot_listen(flag: &str, addr: SocketAddr, (step, error): Refused) -> Error 
     Error::host(format!("--{flag}={addr}: cannot listen"), step, error)
 }
 
-/// Opens the listener for metrics; also says where it listens.
-pub(super) fn open_metrics(place: &Place) -> Result<(TcpListener, SocketAddr), Error> {
+/// Opens a listener for metrics.
+pub(super) fn open_metrics(addr: SocketAddr) -> Result<TcpListener, Error> {
     let open = || {
-        let listener = bind(place.addr, dial::prepare)?;
+        let listener = bind(addr, dial::prepare)?;
         admin::prepare(SockRef::from(&listener)).map_err(socket)?;
-        let addr = listener.local_addr().map_err(socket)?;
-        Ok((listener, addr))
+        Ok(listener)
     };
-    open().map_err(|refused| cannot_listen("metrics-addr", place.addr, refused))
+    open().map_err(|refused| cannot_listen("metrics-addr", addr, refused))
+}
+
+/// Opens a listener for clients.
+pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
+    bind(addr, listener::prepare).map_err(|refused| cannot_listen("listen-addr", addr, refused))
 }
 
 /// Opens listeners at these places, or takes those that were passed.
@@ -154,10 +158,9 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for Place { addr, .. } in places {
-            let listener = bind(*addr, listener::prepare);
-            let listener = listener.and_then(|bound| Listener::own(bound).map_err(socket));
-            listeners
-                .push(listener.map_err(|refused| cannot_listen("listen-addr", *addr, refused))?);
+            let listener = Listener::own(open_own(*addr)?);
+            let refused = |error| cannot_listen("listen-addr", *addr, socket(error));
+            listeners.push(listener.map_err(refused)?);
         }
     }
     for Inherited { listener, addr } in passed {

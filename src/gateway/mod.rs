@@ -5,7 +5,7 @@
 //! `access-log`, if asked for, those of connections; `accept`, one per listener; `monitor`;
 //! `discovery`, with `resolve` for its lookups; `sessions`, which looks after them; `health`, if
 //! asked for, with `check` for each question; `admin`, if metrics
-//! are; `status`, if a service manager listens; one or two per session. `threads` starts those that
+//! are; `status`, if a service manager listens; `zones`, if a listener is on one link alone; one or two per session. `threads` starts those that
 //! the gateway cannot do without, and what becomes of one that ends stands there. None is joined but
 //! `accept`, when draining: the end of the process ends the others, which hold nothing that has to
 //! be put in order.
@@ -17,6 +17,7 @@ mod observer;
 mod service;
 mod status;
 mod threads;
+mod zones;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -30,6 +31,7 @@ use crate::config::Config;
 use crate::date::Now;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::{self, Discovery, Identity, Source, roots};
+use crate::dns::resolv_conf::interface_index;
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
@@ -38,6 +40,7 @@ use crate::endpoint::{Endpoint, Gate};
 use crate::health::watch::Checks;
 use crate::log;
 use crate::loop_guard::{self, LoopGuard};
+use crate::proxy::listener::Listener;
 use crate::proxy::watch::{self, Rounds};
 use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
@@ -55,6 +58,7 @@ use listeners::Place;
 use service::Signals;
 use status::Served;
 use threads::{Thread, Threads};
+use zones::Zones;
 
 /// Said where the kernel refuses: it never does, unless a sandbox makes it.
 const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
@@ -200,13 +204,40 @@ fn serve(
     } else {
         "LISTEN_FDS"
     };
+    let zones = Zones::default();
+    let is_own = passed.is_empty();
     let listeners = listeners::open(&listen, passed)?;
+    let listeners: Vec<Arc<Listener>> = listeners.into_iter().map(Arc::new).collect();
     let bound: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
+    for (named, listener) in config.listen_addrs.iter().zip(&listeners) {
+        if is_own {
+            zones.add(
+                named,
+                listener.addr,
+                Arc::clone(listener) as _,
+                listeners::open_own,
+            );
+        }
+    }
+    let mut metrics_addr = None;
     let metrics = match metrics {
-        Some(place) => Some(listeners::open_metrics(&place)?),
+        Some(place) => {
+            let listener = Arc::new(listeners::open_metrics(place.addr)?);
+            let addr = listener.local_addr();
+            let addr = addr.map_err(refused("cannot serve metrics"))?;
+            metrics_addr = Some(addr);
+            if let Some(named) = &config.metrics_addr {
+                zones.add(
+                    named,
+                    addr,
+                    Arc::clone(&listener) as _,
+                    listeners::open_metrics,
+                );
+            }
+            Some(listener)
+        }
         None => None,
     };
-    let metrics_addr = metrics.as_ref().map(|(_, addr)| *addr);
     let refreshes = discovery.refreshes();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
@@ -244,6 +275,7 @@ fn serve(
         refreshes,
         threads: Arc::clone(threads),
         listen: bound.clone(),
+        zones,
         since,
         clock,
     });
@@ -264,7 +296,7 @@ fn serve(
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
     prepare_background(config, threads, &proxy, discovery, gate, own, times)
         .map_err(Error::thread)?;
-    if let Some((listener, _)) = metrics {
+    if let Some(listener) = metrics {
         let observed = Arc::clone(&served) as Arc<dyn Observed>;
         let work = move || admin::serve(&listener, &observed, &times);
         threads
@@ -273,13 +305,22 @@ fn serve(
     }
     let mut accepting = Vec::new();
     for listener in listeners {
-        let listener = Arc::new(listener);
         let (shared, served) = (Arc::clone(&listener), Arc::clone(&served));
         let work = move || served.proxy.accept(&shared, served.threads.closing());
         let thread = threads
             .prepare(Thread::Accept, work)
             .map_err(Error::thread)?;
         accepting.push((listener, thread));
+    }
+    if !served.zones.is_empty() {
+        let shared = Arc::clone(&served);
+        let work = move || {
+            let closing = shared.threads.closing();
+            shared.zones.run(times.zone_look, closing, interface_index);
+        };
+        threads
+            .prepare(Thread::Zones, work)
+            .map_err(Error::thread)?;
     }
     service::prepare_reports(notifier, &served, times).map_err(Error::thread)?;
 

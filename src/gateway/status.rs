@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::texts;
 use super::threads::Threads;
+use super::zones::Zones;
 use crate::date::Now;
 use crate::discovery::Refreshes;
 use crate::log::{self, Value};
@@ -25,6 +26,7 @@ pub(super) struct Served {
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) threads: Arc<Threads>,
     pub(super) listen: Vec<SocketAddr>,
+    pub(super) zones: Zones,
     pub(super) since: Instant,
     /// What dates are worked out by.
     pub(super) clock: Mutex<Now>,
@@ -47,6 +49,7 @@ impl Served {
     /// What there is trouble with now, in words.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.threads.problems(Instant::now());
+        problems.extend(self.zones.problems());
         problems.extend(self.refreshes.problems());
         problems
     }

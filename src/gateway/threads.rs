@@ -12,6 +12,7 @@
 //! | `health` | started again with what it thinks of each endpoint |
 //! | `admin` | started again; its connections are dropped |
 //! | `status` | started again; it only reads |
+//! | `zones` | started again with the listeners that it looks after |
 //! | `signal` | ends the process: all signals are blocked, so none could end it in order any more |
 //!
 //! A panic of the main thread ends the process, too. A panic in a session, a lookup or a proof ends only
@@ -47,11 +48,12 @@ pub(super) enum Thread {
     Admin,
     Accept,
     Status,
+    Zones,
 }
 
 impl Thread {
     /// All of them, each at the place of its number.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Log,
         Self::AccessLog,
         Self::Parked,
@@ -62,6 +64,7 @@ impl Thread {
         Self::Admin,
         Self::Accept,
         Self::Status,
+        Self::Zones,
     ];
 
     /// Its name, for the kernel, the log and the metrics.
@@ -77,6 +80,7 @@ impl Thread {
             Self::Admin => "admin",
             Self::Accept => "accept",
             Self::Status => "status",
+            Self::Zones => "zones",
         }
     }
 

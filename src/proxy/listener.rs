@@ -9,7 +9,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -46,6 +46,12 @@ pub(crate) struct Listener {
     pub(crate) addr: SocketAddr,
     /// Set if others use the socket too: what stops us alone.
     stop: Option<Waker>,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Listener {

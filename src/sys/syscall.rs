@@ -60,6 +60,7 @@ unsafe extern "C" {
         length: c_uint,
     ) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
     safe fn sysconf(name: c_int) -> c_long;
@@ -274,6 +275,18 @@ pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the pointer is to a live `struct sockaddr` (`repr(C)`) of that length, which is only
     // read, and the descriptor stays open while it is borrowed.
     match unsafe { connect(socket.as_raw_fd(), &raw const nowhere, length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Has a descriptor stand for what another one stands for (dup3(2)): whoever has it works with that from the next
+/// call on.
+pub(crate) fn replace(descriptor: BorrowedFd<'_>, by: OwnedFd) -> io::Result<()> {
+    const O_CLOEXEC: c_int = 0o2_000_000;
+    // SAFETY: no memory is involved. Both descriptors are open; the one that is replaced stays open and its
+    // owner's, who may rely on that alone.
+    match unsafe { dup3(by.as_raw_fd(), descriptor.as_raw_fd(), O_CLOEXEC) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -1,11 +1,17 @@
 //! Listeners: every form of address, several at once, and what happens when one cannot be had.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 
 use crate::admin::{admin_of, get};
+use crate::status::{ask, with_message};
 use crate::support::gateway::{READY, assert_bad_flag};
-use crate::support::net::{tag, try_tag};
-use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect_end, ports};
+use crate::support::isolated::isolated;
+use crate::support::net::{expect_echo, tag, try_tag};
+use crate::support::process::{can, tool_text};
+use crate::support::{
+    Backend, End, Gateway, Launch, SOON, connect, eventually, expect_end, host_offers, ports,
+};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -212,4 +218,87 @@ fn address_can_be_bound_again_right_after_the_end() {
         gateway.signal("TERM");
         assert!(gateway.wait_exit(SOON).success());
     }
+}
+
+/// A link with this address on it; the interfaces of this namespace are those that are seen.
+fn make_link() {
+    tool_text(
+        "ip",
+        &["link", "add", "one", "type", "veth", "peer", "name", "two"],
+    );
+    for name in ["one", "two"] {
+        tool_text("ip", &["link", "set", name, "up"]);
+    }
+    tool_text("ip", &["addr", "add", "fe80::77/64", "dev", "one", "nodad"]);
+}
+
+/// The listener's address by the number that the interface has now.
+fn on_link(port: u16) -> SocketAddr {
+    let index = std::fs::read_to_string("/sys/class/net/one/ifindex").expect("an interface");
+    let index = index.trim().parse().expect("a number");
+    SocketAddrV6::new("fe80::77".parse().expect("an address"), port, 0, index).into()
+}
+
+/// Whether metrics are served there. No zone may stand in the field Host.
+fn is_observed(mut admin: TcpStream) -> bool {
+    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    admin.write_all(request).expect("send a request");
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).expect("an answer");
+    answer.starts_with("HTTP/1.1 200 ")
+}
+
+/// The kernel binds to the number of an interface, and the new one of the same name has another.
+#[test]
+fn listener_follows_an_interface_that_is_made_anew() {
+    isolated(listener_follows_an_interface_that_is_made_anew, |_| {
+        if !host_offers(
+            can(
+                "ip",
+                &["link", "add", "t1", "type", "veth", "peer", "name", "t2"],
+            ),
+            "veth interfaces",
+        ) {
+            return;
+        }
+        tool_text("mount", &["-t", "sysfs", "none", "/sys"]);
+        make_link();
+        let endpoint = Backend::tagged(b't');
+        let flags = [
+            "--listen-addr=[fe80::77%one]:1001,127.0.0.1:1002",
+            "--metrics-addr=[fe80::77%one]:1003",
+        ];
+        let launch = Launch::before(&[endpoint.address()], &flags);
+        let mut gateway = launch.times("zone_look=20").start();
+        assert_eq!(gateway.addresses()[0], on_link(1001));
+        let (_, other) = try_tag(gateway.addresses()[1]).expect("served");
+        for round in 0..2 {
+            assert_eq!(tag(on_link(1001)).0, b't', "{round}");
+            assert!(is_observed(connect(on_link(1003))), "{round}");
+            let told = |msg: &str| gateway.records(msg).len();
+            let (lost, found) = (
+                "cannot listen on the interface, trying again",
+                "interface was made anew, listening on it again",
+            );
+            let before = (told(lost), told(found));
+            tool_text("ip", &["link", "del", "one"]);
+            eventually(SOON, "that both are deaf is told", || {
+                (told(lost) == before.0 + 2).then_some(())
+            });
+            let problems = with_message(&ask(&gateway), "status of a problem").len();
+            assert_eq!(problems, 2);
+            make_link();
+            eventually(SOON, "both listen again", || {
+                (told(found) == before.1 + 2).then_some(())
+            });
+        }
+        assert_eq!(tag(on_link(1001)).0, b't');
+        assert!(is_observed(connect(on_link(1003))));
+        assert!(with_message(&ask(&gateway), "status of a problem").is_empty());
+        // Who came by another listener was not disturbed.
+        expect_echo(&other, 1);
+        gateway.signal("TERM");
+        drop(other);
+        assert!(gateway.wait_exit(SOON).success());
+    });
 }

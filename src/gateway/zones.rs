@@ -1,0 +1,236 @@
+//! Listeners on an address of one link, such as `[fe80::1%eth0]:23790`.
+//!
+//! The kernel binds them to the number that the interface has, not to its name. Where one is made anew under the
+//! same name, it has another number, and the listener is deaf from then on: nothing tells it so. So a thread looks at
+//! the numbers now and then, and puts a socket that listens on the new interface in the place of the old one, whose
+//! descriptor it takes: whoever accepts from that goes on. While that cannot be done it is a problem.
+//!
+//! The thread is there only if there is such a listener. One that a service manager has passed is for that to renew.
+
+use std::net::{Shutdown, SocketAddr, SocketAddrV6, TcpListener};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::Error;
+use crate::addr::{Host, HostPort};
+use crate::log;
+use crate::sync::lock;
+use crate::sys::Plain;
+use crate::sys::syscall;
+
+/// A listening socket, whoever accepts from it.
+type Socket = Arc<dyn AsFd + Send + Sync>;
+/// Opens a socket that listens.
+type Open = fn(SocketAddr) -> Result<TcpListener, Error>;
+
+/// All listeners of that kind.
+#[derive(Default)]
+pub(super) struct Zones(Mutex<Vec<Zoned>>);
+
+struct Zoned {
+    interface: String,
+    /// Where it listens, by the number that the interface had.
+    addr: SocketAddrV6,
+    socket: Socket,
+    open: Open,
+    /// Why nobody can connect to it, if so.
+    trouble: Option<String>,
+}
+
+impl std::fmt::Debug for Zones {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.problems()).finish()
+    }
+}
+
+impl Zones {
+    /// Looks after a listener that is bound to `addr` from now on, if the operator has named its interface.
+    pub(super) fn add(&self, named: &HostPort, addr: SocketAddr, socket: Socket, open: Open) {
+        if let (Host::Ip6Zone(_, interface), SocketAddr::V6(addr)) = (&named.host, addr)
+            // Of a number nobody knows which interface was meant.
+            && interface.parse::<u32>().is_err()
+        {
+            lock(&self.0).push(Zoned {
+                interface: interface.clone(),
+                addr,
+                socket,
+                open,
+                trouble: None,
+            });
+        }
+    }
+
+    /// Whether there is nothing to look after.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    /// What there is trouble with now, in words.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let zoned = lock(&self.0);
+        zoned
+            .iter()
+            .filter_map(|zoned| zoned.trouble.clone())
+            .collect()
+    }
+
+    /// The work of a thread, until `closing` is set: nothing is listened on again that was closed.
+    pub(super) fn run(
+        &self,
+        pause: Duration,
+        closing: &AtomicBool,
+        index: fn(&str) -> Option<u32>,
+    ) {
+        while !closing.load(Ordering::SeqCst) {
+            self.look(index);
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Looks at each once. `index` tells the number of an interface.
+    fn look(&self, index: impl Fn(&str) -> Option<u32>) {
+        for zoned in lock(&self.0).iter_mut() {
+            let trouble = zoned.renew(index(&zoned.interface)).err();
+            if let Some(error) = trouble.as_ref().filter(|_| trouble != zoned.trouble) {
+                log::error(
+                    "gateway",
+                    "cannot listen on the interface, trying again",
+                    &[
+                        ("interface", zoned.interface.clone().into()),
+                        ("error", error.clone().into()),
+                    ],
+                );
+            }
+            zoned.trouble = trouble;
+        }
+    }
+}
+
+impl Zoned {
+    /// Has it listen on the interface of that number.
+    ///
+    /// # Errors
+    /// Why nobody can connect to it.
+    fn renew(&mut self, index: Option<u32>) -> Result<(), String> {
+        let Some(index) = index else {
+            let interface = &self.interface;
+            return Err(format!(
+                "nobody can connect to {}: this host has no interface {interface}",
+                self.addr
+            ));
+        };
+        if index == self.addr.scope_id() {
+            return Ok(());
+        }
+        let (ip, port) = (*self.addr.ip(), self.addr.port());
+        let addr = SocketAddrV6::new(ip, port, 0, index);
+        let socket = (self.open)(addr.into()).map_err(|error| error.to_string())?;
+        let old = self.socket.as_fd();
+        // Whoever sleeps in accept(2) sleeps in the old one, and who does in poll(2) looks again by itself. This
+        // fails where an earlier try has done it.
+        let _ = SockRef::from(&old).shutdown(Shutdown::Both);
+        let replaced = syscall::replace(old, socket.into());
+        replaced.map_err(|error| format!("cannot listen on {addr}: {}", Plain(&error)))?;
+        self.addr = addr;
+        log::warn(
+            "gateway",
+            "interface was made anew, listening on it again",
+            &[
+                ("interface", self.interface.clone().into()),
+                ("listen", SocketAddr::from(addr).into()),
+            ],
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::parse_listen;
+    use crate::log::tests::heard;
+    use std::net::TcpStream;
+
+    /// What stands for a new interface: loopback has any number, and a listener there is found by its port.
+    fn open(addr: SocketAddr) -> Result<TcpListener, Error> {
+        let SocketAddr::V6(addr) = addr else {
+            unreachable!("it has a zone")
+        };
+        let refused = |error| Error::host("cannot listen", super::super::Step::Other, error);
+        match addr.scope_id() {
+            9 => Err(refused(std::io::ErrorKind::AddrNotAvailable.into())),
+            _ => TcpListener::bind(("::1", addr.port())).map_err(refused),
+        }
+    }
+
+    #[test]
+    fn only_listeners_whose_interface_is_named_are_looked_after() {
+        for (text, expected) in [
+            ("[fe80::1%eth0]:1", 1),
+            ("[fe80::1%2]:1", 0),
+            ("[::1]:1", 0),
+            ("127.0.0.1:1", 0),
+            (":1", 0),
+            ("name:1", 0),
+        ] {
+            let zones = Zones::default();
+            let socket = Arc::new(TcpListener::bind("[::1]:0").unwrap());
+            let addr = socket.local_addr().unwrap();
+            zones.add(&parse_listen(text).unwrap(), addr, socket, open);
+            assert_eq!(lock(&zones.0).len(), expected, "{text}");
+            assert_eq!(zones.is_empty(), expected == 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_follows_its_interface_and_says_when_it_cannot() {
+        let zones = Zones::default();
+        let socket = Arc::new(TcpListener::bind("[::1]:0").unwrap());
+        let SocketAddr::V6(bound) = socket.local_addr().unwrap() else {
+            unreachable!("IPv6")
+        };
+        let mut addr = bound;
+        addr.set_scope_id(5);
+        let named = parse_listen("[fe80::1%eth0]:1").unwrap();
+        zones.add(&named, addr.into(), Arc::clone(&socket) as Socket, open);
+        let told = || heard().len();
+        told();
+        // (number of the interface, lines in the log, problems)
+        let steps = [
+            (Some(5), 0, 0),
+            (None, 1, 1),
+            (None, 0, 1),
+            (Some(5), 0, 0),
+            (Some(9), 1, 1),
+            (Some(9), 0, 1),
+        ];
+        for (number, lines, problems) in steps {
+            zones.look(|_| number);
+            assert_eq!(
+                (told(), zones.problems().len()),
+                (lines, problems),
+                "{number:?}"
+            );
+        }
+        // The old socket is gone with this: whoever waits in it is told, and the descriptor accepts on.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| socket.accept().is_err());
+            // It may not have begun to wait, which is as well.
+            SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+            assert!(waiting.join().unwrap());
+        });
+        drop(TcpStream::connect(bound).unwrap_err());
+        let place = socket.local_addr().unwrap();
+        zones.look(|_| Some(7));
+        assert_eq!((told(), zones.problems().len()), (1, 0));
+        assert_eq!(socket.local_addr().unwrap().port(), place.port());
+        let _client = TcpStream::connect(bound).unwrap();
+        assert!(socket.accept().is_ok());
+        zones.look(|_| Some(7));
+        assert_eq!(told(), 0);
+    }
+}
