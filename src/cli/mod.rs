@@ -24,7 +24,7 @@ mod shown;
 mod suggest;
 mod value;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -368,11 +368,14 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
 /// Keeps the first of equal addresses, in order, and warns once if there are others. Port 0
 /// asks for any free port, so two of those are two listeners.
 fn merge(addresses: &mut Vec<HostPort>, what: &str, warnings: &mut Vec<String>) {
-    let mut seen = HashSet::new();
+    // Not hashed: that takes random numbers, of which it is not known yet whether there are any.
+    let mut seen = Vec::new();
     let mut double = None;
     addresses.retain(|address| {
-        let keep = address.port == 0 || seen.insert(address.clone());
-        if !keep && double.is_none() {
+        let keep = address.port == 0 || !seen.contains(address);
+        if keep {
+            seen.push(address.clone());
+        } else if double.is_none() {
             double = Some(address.clone());
         }
         keep

@@ -3,6 +3,7 @@
 use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
 use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy, Url};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
