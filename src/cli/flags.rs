@@ -166,8 +166,8 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "auto",
         in_environment: true,
         doc_short: "The most clients at a time; those above it are rejected.",
-        doc_long: "auto derives it from the limits of the host on descriptors, threads and memory \
-            mappings.",
+        doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
+            cgroup included.",
         apply: |text, raw| {
             raw.max_connections = value::connections(text)?;
             Ok(())

@@ -189,6 +189,14 @@ impl Source {
         }
     }
 
+    /// Whether names may have to be looked up, those of a file that may yet come included.
+    pub(crate) fn resolves(&self) -> bool {
+        match self {
+            Self::List(members) => members.iter().any(|member| member.name().is_some()),
+            Self::File { .. } | Self::Srv { .. } => true,
+        }
+    }
+
     /// The members that it names now and that may serve.
     pub(super) fn members(&self) -> Vec<Member> {
         match self {

@@ -59,7 +59,7 @@ use problems::{Subject, Troubles};
 use proofs::audit;
 pub(crate) use refreshes::Refreshes;
 use schedule::{Outcome, Schedule};
-pub(crate) use side_by_side::side_by_side;
+pub(crate) use side_by_side::{limit, side_by_side};
 pub(crate) use start::{Found, NothingFound};
 
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is

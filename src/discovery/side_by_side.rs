@@ -5,16 +5,22 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::sync::lock;
 
-/// Lookups, or dials, that run at the same time.
-const SIDE_BY_SIDE: usize = 16;
+/// Lookups, or dials, that run at the same time: fewer where the process has less room.
+static SIDE_BY_SIDE: AtomicUsize = AtomicUsize::new(16);
 
-/// Does the same for all `items`, up to [`SIDE_BY_SIDE`] at a time; results in order. The
+/// From here on no more than `most` run at the same time.
+pub(crate) fn limit(most: usize) {
+    SIDE_BY_SIDE.fetch_min(most, Ordering::Relaxed);
+}
+
+/// Does the same for all `items`, as many at a time as there is [room](limit) for; results in order. The
 /// caller works too, so that all is done even where no thread can be had.
 ///
 /// # Panics
 /// If the work panics for an item, once all that is under way is done.
 pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    with_threads(items.len().min(SIDE_BY_SIDE), items, work)
+    let threads = items.len().min(SIDE_BY_SIDE.load(Ordering::Relaxed));
+    with_threads(threads, items, work)
 }
 
 /// The same in so many threads, the caller's among them.
@@ -56,7 +62,7 @@ mod tests {
     fn results_are_in_the_order_of_items_however_many_threads_can_be_had() {
         let items: Vec<usize> = (0..100).collect();
         let expected: Vec<usize> = (0..100).map(|item| item * 2).collect();
-        for threads in [0, 1, 2, SIDE_BY_SIDE] {
+        for threads in [0, 1, 2, 16] {
             let done = AtomicUsize::new(0);
             let results = with_threads(threads, &items, |item| {
                 // Where another thread can be had, the first item is the last one done.
@@ -75,14 +81,14 @@ mod tests {
     /// Each waits for all others, which ends only if all are at work at the same time.
     #[test]
     fn items_are_worked_on_at_the_same_time_but_not_too_many() {
-        let barrier = Barrier::new(SIDE_BY_SIDE);
+        let barrier = Barrier::new(16);
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        side_by_side(&[(); 4 * SIDE_BY_SIDE], |()| {
+        side_by_side(&[(); 64], |()| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             barrier.wait();
             now.fetch_sub(1, Ordering::SeqCst);
         });
-        assert_eq!(most.load(Ordering::SeqCst), SIDE_BY_SIDE);
+        assert_eq!(most.load(Ordering::SeqCst), 16);
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     let Plan {
         listen,
         metrics,
+        resolves: _,
         mut discovery,
         authenticator,
         guard,

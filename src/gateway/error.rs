@@ -7,9 +7,11 @@ use std::path::Path;
 
 use crate::discovery::{NothingFound, file, roots};
 use crate::endpoint::Source;
+use crate::proxy;
 use crate::sys::Plain;
 use crate::sys::activation;
 use crate::sys::errno;
+use crate::sys::limits;
 use crate::x509;
 
 /// Why the gateway did not start.
@@ -43,6 +45,10 @@ pub(crate) enum Error {
     },
     /// The service manager's environment cannot be served.
     Notify(String),
+    /// The host has too few descriptors for one client.
+    Descriptors(limits::Shortage),
+    /// The host gives no thread, because of this limit, if it can be seen.
+    Thread(io::Error, Option<limits::Met>),
     /// The host refuses a step of the start.
     Host {
         /// What cannot be done, with the flag that wants it.
@@ -64,7 +70,6 @@ pub(crate) enum Step {
     /// A port for it.
     Bind(u16),
     AccessLog,
-    Thread,
     /// Anything else.
     Other,
 }
@@ -77,7 +82,12 @@ impl Error {
     }
 
     pub(super) fn thread(error: io::Error) -> Self {
-        Self::host("cannot start a thread", Step::Thread, error)
+        Self::Thread(error, limits::met_by_a_thread())
+    }
+
+    /// There are no threads for even one client.
+    pub(super) fn session(error: io::Error) -> Self {
+        Self::Thread(error, limits::met_by_a_session(proxy::STACK))
     }
 
     pub(super) fn access_log(path: &Path, error: io::Error) -> Self {
@@ -142,15 +152,15 @@ fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
         (Step::Bind(_), Kind::AddrInUse) => {
             "another program listens there: stop it or choose another port"
         }
-        (Step::Bind(_), Kind::AddrNotAvailable) => "no interface of this host has that address",
+        (Step::Bind(_), Kind::AddrNotAvailable) => {
+            "no interface of this host has that address, or not yet: an IPv6 address is looked for \
+             on the network first, for a second or two, when its interface comes up"
+        }
         (Step::Bind(_), _) => "choose another address",
         (Step::Socket, _) if error.raw_os_error() == Some(errno::EAFNOSUPPORT) => {
             "this host does not have that family of addresses: choose another address"
         }
-        (Step::Thread, Kind::WouldBlock) => {
-            "raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax in a unit)"
-        }
-        (Step::Socket | Step::Thread | Step::Other, _) => return None,
+        (Step::Socket | Step::Other, _) => return None,
     };
     Some(remedy)
 }
@@ -202,6 +212,29 @@ impl fmt::Display for Error {
                 passed.join(",")
             ),
             Self::Notify(error) => f.write_str(error),
+            Self::Descriptors(limits::Shortage {
+                limit,
+                open,
+                needed,
+            }) => write!(
+                f,
+                "too few descriptors: RLIMIT_NOFILE is {limit}, {open} are open, and {needed} are needed to \
+                 serve one client; raise the limit on open files of this process (LimitNOFILE in a unit)"
+            ),
+            Self::Thread(error, met) => {
+                write!(f, "cannot start a thread: {}", Plain(error))?;
+                match (met, remedy(Step::Other, error)) {
+                    (Some(limits::Met { what, name }), _) => {
+                        write!(f, "; raise the limit on {what} ({name})")
+                    }
+                    (None, Some(remedy)) => write!(f, "; {remedy}"),
+                    (None, None) if error.kind() == io::ErrorKind::WouldBlock => f.write_str(
+                        "; raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax \
+                         in a unit)",
+                    ),
+                    (None, None) => Ok(()),
+                }
+            }
             Self::Host { what, step, error } => {
                 write!(f, "{what}: {}", Plain(error))?;
                 match remedy(*step, error) {
@@ -220,7 +253,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Host { error, .. } => Some(error),
+            Self::Host { error, .. } | Self::Thread(error, _) => Some(error),
             Self::Discovery(error) => Some(error),
             Self::EndpointsFile(error) => Some(error),
             Self::Roots(error) => Some(error),
@@ -231,154 +264,11 @@ impl std::error::Error for Error {
             | Self::Activation(_)
             | Self::ListenTwice { .. }
             | Self::Notify(_)
+            | Self::Descriptors(_)
             | Self::Panicked(_) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FORBIDDEN: &str = "a sandbox or a security module of this host forbids it";
-    const OPEN_FILES: &str =
-        "raise the limit on open files of this process (LimitNOFILE in a unit)";
-    const MEMORY: &str =
-        "free memory of this host, or raise the limit of the cgroup (MemoryMax in a unit)";
-    const PROCESSES: &str =
-        "raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax in a unit)";
-    const SOCKET_OR_PIPE: &str = "if it is a pipe, start its reader first; if it is a socket, as \
-        that of the journal, write stderr in its place";
-
-    /// Numbers of asm-generic/errno.h, and what is to be done where each step meets them.
-    #[test]
-    fn the_remedy_fits_the_error() {
-        const EPERM: i32 = 1;
-        const ENOENT: i32 = 2;
-        const ENXIO: i32 = 6;
-        const EAGAIN: i32 = 11;
-        const ENOMEM: i32 = 12;
-        const EACCES: i32 = 13;
-        const EISDIR: i32 = 21;
-        const EINVAL: i32 = 22;
-        const ENFILE: i32 = 23;
-        const EMFILE: i32 = 24;
-        const ENOTTY: i32 = 25;
-        const EROFS: i32 = 30;
-        const EAFNOSUPPORT: i32 = 97;
-        const EADDRINUSE: i32 = 98;
-        const EADDRNOTAVAIL: i32 = 99;
-        const ENOBUFS: i32 = 105;
-        const LOW: Step = Step::Bind(1023);
-        const HIGH: Step = Step::Bind(1024);
-        for (step, number, expected) in [
-            (Step::Socket, EMFILE, Some(OPEN_FILES)),
-            (HIGH, EMFILE, Some(OPEN_FILES)),
-            (Step::Other, EMFILE, Some(OPEN_FILES)),
-            (Step::AccessLog, EMFILE, Some(OPEN_FILES)),
-            (Step::Socket, ENFILE, Some("raise fs.file-max of this host")),
-            (Step::Socket, ENOMEM, Some(MEMORY)),
-            (Step::Socket, ENOBUFS, Some(MEMORY)),
-            (Step::Thread, ENOMEM, Some(MEMORY)),
-            (LOW, ENOMEM, Some(MEMORY)),
-            (
-                Step::Socket,
-                EAFNOSUPPORT,
-                Some("this host does not have that family of addresses: choose another address"),
-            ),
-            (Step::Socket, EPERM, Some(FORBIDDEN)),
-            (Step::Socket, ENOTTY, None),
-            (
-                LOW,
-                EACCES,
-                Some("ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"),
-            ),
-            (LOW, EPERM, Some(FORBIDDEN)),
-            (HIGH, EACCES, Some(FORBIDDEN)),
-            (
-                HIGH,
-                EADDRINUSE,
-                Some("another program listens there: stop it or choose another port"),
-            ),
-            (
-                LOW,
-                EADDRINUSE,
-                Some("another program listens there: stop it or choose another port"),
-            ),
-            (
-                HIGH,
-                EADDRNOTAVAIL,
-                Some("no interface of this host has that address"),
-            ),
-            (HIGH, EINVAL, Some("choose another address")),
-            (Step::Thread, EAGAIN, Some(PROCESSES)),
-            (Step::Thread, EPERM, Some(FORBIDDEN)),
-            (Step::Thread, ENOTTY, None),
-            (Step::Resolve, EINVAL, Some("use an address of this host")),
-            (Step::Other, EPERM, Some(FORBIDDEN)),
-            (Step::Other, EAGAIN, None),
-            (
-                Step::AccessLog,
-                ENOENT,
-                Some("create its directory, or name another file"),
-            ),
-            (
-                Step::AccessLog,
-                EACCES,
-                Some("let the user of this process write there, or name another file"),
-            ),
-            (
-                Step::AccessLog,
-                EISDIR,
-                Some("name a file in that directory"),
-            ),
-            (
-                Step::AccessLog,
-                EROFS,
-                Some("name a file elsewhere; in a unit, LogsDirectory= makes room for one"),
-            ),
-            (Step::AccessLog, ENXIO, Some(SOCKET_OR_PIPE)),
-            (Step::AccessLog, EINVAL, Some("name another file")),
-        ] {
-            let error = io::Error::from_raw_os_error(number);
-            assert_eq!(remedy(step, &error), expected, "{step:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
-        let refused = |number| io::Error::from_raw_os_error(number);
-        for (error, said) in [
-            (
-                Error::host(
-                    "--listen-addr=[::1]:1: cannot listen",
-                    Step::Socket,
-                    refused(97),
-                ),
-                "--listen-addr=[::1]:1: cannot listen: address family not supported by protocol; this \
-                 host does not have that family of addresses: choose another address",
-            ),
-            (
-                Error::thread(refused(11)),
-                "cannot start a thread: resource temporarily unavailable; raise the limit on processes \
-                 of this user or cgroup (LimitNPROC and TasksMax in a unit)",
-            ),
-            (
-                Error::thread(refused(25)),
-                "cannot start a thread: inappropriate ioctl for device",
-            ),
-            (
-                Error::access_log(Path::new("/a/b"), refused(2)),
-                "--access-log=/a/b: cannot append to it: no such file or directory; create its \
-                 directory, or name another file",
-            ),
-            (
-                Error::Panicked("panicked at a.rs:1:1: words".to_owned()),
-                "panicked at a.rs:1:1: words; this is a fault of etcd-gateway itself: please report it",
-            ),
-        ] {
-            assert_eq!(error.to_string(), said);
-            assert!(!error.is_usage(), "{said}");
-        }
-    }
-}
+mod tests;

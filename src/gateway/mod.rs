@@ -10,6 +10,7 @@
 //! `accept`, when draining: the end of the process ends the others, which hold nothing that has to
 //! be put in order.
 
+mod bounds;
 pub(crate) mod check;
 mod error;
 mod listeners;
@@ -45,13 +46,14 @@ use crate::proxy::watch::{self, Rounds};
 use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
 use crate::sys::activation::{self, Inherited};
-use crate::sys::limits::{self, Capacity};
+use crate::sys::limits;
 use crate::sys::notify::Notifier;
 use crate::sys::random;
 use crate::sys::syscall;
 use crate::times::Times;
 use crate::x509::ServerName;
 
+use bounds::{max_connections, needs};
 pub(crate) use error::Error;
 use error::Step;
 use listeners::Place;
@@ -77,6 +79,7 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     random::check().map_err(refused("no entropy"))?;
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
+    limits::spare_address_space();
     let descriptors = limits::raise_descriptors();
     let times = Times::of_this_process();
     let threads = Threads::new(times);
@@ -101,16 +104,16 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
             &[("error", Plain(error).to_string().into())],
         );
     }
-    let descriptors = match config.metrics_addr {
-        // They are not for clients.
-        Some(_) => descriptors.0.saturating_sub(admin::DESCRIPTORS as u64),
-        None => descriptors.0,
-    };
     let signals = Signals::watch(times).map_err(Error::thread)?;
-    let capacity = limits::capacity(descriptors);
     let result = threads::attempt(|| {
         serve(
-            config, &notifier, &threads, &signals, &capacity, passed, times,
+            config,
+            &notifier,
+            &threads,
+            &signals,
+            descriptors.0,
+            passed,
+            times,
         )
     });
     log::flush(times.flush_patience);
@@ -155,31 +158,16 @@ fn serve(
     notifier: &Notifier,
     threads: &Arc<Threads>,
     signals: &Signals,
-    capacity: &Capacity,
+    descriptors: u64,
     passed: Vec<Inherited>,
     times: Times,
 ) -> Result<(), Error> {
     let since = Instant::now();
     let clock = Mutex::new(Now::new(since, SystemTime::now()));
-    let (max_connections, bounded_by) = max_connections(config.max_connections, capacity);
-    if let Some(wanted) = config
-        .max_connections
-        .filter(|wanted| *wanted > max_connections)
-    {
-        log::warn(
-            "gateway",
-            "--max-connections is more than this host bears, using less",
-            &[
-                ("wanted", wanted.into()),
-                ("used", max_connections.into()),
-                ("bounded-by", bounded_by.into()),
-            ],
-        );
-    }
-
     let Plan {
         listen,
         metrics,
+        resolves,
         mut discovery,
         authenticator,
         guard,
@@ -242,6 +230,18 @@ fn serve(
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
         .map_err(refused("cannot wake threads"))?;
+    // What is open by now is counted; what is not is in these.
+    let needs = needs(
+        config,
+        resolves,
+        gate.is_some(),
+        listeners.len(),
+        !zones.is_empty(),
+        notifier,
+    );
+    let capacity = limits::capacity(descriptors, &needs).map_err(Error::Descriptors)?;
+    let (max_connections, bounded_by) = max_connections(config.max_connections, &capacity);
+    discovery::limit(capacity.lookups);
     let pool = Arc::new(pool.tuned(capacity.slots, times));
     let names: Vec<String> = start
         .endpoints
@@ -261,6 +261,7 @@ fn serve(
             dial_timeout: config.dial_timeout,
             max_connections,
             max_pipes: capacity.pipes,
+            max_buffers: capacity.buffers,
             watch: watch::Settings {
                 answer_timeout: config.answer_timeout,
                 close_removed: config.close_removed,
@@ -280,9 +281,7 @@ fn serve(
         clock,
     });
 
-    // Every thread is started before one of them begins its work: a start that fails serves no client. A
-    // worker is, too: a host that gives none, for the size of its stack, say, would refuse every client.
-    proxy.check_workers().map_err(Error::thread)?;
+    // Every thread is started before one of them begins its work: a start that fails serves no client.
     let (shared, mut rounds) = (Arc::clone(&proxy), Rounds::default());
     let work = move || watch::run(&shared, &mut rounds);
     threads
@@ -323,6 +322,8 @@ fn serve(
             .map_err(Error::thread)?;
     }
     service::prepare_reports(notifier, &served, times).map_err(Error::thread)?;
+    // Those of one client, too: a host that gives none, for the size of its stack, say, would refuse all.
+    proxy.check_workers(2).map_err(Error::session)?;
 
     // Whoever reads that it is ready may send the next signal at once.
     signals.serve(&served);
@@ -361,6 +362,8 @@ pub(super) struct Plan {
     pub(super) listen: Vec<Place>,
     /// Where to serve metrics.
     pub(super) metrics: Option<Place>,
+    /// Whether members may have names.
+    pub(super) resolves: bool,
     pub(super) discovery: Discovery,
     pub(super) authenticator: Option<Arc<Authenticator>>,
     pub(super) guard: LoopGuard,
@@ -400,6 +403,7 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     Ok(Plan {
         listen,
         metrics,
+        resolves: source.resolves(),
         discovery: Discovery::new(source, resolver, times),
         authenticator,
         guard,
@@ -478,15 +482,6 @@ fn prepare_background(
         })
     })?;
     Ok(())
-}
-
-/// The cap, and what sets it. More than the host bears would end the process as a
-/// whole one day, so it is cut, not refused: a unit file may move to a smaller host.
-fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'static str) {
-    match wanted {
-        Some(wanted) if wanted <= capacity.connections => (wanted, "--max-connections"),
-        _ => (capacity.connections, capacity.bounded_by),
-    }
 }
 
 /// Refuses an endpoint that is one of the addresses to listen on.

@@ -8,7 +8,7 @@ use crate::sys::Plain;
 
 impl Observed for Served {
     fn try_session(&self) -> Result<(), String> {
-        let tried = self.proxy.check_workers();
+        let tried = self.proxy.check_workers(1);
         tried.map_err(|error| {
             format!(
                 "no client can be served: cannot start a thread: {}",

@@ -2,26 +2,6 @@
 
 use super::*;
 
-#[test]
-fn a_cap_is_kept_as_far_as_the_host_bears_it() {
-    let capacity = Capacity {
-        slots: 16,
-        connections: 100,
-        bounded_by: "RLIMIT_NOFILE",
-        pipes: 10,
-    };
-    for (wanted, used, by) in [
-        (None, 100, "RLIMIT_NOFILE"),
-        (Some(1), 1, "--max-connections"),
-        (Some(99), 99, "--max-connections"),
-        (Some(100), 100, "--max-connections"),
-        (Some(101), 100, "RLIMIT_NOFILE"),
-        (Some(usize::MAX), 100, "RLIMIT_NOFILE"),
-    ] {
-        assert_eq!(max_connections(wanted, &capacity), (used, by), "{wanted:?}");
-    }
-}
-
 fn place(addr: &str, shown: &str) -> Place {
     Place {
         addr: addr.parse().unwrap(),

@@ -40,6 +40,7 @@ use crate::proxy::pipes::Pipes;
 use crate::proxy::session::Session;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::watch::{Settings, Watch};
+pub(crate) use crate::proxy::workers::STACK;
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
 use crate::times::Times;
@@ -79,6 +80,8 @@ pub(crate) struct Bounds {
     pub(crate) max_connections: usize,
     /// Pipes for bulk at a time.
     pub(crate) max_pipes: usize,
+    /// Buffers for bulk at a time.
+    pub(crate) max_buffers: usize,
     /// What becomes of connections that nobody looks at.
     pub(crate) watch: Settings,
     pub(crate) times: Times,
@@ -120,7 +123,8 @@ impl Proxy {
             guard,
             sessions: Sessions::new(bounds.max_connections),
             workers: Arc::new(Workers::new(bounds.times.worker_patience)),
-            pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause),
+            pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause)
+                .with_buffers(bounds.max_buffers),
             parked: Parked::new(bounds.times.wake_pause),
             dial_timeout: bounds.dial_timeout,
             times: bounds.times,
@@ -217,12 +221,12 @@ impl Proxy {
         self.watch.removed(addrs);
     }
 
-    /// Whether a client could be given a thread now.
+    /// Whether clients could be given so many threads now.
     ///
     /// # Errors
-    /// What the host says, if it gives none.
-    pub(crate) fn check_workers(&self) -> io::Result<()> {
-        self.workers.check()
+    /// What the host says, if it does not give them.
+    pub(crate) fn check_workers(&self, count: usize) -> io::Result<()> {
+        self.workers.check(count)
     }
 
     /// Clients turned away, by reason.
@@ -283,6 +287,7 @@ mod tests {
             dial_timeout: second,
             max_connections: 1,
             max_pipes: 0,
+            max_buffers: 0,
             watch: Settings {
                 answer_timeout: Duration::ZERO,
                 close_removed: None,

@@ -2,7 +2,8 @@
 //! bulk begins and given back, empty, when it ends.
 //!
 //! There are a few for all sessions together, so that they do not eat up the descriptors;
-//! who gets none copies through a buffer instead. A reader that is stuck in the middle of bulk
+//! who gets none copies through a buffer instead, of which there may be few, too: where there is none either, a
+//! message's will do. Both numbers are what the host bears (`sys::limits`). A reader that is stuck in the middle of bulk
 //! keeps its pipe, with what it holds: as many of them as there are pipes make bulk dearer
 //! for the others, and nothing worse.
 
@@ -38,6 +39,8 @@ const LASTING: u32 = 4;
 pub(crate) struct Pipes {
     /// How many more may be opened.
     left: Arc<AtomicUsize>,
+    /// How many more buffers there may be.
+    buffers: Arc<AtomicUsize>,
     /// The pause after the first refusal.
     pause: Duration,
     state: Mutex<State>,
@@ -70,9 +73,26 @@ pub(crate) struct Pipe {
     _permit: Permit,
 }
 
-/// The right to have one pipe open.
+/// What bulk is copied through.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: Vec<u8>,
+    _permit: Permit,
+}
+
+/// The right to have one pipe open, or one buffer.
 #[derive(Debug)]
 struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    /// One of those that are left.
+    fn of(left: &Arc<AtomicUsize>) -> Option<Self> {
+        let less = |left: usize| left.checked_sub(1);
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .ok()?;
+        Some(Self(Arc::clone(left)))
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -86,10 +106,29 @@ impl Pipes {
     pub(crate) fn new(max: usize, pause: Duration) -> Self {
         Self {
             left: Arc::new(AtomicUsize::new(max)),
+            buffers: Arc::new(AtomicUsize::new(usize::MAX)),
             pause,
             state: Mutex::default(),
             seam: Seam::default(),
         }
+    }
+
+    /// The same with at most `max` buffers at a time.
+    pub(crate) fn with_buffers(mut self, max: usize) -> Self {
+        self.buffers = Arc::new(AtomicUsize::new(max));
+        self
+    }
+
+    /// A buffer of `size` bytes, if one is left and there is memory for it.
+    pub(crate) fn buffer(&self, size: usize) -> Option<Buffer> {
+        let permit = Permit::of(&self.buffers)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).ok()?;
+        bytes.resize(size, 0);
+        Some(Buffer {
+            bytes,
+            _permit: permit,
+        })
     }
 
     /// An empty pipe, if one is left, it holds enough to be of use, and the host splices, as far as
@@ -103,14 +142,9 @@ impl Pipes {
             state.free.pop()
         };
         free.or_else(|| {
-            let less = |left: usize| left.checked_sub(1);
-            self.left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-                .ok()?;
+            let permit = Permit::of(&self.left)?;
             // Without descriptors or memory for it there is none; that is no failure.
-            self.open(Permit(Arc::clone(&self.left)))
-                .ok()
-                .filter(|pipe| pipe.size >= MIN_SIZE)
+            self.open(permit).ok().filter(|pipe| pipe.size >= MIN_SIZE)
         })
     }
 
@@ -226,6 +260,17 @@ mod tests {
         assert_eq!((pipes.kept(), pipes.left()), (2, 2));
         let again = [(); 3].map(|()| pipes.take(now));
         assert!(matches!(again, [Some(_), Some(_), None]));
+    }
+
+    #[test]
+    fn there_are_as_many_buffers_as_there_may_be() {
+        let pipes = Pipes::new(0, SECOND).with_buffers(2);
+        let [first, _second] = [(); 2].map(|()| pipes.buffer(10).unwrap());
+        assert_eq!((first.bytes.len(), pipes.buffer(10).is_none()), (10, true));
+        drop(first);
+        // One that there is no memory for takes no place.
+        assert!(pipes.buffer(usize::MAX / 4).is_none());
+        assert!(pipes.buffer(10).is_some());
     }
 
     #[test]

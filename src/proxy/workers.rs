@@ -2,7 +2,8 @@
 //! handing work to a thread that waits costs a fraction of starting one.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::log;
@@ -11,7 +12,7 @@ use crate::sys::{Plain, syscall};
 
 /// A worker's stack. Its deepest calls format a log line; the larger copy buffer is on
 /// the heap.
-const STACK: usize = 64 * 1024;
+pub(crate) const STACK: usize = 64 * 1024;
 
 /// How many are kept at most: enough for a burst of short connections, little enough to
 /// be memory nobody notices (about 20 kB each, most of it the kernel's).
@@ -75,15 +76,30 @@ impl Workers {
         }
     }
 
-    /// Whether a session could be given a thread now: one is started that does nothing, unless one is idle.
+    /// Whether sessions could be given so many threads now: those are started that are not idle, all at once, and do
+    /// nothing. They are over when this returns.
     ///
     /// # Errors
-    /// What the host says, if it gives none.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        if !lock(&self.idle).is_empty() {
-            return Ok(());
+    /// What the host says, if it does not give them.
+    pub(crate) fn check(&self, count: usize) -> io::Result<()> {
+        let count = count.saturating_sub(lock(&self.idle).len());
+        let (running, over) = channel::<()>();
+        let all = Arc::<OnceLock<()>>::default();
+        let started = (0..count).try_for_each(|_| {
+            let (all, running) = (Arc::clone(&all), running.clone());
+            syscall::start_thread(STACK, move || {
+                all.wait();
+                drop(running);
+            })
+        });
+        let _ = all.set(());
+        drop(running);
+        // Nothing is sent: it ends with the last of them.
+        let _ = over.recv();
+        if let Err(error) = &started {
+            self.report(error);
         }
-        syscall::start_thread(STACK, || ()).inspect_err(|error| self.report(error))
+        started
     }
 
     /// Logs why a thread cannot be started, once a second at most.
@@ -153,7 +169,6 @@ impl Workers {
 mod tests {
     use super::*;
     use std::sync::Barrier;
-    use std::sync::mpsc::channel;
 
     const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,16 +1,25 @@
 //! How many connections this host can bear, derived from everything that bounds a
 //! program of two threads and two descriptors a connection.
 //!
-//! Running out of descriptors or threads is an error that one connection feels;
-//! running out of memory mappings may not be: `std` aborts the whole process when one of its
-//! threads cannot map its signal stack. So the smallest of all bounds becomes the cap
-//! above which clients are turned away, and nothing below it is ever exceeded.
-//! Sources: getrlimit(2), proc(5), cgroups(7) `pids.max`, sysctl `vm.max_map_count`.
+//! Running out of descriptors or threads is an error that one connection feels; running out of memory or
+//! of memory mappings ends the process: the kernel kills it, or `std` aborts it. So the smallest of all bounds
+//! becomes the cap above which clients are turned away, and nothing below it is ever exceeded. What is in
+//! use already, here and by others that a limit counts, is subtracted, and so is what the gateway itself
+//! takes with its settings ([`Needs`]).
+//! Sources: getrlimit(2), proc(5), `cgroup` for what control groups leave, sysctls `vm.max_map_count` and
+//! `vm.overcommit_memory`.
 
+mod met;
+
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use super::cgroup::{Trees, number};
 use super::syscall::{self, Limit, Resource};
+use super::usage;
+pub(crate) use met::{Met, met_by_a_session, met_by_a_thread};
 
 /// A session's two copy threads, where it has become busy; the first of them also dials.
 const THREADS_PER_CONNECTION: u64 = 2;
@@ -19,17 +28,51 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// A thread takes a stack, and a guard page that counts as a mapping of its own. Half as much again is for what
 /// the heap maps.
 const MAPPINGS_PER_CONNECTION: u64 = 4 + 2;
-/// One third is for pipes, one sixth for dials, probes, proofs and health checks, which have slots; the rest is
-/// for the sockets of the resolver, two for each lookup under way, listeners, logs and files.
-const SPARE_DESCRIPTORS: u64 = 96;
-/// Both ends of a pipe.
-const DESCRIPTORS_PER_PIPE: u64 = 2;
-/// The most slots that are of any use.
-const SLOTS: u64 = 16;
-/// Those that are always there (`gateway` lists them), one for each slot, and as many of the resolver.
-const SPARE_THREADS: u64 = 16 + 2 * SLOTS;
-/// Libraries, heap arenas and the threads above. One of `std` has a signal stack with a guard page, too.
+/// Libraries, heap arenas and the gateway's threads. One of `std` has a signal stack with a guard page, too.
 const SPARE_MAPPINGS: u64 = 1024;
+
+/// Bytes of memory, the kernel's included, of a connection with both threads, its messages passed on, and
+/// readers that are stuck, but for its [buffers of bulk](BUFFER). Measured on x86_64: 38 KiB with one thread, 72
+/// with both; `tests/suite/memory.rs` has them all busy. The rest is for socket buffers, where those count.
+const MEMORY_PER_CONNECTION: u64 = 80 * KIB;
+/// What the gateway may grow by: queues of logs, answers, proofs, tables, idle heaps.
+const SPARE_MEMORY: u64 = 4 * MIB;
+/// Of what is used by the heap and the two threads beside their stacks.
+const HEAP_PER_CONNECTION: u64 = 8 * KIB;
+/// A page of another stack, which touching ends a thread that has used up its own; 64 KiB on some hosts.
+const GUARD: u64 = 4 * KIB;
+/// Address space of a thread of `std`: 2 MiB of stack, its guard and its signal stack.
+const STD_THREAD: u64 = 2 * MIB + 64 * KIB;
+/// A buffer that bulk takes which has no pipe. One eighth of the memory is for these.
+const BUFFER: u64 = 64 * KIB;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The most pipes and slots that are of any use, and the most lookups at a time.
+const PIPES: u64 = 16;
+const SLOTS: u64 = 16;
+const LOOKUPS: u64 = 16;
+/// Both ends.
+const DESCRIPTORS_PER_PIPE: u64 = 2;
+/// A query over UDP, and what is asked again over TCP.
+const DESCRIPTORS_PER_LOOKUP: u64 = 2;
+
+/// What a gateway takes however many clients it has, by its settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needs {
+    /// Descriptors that it will open, beside those that are open now.
+    pub(crate) descriptors: u64,
+    /// Threads that run when it serves.
+    pub(crate) threads: u64,
+    /// How many of them run now.
+    pub(crate) running: u64,
+    /// Endpoints have to prove who they are, or are asked how they are: in threads, one a slot.
+    pub(crate) slots_have_threads: bool,
+    /// Names are looked up, the second and further ones at a time in threads of their own.
+    pub(crate) resolves: bool,
+    /// Bytes of stack of a session's thread.
+    pub(crate) stack: usize,
+}
 
 /// The most connections that can be served, and what sets that bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +82,20 @@ pub(crate) struct Capacity {
     pub(crate) bounded_by: &'static str,
     /// How many pipes may be open beside the connections.
     pub(crate) pipes: usize,
+    /// How many buffers of bulk there may be.
+    pub(crate) buffers: usize,
     /// How many dials, probes, proofs and health checks may be under way that are no client's connection.
     pub(crate) slots: usize,
+    /// How many names may be looked up, or endpoints asked for proofs, at the same time.
+    pub(crate) lookups: usize,
+}
+
+/// The limit on descriptors does not even let one client be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    pub(crate) limit: u64,
+    pub(crate) open: u64,
+    pub(crate) needed: u64,
 }
 
 /// Raises the soft limit of descriptors to the hard one, if it may, and returns what is in
@@ -68,368 +123,288 @@ fn raise(limit: Limit, set: impl FnOnce(Limit) -> io::Result<()>) -> (u64, io::R
     }
 }
 
-/// `vm.max_map_count` as the kernel sets it (DEFAULT_MAX_MAP_COUNT).
-const DEFAULT_MAPPINGS: u64 = 65_530;
-
-/// What this process may use on this host. Any other limit that cannot be read does not bound.
-pub(crate) fn capacity(descriptors: u64) -> Capacity {
-    let threads = syscall::limit(Resource::Threads).map(|limit| limit.soft);
-    let (proc, cgroups) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
-    capacity_within(descriptors, threads.ok(), proc, cgroups)
-}
-
-fn capacity_within(
-    descriptors: u64,
-    threads: Option<u64>,
-    proc: &Path,
-    cgroups: &Path,
-) -> Capacity {
-    let kernel = |name| number(&proc.join("sys").join(name));
-    let by_threads = |limit: Option<u64>| limit.map_or(u64::MAX, by_threads);
-    // Where it cannot be read it is in force all the same.
-    let mappings = kernel("vm/max_map_count").unwrap_or(DEFAULT_MAPPINGS);
-    let pids = cgroup_pids(proc, cgroups);
-    let (connections, bounded_by) = smallest(&[
-        ("RLIMIT_NOFILE", by_descriptors(descriptors)),
-        ("RLIMIT_NPROC", by_threads(threads)),
-        ("pids.max of the cgroup", by_threads(pids)),
-        (
-            "kernel.threads-max",
-            by_threads(kernel("kernel/threads-max")),
-        ),
-        ("kernel.pid_max", by_threads(kernel("kernel/pid_max"))),
-        ("vm.max_map_count", by_mappings(mappings)),
-    ]);
-    Capacity {
-        connections,
-        bounded_by,
-        pipes: pipes(descriptors),
-        slots: slots(descriptors),
+/// To be called before the first thread: where address space is limited, heaps must not take it all. glibc
+/// reserves 64 MiB for each that it makes, up to eight a processor (mallopt(3), M_ARENA_MAX).
+pub(crate) fn spare_address_space() {
+    if soft(Resource::AddressSpace).is_some_and(|limit| limit < u64::MAX) {
+        syscall::use_one_heap();
     }
 }
 
-fn by_descriptors(limit: u64) -> u64 {
-    (limit - spare_descriptors(limit)) / DESCRIPTORS_PER_CONNECTION
+fn soft(resource: Resource) -> Option<u64> {
+    syscall::limit(resource).ok().map(|limit| limit.soft)
 }
 
-fn spare_descriptors(limit: u64) -> u64 {
-    SPARE_DESCRIPTORS.min(limit / 4)
+/// `vm.max_map_count` as the kernel sets it (DEFAULT_MAX_MAP_COUNT).
+const DEFAULT_MAPPINGS: u64 = 65_530;
+
+/// What this process may use on this host, of whose descriptors it may have as many open. Any other limit that
+/// cannot be read does not bound.
+///
+/// # Errors
+/// If there is no descriptor for even one client.
+pub(crate) fn capacity(descriptors: u64, needs: &Needs) -> Result<Capacity, Shortage> {
+    Host::this(descriptors).capacity(needs)
 }
 
-/// As many as fit into one third of the spare descriptors.
-fn pipes(descriptors: u64) -> usize {
-    let pipes = spare_descriptors(descriptors) / 3 / DESCRIPTORS_PER_PIPE;
-    usize::try_from(pipes).unwrap_or(usize::MAX)
+/// Where limits and uses are to be read.
+struct Host<'a> {
+    trees: Trees<'a>,
+    descriptors: u64,
+    open: u64,
+    processes: Option<u64>,
+    /// Of threads of the same user that are not ours.
+    others: fn() -> u64,
+    /// Of RLIMIT_AS and of RLIMIT_DATA: the limit, and what is used of it.
+    address_space: [(Option<u64>, u64); 2],
 }
 
-/// As many as fit into one sixth; two at least, or nothing would ever be found out.
-fn slots(descriptors: u64) -> usize {
-    let slots = (spare_descriptors(descriptors) / 6).clamp(2, SLOTS);
-    usize::try_from(slots).unwrap_or(usize::MAX)
+/// What is shared out beside connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spare {
+    pipes: u64,
+    slots: u64,
+    lookups: u64,
 }
 
-fn by_threads(limit: u64) -> u64 {
-    limit.saturating_sub(SPARE_THREADS.min(limit / 4)) / THREADS_PER_CONNECTION
+impl Host<'_> {
+    fn this(descriptors: u64) -> Self {
+        let address_space = usage::address_space();
+        Self {
+            trees: Trees {
+                proc: Path::new("/proc"),
+                cgroups: Path::new("/sys/fs/cgroup"),
+            },
+            descriptors,
+            open: usage::open_descriptors()
+                .unwrap_or_else(|| syscall::count_open(descriptors.min(SCANNED))),
+            processes: soft(Resource::Threads),
+            others: others_threads,
+            address_space: [
+                (soft(Resource::AddressSpace), address_space.all),
+                (soft(Resource::Data), address_space.data),
+            ],
+        }
+    }
+
+    fn kernel(&self, name: &str) -> Option<u64> {
+        number(&self.trees.proc.join("sys").join(name))
+    }
+
+    fn capacity(&self, needs: &Needs) -> Result<Capacity, Shortage> {
+        let (connections, spare) = self.by_descriptors(needs)?;
+        // Where it cannot be read it is in force all the same.
+        let mappings = self.kernel("vm/max_map_count").unwrap_or(DEFAULT_MAPPINGS);
+        let mut bounds = vec![
+            ("RLIMIT_NOFILE", connections),
+            ("vm.max_map_count", by_mappings(mappings)),
+        ];
+        let mut buffers = u64::MAX;
+        let memory = self.trees.memory().into_iter();
+        let memory = memory.map(|(room, name)| (name, by_memory(room)));
+        let spaces = self.address_space().into_iter();
+        let spaces = spaces.map(|(name, room)| (name, by_address_space(room, needs)));
+        for (name, (connections, of_it)) in memory.chain(spaces) {
+            bounds.push((name, connections));
+            buffers = buffers.min(of_it);
+        }
+        let mut spare_threads = Spare::MOST;
+        let threads = self.threads(needs, smallest(&bounds).0);
+        if let Some((name, room)) = threads.into_iter().min_by_key(|(_, room)| *room) {
+            let (connections, spare) = by_threads(room, needs);
+            bounds.push((name, connections));
+            spare_threads = spare;
+        }
+        let (connections, bounded_by) = smallest(&bounds);
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Capacity {
+            // At least one: a start that lacks a thread for it fails in words of its own.
+            connections: number(connections).max(1),
+            bounded_by,
+            pipes: number(spare.pipes),
+            buffers: number(buffers),
+            slots: number(spare.slots.min(spare_threads.slots)),
+            lookups: number(spare.lookups.min(spare_threads.lookups)),
+        })
+    }
+
+    fn by_descriptors(&self, needs: &Needs) -> Result<(u64, Spare), Shortage> {
+        let lookup = DESCRIPTORS_PER_LOOKUP * u64::from(needs.resolves);
+        let least = 1 + lookup;
+        let most = SLOTS + lookup * LOOKUPS + DESCRIPTORS_PER_PIPE * PIPES;
+        let taken = self.open + needs.descriptors;
+        let needed = taken + least + DESCRIPTORS_PER_CONNECTION;
+        let (limit, open) = (self.descriptors, self.open);
+        if limit < needed {
+            return Err(Shortage {
+                limit,
+                open,
+                needed,
+            });
+        }
+        let free = limit - taken;
+        let spare = most.min(free / 4).max(least);
+        let slots = (spare * SLOTS / most).max(1);
+        let lookups = match needs.resolves {
+            true => (spare * LOOKUPS / most).max(1),
+            // They are proofs, which have slots.
+            false => LOOKUPS,
+        };
+        let rest = spare.saturating_sub(slots + lookups * lookup);
+        let pipes = (rest / DESCRIPTORS_PER_PIPE).min(PIPES);
+        let connections = (free - spare) / DESCRIPTORS_PER_CONNECTION;
+        let spare = Spare {
+            pipes,
+            slots,
+            lookups,
+        };
+        Ok((connections, spare))
+    }
+
+    /// How many threads more there may be once the gateway has its own, by each limit. Other bounds allow so
+    /// many `connections`.
+    fn threads(&self, needs: &Needs, connections: u64) -> Vec<(&'static str, u64)> {
+        let to_start = needs.threads.saturating_sub(needs.running);
+        let all = self.threads_of_all();
+        let of_all = |limit: Option<u64>| Some(limit?.saturating_sub(all));
+        let mut rooms = vec![
+            ("pids.max of the cgroup", self.trees.threads()),
+            (
+                "kernel.threads-max",
+                of_all(self.kernel("kernel/threads-max")),
+            ),
+            ("kernel.pid_max", of_all(self.kernel("kernel/pid_max"))),
+        ];
+        rooms.push((
+            "RLIMIT_NPROC",
+            self.processes.map(|limit| {
+                let room = limit.saturating_sub(needs.running);
+                // To look at all processes takes its time, and they matter where this limit is close to bounding.
+                let close = by_threads(room.saturating_sub(to_start), needs).0 / 2 < connections;
+                room.saturating_sub(if close { (self.others)() } else { 0 })
+            }),
+        ));
+        let rooms = rooms.into_iter();
+        rooms
+            .filter_map(|(name, room)| Some((name, room?.saturating_sub(to_start))))
+            .collect()
+    }
+
+    /// All threads of the host, as /proc/loadavg has them.
+    fn threads_of_all(&self) -> u64 {
+        let loadavg = fs::read_to_string(self.trees.proc.join("loadavg")).unwrap_or_default();
+        let count = loadavg.split(['/', ' ']).nth(4);
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// How many bytes of address space more there may be, by each limit.
+    fn address_space(&self) -> Vec<(&'static str, u64)> {
+        let [all, data] = self.address_space.map(|(limit, used)| {
+            // No limit, as well as none that could be read.
+            let limit = limit.filter(|limit| *limit < u64::MAX)?;
+            Some(limit.saturating_sub(used))
+        });
+        let rooms = [
+            ("RLIMIT_AS", all),
+            ("RLIMIT_DATA", data),
+            ("vm.overcommit_memory", self.committable()),
+        ];
+        let rooms = rooms.into_iter();
+        rooms
+            .filter_map(|(name, room)| Some((name, room?)))
+            .collect()
+    }
+
+    /// What may still be promised to all processes of a host that promises no more than it has (proc(5),
+    /// `vm.overcommit_memory` of 2).
+    fn committable(&self) -> Option<u64> {
+        self.kernel("vm/overcommit_memory")
+            .filter(|mode| *mode == 2)?;
+        let text = fs::read_to_string(self.trees.proc.join("meminfo")).ok()?;
+        let value = |name| usage::kibibytes(&text, name);
+        Some(value("CommitLimit:")?.saturating_sub(value("Committed_AS:")?))
+    }
+}
+
+impl Spare {
+    const MOST: Self = Self {
+        pipes: PIPES,
+        slots: SLOTS,
+        lookups: LOOKUPS,
+    };
+}
+
+/// How many connections this room for threads bears, and what is left beside them.
+fn by_threads(room: u64, needs: &Needs) -> (u64, Spare) {
+    let slots = SLOTS * u64::from(needs.slots_have_threads);
+    // Proofs are asked for side by side as names are.
+    let lookups = (LOOKUPS - 1) * u64::from(needs.resolves || needs.slots_have_threads);
+    let (most, least) = (slots + lookups, u64::from(needs.slots_have_threads));
+    let spare = most.min(room / 4).max(least);
+    let share = |of: u64| spare * of / most.max(1);
+    let spared = Spare {
+        slots: if slots > 0 {
+            share(slots).max(1)
+        } else {
+            SLOTS
+        },
+        lookups: 1 + share(lookups),
+        ..Spare::MOST
+    };
+    (room.saturating_sub(spare) / THREADS_PER_CONNECTION, spared)
 }
 
 fn by_mappings(limit: u64) -> u64 {
     limit.saturating_sub(SPARE_MAPPINGS) / MAPPINGS_PER_CONNECTION
 }
 
-fn smallest(bounds: &[(&'static str, u64)]) -> (usize, &'static str) {
-    let (bounded_by, connections) = bounds
-        .iter()
-        .copied()
-        .min_by_key(|(_, connections)| *connections)
-        .unwrap_or(("nothing", u64::MAX));
-    // At least one: a host that bears less fails in a way that the log explains.
-    let connections = usize::try_from(connections).unwrap_or(usize::MAX).max(1);
-    (connections, bounded_by)
+/// How many connections this room for memory bears, and how many buffers of bulk.
+fn by_memory(room: u64) -> (u64, u64) {
+    let bulk = room / 8;
+    let rest = room - bulk - SPARE_MEMORY.min(room / 4);
+    (rest / MEMORY_PER_CONNECTION, bulk / BUFFER)
 }
 
-fn number(path: &Path) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+/// The same of address space, which a stack takes in full size, touched or not.
+fn by_address_space(room: u64, needs: &Needs) -> (u64, u64) {
+    let slots = SLOTS * u64::from(needs.slots_have_threads);
+    let lookups = LOOKUPS * u64::from(needs.resolves || needs.slots_have_threads);
+    let own = needs.threads.saturating_sub(needs.running);
+    let room = room.saturating_sub(own * STD_THREAD);
+    let spare = SPARE_MEMORY + (slots + lookups) * STD_THREAD;
+    let bulk = room / 8;
+    let rest = room - bulk - spare.min(room / 4);
+    let stack = needs.stack.max(syscall::smallest_stack()) as u64;
+    let connection = THREADS_PER_CONNECTION * (stack + GUARD) + HEAP_PER_CONNECTION;
+    (rest / connection, bulk / BUFFER)
 }
 
-/// The smallest room that a `pids.max` leaves, from the process's own cgroup up to the
-/// root, in the unified hierarchy or the `pids` controller of the old one.
-fn cgroup_pids(proc: &Path, mount: &Path) -> Option<u64> {
-    let membership = std::fs::read_to_string(proc.join("self/cgroup")).ok()?;
-    let room = |directory: &Path| {
-        let max = number(&directory.join("pids.max"))?;
-        // What others of the same cgroup use is not ours to take.
-        Some(max.saturating_sub(number(&directory.join("pids.current")).unwrap_or(0)))
+fn smallest(bounds: &[(&'static str, u64)]) -> (u64, &'static str) {
+    let smallest = bounds.iter().min_by_key(|(_, connections)| *connections);
+    smallest.map_or((u64::MAX, "nothing"), |(name, connections)| {
+        (*connections, name)
+    })
+}
+
+/// How many numbers of descriptors are tried where /proc does not tell them.
+const SCANNED: u64 = 16 * 1024;
+
+/// How many threads run that are of the same real user, as RLIMIT_NPROC counts them, and not of this process; as
+/// far as /proc shows them. Root has no such limit.
+fn others_threads() -> u64 {
+    let Ok(own) = fs::metadata("/proc/self") else {
+        return 0;
     };
-    membership
-        .lines()
-        .filter_map(|line| {
-            // "hierarchy:controllers:path", proc(5).
-            let mut fields = line.splitn(3, ':').skip(1);
-            let controllers = fields.next()?;
-            let path = fields.next()?.trim_start_matches('/');
-            let base = match controllers {
-                "" => mount.to_path_buf(),
-                _ if controllers.split(',').any(|name| name == "pids") => mount.join("pids"),
-                _ => return None,
-            };
-            let top = base.clone();
-            let own: PathBuf = base.join(path);
-            own.ancestors()
-                .take_while(|directory| directory.starts_with(&top))
-                .filter_map(room)
-                .min()
-        })
-        .min()
+    let pid = std::process::id().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_process = |name: &str| name != pid && name.bytes().all(|byte| byte.is_ascii_digit());
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_process))
+        .filter(|entry| entry.metadata().is_ok_and(|of| of.uid() == own.uid()))
+        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
+        .filter_map(|status| usage::threads(&status))
+        .sum()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn each_bound_counts_what_a_connection_takes() {
-        // (limit, connections, pipes, slots): a quarter is spare, but no more than 96.
-        let descriptors = [
-            (0, 0, 0, 2),
-            (1, 0, 0, 2),
-            (2, 1, 0, 2),
-            (4, 1, 0, 2),
-            (15, 6, 0, 2),
-            (24, 9, 1, 2),
-            (64, 24, 2, 2),
-            (255, 96, 10, 10),
-            (383, 144, 15, 15),
-            (384, 144, 16, 16),
-            (385, 144, 16, 16),
-            (386, 145, 16, 16),
-            (20_000, 9_952, 16, 16),
-        ];
-        for (limit, connections, pipes_of_it, slots_of_it) in descriptors {
-            let found = (by_descriptors(limit), pipes(limit), slots(limit));
-            assert_eq!(found, (connections, pipes_of_it, slots_of_it), "{limit}");
-        }
-        // The same with 48.
-        let threads = [
-            (0, 0),
-            (1, 0),
-            (2, 1),
-            (64, 24),
-            (191, 72),
-            (193, 72),
-            (194, 73),
-            (4_096, 2_024),
-        ];
-        for (limit, connections) in threads {
-            assert_eq!(by_threads(limit), connections, "{limit}");
-        }
-        // The last but one is the default of Linux.
-        let mappings = [
-            (0, 0),
-            (1_024, 0),
-            (1_029, 0),
-            (1_030, 1),
-            (1_035, 1),
-            (1_036, 2),
-            (65_530, 10_751),
-            (u64::MAX, (u64::MAX - 1_024) / 6),
-        ];
-        for (limit, connections) in mappings {
-            assert_eq!(by_mappings(limit), connections, "{limit}");
-        }
-    }
-
-    #[test]
-    fn each_limit_of_the_host_bounds_by_its_name() {
-        let root = Directory::new("limits");
-        type Files<'a> = &'a [(&'a str, &'a str)];
-        let cases: [(u64, Option<u64>, Files<'_>, u64, &str); 9] = [
-            // (descriptors, threads, files of /proc, connections, bounded by)
-            (20_000, None, &[], 9_952, "RLIMIT_NOFILE"),
-            (20_000, Some(u64::MAX), &[], 9_952, "RLIMIT_NOFILE"),
-            (50_000, None, &[], 10_751, "vm.max_map_count"),
-            (20_000, Some(1_000), &[], 476, "RLIMIT_NPROC"),
-            (
-                20_000,
-                None,
-                &[("sys/kernel/threads-max", "1000\n")],
-                476,
-                "kernel.threads-max",
-            ),
-            (
-                20_000,
-                None,
-                &[("sys/kernel/pid_max", "1000\n")],
-                476,
-                "kernel.pid_max",
-            ),
-            (
-                20_000,
-                None,
-                &[("sys/vm/max_map_count", "4024\n")],
-                500,
-                "vm.max_map_count",
-            ),
-            (
-                20_000,
-                None,
-                &[("sys/vm/max_map_count", "many\n")],
-                9_952,
-                "RLIMIT_NOFILE",
-            ),
-            (
-                20_000,
-                Some(2_000),
-                &[("self/cgroup", "0::/a\n"), ("cgroup/a/pids.max", "1000")],
-                476,
-                "pids.max of the cgroup",
-            ),
-        ];
-        for (index, (descriptors, threads, files, connections, bounded_by)) in
-            cases.into_iter().enumerate()
-        {
-            let proc = root.0.join(index.to_string());
-            files
-                .iter()
-                .for_each(|(name, text)| write(&proc.join(name), text));
-            let found = capacity_within(descriptors, threads, &proc, &proc.join("cgroup"));
-            let expected = Capacity {
-                connections: usize::try_from(connections).unwrap(),
-                bounded_by,
-                pipes: 16,
-                slots: 16,
-            };
-            assert_eq!(found, expected);
-        }
-    }
-
-    /// Removed when dropped.
-    struct Directory(PathBuf);
-
-    impl Directory {
-        fn new(name: &str) -> Self {
-            let name = format!("etcd-gateway-{name}-{}", std::process::id());
-            Self(std::env::temp_dir().join(name))
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn write(path: &Path, text: &str) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    #[test]
-    fn the_threads_of_a_session_take_no_more_mappings_than_counted() {
-        const THREADS: usize = 200;
-        let mappings = || {
-            fs::read_to_string("/proc/self/maps")
-                .unwrap()
-                .lines()
-                .count()
-        };
-        let barrier = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
-        let before = mappings();
-        for _ in 0..THREADS {
-            let barrier = std::sync::Arc::clone(&barrier);
-            let work = move || {
-                barrier.wait();
-                barrier.wait();
-            };
-            syscall::start_thread(64 * 1024, work).unwrap();
-        }
-        barrier.wait();
-        let taken = u64::try_from(mappings() - before).unwrap();
-        barrier.wait();
-        let connections = by_mappings(taken + SPARE_MAPPINGS);
-        // Some are heap arenas, or other tests'.
-        assert!(connections <= THREADS as u64 / 2, "{taken}");
-    }
-
-    #[test]
-    fn the_smallest_bound_wins_and_is_named() {
-        assert_eq!(smallest(&[("a", 10), ("b", 3), ("c", u64::MAX)]), (3, "b"));
-        assert_eq!(smallest(&[("a", 0)]), (1, "a"));
-    }
-
-    #[test]
-    fn pids_max_is_the_smallest_room_on_the_way_to_the_root() {
-        let root = Directory::new("cgroup");
-        let cases = [
-            // (membership, files, room)
-            (
-                "0::/a/b\n",
-                &[
-                    ("a/b/pids.max", "max"),
-                    ("a/pids.max", "100"),
-                    ("a/pids.current", "40"),
-                ][..],
-                Some(60),
-            ),
-            (
-                "0::/a/b\n",
-                &[("a/b/pids.max", "7"), ("a/pids.max", "100")][..],
-                Some(7),
-            ),
-            ("0::/a\n", &[("a/pids.max", "max")][..], None),
-            ("0::/\n", &[][..], None),
-            (
-                "5:cpu:/a\n4:misc,pids:/c\n",
-                &[("pids/c/pids.max", "12")][..],
-                Some(12),
-            ),
-            ("rubbish\n::\n", &[][..], None),
-            // What others of the same cgroup use may be more than it allows now.
-            (
-                "0::/a\n",
-                &[("a/pids.max", "5"), ("a/pids.current", "9")][..],
-                Some(0),
-            ),
-            // Of the root, too.
-            ("0::/a\n", &[("pids.max", "9")][..], Some(9)),
-            (
-                "4:pids:/c\n0::/a\n",
-                &[("pids/c/pids.max", "12"), ("a/pids.max", "11")][..],
-                Some(11),
-            ),
-            // A path that leads out of the mount is not followed.
-            ("0::/../..\n", &[][..], None),
-        ];
-        for (index, (membership, files, room)) in cases.into_iter().enumerate() {
-            let [proc, mount] =
-                ["proc", "cgroup"].map(|part| root.0.join(format!("{index}/{part}")));
-            write(&proc.join("self/cgroup"), membership);
-            files
-                .iter()
-                .for_each(|(name, text)| write(&mount.join(name), text));
-            assert_eq!(cgroup_pids(&proc, &mount), room, "{membership:?}");
-        }
-    }
-
-    #[test]
-    fn the_soft_limit_is_in_force_where_it_cannot_be_raised() {
-        let limit = Limit { soft: 10, hard: 99 };
-        for (set, in_force) in [(Ok(()), 99), (Err(io::ErrorKind::PermissionDenied), 10)] {
-            let (found, raised) = raise(limit, |raised| {
-                assert_eq!((raised.soft, raised.hard), (99, 99));
-                set.map_err(io::Error::from)
-            });
-            assert_eq!((found, raised.is_ok()), (in_force, set.is_ok()));
-        }
-    }
-
-    #[test]
-    fn this_host_has_a_capacity() {
-        let (descriptors, raised) = raise_descriptors();
-        raised.unwrap();
-        let limit = syscall::limit(Resource::Descriptors).unwrap();
-        assert_eq!((limit.soft, descriptors), (limit.hard, limit.hard));
-        let capacity = capacity(descriptors);
-        assert!(capacity.connections >= 1 && !capacity.bounded_by.is_empty());
-    }
-}
+pub(super) mod tests;

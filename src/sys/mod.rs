@@ -6,6 +6,7 @@
 //! of a connection, and errors in words.
 
 pub(crate) mod activation;
+mod cgroup;
 pub(crate) mod errno;
 pub(crate) mod limits;
 pub(crate) mod notify;

@@ -64,6 +64,8 @@ unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
     safe fn sysconf(name: c_int) -> c_long;
+    #[cfg(target_env = "gnu")]
+    safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
     fn pthread_setschedparam(
         thread: c_ulong,
         policy: c_int,
@@ -371,10 +373,14 @@ pub(crate) struct Limit {
 /// A resource of getrlimit(2); the numbers are those of asm-generic/resource.h.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Resource {
+    /// RLIMIT_DATA: bytes of private memory that can be written, touched or not.
+    Data = 2,
     /// RLIMIT_NPROC: threads of the real user.
     Threads = 6,
     /// RLIMIT_NOFILE: descriptors of the process.
     Descriptors = 7,
+    /// RLIMIT_AS: bytes of address space.
+    AddressSpace = 9,
 }
 
 /// The limit now in force; "unlimited" reads as `u64::MAX`.
@@ -400,6 +406,21 @@ pub(crate) fn set_limit(resource: Resource, limit: Limit) -> io::Result<()> {
 pub(crate) const FIRST_INHERITED: RawFd = 3;
 const F_GETFD: c_int = 1;
 
+/// Whether a number is an open descriptor.
+fn look(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_GETFD takes no argument and only looks at the number, which may be any.
+    match unsafe { fcntl(fd, F_GETFD) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// How many of the numbers below `end` are open descriptors.
+pub(crate) fn count_open(end: u64) -> u64 {
+    let end = RawFd::try_from(end).unwrap_or(RawFd::MAX);
+    (0..end).filter(|fd| look(*fd).is_ok()).count() as u64
+}
+
 /// Takes over `count` descriptors, from [`FIRST_INHERITED`] on, that were left open for this
 /// process by whoever started it. To be called before the process opens any of its own;
 /// a second call finds none, for they have an owner then.
@@ -412,10 +433,7 @@ pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, (RawFd, io::Err
         return Ok(Vec::new());
     }
     let own = |fd| {
-        // SAFETY: F_GETFD takes no argument and only looks at the number, which may be any.
-        if unsafe { fcntl(fd, F_GETFD) } == -1 {
-            return Err((fd, io::Error::last_os_error()));
-        }
+        look(fd).map_err(|error| (fd, error))?;
         // SAFETY: the descriptor is open, as was just seen. Nobody else owns it: it was passed
         // to this process by number, before the process had opened anything, and `TAKEN`
         // lets each number be owned once.
@@ -543,6 +561,16 @@ pub(crate) fn smallest_stack() -> usize {
     const SC_THREAD_STACK_MIN: c_int = 75;
     // -1: there is no such limit.
     usize::try_from(sysconf(SC_THREAD_STACK_MIN)).unwrap_or(0)
+}
+
+/// Has all threads share one heap, where the C library would make more of them. To be called before the
+/// first thread.
+pub(crate) fn use_one_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        const M_ARENA_MAX: c_int = -8;
+        mallopt(M_ARENA_MAX, 1);
+    }
 }
 
 /// Where a thread of [`start_thread`] begins.

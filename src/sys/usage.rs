@@ -31,23 +31,44 @@ pub(crate) struct Usage {
 pub(crate) fn usage() -> Usage {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let own = |count: usize| {
-        // The directory that is being read is one of them.
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        count.saturating_sub(1)
-    };
     Usage {
-        open_descriptors: fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|entries| own(entries.count())),
+        open_descriptors: open_descriptors(),
         max_descriptors: syscall::limit(Resource::Descriptors)
             .ok()
             .map(|limit| limit.soft),
         resident_memory: kibibytes(&status, "VmRSS:"),
         virtual_memory: kibibytes(&status, "VmSize:"),
-        threads: field(&status, "Threads:").and_then(|text| text.parse().ok()),
+        threads: threads(&status),
         processor_time: processor_time(&stat),
     }
+}
+
+/// How many descriptors this process has open.
+pub(super) fn open_descriptors() -> Option<u64> {
+    let count = fs::read_dir("/proc/self/fd").ok()?.count();
+    // The directory that is being read is one of them.
+    Some(u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1))
+}
+
+/// Address space that this process uses, in octets: as RLIMIT_AS counts it, and as RLIMIT_DATA does.
+pub(super) struct AddressSpace {
+    pub(super) all: u64,
+    pub(super) data: u64,
+}
+
+/// Zero where it cannot be read.
+pub(super) fn address_space() -> AddressSpace {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = |name| kibibytes(&status, name).unwrap_or(0);
+    AddressSpace {
+        all: value("VmSize:"),
+        data: value("VmData:"),
+    }
+}
+
+/// How many threads a process has, by its /proc/PID/status.
+pub(super) fn threads(status: &str) -> Option<u64> {
+    field(status, "Threads:")?.parse().ok()
 }
 
 /// The value of a line of /proc/self/status.
@@ -58,7 +79,8 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-fn kibibytes(status: &str, name: &str) -> Option<u64> {
+/// The same of one that is a number of kB, in octets; /proc/meminfo has such lines, too.
+pub(super) fn kibibytes(status: &str, name: &str) -> Option<u64> {
     let count: u64 = field(status, name)?
         .strip_suffix("kB")?
         .trim()

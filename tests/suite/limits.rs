@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::binary;
+use crate::support::gateway::{READY, binary};
 use crate::support::net::{expect_echo, expect_refused, tag, try_connect, try_tag};
 use crate::support::process::{
     self, file_limits, is_root, set_limit, threads, tool_text, unused_uid,
@@ -193,7 +193,97 @@ fn without_a_thread_the_start_names_the_limit() {
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     let said = outcome.stderr.lines().last().unwrap_or_default();
     assert!(said.contains("cannot start a thread: "), "{said}");
-    assert!(said.contains("raise the limit on processes"), "{said}");
+    assert!(
+        said.contains("raise the limit on processes of this user (RLIMIT_NPROC"),
+        "{said}"
+    );
+}
+
+/// What a start with few descriptors, or few threads, promises is what it serves, each connection with both its
+/// threads, and one more is told so. Otherwise the start names the limit. Returns the promise.
+#[track_caller]
+fn keeps_its_promise(launch: Launch, words: &str, case: &str) -> Option<usize> {
+    let mut gateway = launch.start_to_be();
+    let began = eventually(SOON, "it serves or ends", || {
+        let ready = gateway.records(READY).pop().map(Some);
+        ready.or_else(|| gateway.ended().map(|_| None))
+    });
+    let Some(ready) = began else {
+        assert_eq!(gateway.wait_exit(SOON).code(), Some(1), "{case}");
+        gateway.wait_line(words);
+        return None;
+    };
+    let address = ready.texts("listen")[0].parse().expect("an address");
+    let promised = ready.number("max-connections") as usize;
+    let clients = open(address, promised);
+    assert_eq!(clients.len(), promised, "{case}:\n{}", gateway.text());
+    for _ in 0..40 {
+        assert_alive(&clients);
+    }
+    for _ in 0..2 {
+        expect_refused(address);
+    }
+    let refused = gateway.wait_record("refused client");
+    assert_eq!(
+        (refused.text("reason"), refused.number("connections")),
+        ("max-connections", promised as f64),
+        "{case}"
+    );
+    assert!(gateway.records("cannot accept").is_empty(), "{case}");
+    assert_alive(&clients);
+    Some(promised)
+}
+
+#[test]
+fn as_many_clients_as_descriptors_promise_are_served() {
+    let endpoint = Backend::tagged(b't');
+    let metrics = "--metrics-addr=127.0.0.1:0";
+    let limits = (4..=32).chain((36..=64).step_by(7));
+    for (limit, flags) in limits.map(|limit| (limit, &[][..])).chain([
+        (40, &[metrics, "--access-log=/dev/null"][..]),
+        (64, &[metrics, "--access-log=/dev/null"][..]),
+    ]) {
+        let nofile = format!("--nofile={limit}:{limit}");
+        let launch = Launch::before(&[endpoint.address()], flags).wrapped(&["prlimit", &nofile]);
+        let words = "raise the limit on open files";
+        let promised = keeps_its_promise(launch, words, &nofile);
+        // Eight are open, two are its own, and one is for dials of its own; of many more some are spared.
+        if flags.is_empty() && promised.is_some() {
+            assert!(promised >= Some((limit - 11) / 3), "{limit}: {promised:?}");
+        }
+        assert!(promised.is_some() || limit < 24, "{limit}");
+    }
+}
+
+/// Descriptors that it inherits are not there for clients.
+#[test]
+fn descriptors_that_are_inherited_are_not_promised() {
+    const INHERIT: &str =
+        "for ((i = 10; i < 150; i++)); do eval \"exec $i</dev/null\"; done; exec \"$@\"";
+    if !host_offers(process::have("bash"), "bash") {
+        return;
+    }
+    let endpoint = Backend::tagged(b't');
+    let launch = Launch::before(&[endpoint.address()], &[]);
+    let wrapper = ["prlimit", "--nofile=200:200", "bash", "-c", INHERIT, "bash"];
+    let promised = keeps_its_promise(launch.wrapped(&wrapper), "", "140 inherited");
+    assert!((8..25).contains(&promised.unwrap_or(0)), "{promised:?}");
+}
+
+#[test]
+fn as_many_clients_as_processes_promise_are_served() {
+    let endpoint = Backend::tagged(b't');
+    for limit in 6..=16 {
+        let nproc = format!("--nproc={limit}:{limit}");
+        let Some((launch, _dir)) = limited_user(&[], &endpoint, &nproc) else {
+            return;
+        };
+        let words = "raise the limit on processes of this user (RLIMIT_NPROC";
+        let promised = keeps_its_promise(launch, words, &nproc);
+        // It has seven of its own: main, log, signal, sessions, monitor, discovery, accept.
+        let expected = (limit >= 9).then(|| (limit - 7) / 2);
+        assert_eq!(promised, expected, "{nproc}");
+    }
 }
 
 #[test]

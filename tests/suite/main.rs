@@ -10,7 +10,7 @@
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `gone`: peers that vanish without a word
-//! - `limits`, `overload`: descriptors, processes and connections run out
+//! - `limits`, `memory`, `overload`: descriptors, processes, memory and connections run out
 //! - `access_log`: one line a connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
 //! - `health`: members that are asked how they are
@@ -51,6 +51,7 @@ mod listen;
 mod logs;
 mod loops;
 mod members;
+mod memory;
 mod names;
 mod notify;
 mod overload;

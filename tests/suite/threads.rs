@@ -28,9 +28,9 @@ fn failing(launch: Launch, call: &str, error: &str, nth: usize) -> Launch {
     launch.wrapped(&[strace.as_slice(), &["-e", &trace, "-e", &inject]].concat())
 }
 
-/// The threads of a start that uses all there are: log, signal, access-log, a worker that does nothing, sessions,
-/// parked, monitor, discovery, admin, accept, status.
-const THREADS: usize = 11;
+/// The threads of a start that uses all there are: log, signal, access-log, sessions, parked, monitor, discovery, admin, accept,
+/// status, and both of a client's session.
+const THREADS: usize = 12;
 
 #[test]
 fn a_start_that_lacks_a_thread_serves_no_client_and_is_never_ready() {

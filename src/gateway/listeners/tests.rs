@@ -188,7 +188,8 @@ fn a_rehearsal_reports_what_a_start_would_meet_and_leaves_the_address_free() {
     assert_eq!(
         error.to_string(),
         "--listen-addr=192.0.2.77:0: cannot listen: cannot assign requested address; no interface \
-         of this host has that address"
+         of this host has that address, or not yet: an IPv6 address is looked for on the network first, \
+         for a second or two, when its interface comes up"
     );
 }
 

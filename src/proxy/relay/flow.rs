@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::end::{End, Next, POLL_FAILED_PAUSE, Side, Watched};
 use super::{Direction, Directions, Relay};
 use crate::proxy::cause::{Cause, Failure, is_of_the_connection};
-use crate::proxy::pipes::{Pipe, Pipes};
+use crate::proxy::pipes::{self, Pipe, Pipes};
 use crate::stats::Counter;
 use crate::sys::syscall::PollFd;
 
@@ -171,11 +171,15 @@ impl Flow<'_> {
     /// Moves what is more than messages until it becomes little again.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
+        // Without one it goes on as messages do.
+        let Some(buffer) = pipes.buffer(LARGE) else {
+            return Ok(());
+        };
         // Without it, the buffer would be kept through a silence: then there is no bulk.
         if self.wait_for(LULL.min(self.relay.silence)).is_err() {
             return Ok(());
         }
-        let outcome = match self.copy_large(pipes) {
+        let outcome = match self.copy_large(pipes, buffer) {
             Ok(Some(pipe)) => self.splice(pipes, pipe),
             Ok(None) => Ok(()),
             Err(end) => Err(end),
@@ -186,11 +190,10 @@ impl Flow<'_> {
     }
 
     /// Copies until little comes, or so much that it is worth a pipe.
-    fn copy_large(&self, pipes: &Pipes) -> Result<Option<Pipe>, End> {
-        let mut buffer = vec![0; LARGE];
+    fn copy_large(&self, pipes: &Pipes, mut buffer: pipes::Buffer) -> Result<Option<Pipe>, End> {
         let (mut run, mut calm) = (0, 0);
         while calm < CALM {
-            let bytes = self.read(&mut buffer)?;
+            let bytes = self.read(&mut buffer.bytes)?;
             if bytes.is_empty() {
                 break;
             }
@@ -285,8 +288,9 @@ impl Flow<'_> {
     }
 
     /// The same where the kernel takes bytes into a pipe, but not out of it.
+    #[inline(never)]
     fn drain_by_copy(&self, pipe: &Pipe, mut count: usize) -> Result<(), End> {
-        let mut buffer = vec![0; LARGE];
+        let mut buffer: Buffer = [0; MESSAGE];
         while count > 0 {
             match self.to.socket.read_pipe(&pipe.reader, &mut buffer) {
                 Ok(0) => return Err(empty_pipe()),

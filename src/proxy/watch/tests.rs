@@ -49,6 +49,7 @@ impl Fixture {
             dial_timeout: 5 * SECOND,
             max_connections: 100,
             max_pipes: 0,
+            max_buffers: 0,
             watch,
             times,
         };

@@ -21,6 +21,7 @@ pub(crate) mod isolated;
 pub(crate) mod json;
 #[path = "../../support/kept.rs"]
 mod kept;
+pub(crate) mod memory_group;
 #[path = "../../support/mortal.rs"]
 pub(crate) mod mortal;
 pub(crate) mod names;

@@ -29,7 +29,9 @@ const SOON: Duration = Duration::from_secs(10);
 /// # Errors
 /// What was not as it has to be.
 pub(super) fn run(plan: &Plan) -> Result<(), Vec<String>> {
-    let pipes = Arc::new(Pipes::new(plan.pipes, Duration::from_millis(20)));
+    // Where there is no pipe, there is no buffer either.
+    let pipes = Pipes::new(plan.pipes, Duration::from_millis(20)).with_buffers(2 * plan.pipes);
+    let pipes = Arc::new(pipes);
     for fault in &plan.pipe_faults {
         pipes.seam.plan(*fault);
     }

@@ -1,0 +1,102 @@
+//! How many clients this gateway may have: what its settings take of the host beside them, and the cap.
+
+use crate::admin;
+use crate::config::Config;
+use crate::log;
+use crate::proxy;
+use crate::sys::limits::{Capacity, Needs};
+use crate::sys::notify::Notifier;
+
+/// What a gateway with these settings will take of this host beside its connections, once its listeners, the
+/// access log and the pool are open.
+pub(super) fn needs(
+    config: &Config,
+    resolves: bool,
+    authenticates: bool,
+    listeners: usize,
+    has_zones: bool,
+    notifier: &Notifier,
+) -> Needs {
+    let count = |wanted: bool| u64::from(wanted);
+    let [health, metrics, access_log] = [
+        config.health_check.is_some(),
+        config.metrics_addr.is_some(),
+        config.access_log.is_some(),
+    ];
+    // The main thread, `signal` and `log`.
+    let running = 3 + count(access_log);
+    // `sessions`, `parked`, `monitor` and `discovery`.
+    let mut threads = running
+        + 4
+        + [health, has_zones, notifier.is_enabled()]
+            .map(count)
+            .iter()
+            .sum::<u64>();
+    // Each accepts into a descriptor that the kernel sets aside before there is a client (accept(2)).
+    let mut descriptors = listeners as u64;
+    threads += listeners as u64;
+    // What `parked` waits with, a file that is read, such as /etc/hosts, and that of the access log, which is opened
+    // again before it is closed.
+    descriptors += 2 + count(access_log);
+    if metrics {
+        // The listener is open. The other thread is one that `/healthz` asks for.
+        descriptors += admin::DESCRIPTORS as u64 - 1;
+        threads += 2;
+    }
+    Needs {
+        descriptors,
+        threads,
+        running,
+        slots_have_threads: authenticates || health,
+        resolves,
+        stack: proxy::STACK,
+    }
+}
+
+/// The cap, and what sets it. More than the host bears would end the process as a
+/// whole one day, so it is cut, not refused: a unit file may move to a smaller host.
+pub(super) fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'static str) {
+    let Some(wanted) = wanted else {
+        return (capacity.connections, capacity.bounded_by);
+    };
+    if wanted <= capacity.connections {
+        return (wanted, "--max-connections");
+    }
+    log::warn(
+        "gateway",
+        "--max-connections is more than this host bears, using less",
+        &[
+            ("wanted", wanted.into()),
+            ("used", capacity.connections.into()),
+            ("bounded-by", capacity.bounded_by.into()),
+        ],
+    );
+    (capacity.connections, capacity.bounded_by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_is_kept_as_far_as_the_host_bears_it() {
+        let capacity = Capacity {
+            slots: 16,
+            connections: 100,
+            bounded_by: "RLIMIT_NOFILE",
+            pipes: 10,
+            buffers: 10,
+            lookups: 16,
+        };
+        for (wanted, used, by) in [
+            (None, 100, "RLIMIT_NOFILE"),
+            (Some(1), 1, "--max-connections"),
+            (Some(99), 99, "--max-connections"),
+            (Some(100), 100, "--max-connections"),
+            (Some(101), 100, "RLIMIT_NOFILE"),
+            (Some(usize::MAX), 100, "RLIMIT_NOFILE"),
+        ] {
+            assert_eq!(max_connections(wanted, &capacity), (used, by), "{wanted:?}");
+        }
+    }
+}
