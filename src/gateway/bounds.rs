@@ -26,12 +26,8 @@ pub(super) fn needs(
     // The main thread, `signal` and `log`.
     let running = 3 + count(access_log);
     // `sessions`, `parked`, `monitor` and `discovery`.
-    let mut threads = running
-        + 4
-        + [health, has_zones, notifier.is_enabled()]
-            .map(count)
-            .iter()
-            .sum::<u64>();
+    let mut threads = running + 4;
+    threads += count(health) + count(has_zones) + count(notifier.is_enabled());
     // Each accepts into a descriptor that the kernel sets aside before there is a client (accept(2)).
     let mut descriptors = listeners as u64;
     threads += listeners as u64;
