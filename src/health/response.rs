@@ -256,9 +256,10 @@ impl<'a> Head<'a> {
 /// The value of a Content-Length.
 fn length(value: &[u8]) -> Length {
     let decimal = value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().map(str::parse::<usize>);
+    let number = std::str::from_utf8(value).ok().map(str::parse::<u64>);
     match number {
-        Some(Ok(number)) if decimal => Length::Octets(number),
+        // What memory of 32 bits has no number for is more than will come.
+        Some(Ok(number)) if decimal => Length::Octets(number.try_into().unwrap_or(usize::MAX)),
         _ => Length::Malformed,
     }
 }

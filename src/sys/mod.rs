@@ -11,6 +11,7 @@ pub(crate) mod errno;
 pub(crate) mod limits;
 pub(crate) mod notify;
 mod plain;
+mod platform;
 pub(crate) mod random;
 #[allow(unsafe_code)]
 pub(crate) mod syscall;

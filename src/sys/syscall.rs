@@ -4,8 +4,7 @@
 //!
 //! The C library is linked by `std` already; declaring the functions here keeps the
 //! program's dependencies at `std` and `socket2`. Constants and layouts are those of
-//! the Linux kernel interface for the architectures named below (x86 and the
-//! "generic" ABI); others number errors and signals differently and are refused.
+//! the Linux kernel interface for the processors that `platform` admits.
 
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::io;
@@ -16,23 +15,22 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-#[cfg(not(all(
-    target_os = "linux",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64"
-    )
-)))]
-compile_error!("constants and layouts here are those of Linux on x86_64, aarch64 and riscv64");
-
 unsafe extern "C" {
     fn poll(fds: *mut PollFd<'_>, count: c_ulong, timeout_ms: c_int) -> c_int;
     safe fn epoll_create1(flags: c_int) -> c_int;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
     fn epoll_wait(epoll: c_int, events: *mut EpollEvent, room: c_int, timeout_ms: c_int) -> c_int;
     fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize;
+    // Where glibc is of 32 bits, the fields of those without "64" are, too.
+    #[cfg_attr(
+        all(target_env = "gnu", target_pointer_width = "32"),
+        link_name = "getrlimit64"
+    )]
     fn getrlimit(resource: c_int, limit: *mut Limit) -> c_int;
+    #[cfg_attr(
+        all(target_env = "gnu", target_pointer_width = "32"),
+        link_name = "setrlimit64"
+    )]
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
     fn pthread_sigmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
@@ -496,14 +494,14 @@ const SIGNALS: [Signal; 5] = [
 ];
 const SIG_BLOCK: c_int = 0;
 
-/// `sigset_t`: 1024 bits with glibc and with musl. Signal n is bit n-1 of the first
-/// word, which is what sigaddset(3) does in both.
+/// `sigset_t`: 1024 bits in words of `unsigned long`, with glibc and with musl. Signals up to 32 are in the
+/// first word, where n is bit n-1, which is what sigaddset(3) does in both.
 #[repr(C)]
-struct SignalSet([u64; 16]);
+struct SignalSet([c_ulong; 1024 / c_ulong::BITS as usize]);
 
 impl SignalSet {
     fn handled() -> Self {
-        let mut words = [0; 16];
+        let mut words = [0; 1024 / c_ulong::BITS as usize];
         words[0] = SIGNALS
             .iter()
             .fold(0, |word, signal| word | 1 << (*signal as u32 - 1));
@@ -547,7 +545,7 @@ pub(crate) fn wait_for_signal() -> io::Result<Signal> {
     }
 }
 
-/// `pthread_attr_t`, opaque: no C library needs more than this on the architectures above.
+/// `pthread_attr_t`, opaque: no C library needs more than this on the processors that `platform` admits.
 #[repr(C, align(16))]
 struct ThreadAttributes([u64; 16]);
 

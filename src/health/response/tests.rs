@@ -27,7 +27,7 @@ const ETCD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 15:00:00 GMT\r\n
 #[test]
 fn answers_are_read_as_what_they_are() {
     // (octets, while the connection is open, once it has ended)
-    let cases: [(&[u8], Read, Read); 36] = [
+    let cases: [(&[u8], Read, Read); 37] = [
         (ETCD, HEALTHY, HEALTHY),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -134,6 +134,12 @@ fn answers_are_read_as_what_they_are() {
         (b"HTTP", INCOMPLETE, Err(Fault::EndsEarly)),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+            INCOMPLETE,
+            Err(Fault::EndsEarly),
+        ),
+        // Two, in a number of 32 bits.
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4294967298\r\n\r\nok",
             INCOMPLETE,
             Err(Fault::EndsEarly),
         ),

@@ -104,7 +104,9 @@ fn a_thread_runs_once_with_the_stack_and_the_policy_asked_for() {
             let fields = stat.rsplit(')').next().unwrap();
             fields.split_whitespace().nth(38).map(str::to_owned)
         });
-        sender.send((std::hint::black_box(own)[0], policy)).unwrap();
+        sender
+            .send((std::hint::black_box(&own)[0], policy))
+            .unwrap();
     })
     .unwrap();
     let (byte, policy) = heard.recv().unwrap();
