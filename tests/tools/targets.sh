@@ -34,8 +34,16 @@ target_runner() {
     case $1-on-$(uname -m) in
     # The processor is this one; where its C library is not the host's, that has a loader of its own.
     x86_64-*-on-x86_64 | aarch64-*-on-aarch64 | riscv64gc-*-on-riscv64 | powerpc64le-*-on-ppc64le | s390x-*-on-s390x) ;;
-    i686-*-musl-on-x86_64 | i686-*-on-i686) ;;
-    i686-*-gnu-on-x86_64) echo "$root/lib/ld-linux.so.2 --library-path $root/lib" ;;
+    i686-*-on-i686) ;;
+    i686-*-on-x86_64)
+        # Some kernels of 64 bits run no program of 32.
+        loader=/usr/i686-linux-gnu/lib/ld-linux.so.2
+        if ! "$loader" --version >/dev/null 2>&1; then
+            echo "$(target_emulator "$1")${root:+ -L $root}"
+        elif [ -n "$root" ]; then
+            echo "$loader --library-path $root/lib"
+        fi
+        ;;
     *) echo "$(target_emulator "$1")${root:+ -L $root}" ;;
     esac
 }

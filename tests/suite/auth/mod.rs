@@ -27,7 +27,7 @@ use crate::support::pki::{Certified, Pki, Request};
 use crate::support::{Gateway, Launch, SOON, eventually};
 
 mod advisories;
-mod algorithms;
+pub(crate) mod algorithms;
 mod check;
 mod clients;
 mod cluster;

@@ -32,6 +32,7 @@ pub(crate) struct Launch {
     stdin: Option<OwnedFd>,
     /// Endpoints that it will dial when it has started.
     visits: Vec<SocketAddr>,
+    patience: Duration,
 }
 
 impl Launch {
@@ -45,6 +46,7 @@ impl Launch {
             env: Vec::new(),
             stdin: None,
             visits: Vec::new(),
+            patience: SOON,
         }
     }
 
@@ -106,6 +108,12 @@ impl Launch {
 
     pub(crate) fn program(mut self, program: PathBuf) -> Launch {
         self.program = program;
+        self
+    }
+
+    /// With more time for what it is to do at once.
+    pub(crate) fn patient(mut self, patience: Duration) -> Launch {
+        self.patience = patience;
         self
     }
 
@@ -193,6 +201,7 @@ impl Launch {
             log: Arc::default(),
             reader: None,
             listen: Vec::new(),
+            patience: self.patience,
         };
         eventually(SOON, "the listener is open", || {
             net::try_connect(address).ok()
@@ -213,6 +222,7 @@ impl Launch {
             log,
             reader: Some(reader),
             listen: Vec::new(),
+            patience: self.patience,
         }
     }
 
@@ -222,7 +232,7 @@ impl Launch {
         let mut child = self.spawn();
         let stdout = read_all(child.stdout.take().expect("stdout is piped"));
         let stderr = read_all(child.stderr.take().expect("stderr is piped"));
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + self.patience;
         let status = loop {
             match child.try_wait().expect("wait for the gateway") {
                 Some(status) => break Some(status),
@@ -278,6 +288,7 @@ pub(crate) struct Gateway {
     log: Arc<Log>,
     reader: Option<JoinHandle<()>>,
     listen: Vec<SocketAddr>,
+    patience: Duration,
 }
 
 impl Gateway {
@@ -371,7 +382,7 @@ impl Gateway {
     /// Waits for a line that contains `pattern`.
     #[track_caller]
     pub(crate) fn wait_line(&self, pattern: &str) -> String {
-        self.wait(SOON, pattern, |line| {
+        self.wait(pattern, |line| {
             line.contains(pattern).then(|| line.to_owned())
         })
     }
@@ -385,14 +396,14 @@ impl Gateway {
     /// Waits for a record that is wanted; `what` says why in the failure.
     #[track_caller]
     pub(crate) fn wait_record_where(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
-        self.wait(SOON, what, |line| {
+        self.wait(what, |line| {
             Json::parse(line).ok().filter(|record| wanted(record))
         })
     }
 
     #[track_caller]
-    fn wait<T>(&self, within: Duration, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + within;
+    fn wait<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + self.patience;
         let mut seen = 0;
         let mut state = self.log.state.lock().expect("no panic with the lock");
         loop {
