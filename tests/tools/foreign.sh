@@ -17,6 +17,7 @@ out=${CARGO_TARGET_DIR:-target}/foreign
 cargo=${CARGO:-cargo}
 tested='s390x-unknown-linux-gnu i686-unknown-linux-gnu'
 
+for target in $UNTRIED; do echo "foreign: NEVER BUILT for $target, see targets.sh" >&2; done
 for target in $(targets); do
     [ "$target" != "$(uname -m)-unknown-linux-gnu" ] || continue # the whole suite runs on that
     lacks=$(target_lacks "$target")

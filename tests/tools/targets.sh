@@ -18,6 +18,11 @@ powerpc64le-unknown-linux-gnu  powerpc64le-linux-gnu-gcc   qemu-ppc64le-static  
 s390x-unknown-linux-gnu        s390x-linux-gnu-gcc         qemu-s390x-static     /usr/s390x-linux-gnu
 '
 
+# Those that somebody may ask for, of processors that are in the table or alike: the compiler refuses them, for there was
+# no standard library to be had (rustup target add) to try them with.
+# shellcheck disable=SC2034 # who sources this uses it
+UNTRIED='riscv64gc-unknown-linux-musl armv7-unknown-linux-musleabihf powerpc64le-unknown-linux-musl loongarch64-unknown-linux-gnu'
+
 # Prints the names of all targets.
 targets() { echo "$TARGETS" | awk 'NF { print $1 }'; }
 
