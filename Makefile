@@ -23,8 +23,11 @@ build: ## the program with debug checks, in target/debug
 	$(CARGO) build --locked
 
 release: $(BINARY) ## the program to ship, in target/release
+# What BINARY= names is there already.
+ifneq ($(origin BINARY),command line)
 $(BINARY): $(SOURCES)
 	$(CARGO) build --locked --release
+endif
 
 check: lint audit ## what is quick: lint, audit, the unit tests
 	cd tests/mutants && $(CARGO) run --quiet --locked -- check
@@ -110,8 +113,8 @@ bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= RO
 	$(BENCH_BINARY) --gateway gateway=$(BINARY) $(GATEWAYS:%=--gateway %) --loads "$(LOADS)" --peers "$(PEERS)" --base "$(BASE)" \
 		--rounds "$(ROUNDS)" $(if $(QUICK),--quick) $(if $(METRICS),--metrics) --json "$(JSON)" --compare "$(COMPARE)"
 
-# The program prints its own manual and completions. Where BINARY is for another processor, GENERATOR is a build for
-# this one.
+# The program prints its own units, manual and completions. Where BINARY is for another processor, GENERATOR is a build
+# for this one, or an emulator and BINARY.
 GENERATOR ?= $(BINARY)
 UNIT := $(DESTDIR)$(UNITDIR)/etcd-gateway.service
 SOCK := $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
@@ -120,16 +123,17 @@ BASH := $(DESTDIR)$(BASHDIR)/etcd-gateway
 ZSH  := $(DESTDIR)$(ZSHDIR)/_etcd-gateway
 FISH := $(DESTDIR)$(FISHDIR)/etcd-gateway.fish
 
-install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local)
+install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
 	install -D -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/etcd-gateway
 	install -d $(dir $(UNIT) $(MAN) $(BASH) $(ZSH) $(FISH))
-	sed 's,@BINDIR@,$(BINDIR),g' src/etcd-gateway.service >$(UNIT)
-	install -m 644 src/etcd-gateway.socket $(SOCK)
+	$(GENERATOR) generate unit >$(UNIT)
+	sed -i 's,^ExecStart=".*/etcd-gateway",ExecStart="$(BINDIR)/etcd-gateway",' $(UNIT)
+	$(GENERATOR) generate socket >$(SOCK)
 	$(GENERATOR) generate man >$(MAN)
 	$(GENERATOR) generate bash >$(BASH)
 	$(GENERATOR) generate zsh >$(ZSH)
 	$(GENERATOR) generate fish >$(FISH)
-	chmod 644 $(UNIT) $(MAN) $(BASH) $(ZSH) $(FISH)
+	chmod 644 $(UNIT) $(SOCK) $(MAN) $(BASH) $(ZSH) $(FISH)
 
 uninstall: ## take away what install put there
 	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(UNIT) $(SOCK) $(MAN) $(BASH) $(ZSH) $(FISH)

@@ -92,7 +92,9 @@ impl fmt::Display for Error {
                     None => write!(f, "the commands are {}", COMMANDS.join(", ")),
                 }
             }
-            Self::NotGenerated => write!(f, "generate: write one of {}", generate::names()),
+            Self::NotGenerated => {
+                write!(f, "generate: write one of {}", generate::names().join(", "))
+            }
             Self::ExtraArgument { typed } => write!(
                 f,
                 "unexpected argument {typed}; only flags may follow, and lists have no blanks"
@@ -179,15 +181,15 @@ mod tests {
             ),
             (
                 "etcd-gateway grpc-proxy start",
-                "unknown command \"grpc-proxy\"; the commands are start, check, help, version",
+                "unknown command \"grpc-proxy\"; the commands are start, check, generate, help, version",
             ),
             (
                 "etcd-gateway generate",
-                "generate: write one of man, bash, zsh, fish",
+                "generate: write one of man, bash, zsh, fish, unit, socket",
             ),
             (
                 "etcd-gateway generate powershell",
-                "generate: write one of man, bash, zsh, fish",
+                "generate: write one of man, bash, zsh, fish, unit, socket",
             ),
             (
                 "etcd-gateway generate man page",

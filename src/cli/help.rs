@@ -13,7 +13,7 @@ const WIDTH: usize = 80;
 /// What stands in front of a flag's docs.
 const INDENT: &str = "        ";
 /// Where the docs of a command begin.
-const COMMAND_COLUMN: usize = 38;
+const COMMAND_COLUMN: usize = 36;
 
 /// The help.
 pub(super) fn help() -> String {

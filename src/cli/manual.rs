@@ -22,6 +22,10 @@ pub(super) const COMMANDS: &[Entry] = &[
     ("start [flags]", "start the gateway"),
     ("gateway start [flags]", "the same, in the words of etcd"),
     ("check [flags]", "look at what start would find, and exit"),
+    (
+        "generate TEXT",
+        "print man, bash, zsh, fish, unit or socket",
+    ),
     ("help", "print this help"),
     ("version", "print the version"),
 ];
@@ -70,6 +74,13 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "etcd-gateway start --endpoints=10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379 \\",
             "    --health-check=http://:2381/readyz --close-unhealthy=15s",
+        ],
+    ),
+    (
+        "Have systemd run this program, wherever it is, with the flags of the file:",
+        &[
+            "etcd-gateway generate unit >/etc/systemd/system/etcd-gateway.service",
+            "echo ETCD_GATEWAY_ENDPOINTS=10.0.0.1:2379 >/etc/default/etcd-gateway",
         ],
     ),
     (

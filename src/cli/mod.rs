@@ -4,8 +4,8 @@
 //! meaning, `value` and `duration` read values, `env` does the same for variables, `suggest`
 //! finds what a mistyped name was meant to be, `manual` has what else there is to say, `help`
 //! and `generate` render both, `error` words the refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
-//! resolved and cross-checked. Nothing here does I/O: argv and environment are parameters,
-//! what is to be printed is returned.
+//! resolved and cross-checked. Nothing here does I/O, but that `generate unit` asks for the path of the program: argv
+//! and environment are parameters, what is to be printed is returned.
 //!
 //! The grammar is that of cobra and pflag, which the reference uses: flags before or after
 //! the command, `--flag value` or `--flag=value`, `--` ends the flags, the last use of a
@@ -64,12 +64,11 @@ enum Command {
     Check,
     Help,
     Version,
-    /// For packagers.
     Generate(String),
 }
 
-/// The commands that an operator uses.
-const COMMANDS: [&str; 4] = ["start", "check", "help", "version"];
+/// The commands, as the help lists them.
+const COMMANDS: [&str; 5] = ["start", "check", "generate", "help", "version"];
 
 /// Reads the command line; `argv[0]` is the name that the program was called by.
 pub(crate) fn parse(

@@ -427,13 +427,15 @@ fn it_lives_where_there_is_no_network() {
     assert!(gateway.wait_exit(SOON).success());
 }
 
-/// The unit, as `make install` writes it.
+/// The units, as the program prints them: the service starts the program that is tested.
 fn installed(dir: &TempDir) -> String {
-    for name in ["etcd-gateway.service", "etcd-gateway.socket"] {
-        let text = std::fs::read_to_string(Path::new(TOP).join("src").join(name));
-        let bin = binary();
-        let bin = bin.parent().and_then(Path::to_str).expect("a directory");
-        dir.file(name, &text.expect("read the unit").replace("@BINDIR@", bin));
+    for (name, file) in [
+        ("unit", "etcd-gateway.service"),
+        ("socket", "etcd-gateway.socket"),
+    ] {
+        let printed = Launch::exactly(&["generate", name]).run();
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        dir.file(file, &printed.stdout);
     }
     let path = dir.path().join("etcd-gateway.service");
     path.to_str().expect("a path in UTF-8").to_owned()

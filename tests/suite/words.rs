@@ -154,10 +154,12 @@ fn bash_completes() {
         return;
     }
     const CASES: &[(&[&str], &str)] = &[
-        (&[""], "start check help version"),
+        (&[""], "start check generate help version"),
         (&["st"], "start"),
         (&["gateway", "ch"], "check"),
         (&["start", "--retry"], "--retry-delay"),
+        (&["generate", "ma"], "man"),
+        (&["generate", ""], "man bash zsh fish unit socket"),
         (
             &["start", "--discovery-s"],
             "--discovery-srv --discovery-srv-name --discovery-server-name",
@@ -213,7 +215,11 @@ fn fish_completes() {
         return;
     }
     const CASES: &[(&str, &[&str])] = &[
-        ("etcd-gateway ", &["check", "help", "start", "version"]),
+        (
+            "etcd-gateway ",
+            &["check", "generate", "help", "start", "version"],
+        ),
+        ("etcd-gateway generate u", &["unit"]),
         ("etcd-gateway start --retry", &["--retry-delay"]),
         ("etcd-gateway start --log-level=w", &["--log-level=warn"]),
         (
@@ -253,6 +259,7 @@ fn zsh_completes() {
     }
     const CASES: &[(&str, &str)] = &[
         ("etcd-gateway st", "etcd-gateway start "),
+        ("etcd-gateway generate u", "etcd-gateway generate unit "),
         (
             "etcd-gateway start --retry",
             "etcd-gateway start --retry-delay=",
@@ -333,7 +340,9 @@ fn make_install_and_uninstall() {
     let built = built.to_str().expect("a path in UTF-8");
     let make = |target: &str| {
         let mut command = Command::new("make");
-        command.args(["-C", env!("CARGO_MANIFEST_DIR"), "-s", "-o", built, target]);
+        // Nothing is built: the sources are newer than the program, and there is no cargo.
+        command.args(["-C", env!("CARGO_MANIFEST_DIR"), "-s", "-W", "Cargo.toml"]);
+        command.args([target, "CARGO=/nonexistent"]);
         command.args([format!("BINARY={built}"), format!("DESTDIR={root}")]);
         // What a make above this test was told is not part of it.
         command.env_remove("MAKEFLAGS").env_remove("MFLAGS");
@@ -352,9 +361,14 @@ fn make_install_and_uninstall() {
     for (path, name) in [
         ("usr/share/man/man1/etcd-gateway.1", "man"),
         ("usr/share/zsh/site-functions/_etcd-gateway", "zsh"),
+        ("usr/lib/systemd/system/etcd-gateway.socket", "socket"),
+        ("usr/lib/systemd/system/etcd-gateway.service", "unit"),
     ] {
         let content = std::fs::read_to_string(Path::new(root).join(path));
-        assert_eq!(content.expect("read an installed file"), generated(name));
+        // The unit starts what is installed, not what printed it.
+        let directory = format!("\"{}/", Path::new(built).parent().unwrap().display());
+        let expected = generated(name).replace(&directory, "\"/usr/bin/");
+        assert_eq!(content.expect("read an installed file"), expected);
     }
     make("uninstall");
     assert_eq!(installed(), [""; 0]);

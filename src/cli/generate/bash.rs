@@ -1,6 +1,6 @@
 //! The completion for bash: one function over `COMP_WORDS`, without the bash-completion package.
 
-use super::{FLAGS, Proposal, commands, proposal, spellings};
+use super::{FLAGS, Proposal, commands, names, proposal, spellings};
 
 const HEAD: &str = r#"# Completion of etcd-gateway for bash; printed by `etcd-gateway generate bash`.
 _etcd_gateway() {
@@ -17,7 +17,8 @@ _etcd_gateway() {
     case $prev in
 "#;
 
-const TAIL: &str = r#"    *) [[ -z $attached ]] || return 0 ;;
+const TAIL: &str = r#"    generate) words='@TEXTS@' ;;
+    *) [[ -z $attached ]] || return 0 ;;
     esac
     if [[ -z $words && $cur != -* ]]; then
         words=$commands
@@ -59,12 +60,12 @@ pub(super) fn script() -> String {
         pattern(&files)
     );
     text += &format!("    {}) return 0 ;;\n", pattern(&unknown));
-    text += TAIL;
-    let names: Vec<&str> = commands().map(|(name, _)| name).collect();
-    let (names, all) = (names.join(" "), all.join(" "));
+    text += &TAIL.replace("@TEXTS@", &names().join(" "));
+    let commands: Vec<&str> = commands().map(|(name, _)| name).collect();
+    let (commands, all) = (commands.join(" "), all.join(" "));
     text.replacen(
         "    local attached",
-        &format!("    local commands='{names}'\n    local flags='{all}'\n    local attached"),
+        &format!("    local commands='{commands}'\n    local flags='{all}'\n    local attached"),
         1,
     )
 }

@@ -1,6 +1,6 @@
 //! The completion for fish: one `complete` a flag and command.
 
-use super::{FLAGS, Proposal, commands, proposal};
+use super::{FLAGS, Proposal, commands, names, proposal};
 
 /// The script.
 pub(super) fn script() -> String {
@@ -13,6 +13,9 @@ complete -c etcd-gateway -f
         let doc = quoted(doc);
         text += &format!("complete -c etcd-gateway -n __fish_use_subcommand -a {name} -d {doc}\n");
     }
+    let texts = quoted(&names().join(" "));
+    text +=
+        &format!("complete -c etcd-gateway -n '__fish_seen_subcommand_from generate' -a {texts}\n");
     for flag in FLAGS {
         let short = flag.short.map_or(String::new(), |s| format!(" -s {s}"));
         let value = match proposal(flag) {

@@ -1,12 +1,12 @@
-//! What packagers install beside the program: the man page and the completions of shells.
+//! What is installed beside the program: the man page, the completions of shells and the units of systemd.
 //!
-//! `etcd-gateway generate man|bash|zsh|fish` prints them. It is for `make install` and
-//! not in the help. All are rendered from [`FLAGS`] and `manual`, so they cannot
-//! say anything else than the program does.
+//! `etcd-gateway generate man|bash|zsh|fish|unit|socket` prints them. All but the units are
+//! rendered from [`FLAGS`] and `manual`, so they cannot say anything else than the program does.
 
 mod bash;
 mod fish;
 mod man;
+mod unit;
 mod zsh;
 
 use super::COMMANDS;
@@ -18,11 +18,13 @@ use super::value::ValueError;
 type Render = fn() -> String;
 
 /// What can be generated, and how.
-const TEXTS: [(&str, Render); 4] = [
+const TEXTS: [(&str, Render); 6] = [
     ("man", man::page),
     ("bash", bash::script),
     ("zsh", zsh::script),
     ("fish", fish::script),
+    ("unit", unit::service),
+    ("socket", unit::socket),
 ];
 
 /// The text of this name; `None` if there is none.
@@ -31,9 +33,9 @@ pub(super) fn generate(name: &str) -> Option<String> {
     Some(text())
 }
 
-/// The names, as a refusal lists them.
-pub(super) fn names() -> String {
-    TEXTS.map(|(name, _)| name).join(", ")
+/// The names.
+pub(super) fn names() -> [&'static str; 6] {
+    TEXTS.map(|(name, _)| name)
 }
 
 /// What a shell can propose behind a flag.
@@ -87,6 +89,9 @@ mod tests {
     #[test]
     fn every_text_has_every_flag_and_command() {
         for (name, text) in TEXTS {
+            if ["unit", "socket"].contains(&name) {
+                continue;
+            }
             // Roff spells a dash that is to be copied with a backslash.
             let text = text().replace("\\-", "-");
             for flag in FLAGS {
@@ -100,6 +105,9 @@ mod tests {
             for (command, doc) in commands() {
                 let known = text.contains(command) && (name == "bash" || text.contains(doc));
                 assert!(known, "{name} lacks {command}");
+            }
+            for generated in names() {
+                assert!(text.contains(generated), "{name} lacks {generated}");
             }
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
         }

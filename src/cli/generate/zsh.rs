@@ -1,6 +1,6 @@
 //! The completion for zsh: one call of `_arguments`, whose grammar zshcompsys(1) describes.
 
-use super::{FLAGS, Proposal, commands, proposal};
+use super::{FLAGS, Proposal, commands, names, proposal};
 use crate::cli::flags::{Flag, Takes};
 
 /// The script, for a file named `_etcd-gateway` in a directory of `fpath`.
@@ -16,7 +16,10 @@ _arguments \\
     }
     let commands = commands().map(|(name, doc)| format!("{name}\\:\"{doc}\""));
     let commands = commands.collect::<Vec<_>>().join(" ");
-    text += &format!("    {}\n", quoted(&format!("1:command:(({commands}))")));
+    text += &format!("    {} \\\n", quoted(&format!("1:command:(({commands}))")));
+    let texts = names().join(" ");
+    let texts = format!("2:text:{{(( $words[(I)generate] )) && compadd {texts}}}");
+    text += &format!("    {}\n", quoted(&texts));
     text
 }
 

@@ -1,0 +1,64 @@
+//! The units of systemd, as they stand beside the sources: the service names the program that prints it.
+//!
+//! The words of `ExecStart=` are read by systemd.service(5), "COMMAND LINES", and systemd.unit(5), "SPECIFIERS".
+
+use std::path::Path;
+
+const SERVICE: &str = include_str!("../../etcd-gateway.service");
+const SOCKET: &str = include_str!("../../etcd-gateway.socket");
+/// What the service has in the place of the directory of the program.
+const DIRECTORY: &str = "@BINDIR@";
+/// Where `make install` puts the program: for when the path of this one cannot be known (no /proc).
+const USUAL: &str = "/usr/local/bin";
+
+/// The service, which starts this very program.
+pub(super) fn service() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    service_in(program.parent().and_then(Path::to_str).unwrap_or(USUAL))
+}
+
+/// The socket that may go with it.
+pub(super) fn socket() -> String {
+    SOCKET.to_owned()
+}
+
+fn service_in(directory: &str) -> String {
+    SERVICE.replace(DIRECTORY, &escaped(directory))
+}
+
+/// A path within the double quotes of the unit: a specifier begins with `%`, an escape with a backslash. A `$` is itself,
+/// as no variable is looked for in the path of the program.
+fn escaped(path: &str) -> String {
+    let path = path.replace('%', "%%").replace('\\', "\\\\");
+    path.replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_starts_this_program() {
+        let own = std::env::current_exe().unwrap();
+        let expected = format!(
+            "\nExecStart=\"{}/etcd-gateway\" start\n",
+            own.parent().unwrap().display()
+        );
+        assert!(service().contains(&expected), "{expected}");
+        assert!(!service().contains(DIRECTORY));
+    }
+
+    #[test]
+    fn paths_are_quoted_as_systemd_reads_them() {
+        const CASES: &[(&str, &str)] = &[
+            ("/usr/bin", "/usr/bin"),
+            ("/a b", "/a b"),
+            ("/50%", "/50%%"),
+            (r#"/a\b"c$d"#, r#"/a\\b\"c$d"#),
+        ];
+        for (path, expected) in CASES {
+            let line = format!("ExecStart=\"{expected}/etcd-gateway\" start\n");
+            assert!(service_in(path).contains(&line), "{path}");
+        }
+    }
+}
