@@ -1,46 +1,77 @@
 #!/bin/sh
-# Builds the program as one static executable, target/static/etcd-gateway, position-independent where the compiler
-# can do that for a static one (on x86), and checks that it is one: it asks for no interpreter and no library, has no part of NSS in it (which would look for libraries at run time
-# after all), tells nothing of the directory it was built in, and runs where there is nothing else.
+# Builds the program as one static executable, target/static/etcd-gateway, position-independent where the compiler can
+# do that for a static one (on x86), and checks that it is one: it asks for no interpreter and no library, has no part
+# of NSS in it (which would look for libraries at run time after all), tells nothing of the host it was built on, runs
+# where there is nothing else, and serves a connection there.
 #
-#   static.sh            for this processor, with glibc
-#   static.sh TARGET     for a target of rustup's, x86_64-unknown-linux-musl for instance
+#   static.sh            for this processor, with musl; with glibc where Rust has no musl here
+#   static.sh TARGET     for a target of the table in targets.sh, or another of rustup's; run under an emulator if it
+#                        is for another processor
 #
-# The file depends on the sources, Cargo.lock, the compiler and the C library, on nothing else: see repro.sh.
+# What was built for a target stays in target/static/TARGET, with the linker's map of it. The bytes depend on the
+# sources, Cargo.lock and the compiler, with glibc also on that and the linker, on nothing else: see repro.sh.
 set -eu
 cd "$(dirname "$0")/../.."
+. tests/tools/targets.sh
+. tests/tools/host.sh
 
-target=${1:-$(uname -m)-unknown-linux-gnu}
-out=${CARGO_TARGET_DIR:-target}/static
-program=$out/etcd-gateway
-map=$out/etcd-gateway.map
-# Most of it is glibc (0.7 MB) and the standard library (0.5 MB). Above this something came in that should be looked at.
-size_max=2500000
+target=$(static_target "${1:-}")
+program=$(static_program "$target")
+map=$program.map
+# Most of it is the C library (0.7 MB of glibc) and Rust's (0.5 MB). Above this something came in that should be looked at.
+size_max=${STATIC_SIZE_MAX:-2500000}
 
 fail() {
     echo "static: $1" >&2
     exit 1
 }
 
+# The linker that is set, in cargo's way, or that of the table if it is here; otherwise cargo chooses.
+setting=$(target_setting "$target")
+linker=$(printenv "${setting%%=*}" || true)
+if [ -z "$linker" ]; then
+    linker=${setting#*=}
+    case $linker in
+    rust-lld) [ -x "$(dirname "$("$RUSTC" --print target-libdir)")/bin/rust-lld" ] || linker= ;;
+    *) [ "$target" != "$(uname -m)-unknown-linux-gnu" ] && command -v "$linker" >/dev/null || linker= ;;
+    esac
+    [ -z "$linker" ] || export "${setting%%=*}=$linker"
+fi
+# A linker without a compiler around it takes no -Wl.
+case $linker in *lld | *ld) to_linker= ;; *) to_linker=-Wl, ;; esac
+
+# Each directory that the compiler may name, under a name that is the same everywhere; of several that fit, it takes the
+# last. Rust's own sources are named like this already, unless the component rust-src has them here.
+rust_commit=$("$RUSTC" -vV | sed -n 's/^commit-hash: //p')
+crates=$(packages "$target" | while read -r name number dir; do
+    [ "$dir" = "$(pwd -P)" ] || echo "--remap-path-prefix=$dir=/deps/$name-$number"
+done)
+[ -n "$crates" ] || fail "cargo metadata does not name the packages"
 # Flags are separated by a character that no path has; what RUSTFLAGS says elsewhere does not count here.
 separator=$(printf '\037')
-CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+crt-static
-set -- "--remap-path-prefix=$PWD=/etcd-gateway" \
-    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
-# Only glibc has NSS to be looked for in the map, and a linker without a compiler around it takes no -Wl.
-case $target in *-gnu) set -- "$@" "-Clink-arg=-Wl,-Map=$map" ;; esac
-for flag in "$@"; do
-    CARGO_ENCODED_RUSTFLAGS=$CARGO_ENCODED_RUSTFLAGS$separator$flag
-done
+CARGO_ENCODED_RUSTFLAGS=$(
+    cat <<END | paste -s -d "$separator" -
+-Ctarget-feature=+crt-static
+-Clink-arg=$to_linker-Map=$map
+--remap-path-prefix=$(pwd -P)=/etcd-gateway
+--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$rust_commit
+$crates
+END
+)
 export CARGO_ENCODED_RUSTFLAGS
-mkdir -p "$out"
-"${CARGO:-cargo}" build --locked --release --bin etcd-gateway --target "$target" --target-dir "$out"
-# A copy, so that nothing is left of an older one; cargo links what it puts there.
-cp "$out/$target/release/etcd-gateway" "$program.new"
-mv "$program.new" "$program"
+mkdir -p "$(dirname "$program")"
+built=$static_dir/$target/release/etcd-gateway
+# The map is written by the linker, which cargo does not call again for it alone.
+[ -s "$map" ] || rm -f "$built"
+"$cargo" build --locked --release --bin etcd-gateway --target "$target" --target-dir "$static_dir"
+# Copies, so that nothing is left of older ones; cargo links what it puts there.
+for copy in "$program" "$static_dir/etcd-gateway"; do
+    cp "$built" "$copy.new"
+    mv "$copy.new" "$copy"
+done
 
-readelf -hlWd "$program" >"$out/readelf"
-has() { grep -Eq "$1" "$out/readelf"; }
+readelf -hlWd "$program" >"$program.readelf"
+has() { grep -Eq "$1" "$program.readelf"; }
 fixed=
 case $target in
 x86_64-*) has 'Type: +DYN' || fail "$program is not position-independent" ;;
@@ -52,12 +83,13 @@ has 'GNU_RELRO' || fail "$program leaves its relocations writable"
 has 'GNU_STACK .* RW ' || fail "$program has an executable stack"
 ! has 'INTERP' || fail "$program asks for an interpreter"
 ! has '\(NEEDED\)' || fail "$program asks for a library"
-for leaked in "$PWD" "${CARGO_HOME:-$HOME/.cargo}"; do
-    ! grep -Fqa "$leaked/" "$program" || fail "$program names a directory of this host, $leaked"
+# HOME may be / in a container, which each path begins with.
+for leaked in "$(pwd -P)" "${CARGO_HOME:-$HOME/.cargo}" "$sysroot" "${HOME%/}"; do
+    [ -z "$leaked" ] || ! grep -Fqa "$leaked/" "$program" || fail "$program names a directory of this host, $leaked"
 done
-case $target in *-gnu)
-    grep -q 'libc\.a(' "$map" || fail "$map does not tell what was linked"
-    nss=$(grep -Eo 'libc\.a\((getaddrinfo|gethst[a-z_]*|getpw[a-z_]*|getgr(nam|gid|ent)[a-z_]*|nss[a-z_]*)\.o' "$map" |
+grep -q 'libc\.a[(:]' "$map" || fail "$map does not tell what was linked"
+case $target in *-gnu*)
+    nss=$(grep -Eo 'libc\.a[(:](getaddrinfo|gethst[a-z_]*|getpw[a-z_]*|getgr(nam|gid|ent)[a-z_]*|nss[a-z_]*)\.o' "$map" |
         sort -u | xargs)
     [ -z "$nss" ] || fail "$program has parts of NSS in it: $nss"
     ;;
@@ -65,21 +97,51 @@ esac
 size=$(wc -c <"$program")
 [ "$size" -le "$size_max" ] || fail "$program has $size bytes, more than $size_max"
 
-case $target in "$(uname -m)"-*)
+# A static program needs of its runner the emulator alone.
+emulator=$(target_runner "$target")
+case $emulator in *ld-linux*) emulator= ;; *) emulator=${emulator%% *} ;; esac
+if [ -n "$emulator" ] && ! command -v "$emulator" >/dev/null; then
+    echo "static: NOT RUN: no $emulator for $target (make deps)" >&2
+else
     root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
-    cp "$program" "$root/etcd-gateway"
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root="unshare --map-root-user"
-    if $as_root chroot "$root" /etcd-gateway version >"$out/version" 2>&1; then
-        echo "runs in an empty directory: $(cat "$out/version")"
-    elif $as_root chroot / true 2>/dev/null; then
-        fail "$program does not run in an empty directory: $(cat "$out/version")"
-    else
+    running=
+    # shellcheck disable=SC2086 # one word a process
+    trap '[ -z "$running" ] || kill $running 2>/dev/null; rm -rf "$root"' EXIT
+    mkdir "$root/root"
+    cp "$program" "$root/root/etcd-gateway"
+    run="chroot $root/root ${emulator:+/emulator }/etcd-gateway"
+    [ -z "$emulator" ] || cp "$(command -v "$emulator")" "$root/root/emulator"
+    [ "$(id -u)" = 0 ] || run="unshare --map-root-user $run"
+    where="in an empty directory"
+    if ! ${run%%chroot*}chroot / true 2>/dev/null; then
         echo "static: NOT RUN in an empty directory, for which this host gives no right" >&2
+        run="$emulator $program"
+        where="here"
     fi
-    ;;
-esac
+    $run version >"$root/version" 2>&1 || fail "$program does not run $where: $(cat "$root/version")"
+
+    # The address that a record of log $1 ($2: a word of it) names in field $3, once it is there.
+    address() {
+        for _ in $(seq 300); do
+            found=$(sed -n "/\"msg\":\"$2/s/.*\"$3\":\[*\"\([^\"]*\)\".*/\1/p" "$1")
+            [ -z "$found" ] || { echo "$found" && return; }
+            sleep 0.1
+        done
+        fail "no \"$2\" $where: $(cat "$1")"
+    }
+    # One process has a server, that of its metrics; a second forwards to it; a third asks through the second how it is.
+    any=127.0.0.1:0
+    : >"$root/server" >"$root/gateway"
+    $run start --listen-addr=$any --metrics-addr=$any --endpoints=127.0.0.1:1 2>"$root/server" &
+    running=$!
+    server=$(address "$root/server" "serving metrics" address)
+    $run start --listen-addr=$any --endpoints="$server" 2>"$root/gateway" &
+    running="$running $!"
+    gateway=$(address "$root/gateway" "ready to proxy" listen)
+    $run check --endpoints="$gateway" --health-check="http://:${gateway##*:}/healthz" >"$root/check" 2>&1 ||
+        fail "$program passes no connection on $where: $(cat "$root/check" "$root/gateway")"
+    echo "runs and serves $where${emulator:+, by $emulator}: $(cat "$root/version")"
+fi
 if command -v file >/dev/null; then file "$program"; fi
 sha256sum "$program"
 echo "static: $program, $size bytes, is one static executable$fixed"

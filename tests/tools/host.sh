@@ -1,0 +1,49 @@
+# What the scripts that build, describe and pack the static executable ask of this host. Sourced, at the top of the
+# repository, behind targets.sh.
+# shellcheck shell=sh disable=SC2034 # others use what is set here
+
+cargo=${CARGO:-cargo}
+# The compiler is cargo's neighbour, as with rustup, which is often not on the PATH.
+if [ -z "${RUSTC:-}" ]; then
+    RUSTC=$(dirname "$cargo")/rustc
+    [ -x "$RUSTC" ] && [ "$RUSTC" != ./rustc ] || RUSTC=rustc
+    export RUSTC
+fi
+sysroot=$("$RUSTC" --print sysroot)
+static_dir=${CARGO_TARGET_DIR:-target}/static
+dist_dir=${CARGO_TARGET_DIR:-target}/dist
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+# The target that is meant by $1: where there is none, this processor with musl if Rust has that here, else with glibc.
+# musl's executable is smaller, and its bytes depend on nothing but the sources and Rust, which brings musl and linker.
+static_target() {
+    if [ -n "${1:-}" ]; then
+        echo "$1"
+    elif [ -d "$sysroot/lib/rustlib/$(uname -m)-unknown-linux-musl/lib" ]; then
+        echo "$(uname -m)-unknown-linux-musl"
+    else
+        echo "$(uname -m)-unknown-linux-gnu"
+    fi
+}
+
+# Where static.sh leaves the executable of target $1, and beside it etcd-gateway.map, the linker's list of its parts.
+static_program() { echo "$static_dir/$1/etcd-gateway"; }
+
+# When what is packed was written: seconds since 1970 of the last commit, or SOURCE_DATE_EPOCH.
+source_time() {
+    if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
+        echo "$SOURCE_DATE_EPOCH"
+    elif ! git log -1 --format=%ct 2>/dev/null; then
+        echo "no git here that knows the time of the sources: set SOURCE_DATE_EPOCH (seconds since 1970)" >&2
+        return 1
+    fi
+}
+
+# Prints "NAME VERSION DIRECTORY" of each package that cargo has for target $1, wherever it takes it from: the registry,
+# a mirror, `cargo vendor`.
+packages() {
+    "$cargo" metadata --locked --format-version 1 --filter-platform "$1" |
+        sed 's/{"name":"/\n&/g; s/"manifest_path":"/\n&/g' |
+        sed -n 's/^{"name":"\([^"]*\)","version":"\([^"]*\)","id":.*/\1 \2/p; s,^"manifest_path":"\([^"]*\)/Cargo.toml".*,\1,p' |
+        paste -d ' ' - -
+}
