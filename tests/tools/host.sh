@@ -11,7 +11,7 @@ if [ -z "${RUSTC:-}" ]; then
 fi
 sysroot=$("$RUSTC" --print sysroot)
 static_dir=${CARGO_TARGET_DIR:-target}/static
-dist_dir=${CARGO_TARGET_DIR:-target}/dist
+dist_dir=${DIST_DIR:-${CARGO_TARGET_DIR:-target}/dist}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 # The target that is meant by $1: where there is none, this processor with musl if Rust has that here, else with glibc.

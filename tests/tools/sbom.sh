@@ -82,6 +82,8 @@ END {
 if [ "$file" = - ]; then
     echo "$bom"
 else
-    echo "$bom" >"$file"
+    # Whoever packs it meanwhile gets a whole one.
+    echo "$bom" >"$file.$$"
+    mv "$file.$$" "$file"
     echo "sbom: $file"
 fi
