@@ -51,7 +51,7 @@ for target in $(targets_to_pack "$@"); do
         printf 'Copyright: %s The maintainers of etcd-gateway\nLicense: Apache-2.0\n' "$(date -u -d "@$time" +%Y)"
         printf 'Comment: The executable is linked statically. Its parts, and their licences, whose texts\n'
         printf ' are in /%s/licenses:\n' "$doc"
-        tests/tools/parts.sh "$target" | awk -F '|' 'NR > 1 { print "  " $2 " " $3 ": " $4 }'
+        awk -F '|' 'NR > 1 { print "  " $2 " " $3 ": " $4 }' "$PARTS"
         printf '\nLicense: Apache-2.0\n The text is in /usr/share/common-licenses/Apache-2.0.\n'
     } >"$root/$doc/copyright"
     printf 'etcd-gateway (%s-1) stable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "$version" "$maintainer" \

@@ -10,6 +10,7 @@ if [ -z "${RUSTC:-}" ]; then
     export RUSTC
 fi
 sysroot=$("$RUSTC" --print sysroot)
+rust_host=$("$RUSTC" -vV | sed -n 's/^host: //p')
 static_dir=${CARGO_TARGET_DIR:-target}/static
 dist_dir=${DIST_DIR:-${CARGO_TARGET_DIR:-target}/dist}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -17,12 +18,13 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # The target that is meant by $1: where there is none, this processor with musl if Rust has that here, else with glibc.
 # musl's executable is smaller, and its bytes depend on nothing but the sources and Rust, which brings musl and linker.
 static_target() {
+    musl=$(echo "$rust_host" | sed 's/-gnu/-musl/')
     if [ -n "${1:-}" ]; then
         echo "$1"
-    elif [ -d "$sysroot/lib/rustlib/$(uname -m)-unknown-linux-musl/lib" ]; then
-        echo "$(uname -m)-unknown-linux-musl"
+    elif [ -d "$sysroot/lib/rustlib/$musl/lib" ]; then
+        echo "$musl"
     else
-        echo "$(uname -m)-unknown-linux-gnu"
+        echo "$rust_host"
     fi
 }
 

@@ -2,7 +2,7 @@
 # Puts the texts of the licences of all parts of a static executable (parts.sh) below a directory: those that the
 # packages, the compiler and the C library came with. A part without a text is an error.
 #
-#   licences.sh TARGET DIR
+#   PARTS=FILE licences.sh TARGET DIR    FILE is what parts.sh printed
 #
 # musl comes with Rust, without its text: that is taken from Debian's package musl, or from the file that MUSL_COPYRIGHT
 # names (COPYRIGHT in the sources of musl). glibc's is that of the package that its libc.a is in.
@@ -15,7 +15,6 @@ target=$1
 dir=$2
 rust_doc=$sysroot/share/doc/rust
 mkdir -p "$dir"
-tests/tools/parts.sh "$target" >"$dir/parts"
 packages "$target" >"$dir/packages"
 
 fail() {
@@ -88,5 +87,5 @@ while IFS='|' read -r group name number _ _ _ _ _ files _; do
         esac
         ;;
     esac
-done <"$dir/parts"
-rm "$dir/parts" "$dir/packages"
+done <"$PARTS"
+rm "$dir/packages"

@@ -5,7 +5,7 @@
 # SOURCE_DATE_EPOCH), the serial number comes from the SHA-256: the same executable and time give the same bytes.
 #
 #   sbom.sh [TARGET [FILE]]    what static.sh has built; FILE is target/static/TARGET/etcd-gateway.cdx.json by default,
-#                              - the standard output
+#                              - the standard output; PARTS is a file with the parts where they are known already
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/tools/targets.sh
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 
 target=$(static_target "${1:-}")
 file=${2:-$(static_program "$target").cdx.json}
-parts=$(tests/tools/parts.sh "$target")
+parts=$(if [ -n "${PARTS:-}" ]; then cat "$PARTS"; else tests/tools/parts.sh "$target"; fi)
 time=$(source_time)
 time=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ)
 
@@ -82,8 +82,6 @@ END {
 if [ "$file" = - ]; then
     echo "$bom"
 else
-    # Whoever packs it meanwhile gets a whole one.
-    echo "$bom" >"$file.$$"
-    mv "$file.$$" "$file"
+    echo "$bom" >"$file"
     echo "sbom: $file"
 fi

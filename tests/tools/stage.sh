@@ -23,11 +23,9 @@ built() {
         [ "$named" = 0 ] || exit 1
         return 1
     fi
-    program=$(static_program "$1")
-    if [ ! -s "$program.map" ] || [ -n "$(find Cargo.toml Cargo.lock src tests/tools/static.sh -newer "$program")" ]; then
-        tests/tools/static.sh "$1" >"$work/log" 2>&1 || { cat "$work/log" >&2 && exit 1; }
-    fi
-    tests/tools/sbom.sh "$1" >"$work/log" 2>&1 || { cat "$work/log" >&2 && exit 1; }
+    tests/tools/static.sh "$1" >"$work/log" 2>&1 || { cat "$work/log" >&2 && exit 1; }
+    tests/tools/parts.sh "$1" >"$PARTS" || exit 1
+    tests/tools/sbom.sh "$1" "$work/bom" >"$work/log" 2>&1 || { cat "$work/log" >&2 && exit 1; }
 }
 
 # Lays what `make install` installs, of target $1, below directory $2, for prefix $3; further words are variables of it.
@@ -44,11 +42,11 @@ stage() {
         FISHDIR="$prefix/share/fish/vendor_completions.d" "$@"
 }
 
-# Lays the texts for target $1 into directory $2.
+# Lays the texts for target $1, which has just been built, into directory $2.
 documents() {
     install -d "$2"
     install -m 644 README.md LICENSE "$2/"
-    install -m 644 "$(static_program "$1").cdx.json" "$2/etcd-gateway.cdx.json"
+    install -m 644 "$work/bom" "$2/etcd-gateway.cdx.json"
     tests/tools/licences.sh "$1" "$2/licenses"
 }
 
@@ -69,6 +67,7 @@ archive() {
 
 # Lists what is in the directory of packages, with SHA-256.
 sums() {
+    find "$dist_dir" -maxdepth 1 -type f -exec touch -d "@$time" {} +
     (cd "$dist_dir" && find . -maxdepth 1 -type f \( -name '*.tar*' -o -name '*.deb' \) | sed 's,^\./,,' | LC_ALL=C sort |
         xargs sha256sum >SHA256SUMS)
     echo "$1: $dist_dir/SHA256SUMS"
@@ -76,5 +75,11 @@ sums() {
 }
 
 mkdir -p "$dist_dir"
+# What is of another commit goes.
+find "$dist_dir" -maxdepth 1 -type f | while read -r file; do
+    [ "$(stat -c %Y "$file")" = "$time" ] || rm -f "$file"
+done
 work=$(mktemp -d)
+# What parts.sh says of the target that is being packed, so that it is asked once.
+export PARTS="$work/parts"
 trap 'rm -rf "$work"' EXIT

@@ -34,7 +34,7 @@ if [ -z "$linker" ]; then
     linker=${setting#*=}
     case $linker in
     rust-lld) [ -x "$(dirname "$("$RUSTC" --print target-libdir)")/bin/rust-lld" ] || linker= ;;
-    *) [ "$target" != "$(uname -m)-unknown-linux-gnu" ] && command -v "$linker" >/dev/null || linker= ;;
+    *) [ "$target" != "$rust_host" ] && command -v "$linker" >/dev/null || linker= ;;
     esac
     [ -z "$linker" ] || export "${setting%%=*}=$linker"
 fi
@@ -61,6 +61,9 @@ END
 )
 export CARGO_ENCODED_RUSTFLAGS
 mkdir -p "$(dirname "$program")"
+# One at a time: a build for another target puts its program into the same place.
+exec 9>"$static_dir/lock"
+flock 9
 built=$static_dir/$target/release/etcd-gateway
 # The map is written by the linker, which cargo does not call again for it alone.
 [ -s "$map" ] || rm -f "$built"
