@@ -30,9 +30,11 @@ fail() {
 }
 [ -f "$program" ] && [ -f "$program.map" ] || fail "no $program with its map (make static TARGET=$target)"
 sum() { sha256sum "$1" | cut -d' ' -f1; }
+# A line, of all its fields.
+part() (IFS='|' && echo "$*")
 
 # The inputs that left something in the file: LLD lists only those, GNU ld below a headline, in another form.
-awk '/^Linker script and memory map/ { seen = gnu = 1 }
+awk '/^Linker script and memory map/ { seen = 1 }
     NR == 1 && /VMA.*LMA/ { seen = 1 }
     !seen || /^(LOAD|START GROUP|END GROUP|OUTPUT)/ { next }
     match($0, /\/[^ ():]*\.(o|a|rlib)([:( ]|$)/) { file = substr($0, RSTART, RLENGTH); sub(/[:( ]$/, "", file); print file }' \
@@ -56,7 +58,7 @@ take '/etcd_gateway-[^/]*\.o$|/rustc[^/]*/symbols\.o$' >/dev/null
     llvm=$("$RUSTC" -vV | sed -n 's/^LLVM version: //p')
     rust_files=$(take "^$libdir/lib[^/]*\.rlib$")
 
-    # Rust's notices have the licence of each package that it is built with; of some another release only.
+    # Rust's notices have the licence of each package that it is built with, for some only that of another release.
     cat "$sysroot"/share/doc/rust/COPYRIGHT-library.html "$sysroot"/share/doc/rust/COPYRIGHT.html 2>/dev/null |
         sed -nE 's/<[^>]*>//g; s/^[^A-Za-z]*📦 (.*)-([0-9]+\.[0-9].*)$/\1|\2/p; s/^ *License: (.*)/\1/p' |
         awk '/\|/ { package = $0; next } package != "" { sub("/", " OR "); print package "|" $0; package = "" }' \
@@ -88,7 +90,8 @@ take '/etcd_gateway-[^/]*\.o$|/rustc[^/]*/symbols\.o$' >/dev/null
         [ -n "$licence" ] || fail "no licence of $name $number in $sysroot/share/doc/rust"
         library=${file%.*}.rlib
         crates="$crates,$name@$number"
-        echo "crate|$name|$number|$licence|crates.io|pkg:cargo/$name@$number||$(sum "$library")|${library##*/}|https://crates.io/crates/$name||"
+        part crate "$name" "$number" "$licence" crates.io "pkg:cargo/$name@$number" "" "$(sum "$library")" "${library##*/}" \
+            "https://crates.io/crates/$name" "" ""
     done <"$work/crates"
 
     case $target in
@@ -109,14 +112,16 @@ take '/etcd_gateway-[^/]*\.o$|/rustc[^/]*/symbols\.o$' >/dev/null
         number=${named##* }
     fi
     [ -n "$number" ] || fail "which version has $archive?"
-    echo "c|$c_library|$number|$licence|$supplier|pkg:generic/$c_library@$number|$cpe:$number|$(sum "$archive")|$c_files|$url||$named"
+    part c $c_library "$number" $licence "$supplier" "pkg:generic/$c_library@$number" "$cpe:$number" "$(sum "$archive")" \
+        "$c_files" "$url" "" "$named"
     needs=",$c_library@$number"
 
     unwind_files=$(take '/libunwind\.a$')
     if [ -n "$unwind_files" ]; then
         file=$(taken .)
         case $file in "$libdir"/*) ;; *) fail "$file is not of the compiler" ;; esac
-        echo "c|llvm-libunwind|$llvm|Apache-2.0 WITH LLVM-exception|LLVM Project|pkg:generic/llvm-libunwind@$llvm||$(sum "$file")|$unwind_files|https://github.com/rust-lang/llvm-project||as of Rust $rust"
+        part c llvm-libunwind "$llvm" "Apache-2.0 WITH LLVM-exception" "LLVM Project" "pkg:generic/llvm-libunwind@$llvm" "" \
+            "$(sum "$file")" "$unwind_files" https://github.com/rust-lang/llvm-project "" "as of Rust $rust"
         needs="$needs,llvm-libunwind@$llvm"
     fi
 
@@ -125,13 +130,16 @@ take '/etcd_gateway-[^/]*\.o$|/rustc[^/]*/symbols\.o$' >/dev/null
         named=$(xargs grep -haoE 'GCC: \([^)]*\) [0-9.]*[0-9]' <"$work/taken" | sort -u | tail -n 1)
         number=${named##* }
         [ -n "$number" ] || fail "of which GCC are $gcc_files?"
-        echo "c|gcc-runtime|$number|GPL-3.0-or-later WITH GCC-exception-3.1|GNU Project|pkg:generic/gcc@$number|a:gnu:gcc:$number||$gcc_files|https://gcc.gnu.org/||$named"
+        part c gcc-runtime "$number" "GPL-3.0-or-later WITH GCC-exception-3.1" "GNU Project" "pkg:generic/gcc@$number" \
+            "a:gnu:gcc:$number" "" "$gcc_files" https://gcc.gnu.org/ "" "$named"
         needs="$needs,gcc-runtime@$number"
     fi
 
     # Its sources have tables of Unicode's; compiler-builtins has parts of LLVM and of musl.
     standard=$(sed -n 's,.*/\(libstd-[^/]*\)\.[a-z]*$,\1.rlib,p' "$work/crates")
-    echo "rust|rust-std|$rust|(Apache-2.0 OR MIT) AND MIT AND Unicode-3.0 AND Apache-2.0 WITH LLVM-exception|The Rust Project|pkg:generic/rust-std@$rust|a:rust-lang:rust:$rust|$(sum "$libdir/$standard")|$standard${rust_files:+ $rust_files}|https://github.com/rust-lang/rust|${crates#,}$needs|$("$RUSTC" --version)"
+    part rust rust-std "$rust" "(Apache-2.0 OR MIT) AND MIT AND Unicode-3.0 AND Apache-2.0 WITH LLVM-exception" \
+        "The Rust Project" "pkg:generic/rust-std@$rust" "a:rust-lang:rust:$rust" "$(sum "$libdir/$standard")" \
+        "$standard${rust_files:+ $rust_files}" https://github.com/rust-lang/rust "${crates#,}$needs" "$("$RUSTC" --version)"
     [ ! -s "$work/linked" ] || fail "of which part are: $(xargs <"$work/linked")"
 } >"$work/rest-of-it"
 
