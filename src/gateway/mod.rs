@@ -47,6 +47,7 @@ use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
 use crate::sys::activation::{self, Inherited};
 use crate::sys::limits;
+use crate::sys::memory;
 use crate::sys::notify::Notifier;
 use crate::sys::random;
 use crate::sys::syscall;
@@ -70,6 +71,7 @@ const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
 /// # Errors
 /// If it cannot start; once clients are served, only a fault of the program is an error.
 pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
+    memory::configure();
     // Before the first thread, which would take the signals otherwise.
     syscall::block_signals().map_err(refused("cannot block signals"))?;
     // Before anything is opened, which could take the numbers of what was passed.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::log;
 use crate::sync::lock;
-use crate::sys::{Plain, syscall};
+use crate::sys::{Plain, memory, syscall};
 
 /// A worker's stack. Its deepest calls format a log line; the larger copy buffer is on
 /// the heap.
@@ -17,6 +17,9 @@ pub(crate) const STACK: usize = 64 * 1024;
 /// How many are kept at most: enough for a burst of short connections, little enough to
 /// be memory nobody notices (about 20 kB each, most of it the kernel's).
 const KEPT: usize = 128;
+
+/// So many that have ended leave enough behind to be worth giving back.
+const MANY: usize = 64;
 
 /// What a worker is to do.
 type Work = Box<dyn FnOnce() + Send>;
@@ -28,8 +31,18 @@ pub(crate) struct Workers {
     /// How long one is kept that nobody needs.
     patience: Duration,
     idle: Mutex<Vec<Arc<Desk>>>,
+    remains: Mutex<Remains>,
     /// Of lines about threads that cannot be started.
     log: log::Limit,
+}
+
+/// What workers that have ended leave behind: the C library keeps their stacks and what they freed.
+#[derive(Debug)]
+struct Remains {
+    /// How many have ended since their memory was given back.
+    count: usize,
+    /// When that was.
+    last: Instant,
 }
 
 /// Where one worker is given its work.
@@ -51,6 +64,10 @@ impl Workers {
         Self {
             patience,
             idle: Mutex::default(),
+            remains: Mutex::new(Remains {
+                count: 0,
+                last: Instant::now(),
+            }),
             log: log::Limit::new(),
         }
     }
@@ -131,11 +148,30 @@ impl Workers {
         }
     }
 
+    /// A worker ends that was kept until its `patience` was over. With the first one a burst is over, and
+    /// with the last: if many have ended since, their memory is given back.
+    #[inline(never)]
+    fn ended(&self, now: Instant) {
+        let is_last = lock(&self.idle).is_empty();
+        let mut remains = lock(&self.remains);
+        remains.count += 1;
+        let is_first = now.saturating_duration_since(remains.last) >= self.patience;
+        if remains.count >= MANY && (is_first || is_last) {
+            *remains = Remains {
+                count: 0,
+                last: now,
+            };
+            drop(remains);
+            memory::give_back();
+        }
+    }
+
     /// Waits for more to do. None: there are enough others, or there was nothing for long.
     fn next(&self, desk: &Arc<Desk>) -> Option<Work> {
         {
             let mut idle = lock(&self.idle);
             if idle.len() >= KEPT {
+                lock(&self.remains).count += 1;
                 return None;
             }
             idle.push(Arc::clone(desk));
@@ -152,6 +188,7 @@ impl Workers {
             work = back;
             // Whoever is not idle any more is about to be given work.
             if waited.timed_out() && work.is_none() && self.leave(desk) {
+                self.ended(Instant::now());
                 return None;
             }
         }
