@@ -2,17 +2,13 @@
 //!
 //! With many sockets the table is large, and the kernel takes long to write it: those who ask
 //! while it is being read share the next reading, so that no more than one is under way,
-//! however many ask. It is read piece by piece, and of each socket one number is kept: the text
-//! is megabytes, which an allocator would not give back.
+//! however many ask. It is read piece by piece and compared with what is asked for; nothing of it
+//! is kept, for it may be megabytes.
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{Address, Pair};
 use crate::sync::lock;
@@ -21,7 +17,17 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(super) struct Tables {
     directory: PathBuf,
-    readings: Shared<Table>,
+    /// What the next reading is to answer.
+    asked: Mutex<Vec<Arc<Question>>>,
+    /// Held by who reads.
+    turn: Mutex<()>,
+}
+
+/// Whether there is a socket with these two addresses, its own first.
+#[derive(Debug)]
+struct Question {
+    pair: Pair,
+    answer: OnceLock<bool>,
 }
 
 impl Default for Tables {
@@ -32,72 +38,93 @@ impl Default for Tables {
 
 impl Tables {
     pub(super) fn below(directory: PathBuf) -> Self {
-        let readings = Shared::default();
         Self {
             directory,
-            readings,
+            asked: Mutex::default(),
+            turn: Mutex::default(),
         }
     }
 
     /// Whether this host has a socket with these two addresses, its own first. A table that
     /// cannot be read counts as "yes": no client is refused on a guess.
     pub(super) fn have(&self, pair: Pair) -> bool {
-        let table = self.readings.get(|| Table::read(&self.directory));
-        table.has(pair)
+        self.ask(pair, |pairs| {
+            let table = |name| File::open(self.directory.join(name));
+            listed(table("tcp"), table("tcp6"), pairs)
+        })
     }
-}
 
-/// What was read at one moment: a keyed hash of the two addresses of each socket, as they are
-/// printed.
-#[derive(Debug)]
-struct Table {
-    v4: io::Result<HashSet<u64>>,
-    v6: io::Result<HashSet<u64>>,
-    hasher: RandomState,
+    /// The answer of a reading that began after this was called, by whomever: `read` answers for several.
+    fn ask(&self, pair: Pair, read: impl FnOnce(&[Pair]) -> Vec<bool>) -> bool {
+        let answer = OnceLock::new();
+        let question = Arc::new(Question { pair, answer });
+        lock(&self.asked).push(Arc::clone(&question));
+        let _turn = lock(&self.turn);
+        if question.answer.get().is_none() {
+            let asked = std::mem::take(&mut *lock(&self.asked));
+            let pairs: Vec<Pair> = asked.iter().map(|question| question.pair).collect();
+            for (question, answer) in asked.iter().zip(read(&pairs)) {
+                // It is set once, for it was taken from the list.
+                let _ = question.answer.set(answer);
+            }
+        }
+        // A reading that panicked has answered nobody.
+        question.answer.get().copied().unwrap_or(true)
+    }
 }
 
 /// A line has 150 bytes; what is longer is none.
 const MAX_LINE: u64 = 1024;
 
-impl Table {
-    fn read(directory: &Path) -> Self {
-        let hasher = RandomState::new();
-        let sockets = |name| sockets(File::open(directory.join(name))?, &hasher);
-        Self {
-            v4: sockets("tcp"),
-            v6: sockets("tcp6"),
-            hasher,
-        }
-    }
-
-    fn has(&self, (local, remote): Pair) -> bool {
-        let listed = |sockets: &HashSet<u64>, six| {
-            let [local, remote] = [local, remote].map(|address| hex(address, six));
-            sockets.contains(&self.hasher.hash_one((local.as_bytes(), remote.as_bytes())))
-        };
-        let v4 = self.v4.as_ref().map_or(true, |table| listed(table, false));
-        v4 || match &self.v6 {
-            Ok(table) => listed(table, true),
-            // Without IPv6 there is no such table, and no such socket.
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
-    }
+/// Which of these sockets there are.
+fn listed(v4: io::Result<impl Read>, v6: io::Result<impl Read>, pairs: &[Pair]) -> Vec<bool> {
+    let v4 = v4.and_then(|table| find(table, pairs, false));
+    let v6 = v6.and_then(|table| find(table, pairs, true));
+    let answers = 0..pairs.len();
+    let has = |table: &Vec<bool>, index| table.get(index) == Some(&true);
+    let has_v6 = |index| match &v6 {
+        Ok(table) => has(table, index),
+        // Without IPv6 there is no such table, and no such socket.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    answers
+        .map(|index| v4.as_ref().map_or(true, |table| has(table, index)) || has_v6(index))
+        .collect()
 }
 
-/// Of each line the second and the third field: a socket's own address and its peer's.
-fn sockets(file: impl Read, hasher: &RandomState) -> io::Result<HashSet<u64>> {
-    let (mut file, mut line, mut found) = (BufReader::new(file), Vec::new(), HashSet::new());
+/// Which of these sockets a table has: of each line the second and the third field are a socket's own
+/// address and its peer's.
+fn find(table: impl Read, pairs: &[Pair], six: bool) -> io::Result<Vec<bool>> {
+    let mut wanted: Vec<([String; 2], usize)> = pairs
+        .iter()
+        .enumerate()
+        .map(|(index, (local, remote))| ([*local, *remote].map(|end| hex(end, six)), index))
+        .collect();
+    wanted.sort_unstable();
+    let mut found = vec![false; pairs.len()];
+    let (mut table, mut line) = (BufReader::new(table), Vec::new());
     loop {
         line.clear();
-        if (&mut file).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        if (&mut table).take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(found);
         }
         let mut fields = line
             .split(u8::is_ascii_whitespace)
             .filter(|field| !field.is_empty())
             .skip(1);
-        if let (Some(local), Some(remote)) = (fields.next(), fields.next()) {
-            found.insert(hasher.hash_one((local, remote)));
+        let (Some(local), Some(remote)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let order = |ends: &[String; 2]| {
+            let [own, peer] = ends.each_ref().map(String::as_bytes);
+            (own, peer).cmp(&(local, remote))
+        };
+        let first = wanted.partition_point(|(ends, _)| order(ends).is_lt());
+        let same = wanted.iter().skip(first);
+        for (_, index) in same.take_while(|(ends, _)| order(ends).is_eq()) {
+            if let Some(found) = found.get_mut(*index) {
+                *found = true;
+            }
         }
     }
 }
@@ -115,50 +142,12 @@ fn hex((ip, port): Address, six: bool) -> String {
     format!("{}:{port:04X}", words.collect::<String>())
 }
 
-/// A reading that serves all who asked before it began.
-#[derive(Debug)]
-struct Shared<T> {
-    /// The last one, and when it began.
-    last: Mutex<Option<(Instant, Arc<T>)>>,
-    /// How many want one now.
-    waiting: AtomicUsize,
-}
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self {
-            last: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl<T> Shared<T> {
-    /// What `read` returns, called after this was called, by whomever.
-    fn get(&self, read: impl FnOnce() -> T) -> Arc<T> {
-        let asked = Instant::now();
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut last = lock(&self.last);
-        let current = match last.take() {
-            Some(current) if current.0 > asked => current,
-            // Too old, or none.
-            _ => (Instant::now(), Arc::new(read())),
-        };
-        let reading = Arc::clone(&current.1);
-        // Nobody else is to find it: it would only take memory.
-        if self.waiting.fetch_sub(1, Ordering::SeqCst) > 1 {
-            *last = Some(current);
-        }
-        reading
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::loop_guard::comparable;
     use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     #[test]
     fn sockets_of_both_families_are_found_in_the_tables() {
@@ -187,18 +176,14 @@ mod tests {
     fn a_table_that_cannot_be_read_proves_nothing() {
         let [one, other] = [1, 2].map(|port| comparable(([127, 0, 0, 1], port).into()));
         let pair = (one, other);
-        assert!(Table::read(Path::new("/nonexistent")).has(pair));
+        assert!(Tables::below("/nonexistent".into()).have(pair));
         for (kind, has) in [
             // A host without IPv6.
             (io::ErrorKind::NotFound, false),
             (io::ErrorKind::PermissionDenied, true),
         ] {
-            let table = Table {
-                v4: Ok(HashSet::new()),
-                v6: Err(kind.into()),
-                hasher: RandomState::new(),
-            };
-            assert_eq!(table.has(pair), has, "{kind}");
+            let v6: io::Result<io::Empty> = Err(kind.into());
+            assert_eq!(listed(Ok(io::empty()), v6, &[pair]), [has], "{kind}");
         }
     }
 
@@ -238,42 +223,75 @@ mod tests {
             &line(client, server),
         ]
         .concat();
-        let hasher = RandomState::new();
-        let table = Table {
-            v4: sockets(text.as_bytes(), &hasher),
-            v6: Ok(HashSet::new()),
-            hasher,
-        };
-        assert!(table.has((client, server)) && table.has((other, server)));
-        assert!(!table.has((server, client)) && !table.has((client, other)));
+        let pairs = [
+            (client, server),
+            (server, client),
+            (other, server),
+            (client, other),
+            (client, server),
+        ];
+        let answers = listed(Ok(text.as_bytes()), Ok(io::empty()), &pairs);
+        assert_eq!(answers, [true, false, true, false, true]);
     }
 
     #[test]
     fn those_who_ask_meanwhile_share_the_next_reading() {
         const ASKING: usize = 8;
-        let (shared, reads) = (Shared::default(), AtomicUsize::new(0));
-        let first_reads = AtomicBool::new(false);
-        let read = || {
-            first_reads.store(true, Ordering::SeqCst);
-            // Until all others have asked, who then must not be given this one.
-            while shared.waiting.load(Ordering::SeqCst) < ASKING {
-                std::thread::yield_now();
-            }
-            reads.fetch_add(1, Ordering::SeqCst)
+        let pair = |port| {
+            let end = comparable(([10, 0, 0, 1], port).into());
+            (end, end)
         };
+        let (tables, reads) = (Tables::default(), AtomicUsize::new(0));
+        let first_reads = AtomicBool::new(false);
+        let ask = |port: u16| {
+            tables.ask(pair(port), |pairs| {
+                assert_eq!(pairs.len(), ASKING);
+                reads.fetch_add(1, Ordering::SeqCst);
+                pairs.iter().map(|(end, _)| end.1 % 2 == 1).collect()
+            })
+        };
+        let ask = &ask;
         std::thread::scope(|scope| {
-            let first = scope.spawn(|| *shared.get(read));
+            let first = scope.spawn(|| {
+                tables.ask(pair(0), |pairs| {
+                    assert_eq!(pairs, [pair(0)]);
+                    first_reads.store(true, Ordering::SeqCst);
+                    // Until all others have asked, who then must not be given this one.
+                    while lock(&tables.asked).len() < ASKING {
+                        std::thread::yield_now();
+                    }
+                    reads.fetch_add(1, Ordering::SeqCst);
+                    vec![true]
+                })
+            });
             while !first_reads.load(Ordering::SeqCst) {
                 std::thread::yield_now();
             }
-            let ask = || *shared.get(|| reads.fetch_add(1, Ordering::SeqCst));
-            let others: Vec<_> = (1..ASKING).map(|_| scope.spawn(ask)).collect();
-            assert_eq!(first.join().unwrap(), 0);
-            for other in others {
-                assert_eq!(other.join().unwrap(), 1);
+            let others: Vec<_> = (1..=8)
+                .map(|port| (port, scope.spawn(move || ask(port))))
+                .collect();
+            assert!(first.join().unwrap());
+            for (port, other) in others {
+                assert_eq!(other.join().unwrap(), port % 2 == 1, "{port}");
             }
         });
         assert_eq!(reads.load(Ordering::SeqCst), 2);
-        assert!(lock(&shared.last).is_none(), "nothing is kept");
+        assert!(lock(&tables.asked).is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn a_reading_that_panics_refuses_nobody_and_is_not_the_last() {
+        let pair = (
+            comparable(([10, 0, 0, 1], 1).into()),
+            comparable(([10, 0, 0, 1], 2).into()),
+        );
+        let tables = Tables::default();
+        let ask = || {
+            tables.ask(pair, |_| {
+                std::panic::resume_unwind(Box::new("as this test wants"))
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).is_err());
+        assert!(!tables.ask(pair, |pairs| vec![false; pairs.len()]));
     }
 }
