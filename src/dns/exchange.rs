@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::error::{Class, Server};
 use super::message::{self, Message, Query, Question, Reply, parse_reply};
 use crate::deadline::{Timed, left};
+use crate::sys::memory;
 
 /// The largest datagram there is: a server that sends more than was offered is read all the same.
 const MAX_DATAGRAM: usize = 65_535;
@@ -182,7 +183,7 @@ fn receive_datagram(
 ) -> Result<Reply, Class> {
     // As the system sees it: a server 0.0.0.0 answers as 127.0.0.1.
     let server = socket.peer_addr().map_err(|error| Class::from(&error))?;
-    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut buffer = memory::zeroed(MAX_DATAGRAM).map_err(|error| Class::unable(&error))?;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let received = socket
@@ -222,7 +223,7 @@ fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Res
         let mut length = [0; 2];
         for _ in 0..MAX_STRAYS {
             connection.read_exact(&mut length)?;
-            let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+            let mut message = memory::zeroed(u16::from_be_bytes(length).into())?;
             connection.read_exact(&mut message)?;
             if let Some(reply) = parse_reply(&message, query) {
                 return Ok(reply);

@@ -1,41 +1,120 @@
 //! The hosts file: addresses that are known without asking anyone (hosts(5)).
 //!
-//! Pure: text to table. A line is an address and the names that it has; `#` begins a comment.
-//! Lines that are not of this form are skipped, as are addresses with a scope, which the rest of
-//! the program has no place for. Names are compared without case and without a final dot.
+//! A line is an address and the names that it has; `#` begins a comment. Lines that are not of this
+//! form are skipped, as are addresses with a scope, which the rest of the program has no place for.
+//! Names are compared without case and without a final dot.
+//!
+//! The file is read line by line, and only what was asked for is kept: it may have millions of names.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-/// The table of names.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Octets read of the file; the largest lists in use have a few million.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Octets of a line; what follows is another line, and most likely none of this form.
+const MAX_LINE: u64 = 64 << 10;
+
+/// Names that are kept: more than a gateway asks for, but names that come from DNS may be new each time.
+const MAX_NAMES: usize = 4096;
+
+/// A hosts file as it was at one time, as far as it was asked for.
+#[derive(Debug)]
 pub(crate) struct Hosts {
-    by_name: HashMap<String, Vec<IpAddr>>,
+    path: PathBuf,
+    known: Mutex<BTreeMap<String, Vec<IpAddr>>>,
 }
 
 impl Hosts {
-    /// Reads the text of a hosts file.
-    pub(crate) fn parse(text: &str) -> Self {
-        let mut by_name: HashMap<String, Vec<IpAddr>> = HashMap::new();
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default();
-            let mut fields = line.split_ascii_whitespace();
-            let Some(Ok(address)) = fields.next().map(str::parse) else {
-                continue;
-            };
-            for name in fields {
-                let addresses = by_name.entry(key(name)).or_default();
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
+    /// The file at `path`, of which nothing is known.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            known: Mutex::default(),
         }
-        Self { by_name }
     }
 
-    /// The addresses of `name` in the order of the file, none if it is not listed.
-    pub(crate) fn addresses(&self, name: &str) -> &[IpAddr] {
-        self.by_name.get(&key(name)).map_or(&[], Vec::as_slice)
+    /// The same file with another content: what is known of this one is looked up there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn renewed(&self, content: impl Read) -> io::Result<Self> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted: BTreeMap<_, _> = known
+            .keys()
+            .map(|name| (name.clone(), Vec::new()))
+            .collect();
+        drop(known);
+        find(content, &mut wanted)?;
+        Ok(Self {
+            path: self.path.clone(),
+            known: Mutex::new(wanted),
+        })
+    }
+
+    /// The addresses of `name` in the order of the file, none if it is not listed or cannot be looked up.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let name = key(name);
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(addresses) = known().get(&name) {
+            return addresses.clone();
+        }
+        let mut wanted = BTreeMap::from([(name, Vec::new())]);
+        let is_file = || self.path.metadata().is_ok_and(|found| found.is_file());
+        if is_file()
+            && File::open(&self.path)
+                .and_then(|file| find(file, &mut wanted))
+                .is_err()
+        {
+            // It is looked for again the next time.
+            return wanted.into_values().flatten().collect();
+        }
+        let addresses = wanted.values().flatten().copied().collect();
+        let mut known = known();
+        if known.len() >= MAX_NAMES {
+            known.clear();
+        }
+        known.append(&mut wanted);
+        addresses
+    }
+}
+
+/// Adds the addresses of these names, which are in lower case and without a final dot.
+pub(crate) fn find(
+    content: impl Read,
+    wanted: &mut BTreeMap<String, Vec<IpAddr>>,
+) -> io::Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let (mut content, mut line) = (BufReader::new(content.take(MAX_FILE)), Vec::new());
+    loop {
+        line.clear();
+        if content
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
+            return Ok(());
+        }
+        let line = String::from_utf8_lossy(&line);
+        let line = line.split('#').next().unwrap_or_default();
+        let mut fields = line.split_ascii_whitespace();
+        let Some(Ok(address)) = fields.next().map(str::parse) else {
+            continue;
+        };
+        for name in fields {
+            if let Some(addresses) = wanted.get_mut(&key(name))
+                && !addresses.contains(&address)
+            {
+                addresses.push(address);
+            }
+        }
     }
 }
 
@@ -46,12 +125,12 @@ fn key(name: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::tests::fake::TempFile;
     use super::*;
 
     #[test]
     fn lines_of_all_kinds() {
-        let hosts = Hosts::parse(
-            "# 10.0.0.9 commented\n\
+        let text = b"# 10.0.0.9 commented\n\
              127.0.0.1\tlocalhost  # 10.0.0.8 trailing\n\
              ::1 localhost ip6-localhost\r\n\
              \t10.0.0.1 Etcd-1.Example etcd-1\n\
@@ -62,8 +141,8 @@ mod tests {
              name-first 10.0.0.3\n\
              10.0.0.4\n\
              \n\
-             10.0.0.5 absolute.",
-        );
+             \xff # not UTF-8\n\
+             10.0.0.5 absolute.";
         let cases: &[(&str, &[&str])] = &[
             ("localhost", &["127.0.0.1", "::1"]),
             ("LOCALHOST.", &["127.0.0.1", "::1"]),
@@ -81,7 +160,50 @@ mod tests {
         ];
         for (name, expected) in cases {
             let expected: Vec<IpAddr> = expected.iter().map(|text| text.parse().unwrap()).collect();
-            assert_eq!(hosts.addresses(name), expected, "{name}");
+            let mut wanted = BTreeMap::from([(key(name), Vec::new())]);
+            find(&text[..], &mut wanted).unwrap();
+            assert_eq!(wanted.into_values().next().unwrap(), expected, "{name}");
         }
+    }
+
+    /// What was asked for is kept, found or not, and looked up in the next content.
+    #[test]
+    fn only_what_was_asked_for_is_kept() {
+        let file = TempFile::new("10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c\n");
+        let hosts = Hosts::new(file.path.clone());
+        let ip = |last| vec![IpAddr::from([10, 0, 0, last])];
+        assert_eq!(
+            [hosts.addresses("A."), hosts.addresses("x")],
+            [ip(1), vec![]]
+        );
+        file.write("10.0.0.9 a x\n");
+        assert_eq!(
+            [hosts.addresses("a"), hosts.addresses("x")],
+            [ip(1), vec![]]
+        );
+        let known: Vec<String> = hosts.known.lock().unwrap().keys().cloned().collect();
+        assert_eq!(known, ["a", "x"]);
+        let renewed = hosts.renewed(&b"10.0.0.4 a b\n"[..]).unwrap();
+        file.write("");
+        assert_eq!(
+            [renewed.addresses("a"), renewed.addresses("x")],
+            [ip(4), vec![]]
+        );
+        let failed = hosts.renewed(File::open("/").unwrap());
+        assert!(failed.is_err(), "a directory cannot be read");
+    }
+
+    #[test]
+    fn names_that_change_all_the_time_take_no_more_than_so_much() {
+        let file = TempFile::new("10.0.0.1 a\n");
+        let hosts = Hosts::new(file.path.clone());
+        for number in 0..MAX_NAMES + 2 {
+            hosts.addresses(&format!("n{number}"));
+        }
+        assert_eq!(hosts.known.lock().unwrap().len(), 2);
+        // What cannot be looked up is not kept as not listed.
+        let none = Hosts::new("/proc/self/mem".into());
+        assert!(none.addresses("a").is_empty());
+        assert!(none.known.lock().unwrap().is_empty());
     }
 }

@@ -6,8 +6,8 @@
 //! for, and the caller remembers. `localhost` and names below it never leave the machine.
 //!
 //! [`Resolver`] is used from any number of threads at once; no lock is held while it waits for
-//! anything. `name`, `message`, `answer`, `hosts` and `resolv_conf` are pure; `exchange` talks to
-//! servers; `watch` reads files.
+//! anything. `name`, `message` and `answer` are pure, and `resolv_conf` is but for the file that it is given;
+//! `exchange` talks to servers; `watch` and `hosts` read files.
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -34,6 +34,7 @@ pub(crate) mod resolv_conf;
 pub(crate) mod tests;
 mod watch;
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +50,8 @@ use record::{Data, Srv, Type};
 use resolv_conf::{Environment, ResolvConf};
 use watch::Watched;
 
+use crate::sys::memory;
+
 /// The longest time that an answer is said to stand, and the time for an address that was given as
 /// such: a day, as in the cache of Unbound.
 const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,6 +59,9 @@ const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long to go on waiting for one address family when the other is settled. There are networks
 /// that drop the question for AAAA: that must not use up the time of whoever wants to connect.
 const FAMILY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of memory that a lookup may take: messages of 64 KiB, and the records in them.
+const LOOKUP: usize = 1 << 20;
 
 /// Where a resolver learns whom to ask.
 #[derive(Debug, Clone)]
@@ -123,11 +129,14 @@ impl Resolver {
     pub(crate) fn new(sources: Sources, random: Random) -> Self {
         let now = Instant::now();
         let environment = sources.environment;
+        let empty = ResolvConf::parse("", &environment);
+        let read = move |_: &_, file: &mut dyn Read| ResolvConf::read(file, &environment);
+        let hosts = Hosts::new(sources.hosts.clone());
         Self {
-            conf: Watched::new(sources.resolv_conf, sources.look, now, move |text| {
-                ResolvConf::parse(text, &environment)
+            conf: Watched::new(sources.resolv_conf, sources.look, now, empty, read),
+            hosts: Watched::new(sources.hosts, sources.look, now, hosts, |hosts, file| {
+                hosts.renewed(file)
             }),
-            hosts: Watched::new(sources.hosts, sources.look, now, Hosts::parse),
             random,
             rotation: AtomicUsize::new(0),
         }
@@ -194,7 +203,7 @@ impl Resolver {
             return Some((vec![address], MAX_TTL));
         }
         let hosts = self.hosts.get(Instant::now());
-        let mut addresses = hosts.addresses(host).to_vec();
+        let mut addresses = hosts.addresses(host);
         if Name::from_text(host).is_ok_and(|(name, _)| name.is_localhost()) {
             // The file may choose the family, but not another machine.
             addresses.retain(IpAddr::is_loopback);
@@ -226,6 +235,7 @@ impl Resolver {
         if name.is_localhost() {
             return Err(local(Class::NxDomain));
         }
+        memory::room(LOOKUP).map_err(|error| local(Class::unable(&error)))?;
         let conf = self.conf.get(Instant::now());
         let mut failure: Option<Error> = None;
         let mut silent = false;

@@ -1,17 +1,20 @@
 //! The resolver's configuration: resolv.conf(5) and what the environment adds to it.
 //!
-//! Pure: text and [`Environment`] in, values out. Every text has a meaning: keywords, options
+//! Text and [`Environment`] in, values out. Every text has a meaning: keywords, options
 //! and addresses that are not understood are skipped, numbers are cut to their limits. Where
 //! resolv.conf(5) leaves a choice the C library is followed, and Go's resolver, which the
 //! gateway of etcd uses, where the file names no server.
 
 use std::env;
 use std::fs;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use super::name::Name;
 
+/// Octets read of the file.
+const MAX_FILE: u64 = 64 << 10;
 /// Servers used, further ones are ignored (MAXNS of resolv.conf(5)).
 const MAX_SERVERS: usize = 3;
 /// Search domains used. resolv.conf(5) knows no limit any more; Kubernetes writes up to 32.
@@ -84,6 +87,16 @@ pub(crate) struct ResolvConf {
 }
 
 impl ResolvConf {
+    /// Reads the file, as far as one makes sense.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn read(file: &mut dyn Read, environment: &Environment) -> io::Result<Self> {
+        let mut octets = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut octets)?;
+        Ok(Self::parse(&String::from_utf8_lossy(&octets), environment))
+    }
+
     /// Reads the text of a resolv.conf.
     pub(crate) fn parse(text: &str, environment: &Environment) -> Self {
         let mut conf = Self {

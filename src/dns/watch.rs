@@ -1,27 +1,27 @@
-//! A file's parsed content, read again when the file changes.
+//! A file's content, as far as it is of use, read again when the file changes.
 //!
 //! Any number of threads may ask; the mutex guards the current value and when to look again, and
 //! is never held while the file system is at work. A file that is not there, is not a regular
 //! file or cannot be read counts as empty when it is read first; later the last content stays
-//! until the file is either readable or gone.
+//! until the file is either readable or gone. For want of memory a file cannot be read, either.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::stamp::Stamp;
 
-/// Octets read of a file; the largest host lists in use have a few million.
-const MAX_FILE: u64 = 16 << 20;
+/// Makes of a file's content what is to be known of it, given what is known of the one before.
+type Parse<T> = dyn Fn(&T, &mut dyn Read) -> io::Result<T> + Send + Sync;
 
 /// A watched file whose content is a `T`.
 pub(super) struct Watched<T> {
     path: PathBuf,
     /// How often the file is looked at, at most.
     interval: Duration,
-    parse: Box<dyn Fn(&str) -> T + Send + Sync>,
+    parse: Box<Parse<T>>,
     state: Mutex<State<T>>,
 }
 
@@ -34,22 +34,21 @@ struct State<T> {
 }
 
 impl<T> Watched<T> {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time; `empty` is what is known of one that has nothing in it.
     pub(super) fn new(
         path: PathBuf,
         interval: Duration,
         now: Instant,
-        parse: impl Fn(&str) -> T + Send + Sync + 'static,
+        empty: T,
+        parse: impl Fn(&T, &mut dyn Read) -> io::Result<T> + Send + Sync + 'static,
     ) -> Self {
         let stamp = Stamp::of(&path).unwrap_or(None);
-        let text = stamp.and_then(|_| read(&path).ok());
-        // A file that could not be read is not known, and is tried again at the next look.
-        let stamp = text.as_ref().and(stamp);
-        let text = text.unwrap_or_default();
+        let value = stamp.and_then(|_| parse(&empty, &mut File::open(&path).ok()?).ok());
         Self {
             state: Mutex::new(State {
-                value: Arc::new(parse(&text)),
-                stamp,
+                // A file that could not be read is not known, and is tried again at the next look.
+                stamp: value.as_ref().and(stamp),
+                value: Arc::new(value.unwrap_or(empty)),
                 look_again: later(now, interval),
                 changes: 0,
             }),
@@ -61,37 +60,41 @@ impl<T> Watched<T> {
 
     /// The content, as fresh as the interval asks for.
     pub(super) fn get(&self, now: Instant) -> Arc<T> {
-        let known = {
+        let (known, value) = {
             let mut state = self.lock();
+            let value = Arc::clone(&state.value);
             if now < state.look_again {
-                return Arc::clone(&state.value);
+                return value;
             }
             // Set at once, so that of several threads one looks and the others go on.
             state.look_again = later(now, self.interval);
-            state.stamp
+            (state.stamp, value)
         };
-        if let Ok(Some((stamp, text))) = self.read_if_changed(known) {
-            let value = Arc::new((self.parse)(&text));
+        if let Ok(Some((stamp, value))) = self.read_if_changed(known, &value) {
             let mut state = self.lock();
-            state.value = value;
+            state.value = Arc::new(value);
             state.stamp = stamp;
             state.changes = state.changes.wrapping_add(1);
         }
         Arc::clone(&self.lock().value)
     }
 
-    /// The new stamp and text, if the file is not the one that is known.
-    fn read_if_changed(&self, known: Option<Stamp>) -> io::Result<Option<(Option<Stamp>, String)>> {
+    /// The new stamp and content, if the file is not the one that is known.
+    fn read_if_changed(
+        &self,
+        known: Option<Stamp>,
+        value: &T,
+    ) -> io::Result<Option<(Option<Stamp>, T)>> {
         // The stamp is taken before the content: a write in between shows at the next look.
         let stamp = Stamp::of(&self.path)?;
         if stamp == known {
             return Ok(None);
         }
-        let text = match stamp {
-            Some(_) => read(&self.path)?,
-            None => String::new(),
+        let value = match stamp {
+            Some(_) => (self.parse)(value, &mut File::open(&self.path)?)?,
+            None => (self.parse)(value, &mut io::empty())?,
         };
-        Ok(Some((stamp, text)))
+        Ok(Some((stamp, value)))
     }
 
     /// How often the content was replaced so far.
@@ -109,12 +112,6 @@ fn later(now: Instant, interval: Duration) -> Instant {
     now.checked_add(interval).unwrap_or(now)
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(MAX_FILE).read_to_end(&mut octets)?;
-    Ok(String::from_utf8_lossy(&octets).into_owned())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
@@ -124,12 +121,19 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(5);
 
+    fn watched(path: PathBuf, now: Instant) -> Watched<String> {
+        Watched::new(path, INTERVAL, now, String::new(), |_, file| {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map(|_| text)
+        })
+    }
+
     // The contents differ in length, since the time stamps of some kernels are coarse.
     #[test]
     fn content_follows_the_file() {
         let file = TempFile::new("first");
         let mut now = Instant::now();
-        let watched = Watched::new(file.path.clone(), INTERVAL, now, str::to_owned);
+        let watched = watched(file.path.clone(), now);
         let mut later = |what: &str, text: &str, changes| {
             now += INTERVAL;
             assert_eq!(*watched.get(now), text, "{what}");
@@ -155,7 +159,7 @@ mod tests {
     fn the_file_is_not_looked_at_more_often_than_the_interval() {
         let file = TempFile::new("first");
         let now = Instant::now();
-        let watched = Watched::new(file.path.clone(), INTERVAL, now, str::to_owned);
+        let watched = watched(file.path.clone(), now);
         file.write("second");
         let almost = now + INTERVAL - Duration::from_millis(1);
         assert_eq!(*watched.get(almost), "first");
@@ -165,7 +169,7 @@ mod tests {
     #[test]
     fn absent_and_special_files_are_empty() {
         for path in ["/nonexistent/resolv.conf", "/dev/zero", "/"] {
-            let watched = Watched::new(path.into(), INTERVAL, Instant::now(), str::to_owned);
+            let watched = watched(path.into(), Instant::now());
             assert_eq!(*watched.get(Instant::now()), "", "{path}");
         }
     }

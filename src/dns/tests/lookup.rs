@@ -11,6 +11,7 @@ use super::{AMPLE, Bench, PATIENCE, good, ips};
 use crate::dns::Class;
 use crate::dns::name::Error as NameError;
 use crate::dns::record::Type;
+use crate::sys::memory;
 
 #[test]
 fn sixty_three_targets_with_aliases() {
@@ -79,6 +80,17 @@ fn aliases_in_a_loop_are_asked_of_one_server() {
     let bench = Bench::new(Net::new(vec![looped(), looped()]), "");
     assert_eq!(bench.host("a.test"), Err(Class::AliasChain));
     assert_eq!((bench.log(0).len(), bench.log(1).len()), (2, 0));
+}
+
+#[test]
+fn a_lookup_that_there_is_no_memory_for_fails_and_the_next_does_not() {
+    let bench = Bench::new(Net::new(vec![zone(&[("a.test", A, "192.0.2.1")])]), "");
+    let refused = memory::tests::refuse();
+    let error = bench.host("a.test").unwrap_err();
+    assert!(matches!(error, Class::Io(_, Some(12))), "{error}");
+    assert!(!error.is_definite() && bench.log(0).is_empty());
+    drop(refused);
+    assert_eq!(bench.host("a.test"), ips(&["192.0.2.1"]));
 }
 
 #[test]

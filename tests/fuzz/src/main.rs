@@ -47,9 +47,20 @@ mod member;
 mod plain;
 #[path = "../../../src/stamp.rs"]
 mod stamp;
-/// Of what asks the system for something, only the words for its errors.
+/// Of what asks the system for something, only the words for its errors, and memory without end.
 mod sys {
     pub(crate) use crate::plain::Plain;
+    pub(crate) mod memory {
+        use std::io;
+
+        pub(crate) fn zeroed(bytes: usize) -> io::Result<Vec<u8>> {
+            Ok(vec![0; bytes])
+        }
+
+        pub(crate) fn room(_: usize) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }
 #[path = "../../../src/tls/mod.rs"]
 mod tls;

@@ -2,7 +2,7 @@
 //!
 //! The input's lines are the file; of its first line `RES_OPTIONS` and `LOCALDOMAIN` are made.
 
-use crate::dns::hosts::Hosts;
+use crate::dns::hosts;
 use crate::dns::name::Name;
 use crate::dns::resolv_conf::{Environment, ResolvConf};
 use crate::engine::Target;
@@ -31,9 +31,10 @@ fn run(input: &[u8]) {
     assert!(conf.ndots <= 15 && (1..=5).contains(&conf.attempts));
     assert!((1..=30).contains(&conf.timeout.as_secs()));
 
-    let hosts = Hosts::parse(&text);
+    let words = text.split_ascii_whitespace();
+    let mut wanted = words.map(|word| (word.to_owned(), Vec::new())).collect();
+    hosts::find(input, &mut wanted).expect("bytes can be read");
     for word in text.split_ascii_whitespace() {
-        hosts.addresses(word);
         if let Ok((name, absolute)) = Name::from_text(word) {
             let candidates = conf.candidates(&name, absolute);
             assert!(candidates.contains(&name));
