@@ -37,7 +37,10 @@ pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCR
 pub(crate) trait Observed: Send + Sync {
     /// What is to be seen now. Takes the locks that every session takes, so that an answer
     /// proves that clients can be served.
-    fn snapshot(&self) -> Snapshot;
+    ///
+    /// # Errors
+    /// If there is no memory to tell it.
+    fn snapshot(&self) -> io::Result<Snapshot>;
 
     /// Whether a client could be given a thread now: one is asked for, as a client does.
     ///

@@ -1,6 +1,7 @@
 //! What is served under which path, and `/endpoints`.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -16,33 +17,33 @@ use crate::sys::usage;
 pub(super) struct Pages(pub(super) Arc<dyn Observed>);
 
 impl Answers for Pages {
-    fn answer(&self, request: Request<'_>) -> Response {
-        match request.path {
+    fn answer(&self, request: Request<'_>) -> io::Result<Response> {
+        Ok(match request.path {
             "/healthz" => {
                 // The gateway serves: every lock that a session needs could be taken.
-                drop(self.0.snapshot());
+                drop(self.0.snapshot()?);
                 health(self.0.try_session().err())
             }
             "/readyz" => {
-                let not_ready = self.0.snapshot().not_ready();
+                let not_ready = self.0.snapshot()?.not_ready();
                 health(not_ready.or_else(|| self.0.try_session().err()))
             }
             "/metrics" => content(
                 metrics::CONTENT_TYPE,
-                metrics::render(&self.0.snapshot(), &usage::usage()),
+                metrics::render(&self.0.snapshot()?, &usage::usage()),
                 "",
             ),
-            "/endpoints" => content("application/json", json(&self.0.snapshot()), ""),
+            "/endpoints" => content("application/json", json(&self.0.snapshot()?), ""),
             "/" => content(
                 "text/html; charset=utf-8",
-                status::render(&self.0.snapshot()),
+                status::render(&self.0.snapshot()?),
                 status::FIELDS,
             ),
             _ => Response::text(
                 Status::NotFound,
                 "not found; there are / /endpoints /healthz /metrics /readyz",
             ),
-        }
+        })
     }
 
     fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8> {

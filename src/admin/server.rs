@@ -13,7 +13,7 @@
 //! - The thread rests for as long as it worked, so it never takes more than half a processor.
 //! - No lock is held while a client is read from or written to.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -42,7 +42,10 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Makes the answer to a request.
 pub(super) trait Answers {
-    fn answer(&self, request: Request<'_>) -> Response;
+    ///
+    /// # Errors
+    /// If there is no memory for one: the connection is closed then.
+    fn answer(&self, request: Request<'_>) -> io::Result<Response>;
     /// A response as it is sent.
     fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8>;
 }
@@ -116,7 +119,7 @@ impl<'a, P: Answers> Server<'a, P> {
         began.elapsed()
     }
 
-    fn complain(&self, what: &str, error: &std::io::Error) {
+    fn complain(&self, what: &str, error: &io::Error) {
         if let Some(suppressed) = self.complaints.admit(Instant::now()) {
             let fields = [
                 ("error", Plain(error).to_string().into()),
@@ -128,7 +131,7 @@ impl<'a, P: Answers> Server<'a, P> {
     }
 
     /// Sleeps until something can go on or a client's time is over.
-    fn wait(&self) -> std::io::Result<Ready> {
+    fn wait(&self) -> io::Result<Ready> {
         let now = Instant::now();
         let paused = self.accept_from > now;
         let mut fds: Vec<PollFd<'_>> = vec![if paused {
@@ -151,7 +154,7 @@ impl<'a, P: Answers> Server<'a, P> {
     }
 
     /// Takes as many clients as there are places for; others wait until the next round.
-    fn accept(&mut self) -> std::io::Result<()> {
+    fn accept(&mut self) -> io::Result<()> {
         for _ in 0..MAX_CONNECTIONS {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -241,8 +244,10 @@ impl Client<'_> {
                     Ok(0) => return false,
                     Ok(count) => {
                         received.extend(chunk.iter().take(count));
-                        if let Some(answer) = reply(received, pages) {
-                            self.write(answer);
+                        match reply(received, pages) {
+                            Ok(None) => {}
+                            Ok(Some(answer)) => self.write(answer),
+                            Err(_) => return false,
                         }
                         Ok(())
                     }
@@ -318,10 +323,10 @@ impl Client<'_> {
 }
 
 /// The answer, if what has been received is enough for one.
-fn reply(received: &[u8], pages: &impl Answers) -> Option<Vec<u8>> {
-    match http::parse(received) {
+fn reply(received: &[u8], pages: &impl Answers) -> io::Result<Option<Vec<u8>>> {
+    Ok(match http::parse(received) {
         Parsed::Incomplete => None,
-        Parsed::Request(request) => Some(pages.bytes(&pages.answer(request), request.head_only)),
+        Parsed::Request(request) => Some(pages.bytes(&pages.answer(request)?, request.head_only)),
         Parsed::Refused(status) => {
             let line = match status {
                 Status::MethodNotAllowed => "only GET and HEAD are served here",
@@ -330,7 +335,7 @@ fn reply(received: &[u8], pages: &impl Answers) -> Option<Vec<u8>> {
             };
             Some(pages.bytes(&Response::text(status, line), http::is_head(received)))
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ fn page(observed: &Arc<Fixture>, path: &str) -> (http::Status, String) {
         head_only: false,
     };
     let response = pages.answer(request);
+    let response = response.unwrap();
     (response.status, response.content)
 }
 
@@ -163,14 +164,14 @@ impl Observed for Fixture {
         Ok(())
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> io::Result<Snapshot> {
         self.looks.fetch_add(1, Ordering::SeqCst);
-        Snapshot {
+        Ok(Snapshot {
             now: present(BEGINNING.elapsed()),
             draining: self.draining.load(Ordering::SeqCst),
             problems: lock(&self.problems).clone(),
             ..snapshot(self.pool.views())
-        }
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
 use crate::sys::Plain;
+use crate::sys::memory;
 use crate::sys::syscall::{self, PollFd};
 use crate::times::Times;
 
@@ -104,7 +105,7 @@ impl Monitor {
             drop(place);
         };
         let thread = std::thread::Builder::new().name("prove".to_owned());
-        if let Err(error) = thread.spawn(work)
+        if let Err(error) = memory::room_for_thread().and_then(|()| thread.spawn(work))
             && let Some(suppressed) = self.log.admit(Instant::now())
         {
             log::warn(

@@ -1,13 +1,18 @@
 //! The running gateway as `admin` sees it.
 
+use std::io;
+
 use super::status::Served;
 use super::texts;
 use crate::admin::{Clients, Discovery, Observed, Snapshot};
 use crate::log;
-use crate::sys::Plain;
+use crate::sys::{Plain, memory};
 
 impl Observed for Served {
     fn try_session(&self) -> Result<(), String> {
+        if memory::is_short() {
+            return Err("no client can be served: this host is short of memory".to_owned());
+        }
         let tried = self.proxy.check_workers(1);
         tried.map_err(|error| {
             format!(
@@ -17,10 +22,11 @@ impl Observed for Served {
         })
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> io::Result<Snapshot> {
+        self.room()?;
         let counters = &self.proxy.counters;
         let access = self.proxy.access.as_ref();
-        Snapshot {
+        Ok(Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             now: self.now(),
             started: self.since,
@@ -45,6 +51,6 @@ impl Observed for Served {
             threads_lost: self.threads.lost(),
             log_lines_dropped: log::dropped(),
             access_log_lines_dropped: access.map_or(0, |access| access.dropped()),
-        }
+        })
     }
 }

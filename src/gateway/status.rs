@@ -5,6 +5,7 @@
 //! Each set of facts is read by itself, so a line is right as of the moment that it was
 //! made; no lock is held while it is.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use crate::discovery::Refreshes;
 use crate::log::{self, Value};
 use crate::proxy::Proxy;
 use crate::sync::lock;
+use crate::sys::{Plain, memory};
 
 /// What is being served, and all that is known of it.
 #[derive(Debug)]
@@ -72,8 +74,28 @@ impl Served {
         )
     }
 
+    /// Whether there is memory to tell all that is known.
+    ///
+    /// # Errors
+    /// If there is not.
+    pub(super) fn room(&self) -> io::Result<()> {
+        /// The longest answer has 30 lines of 100 bytes for each endpoint, and grows by doubling.
+        const EACH: usize = 8 * 1024;
+        /// So many endpoints may be told of from the reserve: somebody may want to know what is wrong.
+        const FEW: usize = 8;
+        match self.proxy.pool.census().total {
+            0..=FEW => Ok(()),
+            many => memory::room(many.saturating_mul(EACH)),
+        }
+    }
+
     /// Logs the status.
     pub(super) fn log(&self) {
+        if let Err(error) = self.room() {
+            let fields = [("error", Plain(&error).to_string().into())];
+            log::answer(CALLER, "status cannot be told", &fields);
+            return;
+        }
         let now = Instant::now();
         let (proxy, census) = (&self.proxy, self.proxy.pool.census());
         let accept_errors: u64 = proxy

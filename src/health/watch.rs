@@ -16,7 +16,7 @@ use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
-use crate::sys::random;
+use crate::sys::{memory, random};
 use crate::times::Times;
 use crate::url::Url;
 
@@ -77,7 +77,10 @@ impl Checks {
             own.check(addr);
             drop(slot);
         };
-        if thread.spawn(work).is_err() {
+        if memory::room_for_thread()
+            .and_then(|()| thread.spawn(work))
+            .is_err()
+        {
             self.check(addr);
         }
     }

@@ -2,7 +2,7 @@
 //! out.
 //!
 //! Putting a line in never waits for the writer. What waits is bounded in bytes; a line that
-//! there is no room for is dropped and counted, and so is one that the writer could not write.
+//! there is no room or no memory for is dropped and counted, and so is one that the writer could not write.
 //! How many they were goes in front of the next line that fits. A line that was cut short where it
 //! was written to is ended before the next.
 
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::stats::Counter;
 use crate::sync::lock;
+use crate::sys::memory;
 use crate::sys::syscall::{self, PollFd};
 
 /// Bytes of memory that the writer keeps for its next batch.
@@ -129,7 +130,7 @@ impl Queue {
         let before = state.waiting.lines.len();
         if state.untold > 0 {
             let notice = notice(state.untold);
-            if before + notice.len() + line.len() <= self.capacity {
+            if self.has_room(&mut state.waiting, notice.len() + line.len()) {
                 state.waiting.lines.push_str(&notice);
                 let count = std::mem::take(&mut state.untold);
                 let end = state.waiting.lines.len();
@@ -137,7 +138,7 @@ impl Queue {
             }
         }
         // With the notice, or not at all: otherwise small lines would keep it out for ever.
-        if state.untold > 0 || before + line.len() > self.capacity {
+        if state.untold > 0 || !self.has_room(&mut state.waiting, line.len()) {
             state.untold += 1;
             self.dropped.add(1);
             return;
@@ -146,6 +147,20 @@ impl Queue {
         let half = self.capacity / 2;
         if before == 0 || before < half && state.waiting.lines.len() >= half {
             self.filled.notify_one();
+        }
+    }
+
+    /// Whether so many bytes more may wait, and this host has memory for them.
+    fn has_room(&self, waiting: &mut Batch, more: usize) -> bool {
+        let all = waiting.lines.len() + more;
+        if all > self.capacity {
+            return false;
+        }
+        let lines = &mut waiting.lines;
+        match all {
+            // Lines tell that there is no memory: for some there is the reserve.
+            0..=KEPT => lines.try_reserve(more).is_ok(),
+            _ => memory::carefully(|| lines.try_reserve(more)).is_ok(),
         }
     }
 
@@ -313,6 +328,19 @@ mod tests {
 
     fn notice(lost: u64) -> String {
         format!("{lost} lost\n")
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_is_dropped_and_told_before_the_next() {
+        let queue = Queue::new(16 * KEPT);
+        let long = "x".repeat(KEPT) + "\n";
+        let refused = memory::tests::refuse();
+        queue.push("a\n", notice);
+        queue.push(&long, notice);
+        assert_eq!((waiting(&queue).as_str(), queue.dropped()), ("a\n", 1));
+        drop(refused);
+        queue.push(&long, notice);
+        assert_eq!(waiting(&queue), format!("a\n1 lost\n{long}"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests of the server of the admin address: its clients, their bounds and their ends.
 
 use super::*;
+use crate::sys::memory;
 use std::net::SocketAddr;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -12,8 +13,9 @@ const LONG: Duration = Duration::from_secs(3600);
 struct Octets(usize);
 
 impl Answers for Octets {
-    fn answer(&self, _: Request<'_>) -> Response {
-        Response::text(Status::Ok, &"a".repeat(self.0))
+    fn answer(&self, _: Request<'_>) -> io::Result<Response> {
+        let text = memory::zeroed(self.0)?;
+        Ok(Response::text(Status::Ok, &"a".repeat(text.len())))
     }
 
     fn bytes(&self, response: &Response, _: bool) -> Vec<u8> {
@@ -53,6 +55,16 @@ fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut got = Vec::new();
     let end = stream.read_to_end(&mut got);
     (got, end.map(drop).map_err(|error| error.kind()))
+}
+
+#[test]
+fn where_there_is_no_memory_for_an_answer_the_connection_closes() {
+    let addr = serve(usize::MAX / 4, patient());
+    for _ in 0..2 {
+        let mut client = connect(addr);
+        client.write_all(REQUEST).unwrap();
+        assert_eq!(end(&client), (Vec::new(), Ok(())));
+    }
 }
 
 /// The time is that of the whole request; only a client that has begun one gets an answer. One that has more time does
