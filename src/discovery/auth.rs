@@ -16,6 +16,7 @@ use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
+use crate::sys::memory;
 use crate::sys::random;
 use crate::tls;
 use crate::x509::{Anchors, Certificate, ServerName, UnixTime};
@@ -25,6 +26,9 @@ const ALPN: &[&[u8]] = &[b"h2"];
 
 /// How many endpoints' last reasons are kept: as many as there may be endpoints.
 const MAX_REASONS: usize = 1024;
+
+/// Bytes of memory that it may take to authenticate one: the longest chain of certificates, several times.
+const PROOF: usize = 1024 * 1024;
 
 /// Authenticates endpoints against one set of authorities.
 #[derive(Debug)]
@@ -87,6 +91,9 @@ impl Authenticator {
                 );
             }
         };
+        if let Err(error) = memory::room(PROOF) {
+            return refused(None, dial::Error::local(addr, "memory", error));
+        }
         let started = Instant::now();
         let dialled = match blocking::connect(addr, timeout, &self.guard) {
             Ok(dialled) => dialled,

@@ -13,11 +13,13 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
+use super::members;
 use crate::stamp::{self, Stamp};
-use crate::sys::Plain;
+use crate::sys::{Plain, memory};
 use crate::times::Times;
 
 /// Why there is no list to be had from a file.
@@ -44,7 +46,7 @@ enum Unreadable {
 }
 
 /// What one look found.
-type Content = Result<Vec<u8>, Unreadable>;
+type Content = Result<Arc<Vec<u8>>, Unreadable>;
 
 /// A file that is followed.
 #[derive(Debug)]
@@ -151,7 +153,9 @@ fn read(path: &Path) -> Content {
     if text.len() > MAX_TEXT {
         return Err(Unreadable::TooLarge);
     }
-    Ok(text)
+    let lines = text.iter().filter(|octet| **octet == b'\n').count() + 1;
+    memory::room(members::size(lines)).map_err(failed)?;
+    Ok(Arc::new(text))
 }
 
 impl fmt::Display for Error {
@@ -418,5 +422,22 @@ mod tests {
             error.to_string(),
             "/dev/zero: is not a regular file; name one that is"
         );
+    }
+
+    #[test]
+    fn a_list_that_there_is_no_memory_for_changes_nothing_until_there_is() {
+        let site = Site::new("memory");
+        site.write("f", "a:1");
+        let mut followed = site.open("f");
+        site.write("f", "a:1\nb:1");
+        let refused = memory::tests::refuse();
+        let error = followed.look(true).unwrap().unwrap_err().to_string();
+        assert!(
+            error.ends_with(": cannot be read: cannot allocate memory; name a readable file"),
+            "{error}"
+        );
+        drop(refused);
+        let news = [(); 3].map(|()| look(&mut followed, false));
+        assert_eq!(news, ["-", "a:1 b:1", "-"]);
     }
 }

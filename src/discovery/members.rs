@@ -23,6 +23,13 @@ use crate::times::Times;
 /// more is no reason to spend time and memory on it.
 pub(super) const MAX_ENDPOINTS: usize = 1024;
 
+/// Bytes of memory that it may take to make endpoints of so many members, and to put them in place of others.
+pub(super) fn size(members: usize) -> usize {
+    const EACH: usize = 4096;
+    const BASE: usize = 256 * 1024;
+    BASE + members.min(MAX_ENDPOINTS) * EACH
+}
+
 /// Where the members are found.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -159,11 +166,30 @@ impl Source {
         true
     }
 
-    /// How long its files are not looked at.
-    pub(super) fn pause(&self, times: &Times) -> Duration {
+    /// How long its files are not looked at; `None`: for ever, for there is no file that tells of it.
+    pub(super) fn pause(&self, times: &Times) -> Option<Duration> {
         match self {
-            Self::File { file, .. } => file.pause(times),
-            Self::List(_) | Self::Srv { .. } => resolver_pause(times),
+            Self::File { file, .. } => Some(file.pause(times)),
+            Self::List(_) | Self::Srv { .. } => self.asks().then(|| resolver_pause(times)),
+        }
+    }
+
+    /// Whether anything has to be looked up to find it.
+    pub(super) fn asks(&self) -> bool {
+        match self {
+            Self::List(members) | Self::File { members, .. } => {
+                members.iter().any(|member| member.name().is_some())
+            }
+            Self::Srv { .. } => true,
+        }
+    }
+
+    /// Whether the address of a member depends on an interface of this host.
+    pub(super) fn is_zoned(&self) -> bool {
+        let is_zoned = |member: &Member| matches!(member.at.host, Host::Ip6Zone(..));
+        match self {
+            Self::List(members) | Self::File { members, .. } => members.iter().any(is_zoned),
+            Self::Srv { fallback, .. } => fallback.iter().any(is_zoned),
         }
     }
 

@@ -44,6 +44,7 @@ use crate::endpoint::{Endpoint, Gate};
 use crate::log;
 use crate::loop_guard;
 use crate::sys::Plain;
+use crate::sys::memory;
 use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
@@ -88,13 +89,20 @@ pub(crate) struct Discovery {
     departures: Departures,
     /// Endpoints that are this gateway.
     looped: Vec<Endpoint>,
-    /// A refresh has panicked, and none has ended since.
-    panicked: bool,
+    /// Why the last refresh failed as a whole, if it did.
+    failed: Option<Failed>,
     /// Why the last wait failed.
     poll_error: Option<String>,
     /// What there is trouble with, as far as it is logged.
     reported: Troubles,
     refreshes: Arc<Refreshes>,
+}
+
+/// Why a refresh failed as a whole.
+enum Failed {
+    Panicked,
+    /// The host gave no memory for it; in words.
+    Refused(String),
 }
 
 /// What discovery keeps in step.
@@ -113,9 +121,9 @@ impl Discovery {
         Self {
             files: resolver.changes(),
             resolver,
-            source,
             times,
-            schedule: Schedule::new(Instant::now(), times),
+            schedule: Schedule::new(Instant::now(), times, source.authenticates()),
+            source,
             hosts: Hosts::default(),
             asked: false,
             has_found: false,
@@ -123,7 +131,7 @@ impl Discovery {
             found: 0,
             departures: Departures::default(),
             looped: Vec::new(),
-            panicked: false,
+            failed: None,
             poll_error: None,
             reported: Troubles::default(),
             refreshes: Arc::default(),
@@ -168,21 +176,17 @@ impl Discovery {
         self.poll_error = woken.as_ref().err().map(|error| Plain(error).to_string());
         let woken = woken.unwrap_or(false);
         if catch_unwind(AssertUnwindSafe(|| self.turn(woken, served))).is_err() {
-            self.panicked = true;
-            let failed = Freshness {
-                complete: false,
-                ..Freshness::TIMELESS
-            };
-            self.plan(failed, false);
-            self.report(|_| false);
-            self.refreshes.add(false);
+            self.failed(Failed::Panicked);
         }
     }
 
     fn turn(&mut self, woken: bool, served: &Served<'_>) {
         let now = Instant::now();
         self.asked |= woken;
-        let files = self.resolver.changes();
+        let files = match self.source.asks() {
+            true => self.resolver.changes(),
+            false => self.files,
+        };
         if woken || files != self.files {
             self.schedule.called(now);
         }
@@ -200,8 +204,24 @@ impl Discovery {
         }
         if self.schedule.is_due(now) {
             self.asked = false;
-            self.follow(asked, served);
+            let known = self.found.max(self.source.members().len());
+            match memory::room(members::size(known)) {
+                Ok(()) => self.follow(asked, served),
+                Err(error) => self.failed(Failed::Refused(Plain(&error).to_string())),
+            }
         }
+    }
+
+    /// A refresh has failed as a whole: what is known stays, and the next one comes.
+    fn failed(&mut self, why: Failed) {
+        self.failed = Some(why);
+        let failed = Freshness {
+            complete: false,
+            ..Freshness::TIMELESS
+        };
+        self.plan(failed, false);
+        self.report(|_| false);
+        self.refreshes.add(false);
     }
 
     /// Refreshes, and brings the pool in step with what was found.
@@ -218,7 +238,7 @@ impl Discovery {
             self.fall_back(&mut endpoints);
         }
         self.remove_loops(&mut endpoints, served.listeners);
-        self.panicked = false;
+        self.failed = None;
         self.report(|subject| asked && matches!(subject, Subject::Loop(_)));
         // A good answer is never empty; without one, all that is known stays.
         let is_empty = endpoints.is_empty();
@@ -261,9 +281,11 @@ impl Discovery {
     /// Sets the time of the next refresh. It is urgent if no endpoint is active, or the next answer
     /// has something to confirm.
     fn plan(&mut self, freshness: Freshness, urgent: bool) {
+        // That an address is this gateway, or the number of an interface, may be otherwise one day.
+        let changes = !self.looped.is_empty() || self.source.is_zoned();
         let outcome = Outcome {
             complete: freshness.complete,
-            ttl: freshness.ttl,
+            ttl: freshness.ttl.or(changes.then_some(self.times.refresh_max)),
             urgent: urgent || self.falling_back.is_some(),
         };
         self.schedule
@@ -313,11 +335,11 @@ impl Discovery {
     }
 }
 
-/// Waits for a call or for a time; whether it was a call.
-fn wait(wake: &Waker, until: Instant) -> io::Result<bool> {
+/// Waits for a call or for a time, if there is one; whether it was a call.
+fn wait(wake: &Waker, until: Option<Instant>) -> io::Result<bool> {
     let mut fds = [PollFd::readable(wake.fd())];
-    let timeout = until.saturating_duration_since(Instant::now());
-    syscall::wait(&mut fds, Some(timeout))?;
+    let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    syscall::wait(&mut fds, timeout)?;
     let called = fds.iter().any(PollFd::is_ready);
     if called {
         // Only then: a call that comes after the poll is left for the next one.

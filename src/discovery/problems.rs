@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::members::MAX_ENDPOINTS;
 use super::srv::{MAX_TARGETS, Services};
-use super::{Discovery, Source};
+use super::{Discovery, Failed, Source};
 use crate::log;
 
 /// Why a record that promises no TLS is not used.
@@ -21,6 +21,8 @@ pub(crate) const INSECURE: &str = "an _etcd-client record says that it speaks no
 pub(super) enum Subject {
     /// A refresh panicked.
     Panic,
+    /// Memory for a refresh.
+    Memory,
     /// The call that waits.
     Poll,
     File,
@@ -109,16 +111,27 @@ impl Discovery {
 
     fn troubles(&self) -> Troubles {
         let mut troubles = Troubles::default();
-        if self.panicked {
-            let text =
-                "a refresh panicked, which is a defect of the gateway; what is known stays in use";
-            troubles.add(
-                Subject::Panic,
-                "a refresh panicked, will try again",
-                [],
-                "",
-                vec![text.to_owned()],
-            );
+        match &self.failed {
+            None => {}
+            Some(Failed::Panicked) => {
+                let text = "a refresh panicked, which is a defect of the gateway; what is known stays in use";
+                troubles.add(
+                    Subject::Panic,
+                    "a refresh panicked, will try again",
+                    [],
+                    "",
+                    vec![text.to_owned()],
+                );
+            }
+            Some(Failed::Refused(error)) => {
+                troubles.add(
+                    Subject::Memory,
+                    "no memory for a refresh, will try again",
+                    [("error", error.as_str().into())],
+                    "",
+                    vec![format!("a refresh: {error}; what is known stays in use")],
+                );
+            }
         }
         if let Some(error) = &self.poll_error {
             let shown = vec![format!("cannot poll: {error}")];

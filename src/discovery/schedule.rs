@@ -22,44 +22,46 @@ pub(super) struct Outcome {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     times: Times,
-    /// The next refresh.
-    next: Instant,
+    /// The next refresh; `None`: when somebody asks for one.
+    next: Option<Instant>,
     /// The end of the last refresh.
     last: Instant,
     /// The next look at the endpoints file and at the resolver's files.
-    look: Instant,
-    /// When the endpoints that serve have to authenticate again.
-    audit: Instant,
+    look: Option<Instant>,
+    /// When the endpoints that serve have to authenticate again, if they have to.
+    audit: Option<Instant>,
     /// Refreshes in a row that were not complete.
     failures: u32,
 }
 
 impl Schedule {
-    /// All is due at once, but for the first audit.
-    pub(super) fn new(now: Instant, times: Times) -> Self {
+    /// All is due at once, but for the first audit, if there are `audits` at all.
+    pub(super) fn new(now: Instant, times: Times, audits: bool) -> Self {
         Self {
             times,
-            next: now,
+            next: Some(now),
             last: now,
-            look: now,
-            audit: now + times.audit,
+            look: Some(now),
+            audit: audits.then(|| now + times.audit),
             failures: 0,
         }
     }
 
     /// Until when there is nothing to do, if nobody calls.
-    pub(super) fn until(&self) -> Instant {
-        self.next.min(self.look).min(self.audit)
+    pub(super) fn until(&self) -> Option<Instant> {
+        let all = [self.next, self.look, self.audit];
+        all.into_iter().flatten().min()
     }
 
     /// Somebody asks for a refresh: it comes at once, but no sooner than the pause allows.
     pub(super) fn called(&mut self, now: Instant) {
-        self.next = self.next.min(now.max(self.last + self.times.refresh_pause));
+        let soonest = now.max(self.last + self.times.refresh_pause);
+        self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
     }
 
     /// Whether the next refresh is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        now >= self.next
+        self.next.is_some_and(|next| now >= next)
     }
 
     /// A refresh has ended: sets the time of the next.
@@ -70,24 +72,27 @@ impl Schedule {
             self.failures.saturating_add(1)
         };
         self.last = now;
-        self.next = now + shortened(delay(self.failures, outcome, &self.times), number);
+        // What stands for ever is not asked for again.
+        let stands = outcome.complete && outcome.ttl.is_none() && !outcome.urgent;
+        let delay = || shortened(delay(self.failures, outcome, &self.times), number);
+        self.next = (!stands).then(|| now + delay());
     }
 
     /// Whether the next look at files is due.
     pub(super) fn look_is_due(&self, now: Instant) -> bool {
-        now >= self.look
+        self.look.is_some_and(|look| now >= look)
     }
 
-    /// Files have been looked at: the next look comes after a pause.
-    pub(super) fn looked(&mut self, now: Instant, pause: Duration) {
-        self.look = now + pause;
+    /// Files have been looked at: the next look comes after a pause, if there are any.
+    pub(super) fn looked(&mut self, now: Instant, pause: Option<Duration>) {
+        self.look = pause.map(|pause| now + pause);
     }
 
     /// Whether an audit is due; if so, sets the time of the next.
     pub(super) fn audit_is_due(&mut self, now: Instant, number: u32) -> bool {
-        let is_due = now >= self.audit;
+        let is_due = self.audit.is_some_and(|audit| now >= audit);
         if is_due {
-            self.audit = now + shortened(self.times.audit, number);
+            self.audit = Some(now + shortened(self.times.audit, number));
         }
         is_due
     }
@@ -182,10 +187,10 @@ mod tests {
     #[test]
     fn failures_are_counted_until_a_refresh_is_complete() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(start, TIMES);
+        let mut schedule = Schedule::new(start, TIMES, true);
         let mut delay = |outcome| {
             schedule.refreshed(start, outcome, 0);
-            schedule.next - start
+            schedule.next.unwrap() - start
         };
         assert_eq!(delay(FAILED), 5 * S);
         assert_eq!(delay(FAILED), 10 * S);
@@ -201,11 +206,11 @@ mod tests {
         let mut audits = Vec::new();
         for step in 0..50 {
             let number = step * (u32::MAX / 49);
-            let mut schedule = Schedule::new(start, TIMES);
+            let mut schedule = Schedule::new(start, TIMES, true);
             schedule.refreshed(start, complete(100 * S), number);
-            refreshes.push(schedule.next - start);
+            refreshes.push(schedule.next.unwrap() - start);
             assert!(schedule.audit_is_due(start + 300 * S, number));
-            audits.push(schedule.audit - (start + 300 * S));
+            audits.push(schedule.audit.unwrap() - (start + 300 * S));
         }
         for (delays, longest) in [(refreshes, 100 * S), (audits, 300 * S)] {
             assert!(delays.is_sorted_by(|one, next| one > next), "{delays:?}");
@@ -232,13 +237,13 @@ mod tests {
         ];
         for (calls, expected) in cases {
             let start = Instant::now();
-            let mut schedule = Schedule::new(start - 10 * S, TIMES);
+            let mut schedule = Schedule::new(start - 10 * S, TIMES, true);
             schedule.refreshed(start, complete(100 * S), 0);
             for call in calls {
                 schedule.called(start + Duration::from_millis(*call));
             }
             let due = start + Duration::from_millis(expected);
-            assert_eq!(schedule.next, due, "{calls:?}");
+            assert_eq!(schedule.next, Some(due), "{calls:?}");
             assert!(!schedule.is_due(due - MS), "{calls:?}");
             assert!(schedule.is_due(due), "{calls:?}");
         }
@@ -247,7 +252,7 @@ mod tests {
     #[test]
     fn a_flood_of_calls_makes_one_refresh_a_second() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(start, TIMES);
+        let mut schedule = Schedule::new(start, TIMES, true);
         schedule.refreshed(start, complete(300 * S), 0);
         let mut refreshes = 0;
         for call in 1..=100 {
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn an_audit_is_due_once_an_interval() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(start, TIMES);
+        let mut schedule = Schedule::new(start, TIMES, true);
         let mut due = |seconds: u32| schedule.audit_is_due(start + seconds * S, u32::MAX);
         assert_eq!([0, 299].map(&mut due), [false, false], "not at the start");
         assert!(due(300));
@@ -289,13 +294,44 @@ mod tests {
                 refresh_min: S,
                 ..TIMES
             };
-            let mut schedule = Schedule::new(start, times);
-            assert_eq!(schedule.until(), start, "all is due at the start");
+            let mut schedule = Schedule::new(start, times, true);
+            assert_eq!(schedule.until(), Some(start), "all is due at the start");
             schedule.refreshed(start, complete(ttl * S), 0);
-            schedule.looked(start, look * S);
-            assert_eq!(schedule.until(), start + expected * S);
+            schedule.looked(start, Some(look * S));
+            assert_eq!(schedule.until(), Some(start + expected * S));
             assert!(!schedule.look_is_due(start + look * S - MS));
             assert!(schedule.look_is_due(start + look * S));
+        }
+    }
+
+    #[test]
+    fn with_nothing_to_follow_it_sleeps_until_it_is_called() {
+        let start = Instant::now();
+        let stands = Outcome {
+            complete: true,
+            ttl: None,
+            urgent: false,
+        };
+        let sleeps = |outcome| {
+            let mut schedule = Schedule::new(start, TIMES, false);
+            schedule.refreshed(start, outcome, 0);
+            schedule.looked(start, None);
+            let later = start + 86_400 * S;
+            let has_something = schedule.is_due(later)
+                || schedule.look_is_due(later)
+                || schedule.audit_is_due(later, 0);
+            assert_eq!(has_something, schedule.until().is_some());
+            schedule.called(later);
+            assert!(schedule.is_due(later), "called");
+            !has_something
+        };
+        assert!(sleeps(stands));
+        let urgent = Outcome {
+            urgent: true,
+            ..stands
+        };
+        for outcome in [FAILED, urgent, complete(S)] {
+            assert!(!sleeps(outcome), "{outcome:?}");
         }
     }
 

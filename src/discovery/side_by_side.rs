@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::sync::lock;
+use crate::sys::memory;
 
 /// Lookups, or dials, that run at the same time: fewer where the process has less room.
 static SIDE_BY_SIDE: AtomicUsize = AtomicUsize::new(16);
@@ -43,7 +44,9 @@ fn with_threads<T: Sync, R: Send>(
         for _ in 1..threads {
             let thread = std::thread::Builder::new().name("resolve".to_owned());
             // One less is slower, no more.
-            let _ = thread.spawn_scoped(scope, worker);
+            if memory::room_for_thread().is_ok() {
+                let _ = thread.spawn_scoped(scope, worker);
+            }
         }
         worker();
     });

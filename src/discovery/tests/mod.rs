@@ -270,7 +270,7 @@ impl Bench {
 
     /// The time until something is due.
     fn pause(&self) -> Duration {
-        self.discovery.schedule.until() - Instant::now()
+        self.discovery.schedule.until().unwrap() - Instant::now()
     }
 
     /// A start, whose endpoints serve from then on.

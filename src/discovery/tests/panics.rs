@@ -8,6 +8,28 @@ use super::*;
 const PROBLEM: &str =
     "a refresh panicked, which is a defect of the gateway; what is known stays in use";
 
+#[test]
+fn a_refresh_that_there_is_no_memory_for_changes_nothing() {
+    let mut bench = Bench::new(srv());
+    bench.members(&[1, 2], &[3]);
+    bench.refresh();
+    bench.members(&[4], &[5]);
+    let refused = memory::tests::refuse();
+    bench.refresh();
+    assert_eq!(bench.endpoints(), ["1", "2", "3"]);
+    assert_eq!(
+        bench.problems(),
+        ["a refresh: cannot allocate memory; what is known stays in use"]
+    );
+    drop(refused);
+    bench.refresh();
+    assert_eq!(
+        (bench.endpoints(), bench.counts()),
+        (["4", "5"].map(str::to_owned).to_vec(), (2, 1))
+    );
+    assert!(bench.problems().is_empty());
+}
+
 /// The panic is in a thread that looks a name up.
 #[test]
 fn a_panic_in_a_lookup_fails_that_refresh_and_no_more() {

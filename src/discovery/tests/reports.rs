@@ -380,7 +380,7 @@ fn a_file_that_flaps_while_calls_come_in_a_flood_is_not_logged_at_each() {
         refresh_pause: Duration::from_secs(3600),
         ..bench.discovery.times
     };
-    bench.discovery.schedule = Schedule::new(Instant::now(), pause);
+    bench.discovery.schedule = Schedule::new(Instant::now(), pause, true);
     bench.step(Ok(false));
     heard();
     for round in 0..40 {
