@@ -127,7 +127,7 @@ pub(crate) enum Refusal {
     Loop,
     /// Every endpoint was tried and none answered in time.
     Unreachable,
-    /// The host has no descriptor, port or memory left for the dial.
+    /// The host has no memory left for the session, or no descriptor, port or memory for the dial.
     OutOfResources,
     /// No name of an endpoint could be resolved so far.
     NoEndpoint,

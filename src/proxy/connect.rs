@@ -23,6 +23,7 @@ use crate::endpoint::slots::Slot;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::stats::Counter;
+use crate::sys::memory;
 use crate::times::Times;
 
 /// Why a client got no endpoint.
@@ -217,8 +218,8 @@ impl Connector<'_> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("prove".to_owned());
             let ended = || io::Error::other("the thread ended early");
-            thread
-                .spawn_scoped(scope, || self.pool.prove(proving, left, &slot))
+            memory::room_for_thread()
+                .and_then(|()| thread.spawn_scoped(scope, || self.pool.prove(proving, left, &slot)))
                 .and_then(|proof| proof.join().map_err(|_| ended()))
                 .unwrap_or_else(|error| Err(local(error)))
         })

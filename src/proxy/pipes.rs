@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::log;
 use crate::proxy::calls::{self, Seam};
 use crate::sync::lock;
-use crate::sys::Plain;
+use crate::sys::{Plain, memory};
 
 /// Bytes a pipe is asked to hold. One call still moves much, what it moves is still in the
 /// processor's cache when it is read, and the messages of other sessions wait a quarter as long
@@ -122,11 +122,8 @@ impl Pipes {
     /// A buffer of `size` bytes, if one is left and there is memory for it.
     pub(crate) fn buffer(&self, size: usize) -> Option<Buffer> {
         let permit = Permit::of(&self.buffers)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).ok()?;
-        bytes.resize(size, 0);
         Some(Buffer {
-            bytes,
+            bytes: memory::zeroed(size).ok()?,
             _permit: permit,
         })
     }

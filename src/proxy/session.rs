@@ -20,6 +20,10 @@ use crate::proxy::connect::Connector;
 use crate::proxy::parked::Park;
 use crate::proxy::relay::{Directions, Relay};
 use crate::stats::Counter;
+use crate::sys::memory;
+
+/// Bytes of memory that a session takes in many small pieces, its dials included.
+const NEED: usize = 4096;
 
 /// A client that was accepted and counted. The count ends, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
@@ -100,6 +104,12 @@ impl Drop for Session {
 
 /// Starts the session of an accepted client, or turns the client away.
 pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
+    // Given back as the session's thread begins, which needs as much: those that have not begun yet
+    // have it between them.
+    let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
+        turn_away(proxy, &arrival, Refusal::OutOfResources);
+        return;
+    };
     let admitted = proxy.sessions.admit(client, |id, client| Session {
         proxy: Arc::clone(proxy),
         id,
@@ -114,19 +124,25 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         client: Arc::new(client),
     });
     match admitted {
-        None => {
-            let refusal = Refusal::MaxConnections;
-            proxy.refuse(arrival.peer, refusal);
-            if let Some(log) = &proxy.access {
-                account::write(log, &arrival, 0, None, Cause::Refused(refusal));
-            }
-        }
+        None => turn_away(proxy, &arrival, Refusal::MaxConnections),
         Some(session) => {
             let own = Arc::clone(&session);
-            if proxy.workers.run(move || own.run()).is_err() {
+            let work = move || {
+                drop(need);
+                own.run();
+            };
+            if proxy.workers.run(work).is_err() {
                 session.refuse(Refusal::NoThread);
             }
         }
+    }
+}
+
+/// Notes that a client gets no session.
+fn turn_away(proxy: &Proxy, arrival: &Arrival, refusal: Refusal) {
+    proxy.refuse(arrival.peer, refusal);
+    if let Some(log) = &proxy.access {
+        account::write(log, arrival, 0, None, Cause::Refused(refusal));
     }
 }
 

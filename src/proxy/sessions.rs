@@ -1,7 +1,7 @@
 //! The sessions that are open now: how many, and a hold on each for the end of the
 //! program.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ use crate::sync::lock;
 /// How long sessions get to end by themselves as the process ends: nothing that copies needs
 /// as long, a dial may.
 const STOP_GRACE: Duration = Duration::from_millis(250);
+
+/// So many are looked up at once: there may be a hundred thousand, and no memory for a list of them.
+const AT_A_TIME: usize = 256;
 
 /// The open sessions, at most a given number.
 #[derive(Debug)]
@@ -27,7 +30,8 @@ struct Open {
     next_id: u64,
     /// Somebody waits for the last one to end.
     awaited: bool,
-    by_id: HashMap<u64, Weak<Session>>,
+    /// A map that grows and shrinks a little at a time: no memory for thousands of them is asked for at once.
+    by_id: BTreeMap<u64, Weak<Session>>,
 }
 
 impl Sessions {
@@ -99,17 +103,22 @@ impl Sessions {
 
     /// Resets all sessions with an endpoint; returns how many there were.
     pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
-        let sessions = self.all();
-        let to_it = sessions
-            .iter()
-            .filter(|session| session.endpoint() == Some(endpoint));
-        reset(to_it, cause)
+        let is_to_it = |session: &Arc<Session>| session.endpoint() == Some(endpoint);
+        let mut to_it = self.all().filter(is_to_it);
+        let mut count = 0;
+        loop {
+            let some: Vec<_> = to_it.by_ref().take(AT_A_TIME).collect();
+            if some.is_empty() {
+                return count;
+            }
+            count += reset(some.iter(), cause);
+        }
     }
 
     /// Resets every open connection, as the process is to end. Returns once the sessions are
     /// over; what some still wait for then, ends with the process.
     pub(crate) fn reset_all(&self) {
-        self.all().iter().for_each(|session| session.stop());
+        self.all().for_each(|session| session.stop());
         self.wait_for_none(Instant::now() + STOP_GRACE);
         for session in self.all() {
             session.log_interrupted();
@@ -118,13 +127,23 @@ impl Sessions {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Session>> {
-        self.weak().iter().filter_map(Weak::upgrade).collect()
+    fn all(&self) -> impl Iterator<Item = Arc<Session>> {
+        self.weak().filter_map(|session| session.upgrade())
     }
 
-    /// Those that are open now, without a hold on them.
-    pub(super) fn weak(&self) -> Vec<Weak<Session>> {
-        lock(&self.open).by_id.values().cloned().collect()
+    /// Those that are open, without a hold on them. They are looked up [`AT_A_TIME`]; one that begins meanwhile
+    /// may be among them.
+    pub(super) fn weak(&self) -> impl Iterator<Item = Weak<Session>> {
+        let mut from = Some(0);
+        let some = move || {
+            let open = lock(&self.open);
+            let mut rest = open.by_id.range(from.take()?..);
+            let some = rest.by_ref().take(AT_A_TIME);
+            let some: Vec<_> = some.map(|(_, session)| session.clone()).collect();
+            from = rest.next().map(|(id, _)| *id);
+            Some(some)
+        };
+        std::iter::from_fn(some).flatten()
     }
 }
 

@@ -11,7 +11,8 @@
 //!   if another has been active for as long.
 //! - Sessions whose peer is gone are reset (`gone`).
 //!
-//! Where none of this is to be done the thread sleeps: a session wakes it at most once per look.
+//! Where none of this is to be done the thread sleeps: a session wakes it at most once per look. Without a
+//! session it wakes for nothing but connections to removed endpoints that were to be reset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::proxy::cause::Cause;
 use crate::proxy::gone;
 use crate::proxy::session::Session;
 use crate::sync::lock;
+use crate::sys::memory;
 use crate::times::Times;
 
 /// For so long a session is looked at often that has no answer, and longer if it may be given up.
@@ -58,7 +60,9 @@ pub(crate) struct Watch {
 struct News {
     /// The thread waits for sessions, and will not look at any until one begins.
     asleep: bool,
-    /// Sessions that have begun.
+    /// A session has begun.
+    any_begun: bool,
+    /// Sessions that have begun, if their first answer is to be waited for.
     begun: Vec<Weak<Session>>,
     /// Endpoints that have left the set, for which connections are to end.
     removed: Vec<SocketAddr>,
@@ -74,6 +78,8 @@ pub(crate) struct Rounds {
     gone: BTreeSet<SocketAddr>,
     /// When the connections of these endpoints are to be reset.
     removed: BTreeMap<SocketAddr, Instant>,
+    /// The next session is to wake the thread: there is none, or none that is looked at often.
+    asleep: bool,
     /// When peers are to be looked at.
     peers: Option<Instant>,
     /// Since when these were in the state that their connections were reset for.
@@ -105,12 +111,15 @@ impl Watch {
 
     /// A session has been connected to its endpoint.
     pub(super) fn began(&self, session: &Arc<Session>) {
-        if self.settings.answer_timeout.is_zero() {
-            return;
-        }
         let wake = {
             let mut news = lock(&self.news);
-            news.begun.push(Arc::downgrade(session));
+            news.any_begun = true;
+            // For one that is missing there for want of memory, no member is suspected.
+            if !self.settings.answer_timeout.is_zero()
+                && memory::carefully(|| news.begun.try_reserve(1)).is_ok()
+            {
+                news.begun.push(Arc::downgrade(session));
+            }
             std::mem::take(&mut news.asleep)
         };
         if wake {
@@ -138,7 +147,7 @@ impl Watch {
     fn wait(&self, until: Option<Instant>, asleep: bool) -> News {
         let mut news = lock(&self.news);
         let is_quiet = |news: &News| {
-            news.removed.is_empty() && news.late.is_empty() && (!asleep || news.begun.is_empty())
+            news.removed.is_empty() && news.late.is_empty() && !(asleep && news.any_begun)
         };
         while is_quiet(&news) {
             news.asleep = asleep;
@@ -163,7 +172,7 @@ impl Watch {
 pub(crate) fn run(proxy: &Proxy, rounds: &mut Rounds) -> ! {
     let mut until = Some(Instant::now());
     loop {
-        let news = proxy.watch.wait(until, rounds.waiting.is_empty());
+        let news = proxy.watch.wait(until, rounds.asleep);
         until = rounds.step(proxy, news, Instant::now());
     }
 }
@@ -179,29 +188,40 @@ impl Rounds {
             counted: false,
             settled: false,
         });
-        self.waiting.extend(begun);
+        if memory::carefully(|| self.waiting.try_reserve(begun.len())).is_ok() {
+            self.waiting.extend(begun);
+        }
         self.look(proxy, now);
+        if self.waiting.is_empty() {
+            // After a burst it has room for thousands.
+            self.waiting = Vec::new();
+        }
         if proxy.watch.settings.close_unhealthy.is_some() {
             self.close_unhealthy(proxy, now);
         }
         let times = &proxy.times;
         let look = self.pace(now, times, proxy.dial_timeout);
+        let is_any = proxy.sessions.count() > 0;
         let unhealthy = proxy.watch.settings.close_unhealthy;
-        let doubted = unhealthy.map(|_| times.session_look);
+        let doubted = unhealthy.filter(|_| is_any).map(|_| times.session_look);
         let looks = look.into_iter().chain(doubted).map(|pause| now + pause);
-        let peers = self.look_at_peers(proxy, now);
+        let peers = is_any.then(|| self.look_at_peers(proxy, now));
+        self.peers = peers;
+        let waits_for_answers = !proxy.watch.settings.answer_timeout.is_zero();
+        self.asleep = !is_any || waits_for_answers && look.is_none();
         let removed = self.removed.values().copied();
         looks.chain(removed).chain(peers).min()
     }
 
     /// Looks for peers that are gone, if it is time to; returns when it is next.
-    fn look_at_peers(&mut self, proxy: &Proxy, now: Instant) -> Option<Instant> {
-        let next = *self.peers.get_or_insert(now + proxy.times.peer_look);
-        if next <= now {
-            gone::look(proxy);
-            self.peers = Some(now + proxy.times.peer_look);
+    fn look_at_peers(&self, proxy: &Proxy, now: Instant) -> Instant {
+        let later = now + proxy.times.peer_look;
+        let next = self.peers.unwrap_or(later);
+        if next > now {
+            return next;
         }
-        self.peers
+        gone::look(proxy);
+        later
     }
 
     /// How soon to look at those that wait.
@@ -216,7 +236,11 @@ impl Rounds {
         };
         match self.waiting.iter().any(young) {
             true => Some(often),
-            false => (!self.waiting.is_empty()).then_some(seldom),
+            // For one that has said nothing at all, the looks at its peers do.
+            false => {
+                let has_sent = |waiting: &Waiting| waiting.since.is_some();
+                self.waiting.iter().any(has_sent).then_some(seldom)
+            }
         }
     }
 

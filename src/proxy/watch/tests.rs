@@ -89,7 +89,7 @@ impl Fixture {
         session::start(&self.proxy, accepted, Arrival::now(peer, addr));
         let (endpoint, _) = self.listeners[0].accept().unwrap();
         eventually("what is sent is passed on", || {
-            let session = self.proxy.sessions.weak().pop().unwrap();
+            let session = self.proxy.sessions.weak().last().unwrap();
             let passed = session.upgrade().and_then(|session| session.passed());
             passed.is_some_and(|(_, _, to_endpoint, _)| to_endpoint == sent.len() as u64)
         });
@@ -195,7 +195,7 @@ fn it_looks_often_only_while_a_session_is_young_or_waits() {
     assert_eq!(pace(&rounds, Duration::ZERO), None);
     rounds.waiting.push(waiting(YOUNG, false));
     assert_eq!(pace(&rounds, YOUNG - MS), Some(MS));
-    assert_eq!(pace(&rounds, YOUNG), Some(SECOND));
+    assert_eq!(pace(&rounds, YOUNG), None, "it has said nothing");
     rounds.waiting.push(waiting(YOUNG, true));
     assert_eq!(pace(&rounds, YOUNG), Some(MS));
     assert_eq!(
@@ -381,7 +381,7 @@ fn connections_to_a_removed_endpoint_are_reset_in_time_unless_it_is_back() {
         }
         rounds.step(&fixture.proxy, News::default(), now + 60 * SECOND - MS);
         assert!(is_open(&client));
-        let session = fixture.proxy.sessions.weak().pop().unwrap();
+        let session = fixture.proxy.sessions.weak().last().unwrap();
         let session = session.upgrade().unwrap();
         rounds.step(&fixture.proxy, News::default(), now + 60 * SECOND);
         match is_back {
@@ -514,13 +514,69 @@ fn what_is_connected_elsewhere_is_not_reset() {
 
 #[test]
 fn peers_that_are_gone_are_looked_for_again_and_again() {
-    let fixture = Fixture::new(1, SETTINGS);
-    let (mut rounds, now) = (Rounds::default(), Instant::now());
-    let look = Times::REAL.peer_look;
+    let (mut rounds, now, look) = (Rounds::default(), Instant::now(), Times::REAL.peer_look);
+    // Of all looks only those are left.
+    let settings = Settings {
+        answer_timeout: Duration::ZERO,
+        ..SETTINGS
+    };
+    let fixture = Fixture::new(1, settings);
+    let (client, endpoint) = fixture.client(b"x");
     for (at, next) in [(0, 1), (1, 2), (2, 3)] {
-        let until = rounds.step(&fixture.proxy, News::default(), now + look * at);
+        let until = rounds.step(&fixture.proxy, fixture.news(), now + look * at);
         assert_eq!(until, Some(now + look * next));
+        assert!(!rounds.asleep, "the next session is no news");
     }
+    // Without a session there is nothing to look at, until one begins.
+    drop((client, endpoint));
+    eventually("the session has ended", || {
+        fixture.proxy.sessions.count() == 0
+    });
+    assert_eq!(
+        rounds.step(&fixture.proxy, fixture.news(), now + look * 3),
+        None
+    );
+    assert!(rounds.asleep);
+    let (_client, _endpoint) = fixture.client(b"x");
+    let news = fixture.proxy.watch.wait(None, rounds.asleep);
+    let until = rounds.step(&fixture.proxy, news, now + look * 3);
+    assert_eq!(until, Some(now + look * 4));
+}
+
+/// Nor is a look at unhealthy endpoints.
+#[test]
+fn where_there_is_no_session_nothing_is_looked_at() {
+    let settings = Settings {
+        close_unhealthy: Some(SECOND),
+        ..SETTINGS
+    };
+    let fixture = Fixture::new(1, settings);
+    let (mut rounds, now) = (Rounds::default(), Instant::now());
+    assert_eq!(rounds.step(&fixture.proxy, fixture.news(), now), None);
+    let (_client, _endpoint) = fixture.client(b"x");
+    assert!(rounds.step(&fixture.proxy, fixture.news(), now).is_some());
+}
+
+#[test]
+fn without_memory_a_client_is_turned_away_and_the_next_is_served() {
+    let fixture = Fixture::new(1, SETTINGS);
+    let refused = memory::tests::refuse();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let client = TcpStream::connect(addr).unwrap();
+    let (accepted, peer) = listener.accept().unwrap();
+    socket2::SockRef::from(&accepted)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
+    assert!(is_reset(client));
+    let refusals = fixture.proxy.refusals().into_iter();
+    let counted: Vec<_> = refusals.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [("out_of_resources", 1)]);
+    assert_eq!(fixture.proxy.sessions.count(), 0);
+    drop(refused);
+    let (client, _endpoint) = fixture.client(b"x");
+    assert!(is_open(&client));
 }
 
 /// A doubt may be followed at once.

@@ -33,6 +33,7 @@ use crate::config::Policy;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Source};
 use crate::proxy::calls::Call;
+use crate::sys::memory::tests::refuse;
 use crate::sys::syscall::{self, PollFd};
 
 /// Deadline on what should happen at once.
@@ -169,6 +170,48 @@ fn every_way_moves_the_same_bytes() {
         assert_eq!(pipes.kept() > 0, used, "{max} {refused}");
         let passed = [&relay.account.to_endpoint, &relay.account.to_client].map(|lane| lane.get());
         assert_eq!(passed, [sent.len() as u64; 2], "{max} {refused}");
+    }
+}
+
+/// Through pipes, which take no memory of the process, or through the small buffer; also where a pipe has to be emptied
+/// by copying.
+#[test]
+fn bulk_that_there_is_no_memory_for_arrives_whole() {
+    let sent = content(3 * 1024 * 1024 + 1);
+    for (max, is_copied) in [(1, false), (0, false), (1, true)] {
+        let (client, relay, endpoint) = joined();
+        let pipes = pipes(max);
+        if is_copied {
+            let (call, after) = (Call::SpliceOut, 1);
+            let what = crate::proxy::calls::tests::What::Error(22);
+            relay
+                .endpoint
+                .socket
+                .seam
+                .plan(crate::proxy::calls::tests::Fault { call, after, what });
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _refused = refuse();
+                relay.serve(&pipes, |direction| {
+                    let (relay, pipes) = (&relay, &pipes);
+                    scope.spawn(move || {
+                        let _refused = refuse();
+                        relay.help(direction, pipes);
+                    });
+                    Ok(())
+                });
+            });
+            assert!(
+                through(&client, &endpoint, &sent) == sent,
+                "{max} {is_copied}"
+            );
+            assert!(
+                through(&endpoint, &client, &sent) == sent,
+                "{max} {is_copied}"
+            );
+        });
+        assert_eq!(pipes.kept() > 0, max > 0, "{max} {is_copied}");
     }
 }
 
