@@ -10,7 +10,9 @@
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `gone`: peers that vanish without a word
-//! - `limits`, `memory`, `overload`: descriptors, processes, memory and connections run out
+//! - `limits`, `memory_limits`, `overload`: descriptors, processes, memory and connections run out
+//! - `limits`, `overload`: descriptors, processes and connections run out
+//! - `memory`: memory is refused, comes back, and is not touched where there is nothing to do
 //! - `access_log`: one line a connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
 //! - `health`: members that are asked how they are
@@ -53,6 +55,7 @@ mod logs;
 mod loops;
 mod members;
 mod memory;
+mod memory_limits;
 mod names;
 mod notify;
 mod overload;

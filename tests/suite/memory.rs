@@ -1,148 +1,214 @@
-//! Memory that runs out would end the process: `--max-connections=auto` is what a limit of it bears, however busy all of
-//! them are, and who is above that is refused.
+//! Memory: what the host refuses costs one client, one refresh or one answer; what was used comes back; and a
+//! gateway with nothing to do sleeps.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::memory_group::MemoryGroup;
-use crate::support::net::{expect_echo, expect_refused, try_tag};
-use crate::support::process::{can, is_root};
-use crate::support::{Backend, Launch, host_offers};
+use crate::admin::{admin_of, endpoints};
+use crate::status::ask;
+use crate::support::net::{expect_echo, try_tag};
+use crate::support::process::{
+    resident_kib, set_limit, sleeps, threads, virtual_memory, wait_asleep,
+};
+use crate::support::{
+    Backend, End, Gateway, Launch, SOON, TempDir, eventually, expect, expect_end, send,
+};
 
-/// Messages one after the other that make a session have both its threads.
-const FAST: u64 = 40;
-/// Clients that send more than everybody on the way will hold, and read nothing.
-const STUCK: usize = 16;
-
-/// A client that is answered, and keeps both threads of its session.
-fn busy(address: SocketAddr) -> Option<TcpStream> {
-    let (_, client) = try_tag(address).ok()?;
-    (0..FAST).for_each(|seed| expect_echo(&client, seed));
-    Some(client)
+/// A client that may be served or reset; nothing else, and not for ever.
+fn is_served(gateway: &Gateway) -> bool {
+    try_tag(gateway.address()).is_ok()
 }
 
-/// Fills all there is between the client and itself, as the endpoint sends all of it back.
-fn stick(mut client: &TcpStream) {
-    let patience = Some(Duration::from_millis(300));
-    client.set_write_timeout(patience).expect("set a timeout");
-    let bytes = vec![7; 1 << 20];
-    while client.write(&bytes).is_ok() {}
-    client.set_write_timeout(None).expect("set a timeout");
+fn list(first: &Backend, more: usize) -> String {
+    let others = (0..more).map(|number| format!("127.0.1.{}:1\n", number + 1));
+    let first = format!("{}\n", first.address());
+    std::iter::once(first).chain(others).collect()
 }
 
+/// Whatever the limit leaves: all that is open lives and carries bytes, bulk included, clients are served or reset,
+/// the file, the status and the metrics are told or not; and with the limit gone all is as before.
 #[test]
-fn more_clients_than_the_memory_of_the_cgroup_bears_end_nobody() {
-    // The smaller the limit, the more of it is not for connections.
-    for (mebibytes, least) in [(12, 40), (20, 120)] {
-        let group = MemoryGroup::of(mebibytes);
-        if !host_offers(group.is_some(), "a cgroup with a limit of memory") {
-            return;
-        }
-        let Some(group) = group else { return };
-        let endpoint = Backend::tagged(b't');
-        let launch = Launch::before(&[endpoint.address()], &[]);
-        let mut gateway = launch.wrapped(&group.wrapper()).start();
-        let ready = gateway.wait_record(crate::support::gateway::READY);
-        let bounded_by = ready.text("bounded-by");
-        assert!(
-            bounded_by.starts_with("memory.") && bounded_by.ends_with(" of the cgroup"),
-            "{ready:?}"
-        );
-        let promised = ready.number("max-connections") as usize;
-        assert!((least..400).contains(&promised), "{mebibytes}: {promised}");
-
-        let clients: Vec<TcpStream> = (0..promised)
-            .map_while(|_| busy(gateway.address()))
-            .collect();
-        assert_eq!(clients.len(), promised, "{}", gateway.text());
-        std::thread::scope(|scope| {
-            for client in clients.iter().take(STUCK) {
-                scope.spawn(|| stick(client));
+fn memory_taken_away_ends_nothing_that_is_open() {
+    const KIB: u64 = 1024;
+    std::thread::scope(|scope| {
+        for limit in ["data", "as"] {
+            for room in [0, 4 * KIB, 200 * KIB, 600 * KIB, 1200 * KIB] {
+                scope.spawn(move || take_memory_away(limit, room));
             }
-        });
-        for _ in 0..50 {
-            expect_refused(gateway.address());
         }
-        let refused = gateway.wait_record("refused client");
-        assert_eq!(refused.text("reason"), "max-connections", "{refused:?}");
-        gateway.assert_running();
-        for (seed, client) in (0..).zip(clients.iter().skip(STUCK)) {
-            expect_echo(client, seed);
-        }
-        gateway.assert_running();
-    }
+    });
 }
 
-/// Address space is used up at start: the limit that is named is the one that was met.
-#[test]
-fn a_start_without_address_space_names_the_limit() {
-    if !host_offers(can("prlimit", &["true"]), "prlimit") {
-        return;
+fn take_memory_away(limit: &str, room: u64) {
+    let case = format!("{limit} + {room}");
+    let endpoint = Backend::tagged(b't');
+    let dir = TempDir::new();
+    let file = dir.file("members", &list(&endpoint, 0));
+    let flags = [
+        &format!("--endpoints-file={file}"),
+        "--metrics-addr=127.0.0.1:0",
+        "--access-log=stderr",
+    ];
+    let launch = Launch::start_with(&flags).visiting(&[endpoint.address()]);
+    let mut gateway = launch
+        .times("file_look=50,file_look_again=20,refresh_pause=10")
+        .start();
+    let admin = admin_of(&gateway);
+    let client = |_| try_tag(gateway.address()).expect("served").1;
+    let clients: Vec<TcpStream> = (0..40).map(client).collect();
+
+    let name = if limit == "data" {
+        "VmData:"
+    } else {
+        "VmSize:"
+    };
+    let all = virtual_memory(gateway.pid(), name) + room;
+    set_limit(gateway.pid(), &format!("--{limit}={all}:unlimited"));
+    std::thread::scope(|scope| {
+        for (seed, client) in (0..).zip(&clients[..20]) {
+            scope.spawn(move || send(client, seed, 300_000));
+            scope.spawn(move || expect(client, seed, 300_000));
+        }
+    });
+    clients.iter().for_each(|client| expect_echo(client, 1));
+    let served = (0..100).filter(|_| is_served(&gateway)).count();
+    assert!(
+        served == 100 || !gateway.records("refused client").is_empty(),
+        "{case}"
+    );
+
+    dir.file("members", &list(&endpoint, 250));
+    gateway.signal("HUP");
+    gateway.signal("USR1");
+    for path in ["/metrics", "/endpoints", "/"] {
+        // It is answered, or closed.
+        if let Ok(mut asking) = TcpStream::connect(admin) {
+            let _ = write!(asking, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let _ = asking.read_to_end(&mut Vec::new());
+        }
     }
-    for (limit, named) in [
-        ("--as=10000000", "RLIMIT_AS"),
-        ("--data=4000000", "RLIMIT_DATA"),
-    ] {
-        let endpoint = Backend::tagged(b't');
-        let launch = Launch::before(&[endpoint.address()], &[]);
-        let outcome = launch.wrapped(&["prlimit", limit]).run();
-        assert_eq!(outcome.code, Some(1), "{outcome:?}");
-        let said = outcome.stderr.lines().last().unwrap_or_default();
+    clients.iter().for_each(|client| expect_echo(client, 2));
+    gateway.assert_running();
+
+    set_limit(gateway.pid(), &format!("--{limit}=unlimited:unlimited"));
+    gateway.signal("HUP");
+    eventually(SOON, "the whole list is in use", || {
+        let (_, members) = endpoints(admin);
+        (members.len() == 251).then_some(())
+    });
+    assert!(is_served(&gateway), "{case}");
+    ask(&gateway);
+    clients.iter().for_each(|client| expect_echo(client, 3));
+    let lost = gateway.records("thread ended, starting it again");
+    let panicked = gateway.records("thread of one connection or lookup panicked");
+    assert!(
+        lost.is_empty() && panicked.is_empty(),
+        "{case}: {}",
+        gateway.text()
+    );
+}
+
+/// The stacks of workers and what they freed go back to the host when the burst is over.
+#[test]
+fn resident_memory_comes_back_after_bursts() {
+    const CLIENTS: usize = 1500;
+    let endpoint = Backend::tagged(b't');
+    let launch = Launch::before(&[endpoint.address()], &[]);
+    let gateway = launch.times("worker_patience=300").start();
+    let burst = || {
+        let client = |_| try_tag(gateway.address()).expect("served").1;
+        let clients: Vec<TcpStream> = (0..CLIENTS).map(client).collect();
+        let top = resident_kib(gateway.pid());
+        drop(clients);
+        top
+    };
+    assert!(is_served(&gateway));
+    let idle = || (threads(gateway.pid()) < 10).then_some(());
+    eventually(SOON, "the first worker ends", idle);
+    let before = resident_kib(gateway.pid());
+    for number in 0..3 {
+        let top = burst();
         assert!(
-            said.starts_with("etcd-gateway: cannot start a thread: ") && said.contains(named),
-            "{said}"
+            top > before + 8 * 1024,
+            "burst {number} took from {before} to {top} KiB"
         );
+        eventually(SOON, "all workers have ended", idle);
+        eventually(SOON, "what they used is given back", || {
+            (resident_kib(gateway.pid()) < before + 3 * 1024).then_some(())
+        });
     }
 }
 
+/// They are looked up some at a time, for want of memory for a list of them.
 #[test]
-fn address_space_bounds_the_connections_and_bears_as_many() {
-    if !host_offers(can("prlimit", &["true"]), "prlimit") {
-        return;
+fn of_any_number_of_sessions_each_is_reset_at_the_end() {
+    const CLIENTS: usize = 600;
+    let endpoint = Backend::tagged(b't');
+    let flags = ["--access-log=stderr", "--drain-timeout=1s"];
+    let mut gateway = Gateway::before(&[&endpoint], &flags);
+    let client = |_| try_tag(gateway.address()).expect("served").1;
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(client).collect();
+    gateway.signal("TERM");
+    gateway.wait_exit(SOON);
+    for client in &clients {
+        expect_end(client, End::Reset);
     }
-    for (limit, named) in [
-        ("--as=40000000", "RLIMIT_AS"),
-        ("--data=30000000", "RLIMIT_DATA"),
+    let ended = gateway.records("connection ended");
+    let causes = ended
+        .iter()
+        .filter(|record| record.text("cause") == "stopped");
+    assert_eq!(causes.count(), CLIENTS);
+}
+
+/// Every interval is so short that whoever keeps one is woken dozens of times.
+const MINUTES_IN_SECONDS: &str = "worker_patience=20,peer_look=20,answer_look=5,session_look=5,resolver_look=20,\
+    file_look=20,refresh_min=20,refresh_max=40,refresh_backoff=40,refresh_pause=5,audit=40,status_interval=20";
+
+/// Ten minutes are two seconds here.
+#[test]
+fn a_gateway_with_nothing_to_do_does_not_wake() {
+    let endpoint = Backend::tagged(b't');
+    for flags in [
+        [].as_slice(),
+        &[
+            "--metrics-addr=127.0.0.1:0",
+            "--access-log=stderr",
+            "--close-unhealthy=1s",
+            "--close-removed=1s",
+        ],
+        &["--answer-timeout=0s"],
     ] {
-        let endpoint = Backend::tagged(b't');
-        let launch = Launch::before(&[endpoint.address()], &[]);
-        let mut gateway = launch.wrapped(&["prlimit", limit]).start();
-        let ready = gateway.wait_record(crate::support::gateway::READY);
-        assert_eq!(ready.text("bounded-by"), named, "{ready:?}");
-        let promised = ready.number("max-connections") as usize;
-        assert!((20..400).contains(&promised), "{promised}");
-        let clients: Vec<TcpStream> = (0..promised)
-            .map_while(|_| busy(gateway.address()))
-            .collect();
-        assert_eq!(clients.len(), promised, "{}", gateway.text());
-        expect_refused(gateway.address());
-        gateway.assert_running();
-        for (seed, client) in (0..).zip(&clients) {
-            expect_echo(client, seed);
-        }
+        let launch = Launch::before(&[endpoint.address()], flags);
+        let gateway = launch.times(MINUTES_IN_SECONDS).start();
+        let (_, client) = try_tag(gateway.address()).expect("served");
+        expect_echo(&client, 1);
+        drop(client);
+        let before = wait_asleep(gateway.pid());
+        // The time that passes is what is tested.
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(sleeps(gateway.pid()), before, "{flags:?}");
+        // It is asleep, not dead.
+        let (_, client) = try_tag(gateway.address()).expect("served");
+        expect_echo(&client, 2);
     }
 }
 
-/// Nothing is hashed before it is known that there are random numbers: the standard library would panic.
+/// Clients that say nothing, or nothing more, cost the looks at their peers and nothing else.
 #[test]
-fn without_entropy_the_start_is_refused_in_one_line() {
-    const HIDE: &str = "mount -t tmpfs -o ro none /dev && exec \"$@\"";
-    let wrapper =
-        "strace -D -f -qq -o /dev/null -e inject=getrandom:error=ENOSYS unshare --mount sh -c";
-    let wrapper: Vec<&str> = wrapper.split(' ').chain([HIDE, "sh"]).collect();
-    let offered = is_root() && can(wrapper[0], &[&wrapper[1..], &["true"]].concat());
-    if !host_offers(offered, "strace with the right to trace, and mounts") {
-        return;
-    }
-    let twice = "--endpoints=127.0.0.1:1,127.0.0.1:2,127.0.0.1:1";
-    for command in ["start", "check"] {
-        let launch = Launch::exactly(&[command, "--listen-addr=127.0.0.1:0", twice]);
-        let outcome = launch.wrapped(&wrapper).run();
-        assert_eq!(outcome.code, Some(1), "{outcome:?}");
-        assert_eq!(
-            outcome.stderr,
-            "etcd-gateway: no entropy: function not implemented\n"
-        );
-    }
+fn idle_clients_wake_a_gateway_no_more_often_than_their_peers_are_looked_at() {
+    let endpoint = Backend::echo();
+    let launch = Launch::before(&[endpoint.address()], &[]);
+    let times = "worker_patience=20,peer_look=1000,answer_look=5,session_look=5,resolver_look=20,refresh_min=20";
+    let gateway = launch.times(times).start();
+    let clients: Vec<TcpStream> = (0..20).map(|_| gateway.connect()).collect();
+    clients[10..]
+        .iter()
+        .for_each(|client| expect_echo(client, 1));
+    // A session is young for 5 s, and looked at often.
+    std::thread::sleep(Duration::from_secs(6));
+    let before = sleeps(gateway.pid());
+    std::thread::sleep(Duration::from_secs(4));
+    let woken = sleeps(gateway.pid()) - before;
+    assert!((1..=8).contains(&woken), "{woken} times");
 }

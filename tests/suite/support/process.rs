@@ -96,6 +96,41 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
         .expect("VmRSS is a number of kB")
 }
 
+/// Bytes of a figure of /proc/PID/status: `VmData:`, `VmSize:`.
+pub(crate) fn virtual_memory(pid: u32, name: &str) -> u64 {
+    let text = status_field(&pid.to_string(), name);
+    let kib: u64 = text
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number of kB");
+    kib * 1024
+}
+
+/// How often the threads of a process have gone to sleep so far.
+pub(crate) fn sleeps(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("list /proc/PID/task");
+    let counts = tasks.flatten().filter_map(|task| {
+        // One that ends meanwhile has no status.
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+/// Waits until the threads of a process have slept for a while; returns how often they have gone to sleep.
+#[track_caller]
+pub(crate) fn wait_asleep(pid: u32) -> u64 {
+    let mut last = sleeps(pid);
+    super::eventually(super::SOON, "all threads sleep", || {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = sleeps(pid);
+        (std::mem::replace(&mut last, now) == now).then_some(now)
+    })
+}
+
 /// Number of threads.
 pub(crate) fn threads(pid: u32) -> usize {
     status_field(&pid.to_string(), "Threads:")

@@ -193,14 +193,16 @@ fn bulk_that_there_is_no_memory_for_arrives_whole() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let _refused = refuse();
-                relay.serve(&pipes, |direction| {
+                let helped = |direction| {
                     let (relay, pipes) = (&relay, &pipes);
                     scope.spawn(move || {
                         let _refused = refuse();
-                        relay.help(direction, pipes);
+                        let own = Directions::One(direction);
+                        assert_eq!(relay.serve(own, pipes, |_| Ok(())), None);
                     });
                     Ok(())
-                });
+                };
+                assert_eq!(relay.serve(Directions::Both, &pipes, helped), None);
             });
             assert!(
                 through(&client, &endpoint, &sent) == sent,
