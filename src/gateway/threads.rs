@@ -27,6 +27,7 @@ use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -283,7 +284,14 @@ fn spawn(
         Some(bytes) => builder.stack_size(bytes),
         None => builder,
     };
-    builder.spawn(work)
+    let (begins, begun) = channel::<()>();
+    let thread = builder.spawn(move || {
+        drop(begins);
+        work();
+    })?;
+    // Only one that has begun has all that `std` allocates for a thread, for want of which it ends the process.
+    let _ = begun.recv();
+    Ok(thread)
 }
 
 thread_local! {
