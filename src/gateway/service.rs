@@ -15,7 +15,8 @@ use crate::proxy::listener::Listener;
 use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::notify::Notifier;
-use crate::sys::syscall::{self, Signal};
+use crate::sys::signal::Signal;
+use crate::sys::syscall;
 use crate::times::Times;
 
 /// What the end takes beside the drain itself, with room to spare.

@@ -20,6 +20,7 @@ pub(crate) use tests::Seam;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Read,
+    Peek,
     Send,
     SpliceIn,
     SpliceOut,
@@ -79,6 +80,14 @@ impl Socket {
         uninterrupted(|| {
             let length = self.seam.due(Call::Read, buffer.len())?;
             (&*self.stream).read(buffer.get_mut(..length).unwrap_or_default())
+        })
+    }
+
+    /// What a [`Socket::read`] would find now; `WouldBlock`, that it would wait.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| {
+            let length = self.seam.due(Call::Peek, buffer.len())?;
+            syscall::peek(self.as_fd(), buffer.get_mut(..length).unwrap_or_default())
         })
     }
 

@@ -8,6 +8,7 @@
 //! - A direction is either served by one thread or parked. Two that are parked are served by one thread.
 //! - If no thread can be had, it stays parked and is tried again after [`Times::wake_pause`].
 //! - If it cannot be parked, for want of memory, say, its thread goes on waiting.
+//! - What has come first is passed on before a thread is there, which takes longer to be had than that.
 //! - A session that has failed needs no thread to end: it is dropped here.
 //!
 //! [`Times::silence`]: crate::times::Times::silence
@@ -140,8 +141,11 @@ impl<S: Park> Parked<S> {
             else {
                 continue;
             };
-            if session.relay().is_some_and(Relay::is_reset) {
-                continue;
+            if let Some(relay) = session.relay() {
+                relay.pass_first(session_of(key).1);
+                if relay.is_reset() {
+                    continue;
+                }
             }
             if let Err(error) = wake(Arc::clone(&session), directions) {
                 let mut sessions = lock(&self.sessions);

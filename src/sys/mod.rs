@@ -15,6 +15,7 @@ pub(crate) mod notify;
 mod plain;
 mod platform;
 pub(crate) mod random;
+pub(crate) mod signal;
 #[allow(unsafe_code)]
 pub(crate) mod syscall;
 pub(crate) mod tcp;

@@ -6,6 +6,7 @@
 //! program's dependencies at `std` and `socket2`. Constants and layouts are those of
 //! the Linux kernel interface for the processors that `platform` admits.
 
+use super::signal::{Signal, SignalSet};
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::io;
 use std::marker::PhantomData;
@@ -20,6 +21,7 @@ unsafe extern "C" {
     safe fn epoll_create1(flags: c_int) -> c_int;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
     fn epoll_wait(epoll: c_int, events: *mut EpollEvent, room: c_int, timeout_ms: c_int) -> c_int;
+    fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
     fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize;
     // Where glibc is of 32 bits, the fields of those without "64" are, too.
     #[cfg_attr(
@@ -254,6 +256,25 @@ pub(crate) fn move_bytes(
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Copies what has come to a socket, as far as there is room, and leaves it there (recv(2)). Never waits:
+/// `WouldBlock`, nothing has.
+pub(crate) fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    const MSG_PEEK: c_int = 0x02;
+    const MSG_DONTWAIT: c_int = 0x40;
+    let (fd, length) = (socket.as_raw_fd(), buffer.len());
+    // SAFETY: `buffer` is an exclusive borrow of that many writable bytes, and the descriptor stays open
+    // while it is borrowed.
+    let count = unsafe {
+        recv(
+            fd,
+            buffer.as_mut_ptr().cast(),
+            length,
+            MSG_PEEK | MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// `struct sockaddr` of the family AF_UNSPEC, which is no address of any.
 #[repr(C)]
 struct NoAddress {
@@ -457,67 +478,7 @@ pub(crate) fn forbid_new_privileges() -> io::Result<()> {
     }
 }
 
-/// A signal that the program acts on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// SIGHUP, by which an operator asks for a refresh.
-    Hangup = 1,
-    /// SIGINT, as a terminal sends for Ctrl-C.
-    Interrupt = 2,
-    /// SIGUSR1, by which an operator asks how things are.
-    Status = 10,
-    /// SIGUSR2, which means nothing here, and by default would end the process.
-    Spare = 12,
-    /// SIGTERM, as a service manager sends.
-    Terminate = 15,
-}
-
-impl Signal {
-    /// The name of signal(7).
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hangup => "SIGHUP",
-            Self::Interrupt => "SIGINT",
-            Self::Status => "SIGUSR1",
-            Self::Spare => "SIGUSR2",
-            Self::Terminate => "SIGTERM",
-        }
-    }
-}
-
-const SIGNALS: [Signal; 5] = [
-    Signal::Hangup,
-    Signal::Interrupt,
-    Signal::Status,
-    Signal::Spare,
-    Signal::Terminate,
-];
 const SIG_BLOCK: c_int = 0;
-
-/// `sigset_t`: 1024 bits in words of `unsigned long`, with glibc and with musl. Signals up to 32 are in the
-/// first word, where n is bit n-1, which is what sigaddset(3) does in both.
-#[repr(C)]
-struct SignalSet([c_ulong; 1024 / c_ulong::BITS as usize]);
-
-impl SignalSet {
-    fn handled() -> Self {
-        let mut words = [0; 1024 / c_ulong::BITS as usize];
-        words[0] = SIGNALS
-            .iter()
-            .fold(0, |word, signal| word | 1 << (*signal as u32 - 1));
-        Self(words)
-    }
-
-    fn blocked() -> Self {
-        let Self(mut words) = Self::handled();
-        words[0] |= 1 << (SIGXFSZ - 1);
-        Self(words)
-    }
-}
-
-/// A file has come to the limit of the process (RLIMIT_FSIZE); by default that ends it. Blocked,
-/// it is an error of the write, EFBIG (setrlimit(2)), and one file is no reason to end.
-const SIGXFSZ: u32 = 25;
 
 /// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ for good, the
 /// handled ones wait for [`wait_for_signal`]. Called once, before any thread exists.
@@ -537,9 +498,7 @@ pub(crate) fn wait_for_signal() -> io::Result<Signal> {
     let mut number = 0;
     // SAFETY: the set is live and only read, the number is live and only written.
     match unsafe { sigwait(&raw const set, &raw mut number) } {
-        0 => SIGNALS
-            .into_iter()
-            .find(|signal| *signal as c_int == number)
+        0 => Signal::of(number)
             .ok_or_else(|| io::Error::other(format!("unexpected signal {number}"))),
         error => Err(io::Error::from_raw_os_error(error)),
     }

@@ -1,7 +1,7 @@
 //! What is parked is woken by what it waits for, once, and by nothing else.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
@@ -134,9 +134,12 @@ fn one_that_was_reset_is_dropped_without_a_thread() {
 fn one_that_gets_no_thread_stays_and_is_tried_again() {
     let parked = parked();
     let woken = woken(&parked, 3);
-    let (client, _endpoint, session) = quiet(1);
+    let (client, mut endpoint, session) = quiet(1);
     parked.park(&session, Both).unwrap();
+    // What a message needs no thread for is done without.
     (&client).write_all(b"!").unwrap();
+    endpoint.read_exact(&mut [0]).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(next(&woken), (1, Both));
 }
 

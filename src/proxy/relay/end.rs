@@ -166,7 +166,7 @@ impl Relay {
     }
 
     /// Of several failures the first led to the others.
-    fn record(&self, failure: Failure) {
+    pub(super) fn record(&self, failure: Failure) {
         let _ = self.failure.set(failure);
     }
 

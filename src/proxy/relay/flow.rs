@@ -60,6 +60,49 @@ impl Relay {
         }
     }
 
+    /// Passes on what has come first after a silence, as far as there is room for it at once: before there is a
+    /// thread, which takes longer to be had than this. Never waits. To be called while nobody serves the direction;
+    /// whatever is left, ends and failures included, is for who does next.
+    pub(crate) fn pass_first(&self, direction: Direction) {
+        let (from, to) = self.sides(direction);
+        // What has ended gets nothing more, and what has failed no new bytes.
+        if to.is_finished() || self.failure().is_some() {
+            return;
+        }
+        let mut buffer: Buffer = [0; _];
+        let there = match from.socket.peek(&mut buffer) {
+            Ok(there) => there,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // The kernel tells of a failure once: who reads next finds an end, and takes it for that of a
+            // connection that has ended in both directions.
+            Err(error) if from.is_finished() => {
+                return self.abort(Failure::of(from.party, error));
+            }
+            Err(_) => return,
+        };
+        let first = buffer.get(..there).unwrap_or_default();
+        if first.is_empty() {
+            return;
+        }
+        let mut sent = match to.socket.send(first) {
+            Ok(sent) => sent,
+            // A connection that is dead says so again.
+            Err(_) if matches!(to.socket.is_connected(), Ok(false)) => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => return self.abort(Failure::of(to.party, error)),
+        };
+        let flow = self.flow(direction);
+        flow.count(sent);
+        while sent > 0 {
+            // They are there, and nobody else reads. Otherwise they would be sent a second time.
+            match from.socket.read(buffer.get_mut(..sent).unwrap_or_default()) {
+                Ok(0) => return self.abort(Cause::Failed(from.party)),
+                Ok(count) => sent = sent.saturating_sub(count),
+                Err(error) => return self.abort(Failure::of(from.party, error)),
+            }
+        }
+    }
+
     /// Copies one direction until the session is over for it, what is `pending` in the
     /// buffer first, or until nothing has come for long: it is returned then. No two threads
     /// do this for one direction.
@@ -171,15 +214,16 @@ impl Flow<'_> {
     /// Moves what is more than messages until it becomes little again.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
-        // Without one it goes on as messages do.
-        let Some(buffer) = pipes.buffer(LARGE) else {
-            return Ok(());
-        };
         // Without it, the buffer would be kept through a silence: then there is no bulk.
         if self.wait_for(LULL.min(self.relay.silence)).is_err() {
             return Ok(());
         }
-        let outcome = match self.copy_large(pipes, buffer) {
+        let copied = match pipes.buffer(LARGE) {
+            Some(buffer) => self.copy_large(pipes, buffer),
+            // A pipe takes no memory of this process. Without one, it goes on as messages do.
+            None => Ok(pipes.take(Instant::now())),
+        };
+        let outcome = match copied {
             Ok(Some(pipe)) => self.splice(pipes, pipe),
             Ok(None) => Ok(()),
             Err(end) => Err(end),

@@ -1,0 +1,72 @@
+//! The signals that the program acts on, and sets of signals as the C library has them: signal(7), sigsetops(3).
+
+use std::ffi::{c_int, c_ulong};
+
+/// A signal that the program acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGHUP, by which an operator asks for a refresh.
+    Hangup = 1,
+    /// SIGINT, as a terminal sends for Ctrl-C.
+    Interrupt = 2,
+    /// SIGUSR1, by which an operator asks how things are.
+    Status = 10,
+    /// SIGUSR2, which means nothing here, and by default would end the process.
+    Spare = 12,
+    /// SIGTERM, as a service manager sends.
+    Terminate = 15,
+}
+
+impl Signal {
+    /// The one that has this number.
+    pub(super) fn of(number: c_int) -> Option<Self> {
+        SIGNALS
+            .into_iter()
+            .find(|signal| *signal as c_int == number)
+    }
+
+    /// The name of signal(7).
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Interrupt => "SIGINT",
+            Self::Status => "SIGUSR1",
+            Self::Spare => "SIGUSR2",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+const SIGNALS: [Signal; 5] = [
+    Signal::Hangup,
+    Signal::Interrupt,
+    Signal::Status,
+    Signal::Spare,
+    Signal::Terminate,
+];
+/// `sigset_t`: 1024 bits in words of `unsigned long`, with glibc and with musl. Signals up to 32 are in the
+/// first word, where n is bit n-1, which is what sigaddset(3) does in both.
+#[repr(C)]
+pub(super) struct SignalSet([c_ulong; 1024 / c_ulong::BITS as usize]);
+
+impl SignalSet {
+    /// Those that the program acts on.
+    pub(super) fn handled() -> Self {
+        let mut words = [0; 1024 / c_ulong::BITS as usize];
+        words[0] = SIGNALS
+            .iter()
+            .fold(0, |word, signal| word | 1 << (*signal as u32 - 1));
+        Self(words)
+    }
+
+    /// Those, and SIGXFSZ.
+    pub(super) fn blocked() -> Self {
+        let Self(mut words) = Self::handled();
+        words[0] |= 1 << (SIGXFSZ - 1);
+        Self(words)
+    }
+}
+
+/// A file has come to the limit of the process (RLIMIT_FSIZE); by default that ends it. Blocked,
+/// it is an error of the write, EFBIG (setrlimit(2)), and one file is no reason to end.
+const SIGXFSZ: u32 = 25;
