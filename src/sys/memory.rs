@@ -382,7 +382,7 @@ pub(crate) mod tests {
     #[test]
     fn whoever_can_do_without_gets_nothing_of_the_reserve() {
         // No host has as much.
-        let error = zeroed(usize::MAX / 4).unwrap_err();
+        let error = zeroed(usize::MAX).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(12));
         assert!(!is_short(), "the host is asked again");
         let layout = Layout::from_size_align(64, 8).unwrap();
