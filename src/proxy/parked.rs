@@ -143,7 +143,7 @@ impl<S: Park> Parked<S> {
             };
             if let Some(relay) = session.relay() {
                 relay.pass_first(session_of(key).1);
-                if relay.is_reset() {
+                if relay.is_aborted() {
                     continue;
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::*;
-use crate::proxy::cause::Cause;
+use crate::proxy::cause::{Cause, Party};
 use crate::proxy::relay::Direction::{ToClient, ToEndpoint};
 use crate::proxy::relay::Directions::{Both, One};
 use crate::proxy::relay::tests::{SOON, joined, reset, wait_for};
@@ -101,6 +101,8 @@ fn ends_and_failures_wake() {
         let (client, endpoint, session) = quiet(id);
         parked.park(&session, Both).unwrap();
         if by_reset {
+            (&endpoint).write_all(b"last words").unwrap();
+            session.relay.record(Cause::Failed(Party::Endpoint).into());
             reset(endpoint);
         } else {
             client.shutdown(Shutdown::Write).unwrap();
@@ -109,25 +111,31 @@ fn ends_and_failures_wake() {
     }
 }
 
-/// The end of the process, say: many at once, which threads could not be had for.
+/// The end of the process, say, or of a host: many at once, which threads could not be had for.
 #[test]
 fn one_that_was_reset_is_dropped_without_a_thread() {
     let parked = parked();
     let woken = woken(&parked, 0);
-    let (client, endpoint, session) = quiet(1);
-    parked.park(&session, Both).unwrap();
-    session.relay.abort(Cause::Removed);
-    let outside = Arc::downgrade(&session);
-    drop(session);
-    for stream in [&client, &endpoint] {
-        wait_for(PollFd::hung_up(stream.as_fd()));
+    for by_peer in [false, true] {
+        let (client, endpoint, session) = quiet(1);
+        parked.park(&session, Both).unwrap();
+        let outside = Arc::downgrade(&session);
+        if by_peer {
+            drop(session);
+            reset(client);
+        } else {
+            session.relay.abort(Cause::Removed);
+            drop(session);
+            wait_for(PollFd::hung_up(client.as_fd()));
+        }
+        wait_for(PollFd::hung_up(endpoint.as_fd()));
+        // The next that is woken comes after it.
+        let (client, _endpoint, session) = quiet(2);
+        parked.park(&session, Both).unwrap();
+        (&client).write_all(b"!").unwrap();
+        assert_eq!(next(&woken), (2, Both));
+        assert!(outside.upgrade().is_none());
     }
-    // The next that is woken comes after it.
-    let (client, _endpoint, session) = quiet(2);
-    parked.park(&session, Both).unwrap();
-    (&client).write_all(b"!").unwrap();
-    assert_eq!(next(&woken), (2, Both));
-    assert!(outside.upgrade().is_none());
 }
 
 #[test]

@@ -153,11 +153,10 @@ impl Relay {
         Ok(from.is_finished())
     }
 
-    /// Whether it has failed and nothing is left of either connection that could be passed on.
-    pub(crate) fn is_reset(&self) -> bool {
-        let sides = [&self.client, &self.endpoint];
-        let are_gone = || sides.map(|side| matches!(side.socket.is_connected(), Ok(false)));
-        self.has_failed() && are_gone() == [true; 2]
+    /// Whether nothing is left to be done: who has aborted it resets both connections, or the end of its last handle
+    /// does.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::SeqCst)
     }
 
     /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
@@ -166,7 +165,7 @@ impl Relay {
     }
 
     /// Of several failures the first led to the others.
-    pub(super) fn record(&self, failure: Failure) {
+    pub(in crate::proxy) fn record(&self, failure: Failure) {
         let _ = self.failure.set(failure);
     }
 
@@ -174,6 +173,8 @@ impl Relay {
     /// reads, writes or waits hears of it. Returns at once; [`Relay::reset`] makes sure.
     pub(crate) fn abort(&self, failure: impl Into<Failure>) {
         self.record(failure.into());
+        // Before whoever waits is woken.
+        self.aborted.store(true, Ordering::SeqCst);
         for side in [&self.client, &self.endpoint] {
             // Some kernels refuse the reset while a read waits. This fails where the connection is
             // gone; whatever else it fails of, the reset does not need it elsewhere.

@@ -72,10 +72,9 @@ impl Relay {
         let mut buffer: Buffer = [0; _];
         let there = match from.socket.peek(&mut buffer) {
             Ok(there) => there,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            // The kernel tells of a failure once: who reads next finds an end, and takes it for that of a
+            // The kernel tells of a failure once: who reads next finds an end, and may take it for that of a
             // connection that has ended in both directions.
-            Err(error) if from.is_finished() => {
+            Err(error) if is_of_the_connection(&error) => {
                 return self.abort(Failure::of(from.party, error));
             }
             Err(_) => return,

@@ -31,6 +31,7 @@ mod gone;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) struct Relay {
     closed: OnceLock<Party>,
     /// Why it failed, first.
     failure: OnceLock<Failure>,
+    /// Nothing is passed on any more, whatever can still be read.
+    aborted: AtomicBool,
 }
 
 /// Which way bytes go.
@@ -140,6 +143,7 @@ impl Relay {
             ending: Mutex::new(()),
             closed: OnceLock::new(),
             failure: OnceLock::new(),
+            aborted: AtomicBool::new(false),
         })
     }
 

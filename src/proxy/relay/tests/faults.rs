@@ -507,6 +507,12 @@ fn what_comes_first_after_a_silence_is_passed_on_exactly_once() {
         (Some((Call::Peek, What::AtMost(3))), true, closed),
         (Some((Call::Read, What::AtMost(1))), true, closed),
         (Some((Call::Peek, What::Error(ENOMEM))), false, closed),
+        // Told once, and no more to who reads next: the other direction's end may be passed on meanwhile.
+        (
+            Some((Call::Peek, What::Error(ECONNRESET))),
+            false,
+            Cause::Failed(Party::Client),
+        ),
         (Some((Call::Send, What::Error(ENOBUFS))), false, Cause::Host),
         // What was sent and cannot be taken away would be sent once more.
         (Some((Call::Read, What::Error(ENOMEM))), true, Cause::Host),

@@ -371,18 +371,18 @@ fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
 
 /// Who has failed may still have something to pass on.
 #[test]
-fn a_session_is_reset_when_nothing_is_left_of_either_connection() {
+fn a_session_that_has_failed_is_not_over_before_it_is_aborted() {
     let (client, relay, mut endpoint) = joined();
-    assert!(!relay.is_reset());
+    assert!(!relay.is_aborted());
     endpoint.write_all(b"why").unwrap();
     reset(endpoint);
     wait_for(PollFd::hung_up(relay.endpoint.socket.as_fd()));
-    assert!(!relay.is_reset());
+    assert!(!relay.is_aborted());
     let failed = Cause::Failed(Party::Endpoint).into();
     let next = relay.conclude(failed, &relay.client, &relay.endpoint);
-    assert_eq!((next, relay.is_reset()), (end::Next::Rest, false));
+    assert_eq!((next, relay.is_aborted()), (end::Next::Rest, false));
     relay.abort(Cause::Removed);
-    assert!(relay.is_reset());
+    assert!(relay.is_aborted());
     drop(client);
 }
 
