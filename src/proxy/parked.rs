@@ -14,7 +14,7 @@
 //! [`Times::silence`]: crate::times::Times::silence
 //! [`Times::wake_pause`]: crate::times::Times::wake_pause
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +23,11 @@ use crate::log;
 use crate::proxy::relay::{Direction, Directions, Relay};
 use crate::sync::lock;
 use crate::sys::Plain;
+use crate::sys::memory;
 use crate::sys::syscall::{Epoll, PollFd};
+
+/// Bytes of memory that one more takes at most: nodes of the map.
+const NEED: usize = 4096;
 
 /// What can be parked.
 pub(crate) trait Park {
@@ -38,7 +42,8 @@ pub(crate) trait Park {
 pub(crate) struct Parked<S> {
     /// None: this host has no epoll, and nothing is parked.
     epoll: Option<Epoll>,
-    sessions: Mutex<HashMap<u64, Entry<S>>>,
+    /// A map that grows a little at a time: one that is woken in vain is put back where there is no memory for more.
+    sessions: Mutex<BTreeMap<u64, Entry<S>>>,
     /// Before a session that got no thread is tried again.
     pause: Duration,
     log: log::Limit,
@@ -76,7 +81,7 @@ impl<S: Park> Parked<S> {
         let epoll = self.epoll.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         // Held until all is done: what stirs meanwhile is looked for after that.
         let mut sessions = lock(&self.sessions);
-        sessions.try_reserve(1).map_err(io::Error::other)?;
+        memory::room(NEED)?;
         for (awaited, key) in awaited(&**session, directions) {
             if let Err(error) = epoll.add(&awaited, key) {
                 self.forget(session, directions);
@@ -175,7 +180,11 @@ impl<S: Park> Parked<S> {
 }
 
 /// Notes directions as parked, beside those that are.
-fn insert<S: Park>(sessions: &mut HashMap<u64, Entry<S>>, session: Arc<S>, directions: Directions) {
+fn insert<S: Park>(
+    sessions: &mut BTreeMap<u64, Entry<S>>,
+    session: Arc<S>,
+    directions: Directions,
+) {
     let entry = sessions.entry(session.id()).or_insert(Entry {
         session,
         directions,

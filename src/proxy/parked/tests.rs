@@ -12,6 +12,7 @@ use crate::proxy::cause::{Cause, Party};
 use crate::proxy::relay::Direction::{ToClient, ToEndpoint};
 use crate::proxy::relay::Directions::{Both, One};
 use crate::proxy::relay::tests::{SOON, joined, reset, wait_for};
+use crate::sys::memory::tests::refuse;
 
 /// A session that is served by nobody.
 #[derive(Debug)]
@@ -184,8 +185,13 @@ fn where_nothing_can_be_parked_it_is_still_the_callers() {
         ..Parked::new(Duration::ZERO)
     };
     assert!(parked.park(&session, Both).is_err());
-    // The second direction cannot be: the first is not waited for either.
+    // For want of memory: what is left of that is for others.
     let parked = self::parked();
+    let refused = refuse();
+    let error = parked.park(&session, Both).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(12));
+    drop(refused);
+    // The second direction cannot be: the first is not waited for either.
     parked.park(&session, One(ToClient)).unwrap();
     assert!(parked.park(&session, Both).is_err());
     let epoll = parked.epoll.as_ref().unwrap();
