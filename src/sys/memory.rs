@@ -268,7 +268,15 @@ unsafe impl GlobalAlloc for Allocator {
 
     // SAFETY: as above.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if self.offset(pointer).is_none() {
+        if let Some(offset) = self.offset(pointer) {
+            let (before, after) = (layout.size().div_ceil(GRAIN), size.div_ceil(GRAIN));
+            if after <= before {
+                // No other piece is needed, for want of which the process would end.
+                let first = offset / GRAIN + after;
+                self.taken().mark(first, before - after, false);
+                return pointer;
+            }
+        } else {
             // SAFETY: it is not of the reserve, so it is of this allocator, with the caller's promises.
             let moved = unsafe { System.realloc(pointer, layout, size) };
             if !moved.is_null() {
@@ -369,6 +377,20 @@ pub(crate) mod tests {
             assert!(bytes.iter().all(|byte| *byte == number), "{size}");
             // SAFETY: it is of this allocator.
             unsafe { OTHER.dealloc(moved, layout(size + 1000)) };
+        }
+        assert!(is_empty(&OTHER));
+        // To be shrunk must not fail: it stays, and what it had more is for others, though none is free elsewhere.
+        let whole = OTHER.fall_back(layout(RESERVE));
+        for (old, new) in [(RESERVE, 101), (101, 128), (128, 1)] {
+            // SAFETY: it is of this allocator.
+            let shrunk = unsafe { OTHER.realloc(whole, layout(old), new) };
+            assert_eq!(shrunk, whole);
+        }
+        let rest = OTHER.fall_back(layout(RESERVE - GRAIN));
+        assert!(OTHER.offset(rest).is_some());
+        for (piece, size) in [(whole, 1), (rest, RESERVE - GRAIN)] {
+            // SAFETY: it is of this allocator.
+            unsafe { OTHER.dealloc(piece, layout(size)) };
         }
         assert!(is_empty(&OTHER));
         let aligned = Layout::from_size_align(64, 4096).unwrap();
