@@ -3,6 +3,7 @@
 use crate::log;
 use crate::proxy::Proxy;
 use crate::proxy::cause::Party;
+use crate::sys::memory;
 
 /// Looks at each session once.
 pub(super) fn look(proxy: &Proxy) {
@@ -18,13 +19,17 @@ pub(super) fn look(proxy: &Proxy) {
             Some(Party::Client) => clients += 1,
             Some(Party::Endpoint) => endpoints += 1,
         }
-        ended.push(session);
+        if memory::carefully(|| ended.try_reserve(1)).is_ok() {
+            ended.push(session);
+        } else {
+            session.relay().inspect(|relay| relay.reset());
+        }
     }
     // Where a reset has to wait for a call to end, that has ended meanwhile.
     for relay in ended.iter().filter_map(|session| session.relay()) {
         relay.reset();
     }
-    if !ended.is_empty() {
+    if clients + endpoints > 0 {
         log::info(
             "proxy",
             "reset connections whose peer is gone",

@@ -148,10 +148,12 @@ impl Sessions {
 }
 
 /// Resets sessions; returns how many of them had begun.
-pub(super) fn reset<'a>(sessions: impl Iterator<Item = &'a Arc<Session>>, cause: Cause) -> usize {
-    let relays: Vec<_> = sessions.filter_map(|session| session.relay()).collect();
+pub(super) fn reset<'a>(
+    sessions: impl Iterator<Item = &'a Arc<Session>> + Clone,
+    cause: Cause,
+) -> usize {
+    let relays = sessions.filter_map(|session| session.relay());
     // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
-    relays.iter().for_each(|relay| relay.abort(cause));
-    relays.iter().for_each(|relay| relay.reset());
-    relays.len()
+    relays.clone().for_each(|relay| relay.abort(cause));
+    relays.map(|relay| relay.reset()).count()
 }

@@ -271,7 +271,10 @@ impl Rounds {
                 let since = now.checked_sub(waited).unwrap_or(now);
                 waiting.settled = waiting.settled || proxy.pool.suspect(endpoint, since);
             }
-            if waited >= proxy.dial_timeout.max(timeout) {
+            // One that there is no memory for is overdue at the next look, too.
+            if waited >= proxy.dial_timeout.max(timeout)
+                && memory::carefully(|| overdue.try_reserve(1)).is_ok()
+            {
                 overdue.push((endpoint, session));
             }
             true

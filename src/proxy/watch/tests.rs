@@ -268,6 +268,10 @@ fn one_that_was_never_answered_is_reset_if_another_endpoint_answers() {
     fixture.silence();
     rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND - MS);
     assert!(is_open(&client), "it has the time of a dial");
+    let refused = memory::tests::refuse();
+    rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND);
+    assert!(is_open(&client), "there is no memory for a list of them");
+    drop(refused);
     rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND);
     assert!(is_reset(client));
 }
