@@ -86,15 +86,15 @@ impl Zones {
         index: fn(&str) -> Option<u32>,
     ) {
         while !closing.load(Ordering::SeqCst) {
-            self.look(index);
+            self.look(closing, index);
             std::thread::sleep(pause);
         }
     }
 
     /// Looks at each once. `index` tells the number of an interface.
-    fn look(&self, index: impl Fn(&str) -> Option<u32>) {
+    fn look(&self, closing: &AtomicBool, index: impl Fn(&str) -> Option<u32>) {
         for zoned in lock(&self.0).iter_mut() {
-            let trouble = zoned.renew(index(&zoned.interface)).err();
+            let trouble = zoned.renew(index(&zoned.interface), closing).err();
             if let Some(error) = trouble.as_ref().filter(|_| trouble != zoned.trouble) {
                 log::error(
                     "gateway",
@@ -115,7 +115,7 @@ impl Zoned {
     ///
     /// # Errors
     /// Why nobody can connect to it.
-    fn renew(&mut self, index: Option<u32>) -> Result<(), String> {
+    fn renew(&mut self, index: Option<u32>, closing: &AtomicBool) -> Result<(), String> {
         let Some(index) = index else {
             let interface = &self.interface;
             return Err(format!(
@@ -136,6 +136,10 @@ impl Zoned {
         let replaced = syscall::replace(old, socket.into());
         replaced.map_err(|error| format!("cannot listen on {addr}: {}", Plain(&error)))?;
         self.addr = addr;
+        // Whoever ends the service may have shut down the old one.
+        if closing.load(Ordering::SeqCst) {
+            let _ = SockRef::from(&self.socket.as_fd()).shutdown(Shutdown::Both);
+        }
         log::warn(
             "gateway",
             "interface was made anew, listening on it again",
@@ -154,6 +158,8 @@ mod tests {
     use crate::addr::parse_listen;
     use crate::log::tests::heard;
     use std::net::TcpStream;
+
+    static SERVING: AtomicBool = AtomicBool::new(false);
 
     /// What stands for a new interface: loopback has any number, and a listener there is found by its port.
     fn open(addr: SocketAddr) -> Result<TcpListener, Error> {
@@ -209,7 +215,7 @@ mod tests {
             (Some(9), 0, 1),
         ];
         for (number, lines, problems) in steps {
-            zones.look(|_| number);
+            zones.look(&SERVING, |_| number);
             assert_eq!(
                 (told(), zones.problems().len()),
                 (lines, problems),
@@ -225,12 +231,21 @@ mod tests {
         });
         drop(TcpStream::connect(bound).unwrap_err());
         let place = socket.local_addr().unwrap();
-        zones.look(|_| Some(7));
+        zones.look(&SERVING, |_| Some(7));
         assert_eq!((told(), zones.problems().len()), (1, 0));
         assert_eq!(socket.local_addr().unwrap().port(), place.port());
         let _client = TcpStream::connect(bound).unwrap();
         assert!(socket.accept().is_ok());
-        zones.look(|_| Some(7));
+        zones.look(&SERVING, |_| Some(7));
         assert_eq!(told(), 0);
+        // The end of the service comes in between.
+        let closing = AtomicBool::new(false);
+        zones.look(&closing, |_| {
+            closing.store(true, Ordering::SeqCst);
+            SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+            Some(8)
+        });
+        assert_eq!((told(), zones.problems().len()), (1, 0));
+        TcpStream::connect(bound).unwrap_err();
     }
 }
