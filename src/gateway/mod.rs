@@ -81,7 +81,6 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     random::check().map_err(refused("no entropy"))?;
     let notifier =
         Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
-    limits::spare_address_space();
     let descriptors = limits::raise_descriptors();
     let times = Times::of_this_process();
     let threads = Threads::new(times);

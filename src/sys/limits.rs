@@ -123,14 +123,6 @@ fn raise(limit: Limit, set: impl FnOnce(Limit) -> io::Result<()>) -> (u64, io::R
     }
 }
 
-/// To be called before the first thread: where address space is limited, heaps must not take it all. glibc
-/// reserves 64 MiB for each that it makes, up to eight a processor (mallopt(3), M_ARENA_MAX).
-pub(crate) fn spare_address_space() {
-    if soft(Resource::AddressSpace).is_some_and(|limit| limit < u64::MAX) {
-        syscall::use_one_heap();
-    }
-}
-
 fn soft(resource: Resource) -> Option<u64> {
     syscall::limit(resource).ok().map(|limit| limit.soft)
 }

@@ -64,8 +64,6 @@ unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
     safe fn sysconf(name: c_int) -> c_long;
-    #[cfg(target_env = "gnu")]
-    safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
     fn pthread_setschedparam(
         thread: c_ulong,
         policy: c_int,
@@ -518,16 +516,6 @@ pub(crate) fn smallest_stack() -> usize {
     const SC_THREAD_STACK_MIN: c_int = 75;
     // -1: there is no such limit.
     usize::try_from(sysconf(SC_THREAD_STACK_MIN)).unwrap_or(0)
-}
-
-/// Has all threads share one heap, where the C library would make more of them. To be called before the
-/// first thread.
-pub(crate) fn use_one_heap() {
-    #[cfg(target_env = "gnu")]
-    {
-        const M_ARENA_MAX: c_int = -8;
-        mallopt(M_ARENA_MAX, 1);
-    }
 }
 
 /// Where a thread of [`start_thread`] begins.

@@ -1,7 +1,7 @@
 # The processors and C libraries that the program is built for and run on. Sourced: `. tests/tools/targets.sh`.
 # shellcheck shell=sh
 #
-# A target is in the table if a test runs its program; src/sys/syscall.rs refuses the others. Those of musl are linked
+# A target is in the table if a test runs its program; src/sys/platform.rs refuses the others. Those of musl are linked
 # by rust-lld, which comes with Rust, without a C compiler.
 
 # target                       linker                      emulator              root of its C library
