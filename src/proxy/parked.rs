@@ -146,13 +146,18 @@ impl<S: Park> Parked<S> {
             else {
                 continue;
             };
-            if let Some(relay) = session.relay() {
-                relay.pass_first(session_of(key).1);
-                if relay.is_aborted() {
-                    continue;
+            let woken = {
+                // From here until a thread has it: the other direction may have one.
+                let _work = session.relay().map(Relay::work);
+                if let Some(relay) = session.relay() {
+                    relay.pass_first(session_of(key).1);
+                    if relay.is_aborted() {
+                        continue;
+                    }
                 }
-            }
-            if let Err(error) = wake(Arc::clone(&session), directions) {
+                wake(Arc::clone(&session), directions)
+            };
+            if let Err(error) = woken {
                 let mut sessions = lock(&self.sessions);
                 arm(epoll, &*session, directions);
                 insert(&mut sessions, session, directions);

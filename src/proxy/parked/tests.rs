@@ -152,6 +152,21 @@ fn one_that_gets_no_thread_stays_and_is_tried_again() {
     assert_eq!(next(&woken), (1, Both));
 }
 
+/// Whoever serves the other direction would go on with half a session.
+#[test]
+fn a_panic_takes_the_session_with_it() {
+    let parked = parked();
+    let (mut client, _endpoint, session) = quiet(1);
+    parked.park(&session, One(ToEndpoint)).unwrap();
+    client.write_all(b"!").unwrap();
+    let waiting = thread::spawn(move || {
+        parked.run(|_, _| std::panic::resume_unwind(Box::new("as this test wants")));
+    });
+    assert!(waiting.join().is_err());
+    assert_eq!(session.relay.cause(), Cause::Internal);
+    assert!(session.relay.is_aborted());
+}
+
 /// The thread that waited has ended with what it was told of.
 #[test]
 fn what_was_told_of_before_is_told_of_again() {

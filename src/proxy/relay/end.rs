@@ -232,7 +232,7 @@ impl Relay {
 
     /// To be held while a thread works on it: one that panics takes the session with it, by a
     /// reset, rather than leave the other direction alone or end a stream short.
-    pub(super) fn work(&self) -> Work<'_> {
+    pub(crate) fn work(&self) -> Work<'_> {
         Work(self)
     }
 
@@ -252,7 +252,7 @@ impl Relay {
 
 /// A thread's work on a relay.
 #[derive(Debug)]
-pub(super) struct Work<'a>(&'a Relay);
+pub(crate) struct Work<'a>(&'a Relay);
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
