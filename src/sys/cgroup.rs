@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::usage;
+
 /// Where the kernel tells of processes and of their groups.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trees<'a> {
@@ -83,7 +85,7 @@ impl Trees<'_> {
 
     /// The groups of this process that `controller` may bound, each below the next.
     fn directories(&self, controller: &str) -> Vec<PathBuf> {
-        let membership = fs::read_to_string(self.proc.join("self/cgroup")).unwrap_or_default();
+        let membership = usage::text(&self.proc.join("self/cgroup"));
         let mut found = Vec::new();
         for line in membership.lines() {
             // "hierarchy:controllers:path", proc(5).

@@ -393,8 +393,7 @@ fn others_threads() -> u64 {
     entries
         .filter(|entry| entry.file_name().to_str().is_some_and(is_process))
         .filter(|entry| entry.metadata().is_ok_and(|of| of.uid() == own.uid()))
-        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
-        .filter_map(|status| usage::threads(&status))
+        .filter_map(|entry| usage::threads(&usage::text(&entry.path().join("status"))))
         .sum()
 }
 

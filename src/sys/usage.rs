@@ -3,6 +3,7 @@
 //! What cannot be read is left out, as under a limit of descriptors that is used up.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::syscall::{self, Resource};
@@ -29,8 +30,8 @@ pub(crate) struct Usage {
 
 /// What this process uses now.
 pub(crate) fn usage() -> Usage {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let status = text(Path::new("/proc/self/status"));
+    let stat = text(Path::new("/proc/self/stat"));
     Usage {
         open_descriptors: open_descriptors(),
         max_descriptors: syscall::limit(Resource::Descriptors)
@@ -41,6 +42,13 @@ pub(crate) fn usage() -> Usage {
         threads: threads(&status),
         processor_time: processor_time(&stat),
     }
+}
+
+/// What a file of /proc says; nothing if it cannot be read. It may name a process or a cgroup, which is named by any
+/// octets, and the name of a process is cut after fifteen of them, within a character or not.
+pub(super) fn text(path: &Path) -> String {
+    let octets = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// How many descriptors this process has open.
@@ -58,7 +66,7 @@ pub(super) struct AddressSpace {
 
 /// Zero where it cannot be read.
 pub(super) fn address_space() -> AddressSpace {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = text(Path::new("/proc/self/status"));
     let value = |name| kibibytes(&status, name).unwrap_or(0);
     AddressSpace {
         all: value("VmSize:"),
@@ -121,6 +129,17 @@ mod tests {
         // Other tests open and close some all the time.
         let agree = || Some(listed()) == usage().open_descriptors.map(|count| count + 1);
         assert!((0..10_000).any(|_| agree()));
+    }
+
+    #[test]
+    fn what_a_process_is_named_hides_nothing() {
+        let name = format!("etcd-gateway-usage-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, b"Name:\tgr\xc3\nThreads:\t3\n").unwrap();
+        let found = threads(&text(&path));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(found, Some(3));
+        assert_eq!(text(&path), "");
     }
 
     #[test]
