@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::memory_group::MemoryGroup;
 use crate::support::net::{expect_echo, expect_refused, try_tag};
-use crate::support::process::{can, is_root};
+use crate::support::process::{can, is_root, virtual_memory};
 use crate::support::{Backend, Launch, host_offers};
 
 /// Messages one after the other that make a session have both its threads.
@@ -122,6 +122,17 @@ fn address_space_bounds_the_connections_and_bears_as_many() {
             expect_echo(client, seed);
         }
     }
+}
+
+/// The heap that glibc gives each thread by itself takes 64 MiB of it, which no stack has then.
+#[test]
+fn no_thread_takes_address_space_for_a_heap() {
+    let endpoint = Backend::tagged(b't');
+    let gateway = Launch::before(&[endpoint.address()], &[]).start();
+    let clients: Vec<TcpStream> = (0..20).map_while(|_| busy(gateway.address())).collect();
+    assert_eq!(clients.len(), 20, "{}", gateway.text());
+    let taken = virtual_memory(gateway.pid(), "VmSize:");
+    assert!(taken < 128 << 20, "{taken} octets of address space");
 }
 
 /// Nothing is hashed before it is known that there are random numbers: the standard library would panic.
