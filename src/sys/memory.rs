@@ -90,8 +90,9 @@ pub(crate) fn configure() {
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     {
-        // Without the address space for it the stacks stay, for the next threads.
-        let _ = super::syscall::start_thread(ALL_STACKS, || ());
+        // Without the address space for it the stacks stay, for the next threads. One that ends while nobody waits
+        // for it is kept itself, for as long as no other thread ends.
+        let _ = super::syscall::run_thread(ALL_STACKS, || ());
         malloc_trim(0);
     }
 }

@@ -71,7 +71,6 @@ unsafe extern "C" {
     ) -> c_int;
     fn pthread_attr_init(attributes: *mut ThreadAttributes) -> c_int;
     fn pthread_attr_setstacksize(attributes: *mut ThreadAttributes, bytes: usize) -> c_int;
-    fn pthread_attr_setdetachstate(attributes: *mut ThreadAttributes, state: c_int) -> c_int;
     fn pthread_attr_destroy(attributes: *mut ThreadAttributes) -> c_int;
     fn pthread_create(
         thread: *mut c_ulong,
@@ -79,6 +78,9 @@ unsafe extern "C" {
         start: extern "C" fn(*mut c_void) -> *mut c_void,
         argument: *mut c_void,
     ) -> c_int;
+    fn pthread_detach(thread: c_ulong) -> c_int;
+    #[cfg(target_env = "gnu")]
+    fn pthread_join(thread: c_ulong, outcome: *mut *mut c_void) -> c_int;
 }
 
 /// One descriptor to watch, `struct pollfd` of poll(2). It borrows the descriptor, so
@@ -483,7 +485,12 @@ const SIG_BLOCK: c_int = 0;
 pub(crate) fn block_signals() -> io::Result<()> {
     let set = SignalSet::blocked();
     // SAFETY: the set is live and only read; a null pointer asks for no old mask.
-    match unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) } {
+    result(unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) })
+}
+
+/// What functions of threads return: zero, or the number of an error.
+fn result(code: c_int) -> io::Result<()> {
+    match code {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
@@ -505,8 +512,6 @@ pub(crate) fn wait_for_signal() -> io::Result<Signal> {
 /// `pthread_attr_t`, opaque: no C library needs more than this on the processors that `platform` admits.
 #[repr(C, align(16))]
 struct ThreadAttributes([u64; 16]);
-
-const PTHREAD_CREATE_DETACHED: c_int = 1;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -534,10 +539,21 @@ extern "C" fn enter(argument: *mut c_void) -> *mut c_void {
 /// A thread of `std` has a signal stack beside its stack, which doubles the memory
 /// mappings it takes; of the threads meant here there are two for each connection.
 pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let result = |code| match code {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code)),
-    };
+    let thread = create_thread(stack, work)?;
+    // SAFETY: the thread is nobody else's, and neither detached nor joined yet.
+    result(unsafe { pthread_detach(thread) })
+}
+
+/// The same, but waits for its end: what it had is free then.
+#[cfg(target_env = "gnu")]
+pub(crate) fn run_thread(stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = create_thread(stack, work)?;
+    // SAFETY: as above; a null pointer asks for no outcome.
+    result(unsafe { pthread_join(thread, null_mut()) })
+}
+
+/// A thread that is to be detached or joined.
+fn create_thread(stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<c_ulong> {
     let mut attributes = ThreadAttributes([0; 16]);
     let attributes = &raw mut attributes;
     // SAFETY: the pointer is to writable memory of at least the size and alignment of the type.
@@ -545,10 +561,7 @@ pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -
     // SAFETY: the attributes are initialised; a size that will not do is an error.
     let sized =
         result(unsafe { pthread_attr_setstacksize(attributes, stack.max(smallest_stack())) });
-    // SAFETY: the attributes are initialised.
-    let detached =
-        result(unsafe { pthread_attr_setdetachstate(attributes, PTHREAD_CREATE_DETACHED) });
-    let started = sized.and(detached).and_then(|()| {
+    let started = sized.and_then(|()| {
         let work: Box<Work> = Box::new(Box::new(work));
         let argument = Box::into_raw(work);
         let mut thread = 0;
@@ -559,7 +572,7 @@ pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -
             // SAFETY: no thread has been started, so the box is still ours alone.
             drop(unsafe { Box::from_raw(argument) });
         }
-        result(code)
+        result(code).map(|()| thread)
     });
     // SAFETY: the attributes are initialised and not used again.
     let _ = unsafe { pthread_attr_destroy(attributes) };
@@ -579,10 +592,7 @@ pub(crate) fn schedule_as_batch() -> io::Result<()> {
     let parameters = SchedulingParameters([0; 12]);
     let own = pthread_self();
     // SAFETY: the thread is this one, which lives; the parameters are live and only read.
-    match unsafe { pthread_setschedparam(own, SCHED_BATCH, &raw const parameters) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
+    result(unsafe { pthread_setschedparam(own, SCHED_BATCH, &raw const parameters) })
 }
 
 #[cfg(test)]

@@ -127,6 +127,8 @@ fn resident_memory_comes_back_after_bursts() {
     let idle = || (threads(gateway.pid()) < 10).then_some(());
     eventually(SOON, "the first worker ends", idle);
     let before = resident_kib(gateway.pid());
+    let space = || virtual_memory(gateway.pid(), "VmSize:");
+    let space_before = space();
     for number in 0..3 {
         let top = burst();
         assert!(
@@ -136,6 +138,10 @@ fn resident_memory_comes_back_after_bursts() {
         eventually(SOON, "all workers have ended", idle);
         eventually(SOON, "what they used is given back", || {
             (resident_kib(gateway.pid()) < before + 3 * 1024).then_some(())
+        });
+        // Nor is the one stack kept that has driven out all others.
+        eventually(SOON, "address space is given back", || {
+            (space() < space_before + (20 << 20)).then_some(())
         });
     }
 }
