@@ -7,11 +7,12 @@
 //! The file is read line by line, and only what was asked for is kept: it may have millions of names.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+
+use crate::stamp;
 
 /// Octets read of the file; the largest lists in use have a few million.
 const MAX_FILE: u64 = 16 << 20;
@@ -64,12 +65,9 @@ impl Hosts {
             return addresses.clone();
         }
         let mut wanted = BTreeMap::from([(name, Vec::new())]);
-        let is_file = || self.path.metadata().is_ok_and(|found| found.is_file());
-        if is_file()
-            && File::open(&self.path)
-                .and_then(|file| find(file, &mut wanted))
-                .is_err()
-        {
+        let found = stamp::open(&self.path)
+            .and_then(|file| file.map_or(Ok(()), |file| find(file, &mut wanted)));
+        if found.is_err() {
             // It is looked for again the next time.
             return wanted.into_values().flatten().collect();
         }
@@ -189,7 +187,7 @@ mod tests {
             [renewed.addresses("a"), renewed.addresses("x")],
             [ip(4), vec![]]
         );
-        let failed = hosts.renewed(File::open("/").unwrap());
+        let failed = hosts.renewed(std::fs::File::open("/").unwrap());
         assert!(failed.is_err(), "a directory cannot be read");
     }
 

@@ -3,15 +3,14 @@
 //! Any number of threads may ask; the mutex guards the current value and when to look again, and
 //! is never held while the file system is at work. A file that is not there, is not a regular
 //! file or cannot be read counts as empty when it is read first; later the last content stays
-//! until the file is either readable or gone. For want of memory a file cannot be read, either.
+//! until the file can be read or is gone. Without memory for its content it cannot be read.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::stamp::Stamp;
+use crate::stamp::{self, Stamp};
 
 /// Makes of a file's content what is to be known of it, given what is known of the one before.
 type Parse<T> = dyn Fn(&T, &mut dyn Read) -> io::Result<T> + Send + Sync;
@@ -42,20 +41,20 @@ impl<T> Watched<T> {
         empty: T,
         parse: impl Fn(&T, &mut dyn Read) -> io::Result<T> + Send + Sync + 'static,
     ) -> Self {
-        let stamp = Stamp::of(&path).unwrap_or(None);
-        let value = stamp.and_then(|_| parse(&empty, &mut File::open(&path).ok()?).ok());
-        Self {
+        let watched = Self {
             state: Mutex::new(State {
-                // A file that could not be read is not known, and is tried again at the next look.
-                stamp: value.as_ref().and(stamp),
-                value: Arc::new(value.unwrap_or(empty)),
-                look_again: later(now, interval),
+                stamp: None,
+                value: Arc::new(empty),
+                look_again: now,
                 changes: 0,
             }),
             path,
             interval,
             parse: Box::new(parse),
-        }
+        };
+        watched.get(now);
+        watched.lock().changes = 0;
+        watched
     }
 
     /// The content, as fresh as the interval asks for.
@@ -90,8 +89,9 @@ impl<T> Watched<T> {
         if stamp == known {
             return Ok(None);
         }
-        let value = match stamp {
-            Some(_) => (self.parse)(value, &mut File::open(&self.path)?)?,
+        let file = stamp.map_or(Ok(None), |_| stamp::open(&self.path))?;
+        let value = match file {
+            Some(mut file) => (self.parse)(value, &mut file)?,
             None => (self.parse)(value, &mut io::empty())?,
         };
         Ok(Some((stamp, value)))
@@ -115,9 +115,12 @@ fn later(now: Instant, interval: Duration) -> Instant {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
+    use super::super::hosts::Hosts;
     use super::super::tests::fake::TempFile;
     use super::*;
     use std::fs;
+    use std::path::Path;
+    use std::process::Command;
 
     const INTERVAL: Duration = Duration::from_secs(5);
 
@@ -168,9 +171,16 @@ mod tests {
 
     #[test]
     fn absent_and_special_files_are_empty() {
-        for path in ["/nonexistent/resolv.conf", "/dev/zero", "/"] {
+        let pipe = TempFile::new("");
+        fs::remove_file(&pipe.path).unwrap();
+        let made = Command::new("mkfifo").arg(&pipe.path).status();
+        assert!(made.unwrap().success());
+        let others = ["/nonexistent/resolv.conf", "/dev/zero", "/"];
+        for path in others.map(Path::new).into_iter().chain([&*pipe.path]) {
             let watched = watched(path.into(), Instant::now());
-            assert_eq!(*watched.get(Instant::now()), "", "{path}");
+            assert_eq!(*watched.get(Instant::now()), "", "{path:?}");
+            let hosts = Hosts::new(path.into());
+            assert!(hosts.addresses("a").is_empty(), "{path:?}");
         }
     }
 }
