@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
 use super::members;
 use crate::stamp::{self, Stamp};
-use crate::sys::{Plain, memory};
+use crate::sys::{self, Plain, memory};
 use crate::times::Times;
 
 /// Why there is no list to be had from a file.
@@ -38,7 +38,7 @@ enum Cause {
 /// Why the content cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Unreadable {
-    /// In the words of the system.
+    /// In the words of the system, with the remedy.
     Io(String),
     /// A directory, a pipe, a device.
     NotAFile,
@@ -147,7 +147,6 @@ fn parse(path: &Path, content: &Content) -> Result<Listing, Error> {
 }
 
 fn read(path: &Path) -> Content {
-    let failed = |error: io::Error| Unreadable::Io(Plain(&error).to_string());
     let text = stamp::read(path, MAX_TEXT + 1).map_err(failed)?;
     let text = text.ok_or(Unreadable::NotAFile)?;
     if text.len() > MAX_TEXT {
@@ -158,12 +157,17 @@ fn read(path: &Path) -> Content {
     Ok(Arc::new(text))
 }
 
+fn failed(error: io::Error) -> Unreadable {
+    let remedy = sys::shortage(&error).unwrap_or("name a readable file");
+    Unreadable::Io(format!("{}; {remedy}", Plain(&error)))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.cause {
             Cause::Unreadable(Unreadable::Io(error)) => {
-                write!(f, "{path}: cannot be read: {error}; name a readable file")
+                write!(f, "{path}: cannot be read: {error}")
             }
             Cause::Unreadable(Unreadable::NotAFile) => {
                 write!(f, "{path}: is not a regular file; name one that is")
@@ -192,6 +196,25 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_remedy_fits_the_error() {
+        for (number, said) in [
+            (2, "no such file or directory; name a readable file"),
+            (13, "permission denied; name a readable file"),
+            (12, "cannot allocate memory; free memory of this host, or "),
+            (23, "too many open files in system; raise fs.file-max"),
+            (24, "too many open files; raise the limit on open files"),
+        ] {
+            let error = parse(
+                Path::new("/a"),
+                &Err(failed(io::Error::from_raw_os_error(number))),
+            );
+            let error = error.unwrap_err().to_string();
+            let expected = format!("/a: cannot be read: {said}");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
 
     /// A directory that lives as long as the value, and a followed file in it.
     struct Site(PathBuf);
@@ -433,7 +456,7 @@ mod tests {
         let refused = memory::tests::refuse();
         let error = followed.look(true).unwrap().unwrap_err().to_string();
         assert!(
-            error.ends_with(": cannot be read: cannot allocate memory; name a readable file"),
+            error.contains(": cannot be read: cannot allocate memory; free memory of this host"),
             "{error}"
         );
         drop(refused);

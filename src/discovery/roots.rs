@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::stamp;
-use crate::sys::Plain;
+use crate::sys::{Plain, shortage};
 use crate::x509::{self, Anchors, pem};
 
 /// The bundles of the distributions, in Go's order (src/crypto/x509/root_linux.go).
@@ -58,9 +58,10 @@ impl fmt::Display for Error {
             Self::Read(path, error) => {
                 write!(
                     f,
-                    "{}: cannot read: {}; name a file that this user may read",
+                    "{}: cannot read: {}; {}",
                     path.display(),
-                    Plain(error)
+                    Plain(error),
+                    shortage(error).unwrap_or("name a file that this user may read")
                 )
             }
             Self::NotAFile(path) => {
@@ -170,17 +171,32 @@ fn named(path: &Path) -> Result<Roots, Error> {
     })
 }
 
+/// What there is, if anything. That the host has run out of something says nothing of a file.
+fn unless_short<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Read(path, error)) if shortage(&error).is_some() => {
+            Err(Error::Read(path, error))
+        }
+        found => Ok(found.ok()),
+    }
+}
+
 /// The first of the files that can be read, and all files of the directories; each
 /// certificate once.
 fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
-    let mut texts: Vec<Vec<u8>> = files
-        .iter()
-        .find_map(|file| read(file).ok())
-        .into_iter()
-        .collect();
+    let mut texts = Vec::new();
+    for file in files {
+        if let Some(text) = unless_short(read(file))? {
+            texts.push(text);
+            break;
+        }
+    }
     for directory in directories {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        texts.extend(entries.filter_map(|entry| read(&entry.path()).ok()));
+        let entries = std::fs::read_dir(directory);
+        let entries = entries.map_err(|error| Error::Read(directory.clone(), error));
+        for entry in unless_short(entries)?.into_iter().flatten().flatten() {
+            texts.extend(unless_short(read(&entry.path()))?);
+        }
     }
     let mut seen = HashSet::new();
     let usable = texts
@@ -293,6 +309,27 @@ mod tests {
         for path in [&site.0, Path::new("/dev/zero")] {
             let error = load_named(path).unwrap_err();
             assert!(error.contains("is not a regular file; name a file"));
+        }
+    }
+
+    /// Numbers of errno, and whether the file is at fault rather than the host.
+    #[test]
+    fn the_remedy_fits_the_error() {
+        for (number, of_the_file, remedy) in [
+            (2, true, "name a file that this user may read"),
+            (13, true, "name a file that this user may read"),
+            (12, false, "free memory of this host, or "),
+            (23, false, "raise fs.file-max of this host"),
+            (24, false, "raise the limit on open files"),
+        ] {
+            let error = Error::Read("/a".into(), io::Error::from_raw_os_error(number));
+            let said = error.to_string();
+            assert!(said.starts_with("/a: cannot read: ") && said.contains(&format!("; {remedy}")));
+            assert_eq!(
+                unless_short::<()>(Err(error)).is_ok(),
+                of_the_file,
+                "{said}"
+            );
         }
     }
 

@@ -8,10 +8,7 @@ use std::path::Path;
 use crate::discovery::{NothingFound, file, roots};
 use crate::endpoint::Source;
 use crate::proxy;
-use crate::sys::Plain;
-use crate::sys::activation;
-use crate::sys::errno;
-use crate::sys::limits;
+use crate::sys::{self, Plain, activation, errno, limits};
 use crate::x509;
 
 /// Why the gateway did not start.
@@ -112,18 +109,8 @@ impl Error {
 /// What helps against an error, if that is known.
 fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind as Kind;
-    let want = match error.raw_os_error() {
-        Some(errno::EMFILE) => {
-            "raise the limit on open files of this process (LimitNOFILE in a unit)"
-        }
-        Some(errno::ENFILE) => "raise fs.file-max of this host",
-        Some(errno::ENOMEM | errno::ENOBUFS) => {
-            "free memory of this host, or raise the limit of the cgroup (MemoryMax in a unit)"
-        }
-        _ => "",
-    };
-    if !want.is_empty() {
-        return Some(want);
+    if let Some(remedy) = sys::shortage(error) {
+        return Some(remedy);
     }
     let forbidden = "a sandbox or a security module of this host forbids it";
     let remedy = match (step, error.kind()) {

@@ -22,4 +22,4 @@ pub(crate) mod tcp;
 pub(crate) mod usage;
 pub(crate) mod waker;
 
-pub(crate) use plain::Plain;
+pub(crate) use plain::{Plain, shortage};

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::io;
 
+use super::errno;
+
 /// Where C libraries have words of their own: what glibc says, and Go. The numbers are those of
 /// asm-generic/errno.h.
 const WORDS: [(i32, &str); 14] = [
@@ -43,6 +45,20 @@ impl Display for Plain<'_> {
             Some(first) => write!(f, "{}{}", first.to_ascii_lowercase(), characters.as_str()),
             None => Ok(()),
         }
+    }
+}
+
+/// What helps where the host has run out of something that most calls need; `None` for other errors.
+pub(crate) fn shortage(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        errno::EMFILE => {
+            Some("raise the limit on open files of this process (LimitNOFILE in a unit)")
+        }
+        errno::ENFILE => Some("raise fs.file-max of this host"),
+        errno::ENOMEM | errno::ENOBUFS => {
+            Some("free memory of this host, or raise the limit of the cgroup (MemoryMax in a unit)")
+        }
+        _ => None,
     }
 }
 
