@@ -22,9 +22,10 @@ all: build release ## build and release
 build: ## the program with debug checks, in target/debug
 	$(CARGO) build --locked
 
-release: $(BINARY) ## the program to ship, in target/release
+release: ## the program to ship, in target/release
 # What BINARY= names is there already.
 ifneq ($(origin BINARY),command line)
+release: $(BINARY)
 $(BINARY): $(SOURCES)
 	$(CARGO) build --locked --release
 endif
@@ -127,7 +128,7 @@ bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= RO
 
 # The program prints its own units, manual and completions. Where BINARY is for another processor, GENERATOR is a build
 # for this one, or an emulator and BINARY.
-GENERATOR ?= $(BINARY)
+GENERATOR ?= "$(BINARY)"
 UNIT := $(DESTDIR)$(UNITDIR)/etcd-gateway.service
 SOCK := $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
 MAN  := $(DESTDIR)$(MANDIR)/man1/etcd-gateway.1
@@ -135,20 +136,21 @@ BASH := $(DESTDIR)$(BASHDIR)/etcd-gateway
 ZSH  := $(DESTDIR)$(ZSHDIR)/_etcd-gateway
 FISH := $(DESTDIR)$(FISHDIR)/etcd-gateway.fish
 
+# The file is there, with its mode, before it is written.
+generate = install -D -m 644 /dev/null "$(2)" && $(GENERATOR) generate $(1) >"$(2)"
+
 install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
-	install -D -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/etcd-gateway
-	install -d $(dir $(UNIT) $(MAN) $(BASH) $(ZSH) $(FISH))
-	$(GENERATOR) generate unit >$(UNIT)
-	sed -i 's,^ExecStart=".*/etcd-gateway",ExecStart="$(BINDIR)/etcd-gateway",' $(UNIT)
-	$(GENERATOR) generate socket >$(SOCK)
-	$(GENERATOR) generate man >$(MAN)
-	$(GENERATOR) generate bash >$(BASH)
-	$(GENERATOR) generate zsh >$(ZSH)
-	$(GENERATOR) generate fish >$(FISH)
-	chmod 644 $(UNIT) $(SOCK) $(MAN) $(BASH) $(ZSH) $(FISH)
+	install -D -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/etcd-gateway"
+	$(call generate,unit,$(UNIT))
+	sed -i 's,^ExecStart=".*/etcd-gateway",ExecStart="$(BINDIR)/etcd-gateway",' "$(UNIT)"
+	$(call generate,socket,$(SOCK))
+	$(call generate,man,$(MAN))
+	$(call generate,bash,$(BASH))
+	$(call generate,zsh,$(ZSH))
+	$(call generate,fish,$(FISH))
 
 uninstall: ## take away what install put there
-	rm -f $(DESTDIR)$(BINDIR)/etcd-gateway $(UNIT) $(SOCK) $(MAN) $(BASH) $(ZSH) $(FISH)
+	rm -f "$(DESTDIR)$(BINDIR)/etcd-gateway" "$(UNIT)" "$(SOCK)" "$(MAN)" "$(BASH)" "$(ZSH)" "$(FISH)"
 
 clean: ## remove all that was built
 	$(CARGO) clean
