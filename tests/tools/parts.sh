@@ -23,6 +23,7 @@ program=$(static_program "$target")
 libdir=$("$RUSTC" --print target-libdir --target "$target")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' HUP INT TERM
 
 fail() {
     echo "parts: $1" >&2
@@ -103,7 +104,7 @@ take '/etcd_gateway-[^/]*\.o$|/rustc[^/]*/symbols\.o$' >/dev/null
     [ -n "$archive" ] || fail "$program.map names no libc.a"
     if [ $c_library = musl ]; then
         # A member of the archive has the version as a text of its own.
-        named=$(ar p "$archive" version.lo 2>/dev/null | strings -a | grep -Ex '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1)
+        named=$(ar p "$archive" version.lo | strings -a | grep -Ex '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1)
         licence=MIT supplier="musl libc" url=https://musl.libc.org/ cpe=a:musl-libc:musl number=$named
         named="musl $named"
     else

@@ -34,6 +34,7 @@ target=$(static_target "${1:-}")
 mkdir -p target
 work=$(mktemp -d "$PWD/target/repro.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'exit 130' HUP INT TERM
 
 first=$work/a
 second=$work/and-another-one-with-a-longer-name

@@ -114,18 +114,22 @@ else
     running=
     # shellcheck disable=SC2086 # one word a process
     trap '[ -z "$running" ] || kill $running 2>/dev/null; rm -rf "$root"' EXIT
+    trap 'exit 130' HUP INT TERM
     mkdir "$root/root"
     cp "$program" "$root/root/etcd-gateway"
-    run="chroot $root/root ${emulator:+/emulator }/etcd-gateway"
     [ -z "$emulator" ] || cp "$(command -v "$emulator")" "$root/root/emulator"
-    [ "$(id -u)" = 0 ] || run="unshare --map-root-user $run"
-    where="in an empty directory"
-    if ! ${run%%chroot*}chroot / true 2>/dev/null; then
+    # The words that run it.
+    set --
+    [ "$(id -u)" = 0 ] || set -- unshare --map-root-user
+    if "$@" chroot / true 2>/dev/null; then
+        set -- "$@" chroot "$root/root" ${emulator:+/emulator} /etcd-gateway
+        where="in an empty directory"
+    else
         echo "static: NOT RUN in an empty directory, for which this host gives no right" >&2
-        run="$emulator $program"
+        set -- ${emulator:+"$emulator"} "$program"
         where="here"
     fi
-    $run version >"$root/version" 2>&1 || fail "$program does not run $where: $(cat "$root/version")"
+    "$@" version >"$root/version" 2>&1 || fail "$program does not run $where: $(cat "$root/version")"
 
     # The address that a record of log $1 ($2: a word of it) names in field $3, once it is there.
     address() {
@@ -143,13 +147,13 @@ else
         # One process has a server, that of its metrics; a second forwards to it; a third asks through the second how it is.
         any=127.0.0.1:0
         : >"$root/server" >"$root/gateway"
-        $run start --listen-addr=$any --metrics-addr=$any --endpoints=127.0.0.1:1 2>"$root/server" &
+        "$@" start --listen-addr=$any --metrics-addr=$any --endpoints=127.0.0.1:1 2>"$root/server" &
         running=$!
         server=$(address "$root/server" "serving metrics" address)
-        $run start --listen-addr=$any --endpoints="$server" 2>"$root/gateway" &
+        "$@" start --listen-addr=$any --endpoints="$server" 2>"$root/gateway" &
         running="$running $!"
         gateway=$(address "$root/gateway" "ready to proxy" listen)
-        $run check --endpoints="$gateway" --health-check="http://:${gateway##*:}/healthz" >"$root/check" 2>&1 ||
+        "$@" check --endpoints="$gateway" --health-check="http://:${gateway##*:}/healthz" >"$root/check" 2>&1 ||
             fail "$program passes no connection on $where: $(cat "$root/check" "$root/gateway")"
         serves=" and serves"
     fi
