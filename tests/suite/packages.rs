@@ -23,17 +23,29 @@ fn built() -> Option<(String, PathBuf)> {
     host_offers(found.is_some(), wanted).then_some(found)?
 }
 
-/// Runs a script that packs, as two hosts would; both get the same bytes, which are here then. `SHA256SUMS` is right.
+/// Runs a script that packs, as two hosts would; both get the same bytes, which are here then. `SHA256SUMS` is right,
+/// and what others have in the same directory stays.
 fn packed(script: &str, target: &str, dir: &TempDir) -> PathBuf {
     let pack = |place: &str, umask: &str, locale: &str, zone: &str| {
         let place = dir.path().join(place);
+        let temporary = place.join("for a while");
+        std::fs::create_dir_all(&temporary).expect("create a directory");
+        let others = ["letter.txt", "other.tar", "other.deb"].map(|name| place.join(name));
+        for other in &others {
+            std::fs::write(other, "").expect("write a file");
+        }
         let mut command = Command::new("sh");
         let line = format!("umask {umask} && exec tests/tools/{script} {target}");
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command.args(["-c", &line]).env("DIST_DIR", &place);
         command.env("LC_ALL", locale).env("TZ", zone);
-        let output = command.output().expect("run a script");
+        let output = command.env("TMPDIR", &temporary).output();
+        let output = output.expect("run a script");
         assert!(output.status.success(), "{script}: {output:?}");
+        for other in &others {
+            std::fs::remove_file(other).expect("what is of others stays");
+        }
+        std::fs::remove_dir(temporary).expect("no temporary file is left");
         let files = std::fs::read_dir(&place).expect("list what was packed");
         let files = files.map(|file| file.expect("an entry").path());
         let files: BTreeMap<_, _> = files
@@ -138,6 +150,50 @@ fn tarball_has_all_that_make_install_installs() {
     );
 }
 
+/// Neither what a script was at when it was stopped nor a wrong time leaves or takes anything.
+#[test]
+fn what_is_stopped_or_refused_leaves_all_as_it_was() {
+    let Some((target, _)) = built() else {
+        return;
+    };
+    let dir = TempDir::new();
+    let package = dir.file("etcd-gateway-0.0.1-old.tar.gz", "");
+    let tools = dir.path().join("tools");
+    let temporary = dir.path().join("temporary");
+    for new in [&tools, &temporary] {
+        std::fs::create_dir(new).expect("create a directory");
+    }
+    let pack = |script: &str, time: &str| {
+        let mut command = Command::new(format!("tests/tools/{script}"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).arg(&target);
+        let path = std::env::var("PATH").expect("a PATH");
+        command.env("PATH", format!("{}:{path}", tools.display()));
+        command.env("SOURCE_DATE_EPOCH", time);
+        command
+            .env("DIST_DIR", dir.path())
+            .env("TMPDIR", &temporary);
+        let output = command.output().expect("run a script");
+        let mut left = std::fs::read_dir(&temporary).expect("list a directory");
+        assert!(left.next().is_none(), "{script}: {output:?}");
+        output
+    };
+    for script in ["dist.sh", "deb.sh", "image.sh"] {
+        let output = pack(script, "yesterday");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("set SOURCE_DATE_EPOCH"));
+        assert!(Path::new(&package).exists(), "{script}");
+    }
+    // The first program that each calls when it is at work.
+    for (script, tool) in [("parts.sh", "awk"), ("dist.sh", "make")] {
+        let path = dir.file(&format!("tools/{tool}"), "#!/bin/sh\nkill -TERM $PPID\n");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("make it a program");
+        let output = pack(script, "");
+        assert_eq!(output.status.code(), Some(130), "{script}: {output:?}");
+        std::fs::remove_file(path).expect("remove a file");
+    }
+}
+
 /// dpkg itself, on a directory: no part of this host is touched.
 fn dpkg(root: &Path, args: &[&str]) -> String {
     let at = format!("--root={}", root.display());
@@ -164,6 +220,20 @@ fn package_of_debian_installs_runs_and_leaves_nothing() {
         &["--allow-root", "--fail-on", "error,warning", package],
     );
     assert!(lint.status.success() && lint.stdout.is_empty(), "{lint:?}");
+
+    // As on every file system: each file rounded up, and a directory as one.
+    let listed = tool_text("dpkg-deb", &["--contents", package]);
+    let sizes = listed.lines().map(|line| {
+        let size = line.split_ascii_whitespace().nth(2).expect("a size");
+        let size: u64 = size.parse().expect("a number");
+        if line.starts_with('d') {
+            1
+        } else {
+            size.div_ceil(1024)
+        }
+    });
+    let size = tool_text("dpkg-deb", &["--field", package, "Installed-Size"]);
+    assert_eq!(size.trim(), sizes.sum::<u64>().to_string());
 
     let root = dir.path().join("root");
     for part in ["info", "updates"] {

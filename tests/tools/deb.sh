@@ -36,6 +36,12 @@ script() {
     chmod 755 "$root/DEBIAN/$1"
 }
 
+# In KiB: each file rounded up, a directory as one, as dpkg-gencontrol does, for directories differ by file system.
+installed_size() {
+    find "$root" -path "$root/DEBIAN" -prune -o -printf '%y %s\n' |
+        awk '{ size += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print size }'
+}
+
 rm -f "$dist_dir"/etcd-gateway_*.deb
 for target in $(targets_to_pack "$@"); do
     built "$target" || continue
@@ -96,7 +102,7 @@ Package: etcd-gateway
 Version: $version-1
 Architecture: $architecture
 Maintainer: $maintainer
-Installed-Size: $(du -k -s --apparent-size --exclude=DEBIAN "$root" | cut -f1)
+Installed-Size: $(installed_size)
 Section: net
 Priority: optional
 Description: TCP gateway in front of an etcd cluster

@@ -31,14 +31,23 @@ static_target() {
 # Where static.sh leaves the executable of target $1, and beside it etcd-gateway.map, the linker's list of its parts.
 static_program() { echo "$static_dir/$1/etcd-gateway"; }
 
+# Prints the commit of the sources, with -dirty where they differ from it; nothing where git does not have them, as in an
+# archive that was unpacked, perhaps within another repository.
+source_commit() {
+    git ls-files --error-unmatch Cargo.toml >/dev/null 2>&1 || return 0
+    changed=$(git status --porcelain -- src tests/tools Cargo.toml Cargo.lock Makefile README.md LICENSE)
+    echo "$(git rev-parse HEAD)${changed:+-dirty}"
+}
+
 # When what is packed was written: seconds since 1970 of the last commit, or SOURCE_DATE_EPOCH.
 source_time() {
-    if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
-        echo "$SOURCE_DATE_EPOCH"
-    elif ! git log -1 --format=%ct 2>/dev/null; then
-        echo "no git here that knows the time of the sources: set SOURCE_DATE_EPOCH (seconds since 1970)" >&2
-        return 1
-    fi
+    case ${SOURCE_DATE_EPOCH:-} in
+    '') [ -z "$(source_commit)" ] || { git log -1 --format=%ct && return; } ;;
+    *[!0-9]*) ;;
+    *) echo "$SOURCE_DATE_EPOCH" && return ;;
+    esac
+    echo "no git here that has the sources: set SOURCE_DATE_EPOCH to their time, in seconds since 1970" >&2
+    return 1
 }
 
 # Prints "NAME VERSION DIRECTORY" of each package that cargo has for target $1, wherever it takes it from: the registry,

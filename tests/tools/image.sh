@@ -14,7 +14,6 @@ cd "$(dirname "$0")/../.."
 image=$work/image
 blobs=$image/blobs/sha256
 created=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ)
-revision=$(git rev-parse HEAD 2>/dev/null || true)
 mkdir -p "$blobs"
 
 # The platform in OCI's words, which are Go's.
@@ -42,7 +41,7 @@ blob() {
 
 title() { printf '"org.opencontainers.image.%s": "%s"' "$1" "$2"; }
 labels="$(title title etcd-gateway), $(title version "$version"), $(title created "$created"), $(title licenses Apache-2.0),
-$(title description "$(sed -n 's/^description = "\(.*\)"/\1/p' Cargo.toml)")${revision:+, $(title revision "$revision")}"
+$(title description "$(sed -n 's/^description = "\(.*\)"/\1/p' Cargo.toml)")${commit:+, $(title revision "$commit")}"
 
 rm -f "$dist_dir"/etcd-gateway-*.oci.tar
 manifests=
@@ -70,7 +69,7 @@ END
     manifests="$manifests${manifests:+,
 }$manifest, \"platform\": {$platform, \"os\": \"linux\"}}"
 done
-[ -n "$manifests" ] || { echo "image: nothing to pack" >&2 && exit 1; }
+[ -n "$manifests" ] || sums image
 index=$(blob index.v1+json <<END
 {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
 $manifests], "annotations": {$labels}}

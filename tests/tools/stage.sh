@@ -5,6 +5,10 @@
 named=$#
 time=$(source_time)
 export SOURCE_DATE_EPOCH="$time"
+commit=$(source_commit)
+case $commit in
+*-dirty) echo "NOT A COMMIT: the sources differ from ${commit%-*}, whose time what is packed here has" >&2 ;;
+esac
 
 # The targets that are named, or else one for each processor of the table: with musl, or with glibc where the table has no musl.
 targets_to_pack() {
@@ -36,7 +40,7 @@ stage() {
     program=$(static_program "$target")
     runner=$(target_runner "$target")
     case $runner in *ld-linux*) runner= ;; esac
-    env -u MAKEFLAGS -u MFLAGS make -s install BINARY="$program" GENERATOR="${runner:+$runner }$program" DESTDIR="$to" \
+    env -u MAKEFLAGS -u MFLAGS make -s install BINARY="$program" GENERATOR="${runner:+$runner }\"$program\"" DESTDIR="$to" \
         PREFIX="$prefix" BINDIR="$prefix/bin" UNITDIR="$prefix/lib/systemd/system" MANDIR="$prefix/share/man" \
         BASHDIR="$prefix/share/bash-completion/completions" ZSHDIR="$prefix/share/zsh/site-functions" \
         FISHDIR="$prefix/share/fish/vendor_completions.d" "$@"
@@ -65,21 +69,30 @@ archive() {
     LC_ALL=C tar -c -C "$from" --format=ustar --sort=name --mtime="@$time" --owner=0 --group=0 --numeric-owner "$@"
 }
 
-# Lists what is in the directory of packages, with SHA-256.
+# Finds the packages in their directory, where other files may lie; further words are find's.
+packages_there() {
+    find "$dist_dir" -maxdepth 1 -type f \( -name 'etcd-gateway-*.tar.gz' -o -name 'etcd-gateway-*.oci.tar' -o \
+        -name 'etcd-gateway_*.deb' \) "$@"
+}
+
+# Lists them, with SHA-256.
 sums() {
-    find "$dist_dir" -maxdepth 1 -type f -exec touch -d "@$time" {} +
-    (cd "$dist_dir" && find . -maxdepth 1 -type f \( -name '*.tar*' -o -name '*.deb' \) | sed 's,^\./,,' | LC_ALL=C sort |
-        xargs sha256sum >SHA256SUMS)
+    [ -n "$(packages_there)" ] || { echo "$1: nothing to pack" >&2 && exit 1; }
+    packages_there -exec touch -d "@$time" {} +
+    (cd "$dist_dir" && dist_dir=. && packages_there -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+    touch -d "@$time" "$dist_dir/SHA256SUMS"
     echo "$1: $dist_dir/SHA256SUMS"
     cat "$dist_dir/SHA256SUMS"
 }
 
 mkdir -p "$dist_dir"
-# What is of another commit goes.
-find "$dist_dir" -maxdepth 1 -type f | while read -r file; do
+# What is of another commit goes, and the list, until it is made anew.
+rm -f "$dist_dir/SHA256SUMS"
+packages_there | while read -r file; do
     [ "$(stat -c %Y "$file")" = "$time" ] || rm -f "$file"
 done
 work=$(mktemp -d)
 # What parts.sh says of the target that is being packed, so that it is asked once.
 export PARTS="$work/parts"
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' HUP INT TERM
