@@ -1,7 +1,7 @@
 #!/bin/sh
 # Packs the static executable for each target into target/dist/etcd-gateway-VERSION-TARGET.tar.gz: the program, units,
 # manual, completions, README, the licences of all parts and the bill of materials, to be unpacked below /usr/local
-# (tar -x --strip-components=1 -C /usr/local). SHA256SUMS beside them lists what lies there. The same commit, compiler
+# (tar -x --strip-components=1 --no-overwrite-dir -C /usr/local). SHA256SUMS beside them lists what lies there. The same commit, compiler
 # and C library give the same bytes: times are that of the commit, or SOURCE_DATE_EPOCH.
 #
 #   dist.sh [TARGET…]    those, or one for each processor that this host can build for

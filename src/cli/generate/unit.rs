@@ -6,15 +6,17 @@ use std::path::Path;
 
 const SERVICE: &str = include_str!("../../etcd-gateway.service");
 const SOCKET: &str = include_str!("../../etcd-gateway.socket");
-/// What the service has in the place of the directory of the program.
-const DIRECTORY: &str = "@BINDIR@";
+/// What the service has in the place of the program's path.
+const PROGRAM: &str = "@BINDIR@/etcd-gateway";
 /// Where `make install` puts the program: for when the path of this one cannot be known (no /proc).
-const USUAL: &str = "/usr/local/bin";
+const USUAL: &str = "/usr/local/bin/etcd-gateway";
+/// What the kernel appends to the path of a program whose file was replaced (proc(5), `/proc/pid/exe`).
+const REPLACED: &str = " (deleted)";
 
 /// The service, which starts this very program.
 pub(super) fn service() -> String {
-    let program = std::env::current_exe().unwrap_or_default();
-    service_in(program.parent().and_then(Path::to_str).unwrap_or(USUAL))
+    let program = std::env::current_exe().ok();
+    service_of(program.as_deref().and_then(Path::to_str).unwrap_or(USUAL))
 }
 
 /// The socket that may go with it.
@@ -22,8 +24,9 @@ pub(super) fn socket() -> String {
     SOCKET.to_owned()
 }
 
-fn service_in(directory: &str) -> String {
-    SERVICE.replace(DIRECTORY, &escaped(directory))
+fn service_of(program: &str) -> String {
+    let program = program.strip_suffix(REPLACED).unwrap_or(program);
+    SERVICE.replace(PROGRAM, &escaped(program))
 }
 
 /// A path within the double quotes of the unit: a specifier begins with `%`, an escape with a backslash. A `$` is itself,
@@ -40,25 +43,23 @@ mod tests {
     #[test]
     fn the_service_starts_this_program() {
         let own = std::env::current_exe().unwrap();
-        let expected = format!(
-            "\nExecStart=\"{}/etcd-gateway\" start\n",
-            own.parent().unwrap().display()
-        );
+        let expected = format!("\nExecStart=\"{}\" start\n", own.display());
         assert!(service().contains(&expected), "{expected}");
-        assert!(!service().contains(DIRECTORY));
+        assert!(!service().contains(PROGRAM));
     }
 
     #[test]
     fn paths_are_quoted_as_systemd_reads_them() {
         const CASES: &[(&str, &str)] = &[
-            ("/usr/bin", "/usr/bin"),
+            ("/usr/bin/gw", "/usr/bin/gw"),
+            ("/usr/bin/gw (deleted)", "/usr/bin/gw"),
             ("/a b", "/a b"),
             ("/50%", "/50%%"),
             (r#"/a\b"c$d"#, r#"/a\\b\"c$d"#),
         ];
         for (path, expected) in CASES {
-            let line = format!("ExecStart=\"{expected}/etcd-gateway\" start\n");
-            assert!(service_in(path).contains(&line), "{path}");
+            let line = format!("ExecStart=\"{expected}\" start\n");
+            assert!(service_of(path).contains(&line), "{path}");
         }
     }
 }
