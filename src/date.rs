@@ -1,9 +1,9 @@
 //! Points in time as text, in UTC: for logs and JSON (RFC 3339) and for HTTP (RFC 9110,
 //! section 5.6.7). Pure: what time it is, is a parameter.
 //!
-//! The wall clock may be set at any time, by years where a host starts without one. So what has
-//! happened is kept as an `Instant`, spans are measured between those, and the date of what has
-//! happened is worked out when it is shown: [`Now`].
+//! The wall clock may be set at any time, by years if a host starts without a clock. So events are
+//! kept as an `Instant`, spans are measured between these, and the date of an event is computed
+//! when it is shown: [`Now`].
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ pub(crate) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The present, by the clock that spans are measured with and by that of the wall.
+/// The present, by the monotonic clock and by the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     instant: Instant,
@@ -24,7 +24,7 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// Two clocks that were read one after the other.
+    /// Reads the two clocks one after the other.
     pub(crate) fn new(instant: Instant, date: SystemTime) -> Self {
         Self {
             instant,
@@ -32,9 +32,9 @@ impl Now {
         }
     }
 
-    /// The same with the date that follows from an earlier reading, unless the clock was set in between:
-    /// the two clocks are never read at the very same time, and a date that is compared with what it
-    /// was (`changes(process_start_time_seconds)`) must not change by that. Keeps the reading to go by.
+    /// The same, with the date that follows from an earlier reading, unless the wall clock was set in between.
+    /// The two clocks are never read at exactly the same time, and a date that is compared with an earlier one
+    /// (`changes(process_start_time_seconds)`) must not change for that reason. Keeps the reading for the next call.
     pub(crate) fn steadied(mut self, earlier: &mut Self) -> Self {
         let expected = earlier.date + earlier.passed_until(self.instant);
         if expected.abs_diff(self.date) < Duration::from_secs(1) {
@@ -54,12 +54,12 @@ impl Now {
         self.date
     }
 
-    /// How long ago something was.
+    /// How long ago an event was.
     pub(crate) fn since(&self, then: Instant) -> Duration {
         self.instant.saturating_duration_since(then)
     }
 
-    /// The date that it has by the wall clock as that is now, as time since 1970.
+    /// The date of an event by the present wall clock, as time since 1970.
     pub(crate) fn date_of(&self, then: Instant) -> Duration {
         self.date.saturating_sub(self.since(then))
     }

@@ -1,6 +1,6 @@
-//! Files that an operator names and others write: what they say, and what of one differs once it has
+//! Files that an operator names and others write: their content, and a stamp that differs after one has
 //! been written, replaced or touched (stat(2)), so that it can be followed without being read at each
-//! look. Only regular files are read: a pipe waits for who writes to it, a device may never end.
+//! look. Only regular files are read: to read a pipe is to wait for a writer, and a device may never end.
 //!
 //! Links are followed, so the swap of a link is a change too. Time stamps are coarse: of two
 //! writes within some milliseconds the second may leave the stamp as it was.
@@ -18,8 +18,8 @@ pub(crate) const O_NONBLOCK: i32 = 0o4000;
 /// # Errors
 /// Those of open(2), ENXIO for a socket.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    // To open a pipe is to wait for its writer otherwise (fifo(7)). What it is is looked at when it is
-    // open: the path may lead elsewhere by then.
+    // Otherwise, to open a pipe is to wait for its writer (fifo(7)). The open file is examined, not the path, which
+    // may have been replaced since.
     let file = File::options()
         .read(true)
         .custom_flags(O_NONBLOCK)
@@ -51,7 +51,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// `None` if there is no such file, or if it is something that has no content to read.
+    /// `None` if there is no such file, or if it is not a regular file.
     ///
     /// # Errors
     /// If the file system does not say.

@@ -1,4 +1,4 @@
-//! How many clients this gateway may have: what its settings take of the host beside them, and the cap.
+//! How many clients this gateway may have: what it takes of the host for itself, by its settings, and the cap.
 
 use crate::admin;
 use crate::config::Config;
@@ -31,11 +31,11 @@ pub(super) fn needs(
     // Each accepts into a descriptor that the kernel sets aside before there is a client (accept(2)).
     let mut descriptors = listeners as u64;
     threads += listeners as u64;
-    // What `parked` waits with, a file that is read, such as /etc/hosts, and that of the access log, which is opened
-    // again before it is closed.
+    // The epoll of `parked`, a file that is being read, such as /etc/hosts, and the access log, which is opened again
+    // before the old file is closed.
     descriptors += 2 + count(access_log);
     if metrics {
-        // The listener is open. The other thread is one that `/healthz` asks for.
+        // The listener is open already. The second thread is started for `/healthz`.
         descriptors += admin::DESCRIPTORS as u64 - 1;
         threads += 2;
     }
@@ -49,8 +49,8 @@ pub(super) fn needs(
     }
 }
 
-/// The cap, and what sets it. More than the host bears would end the process as a
-/// whole one day, so it is cut, not refused: a unit file may move to a smaller host.
+/// The cap, and what sets it. More than the host bears could end the whole process, so the cap is
+/// lowered. It is not an error: a unit file may move to a smaller host.
 pub(super) fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'static str) {
     let Some(wanted) = wanted else {
         return (capacity.connections, capacity.bounded_by);

@@ -1,11 +1,11 @@
 //! Listeners on an address of one link, such as `[fe80::1%eth0]:23790`.
 //!
-//! The kernel binds them to the number that the interface has, not to its name. Where one is made anew under the
-//! same name, it has another number, and the listener is deaf from then on: nothing tells it so. So a thread looks at
-//! the numbers now and then, and puts a socket that listens on the new interface in the place of the old one, whose
-//! descriptor it takes: whoever accepts from that goes on. While that cannot be done it is a problem.
+//! The kernel binds them to the number of the interface, not to its name. An interface that is deleted and created
+//! again under the same name has another number, and nothing reaches the listener any more, without an error. So a
+//! thread compares the numbers at intervals. It replaces the old socket by one that listens on the new interface, with
+//! the same descriptor, so that whoever accepts from it continues. While that fails it is one of the problems.
 //!
-//! The thread is there only if there is such a listener. One that a service manager has passed is for that to renew.
+//! The thread runs only if there is such a listener. A socket that a service manager passed is not renewed.
 
 use std::net::{Shutdown, SocketAddr, SocketAddrV6, TcpListener};
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::syscall;
 
-/// A listening socket, whoever accepts from it.
+/// A listening socket that others accept from.
 type Socket = Arc<dyn AsFd + Send + Sync>;
 /// Opens a socket that listens.
 type Open = fn(SocketAddr) -> Result<TcpListener, Error>;
@@ -51,7 +51,7 @@ impl Zones {
     /// Looks after a listener that is bound to `addr` from now on, if the operator has named its interface.
     pub(super) fn add(&self, named: &HostPort, addr: SocketAddr, socket: Socket, open: Open) {
         if let (Host::Ip6Zone(_, interface), SocketAddr::V6(addr)) = (&named.host, addr)
-            // Of a number nobody knows which interface was meant.
+            // A number does not tell which interface was meant.
             && interface.parse::<u32>().is_err()
         {
             lock(&self.0).push(Zoned {
@@ -69,7 +69,7 @@ impl Zones {
         lock(&self.0).is_empty()
     }
 
-    /// What there is trouble with now, in words.
+    /// What is wrong now, in words.
     pub(super) fn problems(&self) -> Vec<String> {
         let zoned = lock(&self.0);
         zoned
@@ -78,7 +78,7 @@ impl Zones {
             .collect()
     }
 
-    /// The work of a thread, until `closing` is set: nothing is listened on again that was closed.
+    /// The work of a thread, until `closing` is set: a listener that was closed is not opened again.
     pub(super) fn run(
         &self,
         pause: Duration,
@@ -111,7 +111,7 @@ impl Zones {
 }
 
 impl Zoned {
-    /// Has it listen on the interface of that number.
+    /// Makes it listen on the interface of that number.
     ///
     /// # Errors
     /// Why nobody can connect to it.
@@ -130,8 +130,8 @@ impl Zoned {
         let addr = SocketAddrV6::new(ip, port, 0, index);
         let socket = (self.open)(addr.into()).map_err(|error| error.to_string())?;
         let old = self.socket.as_fd();
-        // Whoever sleeps in accept(2) sleeps in the old one, and who does in poll(2) looks again by itself. This
-        // fails where an earlier try has done it.
+        // A thread in accept(2) waits in the old socket, and this wakes it; one in poll(2) looks again by itself.
+        // It fails if an earlier try has done it.
         let _ = SockRef::from(&old).shutdown(Shutdown::Both);
         let replaced = syscall::replace(old, socket.into());
         replaced.map_err(|error| format!("cannot listen on {addr}: {}", Plain(&error)))?;
@@ -142,7 +142,7 @@ impl Zoned {
         }
         log::warn(
             "gateway",
-            "interface was made anew, listening on it again",
+            "interface was created again, listening on it",
             &[
                 ("interface", self.interface.clone().into()),
                 ("listen", SocketAddr::from(addr).into()),

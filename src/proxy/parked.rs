@@ -1,14 +1,14 @@
 //! Silent sessions: one thread waits for all of them (epoll(7)).
 //!
-//! A thread is the dearest part of a session, and most of the connections to etcd are watches that are silent
-//! for minutes. A direction in which nothing has come for [`Times::silence`] gives its thread back and is
-//! parked here, with what it waits for. When that comes, or the connection fails, it is handed to a worker,
-//! which goes on where the other one was.
+//! A thread takes most of a session's memory, and most connections to etcd are watches that are silent for
+//! minutes. A direction in which nothing has come for [`Times::silence`] gives its thread back and is parked
+//! here, with what it waits for. When that comes, or the connection fails, a worker continues where the last
+//! thread stopped.
 //!
-//! - A direction is either served by one thread or parked. Two that are parked are served by one thread.
-//! - If no thread can be had, it stays parked and is tried again after [`Times::wake_pause`].
-//! - If it cannot be parked, for want of memory, say, its thread goes on waiting.
-//! - What has come first is passed on before a thread is there, which takes longer to be had than that.
+//! - A direction is either served by one thread or parked. When both are parked, one thread serves both next.
+//! - If no thread can be started, the direction stays parked and is tried again after [`Times::wake_pause`].
+//! - If it cannot be parked, because there is no memory, for example, its thread keeps waiting.
+//! - The first bytes are passed on here, because to start a thread takes longer than that.
 //! - A session that has failed needs no thread to end: it is dropped here.
 //!
 //! [`Times::silence`]: crate::times::Times::silence
@@ -33,18 +33,18 @@ const NEED: usize = 4096;
 pub(crate) trait Park {
     /// Its number, which no other has.
     fn id(&self) -> u64;
-    /// What joins its peers.
+    /// The relay between its peers.
     fn relay(&self) -> Option<&Relay>;
 }
 
-/// The sessions that nobody serves now.
+/// The sessions that no thread serves now.
 #[derive(Debug)]
 pub(crate) struct Parked<S> {
     /// None: this host has no epoll, and nothing is parked.
     epoll: Option<Epoll>,
     /// A map that grows a little at a time: one that is woken in vain is put back where there is no memory for more.
     sessions: Mutex<BTreeMap<u64, Entry<S>>>,
-    /// Before a session that got no thread is tried again.
+    /// How long to wait before a session that got no thread is tried again.
     pause: Duration,
     log: log::Limit,
 }
@@ -72,14 +72,13 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Parks directions of a session, which whoever calls this serves no more: from here on they may be in another
-    /// thread. Otherwise they are still the caller's.
+    /// Parks directions of a session. The caller serves them no longer: another thread may do so at once.
     ///
     /// # Errors
-    /// If the host cannot wait for them.
+    /// If the host cannot wait for them; the caller still serves them.
     pub(crate) fn park(&self, session: &Arc<S>, directions: Directions) -> io::Result<()> {
         let epoll = self.epoll.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        // Held until all is done: what stirs meanwhile is looked for after that.
+        // Held until all is done: whoever wakes this session meanwhile waits for that.
         let mut sessions = lock(&self.sessions);
         memory::room(NEED)?;
         for (awaited, key) in awaited(&**session, directions) {
@@ -92,7 +91,7 @@ impl<S: Park> Parked<S> {
         Ok(())
     }
 
-    /// Has nothing waited for any more. To be called by who serves these from now on.
+    /// Stops waiting for these directions. Called by the thread that serves them from now on.
     pub(crate) fn forget(&self, session: &S, directions: Directions) {
         for (awaited, _) in awaited(session, directions) {
             // It may not be there.
@@ -100,14 +99,14 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Waits for all that is parked; `wake` is to have directions served. The work of a thread.
+    /// Waits for all that is parked; `wake` starts to serve directions. The work of a thread.
     pub(crate) fn run(&self, wake: impl Fn(Arc<S>, Directions) -> io::Result<()>) {
         let Some(epoll) = &self.epoll else {
             loop {
                 std::thread::park();
             }
         };
-        // Of those that were told of, whoever did this before may not have heard.
+        // A thread that did this before may have ended with events that it had not handled.
         for entry in lock(&self.sessions).values() {
             arm(epoll, &*entry.session, entry.directions);
         }
@@ -126,10 +125,10 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Has those served whose keys these are.
+    /// Starts to serve the directions with these keys.
     ///
     /// # Errors
-    /// If it was not done for one of them; it is parked again.
+    /// If `wake` failed for one of them, which is parked again.
     fn wake(
         &self,
         epoll: &Epoll,
@@ -138,7 +137,7 @@ impl<S: Park> Parked<S> {
     ) -> io::Result<()> {
         let mut outcome = Ok(());
         for key in keys {
-            // It may have been woken by its other direction a moment ago.
+            // Its other direction may have woken it a moment ago.
             let Some(Entry {
                 session,
                 directions,
@@ -197,7 +196,7 @@ fn insert<S: Park>(
     entry.directions = entry.directions.and(directions);
 }
 
-/// Has them waited for again.
+/// Waits for them again.
 fn arm(epoll: &Epoll, session: &impl Park, directions: Directions) {
     for (awaited, key) in awaited(session, directions) {
         // It is there, and no memory is needed.

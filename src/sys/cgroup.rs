@@ -2,8 +2,8 @@
 //! hierarchy and in the controllers of the old ones: cgroups(7), and cgroup-v2.rst and cgroup-v1/memory.rst of
 //! the kernel's documentation.
 //!
-//! What others in the same group use is not ours to take, so it is room that is told, not the limit. What
-//! cannot be read does not bound.
+//! Others in the same group use some of it, so the result is what is left, not the limit. What cannot be
+//! read does not bound.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ pub(super) struct Trees<'a> {
     pub(super) cgroups: &'a Path,
 }
 
-/// A limit of memory: its name, what is used of it, and the lines of `memory.stat` that say what of that the
-/// kernel takes back before anybody misses it. A file's pages are such: to be near the limit by them is the
-/// usual state of a container that writes a log.
+/// A limit of memory: its name, what is used of it, and the lines of `memory.stat` for what the kernel takes
+/// back when memory is needed. That is the page cache: a container that writes a log is usually near its limit
+/// because of it.
 struct Memory {
     name: &'static str,
     limit: &'static str,
@@ -30,10 +30,9 @@ struct Memory {
 const V1_FILES: &[&str] = &["total_inactive_file ", "total_active_file "];
 const V2_FILES: &[&str] = &["inactive_file ", "active_file "];
 
-/// Above `memory.high` the kernel kills nobody, but makes each thread that takes more sleep, for seconds, which all
-/// clients would feel: it bounds as `memory.max` does. The limit of kernel memory is met by threads, whose
-/// stacks are such. That of socket buffers (`memory.kmem.tcp`) is not here: at that a connection gets smaller
-/// buffers, and nothing fails.
+/// Above `memory.high` the kernel kills no process, but each thread that takes more sleeps, up to seconds, and all
+/// clients stall: it bounds as `memory.max` does. In version 1 kernel memory has a limit of its own, and stacks of threads in the
+/// kernel count there. The limit of socket buffers (`memory.kmem.tcp`) is left out: buffers get smaller, nothing fails.
 const MEMORY: [Memory; 4] = [
     Memory {
         name: "memory.max of the cgroup",
@@ -113,7 +112,7 @@ impl Trees<'_> {
 }
 
 impl Memory {
-    /// What is used in a group and would be missed.
+    /// What is used in a group and cannot be taken back.
     fn used(&self, directory: &Path) -> u64 {
         let used = number(&directory.join(self.used)).unwrap_or(0);
         if self.reclaimable.is_empty() {

@@ -1,5 +1,5 @@
 //! How many connections this host can bear, derived from everything that bounds a
-//! program of two threads and two descriptors a connection.
+//! program with up to two threads, and two descriptors, per connection.
 //!
 //! Running out of descriptors or threads is an error that one connection feels; running out of memory or
 //! of memory mappings ends the process: the kernel kills it, or `std` aborts it. So the smallest of all bounds
@@ -25,25 +25,26 @@ pub(crate) use met::{Met, met_by_a_session, met_by_a_thread};
 const THREADS_PER_CONNECTION: u64 = 2;
 /// The client's socket and the endpoint's.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// A thread takes a stack, and a guard page that counts as a mapping of its own. Half as much again is for what
-/// the heap maps.
+/// A thread takes a stack, and a guard page that counts as a mapping of its own. Half as much again is for
+/// mappings of the heap.
 const MAPPINGS_PER_CONNECTION: u64 = 4 + 2;
 /// Libraries, heap arenas and the gateway's threads. One of `std` has a signal stack with a guard page, too.
 const SPARE_MAPPINGS: u64 = 1024;
 
-/// Bytes of memory, the kernel's included, of a connection with both threads, its messages passed on, and
-/// readers that are stuck, but for its [buffers of bulk](BUFFER). Measured on x86_64: 38 KiB with one thread, 72
-/// with both; `tests/suite/memory.rs` has them all busy. The rest is for socket buffers, where those count.
+/// Bytes of memory, the kernel's included, of a connection with both threads, messages and readers that are
+/// stuck, without its [buffers of bulk](BUFFER). Measured on x86_64 with cgroups of version 1: 38 KiB with one
+/// thread, 72 with both; `tests/suite/memory.rs` has them all busy. The rest is for socket buffers, which
+/// version 2 counts.
 const MEMORY_PER_CONNECTION: u64 = 80 * KIB;
 /// What the gateway may grow by: queues of logs, answers, proofs, tables, idle heaps.
 const SPARE_MEMORY: u64 = 4 * MIB;
-/// Of what is used by the heap and the two threads beside their stacks.
+/// Bytes that the heap and the two threads use beside their stacks.
 const HEAP_PER_CONNECTION: u64 = 8 * KIB;
 /// A page of another stack, which touching ends a thread that has used up its own; 64 KiB on some hosts.
 const GUARD: u64 = 4 * KIB;
 /// Address space of a thread of `std`: 2 MiB of stack, its guard and its signal stack.
 const STD_THREAD: u64 = 2 * MIB + 64 * KIB;
-/// A buffer that bulk takes which has no pipe. One eighth of the memory is for these.
+/// A buffer for bulk that has no pipe. One eighth of the memory is for these.
 const BUFFER: u64 = 64 * KIB;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -130,8 +131,8 @@ fn soft(resource: Resource) -> Option<u64> {
 /// `vm.max_map_count` as the kernel sets it (DEFAULT_MAX_MAP_COUNT).
 const DEFAULT_MAPPINGS: u64 = 65_530;
 
-/// What this process may use on this host, of whose descriptors it may have as many open. Any other limit that
-/// cannot be read does not bound.
+/// How many connections this process can have on this host, with so many `descriptors`. A limit that cannot be
+/// read does not bound.
 ///
 /// # Errors
 /// If there is no descriptor for even one client.
@@ -185,7 +186,7 @@ impl Host<'_> {
 
     fn capacity(&self, needs: &Needs) -> Result<Capacity, Shortage> {
         let (connections, spare) = self.by_descriptors(needs)?;
-        // Where it cannot be read it is in force all the same.
+        // It is in force even if it cannot be read.
         let mappings = self.kernel("vm/max_map_count").unwrap_or(DEFAULT_MAPPINGS);
         let mut bounds = vec![
             ("RLIMIT_NOFILE", connections),
@@ -210,7 +211,7 @@ impl Host<'_> {
         let (connections, bounded_by) = smallest(&bounds);
         let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Capacity {
-            // At least one: a start that lacks a thread for it fails in words of its own.
+            // At least one: if there is no thread for it, the start fails with an error of its own.
             connections: number(connections).max(1),
             bounded_by,
             pipes: number(spare.pipes),
@@ -271,7 +272,7 @@ impl Host<'_> {
             "RLIMIT_NPROC",
             self.processes.map(|limit| {
                 let room = limit.saturating_sub(needs.running);
-                // To look at all processes takes its time, and they matter where this limit is close to bounding.
+                // To look at all processes takes long, and they matter only if this limit is nearly the smallest.
                 let close = by_threads(room.saturating_sub(to_start), needs).0 / 2 < connections;
                 room.saturating_sub(if close { (self.others)() } else { 0 })
             }),

@@ -1,23 +1,22 @@
-//! Memory that the host refuses costs what it was asked for, and not the process.
+//! When the host refuses memory, what asked for it fails, not the process.
 //!
 //! `std` ends the process where an allocation fails. Under RLIMIT_AS and RLIMIT_DATA (setrlimit(2)) and with
-//! `vm.overcommit_memory=2` that is an ordinary event (malloc(3), ENOMEM). Two things stand against it:
+//! `vm.overcommit_memory=2` that is an ordinary event (malloc(3), ENOMEM). Two things prevent it:
 //!
-//! - What is large, or as large as others make it, is asked for with [`carefully`] (also [`zeroed`], [`room`] and
-//!   [`hold`]): it may be refused, and whoever asks has a way to go on. So clients are rejected, files and
+//! - What is large, or as large as others make it, is allocated with [`carefully`] (also [`zeroed`], [`room`] and
+//!   [`hold`]): that may fail, and the caller can continue without. So clients are rejected, files and
 //!   records stay as they were, and bulk goes through the small buffer.
-//! - What is small and cannot be refused in `std` (a boxed closure, a node of a map, a line of the log) comes from a
-//!   reserve when the host refuses it. The reserve is part of the process image, so that the host has granted it before
-//!   the start; it takes no memory until it is used. Nothing of it is for new work: that is begun only while the
+//! - What is small and cannot fail in `std` (a boxed closure, a node of a map, a line of the log) comes from a
+//!   reserve when the host refuses it. The reserve is part of the process image, so the host has granted it before
+//!   the start; it takes no memory until it is used. It is not for new work, which begins only while the
 //!   host gives memory ([`is_short`], [`room`]).
 //!
-//! To free some memory instead when an allocation fails would depend on the C library, on the thread and
-//! on where the limit is; the reserve is the same in all cases. A process that uses up the reserve still ends.
+//! To free some memory when an allocation fails, instead, would depend on the C library, on the thread and
+//! on the limit; the reserve does not. A process that uses up the reserve still ends.
 //!
-//! Memory that is free again goes back to the host. glibc by itself keeps it: in one arena for each thread of a
-//! few, up to eight for each processor; more and more as the thresholds of mallopt(3) follow the largest block; and
-//! the stacks of threads that have ended, up to 40 MiB. [`configure`] settles the first two, and
-//! [`give_back`] is for the end of a burst. musl keeps little.
+//! Memory that is free again goes back to the host. glibc by itself keeps it: in up to eight arenas per processor; more
+//! and more as the thresholds of mallopt(3) follow the largest block; and in the stacks of threads that have ended, up
+//! to 40 MiB. [`configure`] prevents the first two, and [`give_back`] is for the end of a burst. musl keeps little.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
@@ -29,18 +28,17 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of the reserve: what a few thousand sessions that are under way need to end, or a change of the largest
-/// set of endpoints.
+/// Bytes of the reserve: what a few thousand sessions need to end, or a change of the largest set of endpoints.
 const RESERVE: usize = 1024 * 1024;
 
 /// The reserve is handed out in pieces of so many bytes, and aligned to that.
 const GRAIN: usize = 64;
 const GRAINS: usize = RESERVE / GRAIN;
 
-/// Bytes that the host has to give before new work is begun, once it has refused some.
+/// Bytes that the host must be able to give before new work begins, once it has refused some.
 const ENOUGH: usize = 256 * 1024;
 
-/// What a thread of `std` takes: its stack, its signal stack (for want of which `std` ends the process), and
+/// What a thread of `std` takes: its stack, its signal stack (without which `std` ends the process), and
 /// some for its work.
 const THREAD: usize = 2 * 1024 * 1024 + ENOUGH;
 
@@ -51,7 +49,7 @@ static ALLOCATOR: Allocator = Allocator::new();
 static SHORT: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// This thread asks for what it can do without.
+    /// This thread is in [`carefully`].
     static CAREFUL: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -61,8 +59,8 @@ unsafe extern "C" {
     safe fn malloc_trim(pad: usize) -> c_int;
 }
 
-/// What glibc has to know before it is asked for much, by the numbers of malloc.h. A session allocates a dozen times
-/// in its life, and small blocks are kept for each thread: one arena is no bottleneck. Thresholds are the
+/// Options of glibc, by the numbers of malloc.h. A session allocates a dozen times in its life, and small blocks are
+/// cached per thread, so one arena is no bottleneck. Thresholds are the
 /// defaults of mallopt(3); once they are set, they stay.
 #[cfg(target_env = "gnu")]
 const OPTIONS: [(c_int, c_int); 3] = [
@@ -81,7 +79,7 @@ const ALL_STACKS: usize = 41 * 1024 * 1024;
 pub(crate) fn configure() {
     #[cfg(target_env = "gnu")]
     for (option, value) in OPTIONS {
-        // What does not go is left as it is.
+        // An option that is refused stays as it is.
         mallopt(option, value);
     }
 }
@@ -97,7 +95,7 @@ pub(crate) fn give_back() {
     }
 }
 
-/// Whether the host is short of memory. It is asked, if it has refused some before.
+/// Whether the host is short of memory. If it has refused some before, this tries again.
 pub(crate) fn is_short() -> bool {
     SHORT.load(Ordering::Relaxed) && {
         let is_short = room(ENOUGH).is_err();
@@ -129,7 +127,7 @@ pub(crate) fn zeroed(bytes: usize) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// A buffer with room for so many bytes: whoever has it and drops it has that much left for others.
+/// A buffer with room for so many bytes: dropping it leaves that much for others.
 ///
 /// # Errors
 /// If the host refuses it.

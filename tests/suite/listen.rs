@@ -278,7 +278,7 @@ fn listener_follows_an_interface_that_is_made_anew() {
             let told = |msg: &str| gateway.records(msg).len();
             let (lost, found) = (
                 "cannot listen on the interface, trying again",
-                "interface was made anew, listening on it again",
+                "interface was created again, listening on it",
             );
             let before = (told(lost), told(found));
             tool_text("ip", &["link", "del", "one"]);

@@ -86,7 +86,7 @@ sums() {
 }
 
 mkdir -p "$dist_dir"
-# What is of another commit goes, and the list, until it is made anew.
+# What is of another commit goes, and the list, until it is written again.
 rm -f "$dist_dir/SHA256SUMS"
 packages_there | while read -r file; do
     [ "$(stat -c %Y "$file")" = "$time" ] || rm -f "$file"
