@@ -31,8 +31,9 @@ const V1_FILES: &[&str] = &["total_inactive_file ", "total_active_file "];
 const V2_FILES: &[&str] = &["inactive_file ", "active_file "];
 
 /// Above `memory.high` the kernel kills no process, but each thread that takes more sleeps, up to seconds, and all
-/// clients stall: it bounds as `memory.max` does. In version 1 kernel memory has a limit of its own, and stacks of threads in the
-/// kernel count there. The limit of socket buffers (`memory.kmem.tcp`) is left out: buffers get smaller, nothing fails.
+/// clients stall: it bounds as `memory.max` does. In version 1 kernel memory has a limit of its own, towards which
+/// the kernel's stacks of threads count. The limit of socket buffers (`memory.kmem.tcp`) is left out: buffers get
+/// smaller, nothing fails.
 const MEMORY: [Memory; 4] = [
     Memory {
         name: "memory.max of the cgroup",
