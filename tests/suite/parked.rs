@@ -80,28 +80,36 @@ fn silent_connections_hold_no_thread_and_go_on() {
     }
 }
 
-/// The endpoint goes on after the client has ended its direction, and neither says anything for long.
+/// The endpoint goes on after the client has ended its direction, and neither says anything for long; in one thread,
+/// and in two.
 #[test]
 fn a_silent_half_goes_on() {
+    const BULK: u64 = 3_000_000;
     let (endpoint, accepted) = Backend::by_hand();
     let (gateway, idle) = launched(&[&endpoint], &[]);
-    let mut client = gateway.connect();
-    let mut member = accepted.next();
-    client.write_all(b"?").expect("ask");
-    member.read_exact(&mut [0]).expect("hear");
-    client.shutdown(Shutdown::Write).expect("end a direction");
-    assert_eq!(member.read(&mut [0]).expect("an end"), 0);
-    for _ in 0..3 {
+    for length in [1, BULK] {
+        let mut client = gateway.connect();
+        let mut member = accepted.next();
+        std::thread::scope(|scope| {
+            scope.spawn(|| send(&client, 1, length));
+            scope.spawn(|| expect(&client, 2, length));
+            scope.spawn(|| send(&member, 2, length));
+            expect(&member, 1, length);
+        });
+        client.shutdown(Shutdown::Write).expect("end a direction");
+        assert_eq!(member.read(&mut [0]).expect("an end"), 0);
+        for _ in 0..3 {
+            wait_silent(&gateway, idle);
+            member.write_all(b"!").expect("answer");
+            client.read_exact(&mut [0]).expect("an answer");
+        }
         wait_silent(&gateway, idle);
-        member.write_all(b"!").expect("answer");
-        client.read_exact(&mut [0]).expect("an answer");
+        // A reset of the half that nobody reads any more is passed on: who has read the end hears of it when writing.
+        reset(client);
+        eventually(SOON, "the member hears of the reset", || {
+            member.write_all(b"!").err()
+        });
     }
-    wait_silent(&gateway, idle);
-    // A reset of the half that nobody reads any more is passed on: who has read the end hears of it when writing.
-    reset(client);
-    eventually(SOON, "the member hears of the reset", || {
-        member.write_all(b"!").err()
-    });
 }
 
 #[test]
@@ -223,5 +231,13 @@ fn without_epoll_each_keeps_its_thread() {
     let with_it = threads(gateway.pid());
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(threads(gateway.pid()), with_it);
-    expect_echo(&client, 2);
+    // Two threads, after some silences: each has its direction alone.
+    for seed in 0..4 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| send(&client, seed, 3_000_000));
+            expect(&client, seed, 3_000_000);
+        });
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert!(threads(gateway.pid()) <= with_it + 1);
 }
