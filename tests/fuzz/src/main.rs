@@ -43,6 +43,8 @@ mod health_response;
 mod listing;
 #[path = "../../../src/discovery/member.rs"]
 mod member;
+#[path = "../../../src/sys/errno.rs"]
+mod errno;
 #[path = "../../../src/sys/plain.rs"]
 mod plain;
 #[path = "../../../src/stamp.rs"]
