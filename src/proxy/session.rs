@@ -25,6 +25,11 @@ use crate::sys::memory;
 /// Bytes of memory that a session takes in many small pieces, its dials included.
 const NEED: usize = 4096;
 
+/// So many sessions at a time that have become busy keep their threads through a silence: to wait for no longer than
+/// that costs a timer for each message, a twentieth of what an exchange costs, and the threads of so few are nothing
+/// that a host would miss.
+const FEW: usize = 32;
+
 /// A client that was accepted and counted. The count ends, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
 /// given back before the sockets close, whose ports may belong to others then.
@@ -208,6 +213,7 @@ impl Session {
             hold.connected(),
             dialled.received,
             proxy.times.silence,
+            (proxy.sessions.count() > FEW).then_some(proxy.times.silence),
         );
         let relay = self.unless_failed(Party::Endpoint, relay)?;
         let link = self.link.get_or_init(|| Link {

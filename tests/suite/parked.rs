@@ -12,6 +12,9 @@ use crate::support::{
     host_offers, reset, send,
 };
 
+/// Of so few, those that have become busy keep their threads.
+const FEW: u64 = 33;
+
 /// Connections are parked at once, and workers go at once.
 const QUICK: &str = "silence=20,worker_patience=20,wake_pause=20";
 
@@ -87,6 +90,9 @@ fn a_silent_half_goes_on() {
     const BULK: u64 = 3_000_000;
     let (endpoint, accepted) = Backend::by_hand();
     let (gateway, idle) = launched(&[&endpoint], &[]);
+    let _many: Vec<_> = (0..FEW)
+        .map(|_| (gateway.connect(), accepted.next()))
+        .collect();
     for length in [1, BULK] {
         let mut client = gateway.connect();
         let mut member = accepted.next();
@@ -110,6 +116,25 @@ fn a_silent_half_goes_on() {
             member.write_all(b"!").err()
         });
     }
+}
+
+/// A wait for no longer than a silence costs a busy session more than its threads cost the host.
+#[test]
+fn few_that_are_busy_keep_their_threads() {
+    let endpoint = Backend::echo();
+    let (gateway, idle) = launched(&[&endpoint], &[]);
+    let client = gateway.connect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| send(&client, 1, 3_000_000));
+        expect(&client, 1, 3_000_000);
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(threads(gateway.pid()), idle + 2);
+    expect_echo(&client, 2);
+    let open = clients(&gateway, FEW);
+    drop(client);
+    wait_silent(&gateway, idle);
+    open.iter().for_each(|client| expect_echo(client, 3));
 }
 
 #[test]
@@ -226,6 +251,7 @@ fn without_epoll_each_keeps_its_thread() {
     let launch = Launch::before(&[endpoint.address()], &[]).times(QUICK);
     let gateway = launch.wrapped(&[&strace[..], &inject].concat()).start();
     gateway.wait_line("cannot park silent connections, each keeps its thread");
+    let _many = clients(&gateway, FEW);
     let client = connect(gateway.address());
     expect_echo(&client, 1);
     let with_it = threads(gateway.pid());

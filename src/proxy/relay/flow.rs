@@ -141,7 +141,7 @@ impl Flow<'_> {
     fn copy(self, pipes: &Pipes, buffer: &mut Buffer, pending: Range<usize>) -> Result<(), End> {
         self.send(buffer.get(pending).unwrap_or_default())?;
         // Nobody else reads from there. Without it the thread waits for as long as it takes.
-        let _ = self.wait_for(self.relay.silence);
+        let _ = self.wait_for(self.relay.busy_silence);
         loop {
             let bytes = self.read(buffer)?;
             if bytes.is_empty() {
@@ -155,8 +155,8 @@ impl Flow<'_> {
     }
 
     /// Bounds how long a read waits from now on.
-    fn wait_for(&self, time: Duration) -> io::Result<()> {
-        self.from.socket.set_read_timeout(Some(time))
+    fn wait_for(&self, time: Option<Duration>) -> io::Result<()> {
+        self.from.socket.set_read_timeout(time)
     }
 
     /// What has come; nothing only if it did not within the socket's timeout.
@@ -214,7 +214,7 @@ impl Flow<'_> {
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
         // Without it, the buffer would be kept through a silence: then there is no bulk.
-        if self.wait_for(LULL.min(self.relay.silence)).is_err() {
+        if self.wait_for(Some(LULL.min(self.relay.silence))).is_err() {
             return Ok(());
         }
         let copied = match pipes.buffer(LARGE) {
@@ -228,7 +228,7 @@ impl Flow<'_> {
             Err(end) => Err(end),
         };
         // If it stays, a shorter silence will do.
-        let _ = self.wait_for(self.relay.silence);
+        let _ = self.wait_for(self.relay.busy_silence);
         outcome
     }
 

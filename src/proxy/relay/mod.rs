@@ -61,6 +61,8 @@ pub(crate) struct Relay {
     to_client: Arc<Counter>,
     /// A direction in which nothing has come for so long is left.
     silence: Duration,
+    /// The same where each has a thread of its own; `None`: it keeps that.
+    busy_silence: Option<Duration>,
     /// Held while an end of stream is passed on.
     ending: Mutex<()>,
     /// Whose direction ended first, as it should.
@@ -120,7 +122,8 @@ impl Directions {
 
 impl Relay {
     /// Joins two connected sockets; that of the client is reset when it closes. What the client is
-    /// given is counted in `to_client`. A direction that is silent for `silence` is left.
+    /// given is counted in `to_client`. A direction that is silent for `silence` is left, and for `busy_silence` where
+    /// each has a thread of its own.
     ///
     /// # Errors
     /// If that cannot be had of the endpoint's: a cut stream would end as a whole one does.
@@ -130,6 +133,7 @@ impl Relay {
         account: Connected,
         to_client: Arc<Counter>,
         silence: Duration,
+        busy_silence: Option<Duration>,
     ) -> io::Result<Self> {
         let endpoint = Side::new(Party::Endpoint, Arc::new(endpoint));
         endpoint.socket.reset_on_close(true)?;
@@ -140,6 +144,7 @@ impl Relay {
             to_endpoint: Counter::new(),
             to_client,
             silence,
+            busy_silence,
             ending: Mutex::new(()),
             closed: OnceLock::new(),
             failure: OnceLock::new(),

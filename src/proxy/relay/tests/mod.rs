@@ -108,6 +108,7 @@ fn joined_by(
         pool().pick(&[]).unwrap().1.connected(),
         Arc::default(),
         SILENCE.get(),
+        Some(SILENCE.get()),
     );
     (client, Arc::new(relay.unwrap()), endpoint)
 }
@@ -563,6 +564,7 @@ fn a_connection_that_cannot_be_reset_on_close_is_not_joined() {
         account,
         Arc::default(),
         HOUR,
+        None,
     );
     assert!(relay.is_err());
 }

@@ -120,6 +120,7 @@ fn play(session: &Session, pipes: &Arc<Pipes>, pool: &Pool) -> Vec<String> {
         account,
         Arc::default(),
         session.silence,
+        Some(session.silence),
     );
     let relay = Arc::new(relay.unwrap());
     for (party, fault) in &session.faults {
