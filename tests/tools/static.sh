@@ -115,14 +115,14 @@ else
     # shellcheck disable=SC2086 # one word a process
     trap '[ -z "$running" ] || kill $running 2>/dev/null; rm -rf "$root"' EXIT
     trap 'exit 130' HUP INT TERM
-    mkdir "$root/root"
-    cp "$program" "$root/root/etcd-gateway"
-    [ -z "$emulator" ] || cp "$(command -v "$emulator")" "$root/root/emulator"
+    mkdir "$root/empty"
+    cp "$program" "$root/empty/etcd-gateway"
+    [ -z "$emulator" ] || cp "$(command -v "$emulator")" "$root/empty/emulator"
     # The words that run it.
     set --
     [ "$(id -u)" = 0 ] || set -- unshare --map-root-user
     if "$@" chroot / true 2>/dev/null; then
-        set -- "$@" chroot "$root/root" ${emulator:+/emulator} /etcd-gateway
+        set -- "$@" chroot "$root/empty" ${emulator:+/emulator} /etcd-gateway
         where="in an empty directory"
     else
         echo "static: NOT RUN in an empty directory, for which this host gives no right" >&2

@@ -1,3 +1,5 @@
+//! A member is asked over HTTP: every answer, and every way not to answer, is told apart.
+
 use super::*;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;

@@ -1,3 +1,5 @@
+//! Answers to a health check, whole, cut, odd and hostile: what each says of the member.
+
 use super::*;
 
 type Read = Result<Heard, Fault>;

@@ -3,13 +3,13 @@
 use super::*;
 use crate::proxy::calls::tests::{Fault, What};
 
-const ENOMEM: i32 = 12;
+pub(super) const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EINVAL: i32 = 22;
-const ECONNRESET: i32 = 104;
-const ENOBUFS: i32 = 105;
+pub(super) const ECONNRESET: i32 = 104;
+pub(super) const ENOBUFS: i32 = 105;
 
-fn plan(side: &Side, call: Call, after: u32, what: What) {
+pub(super) fn plan(side: &Side, call: Call, after: u32, what: What) {
     side.socket.seam.plan(Fault { call, after, what });
 }
 
@@ -34,7 +34,7 @@ fn hears_of_a_reset(mut stream: &TcpStream) {
 }
 
 /// Waits until a session's threads have ended, for which no peer does anything.
-fn ends(session: thread::JoinHandle<()>) {
+pub(super) fn ends(session: thread::JoinHandle<()>) {
     let deadline = Instant::now() + SOON;
     while !session.is_finished() {
         assert!(Instant::now() < deadline, "it goes on for ever");
@@ -497,105 +497,22 @@ fn peers_that_live_are_not_gone() {
     assert_eq!(relay.end_if_gone(Duration::ZERO), None);
 }
 
-/// It is sent once, in one piece or in two, and what it cannot do is left to who serves the session then.
+/// Nobody has it relayed.
 #[test]
-fn what_comes_first_after_a_silence_is_passed_on_exactly_once() {
-    // (what is to go wrong, whether it is sent at once, what the session ends of)
-    let closed = Cause::Closed(Party::Client);
-    let cases = [
-        (None, true, closed),
-        (Some((Call::Peek, What::AtMost(3))), true, closed),
-        (Some((Call::Read, What::AtMost(1))), true, closed),
-        (Some((Call::Peek, What::Error(ENOMEM))), false, closed),
-        // Told once, and no more to who reads next: the other direction's end may be passed on meanwhile.
-        (
-            Some((Call::Peek, What::Error(ECONNRESET))),
-            false,
-            Cause::Failed(Party::Client),
-        ),
-        (Some((Call::Send, What::Error(ENOBUFS))), false, Cause::Host),
-        // What was sent and cannot be taken away would be sent once more.
-        (Some((Call::Read, What::Error(ENOMEM))), true, Cause::Host),
-    ];
-    for (fault, at_once, cause) in cases {
-        let (mut client, relay, mut endpoint) = joined();
-        if let Some((call, what)) = fault {
-            let sides = [&relay.client, &relay.endpoint];
-            sides.into_iter().for_each(|side| plan(side, call, 0, what));
-        }
-        client.write_all(b"hello").unwrap();
-        wait_for(PollFd::readable(relay.client.socket.as_fd()));
-        relay.pass_first(Direction::ToEndpoint);
-        assert_eq!(relay.passed().0 > 0, at_once, "{fault:?}");
-        let session = serve(&relay, &pipes(0));
-        if cause == closed {
-            let mut got = [0; 5];
-            endpoint.read_exact(&mut got).unwrap();
-            assert_eq!(&got, b"hello", "{fault:?}");
-            client.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(endpoint.read(&mut [0]).unwrap(), 0);
-            endpoint.shutdown(Shutdown::Write).unwrap();
-        }
-        ends(session);
-        assert_eq!(relay.cause(), cause, "{fault:?}");
-        let whole = at_once || cause == closed;
-        assert_eq!(relay.passed().0, if whole { 5 } else { 0 }, "{fault:?}");
-    }
-}
-
-/// The endpoint has ended its direction, and the client resets: to look what has come takes the kernel's word for it away.
-#[test]
-fn a_reset_that_comes_first_after_a_silence_is_no_end() {
-    let (mut client, relay, mut endpoint) = joined();
-    let session = serve(&relay, &pipes(0));
-    endpoint.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    let unread = What::Delay(Duration::from_millis(300));
-    plan(&relay.client, Call::Poll, 0, unread);
-    // It is seen to, and polls late.
-    client.write_all(b"?").unwrap();
-    endpoint.read_exact(&mut [0]).unwrap();
-    reset(client);
-    wait_for(PollFd::hung_up(relay.client.socket.as_fd()));
-    relay.pass_first(Direction::ToEndpoint);
-    ends(session);
-    assert_eq!(relay.cause(), Cause::Failed(Party::Client));
-    wait_for(PollFd::hung_up(endpoint.as_fd()));
-}
-
-#[test]
-fn nothing_comes_first_where_there_is_no_room_or_no_more_to_be_said() {
-    // No room.
-    let (mut client, relay, endpoint) = joined_with(10_000);
-    let sent = content(300_000);
-    let filled = relay
-        .flow(Direction::ToEndpoint)
-        .offer(&sent)
-        .unwrap()
-        .len();
-    assert!(filled > 0);
-    client.write_all(b"?").unwrap();
-    wait_for(PollFd::readable(relay.client.socket.as_fd()));
-    let before = relay.passed();
-    relay.pass_first(Direction::ToEndpoint);
-    assert_eq!(relay.passed(), before);
-    drop(endpoint);
-    // An end, and bytes for who has ended.
-    let (client, relay, mut endpoint) = joined();
-    client.shutdown(Shutdown::Write).unwrap();
-    wait_for(PollFd::peer_closed(relay.client.socket.as_fd()));
-    relay.pass_first(Direction::ToEndpoint);
-    let session = serve(&relay, &pipes(0));
-    assert_eq!(endpoint.read(&mut [0]).unwrap(), 0);
-    // A failure.
-    relay.abort(Cause::Removed);
-    ends(session);
-    let (mut client, relay, _endpoint) = joined();
-    client.write_all(b"?").unwrap();
-    wait_for(PollFd::readable(relay.client.socket.as_fd()));
-    relay.record(Cause::Failed(Party::Endpoint).into());
-    relay.pass_first(Direction::ToEndpoint);
-    assert_eq!(relay.passed(), (0, 0));
+fn a_connection_that_cannot_be_reset_on_close_is_not_joined() {
+    let (_client, client_side) = connection();
+    let (reader, _writer) = io::pipe().unwrap();
+    let endpoint = TcpStream::from(std::os::fd::OwnedFd::from(reader));
+    let account = pool().pick(&[]).unwrap().1.connected();
+    let relay = Relay::new(
+        Arc::new(client_side),
+        endpoint,
+        account,
+        Arc::default(),
+        HOUR,
+        None,
+    );
+    assert!(relay.is_err());
 }
 
 parked! {

@@ -14,6 +14,7 @@ macro_rules! parked {
 }
 
 mod faults;
+mod first;
 mod served;
 mod storm;
 
@@ -549,24 +550,6 @@ fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
         let (_, clean) = arrivals(&reader);
         assert!(!clean, "{max} {up}: who was to read heard of an end");
     }
-}
-
-/// Nobody has it relayed.
-#[test]
-fn a_connection_that_cannot_be_reset_on_close_is_not_joined() {
-    let (_client, client_side) = connection();
-    let (reader, _writer) = io::pipe().unwrap();
-    let endpoint = TcpStream::from(std::os::fd::OwnedFd::from(reader));
-    let account = pool().pick(&[]).unwrap().1.connected();
-    let relay = Relay::new(
-        Arc::new(client_side),
-        endpoint,
-        account,
-        Arc::default(),
-        HOUR,
-        None,
-    );
-    assert!(relay.is_err());
 }
 
 /// Whichever thread it is, and whatever the other one waits for.
