@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) dial_timeout: Duration,
     /// The time connections get to finish after SIGTERM; zero resets them at once.
     pub(crate) drain_timeout: Duration,
+    /// How long connections may go on in a process whose service was reloaded; `None` for ever.
+    pub(crate) reload_timeout: Option<Duration>,
     /// Where SRV records name the members; `None` if `endpoints` or `endpoints_file` does.
     pub(crate) discovery: Option<SrvDiscovery>,
     /// The authorities to authenticate members by; `None` for those of the system.
@@ -118,6 +120,7 @@ impl Default for Config {
             retry_delay: DEFAULT_RETRY_DELAY,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            reload_timeout: None,
             discovery: None,
             trusted_ca_file: None,
             server_name: None,

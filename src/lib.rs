@@ -49,6 +49,8 @@ mod vectors;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use gateway::handover::{Begun, Handover};
+
 /// Exit status for what fails at run time.
 const FAILURE: u8 = 1;
 /// Exit status for a command line that cannot be run, as in sysexits and most tools.
@@ -56,14 +58,22 @@ const USAGE: u8 = 2;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn run() -> ExitCode {
+    let handover = match gateway::handover::begin() {
+        Ok(Begun::Serves(handover)) => handover,
+        Ok(Begun::Done(status)) => return status,
+        Err(error) => return fail(&error, USAGE),
+    };
+    let teller = handover.as_ref().map(Handover::teller);
     let environment: Vec<_> = std::env::vars_os().collect();
     let (message, status) = match cli::parse(std::env::args_os().collect(), &environment) {
         Ok(cli::Invocation::Print(text)) => return print(&text, true),
-        Ok(cli::Invocation::Start { config, warnings }) => match gateway::run(&config, warnings) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) if error.is_usage() => (error.to_string(), USAGE),
-            Err(error) => (error.to_string(), FAILURE),
-        },
+        Ok(cli::Invocation::Start { config, warnings }) => {
+            match gateway::run(&config, warnings, handover) {
+                Ok(status) => return status,
+                Err(error) if error.is_usage() => (error.to_string(), USAGE),
+                Err(error) => (error.to_string(), FAILURE),
+            }
+        }
         Ok(cli::Invocation::Check {
             config,
             output,
@@ -81,6 +91,13 @@ pub fn run() -> ExitCode {
         },
         Err(error) => (error.to_string(), USAGE),
     };
+    if let Some(teller) = teller {
+        teller.fail(&message);
+    }
+    fail(&message, status)
+}
+
+fn fail(message: &str, status: u8) -> ExitCode {
     // One line that a terminal shows and does not obey, also where a path has controls in it, or
     // a message of the system's several lines.
     let message = message.replace(char::is_control, " ");

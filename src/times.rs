@@ -101,6 +101,12 @@ times! {
     flush_patience: Duration::from_secs(1),
     /// How long a thread that accepts gets to see that it is over; it may be pausing after an error.
     accept_patience: Duration::from_secs(1),
+    /// How long a new process may take until it is ready to take over.
+    reload_patience: Duration::from_secs(60),
+    /// How long it waits at most for the first answer of each endpoint before it says so.
+    first_answers: Duration::from_secs(1),
+    /// How often a process that drains tells how many connections it has left.
+    drain_report: Duration::from_secs(1),
     /// The pause before a thread is started again that has ended, at first, and at most.
     thread_pause: Duration::from_millis(100),
     thread_pause_max: Duration::from_secs(10),

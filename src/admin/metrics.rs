@@ -42,6 +42,26 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     text.sample("", &[("version", snapshot.version)], 1);
     text.family("draining", GAUGE, "1 once the gateway is ending, 0 before.");
     text.sample("", &[], u8::from(snapshot.draining));
+    let reloads = &snapshot.reloads;
+    text.family(
+        "reloads_total",
+        COUNTER,
+        "Reloads of the service, by result.",
+    );
+    text.sample("", &[("result", "success")], reloads.succeeded);
+    text.sample("", &[("result", "failure")], reloads.failed);
+    text.family(
+        "draining_processes",
+        GAUGE,
+        "Processes that served before a reload and have connections left.",
+    );
+    text.sample("", &[], reloads.draining_processes);
+    text.family(
+        "draining_connections",
+        GAUGE,
+        "Connections of these, which no other metric counts.",
+    );
+    text.sample("", &[], reloads.draining_connections);
     text.family(
         "connections_total",
         COUNTER,

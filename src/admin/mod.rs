@@ -27,11 +27,15 @@ use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 use crate::stats::Distribution;
 use crate::sys::usage;
+use crate::sys::waker::Waker;
 use crate::times::Times;
 
 /// The most descriptors that this module has open: listener, connections, one more that is
 /// accepted before another makes room, and a file of /proc.
 pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCRIPTORS;
+
+/// How `/readyz` begins while a gateway ends.
+pub(crate) const DRAINING: &str = "draining";
 
 /// A gateway that can be looked at.
 pub(crate) trait Observed: Send + Sync {
@@ -57,6 +61,7 @@ pub(crate) struct Snapshot {
     pub(crate) started: Instant,
     /// It is ending, and takes no new clients.
     pub(crate) draining: bool,
+    pub(crate) reloads: Reloads,
     pub(crate) listen: Vec<String>,
     pub(crate) clients: Clients,
     pub(crate) endpoints: Vec<View>,
@@ -87,6 +92,16 @@ pub(crate) struct Clients {
     pub(crate) durations: Distribution,
 }
 
+/// Reloads, and the processes that served before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reloads {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Processes that drain, and their connections.
+    pub(crate) draining_processes: usize,
+    pub(crate) draining_connections: u64,
+}
+
 /// How endpoints were looked for.
 #[derive(Debug)]
 pub(crate) struct Discovery {
@@ -111,7 +126,7 @@ impl Snapshot {
     /// Why a new client would not be served.
     fn not_ready(&self) -> Option<String> {
         if self.draining {
-            return Some("draining: no new client is accepted".to_owned());
+            return Some(format!("{DRAINING}: no new client is accepted"));
         }
         let any = |of: fn(Status) -> bool| self.members().any(|view| of(view.status));
         // One that is doubted serves if no other does.
@@ -142,9 +157,14 @@ pub(crate) fn prepare(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_send_buffer_size(server::SEND_BUFFER)
 }
 
-/// Serves a listener that is [prepared](prepare); the work of a thread.
-pub(crate) fn serve(listener: &TcpListener, observed: &Arc<dyn Observed>, times: &Times) -> ! {
-    server::run(listener, &pages::Pages(Arc::clone(observed)), times)
+/// Serves a listener that is [prepared](prepare), until it is to `stop`; the work of a thread.
+pub(crate) fn serve(
+    listener: &TcpListener,
+    stop: &Waker,
+    observed: &Arc<dyn Observed>,
+    times: &Times,
+) {
+    server::run(listener, stop, &pages::Pages(Arc::clone(observed)), times);
 }
 
 #[cfg(test)]

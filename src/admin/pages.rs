@@ -79,10 +79,13 @@ fn json(snapshot: &Snapshot) -> String {
         .map(|problem| format!("\n{}", Json(problem)))
         .collect();
     format!(
-        "{{\"ready\":{},\"reason\":{},\"draining\":{},\"problems\":[{}],\"endpoints\":[\n{}\n]}}\n",
+        "{{\"ready\":{},\"reason\":{},\"draining\":{},\"draining_processes\":{},\"draining_connections\":{},\
+         \"problems\":[{}],\"endpoints\":[\n{}\n]}}\n",
         reason.is_none(),
         optional(reason),
         snapshot.draining,
+        snapshot.reloads.draining_processes,
+        snapshot.reloads.draining_connections,
         problems.join(","),
         endpoints.join(",\n")
     )

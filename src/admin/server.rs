@@ -24,6 +24,7 @@ use super::http::{self, Parsed, Request, Response, Status};
 use crate::log;
 use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd};
+use crate::sys::waker::Waker;
 use crate::times::Times;
 
 /// Some scrapers, a browser and probes, with room to spare.
@@ -50,10 +51,10 @@ pub(super) trait Answers {
     fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8>;
 }
 
-/// Serves for ever. The listener must not block.
-pub(super) fn run(listener: &TcpListener, pages: &impl Answers, times: &Times) -> ! {
-    let mut server = Server::new(listener, pages, times);
-    loop {
+/// Serves until it is to `stop`, and then those that are connected. The listener must not block.
+pub(super) fn run(listener: &TcpListener, stop: &Waker, pages: &impl Answers, times: &Times) {
+    let mut server = Server::new(listener, stop, pages, times);
+    while !(server.stopped && server.clients.is_empty()) {
         let worked = server.round();
         std::thread::sleep(worked.min(REST));
     }
@@ -62,6 +63,9 @@ pub(super) fn run(listener: &TcpListener, pages: &impl Answers, times: &Times) -
 /// A listener and the clients that came by it.
 struct Server<'a, P> {
     listener: &'a TcpListener,
+    stop: &'a Waker,
+    /// It accepts nobody any more.
+    stopped: bool,
     pages: &'a P,
     times: &'a Times,
     clients: Vec<Client<'a>>,
@@ -76,13 +80,16 @@ struct Server<'a, P> {
 /// What can go on without waiting.
 struct Ready {
     listener: bool,
+    stop: bool,
     clients: Vec<bool>,
 }
 
 impl<'a, P: Answers> Server<'a, P> {
-    fn new(listener: &'a TcpListener, pages: &'a P, times: &'a Times) -> Self {
+    fn new(listener: &'a TcpListener, stop: &'a Waker, pages: &'a P, times: &'a Times) -> Self {
         Self {
             listener,
+            stop,
+            stopped: false,
             pages,
             times,
             clients: Vec::new(),
@@ -110,7 +117,9 @@ impl<'a, P: Answers> Server<'a, P> {
             let goes_on = !is_ready || client.step(pages);
             goes_on && client.in_time(began, pages)
         });
+        self.stopped |= ready.stop;
         if ready.listener
+            && !self.stopped
             && let Err(error) = self.accept()
         {
             self.accept_from = began + self.times.admin_pause;
@@ -134,11 +143,14 @@ impl<'a, P: Answers> Server<'a, P> {
     fn wait(&self) -> io::Result<Ready> {
         let now = Instant::now();
         let paused = self.accept_from > now;
-        let mut fds: Vec<PollFd<'_>> = vec![if paused {
-            PollFd::nothing(self.listener.as_fd())
-        } else {
-            PollFd::readable(self.listener.as_fd())
-        }];
+        let watched = |fd, is_watched| match is_watched {
+            true => PollFd::readable(fd),
+            false => PollFd::nothing(fd),
+        };
+        let mut fds: Vec<PollFd<'_>> = vec![
+            watched(self.listener.as_fd(), !paused && !self.stopped),
+            watched(self.stop.fd(), !self.stopped),
+        ];
         fds.extend(self.clients.iter().map(Client::interest));
         let ends = self.clients.iter().map(|client| client.deadline);
         let look = self.look.map(|look| now + look);
@@ -149,6 +161,7 @@ impl<'a, P: Answers> Server<'a, P> {
         let mut ready = fds.iter().map(PollFd::is_ready);
         Ok(Ready {
             listener: ready.next().unwrap_or_default(),
+            stop: ready.next().unwrap_or_default(),
             clients: ready.collect(),
         })
     }

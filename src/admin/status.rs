@@ -152,7 +152,7 @@ fn cards(page: &mut String, snapshot: &Snapshot) {
     let clients = &snapshot.clients;
     let rejected: u64 = clients.rejected.iter().map(|(_, count)| count).sum();
     let sum = |read: fn(&View) -> u64| Bytes(snapshot.endpoints.iter().map(read).sum());
-    let cards = [
+    let mut cards = vec![
         (
             "endpoints active",
             format!("{active} <small>of {total}</small>"),
@@ -172,6 +172,14 @@ fn cards(page: &mut String, snapshot: &Snapshot) {
             sum(|view| view.ledger.to_client.get()).to_string(),
         ),
     ];
+    let reloads = &snapshot.reloads;
+    if reloads.draining_processes > 0 {
+        let value = format!(
+            "{} <small>in {}</small>",
+            reloads.draining_connections, reloads.draining_processes
+        );
+        cards.push(("connections in old processes", value));
+    }
     page.push_str("<div class=\"cards\">\n");
     for (what, value) in cards {
         let _ = writeln!(

@@ -52,6 +52,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
         now: present(Duration::ZERO),
         started: after(0),
         draining: false,
+        reloads: Reloads::default(),
         listen: Vec::new(),
         clients: Clients {
             accepted: 0,
@@ -240,7 +241,8 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/endpoints",
         &[
-            "{\"ready\":true,\"reason\":null,\"draining\":false,\"problems\":[],",
+            "{\"ready\":true,\"reason\":null,\"draining\":false,\"draining_processes\":0,\
+             \"draining_connections\":0,\"problems\":[],",
             "\"priority\":1,\"weight\":10,\"name\":null,\"state\":\"active\",\"active\":true,",
             "\"last_error\":null,\"last_error_at\":null,\"certificate_expiry\":null,",
         ],
@@ -488,6 +490,12 @@ fn counted() -> Snapshot {
             refreshes: vec![("ok", 21), ("failed", 22)],
             last_success: Some(after(6000)),
         },
+        reloads: Reloads {
+            succeeded: 27,
+            failed: 28,
+            draining_processes: 29,
+            draining_connections: 30,
+        },
         threads_lost: vec![("admin", 23)],
         log_lines_dropped: 24,
         access_log_lines_dropped: 25,
@@ -510,6 +518,10 @@ fn every_count_has_a_family_of_its_own() {
     let expected = [
         "etcd_gateway_build_info{version=\"\"} 1",
         "etcd_gateway_draining 0",
+        "etcd_gateway_reloads_total{result=\"success\"} 27",
+        "etcd_gateway_reloads_total{result=\"failure\"} 28",
+        "etcd_gateway_draining_processes 29",
+        "etcd_gateway_draining_connections 30",
         "etcd_gateway_connections_total 11",
         "etcd_gateway_connections_active 12",
         "etcd_gateway_max_connections 13",

@@ -1,5 +1,6 @@
 //! How many clients this gateway may have: what it takes of the host for itself, by its settings, and the cap.
 
+use super::handover;
 use crate::admin;
 use crate::config::Config;
 use crate::log;
@@ -34,6 +35,7 @@ pub(super) fn needs(
     // The epoll of `parked`, a file that is being read, such as /etc/hosts, and the access log, which is opened again
     // before the old file is closed.
     descriptors += 2 + count(access_log);
+    descriptors += handover::DESCRIPTORS;
     if metrics {
         // The listener is open already. The second thread is started for `/healthz`.
         descriptors += admin::DESCRIPTORS as u64 - 1;

@@ -8,7 +8,8 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::{Error, NOT_CONTAINED, Plan, listeners, plan, refuse_loops, refused};
+use super::plan::{Plan, plan, refuse_loops};
+use super::{Error, NOT_CONTAINED, listeners, refused};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output, Url};
 use crate::dial::blocking;

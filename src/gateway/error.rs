@@ -53,6 +53,8 @@ pub(crate) enum Error {
         step: Step,
         error: io::Error,
     },
+    /// The process that served before does not hand over.
+    HandedOver,
     /// A fault of ours.
     Panicked(String),
 }
@@ -90,6 +92,11 @@ impl Error {
     pub(super) fn access_log(path: &Path, error: io::Error) -> Self {
         let what = format!("--access-log={}: cannot append to it", path.display());
         Self::host(what, Step::AccessLog, error)
+    }
+
+    /// Whether an address is another's.
+    pub(super) fn is_in_use(&self) -> bool {
+        matches!(self, Self::Host { step: Step::Bind(_), error, .. } if error.kind() == io::ErrorKind::AddrInUse)
     }
 
     /// Whether what the operator wrote is at fault, rather than the host.
@@ -229,6 +236,9 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            Self::HandedOver => f.write_str(
+                "the process that serves does not hand over: it has ended, or has waited too long",
+            ),
             Self::Panicked(error) => write!(
                 f,
                 "{error}; this is a fault of etcd-gateway itself: please report it"
@@ -252,6 +262,7 @@ impl std::error::Error for Error {
             | Self::ListenTwice { .. }
             | Self::Notify(_)
             | Self::Descriptors(_)
+            | Self::HandedOver
             | Self::Panicked(_) => None,
         }
     }

@@ -153,14 +153,26 @@ pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
     bind(addr, listener::prepare).map_err(|refused| cannot_listen("listen-addr", addr, refused))
 }
 
-/// Opens listeners at these places, or takes those that were passed.
-pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Listener>, Error> {
+/// Opens listeners at these places, or takes those that were passed, or handed over. What was handed over
+/// and is not wanted is closed.
+pub(super) fn open(
+    places: &[Place],
+    passed: Vec<Inherited>,
+    mut handed: Vec<TcpListener>,
+) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for Place { addr, .. } in places {
-            let listener = Listener::own(open_own(*addr)?);
             let refused = |error| cannot_listen("listen-addr", *addr, socket(error));
-            listeners.push(listener.map_err(refused)?);
+            let known = handed.iter().position(|socket| serves(socket, *addr));
+            let socket = match known.map(|index| handed.swap_remove(index)) {
+                Some(socket) => {
+                    listener::prepare(SockRef::from(&socket)).map_err(refused)?;
+                    socket
+                }
+                None => open_own(*addr)?,
+            };
+            listeners.push(Listener::own(socket).map_err(refused)?);
         }
     }
     for Inherited { listener, addr } in passed {
@@ -171,6 +183,17 @@ pub(super) fn open(places: &[Place], passed: Vec<Inherited>) -> Result<Vec<Liste
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Whether a socket listens at an address. Port 0 is any port, also the one that was found the last time.
+pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
+    let mut wanted = addr;
+    socket.local_addr().is_ok_and(|bound| {
+        if wanted.port() == 0 {
+            wanted.set_port(bound.port());
+        }
+        bound == wanted
+    })
 }
 
 /// Whether a start could listen at a place that `flag` names: what is odd about it now, if anything.
@@ -228,6 +251,8 @@ fn prepared(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
         // The IPv6 wildcard takes IPv4 clients too, whatever net.ipv6.bindv6only says.
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
+    // Also of one that takes the place of another, whose interface was created again.
+    socket.set_nonblocking(true)?;
     prepare(SockRef::from(&socket))?;
     Ok(socket)
 }
@@ -236,7 +261,7 @@ fn prepared(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
 /// socket unit says.
 fn adopt(socket: TcpListener) -> io::Result<Listener> {
     dial::prepare(SockRef::from(&socket))?;
-    Listener::shared(socket)
+    Listener::passed(socket)
 }
 
 #[cfg(test)]

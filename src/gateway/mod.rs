@@ -13,9 +13,14 @@
 mod bounds;
 pub(crate) mod check;
 mod error;
+pub(crate) mod handover;
 mod listeners;
+mod metrics;
 mod observer;
+mod plan;
+mod reports;
 mod service;
+mod signals;
 mod status;
 mod threads;
 mod zones;
@@ -23,24 +28,22 @@ mod zones;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
-use crate::admin::{self, Observed};
+use crate::admin::Observed;
 use crate::config::Config;
 use crate::date::Now;
-use crate::discovery::auth::Authenticator;
-use crate::discovery::{self, Discovery, Identity, Source, roots};
+use crate::discovery::{self, Discovery};
 use crate::dns::resolv_conf::interface_index;
-use crate::dns::{Resolver, Sources};
+use crate::endpoint::Gate;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::probe::Patience;
-use crate::endpoint::{Endpoint, Gate};
 use crate::health::watch::Checks;
 use crate::log;
-use crate::loop_guard::{self, LoopGuard};
 use crate::proxy::listener::Listener;
 use crate::proxy::watch::{self, Rounds};
 use crate::proxy::{Bounds, Proxy};
@@ -49,16 +52,19 @@ use crate::sys::activation::{self, Inherited};
 use crate::sys::limits;
 use crate::sys::memory;
 use crate::sys::notify::Notifier;
+use crate::sys::program::Program;
 use crate::sys::random;
 use crate::sys::syscall;
 use crate::times::Times;
-use crate::x509::ServerName;
 
 use bounds::{max_connections, needs};
 pub(crate) use error::Error;
 use error::Step;
-use listeners::Place;
-use service::Signals;
+use handover::{Handover, Reloads};
+use metrics::Metrics;
+use plan::{Plan, refuse_loops};
+use service::{Doors, Service};
+use signals::Signals;
 use status::Served;
 use threads::{Thread, Threads};
 use zones::Zones;
@@ -70,13 +76,21 @@ const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
 ///
 /// # Errors
 /// If it cannot start; once clients are served, only a fault of the program is an error.
-pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
+pub(crate) fn run(
+    config: &Config,
+    warnings: Vec<String>,
+    mut handover: Option<Handover>,
+) -> Result<ExitCode, Error> {
     memory::configure();
+    let program = Program::of_this_process();
     // Before the first thread, which would take the signals otherwise.
     syscall::block_signals().map_err(refused("cannot block signals"))?;
     // Before anything is opened, which could take the numbers of what was passed.
-    let passed = activation::sockets(std::process::id(), |name| std::env::var_os(name))
-        .map_err(Error::Activation)?;
+    let passed = match &mut handover {
+        Some(handover) => std::mem::take(&mut handover.passed),
+        None => activation::sockets(std::process::id(), |name| std::env::var_os(name))
+            .map_err(Error::Activation)?,
+    };
     let privileges = syscall::forbid_new_privileges();
     random::check().map_err(refused("no entropy"))?;
     let notifier =
@@ -109,11 +123,13 @@ pub(crate) fn run(config: &Config, warnings: Vec<String>) -> Result<(), Error> {
     let result = threads::attempt(|| {
         serve(
             config,
+            &program,
             &notifier,
             &threads,
             &signals,
             descriptors.0,
             passed,
+            handover,
             times,
         )
     });
@@ -156,13 +172,15 @@ fn log_format(config: &Config) -> log::Format {
 
 fn serve(
     config: &Config,
+    program: &Program,
     notifier: &Notifier,
     threads: &Arc<Threads>,
-    signals: &Signals,
+    signals: &Arc<Signals>,
     descriptors: u64,
     passed: Vec<Inherited>,
+    mut handover: Option<Handover>,
     times: Times,
-) -> Result<(), Error> {
+) -> Result<ExitCode, Error> {
     let since = Instant::now();
     let clock = Mutex::new(Now::new(since, SystemTime::now()));
     let Plan {
@@ -173,7 +191,7 @@ fn serve(
         authenticator,
         guard,
         warnings,
-    } = plan(config, &passed, times)?;
+    } = plan::plan(config, &passed, times)?;
     for warning in warnings {
         log::warn("gateway", &warning, &[]);
     }
@@ -195,7 +213,14 @@ fn serve(
     };
     let zones = Zones::default();
     let is_own = passed.is_empty();
-    let listeners = listeners::open(&listen, passed)?;
+    let (handed, handed_metrics) = match &mut handover {
+        Some(handover) => (
+            std::mem::take(&mut handover.listeners),
+            handover.metrics.take(),
+        ),
+        None => (Vec::new(), None),
+    };
+    let listeners = listeners::open(&listen, passed, handed)?;
     let listeners: Vec<Arc<Listener>> = listeners.into_iter().map(Arc::new).collect();
     let bound: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
     for (named, listener) in config.listen_addrs.iter().zip(&listeners) {
@@ -208,25 +233,14 @@ fn serve(
             );
         }
     }
-    let mut metrics_addr = None;
-    let metrics = match metrics {
-        Some(place) => {
-            let listener = Arc::new(listeners::open_metrics(place.addr)?);
-            let addr = listener.local_addr();
-            let addr = addr.map_err(refused("cannot serve metrics"))?;
-            metrics_addr = Some(addr);
-            if let Some(named) = &config.metrics_addr {
-                zones.add(
-                    named,
-                    addr,
-                    Arc::clone(&listener) as _,
-                    listeners::open_metrics,
-                );
-            }
-            Some(listener)
-        }
-        None => None,
-    };
+    let metrics = metrics.map(|place| Metrics::open(place.addr, handed_metrics).map(Arc::new));
+    let metrics = metrics.transpose()?;
+    if let (Some(named), Some(metrics)) = (&config.metrics_addr, &metrics)
+        && let Some(listener) = metrics.listener()
+    {
+        let socket = Arc::clone(listener) as _;
+        zones.add(named, metrics.addr(), socket, listeners::open_metrics);
+    }
     let refreshes = discovery.refreshes();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
@@ -272,12 +286,17 @@ fn serve(
         },
         access,
     ));
+    let predecessor = handover.as_ref().map(Handover::process);
+    let teller = handover.as_ref().map(Handover::teller);
+    let variable = |name: &str| std::env::var_os(name);
     let served = Arc::new(Served {
         proxy: Arc::clone(&proxy),
         refreshes,
         threads: Arc::clone(threads),
         listen: bound.clone(),
         zones,
+        metrics,
+        reloads: Reloads::new(handover, notifier.is_enabled(), variable),
         since,
         clock,
     });
@@ -293,25 +312,11 @@ fn serve(
         .prepare(Thread::Parked, move || shared.wait_for_silent())
         .map_err(Error::thread)?;
     // What is served for metrics is not an endpoint either.
+    let metrics_addr = served.metrics.as_ref().map(|metrics| metrics.addr());
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
     prepare_background(config, threads, &proxy, discovery, gate, own, times)
         .map_err(Error::thread)?;
-    if let Some(listener) = metrics {
-        let observed = Arc::clone(&served) as Arc<dyn Observed>;
-        let work = move || admin::serve(&listener, &observed, &times);
-        threads
-            .prepare(Thread::Admin, work)
-            .map_err(Error::thread)?;
-    }
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        let (shared, served) = (Arc::clone(&listener), Arc::clone(&served));
-        let work = move || served.proxy.accept(&shared, served.threads.closing());
-        let thread = threads
-            .prepare(Thread::Accept, work)
-            .map_err(Error::thread)?;
-        accepting.push((listener, thread));
-    }
+    let doors = prepare_doors(listeners, &served, times).map_err(Error::thread)?;
     if !served.zones.is_empty() {
         let shared = Arc::clone(&served);
         let work = move || {
@@ -322,133 +327,76 @@ fn serve(
             .prepare(Thread::Zones, work)
             .map_err(Error::thread)?;
     }
-    service::prepare_reports(notifier, &served, times).map_err(Error::thread)?;
+    reports::prepare(notifier, &served, times).map_err(Error::thread)?;
     // Those of one client, too: a host that gives none, for the size of its stack, say, would refuse all.
     proxy.check_workers(2).map_err(Error::session)?;
 
+    threads.complete();
+    if let Some(teller) = teller {
+        wait_for_answers(&proxy, &times);
+        if !teller.take_over() {
+            return Err(Error::HandedOver);
+        }
+    }
     // Whoever reads that it is ready may send the next signal at once.
     signals.serve(&served);
-    threads.complete();
-    if let Some(addr) = metrics_addr {
-        log::info("gateway", "serving metrics", &[("address", addr.into())]);
+    threads.open();
+    let mut fields = vec![
+        ("endpoints", names.into()),
+        ("listen", texts(&bound).into()),
+        ("listen-from", listen_from.into()),
+        ("max-connections", max_connections.into()),
+        ("bounded-by", bounded_by.into()),
+    ];
+    fields.extend(predecessor.map(|process| ("predecessor", u64::from(process).into())));
+    log::info("gateway", "ready to proxy client requests", &fields);
+    match predecessor {
+        // That process tells the manager of this one.
+        Some(_) => served.reloads.predecessors.serve(),
+        None => reports::tell_ready(notifier, &served, ""),
     }
-    log::info(
-        "gateway",
-        "ready to proxy client requests",
-        &[
-            ("endpoints", names.into()),
-            ("listen", texts(&bound).into()),
-            ("listen-from", listen_from.into()),
-            ("max-connections", max_connections.into()),
-            ("bounded-by", bounded_by.into()),
-        ],
-    );
-    service::tell_ready(notifier, &served);
-    let signal = signals.wait_for_the_end();
-    threads.close();
-    service::drain(
-        signals,
-        signal,
-        config.drain_timeout,
+    let service = Service {
+        config,
+        program,
         notifier,
-        &proxy,
-        accepting,
-        &times,
-    );
-    Ok(())
+        signals,
+        served,
+        doors,
+        times,
+    };
+    Ok(service.run())
 }
 
-/// What a start, or a check of one, begins with: nothing is bound or dialled yet.
-pub(super) struct Plan {
-    pub(super) listen: Vec<Place>,
-    /// Where to serve metrics.
-    pub(super) metrics: Option<Place>,
-    /// Whether members may have names.
-    pub(super) resolves: bool,
-    pub(super) discovery: Discovery,
-    pub(super) authenticator: Option<Arc<Authenticator>>,
-    pub(super) guard: LoopGuard,
-    /// What is odd, but no reason not to start.
-    pub(super) warnings: Vec<String>,
-}
-
-/// Works out from the settings what can be worked out on this host alone, but for names.
-pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
-    let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
-    let passed = passed
-        .iter()
-        .map(|socket| loop_guard::canonical(socket.addr));
-    let passed: Vec<SocketAddr> = passed.collect();
-    let listen = listeners::places(config, &passed, &resolver)?;
-    let mut warnings = Vec::new();
-    let metrics = listeners::metrics_place(config, &listen, &resolver)?;
-    if let Some(Place { addr, shown }) = &metrics
-        && !addr.ip().is_loopback()
-    {
-        warnings.push(format!(
-            "--metrics-addr={shown} can be reached from other hosts, and asks nobody for a password: \
-             whoever reaches it reads addresses and states of the cluster"
-        ));
+/// Waits until each endpoint has been tried, but not long: the first clients of a process that takes over are not to find out which
+/// is down.
+fn wait_for_answers(proxy: &Proxy, times: &Times) {
+    let deadline = Instant::now() + times.first_answers;
+    while proxy.pool.census().untried > 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let source = source(config, &mut warnings)?;
-    let guard = LoopGuard::default();
-    let authenticator = if source.authenticates() {
-        let file = config.trusted_ca_file.as_deref();
-        let roots = roots::load(file, |name| std::env::var_os(name)).map_err(Error::Roots)?;
-        let passed_over = |error| format!("certificate of an authority is passed over: {error}");
-        warnings.extend(roots.passed_over.into_iter().map(passed_over));
-        Some(Arc::new(Authenticator::new(roots.anchors, guard.clone())))
-    } else {
-        None
-    };
-    Ok(Plan {
-        listen,
-        metrics,
-        resolves: source.resolves(),
-        discovery: Discovery::new(source, resolver, times),
-        authenticator,
-        guard,
-        warnings,
-    })
 }
 
-/// Where the members are to be found, and what they have to prove.
-fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> {
-    let valid = |name: String| match ServerName::parse(&name) {
-        Ok(_) => Ok(name),
-        Err(error) => Err(Error::ServerName(name, error)),
-    };
-    let named = config
-        .server_name
-        .clone()
-        .map(|name| name.trim_end_matches('.').to_owned());
-    let listed = match (config.verify_endpoints, &named) {
-        (false, _) => Identity::None,
-        (true, None) => Identity::Own,
-        (true, Some(name)) => Identity::Named(valid(name.clone())?),
-    };
-    if let Some(path) = &config.endpoints_file {
-        let (source, odd) = Source::file(path, listed).map_err(Error::EndpointsFile)?;
-        warnings.extend(odd);
-        return Ok(source);
+/// Prepares the threads that take clients, and those who ask for metrics.
+fn prepare_doors(
+    listeners: Vec<Arc<Listener>>,
+    served: &Arc<Served>,
+    times: Times,
+) -> io::Result<Doors> {
+    let mut doors = Doors::default();
+    if let Some(metrics) = &served.metrics {
+        let observed = Arc::clone(served) as Arc<dyn Observed>;
+        let own = Arc::clone(metrics);
+        let work = move || own.serve(&observed, &times);
+        let thread = served.threads.prepare(Thread::Admin, work)?;
+        doors.metrics = Some((Arc::clone(metrics), thread));
     }
-    let list = discovery::given(&config.endpoints, &listed);
-    let Some(srv) = &config.discovery else {
-        return Ok(Source::List(list));
-    };
-    let identity = if srv.insecure {
-        None
-    } else {
-        Some(valid(
-            named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
-        )?)
-    };
-    let fallback = if config.endpoints_given {
-        list
-    } else {
-        Vec::new()
-    };
-    Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
+    for listener in listeners {
+        let (shared, own) = (Arc::clone(&listener), Arc::clone(served));
+        let work = move || own.proxy.accept(&shared, own.threads.closing());
+        let thread = served.threads.prepare(Thread::Accept, work)?;
+        doors.clients.push((listener, thread));
+    }
+    Ok(doors)
 }
 
 /// Prepares the threads that keep the endpoints in order.
@@ -485,32 +433,6 @@ fn prepare_background(
     Ok(())
 }
 
-/// Refuses an endpoint that is one of the addresses to listen on.
-pub(super) fn refuse_loops(
-    endpoints: &[Endpoint],
-    listen: &[Place],
-    metrics: Option<&Place>,
-) -> Result<(), Error> {
-    let clients = listen.iter().map(|place| (place, ""));
-    let metrics = metrics.map(|place| (place, " of --metrics-addr"));
-    let places: Vec<(&Place, &str)> = clients.chain(metrics).collect();
-    for endpoint in endpoints {
-        let own = |(place, _): &&(&Place, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
-        if let Some((place, which)) = places.iter().find(own) {
-            return Err(Error::Loop {
-                source: endpoint.source,
-                endpoint: endpoint.name.clone(),
-                addr: endpoint.addr,
-                listen: format!("{}{which}", place.shown),
-            });
-        }
-    }
-    Ok(())
-}
-
 fn texts(items: &[impl fmt::Display]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
-
-#[cfg(test)]
-mod tests;

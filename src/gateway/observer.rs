@@ -4,9 +4,21 @@ use std::io;
 
 use super::status::Served;
 use super::texts;
-use crate::admin::{Clients, Discovery, Observed, Snapshot};
+use crate::admin::{Clients, Discovery, Observed, Reloads, Snapshot};
 use crate::log;
 use crate::sys::{Plain, memory};
+
+impl Served {
+    fn reloads(&self) -> Reloads {
+        let (draining_processes, draining_connections) = self.reloads.predecessors.draining();
+        Reloads {
+            succeeded: self.reloads.succeeded,
+            failed: self.reloads.failed(),
+            draining_processes,
+            draining_connections,
+        }
+    }
+}
 
 impl Observed for Served {
     fn try_session(&self) -> Result<(), String> {
@@ -31,6 +43,7 @@ impl Observed for Served {
             now: self.now(),
             started: self.since,
             draining: self.is_draining(),
+            reloads: self.reloads(),
             listen: texts(&self.listen),
             clients: Clients {
                 accepted: counters.accepted.get(),

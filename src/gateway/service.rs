@@ -1,259 +1,61 @@
-//! What an operator and a service manager see of the process: signals, status, the end.
+//! The work of the main thread once clients are served: it waits for what the service is asked for, and sees to reloads
+//! and to the end.
+//!
+//! A process ends in the same way whether another one has taken over or a signal ends the service: it stops accepting, waits until
+//! its sessions are over, resets what is left when its time is over, and is told of nothing twice. What differs is the time
+//! (`--reload-timeout` or `--drain-timeout`), and what becomes of its listeners.
 
-use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::handover::{self, Event as Heard, Request, Said, Starting, Successor, Supply};
+use super::metrics::Metrics;
+use super::reports;
+use super::signals::{Event, Signals, flush_access_log};
 use super::status::Served;
-use super::threads::{self, Thread};
-use crate::access::AccessLog;
+use crate::config::Config;
 use crate::log;
-use crate::proxy::Proxy;
 use crate::proxy::listener::Listener;
-use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::notify::Notifier;
-use crate::sys::signal::Signal;
-use crate::sys::syscall;
+use crate::sys::program::Program;
+use crate::sys::syscall::{self, PollFd};
 use crate::times::Times;
 
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// What the process does when a signal comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Starting,
-    Serving,
-    /// The first signal to end came so long ago.
-    Stopping(Duration),
+/// Where clients and operators connect to.
+#[derive(Default)]
+pub(super) struct Doors {
+    pub(super) clients: Vec<(Arc<Listener>, JoinHandle<()>)>,
+    pub(super) metrics: Option<(Arc<Metrics>, JoinHandle<()>)>,
 }
 
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Request {
-    Nothing,
-    Refresh,
-    LogStatus,
-    AnswerStarting,
-    LogWhatToUse,
-    /// Exit status 0: nothing is open, and for a service manager that is a stop like any other.
-    EndBeforeTheStart,
-    Drain,
-    EndAtOnce,
-}
-
-fn request(signal: Signal, phase: Phase, echo: Duration) -> Request {
-    match (signal, phase) {
-        (Signal::Hangup, Phase::Starting) => Request::Nothing,
-        (Signal::Hangup, _) => Request::Refresh,
-        (Signal::Status, Phase::Starting) => Request::AnswerStarting,
-        (Signal::Status, _) => Request::LogStatus,
-        (Signal::Spare, _) => Request::LogWhatToUse,
-        (Signal::Interrupt | Signal::Terminate, Phase::Starting) => Request::EndBeforeTheStart,
-        (Signal::Interrupt | Signal::Terminate, Phase::Serving) => Request::Drain,
-        // timeout(1) and some shells signal a process and its group: one request.
-        (_, Phase::Stopping(since)) if since < echo => Request::Nothing,
-        (_, Phase::Stopping(_)) => Request::EndAtOnce,
-    }
-}
-
-/// What the thread that waits for signals shares with the one that serves.
-#[derive(Debug, Default)]
-struct Shared {
-    access: OnceLock<Arc<AccessLog>>,
-    serving: OnceLock<Arc<Served>>,
-    /// Held by who ends the process: a second signal, or the end of the drain.
-    last_word: Mutex<()>,
-}
-
-/// A thread that waits for signals, from before the start to the end.
-#[derive(Debug)]
-pub(super) struct Signals {
-    shared: Arc<Shared>,
-    ending: Receiver<Signal>,
-}
-
-impl Signals {
-    /// Starts the thread. Signals must be blocked.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub(super) fn watch(times: Times) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        let (sender, ending) = channel();
-        let (own, last) = (Arc::clone(&shared), Arc::clone(&shared));
-        let work = move || own.wait_for_signals(&sender, &times);
-        threads::start_final("signal", work, move || last.end_at_once(&times))?;
-        Ok(Self { shared, ending })
-    }
-
-    /// From here on SIGHUP opens the access log again.
-    pub(super) fn reopen(&self, access: &Arc<AccessLog>) {
-        let _ = self.shared.access.set(Arc::clone(access));
-    }
-
-    /// From here on SIGHUP refreshes, SIGUSR1 logs the status, and a signal ends the service in
-    /// order.
-    pub(super) fn serve(&self, served: &Arc<Served>) {
-        let _ = self.shared.serving.set(Arc::clone(served));
-    }
-
-    /// Waits for the signal that ends the service.
-    pub(super) fn wait_for_the_end(&self) -> Signal {
-        loop {
-            match self.ending.recv() {
-                Ok(signal) => return signal,
-                // The thread has ended, and is about to end the process.
-                Err(_) => std::thread::park(),
+impl Doors {
+    /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
+    /// then; otherwise those of this process are served to its end.
+    fn close(self, handed_over: bool, times: &Times) {
+        for (listener, thread) in self.clients {
+            if handed_over {
+                listener.stop();
+            } else {
+                listener.close();
             }
+            join(thread, times.accept_patience);
+        }
+        if let Some((metrics, thread)) = self.metrics.filter(|_| handed_over) {
+            metrics.stop();
+            join(thread, times.accept_patience);
         }
     }
 }
 
-impl Shared {
-    /// The work of the thread. It returns if it cannot wait for signals any more.
-    fn wait_for_signals(&self, ending: &Sender<Signal>, times: &Times) {
-        let mut stopping: Option<Instant> = None;
-        loop {
-            let signal = match syscall::wait_for_signal() {
-                Ok(signal) => signal,
-                Err(error) => {
-                    let error = Plain(&error).to_string();
-                    log::error(
-                        "signal",
-                        "cannot wait for signals",
-                        &[("error", error.into())],
-                    );
-                    return;
-                }
-            };
-            if let (Signal::Hangup, Some(access)) = (signal, self.access.get()) {
-                access.reopen();
-            }
-            let served = self.serving.get();
-            let phase = match (served, stopping) {
-                (None, _) => Phase::Starting,
-                (Some(_), None) => Phase::Serving,
-                (Some(_), Some(first)) => Phase::Stopping(first.elapsed()),
-            };
-            match request(signal, phase, times.signal_echo) {
-                Request::Nothing => {}
-                Request::Refresh => {
-                    log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
-                    if let Some(served) = served {
-                        served.proxy.pool.distress().wake();
-                    }
-                }
-                Request::LogStatus => {
-                    if let Some(served) = served {
-                        served.log();
-                    }
-                }
-                Request::AnswerStarting => {
-                    log::answer("status", "not serving yet, still starting", &[]);
-                }
-                Request::LogWhatToUse => log::info(
-                    "signal",
-                    "received SIGUSR2, which does nothing; SIGUSR1 logs the status",
-                    &[],
-                ),
-                Request::EndBeforeTheStart => {
-                    warn("received signal while starting, exiting", signal);
-                    log::flush(times.flush_patience);
-                    std::process::exit(0);
-                }
-                Request::Drain => {
-                    stopping = Some(Instant::now());
-                    // The other end waits for nothing else.
-                    let _ = ending.send(signal);
-                }
-                Request::EndAtOnce => {
-                    warn("received second signal, exiting at once", signal);
-                    self.end_at_once(times);
-                }
-            }
-        }
-    }
-
-    /// Ends the process, and every session with a reset.
-    fn end_at_once(&self, times: &Times) -> ! {
-        // The drain is over as soon as the last session is.
-        let _exits = lock(&self.last_word);
-        if let Some(served) = self.serving.get() {
-            served.proxy.sessions.reset_all();
-            flush_access_log(&served.proxy, times);
-        }
-        log::flush(times.flush_patience);
-        std::process::exit(1);
-    }
-}
-
-fn warn(message: &str, signal: Signal) {
-    log::warn("signal", message, &[("signal", signal.name().into())]);
-}
-
-fn flush_access_log(proxy: &Proxy, times: &Times) {
-    let access = proxy.access.as_ref();
-    if access.is_some_and(|access| !access.flush(times.flush_patience)) {
-        log::warn("access", "ended before the access log was written", &[]);
-    }
-}
-
-/// Tells the service manager that clients are served (READY=1).
-pub(super) fn tell_ready(notifier: &Notifier, served: &Served) {
-    if let Err(error) = notifier.send(&format!("READY=1\nSTATUS={}", served.line())) {
-        // A unit that waits for it is ended after some time, and nothing else would say why.
-        log::warn(
-            "gateway",
-            "cannot tell the service manager that clients are served",
-            &[("error", Plain(&error).to_string().into())],
-        );
-    }
-}
-
-/// Prepares the thread that tells the service manager the state and that we are alive, if there is
-/// one: the locks that every session needs are taken on the way, so a gateway that is stuck on one
-/// of them falls silent and is restarted.
-///
-/// # Errors
-/// If the thread cannot be started.
-pub(super) fn prepare_reports(
-    notifier: &Notifier,
-    served: &Arc<Served>,
-    times: Times,
-) -> io::Result<()> {
-    if !notifier.is_enabled() {
-        return Ok(());
-    }
-    let interval = report_interval(notifier.watchdog, &times);
-    let (notifier, own) = (notifier.clone(), Arc::clone(served));
-    let work = move || {
-        loop {
-            std::thread::sleep(interval);
-            let watchdog = match notifier.watchdog {
-                Some(_) => "WATCHDOG=1\n",
-                None => "",
-            };
-            // Only the first failure is worth a line.
-            let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
-        }
-    };
-    served.threads.prepare(Thread::Status, work).map(drop)
-}
-
-/// sd_watchdog_enabled(3) recommends half of the time that was asked for.
-fn report_interval(watchdog: Option<Duration>, times: &Times) -> Duration {
-    watchdog.map_or(times.status_interval, |asked| {
-        (asked / 2).min(times.status_interval)
-    })
-}
-
-/// Waits for a thread that accepts to end, so that every client it has taken is counted. Only
-/// one that a process we share the socket with has made block may not end before its next
-/// client; that one is left behind.
+/// Waits for a thread that accepts to end, so that every client it has taken is counted. One that pauses after
+/// an error may take longer, and is left behind.
 fn join(thread: JoinHandle<()>, patience: Duration) {
     let deadline = Instant::now() + patience;
     while !thread.is_finished() && Instant::now() < deadline {
@@ -264,48 +66,334 @@ fn join(thread: JoinHandle<()>, patience: Duration) {
     }
 }
 
-/// Stops listening, lets connections end by themselves, then resets what is left.
-pub(super) fn drain(
-    signals: &Signals,
-    signal: Signal,
-    timeout: Duration,
-    notifier: &Notifier,
-    proxy: &Proxy,
-    accepting: Vec<(Arc<Listener>, JoinHandle<()>)>,
-    times: &Times,
-) {
-    let open = proxy.sessions.count();
-    // A drain may be longer than the manager's patience with a stop.
-    let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
-    let _ = notifier.send(&format!(
-        "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
-    ));
-    for (listener, thread) in accepting {
-        listener.stop();
-        join(thread, times.accept_patience);
+/// All that it takes to serve, to hand over and to end.
+pub(super) struct Service<'a> {
+    pub(super) config: &'a Config,
+    pub(super) program: &'a Program,
+    pub(super) notifier: &'a Notifier,
+    pub(super) signals: &'a Arc<Signals>,
+    pub(super) served: Arc<Served>,
+    pub(super) doors: Doors,
+    pub(super) times: Times,
+}
+
+impl Service<'_> {
+    /// Serves until the end. The exit status is not 0 if the service ended otherwise than it was asked to.
+    pub(super) fn run(self) -> ExitCode {
+        loop {
+            self.wait(&[], None);
+            while let Some(event) = self.signals.events.next() {
+                match event {
+                    Event::End(signal) => return self.end(signal),
+                    Event::Reload => match self.reload() {
+                        Ok(Some(successor)) => return self.hand_over(successor),
+                        Ok(None) => {}
+                        Err(reason) => self.continue_without(&reason),
+                    },
+                }
+            }
+        }
     }
-    log::info(
-        "gateway",
-        "received signal, draining",
-        &[
-            ("signal", signal.name().into()),
-            ("connections", open.into()),
-            ("timeout", timeout.into()),
-        ],
-    );
-    let left = proxy.sessions.wait_for_none(Instant::now() + timeout);
-    if left > 0 {
-        log::warn(
-            "gateway",
-            "drain timeout, resetting connections",
-            &[("connections", left.into())],
+
+    /// Waits for an event, for one of `others` to become readable, or until a time, and hears what those say that drain.
+    fn wait(&self, others: &[&dyn AsFd], until: Option<Instant>) {
+        let predecessors = self.served.reloads.predecessors.all();
+        let waker = &self.signals.events.waker;
+        let mut fds = vec![PollFd::readable(waker.fd())];
+        fds.extend(others.iter().map(|other| PollFd::readable(other.as_fd())));
+        let controls = predecessors.iter().map(|one| one.control().as_fd());
+        fds.extend(controls.map(PollFd::readable));
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Err(error) = syscall::wait(&mut fds, timeout) {
+            let fields = [("error", Plain(&error).to_string().into())];
+            log::error("gateway", "cannot poll", &fields);
+            std::thread::sleep(self.times.poll_pause);
+        }
+        waker.clear();
+        for event in self.served.reloads.predecessors.hear() {
+            match event {
+                Heard::Asked(request) => self.signals.carry_out(request, "passed on"),
+                Heard::WatcherEnded => {
+                    log::warn(
+                        "reload",
+                        "the first process of the service has ended, ending",
+                        &[],
+                    );
+                    self.signals
+                        .carry_out(Request::End, "end of the first process");
+                }
+            }
+        }
+    }
+
+    /// Has another process get ready to serve; none if the end came first.
+    ///
+    /// # Errors
+    /// Why it is not ready.
+    fn reload(&self) -> Result<Option<Successor>, String> {
+        let program = self.program.path().display().to_string();
+        let fields = [("program", program.into())];
+        log::info("reload", "received SIGUSR2, reloading", &fields);
+        let _ = self.notifier.send("RELOADING=1\nSTATUS=reloading");
+        let served = &self.served;
+        let reloads = &served.reloads;
+        if reloads.is_watched {
+            self.signals.watched();
+            syscall::adopt_orphans()
+                .map_err(|error| format!("cannot watch the new process: {}", Plain(&error)))?;
+        }
+        let metrics = served.metrics.as_ref();
+        let supply = Supply {
+            listeners: self.doors.clients.iter().map(|(door, _)| &**door).collect(),
+            metrics: metrics
+                .and_then(|metrics| metrics.listener())
+                .map(|listener| &**listener),
+            draining: reloads.predecessors.all(),
+            is_managed: reloads.is_managed,
+            is_watched: reloads.is_watched,
+            succeeded: reloads.succeeded,
+            failed: reloads.failed(),
+        };
+        let mut starting = Starting::start(self.program, &supply)?;
+        let deadline = Instant::now() + self.times.reload_patience;
+        while !starting.hear()? {
+            if self
+                .signals
+                .events
+                .has(|event| matches!(event, Event::End(_)))
+            {
+                return Ok(None);
+            }
+            if Instant::now() >= deadline {
+                let patience = self.times.reload_patience.as_secs_f32();
+                return Err(format!("the new process is not ready after {patience} s"));
+            }
+            if let Some(control) = starting.control() {
+                self.wait(&[control], Some(deadline));
+            }
+        }
+        starting.take_over().map(Some)
+    }
+
+    /// A reload has failed.
+    fn continue_without(&self, reason: &str) {
+        let fields = [("error", reason.into())];
+        log::error("reload", "reload failed, continuing", &fields);
+        self.served.reloads.fail(reason);
+        reports::tell_ready(self.notifier, &self.served, "");
+    }
+
+    /// Another process serves from here on.
+    fn hand_over(mut self, successor: Successor) -> ExitCode {
+        let (served, process) = (Arc::clone(&self.served), successor.process());
+        let reloads = &served.reloads;
+        let main = match reloads.is_managed {
+            true => format!("MAINPID={process}\n"),
+            false => String::new(),
+        };
+        reports::tell_ready(self.notifier, &self.served, &main);
+        // From here on the other process tells the manager how things are.
+        self.notifier.silence();
+        let successor = Arc::new(successor);
+        self.signals.hand_over(&successor, reloads.is_watched);
+        if self.signals.events.has(|event| *event == Event::Reload) {
+            successor.ask(Request::Reload);
+        }
+        log::name_process();
+        let timeout = self.config.reload_timeout;
+        let shown = timeout.map_or("never".into(), log::Value::from);
+        log::info(
+            "reload",
+            "reloaded, draining",
+            &[
+                ("successor", u64::from(process).into()),
+                ("connections", self.served.proxy.sessions.count().into()),
+                ("timeout", shown),
+            ],
         );
-        proxy.sessions.reset_all();
+        self.close_doors(true);
+        reloads.predecessors.clear();
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let drained = self.drain(deadline, Some(&successor));
+        successor.tell_connections(0);
+        if drained == Drained::ServiceEnded {
+            return self.end_with_the_service(&successor);
+        }
+        if !reloads.is_watched {
+            return self.stopped();
+        }
+        if drained != Drained::Ending {
+            let fields = [("pid", u64::from(successor.process()).into())];
+            log::info(
+                "reload",
+                "drained, watching the process that serves",
+                &fields,
+            );
+            flush_access_log(&self.served.proxy, &self.times);
+            log::flush(self.times.flush_patience);
+            handover::execute(self.program, successor.control(), successor.process());
+        }
+        loop {
+            self.wait(&[successor.control()], None);
+            while self.signals.events.next().is_some() {}
+            while let Some(said) = successor.hear() {
+                if said == Said::Ended {
+                    return self.end_with_the_service(&successor);
+                }
+            }
+        }
     }
-    // Whoever asks a second time now has asked too late.
-    std::mem::forget(lock(&signals.shared.last_word));
-    flush_access_log(proxy, times);
-    log::info("gateway", "stopped", &[("refused", proxy.refused().into())]);
+
+    /// The process that serves has ended, and so do those that drain: whoever watches the service sees its end, and starts it
+    /// again.
+    fn end_with_the_service(&self, successor: &Successor) -> ExitCode {
+        let left = self.served.proxy.sessions.count();
+        if left > 0 {
+            log::error(
+                "reload",
+                "the process that serves has ended, resetting connections",
+                &[("connections", left.into())],
+            );
+            self.served.proxy.sessions.reset_all();
+        }
+        self.stopped();
+        match self.served.reloads.is_watched {
+            true => {
+                let watched = self.signals.watched();
+                watched
+                    .outcome(successor.process(), self.times.flush_patience)
+                    .into()
+            }
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    /// Ends the service.
+    fn end(mut self, signal: &'static str) -> ExitCode {
+        let timeout = self.config.drain_timeout;
+        let open = self.served.proxy.sessions.count();
+        let served = Arc::clone(&self.served);
+        let predecessors = &served.reloads.predecessors;
+        // A drain may be longer than the manager's patience with a stop.
+        let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
+        let _ = self.notifier.send(&format!(
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
+        ));
+        predecessors.ask(Request::End);
+        self.close_doors(false);
+        log::info(
+            "gateway",
+            "received signal, draining",
+            &[
+                ("signal", signal.into()),
+                ("connections", open.into()),
+                ("timeout", timeout.into()),
+            ],
+        );
+        let deadline = Instant::now().checked_add(timeout);
+        if self.drain(deadline, None) == Drained::Late {
+            // Each has a time of its own, by the settings that it was started with.
+            predecessors.ask(Request::Reset);
+            let patience = Instant::now() + self.times.accept_patience;
+            while predecessors.draining().0 > 0 && Instant::now() < patience {
+                self.wait(&[], Some(patience));
+            }
+        }
+        self.stopped()
+    }
+
+    fn close_doors(&mut self, handed_over: bool) {
+        self.served.threads.close();
+        std::mem::take(&mut self.doors).close(handed_over, &self.times);
+        self.served.zones.clear();
+    }
+
+    /// Waits until sessions are over, here and in processes that drain, at most until `deadline`. Those that are left here then are
+    /// reset.
+    fn drain(&self, mut deadline: Option<Instant>, successor: Option<&Successor>) -> Drained {
+        let sessions = &self.served.proxy.sessions;
+        sessions.wake_at_each_end(&self.signals.events.waker);
+        let mut ending = false;
+        // What the successor was told last, and when.
+        let mut told: Option<(usize, Instant)> = None;
+        let mut reset = false;
+        loop {
+            let (now, open) = (Instant::now(), sessions.count());
+            if open == 0 && self.served.reloads.predecessors.draining().0 == 0 {
+                return if ending {
+                    Drained::Ending
+                } else {
+                    Drained::Whole
+                };
+            }
+            if reset || deadline.is_some_and(|deadline| now >= deadline) {
+                if open > 0 {
+                    log::warn(
+                        "gateway",
+                        "drain timeout, resetting connections",
+                        &[("connections", open.into())],
+                    );
+                    sessions.reset_all();
+                }
+                return Drained::Late;
+            }
+            let mut until = deadline;
+            let mut others: Vec<&dyn AsFd> = Vec::new();
+            if let Some(successor) = successor {
+                others.push(successor.control());
+                let due = told.filter(|(told, _)| *told != open);
+                let due = due.map(|(_, then)| then + self.times.drain_report);
+                if told.is_none() || due.is_some_and(|due| now >= due) {
+                    successor.tell_connections(open);
+                    told = Some((open, now));
+                } else if let Some(due) = due {
+                    until = Some(until.map_or(due, |until| until.min(due)));
+                }
+            }
+            self.wait(&others, until);
+            let mut asked_to_end = false;
+            while let Some(event) = self.signals.events.next() {
+                asked_to_end |= matches!(event, Event::End(_));
+            }
+            while let Some(said) = successor.and_then(Successor::hear) {
+                match said {
+                    Said::Ended => return Drained::ServiceEnded,
+                    Said::Asked(Request::End) => asked_to_end = true,
+                    Said::Asked(Request::Reset) => reset = true,
+                    Said::Asked(Request::Refresh) => self.signals.refresh(),
+                    Said::Asked(Request::Status | Request::Reload) | Said::Serves(_) => {}
+                }
+            }
+            if asked_to_end && successor.is_some() && !ending {
+                ending = true;
+                let end = now + self.config.drain_timeout;
+                deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
+            }
+        }
+    }
+
+    /// The last words of a process that ends in order.
+    fn stopped(&self) -> ExitCode {
+        // Whoever asks a second time now has asked too late.
+        self.signals.have_the_last_word();
+        flush_access_log(&self.served.proxy, &self.times);
+        let refused = self.served.proxy.refused();
+        log::info("gateway", "stopped", &[("refused", refused.into())]);
+        ExitCode::SUCCESS
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// All sessions are over.
+    Whole,
+    /// So they are, and the service is to end.
+    Ending,
+    /// Its time was over.
+    Late,
+    /// The process that took over has ended.
+    ServiceEnded,
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::handover::Reloads;
+use super::metrics::Metrics;
 use super::texts;
 use super::threads::Threads;
 use super::zones::Zones;
@@ -29,6 +31,8 @@ pub(super) struct Served {
     pub(super) threads: Arc<Threads>,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) zones: Zones,
+    pub(super) reloads: Reloads,
+    pub(super) metrics: Option<Arc<Metrics>>,
     pub(super) since: Instant,
     /// What dates are worked out by.
     pub(super) clock: Mutex<Now>,
@@ -51,6 +55,8 @@ impl Served {
     /// What there is trouble with now, in words.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.threads.problems(Instant::now());
+        problems.extend(self.reloads.problem());
+        problems.extend(self.metrics.as_ref().and_then(|metrics| metrics.problem()));
         problems.extend(self.zones.problems());
         problems.extend(self.refreshes.problems());
         problems
@@ -65,8 +71,13 @@ impl Served {
             1 => ", 1 problem".to_owned(),
             more => format!(", {more} problems"),
         };
+        let old = match self.reloads.predecessors.draining() {
+            (0, _) => String::new(),
+            (1, connections) => format!(", {connections} in an old process"),
+            (processes, connections) => format!(", {connections} in {processes} old processes"),
+        };
         format!(
-            "{draining}{} of {} endpoints active, {} connections open, {} clients refused{problems}",
+            "{draining}{} of {} endpoints active, {} connections open{old}, {} clients refused{problems}",
             census.active,
             census.total,
             proxy.sessions.count(),
@@ -108,6 +119,7 @@ impl Served {
             true => "draining",
             false => "serving",
         };
+        let (processes, connections) = self.reloads.predecessors.draining();
         log::answer(
             CALLER,
             "status",
@@ -117,6 +129,8 @@ impl Served {
                 ("listen", texts(&self.listen).into()),
                 ("connections", proxy.sessions.count().into()),
                 ("max-connections", proxy.sessions.max().into()),
+                ("draining-processes", processes.into()),
+                ("draining-connections", connections.into()),
                 ("refused", proxy.refused().into()),
                 ("accept-errors", accept_errors.into()),
                 ("active-endpoints", census.active.into()),

@@ -68,6 +68,11 @@ impl Thread {
         Self::Zones,
     ];
 
+    /// Whether it takes clients, or speaks for the service.
+    fn is_a_door(self) -> bool {
+        matches!(self, Self::Accept | Self::Admin | Self::Status)
+    }
+
     /// Its name, for the kernel, the log and the metrics.
     fn name(self) -> &'static str {
         match self {
@@ -110,6 +115,8 @@ pub(super) struct Threads {
     losses: Mutex<[Loss; Thread::ALL.len()]>,
     /// Set when all are started.
     complete: OnceLock<()>,
+    /// Set when this process serves.
+    open: OnceLock<()>,
     /// Set when the service ends: a thread that returns from then on has finished its work.
     closing: AtomicBool,
 }
@@ -120,6 +127,7 @@ impl Threads {
             times,
             losses: Mutex::default(),
             complete: OnceLock::new(),
+            open: OnceLock::new(),
             closing: AtomicBool::new(false),
         })
     }
@@ -139,7 +147,8 @@ impl Threads {
         })
     }
 
-    /// Starts a thread that begins its work when [all are started](Self::complete).
+    /// Starts a thread that begins its work when [all are started](Self::complete), or when
+    /// [this process serves](Self::open).
     ///
     /// # Errors
     /// If the host gives no thread more.
@@ -151,6 +160,9 @@ impl Threads {
         let threads = Arc::clone(self);
         spawn(thread.name(), thread.stack(), move || {
             threads.complete.wait();
+            if thread.is_a_door() {
+                threads.open.wait();
+            }
             threads.restart(thread, &mut work);
         })
     }
@@ -159,6 +171,11 @@ impl Threads {
     pub(super) fn complete(&self) {
         // A second call finds it done.
         let _ = self.complete.set(());
+    }
+
+    /// Has those begin that take clients, and speak for the service.
+    pub(super) fn open(&self) {
+        let _ = self.open.set(());
     }
 
     /// From here on the service ends.

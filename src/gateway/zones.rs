@@ -69,6 +69,11 @@ impl Zones {
         lock(&self.0).is_empty()
     }
 
+    /// Lets go of all of them.
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
     /// What is wrong now, in words.
     pub(super) fn problems(&self) -> Vec<String> {
         let zoned = lock(&self.0);

@@ -13,6 +13,7 @@
 mod line;
 pub(crate) mod queue;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,11 +44,18 @@ struct Logger {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 static LINES: Queue = Queue::new(QUEUE);
+/// Set if lines name this process.
+static NAMED: AtomicBool = AtomicBool::new(false);
 
 /// Has lines wait for their writer from now on; a second call changes nothing.
 pub(crate) fn choose(level: Level, format: Format) {
     // It fails only if they do so already.
     let _ = LOGGER.set(Logger { level, format });
+}
+
+/// From here on each line names this process, because another one of the same service writes lines to the same place.
+pub(crate) fn name_process() {
+    NAMED.store(true, Ordering::Relaxed);
 }
 
 /// The writer's life; the work of a thread.
@@ -104,7 +112,13 @@ fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
 
 fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fields<'_>) {
     let now = SystemTime::now();
-    let line = logger.format.line(now, level, caller, message, fields);
+    let line = if NAMED.load(Ordering::Relaxed) {
+        let mut fields = fields.to_vec();
+        fields.push(("pid", u64::from(std::process::id()).into()));
+        logger.format.line(now, level, caller, message, &fields)
+    } else {
+        logger.format.line(now, level, caller, message, fields)
+    };
     LINES.push(&line, |lost| {
         let count = [("count", lost.into())];
         logger

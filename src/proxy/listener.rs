@@ -1,15 +1,15 @@
 //! A socket that clients are accepted from, and how to stop doing so.
 //!
-//! One that we have bound is shut down: clients are refused from then on, and the thread that
-//! sleeps in accept(2) wakes. One that was passed to us must not be: whoever passed it goes on
-//! using it, and clients in its queue are for the next process. So its thread sleeps in
-//! poll(2) beside a waker, and what it then accepts it must not wait for: a process that shares
-//! the socket may have been quicker. (O_NONBLOCK is shared by all of them too; a client's
-//! socket does not inherit it on Linux, accept(2).)
+//! Other processes may have the same socket: the service manager that passed it, or the gateway that takes over in a
+//! reload. So a thread that accepts never blocks in accept(2), where another process may have been quicker: it sleeps in
+//! poll(2) beside a waker. (O_NONBLOCK is shared by all who have the socket; a client's socket does not inherit it on Linux,
+//! accept(2).) [`Listener::stop`] ends that, and leaves clients in the queue to the others; [`Listener::close`] also
+//! refuses clients from then on, if no manager has the socket.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -44,8 +44,10 @@ pub(crate) struct Listener {
     socket: TcpListener,
     /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// Set if others use the socket too: what stops us alone.
-    stop: Option<Waker>,
+    /// Whether a service manager has it, too.
+    pub(crate) is_passed: bool,
+    stopped: AtomicBool,
+    waker: Waker,
 }
 
 impl AsFd for Listener {
@@ -55,58 +57,65 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    /// A socket that is ours alone, and [prepared](prepare).
+    /// A socket that this service has opened, and [prepared](prepare).
     pub(crate) fn own(socket: TcpListener) -> io::Result<Self> {
-        Ok(Self {
-            addr: canonical(socket.local_addr()?),
-            socket,
-            stop: None,
-        })
+        Self::new(socket, false)
     }
 
-    /// A socket that other processes have or will have.
-    pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
+    /// A socket that a service manager has, too.
+    pub(crate) fn passed(socket: TcpListener) -> io::Result<Self> {
+        Self::new(socket, true)
+    }
+
+    fn new(socket: TcpListener, is_passed: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             addr: canonical(socket.local_addr()?),
             socket,
-            stop: Some(Waker::new()?),
+            is_passed,
+            stopped: AtomicBool::new(false),
+            waker: Waker::new()?,
         })
     }
 
     /// Waits for the next client, and tells its address, which one that is gone again has no
     /// more. After [`Listener::stop`] there is none, but an error.
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let Some(stop) = &self.stop else {
-            return self.socket.accept();
-        };
-        loop {
-            let mut fds = [
-                PollFd::readable(self.socket.as_fd()),
-                PollFd::readable(stop.fd()),
-            ];
-            syscall::wait(&mut fds, None)?;
-            let [_, stopped] = &fds;
-            if stopped.is_ready() {
-                return Err(ErrorKind::Interrupted.into());
-            }
+        while !self.stopped.load(Ordering::SeqCst) {
             match self.socket.accept() {
                 Ok((client, peer)) => {
-                    prepare_accepted(&client)?;
+                    if self.is_passed {
+                        prepare_accepted(&client)?;
+                    }
                     return Ok((client, peer));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
                 Err(error) => return Err(error),
             }
         }
+        Err(ErrorKind::Interrupted.into())
     }
 
-    /// Has [`Listener::accept`] end, now and whenever it is called again.
+    fn wait(&self) -> io::Result<()> {
+        let mut fds = [
+            PollFd::readable(self.socket.as_fd()),
+            PollFd::readable(self.waker.fd()),
+        ];
+        syscall::wait(&mut fds, None)
+    }
+
+    /// Has [`Listener::accept`] end, now and whenever it is called again. Whoever else has the socket can accept from it.
     pub(crate) fn stop(&self) {
-        match &self.stop {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    /// Does that, and refuses clients from now on, if the socket is this service's alone.
+    pub(crate) fn close(&self) {
+        self.stop();
+        if !self.is_passed {
             // It fails only if the socket does not listen any more.
-            None => drop(SockRef::from(&self.socket).shutdown(Shutdown::Both)),
-            Some(stop) => stop.wake(),
+            let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
         }
     }
 }
@@ -124,7 +133,7 @@ mod tests {
     /// Also when stop comes between two calls, and while a client waits in the queue.
     #[test]
     fn a_stopped_listener_accepts_nobody() {
-        for new in [Listener::own, Listener::shared] {
+        for new in [Listener::own, Listener::passed] {
             let (socket, addr) = pair();
             let listener = new(socket).unwrap();
             std::thread::scope(|scope| {
@@ -134,7 +143,7 @@ mod tests {
                 });
                 let client = TcpStream::connect(addr).unwrap();
                 listener_has_accepted(&client);
-                listener.stop();
+                listener.close();
                 assert!(accepting.join().unwrap());
             });
         }
@@ -154,7 +163,7 @@ mod tests {
         for shared in [false, true] {
             let (socket, addr) = pair();
             let listener = if shared {
-                Listener::shared(socket).unwrap()
+                Listener::passed(socket).unwrap()
             } else {
                 prepare(SockRef::from(&socket)).unwrap();
                 Listener::own(socket).unwrap()
@@ -164,7 +173,7 @@ mod tests {
             assert_eq!(linger(SockRef::from(&accepted)), Some(Duration::ZERO));
             let socket = SockRef::from(&listener.socket);
             // Whoever else has it may take a client that this one was told of.
-            assert_eq!(socket.nonblocking().unwrap(), shared);
+            assert!(socket.nonblocking().unwrap());
             assert_eq!(linger(socket).is_none(), shared);
         }
     }
@@ -177,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn stopping_a_shared_listener_leaves_its_queue_to_others() {
+    fn a_listener_that_is_stopped_leaves_its_queue_to_others() {
         let (socket, addr) = pair();
-        let next = Listener::shared(socket.try_clone().unwrap()).unwrap();
-        let listener = Listener::shared(socket).unwrap();
+        let next = Listener::passed(socket.try_clone().unwrap()).unwrap();
+        let listener = Listener::passed(socket).unwrap();
         let waiting = TcpStream::connect(addr).unwrap();
         listener.stop();
         assert_eq!(

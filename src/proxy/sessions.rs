@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::proxy::cause::Cause;
 use crate::proxy::session::Session;
 use crate::sync::lock;
+use crate::sys::waker::Waker;
 
 /// How long sessions get to end by themselves as the process ends: nothing that copies needs
 /// as long, a dial may.
@@ -23,6 +24,8 @@ pub(crate) struct Sessions {
     max: usize,
     open: Mutex<Open>,
     ended: Condvar,
+    /// Woken whenever one ends, once the process drains.
+    waker: OnceLock<Arc<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +43,7 @@ impl Sessions {
             max,
             open: Mutex::default(),
             ended: Condvar::new(),
+            waker: OnceLock::new(),
         }
     }
 
@@ -71,6 +75,14 @@ impl Sessions {
         if last_is_awaited {
             self.ended.notify_all();
         }
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    /// From here on the end of each wakes somebody.
+    pub(crate) fn wake_at_each_end(&self, waker: &Arc<Waker>) {
+        let _ = self.waker.set(Arc::clone(waker));
     }
 
     /// How many are open.
@@ -84,7 +96,7 @@ impl Sessions {
     }
 
     /// Waits until none is open, at most until `deadline`; returns how many are left.
-    pub(crate) fn wait_for_none(&self, deadline: Instant) -> usize {
+    fn wait_for_none(&self, deadline: Instant) -> usize {
         let mut open = lock(&self.open);
         open.awaited = true;
         while !open.by_id.is_empty() {

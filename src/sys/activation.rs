@@ -103,8 +103,8 @@ pub(crate) fn sockets(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Inherited>, Error> {
     let (count, names) = announced(pid, variable)?;
-    let passed =
-        syscall::take_inherited(count).map_err(|(fd, _)| unusable(fd, &names, Flaw::NotOpen))?;
+    let passed = syscall::take_inherited((syscall::FIRST_INHERITED..).take(usize::from(count)))
+        .map_err(|(fd, _)| unusable(fd, &names, Flaw::NotOpen))?;
     (syscall::FIRST_INHERITED..)
         .zip(passed)
         .map(|(fd, passed)| listening(passed).map_err(|flaw| unusable(fd, &names, flaw)))
@@ -140,8 +140,11 @@ fn announced(
     Ok((count.ok_or(Error::Count(text))?, names))
 }
 
-/// The listener that a descriptor is.
-fn listening(passed: OwnedFd) -> Result<Inherited, Flaw> {
+/// The listener that a descriptor is; programs that this process starts do not get it.
+///
+/// # Errors
+/// If it is something else.
+pub(crate) fn listening(passed: OwnedFd) -> Result<Inherited, Flaw> {
     /// ENOTSOCK of errno(3).
     const NOT_A_SOCKET: i32 = 88;
     let socket = Socket::from(passed);

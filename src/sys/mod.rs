@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod notify;
 mod plain;
 mod platform;
+pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod signal;
 #[allow(unsafe_code)]

@@ -9,6 +9,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Plain;
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notifier {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
+    /// Set if another process tells the manager how the service is.
+    is_silent: Arc<AtomicBool>,
     /// How often the manager wants to hear from us, if it does.
     pub(crate) watchdog: Option<Duration>,
 }
@@ -53,6 +56,7 @@ impl Notifier {
             .map(Duration::from_micros);
         Ok(Self {
             socket: Some(Arc::new((socket, address))),
+            is_silent: Arc::default(),
             watchdog,
         })
     }
@@ -62,12 +66,18 @@ impl Notifier {
         self.socket.is_some()
     }
 
+    /// From here on another process tells the manager how the service is.
+    pub(crate) fn silence(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
     /// Sends assignments such as `READY=1`, one a line.
     ///
     /// # Errors
     /// If the manager cannot be reached; whoever only reports on may ignore that.
     pub(crate) fn send(&self, state: &str) -> io::Result<()> {
         match self.socket.as_deref() {
+            _ if self.is_silent.load(Ordering::SeqCst) => Ok(()),
             Some((socket, address)) => socket.send_to_addr(state.as_bytes(), address).map(drop),
             None => Ok(()),
         }

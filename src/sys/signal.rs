@@ -11,10 +11,12 @@ pub(crate) enum Signal {
     Interrupt = 2,
     /// SIGUSR1, by which an operator asks how things are.
     Status = 10,
-    /// SIGUSR2, which means nothing here, and by default would end the process.
-    Spare = 12,
+    /// SIGUSR2, by which an operator asks for a reload.
+    Reload = 12,
     /// SIGTERM, as a service manager sends.
     Terminate = 15,
+    /// SIGCHLD: a process below this one has ended.
+    Child = 17,
 }
 
 impl Signal {
@@ -31,19 +33,22 @@ impl Signal {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Status => "SIGUSR1",
-            Self::Spare => "SIGUSR2",
+            Self::Reload => "SIGUSR2",
             Self::Terminate => "SIGTERM",
+            Self::Child => "SIGCHLD",
         }
     }
 }
 
-const SIGNALS: [Signal; 5] = [
+const SIGNALS: [Signal; 6] = [
     Signal::Hangup,
     Signal::Interrupt,
     Signal::Status,
-    Signal::Spare,
+    Signal::Reload,
     Signal::Terminate,
+    Signal::Child,
 ];
+
 /// `sigset_t`: 1024 bits in words of `unsigned long`, with glibc and with musl. Signals up to 32 are in the
 /// first word, where n is bit n-1, which is what sigaddset(3) does in both.
 #[repr(C)]

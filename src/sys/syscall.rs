@@ -6,14 +6,16 @@
 //! program's dependencies at `std` and `socket2`. Constants and layouts are those of
 //! the Linux kernel interface for the processors that `platform` admits.
 
-use super::signal::{Signal, SignalSet};
+mod process;
+
+pub(crate) use process::*;
+
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 unsafe extern "C" {
@@ -34,8 +36,6 @@ unsafe extern "C" {
         link_name = "setrlimit64"
     )]
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
-    fn pthread_sigmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
-    fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
     fn splice(
         from: c_int,
         from_offset: *mut i64,
@@ -61,7 +61,6 @@ unsafe extern "C" {
     ) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int;
-    fn prctl(option: c_int, ...) -> c_int;
     safe fn pthread_self() -> c_ulong;
     safe fn sysconf(name: c_int) -> c_long;
     fn pthread_setschedparam(
@@ -421,90 +420,10 @@ pub(crate) fn set_limit(resource: Resource, limit: Limit) -> io::Result<()> {
     }
 }
 
-/// Where descriptors that were passed begin: SD_LISTEN_FDS_START of sd_listen_fds(3).
-pub(crate) const FIRST_INHERITED: RawFd = 3;
-const F_GETFD: c_int = 1;
-
-/// Whether a number is an open descriptor.
-fn look(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_GETFD takes no argument and only looks at the number, which may be any.
-    match unsafe { fcntl(fd, F_GETFD) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
-/// How many of the numbers below `end` are open descriptors.
-pub(crate) fn count_open(end: u64) -> u64 {
-    let end = RawFd::try_from(end).unwrap_or(RawFd::MAX);
-    (0..end).filter(|fd| look(*fd).is_ok()).count() as u64
-}
-
-/// Takes over `count` descriptors, from [`FIRST_INHERITED`] on, that were left open for this
-/// process by whoever started it. To be called before the process opens any of its own;
-/// a second call finds none, for they have an owner then.
-///
-/// # Errors
-/// The number that is no open descriptor.
-pub(crate) fn take_inherited(count: u16) -> Result<Vec<OwnedFd>, (RawFd, io::Error)> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    if TAKEN.swap(true, Ordering::SeqCst) {
-        return Ok(Vec::new());
-    }
-    let own = |fd| {
-        look(fd).map_err(|error| (fd, error))?;
-        // SAFETY: the descriptor is open, as was just seen. Nobody else owns it: it was passed
-        // to this process by number, before the process had opened anything, and `TAKEN`
-        // lets each number be owned once.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    };
-    (FIRST_INHERITED..)
-        .take(usize::from(count))
-        .map(own)
-        .collect()
-}
-
-const PR_SET_NO_NEW_PRIVS: c_int = 38;
-
-/// Gives up, for this thread and all that it starts, what executing another program could
-/// add: set-user-ID bits and file capabilities have no effect from here on (prctl(2)).
-pub(crate) fn forbid_new_privileges() -> io::Result<()> {
-    const SET: c_ulong = 1;
-    const UNUSED: c_ulong = 0;
-    // SAFETY: this option takes four numbers, of which the last three have to be zero.
-    match unsafe { prctl(PR_SET_NO_NEW_PRIVS, SET, UNUSED, UNUSED, UNUSED) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
-const SIG_BLOCK: c_int = 0;
-
-/// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ for good, the
-/// handled ones wait for [`wait_for_signal`]. Called once, before any thread exists.
-pub(crate) fn block_signals() -> io::Result<()> {
-    let set = SignalSet::blocked();
-    // SAFETY: the set is live and only read; a null pointer asks for no old mask.
-    result(unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) })
-}
-
 /// What functions of threads return: zero, or the number of an error.
 fn result(code: c_int) -> io::Result<()> {
     match code {
         0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}
-
-/// Waits for the next handled signal, without a handler: no code ever runs in signal
-/// context. The signals must be blocked.
-pub(crate) fn wait_for_signal() -> io::Result<Signal> {
-    let set = SignalSet::handled();
-    let mut number = 0;
-    // SAFETY: the set is live and only read, the number is live and only written.
-    match unsafe { sigwait(&raw const set, &raw mut number) } {
-        0 => Signal::of(number)
-            .ok_or_else(|| io::Error::other(format!("unexpected signal {number}"))),
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }

@@ -28,7 +28,8 @@ fn serve(octets: usize, times: Times) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     super::super::prepare(SockRef::from(&listener)).unwrap();
-    std::thread::spawn(move || run(&listener, &Octets(octets), &times));
+    let stop = Waker::new().unwrap();
+    std::thread::spawn(move || run(&listener, &stop, &Octets(octets), &times));
     addr
 }
 
@@ -154,7 +155,8 @@ fn after_a_failure_to_accept_it_pauses() {
         admin_pause: LONG,
         ..patient()
     };
-    let mut server = Server::new(&listener, &pages, &times);
+    let stop = Waker::new().unwrap();
+    let mut server = Server::new(&listener, &stop, &pages, &times);
     let began = Instant::now();
     server.round();
     let paused = server.accept_from - began;
@@ -183,7 +185,8 @@ fn each_phase_has_a_time_of_its_own() {
         let mut stream = connect(listener.local_addr().unwrap());
         stream.write_all(request).unwrap();
         let pages = Octets(octets);
-        let mut server = Server::new(&listener, &pages, &times);
+        let stop = Waker::new().unwrap();
+        let mut server = Server::new(&listener, &stop, &pages, &times);
         listener.set_nonblocking(true).unwrap();
         let began = Instant::now();
         server.round();
@@ -206,7 +209,8 @@ fn no_more_connections_are_kept_than_the_limit() {
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
     let (pages, times) = (Octets(1), patient());
-    let mut server = Server::new(&listener, &pages, &times);
+    let stop = Waker::new().unwrap();
+    let mut server = Server::new(&listener, &stop, &pages, &times);
     let _silent: Vec<TcpStream> = (0..3 * MAX_CONNECTIONS).map(|_| connect(addr)).collect();
     for _ in 0..3 {
         server.round();

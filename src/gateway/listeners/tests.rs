@@ -205,8 +205,8 @@ fn clients_of_every_listener_have_keepalive_and_no_delay() {
         addr: addr("127.0.0.1:0"),
         shown: String::new(),
     };
-    let own = open(std::slice::from_ref(&place), Vec::new()).unwrap();
-    let passed = open(&[place], vec![inherited]).unwrap();
+    let own = open(std::slice::from_ref(&place), Vec::new(), Vec::new()).unwrap();
+    let passed = open(&[place], vec![inherited], Vec::new()).unwrap();
     for listener in own.iter().chain(&passed) {
         let _client = std::net::TcpStream::connect(listener.addr).unwrap();
         let (accepted, _) = listener.accept().unwrap();

@@ -110,24 +110,37 @@ fn a_thread_that_returns_while_the_gateway_serves_is_started_again() {
 }
 
 #[test]
-fn threads_that_are_prepared_begin_when_all_are_started() {
+fn threads_that_are_prepared_begin_when_all_are_started_and_doors_when_the_process_serves() {
     let threads = Threads::new(quick());
     let (began, starts) = channel();
     threads.close();
-    let prepared = [Thread::Accept, Thread::Admin].map(|thread| {
+    let all = [
+        Thread::Monitor,
+        Thread::Accept,
+        Thread::Admin,
+        Thread::Status,
+    ];
+    let mut prepared = Vec::from(all.map(|thread| {
         let began = began.clone();
         let work = move || began.send(thread).unwrap();
         threads.prepare(thread, work).unwrap()
-    });
+    }));
     let at_once = threads.start(Thread::Log, move || began.send(Thread::Log).unwrap());
     finish(at_once.unwrap());
     assert_eq!(next(&starts), Thread::Log);
     assert!(starts.try_recv().is_err(), "one that is prepared has begun");
     threads.complete();
+    finish(prepared.remove(0));
+    assert_eq!(next(&starts), Thread::Monitor);
+    assert!(
+        starts.try_recv().is_err(),
+        "one that takes clients has begun"
+    );
+    threads.open();
     prepared.into_iter().for_each(finish);
-    let mut names = [next(&starts), next(&starts)].map(Thread::name);
+    let mut names = [(); 3].map(|()| next(&starts).name());
     names.sort_unstable();
-    assert_eq!(names, ["accept", "admin"]);
+    assert_eq!(names, ["accept", "admin", "status"]);
 }
 
 #[test]

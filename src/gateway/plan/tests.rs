@@ -1,4 +1,4 @@
-//! Tests of how a start is put together.
+//! Tests of what is worked out of the settings.
 
 use super::*;
 

@@ -1,0 +1,123 @@
+//! What is known of the reloads of a service, and who watches it.
+
+use std::ffi::OsString;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::inherit::Handover;
+use super::predecessors::Predecessors;
+use crate::sync::lock;
+
+/// The reloads so far.
+#[derive(Debug)]
+pub(in crate::gateway) struct Reloads {
+    /// The processes that drain.
+    pub(in crate::gateway) predecessors: Predecessors,
+    /// A service manager is told which process serves.
+    pub(in crate::gateway) is_managed: bool,
+    /// Whoever started this process watches the service by waiting for its end.
+    pub(in crate::gateway) is_watched: bool,
+    /// How many succeeded; this process is the outcome of the last.
+    pub(in crate::gateway) succeeded: u64,
+    failed: AtomicU64,
+    /// Why the last one failed, if it did.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Reloads {
+    /// None so far, or those before this process.
+    pub(in crate::gateway) fn new(
+        handover: Option<Handover>,
+        has_manager: bool,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let process = std::process::id();
+        let Some(handover) = handover else {
+            let is_managed = has_manager && is_main(process, variable);
+            return Self {
+                predecessors: Predecessors::default(),
+                is_managed,
+                is_watched: !is_managed,
+                succeeded: 0,
+                failed: AtomicU64::new(0),
+                trouble: Mutex::default(),
+            };
+        };
+        let draining = handover.draining.into_iter();
+        Self {
+            predecessors: Predecessors::new(draining.chain([handover.predecessor])),
+            is_managed: handover.is_managed,
+            is_watched: false,
+            succeeded: handover.succeeded.saturating_add(1),
+            failed: handover.failed.into(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// How many failed.
+    pub(in crate::gateway) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// One more has failed.
+    pub(in crate::gateway) fn fail(&self, reason: &str) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.trouble) = Some(reason.to_owned());
+    }
+
+    /// What there is trouble with, in words.
+    pub(in crate::gateway) fn problem(&self) -> Option<String> {
+        let trouble = lock(&self.trouble);
+        let trouble = trouble.as_ref();
+        trouble.map(|reason| {
+            format!("the last reload failed, the settings before it are in use: {reason}")
+        })
+    }
+}
+
+/// Whether a process is the one that the service manager watches, which can be told of another. Process 1 of a container has to
+/// stay; systemd names the process that it has started (systemd.exec(5), SYSTEMD_EXEC_PID), from which others may
+/// have inherited NOTIFY_SOCKET.
+fn is_main(process: u32, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let named = variable("SYSTEMD_EXEC_PID");
+    process != 1 && named.is_none_or(|named| named.to_str() == Some(&process.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_watched_by_a_manager_or_by_who_has_started_it() {
+        // (process, a manager listens, SYSTEMD_EXEC_PID, whether the manager can be told of another process)
+        for (process, has_manager, named, expected) in [
+            (7, false, None, false),
+            (7, false, Some("7"), false),
+            (7, true, None, true),
+            (7, true, Some("7"), true),
+            (7, true, Some("8"), false),
+            (7, true, Some(""), false),
+            (1, true, None, false),
+            (1, true, Some("1"), false),
+        ] {
+            let variable = |_: &str| named.map(OsString::from);
+            let found = has_manager && is_main(process, variable);
+            assert_eq!(found, expected, "{process} {has_manager} {named:?}");
+        }
+        let reloads = Reloads::new(None, false, |_| None);
+        assert!(reloads.is_watched && !reloads.is_managed);
+        let own = std::process::id().to_string();
+        let reloads = Reloads::new(None, true, |_| Some(own.clone().into()));
+        assert!(!reloads.is_watched && reloads.is_managed);
+    }
+
+    #[test]
+    fn a_reload_that_failed_is_a_problem() {
+        let reloads = Reloads::new(None, false, |_| None);
+        assert_eq!((reloads.failed(), reloads.problem()), (0, None));
+        reloads.fail("bad settings");
+        let problem = reloads.problem().unwrap();
+        assert!(problem.ends_with(": bad settings"), "{problem}");
+        assert_eq!(reloads.failed(), 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! The process that takes over, as the one sees it that starts it.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::VARIABLE;
+use super::control::{Control, Item, Message, Received, Request, pass_on};
+use super::inherit::value;
+use super::predecessors::Predecessor;
+use crate::proxy::listener::Listener;
+use crate::sys::program::Program;
+use crate::sys::{Plain, memory, syscall};
+
+/// Variables that are about the process that a service manager has started, and no other.
+const OF_ONE_PROCESS: [&str; 5] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "WATCHDOG_PID",
+];
+
+/// Bytes of memory that it takes to start a process.
+const ROOM: usize = 256 * 1024;
+
+/// What a successor is given.
+pub(in crate::gateway) struct Supply<'a> {
+    pub(in crate::gateway) listeners: Vec<&'a Listener>,
+    pub(in crate::gateway) metrics: Option<&'a TcpListener>,
+    pub(in crate::gateway) draining: Vec<Arc<Predecessor>>,
+    pub(in crate::gateway) is_managed: bool,
+    pub(in crate::gateway) is_watched: bool,
+    pub(in crate::gateway) succeeded: u64,
+    pub(in crate::gateway) failed: u64,
+}
+
+/// A process that was started and does not serve yet. Dropped, it is ended.
+#[derive(Debug)]
+pub(in crate::gateway) struct Starting {
+    /// Taken when it is a successor.
+    control: Option<Control>,
+    /// What starts the process.
+    starter: Child,
+    /// The process itself, once it is known.
+    process: Option<u32>,
+}
+
+/// A process that took over.
+#[derive(Debug)]
+pub(in crate::gateway) struct Successor {
+    control: Control,
+    /// The process that serves now: this one, or a later one.
+    process: AtomicU32,
+}
+
+/// What the process that serves says to one that drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) enum Said {
+    Asked(Request),
+    /// Another process serves now.
+    Serves(u32),
+    /// It has ended.
+    Ended,
+}
+
+impl Starting {
+    /// Starts the program that is in its place now.
+    ///
+    /// # Errors
+    /// Why that is not possible, in words.
+    pub(in crate::gateway) fn start(
+        program: &Program,
+        supply: &Supply<'_>,
+    ) -> Result<Self, String> {
+        let refused = |error: std::io::Error| Plain(&error).to_string();
+        memory::room(ROOM).map_err(refused)?;
+        let (near, far) = Control::pair().map_err(refused)?;
+        let items = supply.items();
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(far.as_fd())
+            .chain(items.iter().map(|(fd, _)| *fd))
+            .collect();
+        for (_, item) in &items {
+            near.send(&Message::Item(*item)).map_err(refused)?;
+        }
+        let service = Message::Service {
+            is_managed: supply.is_managed,
+            is_watched: supply.is_watched,
+            succeeded: supply.succeeded,
+            failed: supply.failed,
+        };
+        near.send(&service).map_err(refused)?;
+        let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut command = program.command();
+        command.env(VARIABLE, value("start", std::process::id(), &numbers));
+        for name in OF_ONE_PROCESS {
+            command.env_remove(name);
+        }
+        // No other thread starts a program meanwhile.
+        let passed = fds.iter().try_for_each(|fd| pass_on(*fd, true));
+        let started = passed.and_then(|()| command.spawn());
+        for fd in &fds {
+            let _ = pass_on(*fd, false);
+        }
+        let starter = started.map_err(|error| {
+            let path = program.path().display();
+            format!("{path}: cannot be started: {}", Plain(&error))
+        })?;
+        Ok(Self {
+            control: Some(near),
+            starter,
+            process: None,
+        })
+    }
+
+    /// What to watch for reading.
+    pub(in crate::gateway) fn control(&self) -> Option<&Control> {
+        self.control.as_ref()
+    }
+
+    /// Reads what it has said: whether it is ready.
+    ///
+    /// # Errors
+    /// Why it will not be.
+    pub(in crate::gateway) fn hear(&mut self) -> Result<bool, String> {
+        let Some(control) = &self.control else {
+            return Ok(false);
+        };
+        loop {
+            match control.receive() {
+                Received::Nothing => return Ok(false),
+                Received::Message(Message::Ready) => return Ok(true),
+                Received::Message(Message::Failed(reason)) => return Err(reason),
+                Received::Message(Message::Started(process)) => self.process = Some(process),
+                Received::Message(_) => {}
+                Received::End => return Err(self.how_it_ended()),
+            }
+        }
+    }
+
+    fn how_it_ended(&mut self) -> String {
+        let status = self.starter.wait().ok();
+        match (self.process, status) {
+            (None, Some(status)) if !status.success() => {
+                format!("the new process has ended with {}", words(status))
+            }
+            _ => "the new process has ended before it was ready".to_owned(),
+        }
+    }
+
+    /// Tells the process that it serves from now on.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub(in crate::gateway) fn take_over(mut self) -> Result<Successor, String> {
+        let ended = || "the new process has ended".to_owned();
+        let process = self.process.ok_or_else(ended)?;
+        let control = self.control.take().ok_or_else(ended)?;
+        if control.send(&Message::Serve).is_err() {
+            self.control = Some(control);
+            return Err(self.how_it_ended());
+        }
+        // It ends as soon as it has started the process.
+        let _ = self.starter.wait();
+        Ok(Successor {
+            control,
+            process: process.into(),
+        })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if self.control.is_none() {
+            return;
+        }
+        // Each fails if there is no such process any more. The second is alive as long as the socket has not ended; if it
+        // has, its number may be another's.
+        let _ = self.starter.kill();
+        let _ = self.starter.wait();
+        if let Some(process) = self.process
+            && self.control.as_ref().is_some_and(|control| !ended(control))
+        {
+            let _ = syscall::end_process(process);
+        }
+    }
+}
+
+fn ended(control: &Control) -> bool {
+    loop {
+        match control.receive() {
+            Received::Message(_) => {}
+            Received::Nothing => return false,
+            Received::End => return true,
+        }
+    }
+}
+
+fn words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+impl<'a> Supply<'a> {
+    /// Each descriptor, and what it is.
+    fn items(&'a self) -> Vec<(BorrowedFd<'a>, Item)> {
+        let listeners = self.listeners.iter().map(|listener| {
+            let fd = listener.as_fd();
+            let item = match listener.is_passed {
+                true => Item::Passed(fd.as_raw_fd()),
+                false => Item::Listener(fd.as_raw_fd()),
+            };
+            (fd, item)
+        });
+        let metrics = self.metrics.iter().map(|listener| {
+            let fd = listener.as_fd();
+            (fd, Item::Metrics(fd.as_raw_fd()))
+        });
+        let draining = self.draining.iter().map(|draining| {
+            let item = Item::Draining {
+                fd: draining.control().number(),
+                process: draining.process,
+                is_watched: draining.is_watched,
+                connections: draining.connections.load(Ordering::Relaxed),
+            };
+            (draining.control().as_fd(), item)
+        });
+        listeners.chain(metrics).chain(draining).collect()
+    }
+}
+
+impl Successor {
+    /// The process that serves now.
+    pub(in crate::gateway) fn process(&self) -> u32 {
+        self.process.load(Ordering::Relaxed)
+    }
+
+    /// The socket to the process that serves.
+    pub(in crate::gateway) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Tells it how many connections are left here.
+    pub(in crate::gateway) fn tell_connections(&self, count: usize) {
+        let _ = self.control.send(&Message::Connections(count as u64));
+    }
+
+    /// Asks it for something.
+    pub(in crate::gateway) fn ask(&self, request: Request) {
+        let _ = self.control.send(&Message::Request(request));
+    }
+
+    /// What it has said next, if anything.
+    pub(in crate::gateway) fn hear(&self) -> Option<Said> {
+        loop {
+            match self.control.receive() {
+                Received::Nothing => return None,
+                Received::End => return Some(Said::Ended),
+                Received::Message(Message::Request(request)) => return Some(Said::Asked(request)),
+                Received::Message(Message::Serving(process)) => {
+                    self.process.store(process, Ordering::Relaxed);
+                    return Some(Said::Serves(process));
+                }
+                Received::Message(_) => {}
+            }
+        }
+    }
+}

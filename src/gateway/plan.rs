@@ -1,0 +1,137 @@
+//! What can be worked out of the settings before anything is bound or dialled: where to listen, where members are to be
+//! found and what they have to prove, and which settings contradict each other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Error;
+use super::listeners::{self, Place};
+use crate::config::Config;
+use crate::discovery::auth::Authenticator;
+use crate::discovery::{self, Discovery, Identity, Source, roots};
+use crate::dns::{Resolver, Sources};
+use crate::endpoint::Endpoint;
+use crate::loop_guard::{self, LoopGuard};
+use crate::sys::activation::Inherited;
+use crate::sys::random;
+use crate::times::Times;
+use crate::x509::ServerName;
+
+/// What a start, or a check of one, begins with: nothing is bound or dialled yet.
+pub(super) struct Plan {
+    pub(super) listen: Vec<Place>,
+    /// Where to serve metrics.
+    pub(super) metrics: Option<Place>,
+    /// Whether members may have names.
+    pub(super) resolves: bool,
+    pub(super) discovery: Discovery,
+    pub(super) authenticator: Option<Arc<Authenticator>>,
+    pub(super) guard: LoopGuard,
+    /// What is odd, but no reason not to start.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Works out from the settings what can be worked out on this host alone, but for names.
+pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
+    let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
+    let passed = passed
+        .iter()
+        .map(|socket| loop_guard::canonical(socket.addr));
+    let passed: Vec<SocketAddr> = passed.collect();
+    let listen = listeners::places(config, &passed, &resolver)?;
+    let mut warnings = Vec::new();
+    let metrics = listeners::metrics_place(config, &listen, &resolver)?;
+    if let Some(Place { addr, shown }) = &metrics
+        && !addr.ip().is_loopback()
+    {
+        warnings.push(format!(
+            "--metrics-addr={shown} can be reached from other hosts, and asks nobody for a password: \
+             whoever reaches it reads addresses and states of the cluster"
+        ));
+    }
+    let source = source(config, &mut warnings)?;
+    let guard = LoopGuard::default();
+    let authenticator = if source.authenticates() {
+        let file = config.trusted_ca_file.as_deref();
+        let roots = roots::load(file, |name| std::env::var_os(name)).map_err(Error::Roots)?;
+        let passed_over = |error| format!("certificate of an authority is passed over: {error}");
+        warnings.extend(roots.passed_over.into_iter().map(passed_over));
+        Some(Arc::new(Authenticator::new(roots.anchors, guard.clone())))
+    } else {
+        None
+    };
+    Ok(Plan {
+        listen,
+        metrics,
+        resolves: source.resolves(),
+        discovery: Discovery::new(source, resolver, times),
+        authenticator,
+        guard,
+        warnings,
+    })
+}
+
+/// Where the members are to be found, and what they have to prove.
+fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> {
+    let valid = |name: String| match ServerName::parse(&name) {
+        Ok(_) => Ok(name),
+        Err(error) => Err(Error::ServerName(name, error)),
+    };
+    let named = config
+        .server_name
+        .clone()
+        .map(|name| name.trim_end_matches('.').to_owned());
+    let listed = match (config.verify_endpoints, &named) {
+        (false, _) => Identity::None,
+        (true, None) => Identity::Own,
+        (true, Some(name)) => Identity::Named(valid(name.clone())?),
+    };
+    if let Some(path) = &config.endpoints_file {
+        let (source, odd) = Source::file(path, listed).map_err(Error::EndpointsFile)?;
+        warnings.extend(odd);
+        return Ok(source);
+    }
+    let list = discovery::given(&config.endpoints, &listed);
+    let Some(srv) = &config.discovery else {
+        return Ok(Source::List(list));
+    };
+    let identity = if srv.insecure {
+        None
+    } else {
+        Some(valid(
+            named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
+        )?)
+    };
+    let fallback = if config.endpoints_given {
+        list
+    } else {
+        Vec::new()
+    };
+    Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
+}
+
+/// Refuses an endpoint that is one of the addresses to listen on.
+pub(super) fn refuse_loops(
+    endpoints: &[Endpoint],
+    listen: &[Place],
+    metrics: Option<&Place>,
+) -> Result<(), Error> {
+    let clients = listen.iter().map(|place| (place, ""));
+    let metrics = metrics.map(|place| (place, " of --metrics-addr"));
+    let places: Vec<(&Place, &str)> = clients.chain(metrics).collect();
+    for endpoint in endpoints {
+        let own = |(place, _): &&(&Place, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
+        if let Some((place, which)) = places.iter().find(own) {
+            return Err(Error::Loop {
+                source: endpoint.source,
+                endpoint: endpoint.name.clone(),
+                addr: endpoint.addr,
+                listen: format!("{}{which}", place.shown),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

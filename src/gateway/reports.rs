@@ -1,0 +1,82 @@
+//! What a service manager is told: that clients are served, and again and again how the gateway is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::status::Served;
+use super::threads::Thread;
+use crate::log;
+use crate::sys::Plain;
+use crate::sys::notify::Notifier;
+use crate::times::Times;
+
+/// Tells the service manager that clients are served (READY=1), after what else there is to `tell` with it.
+pub(super) fn tell_ready(notifier: &Notifier, served: &Served, tell: &str) {
+    if let Err(error) = notifier.send(&format!("{tell}READY=1\nSTATUS={}", served.line())) {
+        // A unit that waits for it is ended after some time, and nothing else would say why.
+        log::warn(
+            "gateway",
+            "cannot tell the service manager that clients are served",
+            &[("error", Plain(&error).to_string().into())],
+        );
+    }
+}
+
+/// Prepares the thread that tells the service manager the state and that we are alive, if there is
+/// one: the locks that every session needs are taken on the way, so a gateway that is stuck on one
+/// of them falls silent and is restarted.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub(super) fn prepare(notifier: &Notifier, served: &Arc<Served>, times: Times) -> io::Result<()> {
+    if !notifier.is_enabled() {
+        return Ok(());
+    }
+    let interval = report_interval(notifier.watchdog, &times);
+    let (notifier, own) = (notifier.clone(), Arc::clone(served));
+    let work = move || {
+        loop {
+            std::thread::sleep(interval);
+            let watchdog = match notifier.watchdog {
+                Some(_) => "WATCHDOG=1\n",
+                None => "",
+            };
+            // Only the first failure is worth a line.
+            let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
+        }
+    };
+    served.threads.prepare(Thread::Status, work).map(drop)
+}
+
+/// sd_watchdog_enabled(3) recommends half of the time that was asked for.
+fn report_interval(watchdog: Option<Duration>, times: &Times) -> Duration {
+    watchdog.map_or(times.status_interval, |asked| {
+        (asked / 2).min(times.status_interval)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn the_watchdog_is_fed_twice_in_its_time_and_at_least_at_the_status_interval() {
+        let times = Times {
+            status_interval: MS(10_000),
+            ..Times::REAL
+        };
+        for (watchdog, interval) in [
+            (None, 10_000),
+            (Some(1000), 500),
+            (Some(20_000), 10_000),
+            (Some(20_002), 10_000),
+            (Some(19_998), 9_999),
+        ] {
+            let found = report_interval(watchdog.map(MS), &times);
+            assert_eq!(found, MS(interval), "{watchdog:?}");
+        }
+    }
+}
