@@ -9,9 +9,10 @@ use crate::sys::limits::{Capacity, Needs};
 use crate::sys::notify::Notifier;
 
 /// What a gateway with these settings will take of this host beside its connections, once its listeners, the
-/// access log and the pool are open.
+/// access log and the pool are open; it may have `limit` descriptors.
 pub(super) fn needs(
     config: &Config,
+    limit: u64,
     resolves: bool,
     authenticates: bool,
     listeners: usize,
@@ -35,7 +36,8 @@ pub(super) fn needs(
     // The epoll of `parked`, a file that is being read, such as /etc/hosts, and the access log, which is opened again
     // before the old file is closed.
     descriptors += 2 + count(access_log);
-    descriptors += handover::DESCRIPTORS;
+    // A reload; where there are few, it may fail while all clients are there that may be.
+    descriptors += handover::DESCRIPTORS.min(limit / 32);
     if metrics {
         // The listener is open already. The second thread is started for `/healthz`.
         descriptors += admin::DESCRIPTORS as u64 - 1;

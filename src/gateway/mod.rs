@@ -248,6 +248,7 @@ fn serve(
     // What is open by now is counted; what is not is in these.
     let needs = needs(
         config,
+        descriptors,
         resolves,
         gate.is_some(),
         listeners.len(),

@@ -18,12 +18,28 @@ use socket2::SockRef;
 use super::Error;
 use crate::addr::{Host, HostPort};
 use crate::log;
+use crate::proxy::listener::Listener;
 use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::syscall;
 
 /// A listening socket that others accept from.
-type Socket = Arc<dyn AsFd + Send + Sync>;
+pub(super) trait Socket: AsFd + Send + Sync {
+    /// Another socket has taken its place. A wait for the old one is not told of clients of the new one.
+    fn replaced(&self);
+}
+
+impl Socket for Listener {
+    fn replaced(&self) {
+        self.look_again();
+    }
+}
+
+/// That of metrics, which is looked at again and again.
+impl Socket for TcpListener {
+    fn replaced(&self) {}
+}
+
 /// Opens a socket that listens.
 type Open = fn(SocketAddr) -> Result<TcpListener, Error>;
 
@@ -35,7 +51,7 @@ struct Zoned {
     interface: String,
     /// Where it listens, by the number that the interface had.
     addr: SocketAddrV6,
-    socket: Socket,
+    socket: Arc<dyn Socket>,
     open: Open,
     /// Why nobody can connect to it, if so.
     trouble: Option<String>,
@@ -49,7 +65,13 @@ impl std::fmt::Debug for Zones {
 
 impl Zones {
     /// Looks after a listener that is bound to `addr` from now on, if the operator has named its interface.
-    pub(super) fn add(&self, named: &HostPort, addr: SocketAddr, socket: Socket, open: Open) {
+    pub(super) fn add(
+        &self,
+        named: &HostPort,
+        addr: SocketAddr,
+        socket: Arc<dyn Socket>,
+        open: Open,
+    ) {
         if let (Host::Ip6Zone(_, interface), SocketAddr::V6(addr)) = (&named.host, addr)
             // A number does not tell which interface was meant.
             && interface.parse::<u32>().is_err()
@@ -134,16 +156,16 @@ impl Zoned {
         let (ip, port) = (*self.addr.ip(), self.addr.port());
         let addr = SocketAddrV6::new(ip, port, 0, index);
         let socket = (self.open)(addr.into()).map_err(|error| error.to_string())?;
-        let old = self.socket.as_fd();
-        // A thread in accept(2) waits in the old socket, and this wakes it; one in poll(2) looks again by itself.
-        // It fails if an earlier try has done it.
+        let old = (*self.socket).as_fd();
+        // Clients that wait there are told. It fails if an earlier try has done it.
         let _ = SockRef::from(&old).shutdown(Shutdown::Both);
         let replaced = syscall::replace(old, socket.into());
         replaced.map_err(|error| format!("cannot listen on {addr}: {}", Plain(&error)))?;
+        self.socket.replaced();
         self.addr = addr;
         // Whoever ends the service may have shut down the old one.
         if closing.load(Ordering::SeqCst) {
-            let _ = SockRef::from(&self.socket.as_fd()).shutdown(Shutdown::Both);
+            let _ = SockRef::from(&(*self.socket).as_fd()).shutdown(Shutdown::Both);
         }
         log::warn(
             "gateway",
@@ -207,7 +229,12 @@ mod tests {
         let mut addr = bound;
         addr.set_scope_id(5);
         let named = parse_listen("[fe80::1%eth0]:1").unwrap();
-        zones.add(&named, addr.into(), Arc::clone(&socket) as Socket, open);
+        zones.add(
+            &named,
+            addr.into(),
+            Arc::clone(&socket) as Arc<dyn Socket>,
+            open,
+        );
         let told = || heard().len();
         told();
         // (number of the interface, lines in the log, problems)

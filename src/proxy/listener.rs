@@ -101,7 +101,14 @@ impl Listener {
             PollFd::readable(self.socket.as_fd()),
             PollFd::readable(self.waker.fd()),
         ];
-        syscall::wait(&mut fds, None)
+        syscall::wait(&mut fds, None)?;
+        self.waker.clear();
+        Ok(())
+    }
+
+    /// Has a thread that waits look at the socket again: another one may have taken its place.
+    pub(crate) fn look_again(&self) {
+        self.waker.wake();
     }
 
     /// Has [`Listener::accept`] end, now and whenever it is called again. Whoever else has the socket can accept from it.

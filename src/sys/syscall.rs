@@ -21,6 +21,7 @@ use std::time::Duration;
 unsafe extern "C" {
     fn poll(fds: *mut PollFd<'_>, count: c_ulong, timeout_ms: c_int) -> c_int;
     safe fn epoll_create1(flags: c_int) -> c_int;
+    safe fn eventfd(count: c_uint, flags: c_int) -> c_int;
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
     fn epoll_wait(epoll: c_int, events: *mut EpollEvent, room: c_int, timeout_ms: c_int) -> c_int;
     fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
@@ -160,6 +161,17 @@ pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Res
     match io::Error::last_os_error() {
         error if ready == -1 && error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// A counter that poll(2) can wait for to be above zero (eventfd(2)); neither reads nor writes of it block.
+pub(crate) fn event_counter() -> io::Result<OwnedFd> {
+    const EFD_NONBLOCK: c_int = 0o4000;
+    const EFD_CLOEXEC: c_int = 0o2_000_000;
+    match eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the call has just opened this descriptor, which nobody else knows.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
 }
 
