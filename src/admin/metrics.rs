@@ -144,7 +144,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     text.family(
         "endpoint_up",
         GAUGE,
-        "1 if the endpoint is active or slow, 0 if not; of those in the set.",
+        "1 if the endpoint is active, slow or draining, 0 if not; of those in the set.",
     );
     for (addr, view) in members() {
         let up = u8::from(view.status.is_active());
@@ -170,6 +170,15 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
             &[("endpoint", addr)],
             u8::from(!view.status.is_doubted()),
         );
+    }
+    text.family(
+        "endpoint_draining",
+        GAUGE,
+        "1 if the endpoint is to get no new client while others serve, whatever its state; of those in the set.",
+    );
+    for (addr, view) in members() {
+        let drains = u8::from(view.endpoint.drains);
+        text.sample("", &[("endpoint", addr)], drains);
     }
     text.family(
         "endpoint_last_answer_timestamp_seconds",

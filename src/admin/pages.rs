@@ -103,8 +103,8 @@ fn endpoint(view: &View, now: Now) -> String {
         let _ = write!(dials, "{comma}{}:{count}", Json(result));
     }
     format!(
-        "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
-         \"state\":{},\"active\":{},\"since\":{},\"last_answer_at\":{},\"last_error\":{},\"last_error_at\":{},\
+        "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"drain\":{},\
+         \"name\":{},\"state\":{},\"active\":{},\"since\":{},\"last_answer_at\":{},\"last_error\":{},\"last_error_at\":{},\
          \"certificate_expiry\":{},\"connections_open\":{},\"connections_total\":{},\
          \"bytes_to_endpoint\":{},\"bytes_to_client\":{},\"dials\":{{{dials}}}}}",
         Json(&endpoint.addr.to_string()),
@@ -112,6 +112,7 @@ fn endpoint(view: &View, now: Now) -> String {
         Json(endpoint.source.name()),
         endpoint.priority,
         endpoint.weight,
+        endpoint.drains,
         optional(endpoint.identity.clone()),
         Json(view.status.name()),
         view.status.is_active(),

@@ -223,7 +223,7 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     }
     let colour = match view.status {
         Status::Active => "good",
-        Status::Untried | Status::Slow | Status::Removed => "odd",
+        Status::Untried | Status::Slow | Status::Draining | Status::Removed => "odd",
         Status::Silent
         | Status::Unhealthy
         | Status::Inactive
@@ -237,6 +237,9 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
         view.status.name(),
         Span(now.since(view.since))
     );
+    if view.endpoint.drains && view.status != Status::Draining {
+        page.push_str("<br><span class=\"dim\">marked drain</span>");
+    }
     if let Some((at, error)) = &view.last_error {
         let class = if view.status.is_active() {
             "dim"

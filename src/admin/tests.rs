@@ -36,6 +36,7 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
             name: String::new(),
             priority: 0,
             weight: 0,
+            drains: false,
             identity: None,
             source: Source::Endpoints,
         },
@@ -186,6 +187,7 @@ fn member(port: u16, identity: Option<&str>) -> Endpoint {
         name: format!("m{port}:{port}"),
         priority: port,
         weight: port * 10,
+        drains: false,
         identity: identity.map(str::to_owned),
         source: Source::File,
     }
@@ -213,6 +215,57 @@ fn ready(observed: &Arc<Fixture>, expected: (http::Status, &str)) {
     assert_eq!(page(observed, "/healthz"), (READY.0, READY.1.to_owned()));
     let looked = observed.looks.load(Ordering::SeqCst) - looks;
     assert_eq!(looked, 1, "the locks that clients need were not taken");
+}
+
+/// It is known to serve, and whatever is worse is shown beside the word.
+#[test]
+fn every_page_shows_an_endpoint_that_drains() {
+    let gateway = Fixture::new();
+    let drains = Endpoint {
+        drains: true,
+        ..member(1, None)
+    };
+    gateway.pool.replace(vec![drains.clone(), member(2, None)]);
+    let untried = (http::Status::Unavailable, "no endpoint has answered yet\n");
+    ready(&gateway, untried);
+    gateway.pool.kept(at(1), Instant::now());
+    ready(&gateway, READY);
+    // (what happens, JSON, page, metrics)
+    type Event = fn(&Fixture);
+    let cases: [(Event, [&str; 3]); 2] = [
+        (
+            |_| {},
+            [
+                "\"drain\":true,\"name\":null,\"state\":\"draining\",\"active\":true,",
+                "pill odd\">draining<",
+                "endpoint_up{endpoint=\"127.0.0.1:1\"} 1\n",
+            ],
+        ),
+        (
+            |gateway| gateway.fail(at(1)),
+            [
+                "\"drain\":true,\"name\":null,\"state\":\"inactive\",\"active\":false,",
+                "<span class=\"dim\">marked drain<",
+                "endpoint_up{endpoint=\"127.0.0.1:1\"} 0\n",
+            ],
+        ),
+    ];
+    for (number, (event, [json, html, metric])) in cases.into_iter().enumerate() {
+        event(&gateway);
+        assert_page(&gateway, "/endpoints", &[json], &[]);
+        let beside = if number == 0 {
+            "marked drain"
+        } else {
+            "pill odd\">draining"
+        };
+        assert_page(&gateway, "/", &[html], &[beside]);
+        let marks = [
+            metric,
+            "endpoint_draining{endpoint=\"127.0.0.1:1\"} 1\n",
+            "endpoint_draining{endpoint=\"127.0.0.1:2\"} 0\n",
+        ];
+        assert_page(&gateway, "/metrics", &marks, &[]);
+    }
 }
 
 /// An endpoint fails and returns, another is removed while a client is connected, a third is added and
@@ -243,7 +296,7 @@ fn every_page_follows_the_endpoints() {
         &[
             "{\"ready\":true,\"reason\":null,\"draining\":false,\"draining_processes\":0,\
              \"draining_connections\":0,\"problems\":[],",
-            "\"priority\":1,\"weight\":10,\"name\":null,\"state\":\"active\",\"active\":true,",
+            "\"priority\":1,\"weight\":10,\"drain\":false,\"name\":null,\"state\":\"active\",\"active\":true,",
             "\"last_error\":null,\"last_error_at\":null,\"certificate_expiry\":null,",
         ],
         &["inactive"],

@@ -193,7 +193,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "",
         in_environment: true,
         doc_short: "The file that names the etcd members, in place of --endpoints.",
-        doc_long: "One endpoint a line; weight=N and priority=N may follow it. It is followed: a \
+        doc_long: "One endpoint a line; weight=N, priority=N and drain may follow it. It is followed: a \
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
         apply: |text, raw| {

@@ -299,6 +299,7 @@ mod tests {
             name: "m.test:1".to_owned(),
             priority: 0,
             weight: 0,
+            drains: false,
             identity: identity.map(str::to_owned),
             source: Source::Srv,
         }

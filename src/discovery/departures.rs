@@ -80,6 +80,7 @@ mod tests {
             name: letter.to_string(),
             priority: 0,
             weight: 0,
+            drains: false,
             identity: None,
             source: Source::Srv,
         };

@@ -2,7 +2,8 @@
 //!
 //! One endpoint a line, written as for `--endpoints`; `weight=N` and `priority=N` may follow,
 //! and mean what they mean in an SRV record (RFC 2782), but that a weight left out is 1, so
-//! that `weight=2` beside it is twice as much. Blank lines are skipped, and so is what follows
+//! that `weight=2` beside it is twice as much. So may `drain`, which takes the member out for
+//! maintenance: it gets no new connection while others serve. Blank lines are skipped, and so is what follows
 //! a `#` at the start of a line or behind a blank. A line may end in CR LF.
 //!
 //! Pure. The bytes are untrusted: lines and their number are bounded, and one that is not
@@ -46,6 +47,8 @@ pub(crate) enum Oddity {
     Repeated,
     /// `http://` or `https://` stands in front of it.
     Scheme,
+    /// It has the word `drain`, and so have all others.
+    AllDrain,
 }
 
 /// Why a text is no listing.
@@ -73,6 +76,8 @@ pub(crate) enum Cause {
     UnknownOption { word: String },
     /// An option stands twice.
     RepeatedOption { name: &'static str },
+    /// The word `drain` has a value.
+    DrainValue { word: String },
     /// An option's value is no number of 16 bits.
     NotANumber { name: &'static str, value: String },
     /// There are more endpoints than may be.
@@ -87,6 +92,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Listing, Error> {
     let mut members: Vec<Member> = Vec::new();
     let mut odd: Vec<(usize, Oddity)> = Vec::new();
     let mut known = HashSet::new();
+    let mut last = 0;
     for (index, octets) in text.split(|octet| *octet == b'\n').enumerate() {
         let number = index.saturating_add(1);
         let failed = |cause| Error {
@@ -110,6 +116,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Listing, Error> {
             return Err(failed(Cause::TooMany));
         } else {
             members.push(member);
+            last = number;
         }
     }
     if members.is_empty() {
@@ -117,6 +124,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<Listing, Error> {
             line: None,
             cause: Cause::NoEndpoint,
         });
+    }
+    if members.iter().all(|member| member.drains) {
+        odd.push((last, Oddity::AllDrain));
     }
     Ok(Listing { members, odd })
 }
@@ -140,11 +150,18 @@ fn line(octets: &[u8]) -> Result<Option<(Member, bool)>, Cause> {
         word: shown(first),
         error,
     })?;
-    let (mut priority, mut weight) = (None, None);
+    let (mut priority, mut weight, mut drains) = (None, None, false);
     for word in words {
         let (name, option, value) = match word.split_once('=') {
             Some(("weight", value)) => ("weight", &mut weight, value),
             Some(("priority", value)) => ("priority", &mut priority, value),
+            Some(("drain", _)) => return Err(Cause::DrainValue { word: shown(word) }),
+            None if word == "drain" => {
+                if std::mem::replace(&mut drains, true) {
+                    return Err(Cause::RepeatedOption { name: "drain" });
+                }
+                continue;
+            }
             _ => return Err(Cause::UnknownOption { word: shown(word) }),
         };
         if option.is_some() {
@@ -160,6 +177,7 @@ fn line(octets: &[u8]) -> Result<Option<(Member, bool)>, Cause> {
         at,
         priority: priority.unwrap_or(0),
         weight: weight.unwrap_or(DEFAULT_WEIGHT),
+        drains,
         identity: None,
         source: Source::File,
     };
@@ -193,7 +211,11 @@ impl fmt::Display for Cause {
             }
             Self::UnknownOption { word } => write!(
                 f,
-                "unknown option {word}; only weight=N and priority=N may follow an endpoint"
+                "unknown option {word}; only weight=N, priority=N and drain may follow an endpoint"
+            ),
+            Self::DrainValue { word } => write!(
+                f,
+                "{word} has a value; write the word drain alone, or remove it to use the endpoint"
             ),
             Self::RepeatedOption { name } => {
                 write!(f, "{name} is given more than once; write it once")
@@ -223,6 +245,10 @@ impl fmt::Display for Oddity {
                 "http:// and https:// in front of endpoints have no effect: the gateway passes TLS \
                  through and does not terminate it"
             }
+            Self::AllDrain => {
+                "every endpoint has the word drain: all are used as if none had it; remove it where \
+                 the member may be used"
+            }
         })
     }
 }
@@ -236,6 +262,7 @@ mod tests {
             at: parse_endpoint(at).unwrap().0,
             priority,
             weight,
+            drains: false,
             identity: None,
             source: Source::File,
         }
@@ -271,6 +298,37 @@ mod tests {
             };
             let case = String::from_utf8_lossy(text);
             assert_eq!(parse(text), Ok(expected), "{case}");
+        }
+    }
+
+    #[test]
+    fn the_word_drain() {
+        // (text, which drain, what is odd)
+        type Odd = &'static [(usize, Oddity)];
+        let cases: &[(&str, &[bool], Odd)] = &[
+            ("a:1 drain\nb:1", &[true, false], &[]),
+            (
+                "a:1 weight=2 drain priority=1 # drain\nb:1 # drain\n",
+                &[true, false],
+                &[],
+            ),
+            // The first of equals counts, whatever the others say.
+            (
+                "a:1\na:1 drain\nb:1",
+                &[false, false],
+                &[(2, Oddity::Repeated)],
+            ),
+            (
+                "a:1 drain\nb:1 drain\n\n",
+                &[true, true],
+                &[(2, Oddity::AllDrain)],
+            ),
+            ("\na:1 drain", &[true], &[(2, Oddity::AllDrain)]),
+        ];
+        for (text, drains, odd) in cases {
+            let listing = parse(text.as_bytes()).unwrap();
+            let found: Vec<bool> = listing.members.iter().map(|m| m.drains).collect();
+            assert_eq!((&*found, &*listing.odd), (*drains, *odd), "{text}");
         }
     }
 
@@ -321,6 +379,29 @@ mod tests {
                 b"a:1 weight=1 weight=1",
                 Some(1),
                 Cause::RepeatedOption { name: "weight" },
+            ),
+            (
+                b"a:1 drain weight=1 drain",
+                Some(1),
+                Cause::RepeatedOption { name: "drain" },
+            ),
+            (
+                b"a:1 drain=yes",
+                Some(1),
+                Cause::DrainValue {
+                    word: "\"drain=yes\"".to_owned(),
+                },
+            ),
+            (b"a:1 Drain", Some(1), option("\"Drain\"")),
+            (
+                b"drain a:1",
+                Some(1),
+                Cause::Endpoint {
+                    word: "\"drain\"".to_owned(),
+                    error: AddrError::MissingPort {
+                        proposal: "drain:2379".to_owned(),
+                    },
+                },
             ),
             (b"a:1 weight=", Some(1), number("weight", "\"\"")),
             (b"a:1 weight=-1", Some(1), number("weight", "\"-1\"")),

@@ -16,6 +16,8 @@ pub(crate) struct Member {
     pub(crate) priority: u16,
     /// Its share within the class, likewise.
     pub(crate) weight: u16,
+    /// It is to get no new connection while others serve: somebody takes it out for maintenance.
+    pub(crate) drains: bool,
     /// The name that it has to prove; `None`: nothing to prove.
     pub(crate) identity: Option<String>,
     /// What names it.

@@ -89,6 +89,7 @@ pub(crate) fn given(endpoints: &[HostPort], identity: &Identity) -> Vec<Member> 
         at: at.clone(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: identity.of(&at.host),
         source: endpoint::Source::Endpoints,
     };
@@ -295,6 +296,7 @@ pub(super) fn endpoints(members: &[Member], hosts: &Hosts) -> (Vec<Endpoint>, us
                     name: member.to_string(),
                     priority: member.priority,
                     weight: member.weight,
+                    drains: member.drains,
                     identity: member.identity.clone(),
                     source: member.source,
                 });

@@ -353,13 +353,16 @@ pub(crate) fn log_change(change: &Change) {
     if !change.is_empty() {
         let texts =
             |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
-        log::info(
-            "discovery",
-            "endpoints changed",
-            &[
-                ("added", texts(&change.added).into()),
-                ("removed", texts(&change.removed).into()),
-            ],
-        );
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("added", texts(&change.added).into()),
+            ("removed", texts(&change.removed).into()),
+        ];
+        let drains = [
+            ("draining", &change.draining),
+            ("restored", &change.restored),
+        ];
+        let drains = drains.iter().filter(|(_, addrs)| !addrs.is_empty());
+        fields.extend(drains.map(|(name, addrs)| (*name, texts(addrs).into())));
+        log::info("discovery", "endpoints changed", &fields);
     }
 }

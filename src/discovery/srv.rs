@@ -207,6 +207,7 @@ impl Services {
                     at,
                     priority: record.priority,
                     weight: record.weight,
+                    drains: false,
                     identity: self.identity.clone(),
                     source: Source::Srv,
                 };

@@ -29,6 +29,8 @@ pub(crate) struct Endpoint {
     pub(crate) priority: u16,
     /// Its share within the class, likewise.
     pub(crate) weight: u16,
+    /// It is to get no new connection while others serve: somebody takes it out for maintenance.
+    pub(crate) drains: bool,
     /// The name that it has to prove before it may carry a client; `None`: nothing to prove.
     pub(crate) identity: Option<String>,
     /// How it came to be one.

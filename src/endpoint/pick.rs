@@ -2,8 +2,14 @@
 //! the policy looks at them, open connections, so that shares can be proven by table.
 //!
 //! Standing comes before priority: an endpoint that is doubted is nobody's first choice, even where its
-//! class has no other. Where all are doubted alike, all are used as if nothing were known. Of the best
-//! choices, those of the lowest SRV priority are used (RFC 2782), and among them the smooth weighted round
+//! class has no other. Where all are doubted alike, all are used as if nothing were known.
+//!
+//! An endpoint that drains comes after all others that are active, untried or slow, and before those that are
+//! doubted or inactive. A client must not be worse off than one that knows every member: a draining member that
+//! answers serves it now, a silent one costs it its request, and the others cost it at least a dial. Among
+//! endpoints that are doubted alike the word decides again. Where all drain, it decides nothing.
+//!
+//! Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among them the smooth weighted round
 //! robin of nginx decides: every candidate gains its weight, the one that has most is taken and pays the sum
 //! of all weights. The shares are exact over any window of that many picks and no randomness is needed. Equal
 //! weights are plain round robin.
@@ -38,6 +44,7 @@ pub(crate) enum Standing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) standing: Standing,
+    pub(crate) drains: bool,
     pub(crate) priority: u16,
     pub(crate) weight: u16,
     /// Connections that it has now, those included that are being made, and those that were made less than
@@ -45,6 +52,40 @@ pub(crate) struct Candidate {
     pub(crate) open: usize,
     /// It has no connection, and the last one had ended early.
     pub(crate) ends_early: bool,
+}
+
+/// How good a choice an endpoint is, compared field by field; the better ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Its standing, but that one that is slow serves as well as one that is active.
+    tier: Standing,
+    drains: bool,
+    standing: Standing,
+    priority: u16,
+}
+
+impl Candidate {
+    fn rank(&self) -> Rank {
+        Rank {
+            tier: self.standing.max(Standing::Slow),
+            drains: self.drains,
+            standing: self.standing,
+            priority: self.priority,
+        }
+    }
+}
+
+/// The rank of the best choices, if there is any but excluded ones.
+fn best(candidates: &[Candidate]) -> Option<Rank> {
+    let ranks = candidates.iter().map(Candidate::rank);
+    ranks
+        .min()
+        .filter(|rank| rank.standing < Standing::Excluded)
+}
+
+/// Whether the next choice is an endpoint that drains.
+pub(crate) fn is_draining_next(candidates: &[Candidate]) -> bool {
+    best(candidates).is_some_and(|rank| rank.drains)
 }
 
 /// What a pick leaves behind for the next.
@@ -110,13 +151,8 @@ impl Turn {
 
     /// The next endpoint, if there is any but excluded ones.
     pub(crate) fn next(&mut self, policy: Policy, candidates: &[Candidate]) -> Option<usize> {
-        let rank = |candidate: &Candidate| (candidate.standing, candidate.priority);
-        let best = candidates
-            .iter()
-            .map(rank)
-            .min()
-            .filter(|(standing, _)| *standing < Standing::Excluded)?;
-        let class = |candidate: &Candidate| rank(candidate) == best;
+        let best = best(candidates)?;
+        let class = |candidate: &Candidate| candidate.rank() == best;
         let weighted = candidates
             .iter()
             .any(|candidate| class(candidate) && candidate.weight > 0);
@@ -197,6 +233,7 @@ mod tests {
     fn equal(standings: &[Standing]) -> Vec<Candidate> {
         let candidate = |standing: &Standing| Candidate {
             standing: *standing,
+            drains: false,
             priority: 0,
             weight: 0,
             open: 0,
@@ -208,6 +245,7 @@ mod tests {
     fn active(shares: &[(u16, u16)]) -> Vec<Candidate> {
         let candidate = |(priority, weight): &(u16, u16)| Candidate {
             standing: A,
+            drains: false,
             priority: *priority,
             weight: *weight,
             open: 0,
@@ -337,6 +375,73 @@ mod tests {
             [1, 2],
             "a last resort keeps to priorities"
         );
+    }
+
+    /// The order in which one client tries endpoints, each of a class of its own.
+    fn tried(mut candidates: Vec<Candidate>) -> Vec<usize> {
+        let mut order = Vec::new();
+        while let Some(index) = Turn::default().next(Policy::LeastConnections, &candidates) {
+            assert_eq!(is_draining_next(&candidates), candidates[index].drains);
+            candidates[index].standing = X;
+            order.push(index);
+        }
+        assert!(!is_draining_next(&candidates));
+        order
+    }
+
+    #[test]
+    fn one_that_drains_comes_after_those_that_serve_and_before_those_that_may_not() {
+        // The best first; each pair with the word `drain` last.
+        let order = [
+            (A, false),
+            (O, false),
+            (A, true),
+            (O, true),
+            (Standing::Unhealthy, false),
+            (Standing::Unhealthy, true),
+            (Standing::Silent, false),
+            (Standing::Silent, true),
+            (I, false),
+            (I, true),
+        ];
+        let candidate = |(standing, drains): &(Standing, bool), place: usize| Candidate {
+            standing: *standing,
+            drains: *drains,
+            // Neither priority nor connections decide against it.
+            priority: 100 - place as u16,
+            weight: 1,
+            open: 100 - place,
+            ends_early: false,
+        };
+        // Each two of them, whichever is named first.
+        for (better, one) in order.iter().enumerate() {
+            for (worse, other) in order.iter().enumerate().skip(better + 1) {
+                let (one, other) = (candidate(one, better), candidate(other, worse));
+                assert_eq!(tried(vec![one, other]), [0, 1], "{one:?} {other:?}");
+                assert_eq!(tried(vec![other, one]), [1, 0], "{one:?} {other:?}");
+            }
+        }
+        let excluded = candidate(&(X, true), 0);
+        assert_eq!(tried(vec![excluded]), [0; 0]);
+    }
+
+    #[test]
+    fn among_those_that_drain_all_is_as_if_none_did() {
+        let shares = active(&[(20, 9), (10, 2), (10, 1), (30, 0)]);
+        for policy in [Policy::RoundRobin, Policy::LeastConnections] {
+            for standing in [A, O, I] {
+                let mut candidates = shares.clone();
+                candidates[1].standing = standing;
+                let sequence = |candidates: &[Candidate]| {
+                    let mut turn = Turn::default();
+                    let pick = |_| turn.next(policy, candidates);
+                    (0..9).map_while(pick).collect::<Vec<_>>()
+                };
+                let expected = sequence(&candidates);
+                candidates.iter_mut().for_each(|c| c.drains = true);
+                assert_eq!(sequence(&candidates), expected, "{policy:?} {standing:?}");
+            }
+        }
     }
 
     /// Endpoints of weight and open connections as given; each pick stays open.

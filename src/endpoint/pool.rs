@@ -4,7 +4,8 @@
 //! a reason of its own, and inactive until one succeeds, whoever dialled. A failure that is older than the
 //! endpoint's last success changes nothing. An active one may be doubted: because a dial waits (slow),
 //! because it accepts connections and says nothing (silent), because of its health checks (unhealthy). A
-//! doubted one is used where none is better.
+//! doubted one is used where none is better. One that drains is dialled by clients only where no other serves,
+//! and in everything else treated like the others.
 //!
 //! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
 //! long as it lives. Nothing is dialled here and no lock is held while something is logged.
@@ -30,7 +31,7 @@ use tell::{Alarm, Before};
 use crate::config::Policy;
 use crate::dial::{self, Verdict};
 use crate::endpoint::ledger::{Checked, Hold, Probed};
-use crate::endpoint::pick::{Candidate, Standing, Turn};
+use crate::endpoint::pick::{self, Candidate, Standing, Turn};
 use crate::endpoint::slots::Slots;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate};
@@ -69,25 +70,59 @@ struct State {
     none_active: Option<Instant>,
 }
 
+impl State {
+    /// The endpoints as a client sees them that has `tried` these.
+    fn candidates(&self, tried: &[SocketAddr]) -> Vec<Candidate> {
+        let now = Instant::now();
+        let candidate = |member: &Member| Candidate {
+            standing: if tried.contains(&member.endpoint.addr) {
+                Standing::Excluded
+            } else {
+                member.standing()
+            },
+            drains: member.endpoint.drains,
+            priority: member.endpoint.priority,
+            weight: member.endpoint.weight,
+            open: member.ledger.load(now),
+            ends_early: member.ledger.ends_early(),
+        };
+        self.members.iter().map(candidate).collect()
+    }
+}
+
 /// What a new set of endpoints changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) added: Vec<SocketAddr>,
     pub(crate) removed: Vec<SocketAddr>,
+    /// Those that drain now, and did not before.
+    pub(crate) draining: Vec<SocketAddr>,
+    /// Those that stay, and do not drain any more.
+    pub(crate) restored: Vec<SocketAddr>,
 }
 
 impl Change {
     /// Whether old set and new are the same.
     pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty()
+        let Self {
+            added,
+            removed,
+            draining,
+            restored,
+        } = self;
+        [added, removed, draining, restored]
+            .iter()
+            .all(|addrs| addrs.is_empty())
     }
 }
 
-/// How many endpoints there are, how many of them are active, and of how many nothing is known yet.
+/// How many endpoints there are, how many of them are active, of how many nothing is known yet, and how many are
+/// to drain, whatever their state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) active: usize,
     pub(crate) untried: usize,
+    pub(crate) draining: usize,
     pub(crate) total: usize,
 }
 
@@ -184,6 +219,7 @@ impl Pool {
         if same {
             return (Change::default(), None);
         }
+        let now = Instant::now();
         let mut old = std::mem::take(&mut state.members);
         let mut change = Change::default();
         for endpoint in endpoints {
@@ -202,11 +238,19 @@ impl Pool {
             let member = match known {
                 Some(index) => {
                     let mut member = old.swap_remove(index);
-                    member.endpoint = endpoint;
+                    match (member.endpoint.drains, endpoint.drains) {
+                        (false, true) => change.draining.push(endpoint.addr),
+                        (true, false) => change.restored.push(endpoint.addr),
+                        _ => {}
+                    }
+                    member.described(endpoint, now);
                     member
                 }
                 None => {
                     change.added.push(endpoint.addr);
+                    change
+                        .draining
+                        .extend(endpoint.drains.then_some(endpoint.addr));
                     let mut others = old.iter().chain(&state.departed);
                     let before = others.find(|other| other.endpoint.addr == endpoint.addr);
                     let ledger = before.map(|before| Arc::clone(&before.ledger));
@@ -219,31 +263,16 @@ impl Pool {
         self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
         state.depart(old);
-        (change, state.alarm(Instant::now()))
+        (change, state.alarm(now))
     }
 
     /// The next endpoint to dial for a client that has `tried` these: the one whose turn
-    /// it is among the active, then those that are doubted, then, when none of these
+    /// it is among the active, then those that drain, then those that are doubted, then, when none of these
     /// has served, the inactive. Not inlined: a session's stack is small, and its deepest call is another.
     #[inline(never)]
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
-        let now = Instant::now();
         let mut state = lock(&self.state);
-        let candidates: Vec<_> = state
-            .members
-            .iter()
-            .map(|member| Candidate {
-                standing: if tried.contains(&member.endpoint.addr) {
-                    Standing::Excluded
-                } else {
-                    member.standing()
-                },
-                priority: member.endpoint.priority,
-                weight: member.endpoint.weight,
-                open: member.ledger.load(now),
-                ends_early: member.ledger.ends_early(),
-            })
-            .collect();
+        let candidates = state.candidates(tried);
         let index = state.turn.next(self.policy, &candidates)?;
         let member = state.members.get(index)?;
         let counted = match self.policy {
@@ -252,6 +281,22 @@ impl Pool {
         };
         // Still under the lock: of a thousand clients at once each sees those before it.
         Some((member.endpoint.addr, member.ledger.hold(counted)))
+    }
+
+    /// Whether a client that has `tried` these, and waits for the answers of some, is to wait a little longer:
+    /// whoever is next drains, and one that it waits for does not.
+    #[inline(never)]
+    pub(crate) fn spares(
+        &self,
+        tried: &[SocketAddr],
+        mut waits_for: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        let state = lock(&self.state);
+        let drains = |addr: SocketAddr| {
+            let mut members = state.members.iter();
+            members.any(|member| member.endpoint.addr == addr && member.endpoint.drains)
+        };
+        pick::is_draining_next(&state.candidates(tried)) && waits_for.any(|addr| !drains(addr))
     }
 
     /// Notes that a dial waits for an answer longer than usual. The endpoint stays usable until that dial's
@@ -381,13 +426,14 @@ impl Pool {
     /// How many endpoints there are and how many are active.
     pub(crate) fn census(&self) -> Census {
         let state = lock(&self.state);
-        let count = |of: fn(Status) -> bool| {
+        let count = |of: fn(&Member) -> bool| {
             let all = state.members.iter();
-            all.filter(|member| of(member.status())).count()
+            all.filter(|member| of(member)).count()
         };
         Census {
-            active: count(Status::is_active),
-            untried: count(|status| status == Status::Untried),
+            active: count(|member| member.status().is_active()),
+            untried: count(|member| member.status() == Status::Untried),
+            draining: count(|member| member.endpoint.drains),
             total: state.members.len(),
         }
     }

@@ -9,6 +9,9 @@ pub(crate) enum Status {
     Active,
     /// A dial of it waits for an answer for longer than usual.
     Slow,
+    /// It has answered, and is to get no new connection while others serve. What is worse than that comes
+    /// before it: one that drains and is silent is silent.
+    Draining,
     /// It accepts connections and says nothing.
     Silent,
     /// It fails its health check (`--health-check`).
@@ -30,6 +33,7 @@ impl Status {
             Self::Untried => "untried",
             Self::Active => "active",
             Self::Slow => "slow",
+            Self::Draining => "draining",
             Self::Silent => "silent",
             Self::Unhealthy => "unhealthy",
             Self::Inactive => "inactive",
@@ -41,7 +45,7 @@ impl Status {
 
     /// Whether it is known to serve.
     pub(crate) fn is_active(self) -> bool {
-        matches!(self, Self::Active | Self::Slow)
+        matches!(self, Self::Active | Self::Slow | Self::Draining)
     }
 
     /// Whether it can be connected to, but is nobody's first choice, for there is reason to think that it
@@ -62,6 +66,7 @@ mod tests {
             (Status::Untried, "untried", false, false),
             (Status::Active, "active", true, false),
             (Status::Slow, "slow", true, false),
+            (Status::Draining, "draining", true, false),
             (Status::Silent, "silent", false, true),
             (Status::Unhealthy, "unhealthy", false, true),
             (Status::Inactive, "inactive", false, false),

@@ -195,6 +195,7 @@ impl Row {
             self.health_answer().unwrap_or("-").to_owned(),
             match &self.reason {
                 Some(reason) => format!("{}: {reason}", self.verdict()),
+                None if self.endpoint.drains => format!("{}, draining", self.verdict()),
                 None => self.verdict().to_owned(),
             },
         ]
@@ -340,13 +341,14 @@ impl Row {
             .dial
             .map_or_else(|| "null".to_owned(), |dial| dial.as_secs_f64().to_string());
         format!(
-            "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"name\":{},\
+            "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"drain\":{},\"name\":{},\
              \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"health\":{health},\"verdict\":{},\"reason\":{}}}",
             Json(&self.endpoint.addr.to_string()),
             Json(&self.endpoint.name),
             Json(self.source),
             self.endpoint.priority,
             self.endpoint.weight,
+            self.endpoint.drains,
             optional(self.endpoint.identity.as_deref()),
             optional(self.tls.as_deref()),
             Json(self.verdict()),

@@ -59,6 +59,11 @@ impl Served {
         problems.extend(self.metrics.as_ref().and_then(|metrics| metrics.problem()));
         problems.extend(self.zones.problems());
         problems.extend(self.refreshes.problems());
+        let census = self.proxy.pool.census();
+        if census.total > 0 && census.draining == census.total {
+            problems
+                .push("every endpoint is marked drain: all are used as if none were".to_owned());
+        }
         problems
     }
 
@@ -66,6 +71,10 @@ impl Served {
     pub(super) fn line(&self) -> String {
         let (proxy, census) = (&self.proxy, self.proxy.pool.census());
         let draining = if self.is_draining() { "draining, " } else { "" };
+        let members = match census.draining {
+            0 => String::new(),
+            some => format!(", {some} draining"),
+        };
         let problems = match self.problems().len() {
             0 => String::new(),
             1 => ", 1 problem".to_owned(),
@@ -77,7 +86,7 @@ impl Served {
             (processes, connections) => format!(", {connections} in {processes} old processes"),
         };
         format!(
-            "{draining}{} of {} endpoints active, {} connections open{old}, {} clients refused{problems}",
+            "{draining}{} of {} endpoints active{members}, {} connections open{old}, {} clients refused{problems}",
             census.active,
             census.total,
             proxy.sessions.count(),
@@ -154,6 +163,9 @@ impl Served {
                 ("weight", u64::from(view.endpoint.weight).into()),
                 ("connections", view.ledger.open().into()),
             ];
+            if view.endpoint.drains {
+                fields.push(("drain", "yes".into()));
+            }
             fields.extend(
                 view.last_error
                     .map(|(_, error)| ("last-error", error.into())),

@@ -7,6 +7,9 @@
 //! outcome. Each endpoint is tried once and all within one deadline: where there are so many that the last
 //! would not be dialled by then, each has a shorter head start.
 //!
+//! One that drains is dialled beside others that wait for their answer only after [`SPARED`] head starts, for these
+//! may only be slow; at once where no other is left.
+//!
 //! One dial at a time is the client's own, as is the connection that it becomes. Each beside it needs a slot;
 //! where none is free, it takes the place of the oldest.
 
@@ -42,6 +45,10 @@ pub(crate) enum Unserved {
 /// A head start is not shorter, however many endpoints there are.
 const LEAST_HEAD_START: Duration = Duration::from_millis(10);
 
+/// For so many head starts an endpoint that drains is not dialled beside others: longer than the second after which
+/// a packet that was lost on the way to one of them is sent again.
+const SPARED: u32 = 5;
+
 /// What a client needs to be connected.
 #[derive(Debug)]
 pub(crate) struct Connector<'a> {
@@ -63,7 +70,9 @@ impl Connector<'_> {
     /// # Errors
     /// If none does: why.
     pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
-        let mut race = Race::new(self.head_start());
+        // Never so long that there is no time left for it.
+        let spared = (self.times.head_start * SPARED).min(self.timeout / 4);
+        let mut race = Race::new(self.head_start(), Instant::now() + spared);
         let outcome = self.run(&mut race);
         // From here on they are no client's, and count for nothing.
         let abandoned = race.open.into_iter().map(|open| (open.attempt, open.slot));
@@ -85,7 +94,7 @@ impl Connector<'_> {
             let now = Instant::now();
             race.late(now).for_each(|addr| self.pool.slow(addr));
             if race.wants_next(now) {
-                self.start_next(race);
+                self.start_next(race, now);
             }
             if let Some(winner) = self.settle(race, deadline) {
                 return Ok(winner);
@@ -104,10 +113,20 @@ impl Connector<'_> {
         }
     }
 
-    /// Begins the dial of the next endpoint whose dial can be begun.
+    /// Begins the dial of the next endpoint whose dial can be begun, unless it is to be spared yet.
     #[inline(never)]
-    fn start_next(&self, race: &mut Race) {
-        while let Some((addr, hold)) = self.pool.pick(&race.tried) {
+    fn start_next(&self, race: &mut Race, now: Instant) {
+        loop {
+            race.spares = race.may_spare(now) && {
+                let waits_for = race.attempts().map(|open| open.addr);
+                self.pool.spares(&race.tried, waits_for)
+            };
+            if race.spares {
+                return;
+            }
+            let Some((addr, hold)) = self.pool.pick(&race.tried) else {
+                break;
+            };
             if !race.tried.is_empty() {
                 self.redispatches.add(1);
             }
@@ -234,6 +253,7 @@ impl Connector<'_> {
         error: &dial::Error,
     ) {
         race.failed_since_start = true;
+        race.spares = false;
         race.endpoint_failed |= !error.is_local();
         self.pool.failed(addr, started, error);
         log::debug(
@@ -257,6 +277,9 @@ struct Open {
 struct Race {
     /// How long one dial is alone before the next runs beside it.
     head_start: Duration,
+    /// Until when whoever drains is not dialled beside others, and whether that is waited for.
+    spared_until: Instant,
+    spares: bool,
     tried: Vec<SocketAddr>,
     /// In the order they were begun.
     open: Vec<Open>,
@@ -268,9 +291,11 @@ struct Race {
 }
 
 impl Race {
-    fn new(head_start: Duration) -> Self {
+    fn new(head_start: Duration, spared_until: Instant) -> Self {
         Self {
             head_start,
+            spared_until,
+            spares: false,
             tried: Vec::new(),
             open: Vec::new(),
             failed_since_start: false,
@@ -290,11 +315,17 @@ impl Race {
             .map(|open| open.addr)
     }
 
+    /// Whether a dial of an endpoint that drains would come too soon.
+    fn may_spare(&self, now: Instant) -> bool {
+        now < self.spared_until && !self.open.is_empty()
+    }
+
     /// Whether the next dial is to begin: none has begun yet, one has failed, or all
-    /// have had their head start.
+    /// have had their head start; but not while it is spared.
     fn wants_next(&self, now: Instant) -> bool {
         let all_late = || self.late(now).count() == self.open.len();
-        !self.exhausted && (self.failed_since_start || all_late())
+        let waits = self.exhausted || self.spares && self.may_spare(now);
+        !waits && (self.failed_since_start || all_late())
     }
 
     /// Whether there is nothing left to be begun or to wait for.
@@ -305,7 +336,8 @@ impl Race {
     /// How long to wait for an outcome at most: the next dial begins then, or time is up.
     fn until(&self, now: Instant, deadline: Instant) -> Instant {
         let head_starts = self.attempts().map(|open| open.started + self.head_start);
-        let next = head_starts.filter(|end| *end > now).min();
+        let spared = self.spares.then_some(self.spared_until);
+        let next = head_starts.chain(spared).filter(|end| *end > now).min();
         next.map_or(deadline, |next| next.min(deadline))
     }
 

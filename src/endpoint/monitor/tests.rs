@@ -33,6 +33,7 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
         name: addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: identity.clone(),
         source: Source::Endpoints,
     });

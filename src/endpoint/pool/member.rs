@@ -171,7 +171,24 @@ impl Member {
         }
     }
 
+    /// Takes over what its source says of it now. What is known of it stays.
+    pub(super) fn described(&mut self, endpoint: Endpoint, now: Instant) {
+        let before = self.status();
+        self.endpoint = endpoint;
+        if self.status() != before {
+            self.has_changed(now);
+        }
+    }
+
     pub(super) fn status(&self) -> Status {
+        match self.known() {
+            Status::Active | Status::Slow if self.endpoint.drains => Status::Draining,
+            known => known,
+        }
+    }
+
+    /// Its state as far as it is the endpoint's own, whatever its source says of it.
+    fn known(&self) -> Status {
         match self.reach {
             Reach::Inactive(Cause::Down) => Status::Inactive,
             Reach::Inactive(Cause::ThisGateway) => Status::ThisGateway,
@@ -195,11 +212,12 @@ impl Member {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        match self.status() {
+        match self.known() {
             // Who has something to prove gets no client before, whatever else is down.
             Status::Untried if self.endpoint.identity.is_some() => Standing::Excluded,
             Status::Untried if self.slow => Standing::Slow,
-            Status::Untried | Status::Active => Standing::Active,
+            // That one drains is compared by itself.
+            Status::Untried | Status::Active | Status::Draining => Standing::Active,
             Status::Slow => Standing::Slow,
             Status::Unhealthy => Standing::Unhealthy,
             Status::Silent => Standing::Silent,
@@ -393,7 +411,7 @@ impl Member {
     /// Whether it has been active for so long, but for dials that waited.
     pub(super) fn serves_since(&self, now: Instant, duration: Duration) -> bool {
         let long = |since| now.saturating_duration_since(since) >= duration;
-        self.status() == Status::Active && self.serves.is_some_and(long)
+        self.known() == Status::Active && self.serves.is_some_and(long)
     }
 
     /// Keeps since when it serves, when its state has changed.

@@ -1,6 +1,7 @@
 //! Tests of the pool: who is chosen, what dials change, and when an endpoint is due.
 
 mod doubts;
+mod drains;
 mod loads;
 mod proofs;
 mod seen;
@@ -18,6 +19,7 @@ fn endpoint(port: u16) -> Endpoint {
         name: addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: None,
         source: Source::Endpoints,
     }
@@ -109,6 +111,7 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
         Census {
             active: 2,
             untried: 0,
+            draining: 0,
             total: 3
         }
     );
@@ -223,6 +226,7 @@ fn a_new_set_keeps_what_is_known_of_what_stays() {
         Census {
             active: 0,
             untried: 1,
+            draining: 0,
             total: 2
         }
     );

@@ -23,6 +23,7 @@ fn row(number: u8, identity: Option<&str>, dial: Option<u64>, reason: Option<&st
             name: format!("m{number}.example:2379"),
             priority: u16::from(number),
             weight: u16::from(number) * 10,
+            drains: false,
             identity: identity.map(str::to_owned),
             source: Source::Srv,
         },
@@ -93,6 +94,8 @@ fn object_and_table_have_every_value_in_its_place() {
     proven.certified = Some(certified(NOW.0 + 30 * DAY + 5));
     let mut down = row(2, None, None, Some("dial \"it\""));
     down.source = "fallback";
+    // That one cannot be used is said alone.
+    (proven.endpoint.drains, down.endpoint.drains) = (true, true);
     proven.health = Some(Ok(()));
     down.health = Some(Err("503: \"no\"".to_owned()));
     let mut findings = findings(vec![proven, down]);
@@ -104,14 +107,14 @@ fn object_and_table_have_every_value_in_its_place() {
         findings.json(),
         "{\"would_serve\":true,\"nothing\":null,\"metrics\":\"127.0.0.1:9\",\"endpoints\":[\
          {\"address\":\"10.0.0.1:2379\",\"endpoint\":\"m1.example:2379\",\"source\":\"srv\",\
-         \"priority\":1,\"weight\":10,\"name\":\"etcd.example\",\"dial_seconds\":0.0015,\
+         \"priority\":1,\"weight\":10,\"drain\":true,\"name\":\"etcd.example\",\"dial_seconds\":0.0015,\
          \"tls\":\"TLS 1.3 suite\",\"certificate\":{\"subject\":\"CN=etcd \\\"1\\\"\",\"issuer\":\"CN=ca\",\
          \"sans\":[\"a.example\",\"10.0.0.1\"],\"not_before\":\"2023-11-14T22:13:20Z\",\
          \"not_after\":\"2027-02-14T08:00:05Z\",\"days_left\":30},\
          \"health\":{\"ok\":true,\"answer\":\"200 OK\"},\"verdict\":\"authenticated\",\
          \"reason\":null},\
          {\"address\":\"10.0.0.2:2379\",\"endpoint\":\"m2.example:2379\",\"source\":\"fallback\",\
-         \"priority\":2,\"weight\":20,\"name\":null,\"dial_seconds\":null,\"tls\":null,\
+         \"priority\":2,\"weight\":20,\"drain\":true,\"name\":null,\"dial_seconds\":null,\"tls\":null,\
          \"certificate\":null,\"health\":{\"ok\":false,\"answer\":\"503: \\\"no\\\"\"},\"verdict\":\"unreachable\",\"reason\":\"dial \\\"it\\\"\"}],\
          \"insecure\":[\"m3.example:2379\"],\"unresolved\":[\"m4.example: no such name\"],\
          \"warnings\":[\"odd\"]}\n"
@@ -120,7 +123,7 @@ fn object_and_table_have_every_value_in_its_place() {
         "ADDRESS        ENDPOINT         SOURCE    PRIO/WEIGHT  DIAL    TLS            SUBJECT      \
          SANS                EXPIRES  HEALTH     VERDICT\n\
          10.0.0.1:2379  m1.example:2379  srv       1/10         1.5 ms  TLS 1.3 suite  CN=etcd \"1\"  \
-         a.example,10.0.0.1  30 d     200 OK     authenticated\n\
+         a.example,10.0.0.1  30 d     200 OK     authenticated, draining\n\
          10.0.0.2:2379  m2.example:2379  fallback  2/20         -       -              -            \
          -                   -        503: \"no\"  unreachable: dial \"it\"\n\
          refused: m3.example:2379: {INSECURE}\n\

@@ -15,6 +15,7 @@ fn endpoint(addr: &str) -> Endpoint {
         name: "etcd.example:2379".to_owned(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: None,
         source: crate::endpoint::Source::Srv,
     }

@@ -59,6 +59,7 @@ fn follow(pool: &Pool, members: &[&Member]) {
         name: member.addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: None,
         source: Source::Endpoints,
     });

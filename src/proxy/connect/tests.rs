@@ -26,6 +26,7 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Pool {
         name: addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: identity.clone(),
         source: Source::Endpoints,
     });
@@ -261,7 +262,7 @@ fn the_next_dial_begins_when_the_others_have_had_their_head_start() {
         (&[500], at(500), 0, false, deadline),
     ];
     for (open, now, late, next, until) in cases {
-        let mut race = Race::new(head_start);
+        let mut race = Race::new(head_start, Instant::now());
         race.open = open.iter().map(|ms| start(at(*ms))).collect();
         let case = format!("{open:?} at {:?}", now - zero);
         assert_eq!(race.late(now).count(), late, "{case}");
@@ -289,15 +290,80 @@ fn a_dial_that_fails_is_followed_by_the_next_though_another_has_just_begun() {
         timeout: HOUR,
         times: Times::REAL,
     };
-    let mut race = Race::new(HOUR);
-    connector.start_next(&mut race);
+    let mut race = Race::new(HOUR, Instant::now());
+    connector.start_next(&mut race, Instant::now());
     assert!(!race.wants_next(Instant::now()) && !race.exhausted);
     let refused = dial::Error::connect(gone, io::ErrorKind::ConnectionRefused.into());
     connector.note_failure(&mut race, gone, Instant::now(), &refused);
     assert!(race.wants_next(Instant::now()));
     // There is no other: nobody looks for one again while the dial is under way.
-    connector.start_next(&mut race);
+    connector.start_next(&mut race, Instant::now());
     assert!(!race.wants_next(Instant::now() + 2 * HOUR) && !race.is_over());
+}
+
+/// Has the first of these drain.
+fn drain_first(pool: &Pool) {
+    let mut endpoints = pool.endpoints();
+    endpoints[0].drains = true;
+    pool.replace(endpoints);
+}
+
+#[test]
+fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end() {
+    let (hole, (_listener, good)) = (BlackHole::new(), listener());
+    let pool = pool(&[good, hole.addr], None);
+    drain_first(&pool);
+    // An endpoint that swallows packets costs a client so many head starts, or a quarter of its time.
+    let head_start = Duration::from_millis(20);
+    for (timeout, spared) in [(HOUR, head_start * SPARED), (4 * head_start, head_start)] {
+        pool.kept(hole.addr, Instant::now());
+        let begun = Instant::now();
+        let served = client(&pool, timeout, with_head_start(head_start));
+        assert_eq!(served, (Ok(good), 2, 1));
+        let waited = begun.elapsed();
+        assert!(waited >= spared && waited < SOON, "{waited:?}");
+    }
+    let seen = views::<2>(&pool).map(|view| view.status);
+    assert_eq!(seen, [Status::Draining, Status::Slow]);
+}
+
+#[test]
+fn one_that_drains_is_dialled_at_once_where_the_others_refuse() {
+    let ([one, other], (_listener, good)) = ([gone(), gone()], listener());
+    let pool = pool(&[good, one, other], None);
+    drain_first(&pool);
+    let begun = Instant::now();
+    let served = client(&pool, HOUR, with_head_start(HOUR));
+    assert_eq!(served, (Ok(good), 3, 2));
+    assert!(begun.elapsed() < SOON);
+    // These are known to be down now: nobody dials them first.
+    assert_eq!(client(&pool, HOUR, with_head_start(HOUR)), (Ok(good), 1, 0));
+}
+
+#[test]
+fn a_race_waits_for_the_end_of_a_reprieve_and_no_longer_than_somebody_may_answer() {
+    let (hole, head_start) = (BlackHole::new(), Duration::from_millis(250));
+    let pool = pool(&[hole.addr], None);
+    let zero = Instant::now();
+    let at = |ms: u64| zero + Duration::from_millis(ms);
+    let mut race = Race::new(head_start, at(1_250));
+    let mut attempt = Attempt::start(hole.addr, HOUR, &LoopGuard::default()).unwrap();
+    attempt.started = zero;
+    race.open.push(Open {
+        attempt,
+        hold: pool.pick(&[]).unwrap().1,
+        slot: None,
+    });
+    race.spares = true;
+    // (now, whether the next begins, until when to wait)
+    for (now, next, until) in [(0, false, 250), (250, false, 1_250), (1_250, true, 5_000)] {
+        assert_eq!(race.wants_next(at(now)), next, "{now}");
+        assert_eq!(race.until(at(now), at(5_000)), at(until), "{now}");
+    }
+    race.failed_since_start = true;
+    assert!(!race.wants_next(at(250)), "the other may answer yet");
+    race.open.clear();
+    assert!(race.wants_next(at(250)));
 }
 
 #[test]
@@ -312,7 +378,7 @@ fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
         (true, true, false, Unserved::Unreachable),
     ];
     for (tried, open, endpoint_failed, verdict) in cases {
-        let mut race = Race::new(HOUR);
+        let mut race = Race::new(HOUR, Instant::now());
         race.tried.extend(tried.then_some(hole.addr));
         let attempt = || Attempt::start(hole.addr, HOUR, &LoopGuard::default()).unwrap();
         let opened = open.then(|| Open {

@@ -70,6 +70,7 @@ impl Fixture {
             name: addr.to_string(),
             priority: 0,
             weight: 0,
+            drains: false,
             identity: None,
             source: Source::Endpoints,
         });

@@ -16,6 +16,7 @@ fn endpoint(identity: Option<&str>) -> Endpoint {
         name: addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: identity.map(str::to_owned),
         source: Source::Endpoints,
     }

@@ -81,6 +81,7 @@ fn pool() -> Pool {
         name: addr.to_string(),
         priority: 0,
         weight: 0,
+        drains: false,
         identity: None,
         source: Source::Endpoints,
     }]);

@@ -1,0 +1,158 @@
+//! Members that are taken out for maintenance: what the word changes, and what it leaves as it is.
+
+use super::*;
+
+/// Endpoints with these ports, some of which drain.
+fn marked(ports: &[(u16, bool)]) -> Vec<Endpoint> {
+    let marked = |(port, drains): &(u16, bool)| Endpoint {
+        drains: *drains,
+        ..endpoint(*port)
+    };
+    ports.iter().map(marked).collect()
+}
+
+fn statuses(pool: &Pool) -> Vec<Status> {
+    pool.views().iter().map(|view| view.status).collect()
+}
+
+#[test]
+fn the_word_is_a_change_that_keeps_what_is_known() {
+    let pool = pool(&[1, 2]);
+    let (_, hold) = pool.pick(&[addr(2)]).unwrap();
+    let held = hold.connected();
+    let before = &pool.views()[0];
+    let change = pool.replace(marked(&[(1, true), (2, false), (3, true)]));
+    assert_eq!(change.draining, [addr(1), addr(3)]);
+    assert_eq!(change.added, [addr(3)]);
+    assert!(change.removed.is_empty() && change.restored.is_empty());
+    let after = &pool.views()[0];
+    assert_eq!(after.status, Status::Draining);
+    assert!(after.since > before.since, "it is a state of its own");
+    assert!(Arc::ptr_eq(&after.ledger, &before.ledger));
+    assert_eq!(after.ledger.open(), 1, "its connection is open");
+    assert_eq!(pool.census().draining, 2);
+    // What was known before the word is known with it.
+    assert_eq!(picks(&pool, 3), [2, 2, 2]);
+    pool.failed(addr(2), Instant::now(), &refused(2));
+    assert_eq!(picks(&pool, 1), [3], "untried, as good as active");
+    assert!(
+        pool.replace(marked(&[(1, true), (2, false), (3, true)]))
+            .is_empty()
+    );
+    let change = pool.replace(marked(&[(1, false), (2, false), (3, true)]));
+    assert_eq!(change.restored, [addr(1)]);
+    assert!(!change.is_empty() && change.draining.is_empty());
+    assert_eq!(statuses(&pool)[0], Status::Active);
+    assert_eq!(picks(&pool, 2), [1, 1]);
+    drop(held);
+}
+
+#[test]
+fn one_that_drains_serves_where_no_other_does() {
+    for policy in [Policy::RoundRobin, Policy::LeastConnections] {
+        let pool = Pool::new(policy, Duration::from_secs(60), None).unwrap();
+        pool.replace(marked(&[(1, true), (2, false), (3, false)]));
+        for port in [1, 2, 3] {
+            pool.kept(addr(port), Instant::now());
+        }
+        assert!(picks(&pool, 8).iter().all(|port| *port != 1), "{policy:?}");
+        assert_eq!(pick(&pool, &[2, 3]), Some(1), "{policy:?}");
+        pool.slow(addr(2));
+        pool.failed(addr(3), Instant::now(), &refused(3));
+        assert_eq!(picks(&pool, 1), [2], "slow is better");
+        pool.probed(addr(2), None);
+        assert_eq!(picks(&pool, 2), [1, 1], "silent is not");
+        assert_eq!(
+            pick(&pool, &[1, 2]),
+            Some(3),
+            "the inactive come last of all"
+        );
+        // That it serves is known: nobody is to be called for that.
+        assert_eq!(pool.census().active, 1);
+        assert!(!is_called(pool.distress()));
+        pool.kept(addr(3), Instant::now());
+        assert_eq!(picks(&pool, 2), [3, 3]);
+    }
+}
+
+#[test]
+fn where_all_drain_all_serve() {
+    let pool = pool(&[1, 2, 3]);
+    pool.replace(marked(&[(1, true), (2, true), (3, true)]));
+    assert_eq!(picks(&pool, 6), [1, 2, 3, 1, 2, 3]);
+    assert_eq!(statuses(&pool), [Status::Draining; 3]);
+    assert_eq!((pool.census().draining, pool.census().active), (3, 3));
+}
+
+/// What is worse than to drain is the state, and what the endpoint does is looked at as before.
+#[test]
+fn one_that_drains_and_does_not_serve_has_the_worse_state() {
+    type Event = fn(&Pool);
+    let cases: [(Event, Status); 6] = [
+        (|_| {}, Status::Draining),
+        (|pool| pool.slow(addr(1)), Status::Draining),
+        (
+            |pool| pool.checked(addr(1), Checked::Failed, true, None),
+            Status::Unhealthy,
+        ),
+        (|pool| pool.probed(addr(1), None), Status::Silent),
+        (
+            |pool| pool.failed(addr(1), Instant::now(), &refused(1)),
+            Status::Inactive,
+        ),
+        (
+            |pool| pool.failed(addr(1), Instant::now(), &dial::Error::looped(addr(1))),
+            Status::ThisGateway,
+        ),
+    ];
+    for (event, status) in cases {
+        let pool = pool(&[1, 2]);
+        pool.replace(marked(&[(1, true), (2, false)]));
+        assert!(pool.usable().contains(&addr(1)), "its health is asked for");
+        event(&pool);
+        assert_eq!(statuses(&pool)[0], status);
+        assert_eq!(pool.census().draining, 1, "{status:?}");
+        let was = pool.views()[0].since;
+        let change = pool.replace(marked(&[(1, false), (2, false)]));
+        assert_eq!(change.restored, [addr(1)]);
+        if status != Status::Draining {
+            assert_eq!(pool.views()[0].since, was, "it is in that state still");
+        }
+    }
+    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
+    pool.replace(marked(&[(1, true)]));
+    assert_eq!(statuses(&pool), [Status::Untried], "nothing is known yet");
+    assert_eq!(due(&pool, Instant::now()).0, [addr(1)]);
+}
+
+/// Another is known to be better also if it drains: clients that are reset get it.
+#[test]
+fn one_that_drains_outdoes_one_that_is_silent() {
+    let pool = pool(&[1, 2]);
+    pool.replace(marked(&[(1, true), (2, false)]));
+    pool.probed(addr(2), None);
+    pool.heard(addr(1), Instant::now());
+    let doubted = pool.doubted(Duration::ZERO);
+    let doubted: Vec<_> = doubted.iter().map(|d| (d.addr, d.is_outdone)).collect();
+    assert_eq!(doubted, [(addr(2), true)]);
+}
+
+#[test]
+fn one_that_drains_is_spared_while_another_may_answer() {
+    // (tried, waits for, whether the next is to be spared)
+    let cases: [(&[u16], &[u16], bool); 6] = [
+        (&[2], &[2], false), // 3 is next
+        (&[2, 3], &[2, 3], true),
+        (&[2, 3], &[3], true),
+        (&[2, 3], &[], false),
+        (&[1, 2, 3], &[1], false), // 4 is next, and 1 drains, too
+        (&[1, 2, 3], &[1, 3], true),
+    ];
+    for (tried, waits_for, spared) in cases {
+        let pool = pool(&[1, 2, 3, 4]);
+        pool.replace(marked(&[(1, true), (2, false), (3, false), (4, true)]));
+        let addrs = |ports: &[u16]| ports.iter().copied().map(addr).collect::<Vec<_>>();
+        let spares = pool.spares(&addrs(tried), addrs(waits_for).into_iter());
+        assert_eq!(spares, spared, "{tried:?} {waits_for:?}");
+    }
+}
