@@ -5,7 +5,7 @@
 //! - `availability`: members that accept connections and cannot serve, under load
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
 //! - `policy`: endpoints chosen by their open connections
-//! - `endpoints_file`: endpoints that a file names, followed
+//! - `endpoints_file`, `maintenance`: endpoints that a file names, followed, and taken out by it for a while
 //! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
@@ -53,6 +53,7 @@ mod limits;
 mod listen;
 mod logs;
 mod loops;
+mod maintenance;
 mod members;
 mod memory;
 mod memory_limits;

@@ -15,13 +15,13 @@ use crate::support::process::{have, tool_text};
 use crate::support::{Gateway, Launch, SOON, connect, eventually, host_offers};
 
 /// `etcdctl watch` as a process, its lines as they come.
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watch {
-    fn start(through: SocketAddr, key: &str) -> Watch {
+    pub(crate) fn start(through: SocketAddr, key: &str) -> Watch {
         let mut child = etcdctl_command(through, &["watch", key])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -42,7 +42,7 @@ impl Watch {
 
     /// An event is three lines: PUT, key, value.
     #[track_caller]
-    fn expect_put(&self, key: &str, value: &str) {
+    pub(crate) fn expect_put(&self, key: &str, value: &str) {
         for wanted in ["PUT", key, value] {
             let line = self
                 .lines
@@ -120,20 +120,20 @@ fn watch_stays_open_across_another_members_death() {
 }
 
 /// One write after another, each by a process and so a connection of its own.
-struct Writer {
+pub(crate) struct Writer {
     stop: Arc<AtomicBool>,
     writes: Arc<Mutex<Vec<PutRecord>>>,
     thread: JoinHandle<()>,
 }
 
-struct PutRecord {
+pub(crate) struct PutRecord {
     began: Instant,
     ended: Instant,
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl Writer {
-    fn start(through: SocketAddr) -> Writer {
+    pub(crate) fn start(through: SocketAddr) -> Writer {
         let stop = Arc::new(AtomicBool::new(false));
         let writes = Arc::new(Mutex::new(Vec::new()));
         let (stopped, done) = (Arc::clone(&stop), Arc::clone(&writes));
@@ -160,7 +160,7 @@ impl Writer {
     }
 
     /// Waits until `count` writes began and ended after now.
-    fn wait_for(&self, count: usize) {
+    pub(crate) fn wait_for(&self, count: usize) {
         let now = Instant::now();
         eventually(4 * SOON, "the stream of writes goes on", || {
             let writes = self.writes.lock().expect("no panic with the lock");
@@ -168,7 +168,7 @@ impl Writer {
         });
     }
 
-    fn finish(self) -> Vec<PutRecord> {
+    pub(crate) fn finish(self) -> Vec<PutRecord> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().expect("the writer does not panic");
         std::mem::take(&mut *self.writes.lock().expect("no panic with the lock"))
@@ -216,7 +216,7 @@ fn follower_killed_and_restarted_fails_no_new_connection() {
 }
 
 /// `/version` needs no quorum: what is seen is whether a living member answers on a new connection.
-fn asks_a_member(through: SocketAddr) -> bool {
+pub(crate) fn asks_a_member(through: SocketAddr) -> bool {
     let mut client = connect(through);
     let mut answer = String::new();
     let asked = client.write_all(b"GET /version HTTP/1.0\r\nHost: etcd\r\n\r\n");

@@ -22,11 +22,12 @@ pub(crate) enum Task {
 impl Pool {
     /// When the next endpoint is to be asked something, if any is.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        lock(&self.state)
-            .members
-            .iter()
-            .filter_map(Member::next)
-            .min()
+        let members = &mut lock(&self.state).members;
+        let next = members.iter_mut().filter_map(|member| {
+            member.patrol(self.retry_delay);
+            member.next()
+        });
+        next.min()
     }
 
     /// What is to be asked by `now`, if anything; what has waited longest comes first, but for suspicions: a

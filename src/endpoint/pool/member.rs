@@ -526,7 +526,8 @@ impl Member {
         let open = self.suspected.is_some() || self.slow;
         self.next = match (self.reach, self.silence) {
             (Reach::Active, Some(silence)) => Some(at.retry(silence.probes)),
-            (Reach::Active, None) => open.then(|| at.retry(0)),
+            (Reach::Active, None) if open => Some(at.retry(0)),
+            (Reach::Active, None) => self.patrolled(at.now, at.retry_delay),
             (Reach::Untried | Reach::Inactive(_), _) => Some(at.retry(self.failures)),
         };
         Some(
@@ -538,6 +539,17 @@ impl Member {
                 Kind::Dial
             },
         )
+    }
+
+    /// Sees to it that one that drains is dialled now and then: clients are not, and nobody else would notice that
+    /// it is down.
+    pub(super) fn patrol(&mut self, retry_delay: Duration) {
+        let last = self.last_success.unwrap_or(self.changed);
+        self.next = self.next.or(self.patrolled(last, retry_delay));
+    }
+
+    fn patrolled(&self, last: Instant, retry_delay: Duration) -> Option<Instant> {
+        (self.endpoint.drains && self.is_active()).then(|| last + retry_delay)
     }
 
     /// When it is to be asked next, if it is.

@@ -190,13 +190,16 @@ tests:
       - { alertname: EtcdGatewayDiscoveryFails, eval_time: 16m, exp_alerts: [ { exp_labels: { instance: a } } ] }
       - { alertname: EtcdGatewayDiscoveryHasProblems, eval_time: 29m, exp_alerts: [] }
       - { alertname: EtcdGatewayDiscoveryHasProblems, eval_time: 31m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-  - name: one of two endpoints is down, all else is well
+  - name: one of three endpoints is down and another in maintenance, all else is well
     interval: 1m
     input_series:
       - { series: 'up{job="etcd-gateway",instance="a"}', values: 1x60 }
       - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="1"}', values: 1x60 }
       - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="2"}', values: 0x60 }
-      - { series: 'etcd_gateway_discovery_endpoints{instance="a"}', values: 2x60 }
+      - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="3"}', values: 0x60 }
+      - { series: 'etcd_gateway_endpoint_draining{instance="a",endpoint="2"}', values: 0x60 }
+      - { series: 'etcd_gateway_endpoint_draining{instance="a",endpoint="3"}', values: 1x60 }
+      - { series: 'etcd_gateway_discovery_endpoints{instance="a"}', values: 3x60 }
       - { series: 'etcd_gateway_discovery_last_success_timestamp_seconds{instance="a"}', values: 0+60x60 }
       - { series: 'etcd_gateway_discovery_problems{instance="a"}', values: 0x60 }
       - { series: 'etcd_gateway_connections_active{instance="a"}', values: 90x60 }

@@ -88,10 +88,12 @@ impl EtcdCluster {
         self.wait_healthy();
     }
 
-    /// Starts all members, none of which runs, and waits until they serve.
+    /// Starts the members that do not run, and waits until all serve.
     pub(crate) fn start_all(&mut self) {
         for index in 0..self.members.len() {
-            self.spawn(index);
+            if self.members[index].process.is_none() {
+                self.spawn(index);
+            }
         }
         self.wait_healthy();
     }

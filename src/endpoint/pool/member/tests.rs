@@ -59,7 +59,7 @@ enum Event {
 }
 
 use Event::*;
-use Status::{Active, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried};
+use Status::{Active, Draining, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried};
 
 const DIAL: Event = Due(Some(Kind::Dial));
 const PROBE: Event = Due(Some(Kind::Probe));
@@ -191,6 +191,35 @@ fn one_that_does_not_answer_is_silent_until_it_does() {
             ],
         ),
     ]);
+}
+
+/// Clients do not dial it, and one that nobody dials would seem to serve for ever.
+#[test]
+fn one_that_drains_is_dialled_now_and_then() {
+    let mut script = Script::new(None);
+    let delay = Duration::from_millis(RETRY);
+    script.play("", &[(0, Succeeds(0), Active, None)]);
+    script.member.patrol(delay);
+    assert_eq!(script.member.next(), None, "clients dial it");
+    script.member.endpoint.drains = true;
+    script.member.patrol(delay);
+    script.play(
+        "it drains",
+        &[
+            (59_999, NOTHING, Draining, Some(60_000)),
+            (60_000, DIAL, Draining, Some(120_000)),
+            (60_001, Succeeds(1), Draining, Some(120_000)),
+            (70_000, Resets, Draining, Some(70_000)),
+            (70_000, DIAL, Draining, Some(130_000)),
+            (70_001, Fails(1), Inactive, Some(71_001)),
+            (71_001, DIAL, Inactive, Some(73_001)),
+            (71_002, Succeeds(1), Draining, None),
+        ],
+    );
+    script.member.patrol(delay);
+    assert_eq!(script.member.next(), Some(script.time(131_002)));
+    script.member.endpoint.drains = false;
+    script.play("no more", &[(131_002, DIAL, Active, None)]);
 }
 
 #[test]

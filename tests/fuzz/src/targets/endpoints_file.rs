@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::engine::Target;
-use crate::listing::{self, Listing};
+use crate::listing::{self, Listing, Oddity};
 
 pub const TARGET: Target = Target {
     name: "endpoints-file",
@@ -24,16 +24,21 @@ fn run(input: &[u8]) {
         }
     };
     let members = &listing.members;
-    assert!((1..=lines).contains(&members.len()) && listing.odd.len() <= 2);
+    assert!((1..=lines).contains(&members.len()) && listing.odd.len() <= 3);
     let addresses: HashSet<String> = members.iter().map(|m| m.at.to_string()).collect();
     assert_eq!(addresses.len(), members.len(), "each once");
     let written: String = members
         .iter()
-        .map(|m| format!("{} priority={} weight={}\n", m.at, m.priority, m.weight))
+        .map(|m| {
+            let drain = if m.drains { " drain" } else { "" };
+            let (priority, weight) = (m.priority, m.weight);
+            format!("{} priority={priority} weight={weight}{drain}\n", m.at)
+        })
         .collect();
+    let all_drain = members.iter().all(|m| m.drains);
     let again = Listing {
         members: members.clone(),
-        odd: Vec::new(),
+        odd: Vec::from_iter(all_drain.then_some((members.len(), Oddity::AllDrain))),
     };
     assert_eq!(listing::parse(written.as_bytes()), Ok(again), "{written}");
 }
@@ -45,6 +50,7 @@ fn seeds() -> Vec<Vec<u8>> {
         "https://etcd-1.example.com.:2379/ priority=1 weight=0\nHTTP://a:1\nA:1\n",
         "[fe80::1%eth0]:2379\tpriority=65535\n",
         "a:1,b:1\n",
+        "a:1 drain\nb:1 weight=2 drain # rack 1\na:1 drain=yes\n",
         &format!("{name}:65535\n"),
     ]
     .map(|text| text.as_bytes().to_vec())
