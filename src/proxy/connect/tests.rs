@@ -341,7 +341,7 @@ fn one_that_drains_is_dialled_at_once_where_the_others_refuse() {
 }
 
 #[test]
-fn a_race_waits_for_the_end_of_a_reprieve_and_no_longer_than_somebody_may_answer() {
+fn one_that_drains_is_spared_until_its_time_and_only_while_another_may_answer() {
     let (hole, head_start) = (BlackHole::new(), Duration::from_millis(250));
     let pool = pool(&[hole.addr], None);
     let zero = Instant::now();
