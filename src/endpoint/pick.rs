@@ -382,6 +382,7 @@ mod tests {
         let mut order = Vec::new();
         while let Some(index) = Turn::default().next(Policy::LeastConnections, &candidates) {
             assert_eq!(is_draining_next(&candidates), candidates[index].drains);
+            assert!(!order.contains(&index), "{order:?}, {index} again");
             candidates[index].standing = X;
             order.push(index);
         }

@@ -40,7 +40,11 @@ impl State {
     /// that are back or have been left by the last client.
     pub(super) fn depart(&mut self, mut old: Vec<Member>) {
         let now = Instant::now();
-        old.iter_mut().for_each(|member| member.changed = now);
+        for member in &mut old {
+            member.changed = now;
+            // Nobody says anything of it any more.
+            member.endpoint.drains = false;
+        }
         self.departed.append(&mut old);
         let back = |addr: SocketAddr| {
             let mut members = self.members.iter();

@@ -44,6 +44,12 @@ fn the_word_is_a_change_that_keeps_what_is_known() {
     assert!(!change.is_empty() && change.draining.is_empty());
     assert_eq!(statuses(&pool)[0], Status::Active);
     assert_eq!(picks(&pool, 2), [1, 1]);
+    // One that has left is marked no more.
+    pool.replace(marked(&[(1, true), (2, false)]));
+    pool.replace(marked(&[(2, false)]));
+    let views = pool.views();
+    let (status, drains) = (views[1].status, views[1].endpoint.drains);
+    assert_eq!((status, drains), (Status::Removed, false));
     drop(held);
 }
 
