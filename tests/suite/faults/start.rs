@@ -128,7 +128,7 @@ fn start_that_cannot_listen_says_what_can_help() {
         (fails("bind", "ENOMEM").on("socket"), &never),
         (fails("listen", "ENOBUFS"), &never),
         (fails("getsockname", "ENOBUFS").on("listen"), &never),
-        (fails("socketpair", "EMFILE"), &never),
+        (fails("eventfd", "EMFILE"), &never),
         (
             fails("pthread_create", "EAGAIN"),
             &["another address", "(os error"],

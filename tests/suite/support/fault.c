@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -231,14 +232,13 @@ int socket(int domain, int type, int protocol)
 	return fd;
 }
 
-int socketpair(int domain, int type, int protocol, int fds[2])
+int eventfd(unsigned int count, int flags)
 {
-	REAL(socketpair);
-	MAKE("socketpair", "", domain);
-	int result = real(domain, type, protocol, fds);
-	if (!result)
-		note(fds[0], "pair"), note(fds[1], "pair");
-	return result;
+	REAL(eventfd);
+	MAKE("eventfd", "", flags);
+	int fd = real(count, flags);
+	note(fd, "event");
+	return fd;
 }
 
 int pipe2(int fds[2], int flags)
