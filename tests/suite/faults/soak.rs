@@ -100,7 +100,7 @@ const CALLS: [(&str, &str, &[&str]); 29] = [
     ("ioctl", "member", &["ENOMEM", "EIO"]),
     ("pipe2", "", &["EMFILE", "ENFILE"]),
     ("poll", "listen", &["ENOMEM", "EINTR"]),
-    ("poll", "pair", &["ENOMEM", "EINTR"]),
+    ("poll", "event", &["ENOMEM", "EINTR"]),
     ("poll", "", &["ENOMEM", "EINTR"]),
     ("write", "file", &["EIO", "ENOSPC", "EINTR", "EDQUOT"]),
     ("getrandom", "", &["EAGAIN", "EINTR"]),

@@ -12,7 +12,7 @@
  * is to be short; or it fails with an error and does nothing at all.
  *
  * A descriptor has the kind of what made it: "socket", "bound", "listen", "member" (connected by us), "client"
- * (accepted), "udp", "unix", "pair", "pipe", "file"; others have none.
+ * (accepted), "udp", "unix", "event", "pipe", "file"; others have none.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
