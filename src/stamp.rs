@@ -41,7 +41,7 @@ pub(crate) fn read(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The stamp of a regular file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     device: u64,
     inode: u64,

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::authorities::Trusted;
 use crate::deadline::Timed;
 use crate::dial::{self, blocking};
 use crate::endpoint::slots::Slot;
@@ -30,10 +31,10 @@ const MAX_REASONS: usize = 1024;
 /// Bytes of memory that it may take to authenticate one: the longest chain of certificates, several times.
 const PROOF: usize = 1024 * 1024;
 
-/// Authenticates endpoints against one set of authorities.
+/// Authenticates endpoints, each by the authorities that are trusted when it is asked.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    anchors: Anchors,
+    trusted: Trusted,
     guard: LoopGuard,
     /// Why each endpoint that failed did so, so that it is logged when that changes.
     reasons: Mutex<HashMap<SocketAddr, String>>,
@@ -61,17 +62,34 @@ pub(crate) struct Examination {
 }
 
 impl Authenticator {
-    pub(crate) fn new(anchors: Anchors, guard: LoopGuard) -> Self {
+    pub(crate) fn new(trusted: Trusted, guard: LoopGuard) -> Self {
         Self {
-            anchors,
+            trusted,
             guard,
             reasons: Mutex::default(),
         }
     }
 
-    /// Connects to an endpoint and has it prove that it is `identity`.
+    /// Connects to an endpoint and has it prove that it is `identity`. Where other authorities have come in
+    /// place of these meanwhile, it is asked once more: what these say holds no longer.
     pub(crate) fn examine(
         &self,
+        endpoint: &Endpoint,
+        identity: &str,
+        timeout: Duration,
+    ) -> Examination {
+        let anchors = self.trusted.now();
+        let examination = self.examine_by(&anchors, endpoint, identity, timeout);
+        let latest = self.trusted.now();
+        if Arc::ptr_eq(&anchors, &latest) {
+            return examination;
+        }
+        self.examine_by(&latest, endpoint, identity, timeout)
+    }
+
+    fn examine_by(
+        &self,
+        anchors: &Anchors,
         endpoint: &Endpoint,
         identity: &str,
         timeout: Duration,
@@ -105,7 +123,7 @@ impl Authenticator {
             failed: None,
         };
         let config = tls::Config {
-            anchors: &self.anchors,
+            anchors,
             name: &name,
             now: now(),
             alpn: ALPN,
@@ -285,7 +303,8 @@ mod tests {
     use std::net::TcpListener;
 
     fn authenticator() -> Authenticator {
-        Authenticator::new(Anchors::from_der(Vec::new()).unwrap(), LoopGuard::default())
+        let nobody = Trusted::new(Anchors::from_der(Vec::new()).unwrap());
+        Authenticator::new(nobody, LoopGuard::default())
     }
 
     fn admit(endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
@@ -398,6 +417,40 @@ mod tests {
         assert!(bad.unwrap_err().is_rejected());
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_err(), "nobody has connected");
+    }
+
+    /// What authorities say that are trusted no more holds no longer.
+    #[test]
+    fn an_endpoint_is_asked_again_if_other_authorities_are_trusted_meanwhile() {
+        let nobody = || Anchors::from_der(Vec::new()).unwrap();
+        for (changes, asked) in [(0, 1), (1, 2)] {
+            let listener = TcpListener::bind(addr(0)).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let trusted = Trusted::new(nobody());
+            let authenticator = Authenticator::new(trusted.clone(), LoopGuard::default());
+            let server = std::thread::spawn(move || {
+                for number in 1.. {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    if number <= changes {
+                        trusted.replace(nobody());
+                    }
+                    // The test says so when it is over; a hello of TLS begins otherwise.
+                    let mut first = [0];
+                    stream.read_exact(&mut first).unwrap();
+                    if first == *b"." {
+                        return number - 1;
+                    }
+                }
+                0
+            });
+            let slot = Slots::default().for_client().unwrap();
+            let endpoint = endpoint(addr, Some("x.test"));
+            let admitted = authenticator.admit(&endpoint, Duration::from_secs(5), &slot);
+            assert!(admitted.unwrap_err().is_unauthenticated());
+            let mut over = std::net::TcpStream::connect(addr).unwrap();
+            over.write_all(b".").unwrap();
+            assert_eq!(server.join().unwrap(), asked, "{changes} changes");
+        }
     }
 
     /// By servers that answer an octet at a time, that close, and that speak no TLS.

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 use std::time::Duration;
 
-use super::file::{self, Followed};
+use super::file::{self, EndpointsFile};
+use super::follow::Followed;
 use super::hosts::Hosts;
 use super::member::Member;
 use super::schedule::resolver_pause;
@@ -37,7 +38,7 @@ pub(crate) enum Source {
     List(Vec<Member>),
     /// The list in a file: the last good one.
     File {
-        file: Box<Followed>,
+        file: Box<Followed<EndpointsFile>>,
         identity: Identity,
         members: Vec<Member>,
     },
@@ -119,8 +120,9 @@ impl Source {
         path: &Path,
         identity: Identity,
     ) -> Result<(Self, Vec<String>), file::Error> {
-        let (file, listing) = Followed::open(path)?;
-        let odd = listing.odd.iter().map(|odd| file.describe(odd)).collect();
+        let (file, listing) = Followed::open(EndpointsFile::new(path))?;
+        let place = file.place();
+        let odd = listing.odd.iter().map(|odd| place.describe(odd)).collect();
         let source = Self::File {
             file: Box::new(file),
             members: identity.demand(listing.members),
@@ -148,19 +150,19 @@ impl Source {
             log::info(
                 "discovery",
                 "endpoints file is usable again, its list has not changed",
-                &[("file", file.path().display().to_string().into())],
+                &[("file", file.place().path().display().to_string().into())],
             );
             return false;
         }
         for odd in &listing.odd {
-            log::warn("discovery", &file.describe(odd), &[]);
+            log::warn("discovery", &file.place().describe(odd), &[]);
         }
         *members = listed;
         log::info(
             "discovery",
             "endpoints file has changed, using its list",
             &[
-                ("file", file.path().display().to_string().into()),
+                ("file", file.place().path().display().to_string().into()),
                 ("endpoints", members.len().into()),
             ],
         );

@@ -14,8 +14,10 @@
 //! One thread does all of this and owns all of its state.
 
 pub(crate) mod auth;
+pub(crate) mod authorities;
 mod departures;
 pub(crate) mod file;
+mod follow;
 mod hosts;
 mod listen;
 mod listing;
@@ -50,6 +52,7 @@ use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 use crate::times::Times;
 
+use authorities::Authorities;
 use departures::Departures;
 use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
@@ -57,7 +60,7 @@ pub(crate) use members::{Identity, Source, given, identity_of};
 use members::{adrift, endpoints, keep, names};
 pub(crate) use problems::INSECURE;
 use problems::{Subject, Troubles};
-use proofs::audit;
+use proofs::{audit, audit_all};
 pub(crate) use refreshes::Refreshes;
 use schedule::{Outcome, Schedule};
 pub(crate) use side_by_side::{limit, side_by_side};
@@ -71,6 +74,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Discovery {
     resolver: Resolver,
     source: Source,
+    /// Those that members are authenticated by, if they are.
+    authorities: Option<Authorities>,
     times: Times,
     schedule: Schedule,
     hosts: Hosts,
@@ -124,6 +129,7 @@ impl Discovery {
             times,
             schedule: Schedule::new(Instant::now(), times, source.authenticates()),
             source,
+            authorities: None,
             hosts: Hosts::default(),
             asked: false,
             has_found: false,
@@ -135,6 +141,14 @@ impl Discovery {
             poll_error: None,
             reported: Troubles::default(),
             refreshes: Arc::default(),
+        }
+    }
+
+    /// The same, following these authorities too.
+    pub(crate) fn trusting(self, authorities: Option<Authorities>) -> Self {
+        Self {
+            authorities,
+            ..self
         }
     }
 
@@ -192,14 +206,19 @@ impl Discovery {
         }
         self.files = files;
         let asked = self.asked && self.schedule.is_due(now);
+        let mut trusts_others = false;
         if asked || self.schedule.look_is_due(now) {
             if self.source.look(asked) {
                 self.schedule.called(now);
             }
-            self.schedule.looked(now, self.source.pause(&self.times));
-            self.report(|subject| asked && *subject == Subject::File);
+            trusts_others = self.authorities.as_mut().is_some_and(|own| own.look(asked));
+            self.schedule.looked(now, self.pause());
+            self.report(|subject| asked && subject.is_on_disk());
         }
-        if self.schedule.audit_is_due(now, random::number()) {
+        let is_due = self.schedule.audit_is_due(now, random::number());
+        if trusts_others {
+            audit_all(served.pool, served.gate, served.timeout);
+        } else if is_due {
             audit(served.pool, served.gate, served.timeout);
         }
         if self.schedule.is_due(now) {
@@ -210,6 +229,16 @@ impl Discovery {
                 Err(error) => self.failed(Failed::Refused(Plain(&error).to_string())),
             }
         }
+    }
+
+    /// How long no files are looked at; `None`: for ever.
+    fn pause(&self) -> Option<Duration> {
+        let authorities = self.authorities.as_ref();
+        let pauses = [
+            self.source.pause(&self.times),
+            authorities.map(|authorities| authorities.pause(&self.times)),
+        ];
+        pauses.into_iter().flatten().min()
     }
 
     /// A refresh has failed as a whole: what is known stays, and the next one comes.

@@ -25,7 +25,9 @@ pub(super) enum Subject {
     Memory,
     /// The call that waits.
     Poll,
+    /// The endpoints file.
     File,
+    Authorities,
     /// `--endpoints` serve because nothing else may.
     Fallback,
     /// SRV records, by their place among the services.
@@ -40,6 +42,13 @@ pub(super) enum Subject {
     Endpoints,
     /// An endpoint that is this gateway.
     Loop(SocketAddr),
+}
+
+impl Subject {
+    /// Whether it is a file that whoever asks is told of again.
+    pub(super) fn is_on_disk(&self) -> bool {
+        matches!(self, Self::File | Self::Authorities)
+    }
 }
 
 /// Trouble with one subject.
@@ -94,7 +103,7 @@ impl Discovery {
         let now = self.troubles();
         for (subject, trouble) in now.begun(&self.reported, again) {
             let log = match subject {
-                Subject::Panic | Subject::Poll | Subject::File => log::error,
+                Subject::Panic | Subject::Poll | Subject::File | Subject::Authorities => log::error,
                 _ => log::warn,
             };
             log("discovery", trouble.message, &trouble.fields);
@@ -146,7 +155,7 @@ impl Discovery {
                         Subject::File,
                         "endpoints file is not usable, keeping the last good list",
                         [
-                            ("error", error.to_string().into()),
+                            ("error", error.into()),
                             ("endpoints-kept", members.len().into()),
                         ],
                         error,
@@ -155,6 +164,20 @@ impl Discovery {
                 }
             }
             Source::Srv { services, .. } => self.add_srv_troubles(services, &mut troubles),
+        }
+        if let Some(authorities) = &self.authorities
+            && let Some(error) = authorities.refused()
+        {
+            troubles.add(
+                Subject::Authorities,
+                "authorities are not usable, keeping the last good ones",
+                [
+                    ("error", error.into()),
+                    ("authorities-kept", authorities.trusted().now().len().into()),
+                ],
+                error,
+                vec![format!("{error}; the last good authorities stay in use")],
+            );
         }
         for (name, reason, kept) in self.hosts.failed() {
             troubles.add(

@@ -47,16 +47,44 @@ pub(super) fn prove(
 /// Has the endpoints that serve prove again who they are: a certificate may have expired,
 /// an address may have changed hands.
 pub(super) fn audit(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
-    let Some(gate) = gate else { return };
-    let started = Instant::now();
+    ask(pool, gate, timeout, pool.authenticated(), Vec::new());
+}
+
+/// The same where other authorities are trusted now: those that did not pass before may do so.
+pub(super) fn audit_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
     let serving = pool.authenticated();
-    let outcomes = side_by_side(&serving, |endpoint| {
-        gate.admit(endpoint, timeout, &pool.slots().wait_for_background())
-    });
-    for (endpoint, outcome) in serving.iter().zip(outcomes) {
-        match outcome {
-            Ok(proof) => pool.reaffirmed(endpoint.addr, proof),
+    let mut others = pool.endpoints();
+    others.retain(|other| other.identity.is_some() && !serving.contains(other));
+    ask(pool, gate, timeout, serving, others);
+}
+
+/// Has endpoints that serve, and then `others`, prove who they are; what comes of each counts at once. When
+/// `timeout` is over, no more of the others are asked: they may be many that say nothing, and are asked one day
+/// like all that do not serve.
+fn ask(
+    pool: &Pool,
+    gate: Option<&dyn Gate>,
+    timeout: Duration,
+    serving: Vec<Endpoint>,
+    others: Vec<Endpoint>,
+) {
+    let Some(gate) = gate else { return };
+    let began = Instant::now();
+    let serving = serving.into_iter().map(|endpoint| (endpoint, true));
+    let others = others.into_iter().map(|endpoint| (endpoint, false));
+    let all: Vec<(Endpoint, bool)> = serving.chain(others).collect();
+    side_by_side(&all, |(endpoint, serves)| {
+        let slot = pool.slots().wait_for_background();
+        let started = Instant::now();
+        if !serves && began.elapsed() >= timeout {
+            return;
+        }
+        match gate.admit(endpoint, timeout, &slot) {
+            Ok(proof) if *serves => pool.reaffirmed(endpoint.addr, proof),
+            Ok(proof) => {
+                pool.proven(endpoint, started, proof);
+            }
             Err(error) => pool.failed(endpoint.addr, started, &error),
         }
-    }
+    });
 }

@@ -1,5 +1,6 @@
-//! The authorities that members are authenticated by: `--trusted-ca-file`, or without it
-//! the bundle of the system, found as Go's crypto/x509 finds it on Linux.
+//! Where the authorities are that members are authenticated by: `--trusted-ca-file`, or without it
+//! the bundle of the system, found as Go's crypto/x509 finds it on Linux; what it is to `follow`, and what
+//! is wrong with it in words.
 //!
 //! A certificate that cannot be used (bundles of public authorities have had some) is passed
 //! over, as Go does; in a file that the operator named it is reported. A file that is no bundle, or
@@ -11,8 +12,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::follow::{Place, Texts};
 use crate::stamp;
-use crate::sys::{Plain, shortage};
+use crate::sys::{Plain, memory, shortage};
 use crate::x509::{self, Anchors, pem};
 
 /// The bundles of the distributions, in Go's order (src/crypto/x509/root_linux.go).
@@ -29,6 +31,9 @@ const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 /// More than any bundle of authorities (Debian's has 220 kB); not so much that a wrong path fills
 /// the memory.
 const MAX_FILE: usize = 16 * 1024 * 1024;
+
+/// How many octets it may take for each octet of a bundle to make authorities of it.
+const PARSED: usize = 3;
 
 /// What to do about a file that is something else.
 const REMEDY: &str = "name a file with the certificates of the members' authority, in PEM";
@@ -108,40 +113,93 @@ pub(crate) struct Roots {
     pub(crate) passed_over: Vec<Error>,
 }
 
-/// The authorities of a file, or of the system. `variable` reads the environment.
-///
-/// # Errors
-/// If a named file is not a bundle of certificates, or the system has none.
-pub(crate) fn load(
-    file: Option<&Path>,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Roots, Error> {
-    match file {
-        Some(path) => named(path),
-        None => {
-            let variable = |name| variable(name).filter(|value| !value.is_empty());
-            let file = variable("SSL_CERT_FILE").map(PathBuf::from);
-            let files = match &file {
-                Some(file) => vec![file.clone()],
+/// Where the authorities are.
+#[derive(Debug)]
+pub(crate) enum Bundle {
+    /// In a file that the operator named.
+    Named(PathBuf),
+    /// In the first of these files that can be read, and in all files of these directories.
+    System {
+        files: Vec<PathBuf>,
+        directories: Vec<PathBuf>,
+    },
+}
+
+impl Bundle {
+    /// A file, or the bundle of the system. `variable` reads the environment.
+    pub(crate) fn of(file: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        if let Some(file) = file {
+            return Self::Named(file.into());
+        }
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        Self::System {
+            files: match variable("SSL_CERT_FILE") {
+                Some(file) => vec![file.into()],
                 None => FILES.map(PathBuf::from).to_vec(),
-            };
-            let directories = match variable("SSL_CERT_DIR") {
+            },
+            directories: match variable("SSL_CERT_DIR") {
                 Some(list) => std::env::split_paths(&list).collect(),
                 None => DIRECTORIES.map(PathBuf::from).to_vec(),
-            };
-            match (system(&files, &directories), file) {
-                // Whoever has set the variable is told why it is of no use.
-                (Err(Error::NoSystemBundle), Some(file)) => named(&file),
-                (found, _) => found,
-            }
+            },
         }
     }
 }
 
-fn named(path: &Path) -> Result<Roots, Error> {
-    let text = read(path)?;
+impl fmt::Display for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(path) => path.display().fmt(f),
+            Self::System { .. } => f.write_str("the system's bundle"),
+        }
+    }
+}
+
+impl Place for Bundle {
+    type Value = Roots;
+    type Error = Error;
+
+    fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Named(path) => vec![path.clone()],
+            Self::System { files, directories } => {
+                let entries = directories.iter().flat_map(|directory| entries(directory));
+                files.iter().cloned().chain(entries.flatten()).collect()
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Texts, Error> {
+        let texts = match self {
+            Self::Named(path) => vec![read(path)?],
+            Self::System { files, directories } => system(files, directories)?,
+        };
+        let size: usize = texts.iter().map(Vec::len).sum();
+        memory::room(size.saturating_mul(PARSED)).map_err(|error| {
+            let path = self.files().into_iter().next();
+            Error::Read(path.unwrap_or_default(), error)
+        })?;
+        Ok(texts)
+    }
+
+    fn is_passing(error: &Error) -> bool {
+        matches!(error, Error::Read(..))
+    }
+
+    fn parse(&self, texts: Texts) -> Result<Roots, Error> {
+        match self {
+            Self::Named(path) => named(path, texts.first().map(Vec::as_slice).unwrap_or_default()),
+            Self::System { files, .. } => match (all(&texts), files.as_slice()) {
+                // Whoever has set the variable is told why it is of no use.
+                (Err(Error::NoSystemBundle), [file]) => named(file, &read(file)?),
+                (found, _) => found,
+            },
+        }
+    }
+}
+
+fn named(path: &Path, text: &[u8]) -> Result<Roots, Error> {
     let certificates =
-        pem::parse_certificates(&text).map_err(|error| Error::Pem(path.into(), error))?;
+        pem::parse_certificates(text).map_err(|error| Error::Pem(path.into(), error))?;
     let mut passed_over = Vec::new();
     // Each once: what is appended again and again would use up what a verification may cost.
     let mut seen = HashSet::new();
@@ -171,33 +229,8 @@ fn named(path: &Path) -> Result<Roots, Error> {
     })
 }
 
-/// What there is, if anything. That the host has run out of something says nothing of a file.
-fn unless_short<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
-    match found {
-        Err(Error::Read(path, error)) if shortage(&error).is_some() => {
-            Err(Error::Read(path, error))
-        }
-        found => Ok(found.ok()),
-    }
-}
-
-/// The first of the files that can be read, and all files of the directories; each
-/// certificate once.
-fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
-    let mut texts = Vec::new();
-    for file in files {
-        if let Some(text) = unless_short(read(file))? {
-            texts.push(text);
-            break;
-        }
-    }
-    for directory in directories {
-        let entries = std::fs::read_dir(directory);
-        let entries = entries.map_err(|error| Error::Read(directory.clone(), error));
-        for entry in unless_short(entries)?.into_iter().flatten().flatten() {
-            texts.extend(unless_short(read(&entry.path()))?);
-        }
-    }
+/// The usable certificates of the system's files, each once.
+fn all(texts: &Texts) -> Result<Roots, Error> {
     let mut seen = HashSet::new();
     let usable = texts
         .iter()
@@ -214,6 +247,42 @@ fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Roots, Error> {
     }
 }
 
+/// What there is, if anything. That the host has run out of something says nothing of a file.
+fn unless_short<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Read(path, error)) if shortage(&error).is_some() => {
+            Err(Error::Read(path, error))
+        }
+        found => Ok(found.ok()),
+    }
+}
+
+/// The first of the files that can be read, and all files of the directories.
+fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Texts, Error> {
+    let mut texts = Vec::new();
+    for file in files {
+        if let Some(text) = unless_short(read(file))? {
+            texts.push(text);
+            break;
+        }
+    }
+    for directory in directories {
+        for entry in unless_short(entries(directory))?.into_iter().flatten() {
+            texts.extend(unless_short(read(&entry))?);
+        }
+    }
+    Ok(texts)
+}
+
+/// What a directory has in it, always in the same order.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(directory);
+    let entries = entries.map_err(|error| Error::Read(directory.into(), error))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    Ok(paths)
+}
+
 /// All of a file, if it is no longer than a bundle may be.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let text = stamp::read(path, MAX_FILE + 1).map_err(|error| Error::Read(path.into(), error))?;
@@ -225,7 +294,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::discovery) mod tests {
+    use super::super::follow::Followed;
+    use super::super::follow::tests::Site;
     use super::*;
     use std::fs;
 
@@ -233,7 +304,7 @@ mod tests {
     const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
     /// The first certificates of the test data, in PEM.
-    fn certificates<const COUNT: usize>() -> [String; COUNT] {
+    pub(in crate::discovery) fn certificates<const COUNT: usize>() -> [String; COUNT] {
         let all = include_str!("../../tests/data/x509.pem");
         let end = "-----END CERTIFICATE-----\n";
         let mut blocks = all.split_inclusive(end).map(|block| {
@@ -243,27 +314,11 @@ mod tests {
         std::array::from_fn(|_| blocks.next().unwrap())
     }
 
-    struct Site(PathBuf);
-
-    impl Site {
-        fn new(name: &str) -> Self {
-            let dir = format!("etcd-gateway-roots-{}-{name}", std::process::id());
-            let dir = std::env::temp_dir().join(dir);
-            fs::create_dir(&dir).unwrap();
-            Self(dir)
-        }
-
-        fn write(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
-            fs::write(&path, text).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Site {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn load(
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Roots, Error> {
+        Followed::open(Bundle::of(file, variable)).map(|(_, roots)| roots)
     }
 
     fn load_named(path: &Path) -> Result<(usize, Vec<String>), String> {
@@ -375,8 +430,9 @@ mod tests {
             }
         }
         let found = system(&[none.clone(), file.clone(), cut], &[none]).unwrap();
+        let found = all(&found).unwrap();
         assert_eq!(found.anchors.len(), 1, "the first that can be read");
-        let error = system(&[], &[]).unwrap_err().to_string();
+        let error = all(&system(&[], &[]).unwrap()).unwrap_err().to_string();
         assert!(error.contains("--trusted-ca-file"), "{error}");
     }
 }

@@ -78,7 +78,7 @@ impl Discovery {
             Source::Srv { services, .. } => services,
             Source::List(_) => return self.no_address("--endpoints"),
             Source::File { file, .. } => {
-                return self.no_address(&file.path().display().to_string());
+                return self.no_address(&file.place().path().display().to_string());
             }
         };
         let unresolved = |member: &Member| {

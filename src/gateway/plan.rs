@@ -8,7 +8,9 @@ use super::Error;
 use super::listeners::{self, Place};
 use crate::config::Config;
 use crate::discovery::auth::Authenticator;
-use crate::discovery::{self, Discovery, Identity, Source, roots};
+use crate::discovery::authorities::Authorities;
+use crate::discovery::roots::Bundle;
+use crate::discovery::{self, Discovery, Identity, Source};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::Endpoint;
 use crate::loop_guard::{self, LoopGuard};
@@ -51,20 +53,23 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     }
     let source = source(config, &mut warnings)?;
     let guard = LoopGuard::default();
-    let authenticator = if source.authenticates() {
+    let authorities = if source.authenticates() {
         let file = config.trusted_ca_file.as_deref();
-        let roots = roots::load(file, |name| std::env::var_os(name)).map_err(Error::Roots)?;
-        let passed_over = |error| format!("certificate of an authority is passed over: {error}");
-        warnings.extend(roots.passed_over.into_iter().map(passed_over));
-        Some(Arc::new(Authenticator::new(roots.anchors, guard.clone())))
+        let bundle = Bundle::of(file, |name| std::env::var_os(name));
+        let (authorities, odd) = Authorities::open(bundle).map_err(Error::Roots)?;
+        warnings.extend(odd);
+        Some(authorities)
     } else {
         None
     };
+    let authenticator = authorities
+        .as_ref()
+        .map(|authorities| Arc::new(Authenticator::new(authorities.trusted(), guard.clone())));
     Ok(Plan {
         listen,
         metrics,
         resolves: source.resolves(),
-        discovery: Discovery::new(source, resolver, times),
+        discovery: Discovery::new(source, resolver, times).trusting(authorities),
         authenticator,
         guard,
         warnings,

@@ -43,6 +43,8 @@ pub(crate) use error::Error;
 pub(crate) use name::ServerName;
 pub(crate) use time::UnixTime;
 
+use std::collections::HashSet;
+
 use path::Budget;
 
 /// The certificates trusted as they are.
@@ -73,6 +75,16 @@ impl Anchors {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// How many of them are not among others.
+    pub(crate) fn missing_from(&self, others: &Self) -> usize {
+        let others: HashSet<&[u8]> = others.0.iter().map(|other| other.der.as_slice()).collect();
+        let missing = self
+            .0
+            .iter()
+            .filter(|own| !others.contains(own.der.as_slice()));
+        missing.count()
     }
 }
 

@@ -8,7 +8,9 @@
 //! - `reports`: what is logged and shown, and how often
 //! - `start`: what a start makes of what there is
 //! - `panics`: a defect fails one refresh
+//! - `authorities`: members are asked anew when their authorities change
 
+mod authorities;
 mod departures;
 mod doubt;
 mod moves;
@@ -112,6 +114,7 @@ struct Bench {
     discovery: Discovery,
     pool: Pool,
     gate: Option<Arc<FakeGate>>,
+    timeout: Duration,
     listeners: Vec<SocketAddr>,
     removed: RefCell<Vec<String>>,
     zone: Arc<Mutex<Zone>>,
@@ -183,6 +186,7 @@ impl Bench {
             discovery: Discovery::new(source, Resolver::new(sources, random), times),
             pool: Pool::new(Policy::RoundRobin, retry, shared).unwrap(),
             gate,
+            timeout: Duration::from_secs(5),
             listeners: vec!["127.9.9.9:9".parse().unwrap()],
             removed: RefCell::default(),
             zone,
@@ -250,7 +254,7 @@ impl Bench {
         let served = Served {
             pool: &self.pool,
             gate: gate.as_deref().map(|gate| gate as &dyn Gate),
-            timeout: Duration::from_secs(5),
+            timeout: self.timeout,
             listeners: &self.listeners,
             removed: &removed,
         };

@@ -4,7 +4,7 @@
 use super::*;
 
 /// The lines of `count` refreshes, without those that say how the set changed.
-fn lines_of(bench: &mut Bench, count: usize, refresh: fn(&mut Bench)) -> Vec<String> {
+pub(super) fn lines_of(bench: &mut Bench, count: usize, refresh: fn(&mut Bench)) -> Vec<String> {
     heard();
     for _ in 0..count {
         refresh(bench);
@@ -25,7 +25,7 @@ fn assert_one_line(bench: &mut Bench, parts: &[&str]) {
 }
 
 #[track_caller]
-fn assert_problems(bench: &Bench, expected: &[&[&str]]) {
+pub(super) fn assert_problems(bench: &Bench, expected: &[&[&str]]) {
     let problems = bench.problems();
     assert_eq!(problems.len(), expected.len(), "{problems:?}");
     for (problem, parts) in problems.iter().zip(expected) {
