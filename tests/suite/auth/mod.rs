@@ -6,6 +6,8 @@
 //! - `names`: which name has to be proven
 //! - `algorithms`: keys, chains and versions of TLS of true members
 //! - `roots`: the authorities, and what is wrong with their file
+//! - `follow`: the authorities change while the gateway runs
+//! - `rotation`: a real cluster moves to another authority
 //! - `advisories`: the four advisories on the reference's gateway, and D15 and D23
 //! - `check`: the dry run
 //! - `clients`: how clients verify members that they reach through the gateway
@@ -32,9 +34,11 @@ mod check;
 mod clients;
 mod cluster;
 mod crowd;
+mod follow;
 mod impostors;
 mod names;
 mod roots;
+mod rotation;
 mod start;
 mod takeover;
 

@@ -37,7 +37,10 @@ pub(crate) fn wait_problems(gateway: &Gateway, admin: SocketAddr, wanted: &[&[&s
     let page = get(admin, "/").content;
     for told in &last {
         let escaped = told.replace('&', "&amp;").replace('<', "&lt;");
-        let escaped = escaped.replace('>', "&gt;").replace('"', "&quot;");
+        let escaped = escaped
+            .replace('>', "&gt;")
+            .replace('"', "&quot;")
+            .replace('\'', "&#39;");
         assert!(page.contains(&escaped), "{told} in {page}");
     }
     assert_eq!(page.contains("<li>"), !last.is_empty(), "{page}");

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::pki::{Certified, Pki, Request};
@@ -15,7 +16,7 @@ const ELECTED: Duration = Duration::from_secs(40);
 pub(crate) const STRICT: usize = 2;
 
 pub(crate) struct TlsCluster {
-    members: Vec<Child>,
+    members: Mutex<Vec<Child>>,
     dir: PathBuf,
     root: Certified,
     client: Certified,
@@ -39,6 +40,15 @@ fn data_dir(pki: &Pki) -> PathBuf {
     dir
 }
 
+/// A server's certificate that is a client's, too: etcd shows its own to itself.
+pub(crate) fn certified(pki: &Pki, root: &Certified, names: &str) -> Certified {
+    let mut request = Request::server(names);
+    request.extensions = request
+        .extensions
+        .replace("serverAuth", "serverAuth,clientAuth");
+    pki.issue(root, &request)
+}
+
 impl TlsCluster {
     /// A healthy cluster whose certificates `root` has issued, for `names`; nothing where the host has no etcd.
     pub(crate) fn start(pki: &Pki, root: &Certified, names: &str) -> Option<TlsCluster> {
@@ -48,23 +58,15 @@ impl TlsCluster {
         ) {
             return None;
         }
-        // etcd shows its certificate to itself, too, as a client's.
-        let both = |request: Request| Request {
-            extensions: request
-                .extensions
-                .replace("serverAuth", "serverAuth,clientAuth"),
-            ..request
-        };
-        let mut cluster = TlsCluster {
-            members: Vec::new(),
+        let cluster = TlsCluster {
+            members: Mutex::default(),
             dir: data_dir(pki),
             root: root.clone(),
-            client: pki.issue(root, &both(Request::server("DNS:client.test"))),
+            client: certified(pki, root, "DNS:client.test"),
         };
         for index in 0..3 {
-            let shown = pki.issue(root, &both(Request::server(names)));
-            let member = cluster.spawn(index, &shown);
-            cluster.members.push(member);
+            let member = cluster.spawn(index, &certified(pki, root, names), root);
+            cluster.members().push(member);
         }
         eventually(ELECTED, "all members are healthy", || {
             let endpoints = [0, 1, 2].map(address).join(",");
@@ -74,7 +76,25 @@ impl TlsCluster {
         Some(cluster)
     }
 
-    fn spawn(&self, index: usize, shown: &Certified) -> Child {
+    fn members(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.members.lock().expect("nobody panics with the lock")
+    }
+
+    /// Ends a member as a service manager does.
+    #[track_caller]
+    pub(crate) fn stop(&self, index: usize) {
+        let member = &mut self.members()[index];
+        process::signal(member.id(), "TERM");
+        member.wait().expect("wait for a member");
+    }
+
+    /// Starts one that was stopped, to show another certificate and to trust clients of these roots.
+    pub(crate) fn start_again(&self, index: usize, shown: &Certified, roots: &Certified) {
+        let member = self.spawn(index, shown, roots);
+        self.members()[index] = member;
+    }
+
+    fn spawn(&self, index: usize, shown: &Certified, roots: &Certified) -> Child {
         let log = File::create(self.log_path(index)).expect("create the member's log");
         let peer = |index: usize| format!("http://127.1.0.{}:2380", index + 1);
         let initial = [0, 1, 2].map(|index| format!("m{index}={}", peer(index)));
@@ -92,7 +112,7 @@ impl TlsCluster {
             .arg("--data-dir")
             .arg(self.dir.join(format!("{index}.data")));
         if index == STRICT {
-            let ca = ["--trusted-ca-file", &self.root.certificate];
+            let ca = ["--trusted-ca-file", &roots.certificate];
             command.arg("--client-cert-auth").args(ca);
         }
         // Three members share the machine with the tests.
@@ -143,7 +163,7 @@ impl TlsCluster {
 
 impl Drop for TlsCluster {
     fn drop(&mut self) {
-        for member in &mut self.members {
+        for member in self.members().iter_mut() {
             let _ = member.kill();
             let _ = member.wait();
         }
