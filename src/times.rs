@@ -84,7 +84,7 @@ times! {
     refresh_pause: Duration::from_secs(1),
     /// How often endpoints that serve have to authenticate again.
     audit: Duration::from_secs(5 * 60),
-    /// How often the endpoints file is looked at.
+    /// How often the endpoints file and the authorities are looked at.
     file_look: Duration::from_secs(1),
     /// How soon again if it was not what it was before: longer than a program takes from the
     /// truncation of a file to its last write.

@@ -254,7 +254,8 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "The authorities, in PEM, that discovered members must chain to.",
         doc_long: "It is ONLY used for authenticating the discovered endpoints, over connections of \
             their own; data never runs over these. Without it the system's bundle is used. Either is \
-            read once, at start.",
+            followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
+            gone change nothing.",
         apply: |text, raw| {
             raw.trusted_ca_file = value::path(text);
             Ok(())

@@ -163,7 +163,8 @@ pub(super) const SIGNALS: &[Entry] = &[
     ),
     (
         "SIGHUP",
-        "Ask for the endpoints again, and read --endpoints-file, at once; open --access-log anew.",
+        "Ask for the endpoints again, and read --endpoints-file and the authorities, at once; open \
+         --access-log anew.",
     ),
     (
         "SIGUSR1",

@@ -9,7 +9,7 @@
 //!
 //! Where members have to be authenticated (`auth`), they are at start, when they are new
 //! or come back (by the pool and the monitor, through its gate), and, from here, at each
-//! change of the set and every few minutes.
+//! change of the set or of the `authorities`, and every few minutes.
 //!
 //! One thread does all of this and owns all of its state.
 

@@ -26,7 +26,7 @@ pub(super) struct Schedule {
     next: Option<Instant>,
     /// The end of the last refresh.
     last: Instant,
-    /// The next look at the endpoints file and at the resolver's files.
+    /// The next look at the endpoints file, the authorities and the resolver's files.
     look: Option<Instant>,
     /// When the endpoints that serve have to authenticate again, if they have to.
     audit: Option<Instant>,
