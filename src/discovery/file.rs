@@ -176,21 +176,4 @@ mod tests {
             "/dev/zero: is not a regular file; name one that is"
         );
     }
-
-    #[test]
-    fn a_list_that_there_is_no_memory_for_changes_nothing_until_there_is() {
-        let site = Site::new("memory");
-        site.write("f", "a:1");
-        let (mut followed, _) = Followed::open(EndpointsFile::new(&site.path("f"))).unwrap();
-        site.write("f", "a:1\nb:1");
-        let refused = memory::tests::refuse();
-        let error = followed.look(true).unwrap().unwrap_err().to_string();
-        assert!(
-            error.contains(": cannot be read: cannot allocate memory; free memory of this host"),
-            "{error}"
-        );
-        drop(refused);
-        let news = [(); 3].map(|()| followed.look(false).map(|news| news.unwrap().members.len()));
-        assert_eq!(news, [None, Some(2), None]);
-    }
 }

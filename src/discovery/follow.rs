@@ -164,6 +164,7 @@ pub(in crate::discovery) mod tests {
     use super::super::roots::tests::certificates;
     use super::super::roots::{Bundle, Roots};
     use super::*;
+    use crate::sys::memory;
     use crate::x509::{Anchors, pem};
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -475,6 +476,27 @@ pub(in crate::discovery) mod tests {
         assert_eq!(K::looks(&mut followed, 2), ["-", "b"], "good again");
         assert_eq!(followed.refused(), None);
         assert_eq!(K::look(&mut followed, true), "-");
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_changes_nothing_until_there_is() {
+        lack_memory::<List>();
+        lack_memory::<Named>();
+        lack_memory::<OfTheSystem>();
+    }
+
+    fn lack_memory<K: Kind>() {
+        let site = Site::new(&format!("memory-{}", K::NAME));
+        K::write(&site, "a");
+        let mut followed = K::open(&site);
+        K::write(&site, "ab");
+        let refused = memory::tests::refuse();
+        assert_eq!(K::look(&mut followed, true), "!");
+        let error = followed.refused().unwrap();
+        let remedy = ": cannot allocate memory; free memory of this host";
+        assert!(error.contains(remedy), "{error}");
+        drop(refused);
+        assert_eq!(K::looks(&mut followed, 3), ["-", "ab", "-"]);
     }
 
     /// A place that counts how often it is read.

@@ -99,6 +99,9 @@ fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
         let changed = "authorities changed, every member has to prove itself anew from=";
         assert_eq!(count(&lines, changed), 1, "{lines:?}");
         assert_eq!(count(&lines, facts), 1, "{lines:?}");
+        let trusted = bench.discovery.authorities.as_ref().unwrap().trusted();
+        let told = format!("authorities={} ", trusted.now().len());
+        assert!(facts.starts_with(&told), "{facts} are trusted as {told}");
         let has_odd = text.contains(none);
         let odd = "WARN  discovery: certificate of an authority is passed over: ";
         assert_eq!(count(&lines, odd), usize::from(has_odd), "{lines:?}");

@@ -16,7 +16,7 @@ use crate::support::{Gateway, Launch, SOON, eventually};
 
 const CHANGED: &str = "authorities changed, every member has to prove itself anew";
 const UNUSABLE: &str = "authorities are not usable, keeping the last good ones";
-const TIMES: &str = "file_look=100,file_look_again=50,refresh_pause=20";
+const TIMES: &str = "file_look=100,refresh_pause=20";
 
 /// Two members, each certified by an authority of its own.
 struct Setting {
