@@ -138,7 +138,7 @@ impl<P: Place> Followed<P> {
     }
 }
 
-/// The stamps of all files in one number. They are the operator's: nobody makes two of them meet.
+/// The stamps of all files in one number. A hash that can be forged is enough: the files are the operator's.
 fn stamp(place: &impl Place) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in place.files() {

@@ -58,9 +58,9 @@ pub(super) fn audit_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration)
     ask(pool, gate, timeout, serving, others);
 }
 
-/// Has endpoints that serve, and then `others`, prove who they are; what comes of each counts at once. When
-/// `timeout` is over, no more of the others are asked: they may be many that say nothing, and are asked one day
-/// like all that do not serve.
+/// Has endpoints that serve, and then `others`, prove who they are; each outcome is reported at once. When
+/// `timeout` is over, no more of the others are asked: they may be many that say nothing, and the monitor asks
+/// each of them when its retry is due.
 fn ask(
     pool: &Pool,
     gate: Option<&dyn Gate>,
