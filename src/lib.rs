@@ -26,6 +26,7 @@ mod dns;
 
 mod access;
 mod addr;
+mod columns;
 mod crypto;
 mod date;
 mod deadline;

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use super::plan::{Plan, plan, refuse_loops};
 use super::{Error, NOT_CONTAINED, listeners, refused};
 use crate::access::{LogFile, Target};
+use crate::columns;
 use crate::config::{Config, Output, Url};
 use crate::dial::blocking;
 use crate::discovery::auth::{self, Authenticator, Certified};
 use crate::discovery::{Found, INSECURE, side_by_side};
 use crate::endpoint::Endpoint;
 use crate::health;
-use crate::log::Json;
+use crate::log::{Json, JsonList};
 use crate::loop_guard::LoopGuard;
 use crate::sys::Plain;
 use crate::sys::random;
@@ -268,23 +269,9 @@ impl Findings {
         let lines: Vec<[String; COLUMNS]> = std::iter::once(HEADS.map(str::to_owned))
             .chain(rows)
             .collect();
-        let mut widths = [0; COLUMNS];
-        for line in &lines {
-            for (width, cell) in widths.iter_mut().zip(line) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        for line in &lines {
-            let cells = line
-                .iter()
-                .zip(widths)
-                .map(|(cell, width)| format!("{cell:width$}"));
-            let row = cells.collect::<Vec<_>>().join("  ");
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", row.trim_end());
-        }
+        let mut text = columns::aligned(&lines);
         for target in &self.found.insecure {
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "refused: {target}: {INSECURE}");
         }
         for name in &self.found.unresolved {
@@ -307,9 +294,9 @@ impl Findings {
             optional(self.found.nothing.as_deref()),
             optional(self.metrics.as_deref()),
             rows.join(","),
-            list(&self.found.insecure),
-            list(&self.found.unresolved),
-            list(&self.warnings)
+            JsonList(&self.found.insecure),
+            JsonList(&self.found.unresolved),
+            JsonList(&self.warnings)
         )
     }
 }
@@ -323,7 +310,7 @@ impl Row {
                     "{{\"subject\":{},\"issuer\":{},\"sans\":{},\"not_before\":{},\"not_after\":{},\"days_left\":{}}}",
                     Json(&certified.subject),
                     Json(&certified.issuer),
-                    list(&certified.sans),
+                    JsonList(&certified.sans),
                     Json(&certified.not_before.to_string()),
                     Json(&certified.not_after.to_string()),
                     days_left(certified, now)
@@ -359,11 +346,6 @@ impl Row {
 
 fn optional(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), |text| Json(text).to_string())
-}
-
-fn list(items: &[String]) -> String {
-    let items: Vec<String> = items.iter().map(|item| Json(item).to_string()).collect();
-    format!("[{}]", items.join(","))
 }
 
 #[cfg(test)]

@@ -180,6 +180,22 @@ impl fmt::Display for Json<'_> {
     }
 }
 
+/// A JSON array of strings.
+pub(crate) struct JsonList<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for JsonList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('[')?;
+        for (index, item) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_char(',')?;
+            }
+            Json(item).fmt(f)?;
+        }
+        f.write_char(']')
+    }
+}
+
 /// A text as it stands, or quoted where blanks, quotes or controls would mislead.
 struct Word<'a>(&'a str);
 

@@ -26,6 +26,7 @@ layers='
 1 config     basic
 0 access     log stamp sys
 0 addr
+0 columns
 0 crypto     wire
 0 date
 0 deadline

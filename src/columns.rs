@@ -1,0 +1,31 @@
+//! Rows of cells as text in columns, for people.
+
+/// A line per row; each column is as wide as its widest cell, and two blanks from the next.
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_as_wide_as_they_must_be() {
+        let rows = [["A", "LONG", "C"], ["\u{e9}\u{e9}", "b", ""]];
+        let text = super::aligned(&rows.map(|row| row.map(str::to_owned)));
+        assert_eq!(text, "A   LONG  C\n\u{e9}\u{e9}  b\n");
+    }
+}
