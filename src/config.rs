@@ -43,7 +43,7 @@ pub(crate) struct Config {
     pub(crate) dial_timeout: Duration,
     /// The time connections get to finish after SIGTERM; zero resets them at once.
     pub(crate) drain_timeout: Duration,
-    /// How long connections may go on in a process whose service was reloaded; `None` for ever.
+    /// The time connections get in the old process after a reload; `None` for ever.
     pub(crate) reload_timeout: Option<Duration>,
     /// Where SRV records name the members; `None` if `endpoints` or `endpoints_file` does.
     pub(crate) discovery: Option<SrvDiscovery>,

@@ -53,6 +53,7 @@ pub(super) struct RawArgs {
     pub(super) dial_timeout: Option<Duration>,
     pub(super) max_connections: Option<usize>,
     pub(super) drain_timeout: Option<Duration>,
+    pub(super) reload_timeout: Option<Duration>,
     pub(super) discovery_srv: Option<String>,
     pub(super) discovery_srv_name: Option<String>,
     pub(super) insecure_discovery: Option<bool>,
@@ -183,6 +184,19 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "What is left then is reset. 0s resets at once.",
         apply: |text, raw| {
             raw.drain_timeout = Some(value::duration(text)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "reload-timeout",
+        short: None,
+        takes: Takes::One("DURATION"),
+        default: "never",
+        in_environment: true,
+        doc_short: "How long connections may go on in the old process after a reload.",
+        doc_long: "What is left then is reset. never leaves connections alone.",
+        apply: |text, raw| {
+            raw.reload_timeout = value::duration_or_never(text)?;
             Ok(())
         },
     },

@@ -347,7 +347,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         retry_delay: raw.retry_delay.unwrap_or(default.retry_delay),
         dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),
         drain_timeout: raw.drain_timeout.unwrap_or(default.drain_timeout),
-        reload_timeout: default.reload_timeout,
+        reload_timeout: raw.reload_timeout.or(default.reload_timeout),
         discovery,
         trusted_ca_file: raw.trusted_ca_file,
         server_name: raw.discovery_server_name,

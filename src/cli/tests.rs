@@ -197,7 +197,7 @@ fn discovery_flags_together() {
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
-    let cases: [(&str, &str, Set, &str); 20] = [
+    let cases: [(&str, &str, Set, &str); 21] = [
         (
             "endpoints",
             "a:1",
@@ -234,6 +234,12 @@ fn every_flag_in_every_form() {
             "0",
             |c| c.drain_timeout = Duration::ZERO,
             "-1ns",
+        ),
+        (
+            "reload-timeout",
+            "1h",
+            |c| c.reload_timeout = Some(Duration::from_secs(3600)),
+            "sometimes",
         ),
         (
             "endpoints-file",
