@@ -1,8 +1,11 @@
 //! The resolved configuration: all that the running gateway knows of its command line.
 //!
+//! `settings` has them as they were given, with their origins.
 //! Built once by `cli`, immutable afterwards. Each value has been checked, so nothing here
 //! can fail and nobody checks again. The defaults are those of `etcd gateway start` where
 //! it has the setting; `cli` proves in a test that its help prints these very values.
+
+mod settings;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,6 +16,7 @@ pub(crate) use crate::access::Target as AccessLogTarget;
 use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
 pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
 pub(crate) use crate::url::{Url, UrlError};
+pub(crate) use settings::{Form, Origin, Setting, Settings};
 
 /// How long an inactive endpoint waits to be tried again; the reference's value.
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(60);
@@ -74,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) log_level: LogLevel,
     /// The form of log lines; `None` is text on a terminal and JSON otherwise, also in a file.
     pub(crate) log_format: Option<LogFormat>,
+    /// All of these as texts, to be shown.
+    pub(crate) settings: Settings,
 }
 
 /// By what an endpoint is chosen, of those that are equally good.
@@ -85,7 +91,7 @@ pub(crate) enum Policy {
     LeastConnections,
 }
 
-/// What `check` prints.
+/// How `check` and `config` print what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Columns for a person.
@@ -135,6 +141,7 @@ impl Default for Config {
             access_log: None,
             log_level: LogLevel::Info,
             log_format: None,
+            settings: Settings::default(),
         }
     }
 }

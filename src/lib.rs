@@ -2,7 +2,7 @@
 //! local address, every member behind it. It neither inspects what it forwards nor
 //! terminates TLS.
 //!
-//! The way of a connection: `cli` reads flags into a `config`; `gateway` composes the
+//! The way of a connection: `cli` reads settings into a `config`; `gateway` composes the
 //! rest; `discovery` finds the endpoints and keeps the `endpoint` pool in step;
 //! `proxy` accepts a client, picks an endpoint, `dial`s it and relays bytes; `health` asks
 //! endpoints how they are. Each module knows only those listed after it here.
@@ -66,7 +66,8 @@ pub fn run() -> ExitCode {
     };
     let teller = handover.as_ref().map(Handover::teller);
     let environment: Vec<_> = std::env::vars_os().collect();
-    let (message, status) = match cli::parse(std::env::args_os().collect(), &environment) {
+    let arguments = std::env::args_os().collect();
+    let (message, status) = match cli::parse(arguments, &environment, &stamp::read) {
         Ok(cli::Invocation::Print(text)) => return print(&text, true),
         Ok(cli::Invocation::Start { config, warnings }) => {
             match gateway::run(&config, warnings, handover) {

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use socket2::SockRef;
 
+use crate::config::Settings;
 use crate::date::Now;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
@@ -157,14 +158,20 @@ pub(crate) fn prepare(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_send_buffer_size(server::SEND_BUFFER)
 }
 
-/// Serves a listener that is [prepared](prepare), until it is to `stop`; the work of a thread.
+/// Serves a listener that is [prepared](prepare), and under `/config` these settings, until it is to `stop`; the work of a
+/// thread.
 pub(crate) fn serve(
     listener: &TcpListener,
     stop: &Waker,
     observed: &Arc<dyn Observed>,
+    settings: &Settings,
     times: &Times,
 ) {
-    server::run(listener, stop, &pages::Pages(Arc::clone(observed)), times);
+    let pages = pages::Pages {
+        observed: Arc::clone(observed),
+        settings: settings.clone(),
+    };
+    server::run(listener, stop, &pages, times);
 }
 
 #[cfg(test)]

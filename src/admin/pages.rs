@@ -8,40 +8,45 @@ use std::time::{Instant, SystemTime};
 use super::http::{Request, Response, Status};
 use super::server::Answers;
 use super::{Observed, Snapshot, metrics, status};
+use crate::config::Settings;
 use crate::date::{self, HttpDate, Now, Rfc3339};
 use crate::endpoint::pool::view::View;
 use crate::log::Json;
 use crate::sys::usage;
 
 /// Answers from what a gateway shows of itself.
-pub(super) struct Pages(pub(super) Arc<dyn Observed>);
+pub(super) struct Pages {
+    pub(super) observed: Arc<dyn Observed>,
+    pub(super) settings: Settings,
+}
 
 impl Answers for Pages {
     fn answer(&self, request: Request<'_>) -> io::Result<Response> {
         Ok(match request.path {
             "/healthz" => {
                 // The gateway serves: every lock that a session needs could be taken.
-                drop(self.0.snapshot()?);
-                health(self.0.try_session().err())
+                drop(self.observed.snapshot()?);
+                health(self.observed.try_session().err())
             }
             "/readyz" => {
-                let not_ready = self.0.snapshot()?.not_ready();
-                health(not_ready.or_else(|| self.0.try_session().err()))
+                let not_ready = self.observed.snapshot()?.not_ready();
+                health(not_ready.or_else(|| self.observed.try_session().err()))
             }
             "/metrics" => content(
                 metrics::CONTENT_TYPE,
-                metrics::render(&self.0.snapshot()?, &usage::usage()),
+                metrics::render(&self.observed.snapshot()?, &usage::usage()),
                 "",
             ),
-            "/endpoints" => content("application/json", json(&self.0.snapshot()?), ""),
+            "/config" => content("text/plain; charset=utf-8", self.settings.table(), ""),
+            "/endpoints" => content("application/json", json(&self.observed.snapshot()?), ""),
             "/" => content(
                 "text/html; charset=utf-8",
-                status::render(&self.0.snapshot()?),
+                status::render(&self.observed.snapshot()?),
                 status::FIELDS,
             ),
             _ => Response::text(
                 Status::NotFound,
-                "not found; there are / /endpoints /healthz /metrics /readyz",
+                "not found; there are / /config /endpoints /healthz /metrics /readyz",
             ),
         })
     }

@@ -1,7 +1,7 @@
 //! Tests of what is answered under each path, and of what it says of a gateway.
 
 use super::*;
-use crate::config::Policy;
+use crate::config::{Policy, Settings};
 use crate::date::Rfc3339;
 use crate::dial;
 use crate::endpoint::ledger::Ledger;
@@ -111,7 +111,10 @@ fn what_has_left_the_set_is_no_reason() {
 
 /// What `path` is answered with.
 fn page(observed: &Arc<Fixture>, path: &str) -> (http::Status, String) {
-    let pages = pages::Pages(Arc::clone(observed) as Arc<dyn Observed>);
+    let pages = pages::Pages {
+        observed: Arc::clone(observed) as Arc<dyn Observed>,
+        settings: Settings::default(),
+    };
     let request = Request {
         path,
         head_only: false,

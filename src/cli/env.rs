@@ -1,24 +1,22 @@
 //! The environment: each flag of the table from its variable, and what else has our prefix.
 //!
-//! The command line wins. As in etcd, a variable that is set but empty counts as unset. A
+//! As in etcd, a variable that is set but empty counts as unset. A
 //! variable with our prefix that is no flag's is a warning and no error: environments are
 //! shared, and an older version must start under a newer one's settings.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::error::Error;
-use super::flags::{FLAGS, Flag, RawArgs, VARIABLE_PREFIX};
+use super::flags::{FLAGS, Flag, VARIABLE_PREFIX};
+use super::given::Given;
 use super::shown::shown;
-use super::{apply, suggest};
+use super::suggest;
+use crate::config::Origin;
 
-/// Applies the variables of the flags that the command line leaves open (`uses` has the
-/// others). As in etcd, a variable that is set but empty counts as unset.
+/// Applies the variables of the flags that the command line leaves open.
 pub(super) fn apply_environment(
     env: &[(OsString, OsString)],
-    uses: &BTreeMap<&str, usize>,
-    raw: &mut RawArgs,
-    warnings: &mut Vec<String>,
+    given: &mut Given,
 ) -> Result<(), Error> {
     let set = |name: &str| {
         let (_, value) = env.iter().find(|(key, _)| key == name)?;
@@ -28,14 +26,8 @@ pub(super) fn apply_environment(
         let Some(variable) = flag.variable() else {
             continue;
         };
-        let Some(value) = set(&variable) else {
-            continue;
-        };
-        if uses.contains_key(flag.name) {
-            let name = flag.name;
-            warnings.push(format!("{variable} has no effect: --{name} is given"));
-        } else {
-            apply(flag, &variable, value, raw)?;
+        if let Some(value) = set(&variable) {
+            given.take(flag, Origin::Environment, value)?;
         }
     }
     for (key, value) in env {
@@ -49,16 +41,22 @@ pub(super) fn apply_environment(
         if known || value.is_empty() || is_service_link(rest, value) {
             continue;
         }
-        let candidates = FLAGS.iter().filter(|flag| flag.in_environment);
-        let nearest = suggest::nearest(&rest.replace('_', "-"), candidates.map(|f| f.name));
-        let meant = FLAGS.iter().find(|flag| Some(flag.name) == nearest);
         let typed = shown(key);
-        warnings.push(match meant.and_then(Flag::variable) {
+        given.warnings.push(match meant(&key_text) {
             Some(name) => format!("unknown variable {typed} is ignored; did you mean {name}?"),
             None => format!("unknown variable {typed} is ignored"),
         });
     }
     Ok(())
+}
+
+/// The variable of ours that a mistyped one was probably meant to be.
+pub(super) fn meant(typed: &str) -> Option<String> {
+    let rest = typed.strip_prefix(VARIABLE_PREFIX)?.replace('_', "-");
+    let candidates = FLAGS.iter().filter(|flag| flag.in_environment);
+    let nearest = suggest::nearest(&rest, candidates.map(|flag| flag.name));
+    let meant = FLAGS.iter().find(|flag| Some(flag.name) == nearest);
+    meant.and_then(Flag::variable)
 }
 
 /// Whether `rest`, behind our prefix, is a variable that Kubernetes puts into every pod of a

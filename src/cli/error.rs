@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::COMMANDS;
 use super::generate;
+use super::settings_file::Cause;
 use super::value::ValueError;
 
 /// Why the command line or the environment is refused. Texts are escaped and cut already.
@@ -60,6 +61,15 @@ pub(crate) enum Error {
         /// The name of its value.
         value_name: &'static str,
     },
+    /// A flag with nothing behind its `=`, as of a shell's variable that is not set.
+    EmptyValue {
+        /// The flag's name.
+        flag: &'static str,
+        /// The name of its value.
+        value_name: &'static str,
+    },
+    /// `check --output=env`.
+    OnlyConfigPrintsEnv,
     /// Two flags of which only one can hold.
     Exclusive {
         /// The one flag's name.
@@ -67,9 +77,16 @@ pub(crate) enum Error {
         /// The other's.
         other: &'static str,
     },
+    /// A settings file that cannot be read, or is wrong.
+    SettingsFile {
+        path: String,
+        /// From 1.
+        line: Option<usize>,
+        cause: Cause,
+    },
     /// A value that is refused.
     InvalidValue {
-        /// `--flag` or the name of the variable.
+        /// `--flag`, or the name of the variable with its place if it is in a file.
         origin: String,
         /// The value.
         value: String,
@@ -120,10 +137,21 @@ impl fmt::Display for Error {
             Self::MissingValue { flag, value_name } => {
                 write!(f, "--{flag} needs a value; write --{flag}={value_name}")
             }
+            Self::EmptyValue { flag, value_name } => write!(
+                f,
+                "--{flag} has an empty value; write --{flag}={value_name}, or remove the flag"
+            ),
+            Self::OnlyConfigPrintsEnv => {
+                f.write_str("--output=env is for config alone; write table or json")
+            }
             Self::Exclusive { one, other } => write!(
                 f,
                 "--{one} and --{other} (or their variables) exclude each other; give one of them"
             ),
+            Self::SettingsFile { path, line, cause } => {
+                let line = line.map_or_else(String::new, |line| format!(":{line}"));
+                write!(f, "--config-file: {path}{line}: {cause}")
+            }
             Self::InvalidValue {
                 origin,
                 value,
@@ -181,7 +209,7 @@ mod tests {
             ),
             (
                 "etcd-gateway grpc-proxy start",
-                "unknown command \"grpc-proxy\"; the commands are start, check, generate, help, version",
+                "unknown command \"grpc-proxy\"; the commands are start, check, config, generate, help, version",
             ),
             (
                 "etcd-gateway generate",
@@ -267,8 +295,7 @@ mod tests {
             ),
             (
                 "etcd-gateway start --endpoints=",
-                "invalid value \"\" for --endpoints: the list is empty; write at least one \
-                 host:port",
+                "--endpoints has an empty value; write --endpoints=HOST:PORT,..., or remove the flag",
             ),
             (
                 "etcd-gateway start --endpoints=a:99999",
@@ -293,8 +320,8 @@ mod tests {
                  in it (letters, digits, '-', '_' and '.' only)",
             ),
             (
-                "etcd-gateway start --log-level=INFO",
-                "invalid value \"INFO\" for --log-level: write one of debug, info, warn, error",
+                "etcd-gateway start --log-level=trace",
+                "invalid value \"trace\" for --log-level: write one of debug, info, warn, error",
             ),
             (
                 "etcd-gateway start --max-connections=0",

@@ -1,6 +1,6 @@
 //! FLAGS: every flag there is, in the order of the help.
 //!
-//! The parser, the environment, `--help`, the README section and the suggestions for a
+//! The parser, the environment, the settings file, `--help`, the README section and the suggestions for a
 //! mistyped flag read this table and nothing else: a new flag is one entry here, one field
 //! in [`RawArgs`] and one line in `resolve`. Names, defaults and meanings of the flags that
 //! `etcd gateway start` has are its own.
@@ -8,9 +8,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::settings_file::SettingsFile;
 use super::value::{self, ValueError};
 use crate::addr::{self, HostPort, Scheme};
-use crate::config::{AccessLogTarget, LogFormat, LogLevel, Output, Policy, Url};
+use crate::config::{AccessLogTarget, Form, LogFormat, LogLevel, Output, Policy, Url};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
@@ -67,7 +68,8 @@ pub(super) struct RawArgs {
     pub(super) policy: Option<Policy>,
     pub(super) metrics_addr: Option<HostPort>,
     pub(super) access_log: Option<AccessLogTarget>,
-    pub(super) output: Option<Output>,
+    pub(super) config_file: Option<SettingsFile>,
+    pub(super) output: Option<Form>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) help: bool,
@@ -93,7 +95,11 @@ const POLICIES: &[(&str, Policy)] = &[
     ("least-connections", Policy::LeastConnections),
 ];
 
-const OUTPUTS: &[(&str, Output)] = &[("table", Output::Table), ("json", Output::Json)];
+const OUTPUTS: &[(&str, Form)] = &[
+    ("table", Form::Shown(Output::Table)),
+    ("json", Form::Shown(Output::Json)),
+    ("env", Form::Env),
+];
 
 /// The table.
 pub(super) const FLAGS: &[Flag] = &[
@@ -211,7 +217,7 @@ pub(super) const FLAGS: &[Flag] = &[
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
         apply: |text, raw| {
-            raw.endpoints_file = value::path(text);
+            raw.endpoints_file = Some(text.into());
             Ok(())
         },
     },
@@ -227,7 +233,7 @@ pub(super) const FLAGS: &[Flag] = &[
             such as _client._tcp.etcd.default.svc.cluster.local, is asked as it stands. \
             --endpoints, if given, serves for as long as there are no records.",
         apply: |text, raw| {
-            raw.discovery_srv = value::domain(text)?;
+            raw.discovery_srv = Some(value::domain(text)?);
             Ok(())
         },
     },
@@ -241,7 +247,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
         apply: |text, raw| {
-            raw.discovery_srv_name = value::service_name(text)?;
+            raw.discovery_srv_name = Some(value::service_name(text)?);
             Ok(())
         },
     },
@@ -271,7 +277,7 @@ pub(super) const FLAGS: &[Flag] = &[
             followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
             gone change nothing.",
         apply: |text, raw| {
-            raw.trusted_ca_file = value::path(text);
+            raw.trusted_ca_file = Some(text.into());
             Ok(())
         },
     },
@@ -285,7 +291,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "Without it that is the domain of --discovery-srv, because the names that DNS \
             answers with prove nothing; with --verify-endpoints, each member's own name or address.",
         apply: |text, raw| {
-            raw.discovery_server_name = value::certificate_name(text)?;
+            raw.discovery_server_name = Some(value::certificate_name(text)?);
             Ok(())
         },
     },
@@ -386,7 +392,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
             http:// in front is accepted. Without it nothing is served.",
         apply: |text, raw| {
-            raw.metrics_addr = value::metrics_address(text)?;
+            raw.metrics_addr = Some(value::metrics_address(text)?);
             Ok(())
         },
     },
@@ -414,7 +420,13 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "The least severe messages to log: debug, info, warn or error.",
         doc_long: "",
         apply: |text, raw| {
-            raw.log_level = Some(value::choice(text, LOG_LEVELS)?);
+            // As zap reads it: WARN, and its longer name.
+            let level = text.to_ascii_lowercase();
+            let level = match level.as_str() {
+                "warning" => "warn",
+                other => other,
+            };
+            raw.log_level = Some(value::choice(level, LOG_LEVELS)?);
             Ok(())
         },
     },
@@ -433,13 +445,28 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "config-file",
+        short: None,
+        takes: Takes::One("PATH"),
+        default: "",
+        in_environment: true,
+        doc_short: "A file with settings that are given nowhere else.",
+        doc_long: "Lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
+            systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
+            It is read at start only, and so again by a reload. With a - in front of the path it may be absent.",
+        apply: |text, raw| {
+            raw.config_file = Some(value::settings_file(text)?);
+            Ok(())
+        },
+    },
+    Flag {
         name: "output",
         short: None,
         takes: Takes::One("FORMAT"),
         default: "table",
         in_environment: false,
-        doc_short: "What check prints: table or json.",
-        doc_long: "",
+        doc_short: "What check and config print: table or json.",
+        doc_long: "env is for config alone: a settings file.",
         apply: |text, raw| {
             raw.output = Some(value::choice(text, OUTPUTS)?);
             Ok(())
@@ -482,5 +509,10 @@ impl Flag {
         let name = self.name.to_ascii_uppercase().replace('-', "_");
         self.in_environment
             .then(|| format!("{VARIABLE_PREFIX}{name}"))
+    }
+
+    /// Whether a settings file sets the flag, under the name of its variable: it cannot name another such file.
+    pub(super) fn in_file(&self) -> bool {
+        self.in_environment && self.name != "config-file"
     }
 }

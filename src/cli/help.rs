@@ -29,8 +29,8 @@ pub(super) fn help() -> String {
     push_wrapped(
         &mut text,
         "",
-        "Flags, with the variables that set them too (the command line wins, an empty variable \
-         counts as unset):",
+        "Flags, with the variables that set them too (the command line wins over the environment, \
+         and that over --config-file; an empty variable counts as unset):",
     );
     for flag in FLAGS {
         text.push('\n');

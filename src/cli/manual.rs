@@ -22,6 +22,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     ("start [flags]", "start the gateway"),
     ("gateway start [flags]", "the same, in the words of etcd"),
     ("check [flags]", "look at what start would find, and exit"),
+    ("config [flags]", "print the settings and their origins"),
     (
         "generate TEXT",
         "print man, bash, zsh, fish, unit or socket",
@@ -77,7 +78,14 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "Have systemd run this program, wherever it is, with the flags of the file:",
+        "Read settings from a file, and see which are in effect and why:",
+        &[
+            "etcd-gateway start --config-file=/etc/default/etcd-gateway",
+            "etcd-gateway config --config-file=/etc/default/etcd-gateway",
+        ],
+    ),
+    (
+        "Have systemd run this program, wherever it is, with the settings of the file:",
         &[
             "etcd-gateway generate unit >/etc/systemd/system/etcd-gateway.service",
             "echo ETCD_GATEWAY_ENDPOINTS=10.0.0.1:2379 >/etc/default/etcd-gateway",
@@ -131,8 +139,8 @@ pub(super) const ENVIRONMENT: &[Entry] = &[
 pub(super) const FILES: &[Entry] = &[
     (
         "/etc/default/etcd-gateway",
-        "Variables for the unit etcd-gateway.service, one NAME=value a line; the program itself \
-         does not read it.",
+        "The settings of the unit etcd-gateway.service, which names it with --config-file: one \
+         NAME=value per line. Its transient user must be able to read it.",
     ),
     (
         "/etc/resolv.conf, /etc/hosts",

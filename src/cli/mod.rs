@@ -1,11 +1,12 @@
-//! From the command line and the environment to a [`Config`], or to one line of refusal.
+//! From the command line, the environment and the settings file to a [`Config`], or to one line of refusal.
 //!
 //! `args` cuts arguments into flags and words, `flags` is the table that gives them a
-//! meaning, `value` and `duration` read values, `env` does the same for variables, `suggest`
+//! meaning, `value` and `duration` read values, `env` does the same for variables and `settings_file`
+//! for the assignments that `env_file` reads, `given` knows which of them wins, `suggest`
 //! finds what a mistyped name was meant to be, `manual` has what else there is to say, `help`
 //! and `generate` render both, `error` words the refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
-//! resolved and cross-checked. Nothing here does I/O, but that `generate unit` asks for the path of the program: argv
-//! and environment are parameters, what is to be printed is returned.
+//! resolved and cross-checked. Nothing here does I/O, but that `generate unit` asks for the path of the program: argv,
+//! environment and what reads a file are parameters, what is to be printed is returned.
 //!
 //! The grammar is that of cobra and pflag, which the reference uses: flags before or after
 //! the command, `--flag value` or `--flag=value`, `--` ends the flags, the last use of a
@@ -15,26 +16,29 @@
 mod args;
 mod duration;
 mod env;
+mod env_file;
 mod error;
 mod flags;
 mod generate;
+mod given;
 mod help;
 mod manual;
+mod settings_file;
 mod shown;
 mod suggest;
 mod value;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::addr::HostPort;
-use crate::config::{Config, Output, SrvDiscovery};
+use crate::config::{Config, Form, Origin, Output, SrvDiscovery};
 use args::{Args, Token};
 pub(crate) use error::Error;
 use flags::{FLAGS, Flag, RawArgs, Takes};
+use given::Given;
+use settings_file::ReadFile;
 use shown::shown;
-use value::ValueError;
 
 /// What the operator asked for.
 #[derive(Debug, PartialEq)]
@@ -62,18 +66,20 @@ pub(crate) enum Invocation {
 enum Command {
     Start,
     Check,
+    Config,
     Help,
     Version,
     Generate(String),
 }
 
 /// The commands, as the help lists them.
-const COMMANDS: [&str; 5] = ["start", "check", "generate", "help", "version"];
+const COMMANDS: [&str; 6] = ["start", "check", "config", "generate", "help", "version"];
 
-/// Reads the command line; `argv[0]` is the name that the program was called by.
+/// Reads the command line; `argv[0]` is the name that the program was called by, and `read` reads the settings file.
 pub(crate) fn parse(
     argv: Vec<OsString>,
     env: &[(OsString, OsString)],
+    read: ReadFile,
 ) -> Result<Invocation, Error> {
     let mut arguments = argv.into_iter();
     let called_as = arguments.next().unwrap_or_default();
@@ -83,8 +89,7 @@ pub(crate) fn parse(
         return Err(Error::OnlyTheGateway);
     }
 
-    let mut raw = RawArgs::default();
-    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut given = Given::default();
     let mut words = Vec::new();
     let mut args = Args::new(arguments);
     while let Some(token) = args.next() {
@@ -105,45 +110,57 @@ pub(crate) fn parse(
                 args.value().ok_or_else(missing)?
             }
         };
-        apply(flag, &format!("--{}", flag.name), &value, &mut raw)?;
-        *uses.entry(flag.name).or_default() += 1;
+        if let (true, Takes::One(value_name) | Takes::Many(value_name)) =
+            (value.is_empty(), flag.takes)
+        {
+            let flag = flag.name;
+            return Err(Error::EmptyValue { flag, value_name });
+        }
+        given.take(flag, Origin::CommandLine, &value)?;
     }
 
     // Asked for with a flag, help needs no command to go with it.
-    if raw.help {
+    if given.raw.help {
         return Ok(Invocation::Print(help::help()));
     }
-    if raw.version {
+    if given.raw.version {
         return Ok(Invocation::Print(help::version()));
     }
     match command(&words, called_etcd)? {
         Command::Help => Ok(Invocation::Print(help::help())),
         Command::Version => Ok(Invocation::Print(help::version())),
         Command::Generate(text) => Ok(Invocation::Print(text)),
-        command @ (Command::Start | Command::Check) => {
-            let mut warnings = Vec::new();
-            for flag in FLAGS.iter().filter(|f| matches!(f.takes, Takes::One(_))) {
-                if uses.get(flag.name).is_some_and(|&count| count > 1) {
-                    let name = flag.name;
-                    warnings.push(format!("--{name} is given more than once; the last counts"));
+        command @ (Command::Start | Command::Check | Command::Config) => {
+            given.warn_of_repeated();
+            env::apply_environment(env, &mut given)?;
+            settings_file::apply_settings_file(&mut given, read)?;
+            refuse_exclusive(&given.raw)?;
+            let output = given.raw.output;
+            let settings = given.settings();
+            let mut warnings = given.warnings;
+            let config = Config {
+                settings,
+                ..resolve(given.raw, &mut warnings)
+            };
+            if matches!(command, Command::Start) {
+                if output.is_some() {
+                    let text = "--output has no effect on start; it belongs to check and config";
+                    warnings.push(text.to_owned());
                 }
+                return Ok(Invocation::Start { config, warnings });
             }
-            env::apply_environment(env, &uses, &mut raw, &mut warnings)?;
-            refuse_exclusive(&raw)?;
-            let output = raw.output;
-            let config = resolve(raw, &mut warnings);
-            if matches!(command, Command::Check) {
-                let output = output.unwrap_or(Output::Table);
-                return Ok(Invocation::Check {
+            let form = output.unwrap_or(Form::Shown(Output::Table));
+            match (command, form) {
+                (Command::Config, _) => {
+                    Ok(Invocation::Print(config.settings.render(form, &warnings)))
+                }
+                (_, Form::Env) => Err(Error::OnlyConfigPrintsEnv),
+                (_, Form::Shown(output)) => Ok(Invocation::Check {
                     config,
                     output,
                     warnings,
-                });
+                }),
             }
-            if output.is_some() {
-                warnings.push("--output has no effect on start; it belongs to check".to_owned());
-            }
-            Ok(Invocation::Start { config, warnings })
         }
     }
 }
@@ -169,6 +186,7 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
     let command = match first.to_str() {
         Some("start") => Command::Start,
         Some("check") => Command::Check,
+        Some("config") => Command::Config,
         Some("version") => Command::Version,
         Some("generate") => {
             let (name, rest) = match rest.split_first() {
@@ -241,18 +259,6 @@ fn short_flag(name: &str) -> Result<&'static Flag, Error> {
                 nearest: None,
             },
         }
-    })
-}
-
-fn apply(flag: &Flag, origin: &str, value: &OsStr, raw: &mut RawArgs) -> Result<(), Error> {
-    let applied = match value.to_str() {
-        Some(text) => (flag.apply)(text, raw),
-        None => Err(ValueError::NotUtf8),
-    };
-    applied.map_err(|error| Error::InvalidValue {
-        origin: origin.to_owned(),
-        value: shown(value),
-        error,
     })
 }
 
@@ -362,6 +368,7 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
         access_log: raw.access_log,
         log_level: raw.log_level.unwrap_or(default.log_level),
         log_format: raw.log_format.or(default.log_format),
+        settings: default.settings,
     }
 }
 

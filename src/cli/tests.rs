@@ -4,6 +4,7 @@ use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
 use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy, Url};
 use std::collections::HashSet;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -11,13 +12,37 @@ use std::time::Duration;
 pub(in crate::cli) fn run(line: &str, env: &[(&str, &str)]) -> Result<Invocation, Error> {
     let argv = line.split(' ').map(OsString::from).collect();
     let env: Vec<_> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
-    parse(argv, &env)
+    parse(argv, &env, &no_file)
 }
 
-/// The settings and warnings of a command line that starts the gateway.
+/// The same where every file has this content.
+pub(in crate::cli) fn run_with(
+    line: &str,
+    env: &[(&str, &str)],
+    content: &[u8],
+) -> Result<Invocation, Error> {
+    let argv = line.split(' ').map(OsString::from).collect();
+    let env: Vec<_> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
+    parse(argv, &env, &|_, most| {
+        Ok(Some(content.iter().copied().take(most).collect()))
+    })
+}
+
+/// No file is there.
+fn no_file(_: &Path, _: usize) -> io::Result<Option<Vec<u8>>> {
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// The settings and warnings of a command line that starts the gateway, without the texts of the settings.
 pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<String>) {
     match run(line, env) {
-        Ok(Invocation::Start { config, warnings }) => (config, warnings),
+        Ok(Invocation::Start {
+            mut config,
+            warnings,
+        }) => {
+            config.settings.0.clear();
+            (config, warnings)
+        }
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -72,7 +97,8 @@ fn printed_defaults_are_the_defaults() {
     assert_eq!(default.retry_delay, Duration::from_secs(60));
     assert_eq!(texts(&default.endpoints), ["127.0.0.1:2379"]);
     assert_eq!(texts(&default.listen_addrs), ["127.0.0.1:23790"]);
-    for flag in FLAGS.iter().filter(|flag| takes_value(flag)) {
+    let with_default = |flag: &&Flag| takes_value(flag) && !flag.default.is_empty();
+    for flag in FLAGS.iter().filter(with_default) {
         let line = format!("etcd-gateway start --{}={}", flag.name, flag.default);
         let (mut config, warnings) = start(&line, &[]);
         config.endpoints_given = false;
@@ -81,9 +107,9 @@ fn printed_defaults_are_the_defaults() {
     }
 }
 
-/// `--output` is left out: it belongs to `check`, and has a test of its own.
+/// `--output` and `--config-file` have tests of their own.
 fn takes_value(flag: &Flag) -> bool {
-    flag.takes != Takes::Nothing && flag.name != "output"
+    flag.takes != Takes::Nothing && !["output", "config-file"].contains(&flag.name)
 }
 
 #[test]
@@ -103,8 +129,12 @@ fn check_takes_the_flags_of_start_and_its_own() {
     assert_eq!(output, Output::Json);
     assert!(refusal("etcd-gateway check --output=xml", &[]).contains("--output"));
     assert_eq!(
+        refusal("etcd-gateway check --output=env", &[]),
+        "--output=env is for config alone; write table or json"
+    );
+    assert_eq!(
         start("etcd-gateway start --output=json", &[]).1,
-        ["--output has no effect on start; it belongs to check"]
+        ["--output has no effect on start; it belongs to check and config"]
     );
 }
 
@@ -245,7 +275,7 @@ fn every_flag_in_every_form() {
             "endpoints-file",
             "/etc/members",
             |c| c.endpoints_file = Some("/etc/members".into()),
-            "",
+            "any",
         ),
         (
             "discovery-srv",
@@ -253,9 +283,19 @@ fn every_flag_in_every_form() {
             |c| c.discovery = Some(srv("_client._tcp.example.com")),
             "10.0.0.1",
         ),
-        ("discovery-srv-name", "", |_| {}, "a.b"),
-        ("trusted-ca-file", "", |_| {}, ""),
-        ("discovery-server-name", "", |_| {}, "a:1"),
+        ("discovery-srv-name", "a", |_| {}, "a.b"),
+        (
+            "trusted-ca-file",
+            "/ca.pem",
+            |c| c.trusted_ca_file = Some("/ca.pem".into()),
+            "any",
+        ),
+        (
+            "discovery-server-name",
+            "a.b",
+            |c| c.server_name = Some("a.b".to_owned()),
+            "a:1",
+        ),
         (
             "health-check",
             "http://:2381/readyz",
@@ -300,8 +340,8 @@ fn every_flag_in_every_form() {
         ),
         (
             "log-level",
-            "error",
-            |c| c.log_level = LogLevel::Error,
+            "WARNING",
+            |c| c.log_level = LogLevel::Warn,
             "fatal",
         ),
         (
@@ -318,7 +358,8 @@ fn every_flag_in_every_form() {
         let mut expected = Config::default();
         set(&mut expected);
         let variable = flag.variable().unwrap();
-        let expected = (expected, vec![]);
+        // What has no effect alone is warned about.
+        let start = |line: &str, env: &[(&str, &str)]| start(line, env).0;
         for line in [
             format!("etcd-gateway start --{name}={good}"),
             format!("etcd-gateway start --{name} {good}"),
@@ -332,7 +373,7 @@ fn every_flag_in_every_form() {
         let by_variable = start("etcd-gateway start", &[(&variable, good)]);
         assert_eq!(by_variable, expected, "{variable}");
         let empty = start("etcd-gateway start", &[(&variable, "")]);
-        assert_eq!(empty, (Config::default(), vec![]), "{variable}");
+        assert_eq!(empty, Config::default(), "{variable}");
 
         let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
         assert!(missing.contains(&format!("--{name} needs a value")));
@@ -352,15 +393,12 @@ fn every_flag_in_every_form() {
             let head = format!("invalid value {bad:?} for {origin}: ");
             assert!(message.starts_with(&head), "{message}");
         }
-        let empty = format!("etcd-gateway start --{name}=");
-        if flag.default.is_empty() {
-            assert_eq!(start(&empty, &[]), (Config::default(), vec![]));
-        } else {
-            assert!(
-                refusal(&empty, &[]).starts_with("invalid value \"\" for"),
-                "{empty}"
-            );
-        }
+        let (Takes::One(value_name) | Takes::Many(value_name)) = flag.takes else {
+            panic!("{name} takes a value")
+        };
+        let empty = refusal(&format!("etcd-gateway start --{name}="), &[]);
+        let write = format!("write --{name}={value_name}, or remove the flag");
+        assert_eq!(empty, format!("--{name} has an empty value; {write}"));
     }
 }
 
@@ -507,6 +545,7 @@ fn bytes_that_are_no_text_are_refused_by_name() {
     let words = |last: &OsString| vec!["etcd-gateway".into(), "start".into(), last.clone()];
     let mut flag = OsString::from("--endpoints=");
     flag.push(&bad);
+    let parse = |argv, env: &[(OsString, OsString)]| parse(argv, env, &no_file);
     let message = parse(words(&flag), &[]).unwrap_err().to_string();
     let expected = "invalid value \"a\\xFF\\n\" for --endpoints: is not UTF-8 text; write plain \
                     ASCII";
@@ -567,7 +606,7 @@ fn sweep() {
             };
             layer = layer.iter().flat_map(longer).collect();
             for line in &layer {
-                match parse(line.clone(), &[]) {
+                match parse(line.clone(), &[], &no_file) {
                     Ok(Invocation::Start { config, .. }) => {
                         started += 1;
                         assert!(!config.endpoints.is_empty(), "{line:?}");

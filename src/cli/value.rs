@@ -1,17 +1,18 @@
 //! The grammars of flag values.
 //!
 //! Each function takes the text of a value and returns it typed, or says what is wrong
-//! with it and what to write instead; none names the flag, the caller does. Lists follow
+//! with it and what to write instead; none names the flag, the caller does. An empty text gets here
+//! from no source: on the command line it is refused, elsewhere it counts as unset. Lists follow
 //! pflag's StringSlice, which reads one record of CSV with Go's `encoding/csv`: items may
 //! be quoted, blanks belong to the item. Unlike there, a line end does not cut the list
 //! short in silence: it stays in the item, and the address grammar refuses it.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{DurationError, GoDuration};
+use super::settings_file::SettingsFile;
 use super::shown::shown;
 use crate::addr::{self, AddrError, HostPort};
 use crate::config::{AccessLogTarget, Url, UrlError};
@@ -49,10 +50,10 @@ pub(crate) enum ValueError {
     },
     /// Not a part of a DNS label, or too long for one.
     NotAServiceName,
+    /// Nothing behind the `-` of a path.
+    NotAPath,
     /// Neither a word for a target of the access log nor a path.
     NotATarget,
-    /// A list without items.
-    EmptyList,
     /// Nothing between two commas, or before the first or behind the last.
     EmptyItem,
     /// A quote inside an unquoted item, behind a quoted one, or without its pair.
@@ -129,9 +130,16 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueErr
     }
 }
 
-/// A path; nothing is `None`, as with a domain. Whether a file is there is found at start.
-pub(super) fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
+/// The path of a settings file, behind a `-` if the file may be absent.
+pub(super) fn settings_file(text: &str) -> Result<SettingsFile, ValueError> {
+    let optional = text.strip_prefix('-');
+    match optional.unwrap_or(text) {
+        "" => Err(ValueError::NotAPath),
+        path => Ok(SettingsFile {
+            path: path.into(),
+            optional: optional.is_some(),
+        }),
+    }
 }
 
 /// Where to write the access log; `off` is `None`. A path has a slash, so that a mistyped word is
@@ -153,43 +161,31 @@ pub(super) fn health_check(text: &str) -> Result<Option<Url>, ValueError> {
     }
 }
 
-/// A domain; nothing, which the reference takes for "not set", is `None`.
-pub(super) fn domain(text: &str) -> Result<Option<String>, ValueError> {
-    match text {
-        "" => Ok(None),
-        text => addr::parse_domain(text)
-            .map(Some)
-            .map_err(ValueError::Address),
-    }
+/// A domain.
+pub(super) fn domain(text: &str) -> Result<String, ValueError> {
+    addr::parse_domain(text).map_err(ValueError::Address)
 }
 
-/// An address to serve metrics on; nothing is `None`, as with a domain.
-pub(super) fn metrics_address(text: &str) -> Result<Option<HostPort>, ValueError> {
-    match text {
-        "" => Ok(None),
-        text => addr::parse_metrics(text)
-            .map(Some)
-            .map_err(ValueError::Address),
-    }
+/// An address to serve metrics on.
+pub(super) fn metrics_address(text: &str) -> Result<HostPort, ValueError> {
+    addr::parse_metrics(text).map_err(ValueError::Address)
 }
 
-/// A name or an address that a certificate can have; nothing is `None`, as with a domain.
-pub(super) fn certificate_name(text: &str) -> Result<Option<String>, ValueError> {
+/// A name or an address that a certificate can have.
+pub(super) fn certificate_name(text: &str) -> Result<String, ValueError> {
     match text.parse::<IpAddr>() {
-        Ok(_) => Ok(Some(text.to_owned())),
+        Ok(_) => Ok(text.to_owned()),
         Err(_) => domain(text),
     }
 }
 
-/// The end of a service's label in DNS; nothing is `None`, as with a domain.
-pub(super) fn service_name(text: &str) -> Result<Option<String>, ValueError> {
+/// The end of a service's label in DNS.
+pub(super) fn service_name(text: &str) -> Result<String, ValueError> {
     let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    match text {
-        "" => Ok(None),
-        text if text.len() <= SERVICE_NAME_MAX && text.bytes().all(is_label_byte) => {
-            Ok(Some(text.to_owned()))
-        }
-        _ => Err(ValueError::NotAServiceName),
+    if text.len() <= SERVICE_NAME_MAX && text.bytes().all(is_label_byte) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError::NotAServiceName)
     }
 }
 
@@ -198,9 +194,6 @@ pub(super) fn addresses<T>(
     text: &str,
     parse: impl Fn(&str) -> Result<T, AddrError>,
 ) -> Result<Vec<T>, ValueError> {
-    if text.is_empty() {
-        return Err(ValueError::EmptyList);
-    }
     let items = csv_record(text)?;
     let only = items.len() == 1;
     let parse_item = |item: &String| match parse(item) {
@@ -275,10 +268,12 @@ impl fmt::Display for ValueError {
                 "must be letters, digits, - and _, at most {SERVICE_NAME_MAX} of them; write the \
                  part behind _etcd-client-ssl- alone"
             ),
+            Self::NotAPath => {
+                f.write_str("write a path; a - in front of it means that the file may be absent")
+            }
             Self::NotATarget => {
                 f.write_str("write off, stderr or a path with a slash, such as ./access.log")
             }
-            Self::EmptyList => f.write_str("the list is empty; write at least one host:port"),
             Self::EmptyItem => {
                 f.write_str("an item of the list is empty; remove the comma too many")
             }
@@ -310,7 +305,7 @@ mod tests {
     #[test]
     fn the_longest_service_name_ends_the_longest_label() {
         let longest = "x".repeat(63 - "_etcd-client-ssl-".len());
-        assert_eq!(service_name(&longest), Ok(Some(longest.clone())));
+        assert_eq!(service_name(&longest), Ok(longest.clone()));
         let longer = service_name(&format!("{longest}x"));
         assert_eq!(longer, Err(ValueError::NotAServiceName));
     }
@@ -413,7 +408,7 @@ mod tests {
         };
         let cases = [
             ("a,b", Ok(vec!["a".to_owned(), "b".to_owned()])),
-            ("", Err(ValueError::EmptyList)),
+            ("", Err(ValueError::EmptyItem)),
             ("\"\"", Err(ValueError::EmptyItem)),
             ("a,", Err(ValueError::EmptyItem)),
             (",a", Err(ValueError::EmptyItem)),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::listeners::{open_metrics, serves};
 use super::{Error, refused};
 use crate::admin::{self, Observed};
+use crate::config::Settings;
 use crate::deadline::Timed;
 use crate::log;
 use crate::sys::syscall::{self, PollFd};
@@ -88,9 +89,9 @@ impl Metrics {
     }
 
     /// Serves until it is stopped; the work of a thread.
-    pub(super) fn serve(&self, observed: &Arc<dyn Observed>, times: &Times) {
+    pub(super) fn serve(&self, observed: &Arc<dyn Observed>, settings: &Settings, times: &Times) {
         if let Some(listener) = self.wait(times) {
-            admin::serve(&listener, &self.stop, observed, times);
+            admin::serve(&listener, &self.stop, observed, settings, times);
         }
     }
 

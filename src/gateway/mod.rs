@@ -34,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
 use crate::admin::Observed;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::date::Now;
 use crate::discovery::{self, Discovery};
 use crate::dns::resolv_conf::interface_index;
@@ -317,7 +317,8 @@ fn serve(
     let own: Vec<SocketAddr> = bound.iter().copied().chain(metrics_addr).collect();
     prepare_background(config, threads, &proxy, discovery, gate, own, times)
         .map_err(Error::thread)?;
-    let doors = prepare_doors(listeners, &served, times).map_err(Error::thread)?;
+    let doors =
+        prepare_doors(listeners, &served, &config.settings, times).map_err(Error::thread)?;
     if !served.zones.is_empty() {
         let shared = Arc::clone(&served);
         let work = move || {
@@ -381,13 +382,14 @@ fn wait_for_answers(proxy: &Proxy, times: &Times) {
 fn prepare_doors(
     listeners: Vec<Arc<Listener>>,
     served: &Arc<Served>,
+    settings: &Settings,
     times: Times,
 ) -> io::Result<Doors> {
     let mut doors = Doors::default();
     if let Some(metrics) = &served.metrics {
         let observed = Arc::clone(served) as Arc<dyn Observed>;
-        let own = Arc::clone(metrics);
-        let work = move || own.serve(&observed, &times);
+        let (own, settings) = (Arc::clone(metrics), settings.clone());
+        let work = move || own.serve(&observed, &settings, &times);
         let thread = served.threads.prepare(Thread::Admin, work)?;
         doors.metrics = Some((Arc::clone(metrics), thread));
     }

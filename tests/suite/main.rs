@@ -2,6 +2,7 @@
 //!
 //! - `reference`: what the reference was observed to do (REFERENCE section 0), row by row, and what we do instead
 //! - `cli`, `cli_values`, `listen`: the command line, environment and listeners, as an operator meets them
+//! - `settings`: settings in a file, and what shows those in effect
 //! - `availability`: members that accept connections and cannot serve, under load
 //! - `balance`, `failover`, `dials`, `names`, `loops`: which endpoint serves a client, and which never must
 //! - `policy`: endpoints chosen by their open connections
@@ -69,6 +70,7 @@ mod readme;
 mod reference;
 mod release;
 mod resets;
+mod settings;
 mod shutdown;
 mod silent;
 mod sockets;

@@ -154,7 +154,7 @@ fn bash_completes() {
         return;
     }
     const CASES: &[(&[&str], &str)] = &[
-        (&[""], "start check generate help version"),
+        (&[""], "start check config generate help version"),
         (&["st"], "start"),
         (&["gateway", "ch"], "check"),
         (&["start", "--retry"], "--retry-delay"),
@@ -217,7 +217,7 @@ fn fish_completes() {
     const CASES: &[(&str, &[&str])] = &[
         (
             "etcd-gateway ",
-            &["check", "generate", "help", "start", "version"],
+            &["check", "config", "generate", "help", "start", "version"],
         ),
         ("etcd-gateway generate u", &["unit"]),
         ("etcd-gateway start --retry", &["--retry-delay"]),

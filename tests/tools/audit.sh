@@ -12,7 +12,7 @@ set -eu
 layers='
 6 main
 6 lib        cli gateway
-5 cli        config addr
+5 cli        config addr sys
 5 gateway    discovery proxy admin endpoint health dial tls dns x509 config basic
 4 discovery  endpoint dial tls dns x509 config basic
 4 proxy      endpoint dial config basic

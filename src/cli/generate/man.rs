@@ -28,8 +28,9 @@ pub(super) fn page() -> String {
     page.text(CALLED_ETCD);
     page.section("OPTIONS");
     page.text(
-        "Flags may stand before and behind the command. Each can also be given as a variable; the \
-         command line wins, and a variable that is empty counts as unset.",
+        "Flags may stand before and behind the command. Each can also be given as a variable, in the \
+         environment or in --config-file; the command line wins over the environment, and that over the file. A \
+         variable that is empty counts as unset.",
     );
     for flag in FLAGS {
         let short = flag

@@ -29,6 +29,8 @@ mod deadline;
 mod dns;
 #[path = "../../../src/admin/http.rs"]
 mod http;
+#[path = "../../../src/cli/env_file.rs"]
+mod env_file;
 /// Of endpoints, only the words for what names one.
 mod endpoint {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,14 @@ use super::{admin_of, answer, exchange, get, observed};
 use crate::support::process::{have, tool};
 use crate::support::{Backend, Launch, TempDir, connect, host_offers};
 
-const PATHS: [&str; 5] = ["/", "/endpoints", "/healthz", "/metrics", "/readyz"];
+const PATHS: [&str; 6] = [
+    "/",
+    "/config",
+    "/endpoints",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+];
 
 /// Nothing may be kept by a cache or read as another type, and each connection is closed.
 #[test]
@@ -16,6 +23,7 @@ fn each_path_has_its_content() {
     let (_gateway, admin) = observed(&[endpoint.address()], &[]);
     let types = [
         "text/html; charset=utf-8",
+        "text/plain; charset=utf-8",
         "application/json",
         "text/plain; charset=utf-8",
         "text/plain; version=0.0.4; charset=utf-8",

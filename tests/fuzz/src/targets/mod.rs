@@ -4,6 +4,7 @@ mod dns_config;
 mod dns_message;
 mod dns_name;
 mod endpoints_file;
+mod env_file;
 mod health_response;
 mod health_url;
 mod http_request;
@@ -22,6 +23,7 @@ pub const TARGETS: &[&Target] = &[
     &dns_name::TARGET,
     &dns_config::TARGET,
     &endpoints_file::TARGET,
+    &env_file::TARGET,
     &health_response::TARGET,
     &health_url::TARGET,
     &http_request::TARGET,

@@ -1,0 +1,304 @@
+//! The syntax of systemd's `EnvironmentFile=` (systemd.exec(5)), as systemd 252 reads it: octets in, assignments out.
+//!
+//! Pure, and it knows no name: what an assignment means is for `settings_file` to say. Each octet is looked at once,
+//! and nothing is expanded, so the result is never larger than the file.
+//!
+//! It follows systemd in what its manual leaves open, too: a carriage return ends a line; a quoted part may be
+//! followed by more of the value, quoted or not; a quote within an unquoted value stands for itself; a backslash at
+//! the end of a comment continues the comment; a text with a NUL, or a value that is not UTF-8, spoils the file. It
+//! is stricter in one thing: systemd lets the end of the file close a quote, which hides every line behind it.
+
+use std::fmt;
+
+/// What a line, or several of them, assigns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    /// The line that it begins on, from 1.
+    pub(super) line: usize,
+    /// What stands before the `=`: any text, not only names.
+    pub(super) name: String,
+    /// What stands behind it; `None` if the line has no `=`, which systemd ignores.
+    pub(super) value: Option<String>,
+}
+
+/// Why a text is not a file of assignments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Error {
+    /// From 1.
+    pub(super) line: usize,
+    pub(super) cause: Cause,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Nul,
+    NotUtf8,
+    /// This quote has no second one.
+    OpenQuote(char),
+}
+
+/// Reads a whole file.
+pub(super) fn parse(content: &[u8]) -> Result<Vec<Assignment>, Error> {
+    let mut text = Text {
+        rest: content.iter(),
+        line: 1,
+    };
+    let mut assignments = Vec::new();
+    while let Some(octet) = text.next()? {
+        match octet {
+            b'#' | b';' => text.skip_comment()?,
+            octet if is_blank(octet) || is_line_end(octet) => {}
+            first => assignments.push(text.assignment(first)?),
+        }
+    }
+    Ok(assignments)
+}
+
+fn is_line_end(octet: u8) -> bool {
+    matches!(octet, b'\n' | b'\r')
+}
+
+fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+/// What is left of the file, and where that begins.
+struct Text<'a> {
+    rest: std::slice::Iter<'a, u8>,
+    line: usize,
+}
+
+impl Text<'_> {
+    fn next(&mut self) -> Result<Option<u8>, Error> {
+        match self.rest.next() {
+            Some(0) => Err(self.refused(Cause::Nul)),
+            Some(&octet) => {
+                self.line += usize::from(octet == b'\n');
+                Ok(Some(octet))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn refused(&self, cause: Cause) -> Error {
+        let line = self.line;
+        Error { line, cause }
+    }
+
+    fn skip_comment(&mut self) -> Result<(), Error> {
+        while let Some(octet) = self.next()? {
+            match octet {
+                b'\\' => {
+                    self.next()?;
+                }
+                octet if is_line_end(octet) => break,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The assignment that begins with this octet of its name.
+    fn assignment(&mut self, first: u8) -> Result<Assignment, Error> {
+        let line = self.line;
+        let not_utf8 = |_| Error {
+            line,
+            cause: Cause::NotUtf8,
+        };
+        let mut name = vec![first];
+        let assigns = loop {
+            match self.next()? {
+                Some(b'=') => break true,
+                Some(octet) if !is_line_end(octet) => name.push(octet),
+                _ => break false,
+            }
+        };
+        let length = name.iter().rposition(|octet| !is_blank(*octet));
+        name.truncate(length.map_or(0, |last| last + 1));
+        if !assigns {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            return Ok(Assignment {
+                line,
+                name,
+                value: None,
+            });
+        }
+        let value = self.value()?;
+        Ok(Assignment {
+            line,
+            name: String::from_utf8(name).map_err(not_utf8)?,
+            value: Some(String::from_utf8(value).map_err(not_utf8)?),
+        })
+    }
+
+    /// Quoted parts, and from the first octet that is neither quoted nor blank on, the unquoted rest of the line.
+    fn value(&mut self) -> Result<Vec<u8>, Error> {
+        let mut value = Vec::new();
+        while let Some(octet) = self.next()? {
+            match octet {
+                octet if is_line_end(octet) => break,
+                octet if is_blank(octet) => {}
+                b'\'' => self.single_quoted(&mut value)?,
+                b'"' => self.double_quoted(&mut value)?,
+                octet => {
+                    self.unquoted(octet, &mut value)?;
+                    break;
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    fn single_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), Error> {
+        let open = self.refused(Cause::OpenQuote('\''));
+        loop {
+            match self.next()?.ok_or_else(|| open.clone())? {
+                b'\'' => return Ok(()),
+                octet => value.push(octet),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), Error> {
+        let open = self.refused(Cause::OpenQuote('"'));
+        loop {
+            match self.next()?.ok_or_else(|| open.clone())? {
+                b'"' => return Ok(()),
+                b'\\' => match self.next()?.ok_or_else(|| open.clone())? {
+                    b'\n' => {}
+                    octet @ (b'"' | b'\\' | b'`' | b'$') => value.push(octet),
+                    octet => value.extend([b'\\', octet]),
+                },
+                octet => value.push(octet),
+            }
+        }
+    }
+
+    /// To the end of the line, of which trailing blanks are no part unless a backslash stands before them.
+    fn unquoted(&mut self, first: u8, value: &mut Vec<u8>) -> Result<(), Error> {
+        let mut next = Some(first);
+        let mut length = value.len();
+        while let Some(octet) = next {
+            match octet {
+                octet if is_line_end(octet) => break,
+                b'\\' => {
+                    value.extend(self.next()?.filter(|octet| !is_line_end(*octet)));
+                    length = value.len();
+                }
+                octet => {
+                    value.push(octet);
+                    if !is_blank(octet) {
+                        length = value.len();
+                    }
+                }
+            }
+            next = self.next()?;
+        }
+        value.truncate(length);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nul => f.write_str("there is a NUL octet; write plain text"),
+            Self::NotUtf8 => f.write_str("is not UTF-8 text; write plain ASCII"),
+            Self::OpenQuote(quote) => {
+                write!(f, "the quote is not closed; end the value with {quote}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the assignments are, written as `line NAME=value`, or `line NAME` where there is no `=`.
+    fn read(text: &str) -> Vec<String> {
+        let word = |found: &Assignment| match &found.value {
+            Some(value) => format!("{} {}={value}", found.line, found.name),
+            None => format!("{} {}", found.line, found.name),
+        };
+        parse(text.as_bytes()).unwrap().iter().map(word).collect()
+    }
+
+    /// Each as load_env_file() of systemd 252 reads it, the line numbers apart, which there count no empty lines.
+    #[test]
+    fn as_systemd_reads_it() {
+        const CASES: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("A=1", &["1 A=1"]),
+            ("A=1\nB=2\n", &["1 A=1", "2 B=2"]),
+            // Comments and empty lines; a comment can be continued, and does not follow a value.
+            ("# A=1\n;B=2\n\n \t\n  # C=3\nD=4", &["6 D=4"]),
+            ("#A=1\\\nB=2\nC=3", &["3 C=3"]),
+            ("#A=\\\\\nB=2", &["2 B=2"]),
+            ("A=1 # one", &["1 A=1 # one"]),
+            ("A=\"1\" # one", &["1 A=1# one"]),
+            // Blanks around, and within.
+            (" A = 1 2\t", &["1 A=1 2"]),
+            ("A=\n B=", &["1 A=", "2 B="]),
+            ("export A=1\nA B=2", &["1 export A=1", "2 A B=2"]),
+            // No assignment, and what begins with the sign of one.
+            ("A\nB\t\nC=1", &["1 A", "2 B", "3 C=1"]),
+            ("=A=1", &["1 =A=1"]),
+            ("A==1=", &["1 A==1="]),
+            // The later one counts, which is for the caller.
+            ("A=1\nA=", &["1 A=1", "2 A="]),
+            // Quotes.
+            ("A='1 \"\\2'  ", &["1 A=1 \"\\2"]),
+            ("A=\"1 '2\"", &["1 A=1 '2"]),
+            ("A=\"1\" '2'3", &["1 A=123"]),
+            ("A='1 ' 2 ", &["1 A=1 2"]),
+            ("A=1\"2\"'3'", &["1 A=1\"2\"'3'"]),
+            ("A='1\n2'\nB=3", &["1 A=1\n2", "3 B=3"]),
+            ("A=\"1\n\n2\" \nB=3", &["1 A=1\n\n2", "4 B=3"]),
+            ("A=\"\"\nB=''", &["1 A=", "2 B="]),
+            // Backslashes.
+            ("A=\\1\\\\2\\ \\\"", &["1 A=1\\2 \""]),
+            ("A=1\\ ", &["1 A=1 "]),
+            ("A=\"\\\"\\\\\\`\\$\\n\\'\"", &["1 A=\"\\`$\\n\\'"]),
+            ("A=\"1\\\n2\"\nB=3", &["1 A=12", "3 B=3"]),
+            ("A=1,\\\n2,\\\n  3\nB=4", &["1 A=1,2,  3", "4 B=4"]),
+            ("A=\\\n1", &["1 A=1"]),
+            ("A=1 \\", &["1 A=1 "]),
+            ("A\\\nB=1", &["1 A\\", "2 B=1"]),
+            // A carriage return ends a line, and so a continuation.
+            ("A=1\r\nB=2\r\n", &["1 A=1", "2 B=2"]),
+            ("A=1,\\\r\n2\r\nB=3", &["1 A=1,", "2 2", "3 B=3"]),
+            ("A=\"1\\\r\n2\"", &["1 A=1\\\r\n2"]),
+            ("A=1\rB=2", &["1 A=1", "1 B=2"]),
+            // A mark of Windows is a part of the name.
+            ("\u{feff}A=1", &["1 \u{feff}A=1"]),
+        ];
+        for (text, expected) in CASES {
+            assert_eq!(read(text), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_named_with_its_line() {
+        const CASES: &[(&[u8], usize, Cause)] = &[
+            (b"A=1\n# \0\n", 2, Cause::Nul),
+            (b"A='\n\0'", 2, Cause::Nul),
+            (b"A=1\n\nB=\xff\n", 3, Cause::NotUtf8),
+            (b"A='\n\n\xff'\n", 1, Cause::NotUtf8),
+            (b"\xff=1", 1, Cause::NotUtf8),
+            (b"A=1\nB='2\nC=3\n", 2, Cause::OpenQuote('\'')),
+            (b"A='1\n'\"2\nC=3\n", 2, Cause::OpenQuote('"')),
+            (b"A=\"\\", 1, Cause::OpenQuote('"')),
+            (b"A=\"1\\\"", 1, Cause::OpenQuote('"')),
+        ];
+        for &(text, line, cause) in CASES {
+            let shown = String::from_utf8_lossy(text);
+            assert_eq!(parse(text), Err(Error { line, cause }), "{shown:?}");
+        }
+        // Where nothing is assigned, nothing has to be text.
+        let found = parse(b"# \xff\n\xff\nA=1").unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[1].line, found[1].name.as_str()), (3, "A"));
+    }
+}

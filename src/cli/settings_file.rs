@@ -1,0 +1,424 @@
+//! The settings file: each flag of the table from an assignment, under the name of its variable.
+//!
+//! The file may be shared with other programs, as an environment is: names without our prefix are ignored. A name with
+//! our prefix is an error unless it is a flag's, for the file is written for us. An empty value counts as unset. `env_file`
+//! reads the syntax; how a file is read is for the caller to say.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::env::meant;
+use super::env_file::{self, Assignment};
+use super::error::Error;
+use super::flags::{FLAGS, Flag, VARIABLE_PREFIX};
+use super::given::Given;
+use super::shown::shown;
+use crate::config::Origin;
+use crate::sys::{self, Plain};
+
+/// Reads at most so many octets of a regular file; `None` if it is something else.
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> io::Result<Option<Vec<u8>>>;
+
+/// The most octets of a settings file: some hundred times what it takes to set everything.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// The file that `--config-file` names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SettingsFile {
+    pub(super) path: PathBuf,
+    /// Whether it may be absent.
+    pub(super) optional: bool,
+}
+
+/// Why a settings file is refused. Texts are escaped and cut already.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cause {
+    /// In the words of the system, with the remedy.
+    Unreadable(String),
+    NotAFile,
+    TooLarge,
+    /// What `env_file` does not read.
+    Syntax(String),
+    /// A line with our prefix that assigns nothing.
+    NoValue {
+        typed: String,
+    },
+    /// What stands before the `=` has our prefix in it, but is not a name.
+    NotAName {
+        typed: String,
+    },
+    /// A name that is not a flag's.
+    Unknown {
+        typed: String,
+        /// The variable that was probably meant.
+        meant: Option<String>,
+    },
+    /// The name of the settings file itself.
+    Nested,
+}
+
+/// Applies the settings file, if one is named, to what the other sources leave open.
+pub(super) fn apply_settings_file(given: &mut Given, read: ReadFile) -> Result<(), Error> {
+    let Some(SettingsFile { path, optional }) = given.raw.config_file.clone() else {
+        return Ok(());
+    };
+    let refused = |line, cause| Error::SettingsFile {
+        path: path.to_string_lossy().replace(char::is_control, " "),
+        line,
+        cause,
+    };
+    let content = match read(&path, MAX_TEXT + 1) {
+        Ok(Some(content)) if content.len() <= MAX_TEXT => content,
+        Ok(Some(_)) => return Err(refused(None, Cause::TooLarge)),
+        Ok(None) => return Err(refused(None, Cause::NotAFile)),
+        Err(error) if optional && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(None, Cause::unreadable(&error))),
+    };
+    let assignments = env_file::parse(&content)
+        .map_err(|error| refused(Some(error.line), Cause::Syntax(error.cause.to_string())))?;
+    // In the order of the flags; the last assignment of each, and how many there were.
+    let mut last: Vec<(&'static Flag, Option<Assignment>, usize)> =
+        FLAGS.iter().map(|flag| (flag, None, 0)).collect();
+    for assignment in assignments {
+        let flag = flag_of(&assignment).map_err(|cause| refused(Some(assignment.line), cause))?;
+        let place = last
+            .iter_mut()
+            .find(|(own, ..)| flag.is_some_and(|flag| flag.name == own.name));
+        if let Some((_, kept, count)) = place {
+            *kept = Some(assignment);
+            *count += 1;
+        }
+    }
+    for (flag, assignment, count) in last {
+        let Some(Assignment { line, name, value }) = assignment else {
+            continue;
+        };
+        let origin = Origin::File {
+            path: path.clone(),
+            line,
+        };
+        if count > 1 {
+            given.warnings.push(format!(
+                "{name} ({origin}) is set more than once; the last counts"
+            ));
+        }
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            given.take(flag, origin, value.as_ref())?;
+        }
+    }
+    Ok(())
+}
+
+/// The flag that an assignment is for; `None` if it is not for us.
+fn flag_of(assignment: &Assignment) -> Result<Option<&'static Flag>, Cause> {
+    let name = &assignment.name;
+    if !name.contains(VARIABLE_PREFIX) {
+        return Ok(None);
+    }
+    let typed = || shown(name.as_ref());
+    if assignment.value.is_none() {
+        return Err(Cause::NoValue { typed: typed() });
+    }
+    let is_name = name
+        .bytes()
+        .all(|octet| octet.is_ascii_alphanumeric() || octet == b'_');
+    if !is_name {
+        return Err(Cause::NotAName { typed: typed() });
+    }
+    if !name.starts_with(VARIABLE_PREFIX) {
+        return Ok(None);
+    }
+    let is_it = |flag: &&Flag| flag.variable().is_some_and(|variable| variable == *name);
+    match FLAGS.iter().find(is_it) {
+        Some(flag) if flag.in_file() => Ok(Some(flag)),
+        Some(_) => Err(Cause::Nested),
+        None => Err(Cause::Unknown {
+            typed: typed(),
+            meant: meant(name),
+        }),
+    }
+}
+
+impl Cause {
+    fn unreadable(error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "let the user of the gateway read it: it holds nothing secret"
+            }
+            io::ErrorKind::NotFound => {
+                "name a file that is there, or write - in front of the path if it may be absent"
+            }
+            _ => sys::shortage(error).unwrap_or("name a readable file"),
+        };
+        Self::Unreadable(format!("{}; {remedy}", Plain(error)))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
+            Self::NotAFile => f.write_str("is not a regular file; name one that is"),
+            Self::TooLarge => write!(
+                f,
+                "is larger than {MAX_TEXT} bytes; name a file of settings"
+            ),
+            Self::Syntax(error) => f.write_str(error),
+            Self::NoValue { typed } => write!(f, "{typed} has no =; write NAME=value"),
+            Self::NotAName { typed } => write!(
+                f,
+                "{typed} is not the name of a variable; write NAME=value, and nothing in front \
+                 (no export)"
+            ),
+            Self::Unknown { typed, meant } => {
+                write!(f, "unknown variable {typed}; ")?;
+                match meant {
+                    Some(name) => write!(f, "did you mean {name}?"),
+                    None => f.write_str("--help lists the variables"),
+                }
+            }
+            Self::Nested => f.write_str("a settings file cannot name another; remove the line"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::{run, run_with};
+    use crate::cli::{Invocation, parse};
+    use crate::config::Config;
+    use std::ffi::OsString;
+
+    /// What a start with this file comes to.
+    fn start(content: &[u8]) -> Result<(Config, Vec<String>), String> {
+        started(run_with("g start --config-file=/f", &[], content))
+    }
+
+    fn started(run: Result<Invocation, Error>) -> Result<(Config, Vec<String>), String> {
+        match run {
+            Ok(Invocation::Start { config, warnings }) => Ok((config, warnings)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_file_as_operators_have_it() {
+        let content = b"# Flags of etcd-gateway.service\r\n\
+            LANG=C.UTF-8\nGOMAXPROCS\nexport FOO=bar\n etcd_gateway_policy=x\nMY_ETCD_GATEWAY_X=1\n\
+            ETCD_GATEWAY_ENDPOINTS=\"10.0.0.1:2379,\\\n10.0.0.2:2379\"\n\
+            ETCD_GATEWAY_DIAL_TIMEOUT = '2s' \n\
+            ETCD_GATEWAY_VERIFY_ENDPOINTS=true\n\
+            ;ETCD_GATEWAY_NONSENSE=1\n\
+            ETCD_GATEWAY_POLICY=\n\
+            ETCD_GATEWAY_TRUSTED_CA_FILE=/etc/a\\ b.pem";
+        let (config, warnings) = start(content).unwrap();
+        let endpoints: Vec<String> = config.endpoints.iter().map(ToString::to_string).collect();
+        assert_eq!(endpoints, ["10.0.0.1:2379", "10.0.0.2:2379"]);
+        assert_eq!(config.dial_timeout.as_secs(), 2);
+        assert!(config.verify_endpoints);
+        assert_eq!(config.policy, Config::default().policy);
+        assert_eq!(config.trusted_ca_file, Some("/etc/a b.pem".into()));
+        assert_eq!(warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn refusals_name_file_and_line() {
+        let large = vec![b'#'; MAX_TEXT + 1];
+        let cases: &[(&[u8], &str)] = &[
+            (
+                b"\n\nETCD_GATEWAY_RETRY_DELAY=123",
+                "invalid value \"123\" for ETCD_GATEWAY_RETRY_DELAY (/f:3): time: missing unit in \
+                 duration \"123\"; write 1m30s, 5s or 250ms",
+            ),
+            (
+                b"ETCD_GATEWAY_POLICY=x\nETCD_GATEWAY_ENDPOINT=x",
+                "--config-file: /f:2: unknown variable \"ETCD_GATEWAY_ENDPOINT\"; did you mean \
+                 ETCD_GATEWAY_ENDPOINTS?",
+            ),
+            (
+                b"ETCD_GATEWAY_OUTPUT=",
+                "--config-file: /f:1: unknown variable \"ETCD_GATEWAY_OUTPUT\"; --help lists the \
+                 variables",
+            ),
+            (
+                b"ETCD_GATEWAY_CONFIG_FILE=/g",
+                "--config-file: /f:1: a settings file cannot name another; remove the line",
+            ),
+            (
+                b"A=1\nexport ETCD_GATEWAY_POLICY=x",
+                "--config-file: /f:2: \"export ETCD_GATEWAY_POLICY\" is not the name of a variable; \
+                 write NAME=value, and nothing in front (no export)",
+            ),
+            (
+                b"\xef\xbb\xbfETCD_GATEWAY_POLICY=x",
+                "--config-file: /f:1: \"\\u{feff}ETCD_GATEWAY_POLICY\" is not the name of a variable; \
+                 write NAME=value, and nothing in front (no export)",
+            ),
+            (
+                b"ETCD_GATEWAY_ENDPOINTS a:1",
+                "--config-file: /f:1: \"ETCD_GATEWAY_ENDPOINTS a:1\" has no =; write NAME=value",
+            ),
+            (
+                b"A=1\nB=\"1",
+                "--config-file: /f:2: the quote is not closed; end the value with \"",
+            ),
+            (
+                b"A=1\nB=\xff",
+                "--config-file: /f:2: is not UTF-8 text; write plain ASCII",
+            ),
+            (
+                b"\n\0",
+                "--config-file: /f:2: there is a NUL octet; write plain text",
+            ),
+            (
+                &large,
+                "--config-file: /f: is larger than 65536 bytes; name a file of settings",
+            ),
+        ];
+        for (content, expected) in cases {
+            let shown = String::from_utf8_lossy(content.get(..80).unwrap_or(content));
+            assert_eq!(start(content).unwrap_err(), *expected, "{shown:?}");
+        }
+        assert!(start(&large[1..]).is_ok());
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+        const CONTENT: &[u8] = b"ETCD_GATEWAY_RETRY_DELAY=1s\nETCD_GATEWAY_DIAL_TIMEOUT=1s\n\
+            ETCD_GATEWAY_DRAIN_TIMEOUT=1s\nETCD_GATEWAY_ENDPOINTS=a:1\n\
+            ETCD_GATEWAY_DRAIN_TIMEOUT=4s\nETCD_GATEWAY_LOG_LEVEL=debug\nETCD_GATEWAY_LOG_LEVEL=\n";
+        let environment = [
+            ("ETCD_GATEWAY_CONFIG_FILE", "-/f"),
+            ("ETCD_GATEWAY_RETRY_DELAY", "2s"),
+            ("ETCD_GATEWAY_DIAL_TIMEOUT", "2s"),
+            ("ETCD_GATEWAY_ENDPOINTS", ""),
+        ];
+        let line = "g start --retry-delay=3s --listen-addr=:1 --listen-addr=:2";
+        let (config, warnings) = started(run_with(line, &environment, CONTENT)).unwrap();
+        let seconds = [
+            config.retry_delay,
+            config.dial_timeout,
+            config.drain_timeout,
+        ];
+        assert_eq!(seconds.map(|time| time.as_secs()), [3, 2, 4]);
+        assert_eq!(
+            warnings,
+            [
+                "ETCD_GATEWAY_RETRY_DELAY has no effect: --retry-delay is given",
+                "ETCD_GATEWAY_RETRY_DELAY (/f:1) has no effect: --retry-delay is given",
+                "ETCD_GATEWAY_DIAL_TIMEOUT (/f:2) has no effect: the environment sets it",
+                "ETCD_GATEWAY_DRAIN_TIMEOUT (/f:5) is set more than once; the last counts",
+                "ETCD_GATEWAY_LOG_LEVEL (/f:7) is set more than once; the last counts",
+            ]
+        );
+        let settings = config.settings.table();
+        let lines: Vec<Vec<&str>> = settings
+            .lines()
+            .map(|line| line.splitn(3, "  ").map(str::trim).collect())
+            .collect();
+        for (name, expected) in [
+            ("NAME", "VALUE ORIGIN"),
+            ("ETCD_GATEWAY_ENDPOINTS", "a:1 /f:4"),
+            ("ETCD_GATEWAY_LISTEN_ADDR", ":1,:2 command line"),
+            ("ETCD_GATEWAY_RETRY_DELAY", "3s command line"),
+            ("ETCD_GATEWAY_DIAL_TIMEOUT", "2s environment"),
+            ("ETCD_GATEWAY_DRAIN_TIMEOUT", "4s /f:5"),
+            ("ETCD_GATEWAY_LOG_LEVEL", "info default"),
+            ("ETCD_GATEWAY_MAX_CONNECTIONS", "auto default"),
+            ("ETCD_GATEWAY_VERIFY_ENDPOINTS", "false default"),
+            ("ETCD_GATEWAY_TRUSTED_CA_FILE", "- default"),
+            ("ETCD_GATEWAY_CONFIG_FILE", "-/f environment"),
+        ] {
+            let found = lines.iter().find(|line| line.first() == Some(&name));
+            let rest = found.map(|line| line[1..].join(" "));
+            let rest = rest.map(|rest| rest.split_whitespace().collect::<Vec<_>>().join(" "));
+            assert_eq!(rest.as_deref(), Some(expected), "{settings}");
+        }
+    }
+
+    /// What `config` prints as a file is read again as the same settings.
+    #[test]
+    fn settings_survive_being_written_as_a_file() {
+        let argv = |command: &str| {
+            [
+                "g",
+                command,
+                "--output=env",
+                "--endpoints=a:1,b:1",
+                "--endpoints=\"c:1\"",
+                "--trusted-ca-file=/a b\"\\$`'\n#\\",
+                "--access-log=/x\\",
+                "--verify-endpoints",
+                "--health-check=http://:2381/health?exclude=NOSPACE",
+            ]
+            .map(OsString::from)
+            .to_vec()
+        };
+        let environment = [("ETCD_GATEWAY_POLICY".into(), "round-robin".into())];
+        let none = |_: &Path, _: usize| Err(io::ErrorKind::NotFound.into());
+        let Ok(Invocation::Print(file)) = parse(argv("config"), &environment, &none) else {
+            panic!("config prints")
+        };
+        assert!(file.contains("\n# environment\nETCD_GATEWAY_POLICY=round-robin\n"));
+        assert!(file.contains("\n#ETCD_GATEWAY_DIAL_TIMEOUT=5s\n"), "{file}");
+        let read = |content: &[u8]| started(run_with("g start --config-file=/f", &[], content));
+        let (mut again, warnings) = read(file.as_bytes()).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        let (mut config, _) = started(parse(argv("start"), &environment, &none)).unwrap();
+        let values = |config: &Config| -> Vec<String> {
+            let in_file = config.settings.0.iter().filter(|setting| setting.in_file);
+            in_file.map(|setting| setting.value.clone()).collect()
+        };
+        assert_eq!(values(&config), values(&again), "{file}");
+        config.settings.0.clear();
+        again.settings.0.clear();
+        assert_eq!(config, again);
+    }
+
+    #[test]
+    fn only_a_file_that_may_be_absent_is() {
+        let read = |path: &str, error: i32| {
+            let argv = ["g", "start", "--config-file", path].map(OsString::from);
+            let read = |_: &Path, _: usize| match error {
+                0 => Ok(None),
+                number => Err(io::Error::from_raw_os_error(number)),
+            };
+            started(parse(argv.to_vec(), &[], &read)).map(|(_, warnings)| warnings)
+        };
+        assert_eq!(read("-/f", 2), Ok(Vec::new()));
+        for (path, error, expected) in [
+            (
+                "/f",
+                2,
+                "cannot be read: no such file or directory; name a file that is there, or write - \
+                 in front of the path if it may be absent",
+            ),
+            (
+                "-/f",
+                13,
+                "cannot be read: permission denied; let the user of the gateway read it: it holds \
+                 nothing secret",
+            ),
+            (
+                "-/f",
+                5,
+                "cannot be read: input/output error; name a readable file",
+            ),
+            ("-/f", 0, "is not a regular file; name one that is"),
+        ] {
+            let expected = format!("--config-file: /f: {expected}");
+            assert_eq!(read(path, error), Err(expected), "{path}");
+        }
+        let refused = run("g start --config-file=-", &[]);
+        let expected = "invalid value \"-\" for --config-file: write a path; a - in front of it \
+                        means that the file may be absent";
+        assert_eq!(refused.unwrap_err().to_string(), expected);
+        // It is not looked for where it is not named, nor by commands that need no settings.
+        assert!(run("g start", &[]).is_ok());
+        let help = run("g --help", &[("ETCD_GATEWAY_CONFIG_FILE", "/f")]);
+        assert!(matches!(help, Ok(Invocation::Print(_))));
+    }
+}

@@ -1,0 +1,167 @@
+//! The settings in effect and where each came from, as `etcd-gateway config` prints them and `/config` serves them.
+//!
+//! Values are texts, as they were given; they hold no secret. Three forms: a table for people, JSON for programs, and
+//! a settings file, which `--config-file` reads again as these very settings.
+
+use std::fmt::{self, Display, Write};
+use std::path::PathBuf;
+
+use crate::columns;
+use crate::log::{Json, JsonList};
+
+use super::Output;
+
+/// The settings, in the order of the help.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Settings(pub(crate) Vec<Setting>);
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Setting {
+    /// The variable that sets it.
+    pub(crate) variable: String,
+    /// Empty if it is not set and has no default.
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+    /// Whether a settings file may have it.
+    pub(crate) in_file: bool,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Origin {
+    CommandLine,
+    Environment,
+    /// A line of a settings file.
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Default,
+}
+
+/// What `config` prints.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Form {
+    /// What every command that shows something can print.
+    Shown(Output),
+    /// A settings file.
+    Env,
+}
+
+impl Settings {
+    /// What `config` prints, with what is odd about the settings.
+    pub(crate) fn render(&self, form: Form, warnings: &[String]) -> String {
+        match form {
+            Form::Shown(Output::Table) => {
+                let mut text = self.table();
+                for warning in warnings {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(text, "warning: {warning}");
+                }
+                text
+            }
+            Form::Shown(Output::Json) => self.json(warnings),
+            Form::Env => self.env(warnings),
+        }
+    }
+
+    /// A line per setting, in columns.
+    pub(crate) fn table(&self) -> String {
+        let rows = self.0.iter().map(|setting| {
+            let value = match setting.value.as_str() {
+                "" => "-".to_owned(),
+                value if value.contains(char::is_control) => format!("{value:?}"),
+                value => value.to_owned(),
+            };
+            [setting.variable.clone(), value, setting.origin.to_string()]
+        });
+        let rows = std::iter::once(["NAME", "VALUE", "ORIGIN"].map(str::to_owned)).chain(rows);
+        columns::aligned(&rows.collect::<Vec<_>>())
+    }
+
+    /// One object; a setting a line, so that it can be read and compared as it is.
+    fn json(&self, warnings: &[String]) -> String {
+        let setting = |setting: &Setting| {
+            let (word, place) = match &setting.origin {
+                Origin::CommandLine => ("command line", None),
+                Origin::Environment => ("environment", None),
+                Origin::File { path, line } => ("file", Some((path.to_string_lossy(), line))),
+                Origin::Default => ("default", None),
+            };
+            let place = place.map_or_else(String::new, |(path, line)| {
+                format!(",\"file\":{},\"line\":{line}", Json(&path))
+            });
+            let value = match setting.value.as_str() {
+                "" => "null".to_owned(),
+                value => Json(value).to_string(),
+            };
+            let (name, word) = (Json(&setting.variable), Json(word));
+            format!("{{\"name\":{name},\"value\":{value},\"origin\":{word}{place}}}")
+        };
+        let settings: Vec<String> = self.0.iter().map(setting).collect();
+        format!(
+            "{{\"settings\":[\n{}\n],\"warnings\":{}}}\n",
+            settings.join(",\n"),
+            JsonList(warnings)
+        )
+    }
+
+    /// In the syntax of systemd's `EnvironmentFile=`, where a comment has a line of its own. Defaults are comments, so
+    /// that the file keeps no default of this version.
+    fn env(&self, warnings: &[String]) -> String {
+        let mut text = String::new();
+        for warning in warnings {
+            let _ = writeln!(text, "# warning: {}", comment(warning));
+        }
+        for setting in self.0.iter().filter(|setting| setting.in_file) {
+            let Setting {
+                variable, value, ..
+            } = setting;
+            if setting.origin == Origin::Default {
+                let _ = writeln!(text, "#{variable}={value}");
+            } else {
+                let origin = comment(&setting.origin.to_string());
+                let _ = writeln!(text, "# {origin}\n{variable}={}", quoted(value));
+            }
+        }
+        text
+    }
+}
+
+/// A backslash at the end would continue the comment.
+fn comment(text: &str) -> String {
+    let text = text.replace(char::is_control, " ");
+    text.trim_end_matches('\\').to_owned()
+}
+
+/// In double quotes, unless it is plain.
+fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=?&[]".contains(c);
+    if value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    let mut text = String::from('"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | '`' | '$') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('"');
+    text
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("command line"),
+            Self::Environment => f.write_str("environment"),
+            Self::File { path, line } => {
+                let path = path.to_string_lossy().replace(char::is_control, " ");
+                write!(f, "{path}:{line}")
+            }
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
