@@ -118,7 +118,7 @@ fn tarball_has_all_that_make_install_installs() {
     same_file(&root.join("bin/etcd-gateway"), &program);
     let unit = root.join("lib/systemd/system/etcd-gateway.service");
     let unit = std::fs::read_to_string(unit).expect("read the unit");
-    let start = "\nExecStart=\"/usr/local/bin/etcd-gateway\" start\n";
+    let start = "\nExecStart=\"/usr/local/bin/etcd-gateway\" start --config-file=-";
     assert!(unit.contains(start), "{unit}");
     for (file, generated) in [
         ("lib/systemd/system/etcd-gateway.socket", "socket"),
@@ -252,15 +252,13 @@ fn package_of_debian_installs_runs_and_leaves_nothing() {
     licences_are_complete(&root.join("usr/share/doc/etcd-gateway"));
     let unit = root.join("usr/lib/systemd/system/etcd-gateway.service");
     let unit = std::fs::read_to_string(unit).expect("read the unit");
-    assert!(
-        unit.contains("\nExecStart=\"/usr/bin/etcd-gateway\" start\n"),
-        "{unit}"
-    );
     // Nothing is enabled, and what the operator wrote outlives an upgrade and a removal.
     assert!(!root.join("etc/systemd").exists());
     let settings = root.join("etc/default/etcd-gateway");
     assert!(
-        unit.contains("\nEnvironmentFile=-/etc/default/etcd-gateway\n"),
+        unit.contains(
+            "\nExecStart=\"/usr/bin/etcd-gateway\" start --config-file=-/etc/default/etcd-gateway\n"
+        ),
         "{unit}"
     );
     std::fs::write(&settings, "ETCD_GATEWAY_ENDPOINTS=10.0.0.1:2379\n")

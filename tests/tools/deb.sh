@@ -64,7 +64,7 @@ for target in $(targets_to_pack "$@"); do
         "$(LC_ALL=C date -u -R -d "@$time")" | gzip -9n >"$root/$doc/changelog.Debian.gz"
     install -d "$root/etc/default"
     cat >"$root/etc/default/etcd-gateway" <<'END'
-# Flags of etcd-gateway.service, each as ETCD_GATEWAY_<FLAG_NAME>; see etcd-gateway(1). Without endpoints it does not start.
+# Settings of etcd-gateway.service, each as ETCD_GATEWAY_<FLAG_NAME>; see etcd-gateway(1). Without endpoints it does not start.
 #ETCD_GATEWAY_ENDPOINTS=10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
 #ETCD_GATEWAY_LISTEN_ADDR=127.0.0.1:23790
 END

@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn the_service_starts_this_program() {
         let own = std::env::current_exe().unwrap();
-        let expected = format!("\nExecStart=\"{}\" start\n", own.display());
+        let expected = format!("\nExecStart=\"{}\" start --config-file=-", own.display());
         assert!(service().contains(&expected), "{expected}");
         assert!(!service().contains(PROGRAM));
     }
@@ -58,7 +58,7 @@ mod tests {
             (r#"/a\b"c$d"#, r#"/a\\b\"c$d"#),
         ];
         for (path, expected) in CASES {
-            let line = format!("ExecStart=\"{expected}\" start\n");
+            let line = format!("ExecStart=\"{expected}\" start --");
             assert!(service_of(path).contains(&line), "{path}");
         }
     }
