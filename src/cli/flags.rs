@@ -453,7 +453,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "A file with settings that are given nowhere else.",
         doc_long: "Lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
             systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
-            It is read at start only, and so again by a reload. With a - in front of the path it may be absent.",
+            It is read when the program starts, and so at a reload. With a - in front of the path it may be absent.",
         apply: |text, raw| {
             raw.config_file = Some(value::settings_file(text)?);
             Ok(())

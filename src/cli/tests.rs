@@ -435,6 +435,17 @@ fn members_come_from_one_place() {
             assert_eq!(refusal(&line, env), refused(other), "{line}");
         }
     }
+    // The default of --endpoints is not among the settings in effect then.
+    for flag in ["--endpoints-file=f", "--discovery-srv=a"] {
+        let line = format!("etcd-gateway config --output=env {flag}");
+        let Ok(Invocation::Print(settings)) = run(&line, &[]) else {
+            panic!("config prints")
+        };
+        assert!(
+            settings.contains("#ETCD_GATEWAY_ENDPOINTS=\n"),
+            "{settings}"
+        );
+    }
     let (config, warnings) = start(
         "etcd-gateway start --endpoints-file=f --verify-endpoints --trusted-ca-file=/ca.pem",
         &[],

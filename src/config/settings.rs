@@ -107,12 +107,13 @@ impl Settings {
         )
     }
 
-    /// In the syntax of systemd's `EnvironmentFile=`, where a comment has a line of its own. Defaults are comments, so
-    /// that the file keeps no default of this version.
+    /// In the syntax of systemd's `EnvironmentFile=`, where a comment has a line of its own, and would go on behind a
+    /// backslash at its end: no origin or warning ends in one. Defaults are comments, so that the file keeps no default
+    /// of this version.
     fn env(&self, warnings: &[String]) -> String {
         let mut text = String::new();
         for warning in warnings {
-            let _ = writeln!(text, "# warning: {}", comment(warning));
+            let _ = writeln!(text, "# warning: {warning}");
         }
         for setting in self.0.iter().filter(|setting| setting.in_file) {
             let Setting {
@@ -121,18 +122,11 @@ impl Settings {
             if setting.origin == Origin::Default {
                 let _ = writeln!(text, "#{variable}={value}");
             } else {
-                let origin = comment(&setting.origin.to_string());
-                let _ = writeln!(text, "# {origin}\n{variable}={}", quoted(value));
+                let _ = writeln!(text, "# {}\n{variable}={}", setting.origin, quoted(value));
             }
         }
         text
     }
-}
-
-/// A backslash at the end would continue the comment.
-fn comment(text: &str) -> String {
-    let text = text.replace(char::is_control, " ");
-    text.trim_end_matches('\\').to_owned()
 }
 
 /// In double quotes, unless it is plain.
