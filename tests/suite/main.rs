@@ -24,6 +24,7 @@
 //! - `containment`: what the process needs of the system, and that it needs no more
 //! - `processors`: the program on other processors, under an emulator
 //! - `readme`: README against the program
+//! - `reload`: a new process takes over, and clients see nothing of it
 //! - `words`: the manual and the completions that are installed beside the program
 //! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `packages`: the tarball, the package of Debian and the image for containers
@@ -69,6 +70,7 @@ mod processors;
 mod readme;
 mod reference;
 mod release;
+mod reload;
 mod resets;
 mod settings;
 mod shutdown;

@@ -34,6 +34,12 @@ nsd           nsd              test
 unbound       unbound          test
 systemd-socket-activate systemd test
 systemd-analyze systemd        test
+/lib/systemd/systemd systemd   test
+nsenter       util-linux       test
+pgrep         procps           test
+runsv         runit            test
+s6-supervise  s6               test
+supervisord   supervisor       test
 qemu-aarch64-static qemu-user-static processors
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu processors
 /usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross processors

@@ -297,28 +297,31 @@ fn get(file: &File, at: u64) -> u64 {
 /// The compiled library, made once for each text of it: runs beside this one, and later ones, use the same.
 fn library() -> Option<&'static PathBuf> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let compiled = LIBRARY.get_or_init(|| have("cc").then(compile));
+    let compiled = LIBRARY
+        .get_or_init(|| have("cc").then(|| compiled("fault.so", SOURCE, &["-shared", "-fPIC"])));
     host_offers(compiled.is_some(), "a C compiler (cc)");
     compiled.as_ref()
 }
 
-fn compile() -> PathBuf {
+/// What the C compiler makes of this source. There must be one.
+pub(crate) fn compiled(name: &str, source: &str, flags: &[&str]) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    SOURCE.hash(&mut hasher);
+    source.hash(&mut hasher);
     let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let path = place.join(format!("fault-{:016x}.so", hasher.finish()));
+    let path = place.join(format!("{:016x}-{name}", hasher.finish()));
     if !path.exists() {
-        // A name of its own, then renamed: whoever finds the library finds all of it.
+        // A name of its own, then renamed: whoever finds the result finds all of it.
         let dir = TempDir::below(&place);
-        let (source, output) = (dir.file("fault.c", SOURCE), dir.path().join("fault.so"));
+        let (source, output) = (dir.file("source.c", source), dir.path().join(name));
         let output = output.to_str().expect("a path in UTF-8");
-        let words = "-std=gnu11 -Wall -Wextra -Werror -shared -fPIC -O1 -o";
+        let words = "-std=gnu11 -Wall -Wextra -Werror -O1 -o";
         let mut args: Vec<&str> = words.split(' ').collect();
         args.extend([output, &source]);
+        args.extend(flags);
         let run = tool("cc", &args);
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "cc {args:?}: {said}");
-        std::fs::rename(output, &path).expect("put the library in its place");
+        std::fs::rename(output, &path).expect("put the result in its place");
     }
     path
 }

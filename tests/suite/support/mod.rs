@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod dns;
+pub(crate) mod family;
 pub(crate) mod fault;
 pub(crate) mod front;
 pub(crate) mod gateway;
@@ -31,6 +32,8 @@ pub(crate) mod pki;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod sources;
+pub(crate) mod supervisor;
+pub(crate) mod systemd;
 pub(crate) mod tls_cluster;
 
 pub(crate) use backend::Backend;

@@ -1,0 +1,210 @@
+//! What a service manager is told of reloads, by which process, and in which order: `manager.c` has the rules of systemd.
+
+use super::upgrade::Program;
+use super::*;
+use crate::support::net::{expect_echo, expect_end};
+use crate::support::process::signal;
+use crate::support::supervisor::{Event, FAILED, Kind, Plan};
+use crate::support::{Backend, End};
+
+#[track_caller]
+fn start(plan: Plan) -> Option<Service> {
+    let plan = plan.env(
+        "ETCDGW_TEST_TIMES",
+        "status_interval=20,reload_patience=400",
+    );
+    plan.under(Kind::Manager)
+}
+
+#[track_caller]
+fn wait_event(service: &Service, what: &str, found: impl Fn(&Event) -> bool) -> Event {
+    eventually(SOON, what, || {
+        service.events().into_iter().find(|event| found(event))
+    })
+}
+
+/// Nobody but the main process has said anything.
+#[track_caller]
+fn assert_none_rejected(service: &Service) {
+    let rejected: Vec<Event> = service
+        .events()
+        .into_iter()
+        .filter(|event| event.what == "rejected")
+        .collect();
+    assert!(rejected.is_empty(), "{rejected:#?}");
+}
+
+#[test]
+fn new_main_process_is_announced_by_the_old_one() {
+    let endpoint = Backend::tagged(b't');
+    let Some(service) = start(Plan::before(&endpoint, &[])) else {
+        return;
+    };
+    let held = client(service.address());
+    let mut processes = vec![service.serving()];
+    for _ in 0..3 {
+        processes.push(service.reload());
+        let new = processes[processes.len() - 1];
+        wait_event(&service, "the new one speaks", |event| {
+            event.says("STATUS=") && event.pid == new
+        });
+    }
+    let events = service.events();
+    let mains: Vec<u32> = events
+        .iter()
+        .filter(|event| event.what == "main")
+        .map(|event| event.pid)
+        .collect();
+    assert_eq!(mains, processes);
+    for pair in processes.windows(2) {
+        let [old, new] = pair else { continue };
+        let of_old: Vec<&Event> = events
+            .iter()
+            .filter(|event| event.pid == *old && event.what == "message")
+            .collect();
+        let at = |start: &str| of_old.iter().position(|event| event.says(start));
+        let reloading = at("RELOADING=1").expect("the reload is announced");
+        assert!(
+            of_old[reloading].says("MONOTONIC_USEC="),
+            "{:?}",
+            of_old[reloading]
+        );
+        let announced = at("MAINPID=").expect("the new process is announced");
+        assert!(reloading < announced, "{of_old:#?}");
+        let last = of_old[announced];
+        assert!(
+            last.says(&format!("MAINPID={new}")) && last.says("READY=1"),
+            "{last:?}"
+        );
+        // It has nothing to say any more.
+        assert_eq!(announced, of_old.len() - 1, "{of_old:#?}");
+    }
+    assert_none_rejected(&service);
+    expect_echo(&held, 1);
+    drop(held);
+    // The first process ends as any other, and the manager does not mind.
+    let ended = wait_event(&service, "the first has ended", |event| {
+        event.what == "ended" && event.pid == processes[0]
+    });
+    assert_eq!(ended.text, "0");
+    assert_none_rejected(&service);
+    client(service.address());
+}
+
+#[test]
+fn watchdog_is_fed_by_the_main_process() {
+    const INTERVAL: u64 = 600;
+    let endpoint = Backend::tagged(b't');
+    let plan = Plan::before(&endpoint, &[]).env("WATCHDOG_USEC", &(INTERVAL * 1000).to_string());
+    let Some(service) = start(plan) else {
+        return;
+    };
+    for _ in 0..2 {
+        let new = service.reload();
+        eventually(SOON, "the new one feeds it", || {
+            let events = service.events();
+            let fed = events
+                .iter()
+                .filter(|event| event.pid == new && event.says("WATCHDOG=1"));
+            (fed.count() >= 3).then_some(())
+        });
+    }
+    let events = service.events();
+    // What starts the timer, and what winds it up: systemd.service(5), WatchdogSec=.
+    let mut times = events
+        .iter()
+        .filter(|event| event.says("WATCHDOG=1") || event.says("READY=1"))
+        .map(|event| event.milliseconds);
+    let mut last = times.next().expect("it is ready");
+    for time in times {
+        assert!(
+            time - last < INTERVAL,
+            "{} ms without a sign of life: {events:#?}",
+            time - last
+        );
+        last = time;
+    }
+    assert_none_rejected(&service);
+}
+
+#[test]
+fn failed_reload_is_told_and_leaves_the_main_process() {
+    let endpoint = Backend::tagged(b't');
+    let program = Program::new();
+    let Some(service) = start(Plan::before(&endpoint, &[]).program(&program.path())) else {
+        return;
+    };
+    let main = service.serving();
+    for script in ["#!/bin/sh\nexit 3\n", "#!/bin/sh\nexec sleep 1000\n"] {
+        let before = service.events().len();
+        program.replace_with(script);
+        service.fail_to_reload();
+        let failed = eventually(SOON, "the manager is told", || {
+            let events = service.events();
+            let told = |event: &&Event| event.text.contains("reload failed");
+            events[before..].iter().find(told).cloned()
+        });
+        assert!(failed.says("READY=1"), "{failed:?}");
+        let events = service.events();
+        assert!(
+            events[before..]
+                .iter()
+                .any(|event| event.says("RELOADING=1")),
+            "{events:#?}"
+        );
+        assert!(
+            !events.iter().any(|event| event.says("MAINPID=")),
+            "{events:#?}"
+        );
+        assert_eq!(service.serving(), main);
+    }
+    program.replace();
+    let new = service.reload();
+    assert_ne!(new, main);
+    assert_eq!(service.count(FAILED), 2);
+    assert_none_rejected(&service);
+}
+
+/// systemd then restarts the unit: whatever else runs must not be in the way.
+#[test]
+fn death_of_the_main_process_ends_the_draining_ones() {
+    let endpoint = Backend::tagged(b't');
+    let Some(mut service) = start(Plan::before(&endpoint, &["--drain-timeout=1h"])) else {
+        return;
+    };
+    let held = client(service.address());
+    let main = service.reload();
+    let other = client(service.address());
+    signal(main, "KILL");
+    for client in [&held, &other] {
+        expect_end(client, End::Reset);
+    }
+    assert_eq!(service.wait_exit(SOON).code(), Some(137));
+    // Also without the manager's SIGTERM, they would have ended: at once, not after the drain.
+    service.family.wait_gone(SOON);
+}
+
+/// `systemctl reload` once more, sent while nothing has been handed over yet.
+#[test]
+fn manager_reloads_again_and_again() {
+    let endpoint = Backend::tagged(b't');
+    let Some(service) = start(Plan::before(&endpoint, &[])) else {
+        return;
+    };
+    let clients = Clients::of(service.address());
+    for _ in 0..5 {
+        // To the main process, as the manager knows it.
+        service.signal("USR2");
+    }
+    for _ in 0..5 {
+        service.reload_by(service.pid());
+    }
+    clients.all_were_served(30);
+    eventually(SOON, "the manager knows the one that serves", || {
+        let events = service.events();
+        let main = events.iter().rfind(|event| event.what == "main");
+        (main.map(|event| event.pid) == Some(service.serving())).then_some(())
+    });
+    wait_for_only(&service, &[service.serving()]);
+    assert_none_rejected(&service);
+}

@@ -1,0 +1,170 @@
+//! The processes of a gateway that reloads, which are several: each starts the next itself, and is gone when its last
+//! client is.
+//!
+//! They are known by a variable of the environment that each start of each test has to itself, and the one that serves
+//! by the socket that it listens with; neither asks the gateway. All are killed when the value is dropped.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Launch, SOON, eventually, process};
+
+/// Whose value tells the processes of one family.
+const MARK: &str = "SUITE_FAMILY";
+
+/// All processes that come of one start.
+pub(crate) struct Family {
+    mark: String,
+}
+
+impl Family {
+    pub(crate) fn new() -> Family {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos();
+        Family {
+            mark: format!("{}-{now}-{serial}", std::process::id()),
+        }
+    }
+
+    /// One of this family.
+    pub(crate) fn launch(&self, launch: Launch) -> Launch {
+        launch.env(MARK, &self.mark)
+    }
+
+    /// All that run, the supervisor among them.
+    pub(crate) fn all(&self) -> Vec<u32> {
+        let wanted = format!("{MARK}={}", self.mark);
+        let marked = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == wanted.as_bytes())
+        };
+        pids().into_iter().filter(marked).collect()
+    }
+
+    /// Those that execute a gateway, in whatever state, lowest first.
+    pub(crate) fn gateways(&self) -> Vec<u32> {
+        let gateway = |pid: &u32| name(*pid).is_some_and(|name| name.starts_with("etcd-gateway"));
+        self.all().into_iter().filter(gateway).collect()
+    }
+
+    /// Processes that have ended and that one of the family ought to have waited for.
+    pub(crate) fn zombies(&self) -> Vec<u32> {
+        let all = self.all();
+        let zombie = |pid: &u32| {
+            stat(*pid).is_some_and(|stat| stat.state == 'Z' && all.contains(&stat.parent))
+        };
+        pids().into_iter().filter(zombie).collect()
+    }
+
+    /// Those that listen at this address.
+    pub(crate) fn listening(&self, address: SocketAddr) -> Vec<u32> {
+        let sockets = listeners(address.port());
+        let holds = |pid: &u32| {
+            let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+                return false;
+            };
+            let targets = entries
+                .flatten()
+                .filter_map(|entry| entry.path().read_link().ok());
+            targets.into_iter().any(|target| sockets.contains(&target))
+        };
+        self.gateways().into_iter().filter(holds).collect()
+    }
+
+    /// The one process that listens at this address, once it is one.
+    #[track_caller]
+    pub(crate) fn serving(&self, address: SocketAddr) -> u32 {
+        eventually(SOON, "one process listens", || {
+            match self.listening(address)[..] {
+                [pid] => Some(pid),
+                _ => None,
+            }
+        })
+    }
+
+    /// Kills all of it.
+    pub(crate) fn kill(&self) {
+        // One may start another meanwhile.
+        for _ in 0..100 {
+            let all = self.all();
+            if all.is_empty() {
+                return;
+            }
+            for pid in all {
+                process::tool("kill", &["-KILL", &pid.to_string()]);
+            }
+        }
+    }
+
+    /// Waits until nothing of it runs.
+    #[track_caller]
+    pub(crate) fn wait_gone(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = self.gateways();
+            if left.is_empty() {
+                return;
+            }
+            let late = Instant::now() > deadline;
+            assert!(!late, "not gone within {within:?}: {left:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn pids() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("list /proc").flatten();
+    let mut pids: Vec<u32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// What ps(1) calls a process.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// The state and the parent of a process.
+pub(crate) struct Stat {
+    pub(crate) state: char,
+    pub(crate) parent: u32,
+}
+
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit(')').next()?.split_whitespace();
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+    })
+}
+
+/// The sockets that listen at a port, as /proc/PID/fd words them.
+fn listeners(port: u16) -> BTreeSet<PathBuf> {
+    const LISTEN: &str = "0A";
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let text = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let lines = text.iter().flat_map(|text| text.lines());
+    let inode = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (_, of_socket) = fields.get(1)?.rsplit_once(':')?;
+        let wanted = *fields.get(3)? == LISTEN && u16::from_str_radix(of_socket, 16) == Ok(port);
+        wanted.then(|| PathBuf::from(format!("socket:[{}]", fields[9])))
+    };
+    lines.filter_map(inode).collect()
+}
