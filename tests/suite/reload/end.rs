@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use super::upgrade::Program;
 use super::*;
-use crate::admin::Samples;
+use crate::admin::wait_sample;
 use crate::support::net::{expect_echo, expect_end};
 use crate::support::process::signal;
 use crate::support::supervisor::Plan;
@@ -125,7 +125,7 @@ fn start_by_hand_beside_one_that_drains_serves() {
     let _new = Service::before(&[endpoint.address()], &flags);
     client(address);
     // Of the new one, which knows nothing of the other.
-    assert_eq!(Samples::of(metrics).get("connections_active"), 0.0);
+    wait_sample(metrics, "connections_active", 0.0);
     expect_echo(&held, 1);
 }
 
@@ -133,14 +133,13 @@ fn start_by_hand_beside_one_that_drains_serves() {
 #[test]
 fn killed_process_ends_the_service_with_its_status() {
     let endpoint = Backend::tagged(b't');
-    for name in ["KILL", "SEGV"] {
+    for (name, wanted) in [("KILL", 137), ("ABRT", 134)] {
         let (mut service, clients) = three_processes(&endpoint, &["--drain-timeout=1h"], "");
         signal(service.serving(), name);
         for client in &clients {
             expect_end(client, End::Reset);
         }
         let status = service.wait_exit(SOON);
-        let wanted = if name == "KILL" { 137 } else { 139 };
         assert_eq!(status.code(), Some(wanted), "{name}: {status}");
         service.family.wait_gone(SOON);
     }
@@ -168,16 +167,19 @@ fn forged_handover_is_refused() {
     let endpoints = format!("--endpoints={}", endpoint.address());
     let own = std::process::id();
     for (value, redirect) in [
-        (format!("{own}:9"), ""),
-        (format!("{own}:9"), "9</dev/null"),
-        (format!("{own}:0"), ""),
-        ("999999999:9".to_owned(), ""),
-        ("1:99999999999999999999".to_owned(), ""),
-        ("-1:-1".to_owned(), ""),
-        ("1".to_owned(), ""),
-        ("1:2:3".to_owned(), ""),
+        (format!("1:serve:{own}:9"), ""),
+        (format!("1:serve:{own}:9"), "9</dev/null"),
+        (format!("1:serve:{own}:0"), ""),
+        (format!("1:serve:{own}:9,9"), "9</dev/null"),
+        (format!("1:start:{own}:9"), "9</dev/null"),
+        (format!("1:watch:{own}:9"), "9</dev/null"),
+        (format!("1:watch:{own}:0"), ""),
+        (format!("2:serve:{own}:9"), "9</dev/null"),
+        ("1:serve:999999999:9".to_owned(), ""),
+        ("1:serve:1:99999999999999999999".to_owned(), ""),
+        ("1:serve:-1:-1".to_owned(), ""),
+        ("1:serve:1".to_owned(), ""),
         ("nonsense".to_owned(), ""),
-        (String::new(), ""),
     ] {
         let script = format!("exec \"$@\" {redirect}");
         let launch = Launch::start_with(&[&endpoints]).wrapped(&["sh", "-c", &script, "sh"]);
@@ -197,18 +199,28 @@ fn handover_of_a_stranger_is_refused() {
     let endpoint = Backend::tagged(b't');
     let endpoints = format!("--endpoints={}", endpoint.address());
     let own = std::process::id();
-    for (pid, stays) in [(1, true), (1, false), (own, false)] {
+    let cases = [
+        ("serve", 1, true),
+        ("serve", 1, false),
+        ("serve", own, true),
+        ("serve", own, false),
+        ("start", 1, true),
+        ("watch", 1, true),
+    ];
+    for (what, pid, stays) in cases {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let ours = stays.then_some(ours);
         // Descriptor 3, and not announced as one to listen with.
         let launch = Launch::start_with(&[&endpoints])
             .env("LISTEN_FDS", "0")
             .passing(theirs);
-        let outcome = launch.env("GATEWAY_HANDOVER", &format!("{pid}:3")).run();
-        assert_eq!(outcome.code, Some(2), "{pid}, {stays}: {outcome:?}");
+        let outcome = launch
+            .env("GATEWAY_HANDOVER", &format!("1:{what}:{pid}:3"))
+            .run();
+        assert_eq!(outcome.code, Some(2), "{what} {pid} {stays}: {outcome:?}");
         assert!(
             outcome.stderr.contains("GATEWAY_HANDOVER"),
-            "{pid}, {stays}: {outcome:?}"
+            "{what} {pid} {stays}: {outcome:?}"
         );
         drop(ours);
     }

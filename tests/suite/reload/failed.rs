@@ -10,6 +10,7 @@ use super::*;
 use crate::admin::{Samples, admin_of, endpoints};
 use crate::support::json::Json;
 use crate::support::net::expect_echo;
+use crate::support::process::set_limit;
 use crate::support::{Backend, Launch, TempDir};
 
 /// What is done to the files before the reload that must fail.
@@ -151,4 +152,20 @@ fn program_whose_directory_is_gone_cannot_be_started() {
     let error = service.fail_to_reload();
     assert!(error.contains("no such file"), "{error:?}");
     client(service.address());
+}
+
+/// A host that has nothing left for another process.
+#[test]
+fn reload_without_descriptors_fails_and_works_once_there_are_some() {
+    let endpoint = Backend::tagged(b't');
+    let service = Service::before(&[endpoint.address()], &[]);
+    let held = client(service.address());
+    let pid = service.serving();
+    set_limit(pid, "--nofile=4:");
+    let error = service.fail_to_reload();
+    assert!(error.contains("too many open files"), "{error:?}");
+    expect_echo(&held, 1);
+    set_limit(pid, "--nofile=1000:");
+    service.reload();
+    expect_echo(&held, 2);
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::support::gateway::READY;
 use crate::support::net::{expect_echo, expect_end};
-use crate::support::process::{signal, tool_text};
+use crate::support::process::{signal, threads, tool_text};
 use crate::support::supervisor::{Kind, Plan, RELOADED, stat};
-use crate::support::{Backend, End, ports};
+use crate::support::{Backend, End, mortal, ports};
 
 /// Waits for one more record with this message than there were.
 #[track_caller]
@@ -51,7 +51,7 @@ fn life_under(kind: Kind) {
     let endpoint = Backend::tagged(b't');
     let address = SocketAddr::from(([127, 0, 0, 1], ports::free_port()));
     let listen = format!("--listen-addr={address}");
-    // A flag that is given twice counts as it is given last.
+    // One that is free when the service is started again.
     let plan = Plan::before(&endpoint, &[&listen, "--drain-timeout=300ms"]);
     let Some(mut service) = plan.under(kind) else {
         return;
@@ -86,7 +86,7 @@ fn life_under(kind: Kind) {
         service.reload_by(first);
         one_more(&service, "status", || signal(first, "USR1"));
     }
-    clients.all_were_served(20);
+    clients.all_were_served(10);
     assert!(
         service.statuses().is_empty(),
         "nothing was started again: {:?}",
@@ -171,9 +171,8 @@ fn service_manager() {
     life_under(Kind::Manager);
 }
 
-/// A container's first process is told of a crash as any other is, and podman wants to hear that it is ready.
 #[test]
-fn status_of_a_crash_is_that_of_the_container() {
+fn status_of_a_crash_is_that_of_the_first_process() {
     let endpoint = Backend::tagged(b't');
     for kind in [Kind::ByHand, Kind::First] {
         let Some(mut service) = Plan::before(&endpoint, &[]).under(kind) else {
@@ -183,5 +182,39 @@ fn status_of_a_crash_is_that_of_the_container() {
         signal(serving, "KILL");
         assert_eq!(service.wait_exit(SOON).code(), Some(137), "{kind:?}");
         service.family.wait_gone(SOON);
+    }
+}
+
+/// The first process executes itself anew when its last client leaves, and at no time is there nobody to take a signal.
+#[test]
+fn signals_are_taken_while_the_first_process_becomes_the_watcher() {
+    // All but the last are sent without a pause, so some come at any moment of it.
+    const SCRIPT: &str =
+        "while kill -USR1 $0 && kill -HUP $0 && [ ! -e \"$1\" ]; do :; done 2>/dev/null";
+    let endpoint = Backend::tagged(b't');
+    for round in 0..5 {
+        let mut service = Service::before(&[endpoint.address()], &[]);
+        let held = client(service.address());
+        let serving = service.reload();
+        let enough = service.dir.path().join("enough");
+        let pid = service.pid().to_string();
+        let mut sender = mortal("sh")
+            .args(["-c", SCRIPT, &pid])
+            .arg(&enough)
+            .spawn()
+            .expect("run sh");
+        drop(held);
+        service.wait_record("drained, watching the process that serves");
+        eventually(SOON, "it has executed itself", || {
+            (threads(service.pid()) == 1).then_some(())
+        });
+        one_more(&service, "status", || {});
+        std::fs::write(&enough, "").expect("write a file");
+        assert!(
+            sender.wait().expect("wait for sh").success(),
+            "round {round}"
+        );
+        service.assert_running();
+        assert_eq!(service.serving(), serving, "round {round}");
     }
 }

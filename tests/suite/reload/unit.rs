@@ -35,9 +35,7 @@ fn systemd_follows_reloads_and_the_death_of_the_main_process() {
     let clients = Clients::of(address);
     let second = reload(&systemd);
     // An upgrade of the package.
-    let new = systemd.program().with_extension("new");
-    std::fs::copy(systemd.program(), &new).expect("copy the program");
-    std::fs::rename(&new, systemd.program()).expect("replace the program");
+    systemd.upgrade();
     let third = reload(&systemd);
     clients.all_were_served(20);
     expect_echo(&held, 1);

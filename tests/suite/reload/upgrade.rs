@@ -1,12 +1,12 @@
 //! The program that a reload starts is the one at its path then: an upgrade, and the way back.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::support::gateway::binary;
 use crate::support::net::expect_echo;
+use crate::support::process::tool_text;
 use crate::support::supervisor::name;
 use crate::support::{Backend, Launch, TempDir};
 
@@ -28,19 +28,21 @@ impl Program {
         self.dir().join("etcd-gateway")
     }
 
-    /// As install(1) and package managers do it: the new file is renamed over the old one.
+    /// As package managers do it: the new file is renamed over the old one.
     pub(super) fn replace(&self) {
-        let new = self.dir().join("new");
-        std::fs::copy(binary(), &new).expect("copy the program");
-        std::fs::rename(new, self.path()).expect("replace the program");
+        self.install(&binary());
     }
 
     /// The same by a script.
     pub(super) fn replace_with(&self, script: &str) {
-        let new = self.dir().join("new");
-        std::fs::write(&new, script).expect("write a script");
-        let executable = Permissions::from_mode(0o755);
-        std::fs::set_permissions(&new, executable).expect("make it executable");
+        self.install(Path::new(&self.0.file("script", script)));
+    }
+
+    fn install(&self, from: &Path) {
+        let new = text(&self.dir().join("new"));
+        // Written by another process: one of ours that is just being started could hold the descriptor for a moment, and a
+        // file that somebody writes cannot be executed.
+        tool_text("install", &["-m", "755", &text(from), &new]);
         std::fs::rename(new, self.path()).expect("replace the program");
     }
 }

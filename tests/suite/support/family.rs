@@ -5,8 +5,11 @@
 //! by the socket that it listens with; neither asks the gateway. All are killed when the value is dropped.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +26,7 @@ pub(crate) struct Family {
 impl Family {
     pub(crate) fn new() -> Family {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
+        older();
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.unwrap_or_default().as_nanos();
@@ -40,6 +44,9 @@ impl Family {
     pub(crate) fn all(&self) -> Vec<u32> {
         let wanted = format!("{MARK}={}", self.mark);
         let marked = |pid: &u32| {
+            if older().contains(pid) {
+                return false;
+            }
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             let mut variables = environment.split(|byte| *byte == 0);
             variables.any(|variable| variable == wanted.as_bytes())
@@ -124,6 +131,12 @@ impl Drop for Family {
     }
 }
 
+/// Processes that were there before the first family, which none of them is of; they are most of all processes.
+fn older() -> &'static BTreeSet<u32> {
+    static OLDER: OnceLock<BTreeSet<u32>> = OnceLock::new();
+    OLDER.get_or_init(|| pids().into_iter().collect())
+}
+
 fn pids() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("list /proc").flatten();
     let mut pids: Vec<u32> = entries
@@ -157,14 +170,20 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
 /// The sockets that listen at a port, as /proc/PID/fd words them.
 fn listeners(port: u16) -> BTreeSet<PathBuf> {
     const LISTEN: &str = "0A";
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let text = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    let lines = text.iter().flat_map(|text| text.lines());
-    let inode = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, of_socket) = fields.get(1)?.rsplit_once(':')?;
-        let wanted = *fields.get(3)? == LISTEN && u16::from_str_radix(of_socket, 16) == Ok(port);
-        wanted.then(|| PathBuf::from(format!("socket:[{}]", fields[9])))
-    };
-    lines.filter_map(inode).collect()
+    let mut sockets = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let table = File::open(table).expect("open a table of sockets");
+        for line in BufReader::new(table).lines().skip(1).map_while(Result::ok) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // Those that listen come first, and others are many.
+            if fields[3] != LISTEN {
+                break;
+            }
+            let (_, own) = fields[1].rsplit_once(':').expect("an address and a port");
+            if u16::from_str_radix(own, 16) == Ok(port) {
+                sockets.insert(PathBuf::from(format!("socket:[{}]", fields[9])));
+            }
+        }
+    }
+    sockets
 }

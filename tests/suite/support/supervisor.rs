@@ -66,9 +66,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `start` with these flags, on a free port of 127.0.0.1.
+    /// `start` with these flags, on a free port of 127.0.0.1 unless they say otherwise.
     pub(crate) fn new(flags: &[&str]) -> Plan {
-        let args = [&["start", "--listen-addr=127.0.0.1:0"], flags].concat();
+        let listens = flags.iter().any(|flag| flag.starts_with("--listen-addr"));
+        let listen: &[&str] = if listens {
+            &[]
+        } else {
+            &["--listen-addr=127.0.0.1:0"]
+        };
+        let args = [&["start"], listen, flags].concat();
         Plan {
             program: binary(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),

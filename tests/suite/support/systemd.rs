@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::gateway::binary;
 use super::json::Json;
-use super::process::{have, is_root, tool};
+use super::process::{have, is_root, tool, tool_text};
 use super::{SOON, TempDir, eventually, host_offers};
 
 /// Outside of the namespaces: makes the control group, and removes it when its input ends.
@@ -79,11 +79,8 @@ impl Systemd {
             std::fs::create_dir(dir.path().join(part)).expect("create a directory");
         }
         let program = dir.path().join("etcd-gateway");
-        std::fs::copy(binary(), &program).expect("copy the program");
-        let unit = tool(
-            program.to_str().expect("a temporary path in UTF-8"),
-            &["generate", "unit"],
-        );
+        install(&program);
+        let unit = tool(utf8(&program), &["generate", "unit"]);
         dir.file(
             &format!("units/{UNIT}"),
             std::str::from_utf8(&unit.stdout).expect("a unit in UTF-8"),
@@ -211,10 +208,21 @@ impl Systemd {
         records.filter(|record| record.text("msg") == msg).collect()
     }
 
-    /// The program that the unit starts, to be replaced.
-    pub(crate) fn program(&self) -> std::path::PathBuf {
-        self.dir.path().join("etcd-gateway")
+    /// Replaces the program by a copy of it, as an upgrade does.
+    pub(crate) fn upgrade(&self) {
+        let new = self.dir.path().join("new");
+        install(&new);
+        std::fs::rename(&new, self.dir.path().join("etcd-gateway")).expect("replace the program");
     }
+}
+
+/// Copies the program. Another process writes the copy: see `Program` of the tests of reloads.
+fn install(to: &Path) {
+    tool_text("install", &["-m", "755", utf8(&binary()), utf8(to)]);
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
 }
 
 impl Drop for Systemd {
