@@ -110,7 +110,8 @@ fn signal_to_end_abandons_a_reload() {
     service.family.wait_gone(SOON);
 }
 
-/// Stopped and started by hand, without waiting in between: addresses are free as soon as the old one drains.
+/// Stopped and started by hand, without waiting in between: clients are served at once. The old one can be looked at as long as it
+/// drains, then the new one.
 #[test]
 fn start_by_hand_beside_one_that_drains_serves() {
     let endpoint = Backend::tagged(b't');
@@ -118,15 +119,53 @@ fn start_by_hand_beside_one_that_drains_serves() {
     let [listen, observe] = [("listen", address), ("metrics", metrics)]
         .map(|(name, address)| format!("--{name}-addr={address}"));
     let flags = [listen.as_str(), &observe, "--drain-timeout=1h"];
-    let old = Service::before(&[endpoint.address()], &flags);
+    let mut old = Service::before(&[endpoint.address()], &flags);
+    // The one that serves then is not the first.
+    old.reload();
     let held = client(address);
     old.signal("TERM");
     old.wait_record("received signal, draining");
-    let _new = Service::before(&[endpoint.address()], &flags);
-    client(address);
-    // Of the new one, which knows nothing of the other.
-    wait_sample(metrics, "connections_active", 0.0);
+    let new = Service::before(&[endpoint.address()], &flags);
+    let other = client(address);
+    wait_sample(metrics, "draining", 1.0);
     expect_echo(&held, 1);
+    drop(held);
+    assert_eq!(old.wait_exit(SOON).code(), Some(0));
+    eventually(SOON, "the new one serves metrics", || {
+        let answer = http(metrics, "/metrics").ok()?;
+        answer.contains("etcd_gateway_draining 0\n").then_some(())
+    });
+    // The new one reloads as any other, with and without a listener for metrics.
+    new.reload();
+    expect_echo(&other, 2);
+}
+
+/// The same where it reloads before it has the address for metrics: that is then taken by its successor.
+#[test]
+fn reload_while_the_address_for_metrics_is_taken_by_one_that_drains() {
+    let endpoint = Backend::tagged(b't');
+    let [address, metrics] = [0; 2].map(|_| SocketAddr::from(([127, 0, 0, 1], ports::free_port())));
+    let [listen, observe] = [("listen", address), ("metrics", metrics)]
+        .map(|(name, address)| format!("--{name}-addr={address}"));
+    let flags = [listen.as_str(), &observe, "--drain-timeout=1h"];
+    let mut old = Service::before(&[endpoint.address()], &flags);
+    let held = client(address);
+    old.signal("TERM");
+    old.wait_record("received signal, draining");
+    let new = Service::before(&[endpoint.address()], &flags);
+    let clients = Clients::of(address);
+    for _ in 0..2 {
+        new.reload();
+    }
+    drop(held);
+    assert_eq!(old.wait_exit(SOON).code(), Some(0));
+    eventually(SOON, "the new one serves metrics", || {
+        let answer = http(metrics, "/metrics").ok()?;
+        answer.contains("etcd_gateway_draining 0\n").then_some(())
+    });
+    new.reload();
+    wait_sample(metrics, "reloads_total{result=\"success\"}", 3.0);
+    clients.all_were_served(10);
 }
 
 /// `kill -9` of the one that serves is a crash of the service: nobody goes on half, and who restarts it sees it.
