@@ -15,11 +15,12 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::control::{Control, Item, Message, Received, pass_on};
 use super::predecessors::Predecessor;
 use super::{VARIABLE, watcher};
+use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::activation::{self, Inherited};
 use crate::sys::program::Program;
@@ -39,6 +40,7 @@ pub(crate) enum Begun {
 pub(crate) struct Handover {
     /// To that process.
     pub(super) predecessor: Arc<Predecessor>,
+    teller: Teller,
     /// Those that drain already, the oldest first.
     pub(super) draining: Vec<Arc<Predecessor>>,
     /// Listeners of the service.
@@ -205,8 +207,10 @@ fn inherit(
                 failed,
             }) => {
                 let predecessor = Predecessor::new(control, process, is_watched, 0);
+                let predecessor = Arc::new(predecessor);
                 return Ok(Handover {
-                    predecessor: Arc::new(predecessor),
+                    teller: Teller::new(&predecessor),
+                    predecessor,
                     draining,
                     listeners,
                     passed,
@@ -223,21 +227,32 @@ fn inherit(
     }
 }
 
-/// What a process that is to take over says to the one that serves still.
+/// What a process that is to take over says to the one that serves still. Once this one serves, there is nothing to say, and the
+/// socket is not kept: its end tells those that drain that the process which serves has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Teller(Arc<Predecessor>);
+pub(crate) struct Teller(Arc<Mutex<Option<Arc<Predecessor>>>>);
 
 impl Teller {
+    fn new(predecessor: &Arc<Predecessor>) -> Self {
+        Self(Arc::new(Mutex::new(Some(Arc::clone(predecessor)))))
+    }
+
     /// Tells it why this process cannot take over.
     pub(crate) fn fail(&self, reason: &str) {
-        // Who does not read it sees this process end.
-        let _ = self.0.control().send(&Message::Failed(reason.to_owned()));
+        if let Some(predecessor) = lock(&self.0).as_ref() {
+            // Who does not read it sees this process end.
+            let failed = Message::Failed(reason.to_owned());
+            let _ = predecessor.control().send(&failed);
+        }
     }
 
     /// Says that this process is ready, and waits until it is to serve. False if the other one has ended, or has changed
     /// its mind: it serves then, and this process must not.
     pub(in crate::gateway) fn take_over(&self) -> bool {
-        let control = self.0.control();
+        let Some(predecessor) = lock(&self.0).take() else {
+            return false;
+        };
+        let control = predecessor.control();
         if control.send(&Message::Ready).is_err() {
             return false;
         }
@@ -260,7 +275,7 @@ impl Teller {
 impl Handover {
     /// What speaks to the process that serves still.
     pub(crate) fn teller(&self) -> Teller {
-        Teller(Arc::clone(&self.predecessor))
+        self.teller.clone()
     }
 
     /// The process that serves still.
