@@ -46,6 +46,8 @@ pub(in crate::gateway) struct Starting {
     starter: Child,
     /// The process itself, once it is known.
     process: Option<u32>,
+    /// Whether it has said so.
+    is_ready: bool,
 }
 
 /// A process that took over.
@@ -112,6 +114,7 @@ impl Starting {
             control: Some(near),
             starter,
             process: None,
+            is_ready: false,
         })
     }
 
@@ -130,8 +133,9 @@ impl Starting {
         };
         loop {
             match control.receive() {
-                Received::Nothing => return Ok(false),
-                Received::Message(Message::Ready) => return Ok(true),
+                // The process may say that it is ready before the one that started it says which it is.
+                Received::Nothing => return Ok(self.is_ready && self.process.is_some()),
+                Received::Message(Message::Ready) => self.is_ready = true,
                 Received::Message(Message::Failed(reason)) => return Err(reason),
                 Received::Message(Message::Started(process)) => self.process = Some(process),
                 Received::Message(_) => {}
