@@ -198,7 +198,10 @@ impl Control {
 
     /// One that was inherited.
     pub(super) fn inherited(fd: OwnedFd) -> Self {
-        Self(fd.into())
+        let socket = Socket::from(fd);
+        // One that was made here does not wait. Another is refused, and must not be waited for before that.
+        let _ = socket.set_nonblocking(true);
+        Self(socket)
     }
 
     /// The process that made the pair.
