@@ -223,7 +223,7 @@ impl Service<'_> {
             return self.stopped();
         }
         if drained != Drained::Ending {
-            let fields = [("pid", u64::from(successor.process()).into())];
+            let fields = [("process", u64::from(successor.process()).into())];
             log::info(
                 "reload",
                 "drained, watching the process that serves",

@@ -225,7 +225,7 @@ impl Signals {
             (Request::Reload, Some((successor, false))) => log::warn(
                 "reload",
                 "received SIGUSR2 in a process that drains; send it to the one that serves",
-                &[("pid", u64::from(successor.process()).into())],
+                &[("process", u64::from(successor.process()).into())],
             ),
             (Request::End, _) => self.events.push(Event::End(by)),
             (Request::Reset, _) => {

@@ -92,7 +92,7 @@ impl Predecessors {
                 "reload",
                 "too many processes drain, resetting the connections of the oldest",
                 &[
-                    ("pid", u64::from(oldest.process).into()),
+                    ("process", u64::from(oldest.process).into()),
                     (
                         "connections",
                         oldest.connections.load(Ordering::Relaxed).into(),
