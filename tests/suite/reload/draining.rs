@@ -17,7 +17,7 @@ fn ninth_process_that_drains_ends_the_oldest() {
     for kind in [Kind::ByHand, Kind::Manager] {
         let plan = Plan::before(&endpoint, &["--metrics-addr=127.0.0.1:0"]);
         let Some(service) = plan
-            .env("ETCDGW_TEST_TIMES", "status_interval=20")
+            .env("ETCDGW_TEST_TIMES", "status_interval=20,drain_report=20")
             .under(kind)
         else {
             return;
@@ -63,7 +63,7 @@ fn clients_live(client: &TcpStream) {
 fn draining_processes_are_shown_wherever_an_operator_looks() {
     let endpoint = Backend::tagged(b't');
     let plan = Plan::before(&endpoint, &["--metrics-addr=127.0.0.1:0"]);
-    let plan = plan.env("ETCDGW_TEST_TIMES", "status_interval=20");
+    let plan = plan.env("ETCDGW_TEST_TIMES", "status_interval=20,drain_report=20");
     let Some(service) = plan.under(Kind::Manager) else {
         return;
     };
@@ -80,12 +80,12 @@ fn draining_processes_are_shown_wherever_an_operator_looks() {
     let (json, _) = endpoints(admin);
     assert!(format!("{json:?}").contains("draining"), "{json:?}");
     let page = http(admin, "/").expect("the page");
-    assert!(page.contains("draining"), "{page}");
+    assert!(page.contains("connections in old processes"), "{page}");
     eventually(SOON, "the service manager is told", || {
         let events = service.events();
         events
             .iter()
-            .any(|event| event.text.contains("draining"))
+            .any(|event| event.text.contains("4 in 2 old processes"))
             .then_some(())
     });
     drop(clients);

@@ -98,7 +98,10 @@ fn failed_reload_changes_nothing() {
             Fault::Settings(format!("{good}ETCD_GATEWAY_POLICY=nonsense\n")),
             "nonsense",
         ),
-        (Fault::Settings("a text\n".to_owned()), ""),
+        (
+            Fault::Settings("ETCD_GATEWAY_RETRY_DELAY=soon\n".to_owned()),
+            "soon",
+        ),
         (Fault::Settings(in_use), "in use"),
         (Fault::Script("#!/bin/sh\nexit 1\n"), "1"),
         (Fault::Script("#!/bin/sh\nexec sleep 1000\n"), ""),

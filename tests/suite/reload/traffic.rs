@@ -138,8 +138,8 @@ fn requests_that_come_while_it_reloads_are_one_more_reload() {
     });
     // While one is under way, and before the next is asked for.
     for round in 0..4 {
-        signal(service.serving(), "USR2");
-        service.reload();
+        service.signal("USR2");
+        service.reload_by(first);
         expect_echo(&held, round);
     }
     for clients in clients {
