@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::listeners::{open_metrics, serves};
@@ -15,6 +15,7 @@ use crate::admin::{self, Observed};
 use crate::config::Settings;
 use crate::deadline::Timed;
 use crate::log;
+use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 use crate::times::Times;
@@ -29,9 +30,19 @@ const LONGEST: usize = 1024;
 pub(super) struct Metrics {
     /// Where they are to be served.
     wanted: SocketAddr,
-    /// Set as soon as the address is ours.
-    listener: OnceLock<Arc<TcpListener>>,
+    listener: Mutex<Slot>,
     stop: Waker,
+}
+
+/// The listener.
+#[derive(Debug)]
+enum Slot {
+    /// A gateway that drains has the address.
+    Awaited,
+    Open(Arc<TcpListener>),
+    /// Another process has it, alone: one that stayed open here would take connections, and nobody would answer them, if
+    /// that process closes its own.
+    HandedOver,
 }
 
 impl Metrics {
@@ -45,24 +56,23 @@ impl Metrics {
             None => open_metrics(wanted),
         };
         let listener = match opened {
-            Ok(listener) => Some(listener),
-            Err(error) if error.is_in_use() && drains(wanted) => None,
+            Ok(listener) => Slot::Open(Arc::new(listener)),
+            Err(error) if error.is_in_use() && drains(wanted) => Slot::Awaited,
             Err(error) => return Err(error),
         };
-        let metrics = Self {
+        Ok(Self {
             wanted,
-            listener: OnceLock::new(),
+            listener: Mutex::new(listener),
             stop: Waker::new().map_err(refused("cannot serve metrics"))?,
-        };
-        if let Some(listener) = listener {
-            let _ = metrics.listener.set(Arc::new(listener));
-        }
-        Ok(metrics)
+        })
     }
 
-    /// The listener, as soon as there is one.
-    pub(super) fn listener(&self) -> Option<&Arc<TcpListener>> {
-        self.listener.get()
+    /// The listener, as soon and as long as there is one.
+    pub(super) fn listener(&self) -> Option<Arc<TcpListener>> {
+        match &*lock(&self.listener) {
+            Slot::Open(listener) => Some(Arc::clone(listener)),
+            Slot::Awaited | Slot::HandedOver => None,
+        }
     }
 
     /// Where it listens, or is to listen.
@@ -75,7 +85,7 @@ impl Metrics {
 
     /// What there is trouble with, in words.
     pub(super) fn problem(&self) -> Option<String> {
-        self.listener.get().is_none().then(|| {
+        matches!(*lock(&self.listener), Slot::Awaited).then(|| {
             format!(
                 "metrics are not served at {} yet: a gateway that drains is there still",
                 self.wanted
@@ -83,8 +93,9 @@ impl Metrics {
         })
     }
 
-    /// Ends [`Self::serve`].
+    /// Another process serves: ends [`Self::serve`].
     pub(super) fn stop(&self) {
+        *lock(&self.listener) = Slot::HandedOver;
         self.stop.wake();
     }
 
@@ -99,13 +110,13 @@ impl Metrics {
     fn wait(&self, times: &Times) -> Option<Arc<TcpListener>> {
         let mut is_waiting = false;
         loop {
-            if let Some(listener) = self.listener.get() {
+            if let Some(listener) = self.listener() {
                 log::info(
                     "gateway",
                     "serving metrics",
                     &[("address", self.addr().into())],
                 );
-                return Some(Arc::clone(listener));
+                return Some(listener);
             }
             if !is_waiting {
                 is_waiting = true;
@@ -124,7 +135,10 @@ impl Metrics {
                 return None;
             }
             if let Ok(listener) = open_metrics(self.wanted) {
-                let _ = self.listener.set(Arc::new(listener));
+                let mut slot = lock(&self.listener);
+                if matches!(*slot, Slot::Awaited) {
+                    *slot = Slot::Open(Arc::new(listener));
+                }
             }
         }
     }
@@ -196,7 +210,7 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = Metrics {
             wanted: other.local_addr().unwrap(),
-            listener: OnceLock::new(),
+            listener: Mutex::new(Slot::Awaited),
             stop: Waker::new().unwrap(),
         };
         let times = Times {
@@ -212,7 +226,7 @@ mod tests {
         assert_eq!(metrics.problem(), None);
         let stopped = Metrics {
             wanted: metrics.addr(),
-            listener: OnceLock::new(),
+            listener: Mutex::new(Slot::Awaited),
             stop: Waker::new().unwrap(),
         };
         stopped.stop();

@@ -238,7 +238,7 @@ fn serve(
     if let (Some(named), Some(metrics)) = (&config.metrics_addr, &metrics)
         && let Some(listener) = metrics.listener()
     {
-        let socket = Arc::clone(listener) as _;
+        let socket = listener as _;
         zones.add(named, metrics.addr(), socket, listeners::open_metrics);
     }
     let refreshes = discovery.refreshes();

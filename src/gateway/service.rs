@@ -143,11 +143,10 @@ impl Service<'_> {
                 .map_err(|error| format!("cannot watch the new process: {}", Plain(&error)))?;
         }
         let metrics = served.metrics.as_ref();
+        let metrics = metrics.and_then(|metrics| metrics.listener());
         let supply = Supply {
             listeners: self.doors.clients.iter().map(|(door, _)| &**door).collect(),
-            metrics: metrics
-                .and_then(|metrics| metrics.listener())
-                .map(|listener| &**listener),
+            metrics: metrics.as_deref(),
             draining: reloads.predecessors.all(),
             is_managed: reloads.is_managed,
             is_watched: reloads.is_watched,
