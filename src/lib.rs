@@ -94,7 +94,9 @@ pub fn run() -> ExitCode {
         Err(error) => (error.to_string(), USAGE),
     };
     if let Some(teller) = teller {
+        // That one logs it. Both at once could mix their lines.
         teller.fail(&message);
+        return ExitCode::from(status);
     }
     fail(&message, status)
 }
