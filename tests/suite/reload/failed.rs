@@ -103,7 +103,7 @@ fn failed_reload_changes_nothing() {
             "soon",
         ),
         (Fault::Settings(in_use), "in use"),
-        (Fault::Script("#!/bin/sh\nexit 1\n"), "1"),
+        (Fault::Script("#!/bin/sh\nexit 1\n"), "has ended"),
         (Fault::Script("#!/bin/sh\nexec sleep 1000\n"), ""),
         (
             Fault::Script("#!/nonexistent/interpreter\n"),
@@ -139,7 +139,7 @@ fn failed_reload_changes_nothing() {
     assert_ne!(new, old);
     assert!(problems(admin).is_empty(), "{:?}", problems(admin));
     expect_echo(&held, 2);
-    clients.all_were_served(50);
+    clients.all_were_served(10);
     drop(other);
 }
 

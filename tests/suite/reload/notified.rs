@@ -64,11 +64,6 @@ fn new_main_process_is_announced_by_the_old_one() {
             .collect();
         let at = |start: &str| of_old.iter().position(|event| event.says(start));
         let reloading = at("RELOADING=1").expect("the reload is announced");
-        assert!(
-            of_old[reloading].says("MONOTONIC_USEC="),
-            "{:?}",
-            of_old[reloading]
-        );
         let announced = at("MAINPID=").expect("the new process is announced");
         assert!(reloading < announced, "{of_old:#?}");
         let last = of_old[announced];
@@ -199,7 +194,7 @@ fn manager_reloads_again_and_again() {
     for _ in 0..5 {
         service.reload_by(service.pid());
     }
-    clients.all_were_served(30);
+    clients.all_were_served(10);
     eventually(SOON, "the manager knows the one that serves", || {
         let events = service.events();
         let main = events.iter().rfind(|event| event.what == "main");
