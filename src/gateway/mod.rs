@@ -355,7 +355,7 @@ fn serve(
     match predecessor {
         // That process tells the manager of this one.
         Some(_) => served.reloads.predecessors.serve(),
-        None => reports::tell_ready(notifier, &served, ""),
+        None => reports::tell_ready(notifier, &served),
     }
     let service = Service {
         config,

@@ -179,20 +179,15 @@ impl Service<'_> {
         let fields = [("error", reason.into())];
         log::error("reload", "reload failed, continuing", &fields);
         self.served.reloads.fail(reason);
-        reports::tell_ready(self.notifier, &self.served, "");
+        reports::tell_ready(self.notifier, &self.served);
     }
 
     /// Another process serves from here on.
     fn hand_over(mut self, successor: Successor) -> ExitCode {
         let (served, process) = (Arc::clone(&self.served), successor.process());
         let reloads = &served.reloads;
-        let main = match reloads.is_managed {
-            true => format!("MAINPID={process}\n"),
-            false => String::new(),
-        };
-        reports::tell_ready(self.notifier, &self.served, &main);
-        // From here on the other process tells the manager how things are.
-        self.notifier.silence();
+        let main = reloads.is_managed.then_some(process);
+        reports::tell_successor(self.notifier, &self.served, main);
         let successor = Arc::new(successor);
         self.signals.hand_over(&successor, reloads.is_watched);
         if self.signals.events.has(|event| *event == Event::Reload) {

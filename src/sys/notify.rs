@@ -8,8 +8,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Plain;
@@ -22,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Notifier {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
     /// Set if another process tells the manager how the service is.
-    is_silent: Arc<AtomicBool>,
+    is_silent: Arc<Mutex<bool>>,
     /// How often the manager wants to hear from us, if it does.
     pub(crate) watchdog: Option<Duration>,
 }
@@ -66,21 +65,35 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// From here on another process tells the manager how the service is.
-    pub(crate) fn silence(&self) {
-        self.is_silent.store(true, Ordering::SeqCst);
-    }
-
     /// Sends assignments such as `READY=1`, one a line.
     ///
     /// # Errors
     /// If the manager cannot be reached; whoever only reports on may ignore that.
     pub(crate) fn send(&self, state: &str) -> io::Result<()> {
-        match self.socket.as_deref() {
-            _ if self.is_silent.load(Ordering::SeqCst) => Ok(()),
-            Some((socket, address)) => socket.send_to_addr(state.as_bytes(), address).map(drop),
-            None => Ok(()),
+        self.say(state, false)
+    }
+
+    /// The same for the last time: from here on another process tells the manager how the service is, which takes nothing from
+    /// this one.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) fn send_last(&self, state: &str) -> io::Result<()> {
+        self.say(state, true)
+    }
+
+    fn say(&self, state: &str, is_last: bool) -> io::Result<()> {
+        let Some((socket, address)) = self.socket.as_deref() else {
+            return Ok(());
+        };
+        // Held while it is sent, so that nothing comes after the last.
+        let is_silent = self.is_silent.lock();
+        let mut is_silent = is_silent.unwrap_or_else(PoisonError::into_inner);
+        if *is_silent {
+            return Ok(());
         }
+        *is_silent = is_last;
+        socket.send_to_addr(state.as_bytes(), address).map(drop)
     }
 }
 
