@@ -61,6 +61,7 @@ use bounds::{max_connections, needs};
 pub(crate) use error::Error;
 use error::Step;
 use handover::{Handover, Reloads};
+use listeners::Place;
 use metrics::Metrics;
 use plan::{Plan, refuse_loops};
 use service::{Doors, Service};
@@ -120,19 +121,16 @@ pub(crate) fn run(
         );
     }
     let signals = Signals::watch(times).map_err(Error::thread)?;
-    let result = threads::attempt(|| {
-        serve(
-            config,
-            &program,
-            &notifier,
-            &threads,
-            &signals,
-            descriptors.0,
-            passed,
-            handover,
-            times,
-        )
-    });
+    let process = Process {
+        config,
+        program: &program,
+        notifier: &notifier,
+        threads: &threads,
+        signals: &signals,
+        descriptors: descriptors.0,
+        times,
+    };
+    let result = threads::attempt(|| serve(&process, passed, handover));
     log::flush(times.flush_patience);
     result.unwrap_or_else(|panic| Err(Error::Panicked(panic)))
 }
@@ -170,17 +168,32 @@ fn log_format(config: &Config) -> log::Format {
     })
 }
 
-fn serve(
-    config: &Config,
-    program: &Program,
-    notifier: &Notifier,
-    threads: &Arc<Threads>,
-    signals: &Arc<Signals>,
+/// What all parts of a start are given.
+struct Process<'a> {
+    config: &'a Config,
+    program: &'a Program,
+    notifier: &'a Notifier,
+    threads: &'a Arc<Threads>,
+    signals: &'a Arc<Signals>,
+    /// How many descriptors it may have.
     descriptors: u64,
+    times: Times,
+}
+
+fn serve(
+    process: &Process<'_>,
     passed: Vec<Inherited>,
     mut handover: Option<Handover>,
-    times: Times,
 ) -> Result<ExitCode, Error> {
+    let Process {
+        config,
+        program,
+        notifier,
+        threads,
+        signals,
+        descriptors,
+        times,
+    } = *process;
     let since = Instant::now();
     let clock = Mutex::new(Now::new(since, SystemTime::now()));
     let Plan {
@@ -211,36 +224,12 @@ fn serve(
     } else {
         "LISTEN_FDS"
     };
-    let zones = Zones::default();
-    let is_own = passed.is_empty();
-    let (handed, handed_metrics) = match &mut handover {
-        Some(handover) => (
-            std::mem::take(&mut handover.listeners),
-            handover.metrics.take(),
-        ),
-        None => (Vec::new(), None),
-    };
-    let listeners = listeners::open(&listen, passed, handed)?;
-    let listeners: Vec<Arc<Listener>> = listeners.into_iter().map(Arc::new).collect();
+    let Sockets {
+        listeners,
+        metrics,
+        zones,
+    } = open_sockets(config, &listen, metrics.as_ref(), passed, handover.as_mut())?;
     let bound: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
-    for (named, listener) in config.listen_addrs.iter().zip(&listeners) {
-        if is_own {
-            zones.add(
-                named,
-                listener.addr,
-                Arc::clone(listener) as _,
-                listeners::open_own,
-            );
-        }
-    }
-    let metrics = metrics.map(|place| Metrics::open(place.addr, handed_metrics).map(Arc::new));
-    let metrics = metrics.transpose()?;
-    if let (Some(named), Some(metrics)) = (&config.metrics_addr, &metrics)
-        && let Some(listener) = metrics.listener()
-    {
-        let socket = listener as _;
-        zones.add(named, metrics.addr(), socket, listeners::open_metrics);
-    }
     let refreshes = discovery.refreshes();
 
     let pool = Pool::new(config.policy, config.retry_delay, gate.clone())
@@ -367,6 +356,47 @@ fn serve(
         times,
     };
     Ok(service.run())
+}
+
+/// Where this process listens.
+struct Sockets {
+    listeners: Vec<Arc<Listener>>,
+    metrics: Option<Arc<Metrics>>,
+    zones: Zones,
+}
+
+/// Opens listeners, or takes those that were passed or handed over.
+fn open_sockets(
+    config: &Config,
+    listen: &[Place],
+    metrics: Option<&Place>,
+    passed: Vec<Inherited>,
+    handover: Option<&mut Handover>,
+) -> Result<Sockets, Error> {
+    let zones = Zones::default();
+    let is_own = passed.is_empty();
+    let (handed, handed_metrics) = handover.map(Handover::take_listeners).unwrap_or_default();
+    let listeners = listeners::open(listen, passed, handed)?;
+    let listeners: Vec<Arc<Listener>> = listeners.into_iter().map(Arc::new).collect();
+    for (named, listener) in config.listen_addrs.iter().zip(&listeners) {
+        if is_own {
+            let socket = Arc::clone(listener) as _;
+            zones.add(named, listener.addr, socket, listeners::open_own);
+        }
+    }
+    let metrics = metrics.map(|place| Metrics::open(place.addr, handed_metrics).map(Arc::new));
+    let metrics = metrics.transpose()?;
+    if let (Some(named), Some(metrics)) = (&config.metrics_addr, &metrics)
+        && let Some(listener) = metrics.listener()
+    {
+        let socket = listener as _;
+        zones.add(named, metrics.addr(), socket, listeners::open_metrics);
+    }
+    Ok(Sockets {
+        listeners,
+        metrics,
+        zones,
+    })
 }
 
 /// Waits until each endpoint has been tried, but not long: the first clients of a process that takes over are not to find out which

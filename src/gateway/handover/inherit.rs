@@ -44,10 +44,10 @@ pub(crate) struct Handover {
     /// Those that drain already, the oldest first.
     pub(super) draining: Vec<Arc<Predecessor>>,
     /// Listeners of the service.
-    pub(in crate::gateway) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<TcpListener>,
     /// Those that a service manager has passed.
     pub(in crate::gateway) passed: Vec<Inherited>,
-    pub(in crate::gateway) metrics: Option<TcpListener>,
+    pub(super) metrics: Option<TcpListener>,
     /// Whether a service manager is told which process serves.
     pub(super) is_managed: bool,
     /// How many reloads succeeded before this one, and how many failed.
@@ -276,6 +276,11 @@ impl Handover {
     /// What speaks to the process that serves still.
     pub(crate) fn teller(&self) -> Teller {
         self.teller.clone()
+    }
+
+    /// The listeners for clients, and the one for metrics.
+    pub(in crate::gateway) fn take_listeners(&mut self) -> (Vec<TcpListener>, Option<TcpListener>) {
+        (std::mem::take(&mut self.listeners), self.metrics.take())
     }
 
     /// The process that serves still.
