@@ -125,8 +125,13 @@ pub(super) const ENVIRONMENT: &[Entry] = &[
         "Override the options and the search list of /etc/resolv.conf, see resolv.conf(5).",
     ),
     (
-        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
-        "Set by systemd, which is told of readiness, state and end, see sd_notify(3).",
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, SYSTEMD_EXEC_PID",
+        "Set by systemd, which is told of readiness, state, reloads and end, see sd_notify(3).",
+    ),
+    (
+        "GATEWAY_HANDOVER",
+        "Set by the program itself for a process that it starts in a reload. A process that finds it \
+         and was not started so does not start.",
     ),
     (
         "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
@@ -174,9 +179,16 @@ pub(super) const SIGNALS: &[Entry] = &[
         "Ask for the endpoints again, and read --endpoints-file and the authorities, at once; open \
          --access-log anew.",
     ),
+    ("SIGUSR1", "Log the status, whatever --log-level says."),
     (
-        "SIGUSR1",
-        "Log the status, whatever --log-level says. SIGUSR2 does nothing.",
+        "SIGUSR2",
+        "Reload: start the program that is in its place now, with the settings of now. It takes over \
+         the listeners, and this process drains; if it cannot, this one continues. Where no systemd \
+         watches, the process that was started stays, and passes signals on.",
+    ),
+    (
+        "SIGCHLD",
+        "A process that was started in a reload has ended: its exit status becomes that of the service.",
     ),
 ];
 

@@ -5,8 +5,8 @@
 //! What is passed is not trusted to be what we need: each descriptor must be a TCP socket
 //! that listens, and the one that is not is named, with what it is instead. Variables that
 //! are meant for another process are ignored. They are not removed from the environment
-//! (that would be `unsafe`, and nobody could inherit them: the program starts no other), and
-//! the sockets are closed on exec all the same.
+//! (that would be `unsafe`); a process that is started in a reload does not get them, and
+//! the sockets are closed on exec.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -31,8 +31,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Bytes of the reserve: what a few thousand sessions need to end, or a change of the largest set of endpoints.
 const RESERVE: usize = 1024 * 1024;
 
-/// The reserve is handed out in pieces of so many bytes, and aligned to that.
-const GRAIN: usize = 64;
+/// The reserve is handed out in pieces of so many bytes, and aligned to that: more than a cache line, as channels of `std` are.
+const GRAIN: usize = 128;
 const GRAINS: usize = RESERVE / GRAIN;
 
 /// Bytes that the host must be able to give before new work begins, once it has refused some.
@@ -160,7 +160,7 @@ struct Allocator {
     taken: Mutex<Taken>,
 }
 
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 struct Reserve(UnsafeCell<[u8; RESERVE]>);
 
 // SAFETY: nobody reads or writes the bytes here but the owners of pieces, and `Taken` gives a piece to one owner

@@ -105,8 +105,13 @@ impl Trace {
             if !is_call(call) {
                 continue;
             }
-            let again = call == "execve" && self.calls.contains(call);
-            let process = call.starts_with("clone") && !arguments.contains("CLONE_THREAD");
+            // In a reload it starts itself, and nothing else.
+            let own = concat!("\"", env!("CARGO_BIN_EXE_etcd-gateway"), "\"");
+            let again = call == "execve" && !arguments.starts_with(own);
+            let process = call.starts_with("clone")
+                && !["CLONE_THREAD", "CLONE_VFORK"]
+                    .iter()
+                    .any(|flag| arguments.contains(flag));
             let writes = ["O_WRONLY", "O_RDWR", "O_CREAT"];
             let written = call == "openat" && writes.iter().any(|flag| arguments.contains(flag));
             let appended = log.is_some_and(|log| {
@@ -204,8 +209,12 @@ fn by_list(site: &Site) -> String {
     expect_echo(&bulk, 2);
     gateway.signal("HUP");
     gateway.signal("USR1");
-    gateway.signal("USR2");
     gateway.wait_record("status of discovery");
+    gateway.signal("USR2");
+    let reloaded = gateway.wait_record("reloaded, draining");
+    // The new process serves, and has a session of its own.
+    expect_echo(&client(), 3);
+    crate::support::process::signal(reloaded.number("successor") as u32, "TERM");
     gateway.signal("TERM");
     gateway.wait_record("received signal, draining");
     drop(bulk);

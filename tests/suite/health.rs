@@ -156,7 +156,7 @@ fn members_of_a_real_cluster_answer() {
 #[test]
 fn urls_that_cannot_be_asked_are_refused() {
     for (value, remedy) in [
-        ("", "write off"),
+        ("", "has an empty value"),
         ("on", "write off"),
         ("/readyz", "http://:2381/readyz"),
         ("127.0.0.1:2381/readyz", "http://:2381/readyz"),

@@ -81,7 +81,7 @@ fn a_start_without_address_space_names_the_limit() {
         return;
     }
     for (limit, named) in [
-        ("--as=10000000", "RLIMIT_AS"),
+        ("--as=10500000", "RLIMIT_AS"),
         ("--data=4000000", "RLIMIT_DATA"),
     ] {
         let endpoint = Backend::tagged(b't');
