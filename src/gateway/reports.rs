@@ -13,20 +13,18 @@ use crate::times::Times;
 
 /// Tells the service manager that clients are served (READY=1).
 pub(super) fn tell_ready(notifier: &Notifier, served: &Served) {
-    warn(notifier.send(&ready(served)));
+    let line = served.line();
+    warn(notifier.send(&format!("READY=1\nSTATUS={line}")));
 }
 
 /// The last words of a process that has handed over: that clients are served, and by which process if the manager is to know. The
-/// time of its watchdog begins anew, so that the new process has all of it until its first sign of life.
-pub(super) fn tell_successor(notifier: &Notifier, served: &Served, successor: Option<u32>) {
+/// time of its watchdog begins anew, so that the new process has all of it until its first sign of life. How that process is it
+/// says itself.
+pub(super) fn tell_successor(notifier: &Notifier, successor: Option<u32>) {
     let main = successor.map(|process| format!("MAINPID={process}\n"));
     let watchdog = notifier.watchdog.map(|_| "WATCHDOG=1\n");
     let (main, watchdog) = (main.unwrap_or_default(), watchdog.unwrap_or_default());
-    warn(notifier.send_last(&format!("{main}{watchdog}{}", ready(served))));
-}
-
-fn ready(served: &Served) -> String {
-    format!("READY=1\nSTATUS={}", served.line())
+    warn(notifier.send_last(&format!("{main}{watchdog}READY=1\nSTATUS=reloaded")));
 }
 
 fn warn(sent: io::Result<()>) {

@@ -187,7 +187,7 @@ impl Service<'_> {
         let (served, process) = (Arc::clone(&self.served), successor.process());
         let reloads = &served.reloads;
         let main = reloads.is_managed.then_some(process);
-        reports::tell_successor(self.notifier, &self.served, main);
+        reports::tell_successor(self.notifier, main);
         let successor = Arc::new(successor);
         self.signals.hand_over(&successor, reloads.is_watched);
         if self.signals.events.has(|event| *event == Event::Reload) {
