@@ -225,7 +225,12 @@ impl Service<'_> {
             );
             flush_access_log(&self.served.proxy, &self.times);
             log::flush(self.times.flush_patience);
-            handover::execute(self.program, successor.control(), successor.process());
+            self.signals.pause();
+            let is_to_end = |event: &Event| matches!(event, Event::End(_));
+            if !self.signals.events.has(is_to_end) {
+                handover::execute(self.program, successor.control(), successor.process());
+            }
+            self.signals.resume();
         }
         loop {
             self.wait(&[successor.control()], None);

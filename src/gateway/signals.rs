@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handover::{Request, Successor, Watched};
@@ -111,6 +111,17 @@ pub(super) struct Signals {
     watched: OnceLock<Watched>,
     /// Held by who ends the process: a second signal, or the end of the drain.
     last_word: Mutex<()>,
+    pause: Mutex<Pause>,
+    pause_changed: Condvar,
+}
+
+/// Whether the thread takes signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Pause {
+    #[default]
+    No,
+    Asked,
+    Paused,
 }
 
 impl Signals {
@@ -130,6 +141,8 @@ impl Signals {
             successor: OnceLock::new(),
             watched: OnceLock::new(),
             last_word: Mutex::default(),
+            pause: Mutex::default(),
+            pause_changed: Condvar::new(),
         });
         let (waits, ends) = (Arc::clone(&own), Arc::clone(&own));
         let work = move || waits.wait_for_signals();
@@ -203,6 +216,7 @@ impl Signals {
                     }
                 }
             }
+            self.pause_if_asked();
         }
     }
 
@@ -267,6 +281,37 @@ impl Signals {
             watched.outcome(successor.process(), self.times.flush_patience);
         }
         std::process::exit(1);
+    }
+
+    /// Returns when the thread has done what all signals that it took have asked for, and takes no other: they wait, also
+    /// where this process executes another program. One that was taken by a thread that is gone the next moment would be lost.
+    pub(super) fn pause(&self) {
+        let mut pause = lock(&self.pause);
+        *pause = Pause::Asked;
+        syscall::nudge();
+        while *pause != Pause::Paused {
+            let changed = self.pause_changed.wait(pause);
+            pause = changed.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends a pause.
+    pub(super) fn resume(&self) {
+        *lock(&self.pause) = Pause::No;
+        self.pause_changed.notify_all();
+    }
+
+    /// Where the thread pauses, if it is asked to.
+    fn pause_if_asked(&self) {
+        let mut pause = lock(&self.pause);
+        if *pause == Pause::Asked {
+            *pause = Pause::Paused;
+            self.pause_changed.notify_all();
+        }
+        while *pause == Pause::Paused {
+            let changed = self.pause_changed.wait(pause);
+            pause = changed.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// To be called at the end of a drain: whoever asks a second time from here on has asked too late.
