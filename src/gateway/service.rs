@@ -137,8 +137,9 @@ impl Service<'_> {
         let _ = self.notifier.send("RELOADING=1\nSTATUS=reloading");
         let served = &self.served;
         let reloads = &served.reloads;
+        // Until it is known how the process has ended that starts the new one.
+        let _held = reloads.is_watched.then(|| self.signals.watched().hold());
         if reloads.is_watched {
-            self.signals.watched();
             syscall::adopt_orphans()
                 .map_err(|error| format!("cannot watch the new process: {}", Plain(&error)))?;
         }

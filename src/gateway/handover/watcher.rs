@@ -7,7 +7,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitCode, ExitStatus};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::VARIABLE;
@@ -27,14 +27,27 @@ const REMEMBERED: usize = 16;
 pub(in crate::gateway) struct Watched(Mutex<Vec<(u32, ExitStatus)>>);
 
 impl Watched {
-    /// Notes which have ended; to be called at SIGCHLD.
+    /// Notes which have ended; to be called at SIGCHLD. While somebody [waits](Self::hold) for one, nothing.
     pub(in crate::gateway) fn reap(&self) {
-        let mut ended = lock(&self.0);
+        let mut ended = match self.0.try_lock() {
+            Ok(ended) => ended,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         while let Some(one) = syscall::ended_child() {
             if ended.len() == REMEMBERED {
                 ended.remove(0);
             }
             ended.push(one);
+        }
+    }
+
+    /// Leaves those that end to who has started them, as long as the result lives: a number that was noted here may be that of
+    /// another process by the time at which the one who started it kills it.
+    pub(in crate::gateway) fn hold(&self) -> Held<'_> {
+        Held {
+            watched: self,
+            ended: Some(lock(&self.0)),
         }
     }
 
@@ -57,6 +70,21 @@ impl Watched {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// See [`Watched::hold`].
+#[derive(Debug)]
+pub(in crate::gateway) struct Held<'a> {
+    watched: &'a Watched,
+    ended: Option<MutexGuard<'a, Vec<(u32, ExitStatus)>>>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.ended = None;
+        // For those that have ended meanwhile there is no other signal.
+        self.watched.reap();
     }
 }
 
