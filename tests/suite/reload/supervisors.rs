@@ -1,5 +1,7 @@
 //! Who started it sees one process, that lives as long as the service does and takes the signals that are for it.
 
+use std::process::Stdio;
+
 use super::*;
 use crate::support::gateway::READY;
 use crate::support::net::{expect_echo, expect_end};
@@ -216,5 +218,35 @@ fn signals_are_taken_while_the_first_process_becomes_the_watcher() {
         );
         service.assert_running();
         assert_eq!(service.serving(), serving, "round {round}");
+    }
+}
+
+/// The same for the signal that matters most: it is neither lost nor taken for another.
+#[test]
+fn signal_to_end_is_not_lost_while_the_first_process_becomes_the_watcher() {
+    let endpoint = Backend::tagged(b't');
+    for round in 0..10 {
+        let mut service = Service::before(&[endpoint.address()], &["--drain-timeout=1h"]);
+        let held = client(service.address());
+        service.reload();
+        let pid = service.pid().to_string();
+        // Before, while and after the last session ends.
+        let script = format!("read -r _; {} kill -TERM $0", ":; ".repeat(round * 400));
+        let mut sender = mortal("sh")
+            .args(["-c", &script, &pid])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("run sh");
+        let go = sender.stdin.take().expect("stdin is piped");
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(held));
+            scope.spawn(|| drop(go));
+        });
+        assert!(
+            sender.wait().expect("wait for sh").success(),
+            "round {round}"
+        );
+        assert_eq!(service.wait_exit(SOON).code(), Some(0), "round {round}");
+        service.family.wait_gone(SOON);
     }
 }

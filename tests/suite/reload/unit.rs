@@ -1,9 +1,11 @@
 //! The unit that the program prints, under the real systemd: its sandbox lets the program reload, and systemd follows.
 
+use std::path::Path;
+
 use super::*;
 use crate::support::gateway::READY;
 use crate::support::net::{expect_echo, expect_end};
-use crate::support::supervisor::RELOADED;
+use crate::support::supervisor::{FAILED, RELOADED};
 use crate::support::systemd::Systemd;
 use crate::support::{Backend, End};
 
@@ -49,8 +51,12 @@ fn systemd_follows_reloads_and_the_death_of_the_main_process() {
         assert!(old.contains(name) && new.contains(name), "{name}:\n{new}");
     }
     assert_eq!(systemd.proc(first, "limits"), systemd.proc(third, "limits"));
-    let status = systemd.show("StatusText");
-    assert!(status.contains("in an old process"), "{status:?}");
+    eventually(SOON, "systemd is told of the old process", || {
+        systemd
+            .show("StatusText")
+            .contains("in an old process")
+            .then_some(())
+    });
 
     // The watchdog is on, and fed by the new one: it would have ended by now.
     std::thread::sleep(Duration::from_millis(2500));
@@ -87,4 +93,49 @@ fn systemd_follows_reloads_and_the_death_of_the_main_process() {
     assert!(systemd.processes().is_empty(), "{sixth}");
     let ready = systemd.records(READY).len();
     assert_eq!(ready, 1 + 2 + 1 + 2, "{}", systemd.log());
+}
+
+/// The socket is systemd's, and stays so through reloads, failed ones too.
+#[test]
+fn socket_unit_and_reloads_go_together() {
+    let endpoint = Backend::tagged(b't');
+    let endpoints = format!("--endpoints={}", endpoint.address());
+    let address = SocketAddr::from(([127, 0, 0, 1], crate::support::ports::free_port()));
+    let flags = [endpoints.as_str(), "--drain-timeout=300ms"];
+    let Some(systemd) = Systemd::start_with(&flags, "RestartSec=50ms", Some(address)) else {
+        return;
+    };
+    let held = client(address);
+    let clients = Clients::of(address);
+    let first = reload(&systemd);
+
+    systemd.replace(Path::new("/bin/false"));
+    systemd.ctl(&["reload", "etcd-gateway"]);
+    eventually(SOON, "the reload has failed", || {
+        systemd.records(FAILED).pop()
+    });
+    eventually(SOON, "systemd is told", || {
+        systemd
+            .show("StatusText")
+            .contains("1 problem")
+            .then_some(())
+    });
+    assert_eq!(systemd.main_pid(), first);
+    assert_eq!(systemd.show("ActiveState"), "active");
+    assert_eq!(systemd.show("SubState"), "running");
+
+    systemd.upgrade();
+    reload(&systemd);
+    assert!(!systemd.show("StatusText").contains("problem"));
+    expect_echo(&held, 1);
+    clients.all_were_served(10);
+    for ready in systemd.records(READY) {
+        assert_eq!(ready.texts("listen"), [address.to_string()]);
+        assert_eq!(ready.text("listen-from"), "LISTEN_FDS");
+    }
+    // A restart refuses nobody: whoever comes meanwhile waits in the queue of systemd's socket.
+    let clients = Clients::of(address);
+    systemd.ctl(&["restart", "etcd-gateway"]);
+    expect_end(&held, End::Reset);
+    clients.none_failed(1);
 }

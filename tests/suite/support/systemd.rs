@@ -7,6 +7,7 @@
 
 use std::fs::Permissions;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -65,6 +66,16 @@ impl Systemd {
     /// `[Service]` say, and waits until it serves; nothing where the host does not offer that.
     #[track_caller]
     pub(crate) fn start(flags: &[&str], lines: &str) -> Option<Systemd> {
+        Systemd::start_with(flags, lines, None)
+    }
+
+    /// The same, with the socket unit that the program prints listening at this address.
+    #[track_caller]
+    pub(crate) fn start_with(
+        flags: &[&str],
+        lines: &str,
+        listening: Option<SocketAddr>,
+    ) -> Option<Systemd> {
         let offered = is_root()
             && Path::new("/lib/systemd/systemd").exists()
             && have("systemctl")
@@ -75,24 +86,39 @@ impl Systemd {
         let dir = TempDir::new();
         let open = Permissions::from_mode(0o755);
         std::fs::set_permissions(dir.path(), open).expect("open the directory to all");
-        for part in ["cgroup", "units", "units/etcd-gateway.service.d"] {
+        for part in [
+            "cgroup",
+            "units",
+            "units/etcd-gateway.service.d",
+            "units/etcd-gateway.socket.d",
+        ] {
             std::fs::create_dir(dir.path().join(part)).expect("create a directory");
         }
         let program = dir.path().join("etcd-gateway");
-        install(&program);
-        let unit = tool(utf8(&program), &["generate", "unit"]);
-        dir.file(
-            &format!("units/{UNIT}"),
-            std::str::from_utf8(&unit.stdout).expect("a unit in UTF-8"),
-        );
+        install(&binary(), &program);
+        let print = |what: &str| tool_text(utf8(&program), &["generate", what]);
+        dir.file(&format!("units/{UNIT}"), &print("unit"));
+        dir.file("units/etcd-gateway.socket", &print("socket"));
+        let also = match listening {
+            None => "",
+            Some(_) => "Requires=etcd-gateway.socket\nAfter=etcd-gateway.socket\n",
+        };
         dir.file(
             "units/etcd-gateway.service.d/suite.conf",
             &format!(
-                "[Unit]\nDefaultDependencies=no\nWants=\nAfter=\n[Service]\nEnvironmentFile=\nExecStart=\n\
+                "[Unit]\nDefaultDependencies=no\nWants=\nAfter=\n{also}[Service]\nExecStart=\n\
                  ExecStart=/run/suite/etcd-gateway start {}\nStandardError=append:/run/suite/log\n{lines}\n",
                 flags.join(" ")
             ),
         );
+        if let Some(address) = listening {
+            dir.file(
+                "units/etcd-gateway.socket.d/suite.conf",
+                &format!(
+                    "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=\nListenStream={address}\n"
+                ),
+            );
+        }
         let site = dir.path().to_str().expect("a temporary path in UTF-8");
         let shell = Command::new("unshare")
             .args(["--mount", "sh", "-c", OUTER, site, INNER])
@@ -210,15 +236,20 @@ impl Systemd {
 
     /// Replaces the program by a copy of it, as an upgrade does.
     pub(crate) fn upgrade(&self) {
+        self.replace(&binary());
+    }
+
+    /// Replaces the program.
+    pub(crate) fn replace(&self, from: &Path) {
         let new = self.dir.path().join("new");
-        install(&new);
+        install(from, &new);
         std::fs::rename(&new, self.dir.path().join("etcd-gateway")).expect("replace the program");
     }
 }
 
-/// Copies the program. Another process writes the copy: see `Program` of the tests of reloads.
-fn install(to: &Path) {
-    tool_text("install", &["-m", "755", utf8(&binary()), utf8(to)]);
+/// Copies a program. Another process writes the copy: see `Program` of the tests of reloads.
+fn install(from: &Path, to: &Path) {
+    tool_text("install", &["-m", "755", utf8(from), utf8(to)]);
 }
 
 fn utf8(path: &Path) -> &str {
