@@ -33,8 +33,11 @@ mod traffic;
 mod unit;
 mod upgrade;
 
-/// What a client may wait at most: a SYN that is dropped is sent again after a second.
+/// What a client may wait: a SYN that is dropped is sent again after a second. A machine that runs many tests stalls that long at
+/// times, so that one or two may wait longer, but not one at each reload, and none for what nobody does.
 const PROMPT: Duration = Duration::from_millis(950);
+const STALLED: usize = 2;
+const STALL: Duration = Duration::from_secs(5);
 
 /// Clients that come one after the other for as long as it lives, each asking one thing.
 struct Clients {
@@ -47,6 +50,8 @@ struct Clients {
 struct Report {
     served: usize,
     slowest: Duration,
+    /// How many waited longer than `PROMPT`.
+    slow: usize,
     failed: Vec<String>,
 }
 
@@ -65,7 +70,9 @@ impl Clients {
                         report.failed.push(format!("after {after:?}: {error}"));
                     }
                 }
-                report.slowest = report.slowest.max(start.elapsed());
+                let waited = start.elapsed();
+                report.slowest = report.slowest.max(waited);
+                report.slow += usize::from(waited > PROMPT);
                 // Many tests run at once, and none is about load.
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -94,7 +101,8 @@ impl Clients {
     #[track_caller]
     fn all_were_served(self, at_least: usize) {
         let report = self.none_failed(at_least);
-        assert!(report.slowest < PROMPT, "{report:?}");
+        let prompt = report.slow <= STALLED && report.slowest < STALL;
+        assert!(prompt, "{report:?}");
     }
 
     /// All were served, however long that took.
