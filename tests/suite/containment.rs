@@ -214,7 +214,7 @@ fn by_list(site: &Site) -> String {
     let reloaded = gateway.wait_record("reloaded, draining");
     // The new process serves, and has a session of its own.
     expect_echo(&client(), 3);
-    crate::support::process::signal(reloaded.number("successor") as u32, "TERM");
+    process::signal(reloaded.number("successor") as u32, "TERM");
     gateway.signal("TERM");
     gateway.wait_record("received signal, draining");
     drop(bulk);

@@ -1,7 +1,5 @@
 //! The unit that the program prints, under the real systemd: its sandbox lets the program reload, and systemd follows.
 
-use std::path::Path;
-
 use super::*;
 use crate::support::gateway::READY;
 use crate::support::net::{expect_echo, expect_end};
@@ -109,7 +107,11 @@ fn socket_unit_and_reloads_go_together() {
     let clients = Clients::of(address);
     let first = reload(&systemd);
 
-    systemd.replace(Path::new("/bin/false"));
+    // Settings that are wrong are found before the process that serves is asked.
+    systemd.replace_by_script("exit 2");
+    systemd.cannot_reload();
+    assert!(systemd.records(FAILED).is_empty(), "{}", systemd.log());
+    systemd.replace_by_script("[ \"$1\" = config ]");
     systemd.ctl(&["reload", "etcd-gateway"]);
     eventually(SOON, "the reload has failed", || {
         systemd.records(FAILED).pop()

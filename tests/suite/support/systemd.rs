@@ -53,6 +53,8 @@ exec env -i container=lxc PATH="$PATH" SYSTEMD_LOG_TARGET=null SYSTEMD_UNIT_PATH
     /lib/systemd/systemd --system --unit=etcd-gateway.service
 "#;
 const UNIT: &str = "etcd-gateway.service";
+/// The program, as systemd sees it.
+const PROGRAM: &str = "/run/suite/etcd-gateway";
 
 pub(crate) struct Systemd {
     shell: Child,
@@ -97,7 +99,8 @@ impl Systemd {
         let program = dir.path().join("etcd-gateway");
         install(&binary(), &program);
         let print = |what: &str| tool_text(utf8(&program), &["generate", what]);
-        dir.file(&format!("units/{UNIT}"), &print("unit"));
+        let unit = print("unit").replace(utf8(&program), PROGRAM);
+        dir.file(&format!("units/{UNIT}"), &unit);
         dir.file("units/etcd-gateway.socket", &print("socket"));
         let also = match listening {
             None => "",
@@ -107,7 +110,7 @@ impl Systemd {
             "units/etcd-gateway.service.d/suite.conf",
             &format!(
                 "[Unit]\nDefaultDependencies=no\nWants=\nAfter=\n{also}[Service]\nExecStart=\n\
-                 ExecStart=/run/suite/etcd-gateway start {}\nStandardError=append:/run/suite/log\n{lines}\n",
+                 ExecStart={PROGRAM} start {}\nStandardError=append:/run/suite/log\n{lines}\n",
                 flags.join(" ")
             ),
         );
@@ -185,6 +188,13 @@ impl Systemd {
         text.trim_end().to_owned()
     }
 
+    /// `systemctl reload`, which must fail.
+    #[track_caller]
+    pub(crate) fn cannot_reload(&self) {
+        let output = self.run(&["systemctl", "reload", UNIT]);
+        assert!(!output.status.success(), "{output:?}\n{}", self.log());
+    }
+
     /// A property of the unit; empty while systemd does not answer yet.
     pub(crate) fn show(&self, property: &str) -> String {
         let output = self.run(&["systemctl", "show", UNIT, "--value", "-p", property]);
@@ -239,8 +249,14 @@ impl Systemd {
         self.replace(&binary());
     }
 
+    /// Replaces the program by a script.
+    pub(crate) fn replace_by_script(&self, lines: &str) {
+        let script = self.dir.file("script", &format!("#!/bin/sh\n{lines}\n"));
+        self.replace(Path::new(&script));
+    }
+
     /// Replaces the program.
-    pub(crate) fn replace(&self, from: &Path) {
+    fn replace(&self, from: &Path) {
         let new = self.dir.path().join("new");
         install(from, &new);
         std::fs::rename(&new, self.dir.path().join("etcd-gateway")).expect("replace the program");
