@@ -11,7 +11,7 @@ use crate::support::{Backend, End};
 fn start(plan: Plan) -> Option<Service> {
     let plan = plan.env(
         "ETCDGW_TEST_TIMES",
-        "status_interval=20,reload_patience=400",
+        "status_interval=20,reload_patience=3000",
     );
     plan.under(Kind::Manager)
 }
