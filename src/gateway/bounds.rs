@@ -53,50 +53,112 @@ pub(super) fn needs(
     }
 }
 
+/// How many clients this process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// What the host bears of all processes of the service together.
+    pub(super) host: usize,
+    /// How many there may be beside what is here now.
+    now: usize,
+    /// And beside nothing else.
+    alone: usize,
+}
+
+impl Room {
+    /// How many there may be beside processes that drain, which have so many.
+    pub(super) fn beside(&self, draining: u64) -> usize {
+        let draining = usize::try_from(draining).unwrap_or(usize::MAX);
+        self.alone.saturating_sub(draining).max(self.now)
+    }
+}
+
 /// The cap, and what sets it. More than the host bears could end the whole process, so the cap is
 /// lowered. It is not an error: a unit file may move to a smaller host.
-pub(super) fn max_connections(wanted: Option<usize>, capacity: &Capacity) -> (usize, &'static str) {
-    let Some(wanted) = wanted else {
-        return (capacity.connections, capacity.bounded_by);
+///
+/// What the process `before` takes of a limit that is shared will be free again: what it was told that the host bears counts then.
+pub(super) fn max_connections(
+    wanted: Option<usize>,
+    capacity: &Capacity,
+    before: Option<usize>,
+) -> (Room, &'static str) {
+    let before = before.filter(|_| capacity.is_shared);
+    let host = before.map_or(capacity.connections, |before| {
+        before.max(capacity.connections)
+    });
+    let wanted = wanted.unwrap_or(usize::MAX);
+    let room = Room {
+        host,
+        now: wanted.min(capacity.connections),
+        alone: wanted.min(host),
     };
     if wanted <= capacity.connections {
-        return (wanted, "--max-connections");
+        return (room, "--max-connections");
     }
-    log::warn(
-        "gateway",
-        "--max-connections is more than this host bears, using less",
-        &[
-            ("wanted", wanted.into()),
-            ("used", capacity.connections.into()),
-            ("bounded-by", capacity.bounded_by.into()),
-        ],
-    );
-    (capacity.connections, capacity.bounded_by)
+    if host < wanted && wanted < usize::MAX {
+        log::warn(
+            "gateway",
+            "--max-connections is more than this host bears, using less",
+            &[
+                ("wanted", wanted.into()),
+                ("used", host.into()),
+                ("bounded-by", capacity.bounded_by.into()),
+            ],
+        );
+    }
+    (room, capacity.bounded_by)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_cap_is_kept_as_far_as_the_host_bears_it() {
-        let capacity = Capacity {
+    fn capacity(is_shared: bool) -> Capacity {
+        Capacity {
             slots: 16,
             connections: 100,
-            bounded_by: "RLIMIT_NOFILE",
+            bounded_by: "the host",
+            is_shared,
             pipes: 10,
             buffers: 10,
             lookups: 16,
-        };
+        }
+    }
+
+    #[test]
+    fn a_cap_is_kept_as_far_as_the_host_bears_it() {
         for (wanted, used, by) in [
-            (None, 100, "RLIMIT_NOFILE"),
+            (None, 100, "the host"),
             (Some(1), 1, "--max-connections"),
             (Some(99), 99, "--max-connections"),
             (Some(100), 100, "--max-connections"),
-            (Some(101), 100, "RLIMIT_NOFILE"),
-            (Some(usize::MAX), 100, "RLIMIT_NOFILE"),
+            (Some(101), 100, "the host"),
+            (Some(usize::MAX), 100, "the host"),
         ] {
-            assert_eq!(max_connections(wanted, &capacity), (used, by), "{wanted:?}");
+            let (room, found) = max_connections(wanted, &capacity(true), None);
+            assert_eq!((room.beside(0), found), (used, by), "{wanted:?}");
+            assert_eq!(room.beside(50), used, "nobody drains yet");
+            assert_eq!(room.host, 100);
+        }
+    }
+
+    #[test]
+    fn what_processes_that_drain_leave_is_used_bit_by_bit() {
+        // (wanted, the limit is shared, before, how many drain, how many there may be)
+        for (wanted, is_shared, before, draining, expected) in [
+            (None, true, 400, 400, 100),
+            (None, true, 400, 301, 100),
+            (None, true, 400, 299, 101),
+            (None, true, 400, 0, 400),
+            (None, true, 400, u64::MAX, 100),
+            (None, true, 50, 0, 100),
+            (None, false, 400, 0, 100),
+            (Some(200), true, 400, 0, 200),
+            (Some(200), true, 400, 150, 100),
+            (Some(60), true, 400, 50, 60),
+        ] {
+            let (room, _) = max_connections(wanted, &capacity(is_shared), Some(before));
+            let case = format!("{wanted:?} {is_shared} {before} {draining}");
+            assert_eq!(room.beside(draining), expected, "{case}");
         }
     }
 }

@@ -245,7 +245,10 @@ fn serve(
         notifier,
     );
     let capacity = limits::capacity(descriptors, &needs).map_err(Error::Descriptors)?;
-    let (max_connections, bounded_by) = max_connections(config.max_connections, &capacity);
+    let before = handover.as_ref().map(|handover| handover.host);
+    let (room, bounded_by) = max_connections(config.max_connections, &capacity, before);
+    // Until it is known how many drain.
+    let max_connections = room.beside(u64::MAX);
     discovery::limit(capacity.lookups);
     let pool = Arc::new(pool.tuned(capacity.slots, times));
     let names: Vec<String> = start
@@ -286,6 +289,7 @@ fn serve(
         listen: bound.clone(),
         zones,
         metrics,
+        room,
         reloads: Reloads::new(handover, notifier.is_enabled(), variable),
         since,
         clock,

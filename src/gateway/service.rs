@@ -110,7 +110,11 @@ impl Service<'_> {
             std::thread::sleep(self.times.poll_pause);
         }
         waker.clear();
-        for event in self.served.reloads.predecessors.hear() {
+        let events = self.served.reloads.predecessors.hear();
+        let (_, draining) = self.served.reloads.predecessors.draining();
+        let room = self.served.room.beside(draining);
+        self.served.proxy.sessions.limit(room);
+        for event in events {
             match event {
                 Heard::Asked(request) => self.signals.carry_out(request, "passed on"),
                 Heard::WatcherEnded => {
@@ -153,6 +157,8 @@ impl Service<'_> {
             is_watched: reloads.is_watched,
             succeeded: reloads.succeeded,
             failed: reloads.failed(),
+            host: served.room.host,
+            connections: served.proxy.sessions.count(),
         };
         let mut starting = Starting::start(self.program, &supply)?;
         let deadline = Instant::now() + self.times.reload_patience;

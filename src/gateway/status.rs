@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::bounds::Room;
 use super::handover::Reloads;
 use super::metrics::Metrics;
 use super::texts;
@@ -32,6 +33,7 @@ pub(super) struct Served {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) zones: Zones,
     pub(super) reloads: Reloads,
+    pub(super) room: Room,
     pub(super) metrics: Option<Arc<Metrics>>,
     pub(super) since: Instant,
     /// What dates are worked out by.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ const AT_A_TIME: usize = 256;
 /// The open sessions, at most a given number.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    max: usize,
+    max: AtomicUsize,
     open: Mutex<Open>,
     ended: Condvar,
     /// Woken whenever one ends, once the process drains.
@@ -40,7 +41,7 @@ struct Open {
 impl Sessions {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            max,
+            max: max.into(),
             open: Mutex::default(),
             ended: Condvar::new(),
             waker: OnceLock::new(),
@@ -55,7 +56,7 @@ impl Sessions {
         make: impl FnOnce(u64, TcpStream) -> Session,
     ) -> Option<Arc<Session>> {
         let mut open = lock(&self.open);
-        if open.by_id.len() >= self.max {
+        if open.by_id.len() >= self.max() {
             return None;
         }
         let id = open.next_id;
@@ -92,7 +93,12 @@ impl Sessions {
 
     /// The most that may be open.
     pub(crate) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Sets that. Those above it stay.
+    pub(crate) fn limit(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Waits until none is open, at most until `deadline`; returns how many are left.

@@ -81,6 +81,8 @@ pub(crate) struct Capacity {
     pub(crate) connections: usize,
     /// The name of the limit, for the operator who wants more.
     pub(crate) bounded_by: &'static str,
+    /// Whether others take of what the limit counts, such as the other processes of a service.
+    pub(crate) is_shared: bool,
     /// How many pipes may be open beside the connections.
     pub(crate) pipes: usize,
     /// How many buffers of bulk there may be.
@@ -130,6 +132,13 @@ fn soft(resource: Resource) -> Option<u64> {
 
 /// `vm.max_map_count` as the kernel sets it (DEFAULT_MAX_MAP_COUNT).
 const DEFAULT_MAPPINGS: u64 = 65_530;
+
+const NOFILE: &str = "RLIMIT_NOFILE";
+const MAX_MAP_COUNT: &str = "vm.max_map_count";
+const ADDRESS_SPACE: &str = "RLIMIT_AS";
+const DATA: &str = "RLIMIT_DATA";
+/// Limits that each process has for itself.
+const OF_ONE_PROCESS: [&str; 4] = [NOFILE, MAX_MAP_COUNT, ADDRESS_SPACE, DATA];
 
 /// How many connections this process can have on this host, with so many `descriptors`. A limit that cannot be
 /// read does not bound.
@@ -189,8 +198,8 @@ impl Host<'_> {
         // It is in force even if it cannot be read.
         let mappings = self.kernel("vm/max_map_count").unwrap_or(DEFAULT_MAPPINGS);
         let mut bounds = vec![
-            ("RLIMIT_NOFILE", connections),
-            ("vm.max_map_count", by_mappings(mappings)),
+            (NOFILE, connections),
+            (MAX_MAP_COUNT, by_mappings(mappings)),
         ];
         let mut buffers = u64::MAX;
         let memory = self.trees.memory().into_iter();
@@ -214,6 +223,7 @@ impl Host<'_> {
             // At least one: if there is no thread for it, the start fails with an error of its own.
             connections: number(connections).max(1),
             bounded_by,
+            is_shared: !OF_ONE_PROCESS.contains(&bounded_by),
             pipes: number(spare.pipes),
             buffers: number(buffers),
             slots: number(spare.slots.min(spare_threads.slots)),
@@ -298,8 +308,8 @@ impl Host<'_> {
             Some(limit.saturating_sub(used))
         });
         let rooms = [
-            ("RLIMIT_AS", all),
-            ("RLIMIT_DATA", data),
+            (ADDRESS_SPACE, all),
+            (DATA, data),
             ("vm.overcommit_memory", self.committable()),
         ];
         let rooms = rooms.into_iter();

@@ -65,13 +65,15 @@ pub(super) enum Item {
 pub(super) enum Message {
     /// To a successor before it starts: what it inherits.
     Item(Item),
-    /// To it, last: whether a service manager watches the service, whether whoever started this process does, and how many
-    /// reloads there were.
+    /// To it, last: whether a service manager watches the service, whether whoever started this process does, how many
+    /// reloads there were, how many connections the host bears, and how many there are.
     Service {
         is_managed: bool,
         is_watched: bool,
         succeeded: u64,
         failed: u64,
+        host: u64,
+        connections: u64,
     },
     /// From who starts the successor: its process.
     Started(u32),
@@ -108,9 +110,14 @@ impl fmt::Display for Message {
                 is_watched,
                 succeeded,
                 failed,
+                host,
+                connections,
             } => {
                 let (is_managed, is_watched) = (u8::from(*is_managed), u8::from(*is_watched));
-                write!(f, "service {is_managed} {is_watched} {succeeded} {failed}")
+                write!(
+                    f,
+                    "service {is_managed} {is_watched} {succeeded} {failed} {host} {connections}"
+                )
             }
             Self::Started(process) => write!(f, "started {process}"),
             Self::Ready => f.write_str("ready"),
@@ -150,12 +157,16 @@ impl Message {
                 is_watched: *is_watched == 1,
                 connections: *connections,
             }),
-            ("service", [is_managed, is_watched, succeeded, failed]) => Self::Service {
-                is_managed: *is_managed == 1,
-                is_watched: *is_watched == 1,
-                succeeded: *succeeded,
-                failed: *failed,
-            },
+            ("service", [is_managed, is_watched, succeeded, failed, host, connections]) => {
+                Self::Service {
+                    is_managed: *is_managed == 1,
+                    is_watched: *is_watched == 1,
+                    succeeded: *succeeded,
+                    failed: *failed,
+                    host: *host,
+                    connections: *connections,
+                }
+            }
             ("started", [id]) => Self::Started(process(*id)?),
             ("ready", []) => Self::Ready,
             ("serve", []) => Self::Serve,
@@ -280,6 +291,8 @@ mod tests {
                 is_watched: true,
                 succeeded: 1,
                 failed: 2,
+                host: 3,
+                connections: 4,
             },
             Message::Started(9),
             Message::Ready,

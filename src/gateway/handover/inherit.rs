@@ -53,6 +53,8 @@ pub(crate) struct Handover {
     /// How many reloads succeeded before this one, and how many failed.
     pub(super) succeeded: u64,
     pub(super) failed: u64,
+    /// How many connections the host bears, as it was known before the processes that drain now had theirs.
+    pub(in crate::gateway) host: usize,
 }
 
 /// The value of the variable for a process that does `what`.
@@ -205,8 +207,10 @@ fn inherit(
                 is_watched,
                 succeeded,
                 failed,
+                host,
+                connections,
             }) => {
-                let predecessor = Predecessor::new(control, process, is_watched, 0);
+                let predecessor = Predecessor::new(control, process, is_watched, connections);
                 let predecessor = Arc::new(predecessor);
                 return Ok(Handover {
                     teller: Teller::new(&predecessor),
@@ -218,6 +222,7 @@ fn inherit(
                     is_managed,
                     succeeded,
                     failed,
+                    host: usize::try_from(host).unwrap_or(usize::MAX),
                 });
             }
             Received::Message(_) => {}

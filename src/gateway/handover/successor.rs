@@ -35,6 +35,8 @@ pub(in crate::gateway) struct Supply<'a> {
     pub(in crate::gateway) is_watched: bool,
     pub(in crate::gateway) succeeded: u64,
     pub(in crate::gateway) failed: u64,
+    pub(in crate::gateway) host: usize,
+    pub(in crate::gateway) connections: usize,
 }
 
 /// A process that was started and does not serve yet. Dropped, it is ended.
@@ -92,6 +94,8 @@ impl Starting {
             is_watched: supply.is_watched,
             succeeded: supply.succeeded,
             failed: supply.failed,
+            host: supply.host as u64,
+            connections: supply.connections as u64,
         };
         near.send(&service).map_err(refused)?;
         let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
