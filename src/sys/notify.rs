@@ -16,6 +16,9 @@ use super::Plain;
 /// How long a message waits for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often the last message is tried: a manager that does not know which process serves ends the service with the old one.
+const LAST_TRIES: usize = 30;
+
 /// Where to send state changes; silent when started by hand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notifier {
@@ -93,7 +96,14 @@ impl Notifier {
             return Ok(());
         }
         *is_silent = is_last;
-        socket.send_to_addr(state.as_bytes(), address).map(drop)
+        let mut tries = if is_last { LAST_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match socket.send_to_addr(state.as_bytes(), address) {
+                Err(error) if tries > 0 && error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent.map(drop),
+            }
+        }
     }
 }
 
@@ -133,6 +143,41 @@ mod tests {
         let long = || Some("x".repeat(200).into());
         let error = Notifier::from_environment(|_| long()).unwrap_err();
         assert!(error.starts_with("NOTIFY_SOCKET=\"xxx"), "{error}");
+    }
+
+    #[test]
+    fn the_last_message_waits_for_a_manager_whose_queue_is_full() {
+        let name = format!("etcd-gateway-full-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let notifier = Notifier::from_environment(|variable| {
+            (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
+        })
+        .unwrap();
+        let socket = &notifier.socket.as_deref().unwrap().0;
+        socket
+            .set_write_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        let sent = (0..1_000_000).take_while(|_| notifier.send("STATUS=x").is_ok());
+        let sent = sent.count();
+        std::thread::scope(|scope| {
+            let last = scope.spawn(|| notifier.send_last("READY=1"));
+            // Only the last is tried again.
+            socket
+                .set_write_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            let mut buffer = [0; 32];
+            for _ in 0..sent {
+                let count = manager.recv(&mut buffer).unwrap();
+                assert_eq!(&buffer[..count], b"STATUS=x");
+            }
+            let count = manager.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..count], b"READY=1");
+            assert!(last.join().unwrap().is_ok());
+        });
+        assert!(notifier.send("STATUS=x").is_ok());
+        manager.set_nonblocking(true).unwrap();
+        assert!(manager.recv(&mut [0; 32]).is_err(), "it is silent");
     }
 
     #[test]
