@@ -16,7 +16,7 @@ use super::inherit::value;
 use crate::sync::lock;
 use crate::sys::program::{Program, file_of};
 use crate::sys::signal::Signal;
-use crate::sys::syscall;
+use crate::sys::syscall::{self, PollFd};
 use crate::times::Times;
 
 /// How many ended processes are remembered: one more than can drain, and some more.
@@ -51,19 +51,21 @@ impl Watched {
         }
     }
 
+    /// The exit status of a process that has been noted.
+    pub(in crate::gateway) fn known(&self, process: u32) -> Option<u8> {
+        let ended = lock(&self.0);
+        let known = ended.iter().rev().find(|(ended, _)| *ended == process);
+        known.map(|(_, status)| exit_status(*status))
+    }
+
     /// The exit status of a process that has ended, or is about to: 128 and the number of the signal if one ended it, and 1 if
     /// nothing is known within `patience`.
     pub(in crate::gateway) fn outcome(&self, process: u32, patience: Duration) -> u8 {
         let deadline = Instant::now() + patience;
         loop {
             self.reap();
-            let known = lock(&self.0)
-                .iter()
-                .rev()
-                .find(|(ended, _)| *ended == process)
-                .copied();
-            if let Some((_, status)) = known {
-                return exit_status(status);
+            if let Some(status) = self.known(process) {
+                return status;
             }
             if Instant::now() >= deadline {
                 return 1;
@@ -118,18 +120,36 @@ pub(in crate::gateway) fn watch(control: &Control, process: u32) -> ExitCode {
     let watched = Watched::default();
     let mut serving = process;
     let mut ending: Option<Instant> = None;
+    let Ok(signals) = syscall::signals() else {
+        return ExitCode::FAILURE;
+    };
     loop {
         // Also before the first signal: what has happened by now sends none.
         watched.reap();
         loop {
             match control.receive() {
                 Received::Nothing => break,
-                Received::Message(Message::Serving(process)) => serving = process,
+                Received::Message(Message::Serving(process)) => {
+                    serving = process;
+                    // That process may have been told what was true before.
+                    let _ = control.send(&Message::Connections(0));
+                }
                 Received::Message(_) => {}
                 Received::End => {
                     return watched.outcome(serving, times.flush_patience).into();
                 }
             }
+        }
+        // See `Signals::hear`.
+        if let Some(status) = watched.known(serving) {
+            return status.into();
+        }
+        let mut fds = [signals.as_fd(), control.as_fd()].map(PollFd::readable);
+        if syscall::wait(&mut fds, None).is_err() {
+            std::thread::sleep(times.poll_pause);
+        }
+        if !fds.first().is_some_and(PollFd::is_ready) {
+            continue;
         }
         let Ok(signal) = syscall::wait_for_signal() else {
             return ExitCode::FAILURE;

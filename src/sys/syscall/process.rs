@@ -15,6 +15,8 @@ use crate::sys::signal::{Signal, SignalSet};
 unsafe extern "C" {
     fn pthread_sigmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
+    fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+    safe fn signal(signal: c_int, handler: usize) -> usize;
     fn prctl(option: c_int, ...) -> c_int;
     safe fn kill(process: c_int, signal: c_int) -> c_int;
     fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
@@ -85,7 +87,13 @@ const SIG_BLOCK: c_int = 0;
 
 /// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ for good, the
 /// handled ones wait for [`wait_for_signal`]. Called once, before any thread exists.
+///
+/// Whoever has started this process may have it ignore SIGCHLD: then nobody is told how its children end, and the
+/// kernel sends none (waitpid(2)). That is undone.
 pub(crate) fn block_signals() -> io::Result<()> {
+    const SIG_DFL: usize = 0;
+    // It cannot fail, and no handler is set.
+    signal(Signal::Child as c_int, SIG_DFL);
     let set = SignalSet::blocked();
     // SAFETY: the set is live and only read; a null pointer asks for no old mask.
     result(unsafe { pthread_sigmask(SIG_BLOCK, &raw const set, null_mut()) })
@@ -101,6 +109,20 @@ pub(crate) fn wait_for_signal() -> io::Result<Signal> {
         0 => Signal::of(number)
             .ok_or_else(|| io::Error::other(format!("unexpected signal {number}"))),
         error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// What poll(2) can wait for to have a handled signal, which [`wait_for_signal`] then returns at once (signalfd(2)). The
+/// signals must be blocked.
+pub(crate) fn signals() -> io::Result<OwnedFd> {
+    const NEW: c_int = -1;
+    const SFD_CLOEXEC: c_int = 0o2_000_000;
+    let set = SignalSet::handled();
+    // SAFETY: the set is live and only read.
+    match unsafe { signalfd(NEW, &raw const set, SFD_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the call has just opened this descriptor, which nobody else knows.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
 }
 

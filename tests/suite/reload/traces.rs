@@ -161,8 +161,8 @@ fn watcher_has_nothing_but_what_it_needs() {
     let held = client(service.address());
     service.reload();
     drop(held);
-    // The control socket, and what every process that these tests start has.
-    let least = inherited() + 1;
+    // The control socket, its signals, and what every process that these tests start has.
+    let least = inherited() + 2;
     eventually(SOON, "the first process only watches", || {
         let listens = service.family.listening(service.address()).contains(&first);
         (!listens && threads(first) == 1 && descriptors(first) == least).then_some(())
