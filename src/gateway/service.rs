@@ -39,25 +39,28 @@ impl Doors {
     /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
     /// then; otherwise those of this process are served to its end.
     fn close(self, handed_over: bool, times: &Times) {
-        for (listener, thread) in self.clients {
+        for (listener, _) in &self.clients {
             if handed_over {
                 listener.stop();
             } else {
                 listener.close();
             }
-            join(thread, times.accept_patience);
         }
-        if let Some((metrics, thread)) = self.metrics.filter(|_| handed_over) {
+        let metrics = self.metrics.filter(|_| handed_over);
+        if let Some((metrics, _)) = &metrics {
             metrics.stop();
-            join(thread, times.accept_patience);
+        }
+        let patience = Instant::now() + times.accept_patience;
+        let clients = self.clients.into_iter().map(|(_, thread)| thread);
+        for thread in clients.chain(metrics.map(|(_, thread)| thread)) {
+            join(thread, patience);
         }
     }
 }
 
 /// Waits for a thread that accepts to end, so that every client it has taken is counted. One that pauses after
 /// an error may take longer, and is left behind.
-fn join(thread: JoinHandle<()>, patience: Duration) {
-    let deadline = Instant::now() + patience;
+fn join(thread: JoinHandle<()>, deadline: Instant) {
     while !thread.is_finished() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -163,11 +166,9 @@ impl Service<'_> {
         let mut starting = Starting::start(self.program, &supply)?;
         let deadline = Instant::now() + self.times.reload_patience;
         while !starting.hear()? {
-            if self
-                .signals
-                .events
-                .has(|event| matches!(event, Event::End(_)))
-            {
+            let is_to_end = |event: &Event| matches!(event, Event::End(_));
+            // Once the other process may serve clients, it does so to the end.
+            if !starting.is_told() && self.signals.events.has(is_to_end) {
                 return Ok(None);
             }
             if Instant::now() >= deadline {
@@ -178,7 +179,7 @@ impl Service<'_> {
                 self.wait(&[control], Some(deadline));
             }
         }
-        starting.take_over().map(Some)
+        Ok(starting.into_successor())
     }
 
     /// A reload has failed.
@@ -186,6 +187,8 @@ impl Service<'_> {
         let fields = [("error", reason.into())];
         log::error("reload", "reload failed, continuing", &fields);
         self.served.reloads.fail(reason);
+        // The other process may have said that it serves.
+        self.served.reloads.predecessors.announce();
         reports::tell_ready(self.notifier, &self.served);
     }
 
@@ -193,15 +196,14 @@ impl Service<'_> {
     fn hand_over(mut self, successor: Successor) -> ExitCode {
         let (served, process) = (Arc::clone(&self.served), successor.process());
         let reloads = &served.reloads;
+        let timeout = self.config.reload_timeout;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let main = reloads.is_managed.then_some(process);
         reports::tell_successor(self.notifier, main);
         let successor = Arc::new(successor);
+        // As long as the manager knows of this process only, what it asks this one for is meant for the service.
         self.signals.hand_over(&successor, reloads.is_watched);
-        if self.signals.events.has(|event| *event == Event::Reload) {
-            successor.ask(Request::Reload);
-        }
         log::name_process();
-        let timeout = self.config.reload_timeout;
         let shown = timeout.map_or("never".into(), log::Value::from);
         log::info(
             "reload",
@@ -214,7 +216,6 @@ impl Service<'_> {
         );
         self.close_doors(true);
         reloads.predecessors.clear();
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let drained = self.drain(deadline, Some(&successor));
         successor.tell_connections(0);
         if drained == Drained::ServiceEnded {
@@ -242,9 +243,11 @@ impl Service<'_> {
         loop {
             self.wait(&[successor.control()], None);
             while self.signals.events.next().is_some() {}
-            while let Some(said) = successor.hear() {
-                if said == Said::Ended {
-                    return self.end_with_the_service(&successor);
+            while let Some(said) = self.signals.hear(&successor) {
+                match said {
+                    Said::Ended => return self.end_with_the_service(&successor),
+                    Said::Serves(_) => successor.tell_connections(0),
+                    Said::Asked(_) => {}
                 }
             }
         }
@@ -277,6 +280,7 @@ impl Service<'_> {
     /// Ends the service.
     fn end(mut self, signal: &'static str) -> ExitCode {
         let timeout = self.config.drain_timeout;
+        let deadline = Instant::now().checked_add(timeout);
         let open = self.served.proxy.sessions.count();
         let served = Arc::clone(&self.served);
         let predecessors = &served.reloads.predecessors;
@@ -296,7 +300,6 @@ impl Service<'_> {
                 ("timeout", timeout.into()),
             ],
         );
-        let deadline = Instant::now().checked_add(timeout);
         if self.drain(deadline, None) == Drained::Late {
             // Each has a time of its own, by the settings that it was started with.
             predecessors.ask(Request::Reset);
@@ -361,19 +364,21 @@ impl Service<'_> {
             while let Some(event) = self.signals.events.next() {
                 asked_to_end |= matches!(event, Event::End(_));
             }
-            while let Some(said) = successor.and_then(Successor::hear) {
+            while let Some(said) = successor.and_then(|successor| self.signals.hear(successor)) {
                 match said {
                     Said::Ended => return Drained::ServiceEnded,
                     Said::Asked(Request::End) => asked_to_end = true,
                     Said::Asked(Request::Reset) => reset = true,
                     Said::Asked(Request::Refresh) => self.signals.refresh(),
-                    Said::Asked(Request::Status | Request::Reload) | Said::Serves(_) => {}
+                    Said::Asked(Request::Status | Request::Reload) => {}
+                    // It may have been told an older number by the one before it.
+                    Said::Serves(_) => told = None,
                 }
             }
             if asked_to_end && successor.is_some() && !ending {
                 ending = true;
-                let end = now + self.config.drain_timeout;
-                deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
+                let end = now.checked_add(self.config.drain_timeout);
+                deadline = deadline.into_iter().chain(end).min();
             }
         }
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handover::{Request, Successor, Watched};
+use super::handover::{Request, Said, Successor, Watched};
 use super::status::Served;
 use super::threads;
 use crate::access::AccessLog;
@@ -64,6 +64,16 @@ pub(super) enum Event {
     Reload,
     /// The end in order; by which signal.
     End(&'static str),
+}
+
+impl Event {
+    /// The same as another process is asked for it.
+    fn request(self) -> Request {
+        match self {
+            Self::Reload => Request::Reload,
+            Self::End(_) => Request::End,
+        }
+    }
 }
 
 /// Events that wait for the main thread.
@@ -161,9 +171,26 @@ impl Signals {
         let _ = self.serving.set(Arc::clone(served));
     }
 
-    /// From here on another process serves, for which is what this one is asked for if it is `watched`.
+    /// From here on another process serves, for which is what this one is asked for if it is `watched`, and what it was asked
+    /// for before in any case.
     pub(super) fn hand_over(&self, successor: &Arc<Successor>, watched: bool) {
         let _ = self.successor.set((Arc::clone(successor), watched));
+        for event in lock(&self.events.queue).iter() {
+            successor.ask(event.request());
+        }
+    }
+
+    /// What the process that took over has said next, if anything.
+    pub(super) fn hear(&self, successor: &Successor) -> Option<Said> {
+        let process = successor.process();
+        let ended = self
+            .watched
+            .get()
+            .and_then(|watched| watched.known(process));
+        let said = successor.hear();
+        // Another process may have its end of the socket still, such as one that a script has left behind. One that
+        // has handed over has not ended before this process was told of the next.
+        said.or_else(|| ended.map(|_| Said::Ended))
     }
 
     /// From here on it is known how processes below this one have ended.
@@ -213,6 +240,7 @@ impl Signals {
                 Meaning::Reap => {
                     if let Some(watched) = self.watched.get() {
                         watched.reap();
+                        self.events.waker.wake();
                     }
                 }
             }
@@ -234,18 +262,27 @@ impl Signals {
             (Request::Refresh, Some((_, true))) => {}
             (Request::Refresh, _) => self.refresh(),
             (Request::Status, _) => served.log(),
-            (Request::Reload, None) => self.events.push(Event::Reload),
+            (Request::Reload, None) => self.keep(Event::Reload),
             (Request::Reload, Some((_, true))) => {}
             (Request::Reload, Some((successor, false))) => log::warn(
                 "reload",
                 "received SIGUSR2 in a process that drains; send it to the one that serves",
                 &[("process", u64::from(successor.process()).into())],
             ),
-            (Request::End, _) => self.events.push(Event::End(by)),
+            (Request::End, None) => self.keep(Event::End(by)),
+            (Request::End, Some(_)) => self.events.push(Event::End(by)),
             (Request::Reset, _) => {
                 warn("received second signal, exiting at once", by);
                 self.end_at_once();
             }
+        }
+    }
+
+    /// Keeps an event for the main thread, which may have handed over just now, and not have seen it.
+    fn keep(&self, event: Event) {
+        self.events.push(event);
+        if let Some((successor, _)) = self.successor.get() {
+            successor.ask(event.request());
         }
     }
 

@@ -23,6 +23,7 @@ pub(in crate::gateway) struct Predecessor {
 /// What became known of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Event {
+    /// By whoever asked the first process, or one that has handed over meanwhile.
     Asked(Request),
     /// The first process was ended, and so the service is.
     WatcherEnded,
@@ -44,7 +45,12 @@ impl Predecessor {
     }
 
     fn is_draining(&self) -> bool {
-        !self.is_watched || self.connections.load(Ordering::Relaxed) > 0
+        !self.is_watched || self.connections() > 0
+    }
+
+    /// How many connections it has, as far as it has said.
+    fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 }
 
@@ -66,7 +72,7 @@ impl Predecessors {
         let all = lock(&self.0);
         let draining = all.iter().filter(|one| one.is_draining());
         let connections = draining.clone();
-        let connections = connections.map(|one| one.connections.load(Ordering::Relaxed));
+        let connections = connections.map(|one| one.connections());
         (draining.count(), connections.sum())
     }
 
@@ -80,23 +86,25 @@ impl Predecessors {
         self.tell(&Message::Request(request));
     }
 
-    /// Tells all of them that this process serves. If they are too many, the oldest is ended.
-    pub(in crate::gateway) fn serve(&self) {
+    /// Tells all of them that this process serves, and is to be told how many connections they have.
+    pub(in crate::gateway) fn announce(&self) {
         self.tell(&Message::Serving(std::process::id()));
+    }
+
+    /// The same for the first time. If they are too many, the oldest are ended.
+    pub(in crate::gateway) fn serve(&self) {
+        self.announce();
         let all = self.all();
-        let mut draining = all.iter().filter(|one| one.is_draining());
-        if let Some(oldest) = draining.next()
-            && draining.count() >= MAX_DRAINING
-        {
+        let draining = all.iter().filter(|one| one.is_draining());
+        // More than one if an earlier one has not ended yet, or never does, such as one that is stopped.
+        let excess = draining.clone().count().saturating_sub(MAX_DRAINING);
+        for oldest in draining.take(excess) {
             log::warn(
                 "reload",
                 "too many processes drain, resetting the connections of the oldest",
                 &[
                     ("process", u64::from(oldest.process).into()),
-                    (
-                        "connections",
-                        oldest.connections.load(Ordering::Relaxed).into(),
-                    ),
+                    ("connections", oldest.connections().into()),
                     ("most", MAX_DRAINING.into()),
                 ],
             );
@@ -121,7 +129,7 @@ impl Predecessors {
                     Received::Message(Message::Connections(count)) => {
                         one.connections.store(count, Ordering::Relaxed);
                     }
-                    Received::Message(Message::Request(request)) if one.is_watched => {
+                    Received::Message(Message::Request(request)) => {
                         events.push(Event::Asked(request));
                     }
                     Received::Message(_) => {}
@@ -177,12 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_that_is_watched_asks_for_something() {
+    fn each_may_pass_on_what_it_was_asked_for_and_the_end_of_one_is_that_of_the_service() {
         let (all, mut far) = predecessors(2);
-        for one in &far {
-            one.send(&Message::Request(Request::Reload)).unwrap();
+        for request in [Request::Reload, Request::End] {
+            for one in &far {
+                one.send(&Message::Request(request)).unwrap();
+            }
+            assert_eq!(all.hear(), [Event::Asked(request); 2]);
         }
-        assert_eq!(all.hear(), [Event::Asked(Request::Reload)]);
         far.remove(1);
         assert!(all.hear().is_empty());
         far.remove(0);
@@ -190,16 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_ends_if_there_are_too_many() {
+    fn the_oldest_end_if_there_are_too_many() {
         let most = u32::try_from(MAX_DRAINING).unwrap();
-        for (count, expected) in [(most, None), (most + 1, Some(Request::Reset))] {
+        for (count, ended) in [(most, 0), (most + 1, 1), (most + 3, 3)] {
             let (all, far) = predecessors(count);
             all.serve();
             for (index, one) in far.iter().enumerate() {
                 let serving = Message::Serving(std::process::id());
                 assert_eq!(one.receive(), Received::Message(serving));
-                let expected = expected.filter(|_| index == 0).map(Message::Request);
-                let expected = expected.map_or(Received::Nothing, Received::Message);
+                let expected = match index < ended {
+                    true => Received::Message(Message::Request(Request::Reset)),
+                    false => Received::Nothing,
+                };
                 assert_eq!(one.receive(), expected, "{index} of {count}");
             }
         }

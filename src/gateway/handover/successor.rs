@@ -44,12 +44,23 @@ pub(in crate::gateway) struct Supply<'a> {
 pub(in crate::gateway) struct Starting {
     /// Taken when it is a successor.
     control: Option<Control>,
-    /// What starts the process.
-    starter: Child,
+    /// What starts the process, until that has ended.
+    starter: Option<Child>,
     /// The process itself, once it is known.
     process: Option<u32>,
-    /// Whether it has said so.
-    is_ready: bool,
+    step: Step,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Starts,
+    /// It has said that it can serve.
+    Ready,
+    /// It was told to.
+    Told,
+    /// It has said that it does.
+    Serves,
 }
 
 /// A process that took over.
@@ -116,9 +127,9 @@ impl Starting {
         })?;
         Ok(Self {
             control: Some(near),
-            starter,
+            starter: Some(starter),
             process: None,
-            is_ready: false,
+            step: Step::Starts,
         })
     }
 
@@ -127,10 +138,11 @@ impl Starting {
         self.control.as_ref()
     }
 
-    /// Reads what it has said: whether it is ready.
+    /// Reads what it has said, and tells it to serve as soon as it is ready. Whether it serves: one that ends before that has
+    /// taken over nothing.
     ///
     /// # Errors
-    /// Why it will not be.
+    /// Why it will not.
     pub(in crate::gateway) fn hear(&mut self) -> Result<bool, String> {
         let Some(control) = &self.control else {
             return Ok(false);
@@ -138,8 +150,14 @@ impl Starting {
         loop {
             match control.receive() {
                 // The process may say that it is ready before the one that started it says which it is.
-                Received::Nothing => return Ok(self.is_ready && self.process.is_some()),
-                Received::Message(Message::Ready) => self.is_ready = true,
+                Received::Nothing if self.step == Step::Ready && self.process.is_some() => {
+                    // If it has ended, that is the next thing it says.
+                    let _ = control.send(&Message::Serve);
+                    self.step = Step::Told;
+                }
+                Received::Nothing => return Ok(self.step == Step::Serves),
+                Received::Message(Message::Ready) => self.step = Step::Ready,
+                Received::Message(Message::Serving(_)) => self.step = Step::Serves,
                 Received::Message(Message::Failed(reason)) => return Err(reason),
                 Received::Message(Message::Started(process)) => self.process = Some(process),
                 Received::Message(_) => {}
@@ -148,8 +166,21 @@ impl Starting {
         }
     }
 
+    /// Whether it serves, or may do so the next moment.
+    pub(in crate::gateway) fn is_told(&self) -> bool {
+        matches!(self.step, Step::Told | Step::Serves)
+    }
+
+    /// It ends by itself as soon as it has started the process. What does not, such as a script in its place, is not waited for.
+    fn end_starter(&mut self) -> Option<ExitStatus> {
+        let mut starter = self.starter.take()?;
+        // The status of one that is ending stays as it is.
+        let _ = starter.kill();
+        starter.wait().ok()
+    }
+
     fn how_it_ended(&mut self) -> String {
-        let status = self.starter.wait().ok();
+        let status = self.end_starter();
         match (self.process, status) {
             (None, Some(status)) if !status.success() => {
                 format!("the new process has ended with {}", words(status))
@@ -158,21 +189,15 @@ impl Starting {
         }
     }
 
-    /// Tells the process that it serves from now on.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub(in crate::gateway) fn take_over(mut self) -> Result<Successor, String> {
-        let ended = || "the new process has ended".to_owned();
-        let process = self.process.ok_or_else(ended)?;
-        let control = self.control.take().ok_or_else(ended)?;
-        if control.send(&Message::Serve).is_err() {
-            self.control = Some(control);
-            return Err(self.how_it_ended());
+    /// The process that serves; none if it does not.
+    pub(in crate::gateway) fn into_successor(mut self) -> Option<Successor> {
+        if self.step != Step::Serves {
+            return None;
         }
-        // It ends as soon as it has started the process.
-        let _ = self.starter.wait();
-        Ok(Successor {
+        self.end_starter();
+        let process = self.process?;
+        let control = self.control.take()?;
+        Some(Successor {
             control,
             process: process.into(),
         })
@@ -181,27 +206,23 @@ impl Starting {
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if self.control.is_none() {
+        // Before the rest is heard: it may have started the process just now.
+        self.end_starter();
+        let Some(control) = self.control.take() else {
             return;
+        };
+        loop {
+            match control.receive() {
+                Received::Message(Message::Started(process)) => self.process = Some(process),
+                Received::Message(_) => {}
+                Received::Nothing => break,
+                // Its number may be another's by now.
+                Received::End => return,
+            }
         }
-        // Each fails if there is no such process any more. The second is alive as long as the socket has not ended; if it
-        // has, its number may be another's.
-        let _ = self.starter.kill();
-        let _ = self.starter.wait();
-        if let Some(process) = self.process
-            && self.control.as_ref().is_some_and(|control| !ended(control))
-        {
+        // One that is not known finds that nobody has the other end of its socket any more.
+        if let Some(process) = self.process {
             let _ = syscall::end_process(process);
-        }
-    }
-}
-
-fn ended(control: &Control) -> bool {
-    loop {
-        match control.receive() {
-            Received::Message(_) => {}
-            Received::Nothing => return false,
-            Received::End => return true,
         }
     }
 }

@@ -12,10 +12,10 @@ fn the_drain_does_not_wait_for_ever_for_a_thread_that_blocks() {
     let stuck = std::thread::spawn(move || {
         let _ = held.recv();
     });
-    join(stuck, MS(20));
+    join(stuck, Instant::now() + MS(20));
     drop(hold);
     let (ended, ends) = channel();
     let quick = std::thread::spawn(move || ended.send(()).unwrap());
-    join(quick, MS(10_000));
+    join(quick, Instant::now() + MS(10_000));
     assert_eq!(ends.try_recv(), Ok(()), "it was not waited for");
 }
