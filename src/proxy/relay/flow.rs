@@ -97,6 +97,8 @@ impl Relay {
             match from.socket.read(buffer.get_mut(..sent).unwrap_or_default()) {
                 Ok(0) => return self.abort(Cause::Failed(from.party)),
                 Ok(count) => sent = sent.saturating_sub(count),
+                // The time of the socket for a read was over before the kernel gave them.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return self.abort(Failure::of(from.party, error)),
             }
         }

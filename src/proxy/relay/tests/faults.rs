@@ -3,6 +3,7 @@
 use super::*;
 use crate::proxy::calls::tests::{Fault, What};
 
+pub(super) const EAGAIN: i32 = 11;
 pub(super) const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EINVAL: i32 = 22;

@@ -1,6 +1,6 @@
 //! What comes first after a silence, which is passed on before there is a thread.
 
-use super::faults::{ECONNRESET, ENOBUFS, ENOMEM, ends, plan};
+use super::faults::{EAGAIN, ECONNRESET, ENOBUFS, ENOMEM, ends, plan};
 use super::*;
 use crate::proxy::calls::tests::What;
 
@@ -13,6 +13,7 @@ fn what_comes_first_after_a_silence_is_passed_on_exactly_once() {
         (None, true, closed),
         (Some((Call::Peek, What::AtMost(3))), true, closed),
         (Some((Call::Read, What::AtMost(1))), true, closed),
+        (Some((Call::Read, What::Error(EAGAIN))), true, closed),
         (Some((Call::Peek, What::Error(ENOMEM))), false, closed),
         // Told once, and no more to who reads next: the other direction's end may be passed on meanwhile.
         (
