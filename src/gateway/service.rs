@@ -101,11 +101,17 @@ impl Service<'_> {
     /// Waits for an event, for one of `others` to become readable, or until a time, and hears what those say that drain.
     fn wait(&self, others: &[&dyn AsFd], until: Option<Instant>) {
         let predecessors = self.served.reloads.predecessors.all();
+        let controls = predecessors.iter().map(|one| one.control() as &dyn AsFd);
+        let all: Vec<&dyn AsFd> = others.iter().copied().chain(controls).collect();
+        self.wait_deaf(&all, until);
+        self.hear();
+    }
+
+    /// Waits for an event, for one of `others` to become readable, or until a time.
+    fn wait_deaf(&self, others: &[&dyn AsFd], until: Option<Instant>) {
         let waker = &self.signals.events.waker;
         let mut fds = vec![PollFd::readable(waker.fd())];
         fds.extend(others.iter().map(|other| PollFd::readable(other.as_fd())));
-        let controls = predecessors.iter().map(|one| one.control().as_fd());
-        fds.extend(controls.map(PollFd::readable));
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Err(error) = syscall::wait(&mut fds, timeout) {
             let fields = [("error", Plain(&error).to_string().into())];
@@ -113,6 +119,10 @@ impl Service<'_> {
             std::thread::sleep(self.times.poll_pause);
         }
         waker.clear();
+    }
+
+    /// Hears what those say that drain.
+    fn hear(&self) {
         let events = self.served.reloads.predecessors.hear();
         let (_, draining) = self.served.reloads.predecessors.draining();
         let room = self.served.room.beside(draining);
@@ -175,8 +185,11 @@ impl Service<'_> {
                 let patience = self.times.reload_patience.as_secs_f32();
                 return Err(format!("the new process is not ready after {patience} s"));
             }
-            if let Some(control) = starting.control() {
-                self.wait(&[control], Some(deadline));
+            match starting.control() {
+                // What those say that drain is for the other process now, which reads it from the same sockets.
+                Some(control) if starting.is_told() => self.wait_deaf(&[control], Some(deadline)),
+                Some(control) => self.wait(&[control], Some(deadline)),
+                None => {}
             }
         }
         Ok(starting.into_successor())

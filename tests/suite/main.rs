@@ -25,6 +25,7 @@
 //! - `processors`: the program on other processors, under an emulator
 //! - `readme`: README against the program
 //! - `reload`: a new process takes over, and clients see nothing of it
+//! - `reload_faults`: reloads in which another process is not what it should be
 //! - `words`: the manual and the completions that are installed beside the program
 //! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `packages`: the tarball, the package of Debian and the image for containers
@@ -71,6 +72,7 @@ mod readme;
 mod reference;
 mod release;
 mod reload;
+mod reload_faults;
 mod resets;
 mod settings;
 mod shutdown;
