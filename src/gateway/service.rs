@@ -248,7 +248,9 @@ impl Service<'_> {
             log::flush(self.times.flush_patience);
             self.signals.pause();
             let is_to_end = |event: &Event| matches!(event, Event::End(_));
-            if !self.signals.events.has(is_to_end) {
+            // How a process has ended that was noted here is forgotten there.
+            let has_ended = self.signals.watched().known(successor.process()).is_some();
+            if !has_ended && !self.signals.events.has(is_to_end) {
                 handover::execute(self.program, successor.control(), successor.process());
             }
             self.signals.resume();
@@ -357,7 +359,11 @@ impl Service<'_> {
                     );
                     sessions.reset_all();
                 }
-                return Drained::Late;
+                return if ending {
+                    Drained::Ending
+                } else {
+                    Drained::Late
+                };
             }
             let mut until = deadline;
             let mut others: Vec<&dyn AsFd> = Vec::new();
@@ -412,7 +418,7 @@ impl Service<'_> {
 enum Drained {
     /// All sessions are over.
     Whole,
-    /// So they are, and the service is to end.
+    /// So they are, or their time was, and the service is to end.
     Ending,
     /// Its time was over.
     Late,

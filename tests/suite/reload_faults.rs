@@ -254,3 +254,18 @@ fn signal_to_end_right_after_a_reload_leaves_clients_their_time() {
     assert_eq!(service.wait_exit(SOON).code(), Some(0));
     service.family.wait_gone(SOON);
 }
+
+/// The process that serves ends as soon as it hears that the first one has drained, which may be just about to become the watcher.
+#[test]
+fn status_is_not_lost_when_the_time_of_the_first_process_is_over() {
+    let endpoint = Backend::tagged(b't');
+    for _ in 0..10 {
+        let flags = ["--drain-timeout=10ms"];
+        let mut service = Service::before(&[endpoint.address()], &flags);
+        let held = client(&service);
+        service.reload();
+        service.signal("TERM");
+        assert_eq!(service.wait_exit(SOON).code(), Some(0));
+        drop(held);
+    }
+}
