@@ -86,7 +86,9 @@ END
     script postinst <<'END'
 systemctl daemon-reload
 if [ "$1" = configure ] && [ -n "$2" ]; then
-    systemctl try-restart etcd-gateway.service
+    # No client notices. What the new unit says of the process itself holds from its next start on.
+    systemctl try-reload-or-restart etcd-gateway.service ||
+        echo "etcd-gateway: the version before continues; see systemctl status etcd-gateway" >&2
 fi
 END
     script prerm <<'END'
