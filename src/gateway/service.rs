@@ -37,8 +37,8 @@ pub(super) struct Doors {
 
 impl Doors {
     /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
-    /// then; otherwise those of this process are served to its end.
-    fn close(self, handed_over: bool, times: &Times) {
+    /// then; otherwise those of this process are served to its end. Returns the thread that answers those who have asked before.
+    fn close(self, handed_over: bool, times: &Times) -> Option<JoinHandle<()>> {
         for (listener, _) in &self.clients {
             if handed_over {
                 listener.stop();
@@ -51,15 +51,15 @@ impl Doors {
             metrics.stop();
         }
         let patience = Instant::now() + times.accept_patience;
-        let clients = self.clients.into_iter().map(|(_, thread)| thread);
-        for thread in clients.chain(metrics.map(|(_, thread)| thread)) {
+        for (_, thread) in self.clients {
             join(thread, patience);
         }
+        metrics.map(|(_, thread)| thread)
     }
 }
 
-/// Waits for a thread that accepts to end, so that every client it has taken is counted. One that pauses after
-/// an error may take longer, and is left behind.
+/// Waits for a thread to end: one that accepts, so that every client it has taken is counted, or one that answers. One that
+/// pauses after an error may take longer, and is left behind, and so is one whose client says nothing.
 fn join(thread: JoinHandle<()>, deadline: Instant) {
     while !thread.is_finished() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -227,12 +227,15 @@ impl Service<'_> {
                 ("timeout", shown),
             ],
         );
-        self.close_doors(true);
+        let answers = self.close_doors(true);
         reloads.predecessors.clear();
         let drained = self.drain(deadline, Some(&successor));
         successor.tell_connections(0);
         if drained == Drained::ServiceEnded {
             return self.end_with_the_service(&successor);
+        }
+        if let Some(answers) = answers {
+            join(answers, Instant::now() + self.times.accept_patience);
         }
         if !reloads.is_watched {
             return self.stopped();
@@ -326,10 +329,11 @@ impl Service<'_> {
         self.stopped()
     }
 
-    fn close_doors(&mut self, handed_over: bool) {
+    fn close_doors(&mut self, handed_over: bool) -> Option<JoinHandle<()>> {
         self.served.threads.close();
-        std::mem::take(&mut self.doors).close(handed_over, &self.times);
+        let answers = std::mem::take(&mut self.doors).close(handed_over, &self.times);
         self.served.zones.clear();
+        answers
     }
 
     /// Waits until sessions are over, here and in processes that drain, at most until `deadline`. Those that are left here then are
