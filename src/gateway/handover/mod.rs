@@ -2,9 +2,9 @@
 //!
 //! At SIGUSR2 the process that serves starts the program that is at its path now, with the same arguments (`successor`), and hands
 //! it its listening sockets. The new process reads its settings, finds and authenticates endpoints, and says that it is ready
-//! (`inherit`). It is told to serve, and only when it says that it does, the old one stops accepting; the sockets, and the clients in their queues, live on in the new
-//! one. The old one drains, and tells the new one how many connections it has left (`predecessors`). If the
-//! new one cannot start, the old one continues to serve.
+//! (`inherit`). It is told to serve, and only when it says that it does, the old one stops accepting; the sockets, and the
+//! clients in their queues, live on in the new one. The old one drains, and tells the new one how many connections it has
+//! left (`predecessors`). If the new one cannot start, the old one continues to serve.
 //!
 //! Somebody watches the service: a service manager, which is told of the new process (MAINPID= of sd_notify(3)), or
 //! whoever started the first process and waits for its end, such as runit, a shell, or the kernel where it is process 1. For
