@@ -3,6 +3,7 @@
 
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::admin::{admin_of, wait_sample};
 use crate::support::gateway::binary;
@@ -232,7 +233,7 @@ fn signal_to_end_right_after_a_reload_leaves_clients_their_time() {
     let endpoint = Backend::tagged(b't');
     let flags = ["--drain-timeout=1h", "--metrics-addr=127.0.0.1:0"];
     let launch = Launch::before(&[endpoint.address()], &flags);
-    let mut service = Service::start(launch.times("accept_patience=3000"));
+    let mut service = Service::start(launch.times("accept_patience=200"));
     let held = client(&service);
     // Who asks for metrics and says nothing keeps the first process there.
     let idle = TcpStream::connect(admin_of(&service)).expect("connect");
@@ -245,8 +246,10 @@ fn signal_to_end_right_after_a_reload_leaves_clients_their_time() {
     service.wait_record(RELOADED);
     service.signal("TERM");
     service.wait_record(DRAINING);
-    for seed in 0..10 {
+    // Far longer than it may take to close listeners.
+    for seed in 0..60 {
         expect_echo(&held, seed);
+        std::thread::sleep(Duration::from_millis(10));
     }
     service.assert_running();
     drop(idle);
