@@ -1,5 +1,6 @@
 //! The process that takes over, as the one sees it that starts it.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::process::{Child, ExitStatus};
@@ -98,7 +99,12 @@ impl Starting {
             .chain(items.iter().map(|(fd, _)| *fd))
             .collect();
         for (_, item) in &items {
-            near.send(&Message::Item(*item)).map_err(refused)?;
+            near.send(&Message::Item(*item))
+                .map_err(|error| match error.kind() {
+                    // They wait in the socket until the new process reads them.
+                    ErrorKind::WouldBlock => "more listeners than can be handed over".to_owned(),
+                    _ => refused(error),
+                })?;
         }
         let service = Message::Service {
             is_managed: supply.is_managed,
