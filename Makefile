@@ -142,7 +142,7 @@ generate = install -D -m 644 /dev/null "$(2)" && $(GENERATOR) generate $(1) >"$(
 install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
 	install -D -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/etcd-gateway"
 	$(call generate,unit,$(UNIT))
-	sed -i 's,^ExecStart=".*",ExecStart="$(BINDIR)/etcd-gateway",' "$(UNIT)"
+	sed -i 's,^\(Exec[A-Za-z]*\)="[^"]*",\1="$(BINDIR)/etcd-gateway",' "$(UNIT)"
 	$(call generate,socket,$(SOCK))
 	$(call generate,man,$(MAN))
 	$(call generate,bash,$(BASH))
