@@ -155,6 +155,14 @@ impl Served {
                 &[("reason", reason.into()), ("count", count.into())],
             );
         }
+        for problem in self.problems() {
+            log::answer(
+                CALLER,
+                "status of a problem",
+                &[("problem", problem.into())],
+            );
+        }
+        // After all else that is wrong: they may be so many that lines are dropped.
         for view in proxy.pool.views() {
             let mut fields = vec![
                 ("address", view.endpoint.addr.into()),
@@ -173,13 +181,6 @@ impl Served {
                     .map(|(_, error)| ("last-error", error.into())),
             );
             log::answer(CALLER, "status of endpoint", &fields);
-        }
-        for problem in self.problems() {
-            log::answer(
-                CALLER,
-                "status of a problem",
-                &[("problem", problem.into())],
-            );
         }
         let mut fields: Vec<(&str, Value)> = Vec::new();
         for (result, count) in self.refreshes.counts() {

@@ -64,10 +64,10 @@ impl SignalSet {
         Self(words)
     }
 
-    /// Those, and SIGXFSZ.
+    /// Those, SIGXFSZ and SIGPIPE.
     pub(super) fn blocked() -> Self {
         let Self(mut words) = Self::handled();
-        words[0] |= 1 << (SIGXFSZ - 1);
+        words[0] |= 1 << (SIGXFSZ - 1) | 1 << (SIGPIPE - 1);
         Self(words)
     }
 }
@@ -75,3 +75,7 @@ impl SignalSet {
 /// A file has come to the limit of the process (RLIMIT_FSIZE); by default that ends it. Blocked,
 /// it is an error of the write, EFBIG (setrlimit(2)), and one file is no reason to end.
 const SIGXFSZ: u32 = 25;
+
+/// What a write gets whose reader is gone, beside an error (pipe(7)). `std` ignores it, but not while this program executes itself
+/// anew.
+const SIGPIPE: u32 = 13;

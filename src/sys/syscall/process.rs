@@ -85,7 +85,7 @@ pub(crate) fn forbid_new_privileges() -> io::Result<()> {
 
 const SIG_BLOCK: c_int = 0;
 
-/// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ for good, the
+/// Blocks signals in this thread and in all that it starts from now on: SIGXFSZ and SIGPIPE for good, the
 /// handled ones wait for [`wait_for_signal`]. Called once, before any thread exists.
 ///
 /// Whoever has started this process may have it ignore SIGCHLD: then nobody is told how its children end, and the
