@@ -110,9 +110,10 @@ FNR == 1 {
     gsub(/"([^"\\]|\\.)*"/, "\"\"", line)
     sub(/(^|[ \t])\/\/.*/, "", line)
 
-    # Unit tests stand at the foot of a file and may use what they like.
+    # Unit tests stand at the foot of a file and may use what they like. Other attributes may follow the first, over several lines.
     if (test_attribute && line ~ /^mod tests/) in_tests = 1
-    test_attribute = line ~ /^#\[cfg\(test\)\]/
+    if (line ~ /^#\[cfg\(test\)\]/) test_attribute = 1
+    else if (line ~ /^[a-z]/) test_attribute = 0
     if (in_tests) tests[module]++
     else if (comment) comments[module]++
     else if (!blank) code[module]++
