@@ -520,7 +520,7 @@ fn the_units_filter_lets_all_of_the_list_pass() {
     if !have_systemd() {
         return;
     }
-    let unit = Path::new(TOP).join("src/etcd-gateway.service");
+    let unit = Path::new(TOP).join("src/deploy/etcd-gateway.service");
     let unit = std::fs::read_to_string(unit).expect("read the unit");
     let mut allowed = BTreeSet::new();
     for line in unit

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-const SERVICE: &str = include_str!("../../etcd-gateway.service");
-const SOCKET: &str = include_str!("../../etcd-gateway.socket");
+const SERVICE: &str = include_str!("../../deploy/etcd-gateway.service");
+const SOCKET: &str = include_str!("../../deploy/etcd-gateway.socket");
 /// What the service has in the place of the program's path.
 const PROGRAM: &str = "@BINDIR@/etcd-gateway";
 /// Where `make install` puts the program: for when the path of this one cannot be known (no /proc).
