@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use super::COMMANDS;
 use super::generate;
+use super::manual;
 use super::settings_file::Cause;
 use super::value::ValueError;
 
@@ -106,7 +106,10 @@ impl fmt::Display for Error {
                 write!(f, "unknown command {typed}; ")?;
                 match nearest {
                     Some(name) => write!(f, "did you mean {name}?"),
-                    None => write!(f, "the commands are {}", COMMANDS.join(", ")),
+                    None => {
+                        let names: Vec<&str> = manual::command_names().collect();
+                        write!(f, "the commands are {}", names.join(", "))
+                    }
                 }
             }
             Self::NotGenerated => {
@@ -284,6 +287,11 @@ mod tests {
                 "etcd-gateway start --drain-timeout=-1s",
                 "invalid value \"-1s\" for --drain-timeout: time cannot be negative; write 0s or \
                  more",
+            ),
+            (
+                "etcd-gateway start --close-removed=sometimes",
+                "invalid value \"sometimes\" for --close-removed: time: invalid duration \
+                 \"sometimes\"; write 1m30s, 5s or 250ms, or never",
             ),
             (
                 "etcd-gateway start --endpoints=127.0.0.1",

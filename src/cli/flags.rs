@@ -19,8 +19,10 @@ pub(super) struct Flag {
     pub(super) name: &'static str,
     /// The letter behind `-`, if it has one.
     pub(super) short: Option<&'static str>,
-    /// Whether a value follows.
+    /// What follows it.
     pub(super) takes: Takes,
+    /// What it has an effect on.
+    pub(super) scope: Scope,
     /// What holds without the flag; empty if nothing is set then.
     pub(super) default: &'static str,
     /// Whether `ETCD_GATEWAY_<NAME>` sets it too.
@@ -33,15 +35,58 @@ pub(super) struct Flag {
     pub(super) apply: fn(&str, &mut RawArgs) -> Result<(), ValueError>,
 }
 
-/// What follows a flag; the word is the name of the value in the help.
+/// What follows a flag. The first text is the name of the value in the help; the words are the values with a meaning
+/// of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Takes {
     /// Nothing: bare it means `true`, and `=true` or `=false` may be attached.
-    Nothing,
-    /// One value; the last one given counts.
-    One(&'static str),
+    Switch,
+    /// One of these words.
+    Choice(&'static str, &'static [&'static str]),
+    /// A path, or one of these words.
+    Path(&'static str, &'static [&'static str]),
+    /// Another value, or one of these words; the last one given counts.
+    Value(&'static str, &'static [&'static str]),
     /// A comma-separated list; every one given counts.
-    Many(&'static str),
+    List(&'static str),
+}
+
+impl Takes {
+    /// The name of the value; `None` for a switch.
+    pub(super) fn value_name(self) -> Option<&'static str> {
+        match self {
+            Self::Switch => None,
+            Self::Choice(name, _)
+            | Self::Path(name, _)
+            | Self::Value(name, _)
+            | Self::List(name) => Some(name),
+        }
+    }
+}
+
+/// What a flag has an effect on. `config` prints every setting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scope {
+    /// A gateway that serves.
+    Serving,
+    /// What is looked at before it serves, which `check` looks at too.
+    Setup,
+    /// What `check` and `config` print.
+    Output,
+    /// Every command.
+    Any,
+}
+
+impl Scope {
+    /// Whether the flag has an effect on this command.
+    pub(super) fn has(self, command: &str) -> bool {
+        match self {
+            Self::Serving => ["start", "config"].contains(&command),
+            Self::Setup => ["start", "check", "config"].contains(&command),
+            Self::Output => ["check", "config"].contains(&command),
+            Self::Any => true,
+        }
+    }
 }
 
 /// What was typed, flag by flag: `None` and empty lists where nothing was.
@@ -76,37 +121,49 @@ pub(super) struct RawArgs {
     pub(super) version: bool,
 }
 
-const LOG_LEVELS: &[(&str, LogLevel)] = &[
+const LOG_LEVELS: [(&str, LogLevel); 4] = [
     ("debug", LogLevel::Debug),
     ("info", LogLevel::Info),
     ("warn", LogLevel::Warn),
     ("error", LogLevel::Error),
 ];
 
-const LOG_FORMATS: &[(&str, Option<LogFormat>)] = &[
+const LOG_FORMATS: [(&str, Option<LogFormat>); 4] = [
     ("auto", None),
     ("json", Some(LogFormat::Json)),
     ("text", Some(LogFormat::Text)),
     ("console", Some(LogFormat::Text)),
 ];
 
-const POLICIES: &[(&str, Policy)] = &[
+const POLICIES: [(&str, Policy); 2] = [
     ("round-robin", Policy::RoundRobin),
     ("least-connections", Policy::LeastConnections),
 ];
 
-const OUTPUTS: &[(&str, Form)] = &[
+const OUTPUTS: [(&str, Form); 3] = [
     ("table", Form::Shown(Output::Table)),
     ("json", Form::Shown(Output::Json)),
     ("env", Form::Env),
 ];
+
+/// The words of a table.
+const fn words<T: Copy, const N: usize>(table: [(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
 
 /// The table.
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "endpoints",
         short: None,
-        takes: Takes::Many("HOST:PORT,..."),
+        takes: Takes::List("HOST:PORT,..."),
+        scope: Scope::Setup,
         default: "127.0.0.1:2379",
         in_environment: true,
         doc_short: "The etcd members to forward clients to.",
@@ -122,7 +179,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "listen-addr",
         short: None,
-        takes: Takes::Many("HOST:PORT,..."),
+        takes: Takes::List("HOST:PORT,..."),
+        scope: Scope::Setup,
         default: "127.0.0.1:23790",
         in_environment: true,
         doc_short: "Where to accept clients.",
@@ -138,11 +196,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "retry-delay",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &[]),
+        scope: Scope::Serving,
         default: "1m0s",
         in_environment: true,
-        doc_short: "The longest pause before a failed or silent endpoint is tried again.",
-        doc_long: "A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
+        doc_short: "The longest pause before an endpoint is tried again.",
+        doc_long: "One that failed or is silent, that is. A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
             twice as long. Clients never wait for it: when no endpoint is active, each new client \
             tries all of them.",
         apply: |text, raw| {
@@ -154,10 +213,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "dial-timeout",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &[]),
+        scope: Scope::Setup,
         default: "5s",
         in_environment: true,
-        doc_short: "How long a client may wait to be connected to an endpoint.",
+        doc_short: "How long a client may wait for an endpoint.",
         doc_long: "It covers all attempts for this client together. A connection that a silent member has \
             not answered for as long is reset, if another member is active.",
         apply: |text, raw| {
@@ -169,10 +229,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "max-connections",
         short: None,
-        takes: Takes::One("COUNT"),
+        takes: Takes::Value("COUNT", &["auto"]),
+        scope: Scope::Serving,
         default: "auto",
         in_environment: true,
-        doc_short: "The most clients at a time; those above it are rejected.",
+        doc_short: "The most clients at a time; others are rejected.",
         doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
             cgroup included.",
         apply: |text, raw| {
@@ -183,11 +244,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "drain-timeout",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &[]),
+        scope: Scope::Serving,
         default: "10s",
         in_environment: true,
-        doc_short: "How long connections may go on after SIGTERM or SIGINT.",
-        doc_long: "What is left then is reset. 0s resets at once.",
+        doc_short: "How long connections may last after SIGTERM.",
+        doc_long: "Or after SIGINT. What is left then is reset. 0s resets at once.",
         apply: |text, raw| {
             raw.drain_timeout = Some(value::duration(text)?);
             Ok(())
@@ -196,11 +258,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "reload-timeout",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &["never"]),
+        scope: Scope::Serving,
         default: "never",
         in_environment: true,
-        doc_short: "How long connections may go on in the old process after a reload.",
-        doc_long: "What is left then is reset. never leaves connections alone.",
+        doc_short: "How long old connections may last after a reload.",
+        doc_long: "They stay in the old process. What is left then is reset. never leaves connections alone.",
         apply: |text, raw| {
             raw.reload_timeout = value::duration_or_never(text)?;
             Ok(())
@@ -209,11 +272,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "endpoints-file",
         short: None,
-        takes: Takes::One("PATH"),
+        takes: Takes::Path("PATH", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
-        doc_short: "The file that names the etcd members, in place of --endpoints.",
-        doc_long: "One endpoint a line; weight=N, priority=N and drain may follow it. It is followed: a \
+        doc_short: "The file that names the members.",
+        doc_long: "It takes the place of --endpoints. One endpoint per line; weight=N, priority=N and drain may follow it. It is followed: a \
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
         apply: |text, raw| {
@@ -224,10 +288,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "discovery-srv",
         short: None,
-        takes: Takes::One("DOMAIN"),
+        takes: Takes::Value("DOMAIN", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
-        doc_short: "The DNS domain whose SRV records name the etcd members.",
+        doc_short: "The DNS domain whose SRV records name the members.",
         doc_long: "Asks for _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
             the records for as long as the gateway runs. A value that begins with an underscore, \
             such as _client._tcp.etcd.default.svc.cluster.local, is asked as it stands. \
@@ -240,10 +305,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "discovery-srv-name",
         short: None,
-        takes: Takes::One("NAME"),
+        takes: Takes::Value("NAME", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
-        doc_short: "A suffix to the service in the names of the SRV records.",
+        doc_short: "A suffix to the service in names of SRV records.",
         doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
         apply: |text, raw| {
@@ -254,10 +320,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "insecure-discovery",
         short: None,
-        takes: Takes::Nothing,
+        takes: Takes::Switch,
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
-        doc_short: "Accept members from SRV records without authenticating them.",
+        doc_short: "Do not authenticate members from SRV records.",
         doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
             connections of every client.",
         apply: |text, raw| {
@@ -268,11 +335,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "trusted-ca-file",
         short: None,
-        takes: Takes::One("PATH"),
+        takes: Takes::Path("PATH", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
-        doc_short: "The authorities, in PEM, that discovered members must chain to.",
-        doc_long: "It is ONLY used for authenticating the discovered endpoints, over connections of \
+        doc_short: "The authorities (PEM) that members must chain to.",
+        doc_long: "It is ONLY used for authenticating the discovered endpoints (and others with --verify-endpoints), over connections of \
             their own; data never runs over these. Without it the system's bundle is used. Either is \
             followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
             gone change nothing.",
@@ -284,7 +352,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "discovery-server-name",
         short: None,
-        takes: Takes::One("NAME"),
+        takes: Takes::Value("NAME", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
         doc_short: "The name that the certificates of members must have.",
@@ -298,7 +367,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "verify-endpoints",
         short: None,
-        takes: Takes::Nothing,
+        takes: Takes::Switch,
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
         doc_short: "Authenticate the members of a list, too.",
@@ -311,7 +381,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "health-check",
         short: None,
-        takes: Takes::One("URL"),
+        takes: Takes::Value("URL", &["off"]),
+        scope: Scope::Setup,
         default: "off",
         in_environment: true,
         doc_short: "Where each member is asked how it is: off or a URL.",
@@ -328,11 +399,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "close-removed",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &["never"]),
+        scope: Scope::Serving,
         default: "never",
         in_environment: true,
-        doc_short: "How long connections to a member go on after it has left the endpoints.",
-        doc_long: "What is left then is reset. A member that DNS named has left once two answers in a row lack it. never leaves connections alone.",
+        doc_short: "How long connections to a removed member may last.",
+        doc_long: "A member is removed when it has left the endpoints, or, if DNS named it, when two answers in a row lack it. What is left then is reset. never leaves connections alone.",
         apply: |text, raw| {
             raw.close_removed = value::duration_or_never(text)?;
             Ok(())
@@ -341,11 +413,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "answer-timeout",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &[]),
+        scope: Scope::Serving,
         default: "1s",
         in_environment: true,
-        doc_short: "How long a member may take to answer a client's first bytes.",
-        doc_long: "One that takes longer is probed, over a connection of its own; if it does not answer that \
+        doc_short: "How long a member may take for its first answer.",
+        doc_long: "That is the answer to a client's first bytes. A member that takes longer is probed, over a connection of its own; if it does not answer that \
             either, it is used only where no other member is better, until it answers again. 0s probes \
             nobody.",
         apply: |text, raw| {
@@ -356,11 +429,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "close-unhealthy",
         short: None,
-        takes: Takes::One("DURATION"),
+        takes: Takes::Value("DURATION", &["never"]),
+        scope: Scope::Serving,
         default: "never",
         in_environment: true,
-        doc_short: "How long connections to a silent or unhealthy member live.",
-        doc_long: "Then they are reset, if another has been active for as long, so that clients without \
+        doc_short: "How long connections to an unhealthy member may last.",
+        doc_long: "Or to a silent one. Then they are reset, if another has been active for as long, so that clients without \
             keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
         apply: |text, raw| {
             raw.close_unhealthy = value::duration_or_never(text)?;
@@ -370,22 +444,24 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "policy",
         short: None,
-        takes: Takes::One("POLICY"),
+        takes: Takes::Choice("POLICY", &words(POLICIES)),
+        scope: Scope::Serving,
         default: "round-robin",
         in_environment: true,
-        doc_short: "Which endpoint a client gets: round-robin or least-connections.",
+        doc_short: "Which endpoint a client gets.",
         doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
             open connections, and so evens out what piled up on the members that did not restart. \
             Both keep to priorities and weights.",
         apply: |text, raw| {
-            raw.policy = Some(value::choice(text, POLICIES)?);
+            raw.policy = Some(value::choice(text, &POLICIES)?);
             Ok(())
         },
     },
     Flag {
         name: "metrics-addr",
         short: None,
-        takes: Takes::One("HOST:PORT"),
+        takes: Takes::Value("HOST:PORT", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
         doc_short: "Where to serve metrics, health and a status page.",
@@ -399,11 +475,12 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "access-log",
         short: None,
-        takes: Takes::One("TARGET"),
+        takes: Takes::Path("TARGET", &["off", "stderr"]),
+        scope: Scope::Setup,
         default: "off",
         in_environment: true,
-        doc_short: "Where to log connections that have ended: off, stderr or a path.",
-        doc_long: "A line each. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
+        doc_short: "Where to log connections that have ended.",
+        doc_long: "off, stderr or a path: one line per connection. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
             logrotate. Lines that cannot be written are dropped and counted; no connection waits \
             for them.",
         apply: |text, raw| {
@@ -414,10 +491,11 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "log-level",
         short: None,
-        takes: Takes::One("LEVEL"),
+        takes: Takes::Choice("LEVEL", &words(LOG_LEVELS)),
+        scope: Scope::Serving,
         default: "info",
         in_environment: true,
-        doc_short: "The least severe messages to log: debug, info, warn or error.",
+        doc_short: "The least severe messages to log.",
         doc_long: "",
         apply: |text, raw| {
             // As zap reads it: WARN, and its longer name.
@@ -426,28 +504,30 @@ pub(super) const FLAGS: &[Flag] = &[
                 "warning" => "warn",
                 other => other,
             };
-            raw.log_level = Some(value::choice(level, LOG_LEVELS)?);
+            raw.log_level = Some(value::choice(level, &LOG_LEVELS)?);
             Ok(())
         },
     },
     Flag {
         name: "log-format",
         short: None,
-        takes: Takes::One("FORMAT"),
+        takes: Takes::Choice("FORMAT", &words(LOG_FORMATS)),
+        scope: Scope::Serving,
         default: "auto",
         in_environment: true,
-        doc_short: "The form of log lines: json, text or auto.",
+        doc_short: "The form of log lines.",
         doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
             accepted too.",
         apply: |text, raw| {
-            raw.log_format = value::choice(text, LOG_FORMATS)?;
+            raw.log_format = value::choice(text, &LOG_FORMATS)?;
             Ok(())
         },
     },
     Flag {
         name: "config-file",
         short: None,
-        takes: Takes::One("PATH"),
+        takes: Takes::Path("PATH", &[]),
+        scope: Scope::Setup,
         default: "",
         in_environment: true,
         doc_short: "A file with settings that are given nowhere else.",
@@ -462,20 +542,22 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "output",
         short: None,
-        takes: Takes::One("FORMAT"),
+        takes: Takes::Choice("FORMAT", &words(OUTPUTS)),
+        scope: Scope::Output,
         default: "table",
         in_environment: false,
         doc_short: "What check and config print: table or json.",
         doc_long: "env is for config alone: a settings file.",
         apply: |text, raw| {
-            raw.output = Some(value::choice(text, OUTPUTS)?);
+            raw.output = Some(value::choice(text, &OUTPUTS)?);
             Ok(())
         },
     },
     Flag {
         name: "help",
         short: Some("h"),
-        takes: Takes::Nothing,
+        takes: Takes::Switch,
+        scope: Scope::Any,
         default: "",
         in_environment: false,
         doc_short: "Print this help and exit.",
@@ -487,8 +569,9 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "version",
-        short: None,
-        takes: Takes::Nothing,
+        short: Some("V"),
+        takes: Takes::Switch,
+        scope: Scope::Any,
         default: "",
         in_environment: false,
         doc_short: "Print the version and exit.",

@@ -62,7 +62,7 @@ impl Given {
             count: 0,
         });
         match flag.takes {
-            Takes::Many(_) if used.count > 0 => {
+            Takes::List(_) if used.count > 0 => {
                 used.value.push(',');
                 used.value.push_str(text);
             }
@@ -74,7 +74,9 @@ impl Given {
 
     /// Warns of flags of which only the last use counts.
     pub(super) fn warn_of_repeated(&mut self) {
-        let single = FLAGS.iter().filter(|f| matches!(f.takes, Takes::One(_)));
+        let single = FLAGS
+            .iter()
+            .filter(|f| !matches!(f.takes, Takes::Switch | Takes::List(_)));
         let repeated =
             single.filter(|flag| self.uses.get(flag.name).is_some_and(|used| used.count > 1));
         let warning = |flag: &Flag| {
@@ -90,7 +92,7 @@ impl Given {
         let setting = |flag: &Flag| {
             let used = self.uses.get(flag.name);
             let default = match flag.takes {
-                Takes::Nothing => "false",
+                Takes::Switch => "false",
                 // The default endpoint is not used beside another source of members.
                 _ if flag.name == "endpoints" && named_elsewhere => "",
                 _ => flag.default,

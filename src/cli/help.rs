@@ -1,4 +1,4 @@
-//! The texts a person asks for: `--help` and `--version`.
+//! The texts a person asks for: `-h`, `--help` and `--version`.
 //!
 //! Rendered from [`FLAGS`] and `manual`; no line is wider than 80 columns.
 
@@ -6,70 +6,137 @@ use std::env::consts::{ARCH, OS};
 use std::fmt::Write;
 
 use super::flags::{FLAGS, Flag, Takes};
-use super::manual;
+use super::manual::{self, Command};
 
 /// The width that every terminal has.
 const WIDTH: usize = 80;
 /// What stands in front of a flag's docs.
 const INDENT: &str = "        ";
 /// Where the docs of a command begin.
-const COMMAND_COLUMN: usize = 36;
+const COMMAND_COLUMN: usize = 35;
+/// Where those of a flag begin, in the short help.
+const FLAG_COLUMN: usize = 25;
 
-/// The help.
-pub(super) fn help() -> String {
+/// The long help, of one command or of all.
+pub(super) fn long(command: Option<&Command>) -> String {
     let mut text = String::new();
-    push_wrapped(&mut text, "", manual::LEAD);
-    text.push_str("\nUsage:\n");
-    for (usage, doc) in manual::COMMANDS {
-        let usage = format!("etcd-gateway {usage}");
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {usage:<COMMAND_COLUMN$}{doc}");
+    match command {
+        None => {
+            push_wrapped(&mut text, "", manual::LEAD);
+            push_usage(&mut text);
+            let _ = writeln!(text, "\n  {}", manual::CALLED_ETCD);
+        }
+        Some(command) => {
+            push_command(&mut text, command);
+            push_wrapped(&mut text, "", command.doc_long);
+        }
     }
-    let _ = writeln!(text, "\n  {}\n", manual::CALLED_ETCD);
-    push_wrapped(
-        &mut text,
-        "",
-        "Flags, with the variables that set them too (the command line wins over the environment, \
-         and that over --config-file; an empty variable counts as unset):",
-    );
-    for flag in FLAGS {
+    let flags: Vec<&Flag> = flags_of(command).collect();
+    if command.is_none_or(|command| command.takes == "[flags]") {
+        text.push('\n');
+        push_wrapped(&mut text, "", FLAGS_ARE_VARIABLES);
+    }
+    for flag in flags {
         text.push('\n');
         push_flag(&mut text, flag);
     }
+    if command.is_none() {
+        push_examples(&mut text, manual::EXAMPLES);
+        text.push_str("\nExit codes:\n");
+        for (status, doc) in manual::EXIT_STATUS {
+            let _ = writeln!(text, "  {status}  {doc}");
+        }
+    }
+    text
+}
+
+/// The short help: of all commands what fits on one screen, of one a line per flag.
+pub(super) fn short(command: Option<&Command>) -> String {
+    let mut text = String::new();
+    let Some(command) = command else {
+        let _ = writeln!(text, "{}", manual::SUMMARY);
+        push_usage(&mut text);
+        push_examples(&mut text, manual::EXAMPLES.get(..1).unwrap_or_default());
+        let _ = writeln!(text, "\n{MORE_HELP}");
+        return text;
+    };
+    push_command(&mut text, command);
+    text.push('\n');
+    for flag in flags_of(Some(command)) {
+        let spelled = spelled(flag);
+        let _ = writeln!(text, "  {spelled:<FLAG_COLUMN$}{}", flag.doc_short);
+    }
+    let _ = writeln!(text, "\n--help says more, with defaults and variables.");
+    text
+}
+
+/// What the short help ends with.
+const MORE_HELP: &str = "`etcd-gateway COMMAND -h` lists the flags of a command, and \
+    `COMMAND --help`\nexplains them.";
+
+const FLAGS_ARE_VARIABLES: &str = "Flags, with the variables that set them too (the command line wins over the \
+    environment, and that over --config-file; an empty variable counts as unset):";
+
+/// The flags that have an effect on a command, or on any.
+fn flags_of(command: Option<&Command>) -> impl Iterator<Item = &'static Flag> {
+    let name = command.map(|command| command.name);
+    let has_effect = move |flag: &&Flag| name.is_none_or(|name| flag.scope.has(name));
+    FLAGS.iter().filter(has_effect)
+}
+
+fn push_command(text: &mut String, command: &Command) {
+    let (usage, doc) = (command.usage(), command.doc_short);
+    let _ = writeln!(text, "etcd-gateway {usage}: {doc}.");
+}
+
+fn push_usage(text: &mut String) {
+    text.push_str("\nUsage:\n");
+    for command in &manual::COMMANDS {
+        let usage = format!("etcd-gateway {}", command.usage());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {usage:<COMMAND_COLUMN$}{}", command.doc_short);
+    }
+}
+
+fn push_examples(text: &mut String, examples: &[(&str, &[&str])]) {
     text.push_str("\nExamples:\n");
-    for (index, (what, lines)) in manual::EXAMPLES.iter().enumerate() {
+    for (index, (what, lines)) in examples.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
         let _ = writeln!(text, "{gap}  {what}");
         for line in *lines {
             let _ = writeln!(text, "    {line}");
         }
     }
-    text.push_str("\nExit codes:\n");
-    for (status, doc) in manual::EXIT_STATUS {
-        let _ = writeln!(text, "  {status}  {doc}");
-    }
-    text
 }
 
-/// The version: program, version, system.
+/// The version: program, version, system, and the commit if the build knew it.
 pub(super) fn version() -> String {
-    format!("etcd-gateway {} ({OS}/{ARCH})\n", env!("CARGO_PKG_VERSION"))
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("ETCD_GATEWAY_COMMIT").filter(|commit| !commit.is_empty());
+    let commit = commit.map_or(String::new(), |commit| format!(" commit {commit}"));
+    format!("etcd-gateway {version} ({OS}/{ARCH}){commit}\n")
 }
 
-/// The flag as one types it: `-h, --help` or `--endpoints HOST:PORT,...`.
-fn usage(flag: &Flag) -> String {
+/// The flag with its dashes: `-h, --help` or `--endpoints`.
+fn spelled(flag: &Flag) -> String {
     let short = flag.short.map_or(String::new(), |s| format!("-{s}, "));
-    let value = match flag.takes {
-        Takes::Nothing => String::new(),
-        Takes::One(name) | Takes::Many(name) => format!(" {name}"),
-    };
-    format!("{short}--{}{value}", flag.name)
+    format!("{short}--{}", flag.name)
+}
+
+/// The flag as one types it: `--endpoints HOST:PORT,...`.
+fn usage(flag: &Flag) -> String {
+    let value = flag.takes.value_name();
+    let value = value.map_or(String::new(), |name| format!(" {name}"));
+    format!("{}{value}", spelled(flag))
 }
 
 fn push_flag(text: &mut String, flag: &Flag) {
     let _ = writeln!(text, "  {}", usage(flag));
     push_wrapped(text, INDENT, flag.doc_short);
     push_wrapped(text, INDENT, flag.doc_long);
+    if let Takes::Choice(_, words) = flag.takes {
+        push_wrapped(text, INDENT, &format!("One of: {}", words.join(", ")));
+    }
     if !flag.default.is_empty() {
         push_wrapped(text, INDENT, &format!("Default: {}", flag.default));
     }
@@ -135,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_help_has_every_flag_and_fits_a_terminal() {
-        let help = help();
+        let help = long(None);
         for line in help.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
             assert_eq!(line.trim_end(), line);
@@ -145,6 +212,37 @@ mod tests {
             let default = (!flag.default.is_empty()).then(|| format!("Default: {}", flag.default));
             for wanted in words.into_iter().chain(default).chain(flag.variable()) {
                 assert!(help.contains(&wanted), "{wanted}");
+            }
+        }
+    }
+
+    /// A terminal of 24 lines keeps one for the prompt.
+    #[test]
+    fn the_short_help_fits_one_screen_and_has_what_the_command_takes() {
+        let general = short(None);
+        assert!(general.lines().count() < 24, "{general}");
+        for command in &manual::COMMANDS {
+            assert!(general.contains(&command.usage()), "{}", command.name);
+            for (text, of) in [
+                (short(Some(command)), spelled as fn(&Flag) -> String),
+                (long(Some(command)), usage),
+            ] {
+                for line in text.lines() {
+                    assert!(line.chars().count() <= WIDTH, "{line}");
+                    assert_eq!(line.trim_end(), line);
+                }
+                for flag in FLAGS {
+                    let line = format!("  {}", of(flag));
+                    let has = text
+                        .lines()
+                        .any(|l| l == line || l.starts_with(&format!("{line} ")));
+                    assert_eq!(
+                        has,
+                        flag.scope.has(command.name),
+                        "{}: {line}",
+                        command.name
+                    );
+                }
             }
         }
     }

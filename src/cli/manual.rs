@@ -17,19 +17,81 @@ pub(super) const LEAD: &str = "etcd-gateway forwards TCP connections to an etcd 
     them in turn, avoids those that fail or do not answer, and uses them again when they return. \
     It passes bytes through unread: TLS runs between the application and etcd, end to end.";
 
-/// How it is called, and what it does then.
-pub(super) const COMMANDS: &[Entry] = &[
-    ("start [flags]", "start the gateway"),
-    ("gateway start [flags]", "the same, in the words of etcd"),
-    ("check [flags]", "look at what start would find, and exit"),
-    ("config [flags]", "print the settings and their origins"),
-    (
-        "generate TEXT",
-        "print man, bash, zsh, fish, unit or socket",
-    ),
-    ("help", "print this help"),
-    ("version", "print the version"),
+/// A command.
+pub(super) struct Command {
+    /// The word for it.
+    pub(super) name: &'static str,
+    /// What follows the word.
+    pub(super) takes: &'static str,
+    /// What it does, in a few words.
+    pub(super) doc_short: &'static str,
+    /// What else there is to know of it, in sentences.
+    pub(super) doc_long: &'static str,
+}
+
+/// The commands, in the order of the help.
+pub(super) static COMMANDS: [Command; 6] = [
+    Command {
+        name: "start",
+        takes: "[flags]",
+        doc_short: "start the gateway",
+        doc_long: "gateway start, in the words of etcd, is the same. It serves until a signal ends it, and stays in \
+            the foreground.",
+    },
+    Command {
+        name: "check",
+        takes: "[flags]",
+        doc_short: "look at what start would find, and exit",
+        doc_long: "Takes the flags of start. Names are resolved, every endpoint is dialled, authenticated and asked \
+            for its health as start would do it, and one row per endpoint is printed, with a verdict below. Nothing \
+            is listened on, so it can be run beside a gateway that serves. The exit status is 0 if start would \
+            serve.",
+    },
+    Command {
+        name: "config",
+        takes: "[flags]",
+        doc_short: "print the settings and their origins",
+        doc_long: "Takes the flags of start. Each setting is printed with its value and where that came from: the \
+            command line, the environment, a line of --config-file, or the default.",
+    },
+    Command {
+        name: "generate",
+        takes: "TEXT [NAME]",
+        doc_short: "print a manual, completion or unit",
+        doc_long: "TEXT is man, bash, zsh, fish, unit or socket.",
+    },
+    Command {
+        name: "help",
+        takes: "[COMMAND]",
+        doc_short: "print the help, of one command or of all",
+        doc_long: "-h prints the short form of it, --help the long one.",
+    },
+    Command {
+        name: "version",
+        takes: "",
+        doc_short: "print the version",
+        doc_long: "",
+    },
 ];
+
+/// The command of this name.
+pub(super) fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// The names of all commands.
+pub(super) fn command_names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name)
+}
+
+impl Command {
+    /// How it is typed.
+    pub(super) fn usage(&self) -> String {
+        format!("{} {}", self.name, self.takes)
+            .trim_end()
+            .to_owned()
+    }
+}
 
 /// What the name it is called by changes.
 pub(super) const CALLED_ETCD: &str =

@@ -67,13 +67,11 @@ enum Command {
     Start,
     Check,
     Config,
-    Help,
+    /// Of one command, or of all.
+    Help(Option<&'static manual::Command>),
     Version,
     Generate(String),
 }
-
-/// The commands, as the help lists them.
-const COMMANDS: [&str; 6] = ["start", "check", "config", "generate", "help", "version"];
 
 /// Reads the command line; `argv[0]` is the name that the program was called by, and `read` reads the settings file.
 pub(crate) fn parse(
@@ -91,6 +89,7 @@ pub(crate) fn parse(
 
     let mut given = Given::default();
     let mut words = Vec::new();
+    let mut short_help = false;
     let mut args = Args::new(arguments);
     while let Some(token) = args.next() {
         let (flag, attached) = match token {
@@ -99,35 +98,46 @@ pub(crate) fn parse(
                 continue;
             }
             Token::Long(name, attached) => (long_flag(&name)?, attached),
-            Token::Short(name, attached) => (short_flag(&name)?, attached),
-        };
-        let value = match (flag.takes, attached) {
-            (_, Some(value)) => value,
-            (Takes::Nothing, None) => "true".into(),
-            (Takes::One(value_name) | Takes::Many(value_name), None) => {
-                let flag = flag.name;
-                let missing = || Error::MissingValue { flag, value_name };
-                args.value().ok_or_else(missing)?
+            Token::Short(name, attached) => {
+                let flag = short_flag(&name)?;
+                short_help |= flag.name == "help";
+                (flag, attached)
             }
         };
-        if let (true, Takes::One(value_name) | Takes::Many(value_name)) =
-            (value.is_empty(), flag.takes)
-        {
-            let flag = flag.name;
-            return Err(Error::EmptyValue { flag, value_name });
-        }
+        let name = flag.name;
+        let value = match (flag.takes.value_name(), attached) {
+            (Some(value_name), attached) => {
+                let given = attached.or_else(|| args.value());
+                let value = given.ok_or(Error::MissingValue {
+                    flag: name,
+                    value_name,
+                })?;
+                if value.is_empty() {
+                    let flag = name;
+                    return Err(Error::EmptyValue { flag, value_name });
+                }
+                value
+            }
+            (None, attached) => attached.unwrap_or_else(|| "true".into()),
+        };
         given.take(flag, Origin::CommandLine, &value)?;
     }
 
     // Asked for with a flag, help needs no command to go with it.
     if given.raw.help {
-        return Ok(Invocation::Print(help::help()));
+        let named = skip_one_of(&words, &["gateway"]).first();
+        let named = named.and_then(|word| manual::command(word.to_str()?));
+        let text = match short_help {
+            true => help::short(named),
+            false => help::long(named),
+        };
+        return Ok(Invocation::Print(text));
     }
     if given.raw.version {
         return Ok(Invocation::Print(help::version()));
     }
     match command(&words, called_etcd)? {
-        Command::Help => Ok(Invocation::Print(help::help())),
+        Command::Help(named) => Ok(Invocation::Print(help::long(named))),
         Command::Version => Ok(Invocation::Print(help::version())),
         Command::Generate(text) => Ok(Invocation::Print(text)),
         command @ (Command::Start | Command::Check | Command::Config) => {
@@ -198,11 +208,13 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
             return end_of(rest, command);
         }
         Some("help") => {
-            let rest = skip_one_of(skip_one_of(rest, &["gateway"]), &COMMANDS);
-            return match rest.first() {
-                Some(word) => Err(unknown_command(word)),
-                None => Ok(Command::Help),
+            let rest = skip_one_of(rest, &["gateway"]);
+            let Some((word, rest)) = rest.split_first() else {
+                return Ok(Command::Help(None));
             };
+            let named = word.to_str().and_then(manual::command);
+            let named = named.ok_or_else(|| unknown_command(word))?;
+            return end_of(rest, Command::Help(Some(named)));
         }
         _ => return Err(unknown_command(first)),
     };
@@ -232,7 +244,7 @@ fn skip_one_of<'a>(words: &'a [OsString], known: &[&str]) -> &'a [OsString] {
 fn unknown_command(word: &OsStr) -> Error {
     Error::UnknownCommand {
         typed: shown(word),
-        nearest: suggest::nearest(&word.to_string_lossy(), COMMANDS),
+        nearest: suggest::nearest(&word.to_string_lossy(), manual::command_names()),
     }
 }
 
@@ -278,6 +290,10 @@ fn refuse_exclusive(raw: &RawArgs) -> Result<(), Error> {
     }
 }
 
+/// Said where the reference's default is used, which is right on the host of a member alone.
+const NO_ENDPOINTS: &str = "no endpoints are given, using the default, 127.0.0.1:2379; give --endpoints, \
+    --endpoints-file or --discovery-srv";
+
 /// Fills in the defaults, merges what is double and warns about what has no effect.
 fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
     let default = Config::default();
@@ -293,6 +309,9 @@ fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
     let listen_given = !raw.listen_addrs.is_empty();
     let mut listen_addrs = raw.listen_addrs;
     if !endpoints_given {
+        if raw.endpoints_file.is_none() && raw.discovery_srv.is_none() {
+            warnings.push(NO_ENDPOINTS.to_owned());
+        }
         endpoints = default.endpoints;
     }
     if !listen_given {

@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn only_a_file_that_may_be_absent_is() {
         let read = |path: &str, error: i32| {
-            let argv = ["g", "start", "--config-file", path].map(OsString::from);
+            let argv = ["g", "start", "--endpoints=a:1", "--config-file", path].map(OsString::from);
             let read = |_: &Path, _: usize| match error {
                 0 => Ok(None),
                 number => Err(io::Error::from_raw_os_error(number)),

@@ -33,14 +33,16 @@ fn no_file(_: &Path, _: usize) -> io::Result<Option<Vec<u8>>> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// The settings and warnings of a command line that starts the gateway, without the texts of the settings.
+/// The settings and warnings of a command line that starts the gateway, without the texts of the settings and without
+/// the warning of the default endpoint, which has a test of its own.
 pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<String>) {
     match run(line, env) {
         Ok(Invocation::Start {
             mut config,
-            warnings,
+            mut warnings,
         }) => {
             config.settings.0.clear();
+            warnings.retain(|warning| warning != NO_ENDPOINTS);
             (config, warnings)
         }
         other => panic!("{line}: {other:?}"),
@@ -76,7 +78,7 @@ fn the_table_is_well_formed() {
             assert!(!doc.contains(['|', '\n', '<']), "{name}: {doc}");
         }
         assert!(!flag.doc_short.is_empty(), "{name}");
-        let is_switch = flag.takes == Takes::Nothing;
+        let is_switch = flag.takes == Takes::Switch;
         assert!(!is_switch || flag.default.is_empty(), "{name}");
         // A variable that Kubernetes may set must never set a flag.
         if let Some(variable) = flag.variable() {
@@ -109,7 +111,7 @@ fn printed_defaults_are_the_defaults() {
 
 /// `--output` and `--config-file` have tests of their own.
 fn takes_value(flag: &Flag) -> bool {
-    flag.takes != Takes::Nothing && !["output", "config-file"].contains(&flag.name)
+    flag.takes != Takes::Switch && !["output", "config-file"].contains(&flag.name)
 }
 
 #[test]
@@ -393,13 +395,33 @@ fn every_flag_in_every_form() {
             let head = format!("invalid value {bad:?} for {origin}: ");
             assert!(message.starts_with(&head), "{message}");
         }
-        let (Takes::One(value_name) | Takes::Many(value_name)) = flag.takes else {
-            panic!("{name} takes a value")
-        };
+        let value_name = flag.takes.value_name().expect("a value");
         let empty = refusal(&format!("etcd-gateway start --{name}="), &[]);
         let write = format!("write --{name}={value_name}, or remove the flag");
         assert_eq!(empty, format!("--{name} has an empty value; {write}"));
     }
+}
+
+#[test]
+fn the_default_endpoint_is_warned_of() {
+    let cases = [
+        ("start", true),
+        ("check", true),
+        ("start --verify-endpoints", true),
+        ("start --endpoints=127.0.0.1:2379", false),
+        ("start --endpoints-file=/f", false),
+        ("start --discovery-srv=example.com", false),
+    ];
+    for (line, expected) in cases {
+        let found = match run(&format!("etcd-gateway {line}"), &[]) {
+            Ok(Invocation::Start { warnings, .. } | Invocation::Check { warnings, .. }) => {
+                warnings.iter().any(|warning| warning == NO_ENDPOINTS)
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(found, expected, "{line}");
+    }
+    assert!(NO_ENDPOINTS.contains(&texts(&Config::default().endpoints).join(",")));
 }
 
 #[test]
@@ -500,34 +522,46 @@ fn what_is_odd_is_merged_and_warned_about_once() {
 
 #[test]
 fn help_and_version() {
-    let help = Ok(Invocation::Print(help::help()));
+    let of_start = manual::command("start");
     let version = Ok(Invocation::Print(help::version()));
-    const HELP: [&str; 14] = [
-        "etcd-gateway --help",
-        "etcd-gateway -h",
-        "etcd-gateway help",
-        "etcd-gateway help start",
-        "etcd-gateway help gateway start",
-        "etcd-gateway gateway help",
-        "etcd-gateway gateway --help",
-        "etcd-gateway start --help",
-        "etcd-gateway start -h --endpoints=a:1 --version",
-        "etcd-gateway --endpoints a:1 start --help=true",
+    type Of = fn(Option<&manual::Command>) -> String;
+    let helps: [(&str, Of, _); 15] = [
+        ("etcd-gateway --help", help::long, None),
+        ("etcd-gateway -h", help::short, None),
+        ("etcd-gateway help", help::long, None),
+        ("etcd-gateway help start", help::long, of_start),
+        ("etcd-gateway help gateway start", help::long, of_start),
+        ("etcd-gateway gateway help", help::long, None),
+        ("etcd-gateway gateway --help", help::long, None),
+        ("etcd-gateway start --help", help::long, of_start),
+        (
+            "etcd-gateway start -h --endpoints=a:1 --version",
+            help::short,
+            of_start,
+        ),
+        (
+            "etcd-gateway --endpoints a:1 start --help=true",
+            help::long,
+            of_start,
+        ),
+        (
+            "etcd-gateway check -h",
+            help::short,
+            manual::command("check"),
+        ),
         // As in cobra, help asked for with a flag wins over words.
-        "etcd-gateway nonsense --help",
-        "etcd --help",
-        "etcd help",
-        "etcd gateway start --help",
+        ("etcd-gateway nonsense --help", help::long, None),
+        ("etcd --help", help::long, None),
+        ("etcd help", help::long, None),
+        ("etcd gateway start --help", help::long, of_start),
     ];
-    for line in HELP {
-        assert_eq!(
-            run(line, &[("ETCD_GATEWAY_ENDPOINTS", "!")]),
-            help,
-            "{line}"
-        );
+    for (line, help, of) in helps {
+        let found = run(line, &[("ETCD_GATEWAY_ENDPOINTS", "!")]);
+        assert_eq!(found, Ok(Invocation::Print(help(of))), "{line}");
     }
-    const VERSION: [&str; 6] = [
+    const VERSION: [&str; 7] = [
         "etcd-gateway --version",
+        "etcd-gateway -V",
         "etcd-gateway version",
         "etcd-gateway start --version",
         "etcd-gateway gateway version",

@@ -48,6 +48,8 @@ pub(crate) enum ValueError {
         /// What would happen.
         consequence: &'static str,
     },
+    /// Not `never`, and no duration either.
+    NorNever(Box<ValueError>),
     /// Not a part of a DNS label, or too long for one.
     NotAServiceName,
     /// Nothing behind the `-` of a path.
@@ -126,7 +128,10 @@ pub(super) fn positive_duration(
 pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueError> {
     match text {
         "never" => Ok(None),
-        text => duration(text).map(Some),
+        text => match duration(text) {
+            Ok(duration) => Ok(Some(duration)),
+            Err(error) => Err(ValueError::NorNever(Box::new(error))),
+        },
     }
 }
 
@@ -263,6 +268,7 @@ impl fmt::Display for ValueError {
             Self::TooShort { consequence } => {
                 write!(f, "{consequence}; write {SHORTEST} or more")
             }
+            Self::NorNever(error) => write!(f, "{error}, or never"),
             Self::NotAServiceName => write!(
                 f,
                 "must be letters, digits, - and _, at most {SERVICE_NAME_MAX} of them; write the \
@@ -291,6 +297,7 @@ impl std::error::Error for ValueError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Duration(error) => Some(error),
+            Self::NorNever(error) => Some(&**error),
             Self::Url(error) => Some(error),
             Self::Address(error) | Self::Item { error, .. } => Some(error),
             _ => None,

@@ -1,11 +1,11 @@
 //! The completion for bash: one function over `COMP_WORDS`, without the bash-completion package.
 
-use super::{FLAGS, Proposal, commands, names, proposal, spellings};
+use super::{FLAGS, SCOPES, Takes, command_names, flags_of, names, scopes_of, spellings};
 
 const HEAD: &str = r#"# Completion of etcd-gateway for bash; printed by `etcd-gateway generate bash`.
 _etcd_gateway() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local attached='' prefix='' words='' word
+    local attached='' prefix='' words='' command='' flags word
     # --flag=value is one word or, with a = in COMP_WORDBREAKS, three.
     if [[ $cur == --*=* ]]; then
         attached=yes prefix=${cur%%=*}= prev=${cur%%=*} cur=${cur#*=}
@@ -14,18 +14,17 @@ _etcd_gateway() {
     elif [[ $prev == '=' ]]; then
         attached=yes prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
-    case $prev in
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ " $commands " != *" $word "* ]] || command=$word
+    done
+    case $command in
 "#;
 
 const TAIL: &str = r#"    generate) words='@TEXTS@' ;;
+    help) words=$commands ;;
     *) [[ -z $attached ]] || return 0 ;;
     esac
-    if [[ -z $words && $cur != -* ]]; then
-        words=$commands
-        for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-            [[ " $commands " != *" $word "* ]] || words=$flags
-        done
-    fi
+    [[ -n $words || $cur == -* || -n $command ]] || words=$commands
     mapfile -t COMPREPLY < <(compgen -P "$prefix" -W "${words:-$flags}" -- "$cur")
 }
 complete -o nosort -F _etcd_gateway etcd-gateway
@@ -33,39 +32,51 @@ complete -o nosort -F _etcd_gateway etcd-gateway
 
 /// The script.
 pub(super) fn script() -> String {
-    let mut text = HEAD.to_owned();
-    let (mut switches, mut files, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-    let mut all = Vec::new();
-    for flag in FLAGS {
-        let spelled = spellings(flag);
-        match proposal(flag) {
-            Proposal::Words(words) => {
-                let (flag, words) = (spelled.join(" | "), words.join(" "));
-                text += &format!("    {flag}) words='{words}' ;;\n");
-            }
-            Proposal::Switch => switches.extend(spelled.clone()),
-            Proposal::File => files.extend(spelled.clone()),
-            Proposal::Unknown => unknown.extend(spelled.clone()),
-        }
-        all.extend(spelled);
+    let commands: Vec<&str> = command_names().collect();
+    let mut locals = format!("    local commands='{}'\n", commands.join(" "));
+    for (name, scope) in SCOPES {
+        let flags: Vec<String> = flags_of(scope).flat_map(spellings).collect();
+        locals += &format!("    local {name}='{}'\n", flags.join(" "));
     }
-    let pattern = |flags: &[String]| flags.join(" | ");
-    text += &format!(
-        "    {}) [[ -z $attached ]] || words='true false' ;;\n",
-        pattern(&switches)
-    );
-    text += &format!(
-        "    {})\n        compopt -o filenames\n        \
-         mapfile -t COMPREPLY < <(compgen -P \"$prefix\" -f -- \"$cur\")\n        return 0\n        ;;\n",
-        pattern(&files)
-    );
-    text += &format!("    {}) return 0 ;;\n", pattern(&unknown));
-    text += &TAIL.replace("@TEXTS@", &names().join(" "));
-    let commands: Vec<&str> = commands().map(|(name, _)| name).collect();
-    let (commands, all) = (commands.join(" "), all.join(" "));
-    text.replacen(
+    let mut text = HEAD.replacen(
         "    local attached",
-        &format!("    local commands='{commands}'\n    local flags='{all}'\n    local attached"),
+        &format!("{locals}    local attached"),
         1,
-    )
+    );
+    for command in &commands {
+        let scopes: Vec<String> = scopes_of(command)
+            .iter()
+            .map(|scope| format!("${scope}"))
+            .collect();
+        text += &format!("    {command}) flags=\"{}\" ;;\n", scopes.join(" "));
+    }
+    let all: Vec<String> = SCOPES
+        .iter()
+        .map(|(scope, _)| format!("${scope}"))
+        .collect();
+    text += &format!(
+        "    *) flags=\"{}\" ;;\n    esac\n    case $prev in\n",
+        all.join(" ")
+    );
+    let mut switches = Vec::new();
+    for flag in FLAGS {
+        let spelled = spellings(flag).join(" | ");
+        match flag.takes {
+            Takes::Switch => switches.push(spelled),
+            Takes::Path(_, words) => {
+                text += &format!(
+                    "    {spelled})\n        compopt -o filenames\n        \
+                     mapfile -t COMPREPLY < <(compgen -P \"$prefix\" -f -W '{}' -- \"$cur\")\n        return 0\n        ;;\n",
+                    words.join(" ")
+                );
+            }
+            Takes::Choice(_, words) | Takes::Value(_, words) if !words.is_empty() => {
+                text += &format!("    {spelled}) words='{}' ;;\n", words.join(" "));
+            }
+            _ => text += &format!("    {spelled}) return 0 ;;\n"),
+        }
+    }
+    let switches = switches.join(" | ");
+    text += &format!("    {switches}) [[ -z $attached ]] || words='true false' ;;\n");
+    text + &TAIL.replace("@TEXTS@", &names().join(" "))
 }

@@ -1,6 +1,6 @@
-//! The completion for fish: one `complete` a flag and command.
+//! The completion for fish: one `complete` per flag and command.
 
-use super::{FLAGS, Proposal, commands, names, proposal};
+use super::{COMMANDS, FLAGS, Takes, command_names, names};
 
 /// The script.
 pub(super) fn script() -> String {
@@ -9,23 +9,43 @@ pub(super) fn script() -> String {
 complete -c etcd-gateway -f
 "
     .to_owned();
-    for (name, doc) in commands() {
-        let doc = quoted(doc);
+    for command in &COMMANDS {
+        let (name, doc) = (command.name, quoted(command.doc_short));
         text += &format!("complete -c etcd-gateway -n __fish_use_subcommand -a {name} -d {doc}\n");
     }
-    let texts = quoted(&names().join(" "));
-    text +=
-        &format!("complete -c etcd-gateway -n '__fish_seen_subcommand_from generate' -a {texts}\n");
+    let commands: Vec<&str> = command_names().collect();
+    for (command, words) in [
+        ("generate", names().join(" ")),
+        ("help", commands.join(" ")),
+    ] {
+        let words = quoted(&words);
+        text += &format!(
+            "complete -c etcd-gateway -n '__fish_seen_subcommand_from {command}' -a {words}\n"
+        );
+    }
     for flag in FLAGS {
         let short = flag.short.map_or(String::new(), |s| format!(" -s {s}"));
-        let value = match proposal(flag) {
-            Proposal::Switch => String::new(),
-            Proposal::Words(words) => format!(" -x -a {}", quoted(&words.join(" "))),
-            Proposal::File => " -r -F".to_owned(),
-            Proposal::Unknown => " -x".to_owned(),
+        let value = match flag.takes {
+            Takes::Switch => String::new(),
+            Takes::Path(_, []) => " -r -F".to_owned(),
+            Takes::Path(_, words) => format!(" -r -F -a {}", quoted(&words.join(" "))),
+            Takes::Choice(_, words) | Takes::Value(_, words) if !words.is_empty() => {
+                format!(" -x -a {}", quoted(&words.join(" ")))
+            }
+            _ => " -x".to_owned(),
+        };
+        let without: Vec<&str> = command_names()
+            .filter(|command| !flag.scope.has(command))
+            .collect();
+        let unless = match without.is_empty() {
+            true => String::new(),
+            false => format!(
+                " -n 'not __fish_seen_subcommand_from {}'",
+                without.join(" ")
+            ),
         };
         let (name, doc) = (flag.name, quoted(flag.doc_short));
-        text += &format!("complete -c etcd-gateway{short} -l {name}{value} -d {doc}\n");
+        text += &format!("complete -c etcd-gateway{unless}{short} -l {name}{value} -d {doc}\n");
     }
     text
 }

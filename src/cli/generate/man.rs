@@ -21,8 +21,10 @@ pub(super) fn page() -> String {
     page.section("DESCRIPTION");
     page.text(LEAD);
     page.section("COMMANDS");
-    for (usage, doc) in COMMANDS {
-        page.entry(&format!("\\fBetcd\\-gateway {}\\fR", escaped(usage)), doc);
+    for command in &COMMANDS {
+        let usage = escaped(&command.usage());
+        let doc = format!("{}. {}", capital(command.doc_short), command.doc_long);
+        page.entry(&format!("\\fBetcd\\-gateway {usage}\\fR"), doc.trim_end());
     }
     page.raw(".PP");
     page.text(CALLED_ETCD);
@@ -36,16 +38,18 @@ pub(super) fn page() -> String {
         let short = flag
             .short
             .map_or(String::new(), |s| format!("\\fB\\-{s}\\fR, "));
-        let value = match flag.takes {
-            Takes::Nothing => String::new(),
-            Takes::One(name) | Takes::Many(name) => format!(" \\fI{}\\fR", escaped(name)),
-        };
+        let value = flag.takes.value_name();
+        let value = value.map_or(String::new(), |name| format!(" \\fI{}\\fR", escaped(name)));
         let name = escaped(flag.name);
         let docs = format!("{} {}", flag.doc_short, flag.doc_long);
         page.entry(
             &format!("{short}\\fB\\-\\-{name}\\fR{value}"),
             docs.trim_end(),
         );
+        if let Takes::Choice(_, words) = flag.takes {
+            page.raw(".br");
+            page.raw(&format!("One of: {}", escaped(&words.join(", "))));
+        }
         if !flag.default.is_empty() {
             page.raw(".br");
             page.raw(&format!("Default: {}", escaped(flag.default)));
@@ -114,6 +118,13 @@ impl Page {
             self.entry(&format!("\\fB{}\\fR", escaped(name)), doc);
         }
     }
+}
+
+/// A sentence of these words.
+fn capital(words: &str) -> String {
+    let mut rest = words.chars();
+    let first = rest.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(rest).collect()
 }
 
 /// Plain text as roff prints it unchanged: an ASCII dash, quote and grave accent would become typographic ones, and a

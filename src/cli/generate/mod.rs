@@ -9,10 +9,8 @@ mod man;
 mod unit;
 mod zsh;
 
-use super::COMMANDS;
-use super::flags::{FLAGS, Flag, RawArgs, Takes};
-use super::manual;
-use super::value::ValueError;
+use super::flags::{FLAGS, Flag, Scope, Takes};
+use super::manual::{COMMANDS, command_names};
 
 /// What makes a text.
 type Render = fn() -> String;
@@ -38,41 +36,6 @@ pub(super) fn names() -> [&'static str; 6] {
     TEXTS.map(|(name, _)| name)
 }
 
-/// What a shell can propose behind a flag.
-enum Proposal {
-    /// Nothing is typed there.
-    Switch,
-    /// One of these words.
-    Words(Vec<String>),
-    /// A path.
-    File,
-    /// Something it cannot know.
-    Unknown,
-}
-
-/// The flag's own check names the words that it takes; a path is known by the name of the value.
-fn proposal(flag: &Flag) -> Proposal {
-    let (Takes::One(value) | Takes::Many(value)) = flag.takes else {
-        return Proposal::Switch;
-    };
-    match (flag.apply)("?", &mut RawArgs::default()) {
-        Err(ValueError::NotAChoice { choices }) => {
-            Proposal::Words(choices.split(", ").map(str::to_owned).collect())
-        }
-        _ if value.contains("PATH") => Proposal::File,
-        _ => Proposal::Unknown,
-    }
-}
-
-/// The commands with what they do; the synonym that etcd's own words make is left out.
-fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COMMANDS.into_iter().filter_map(|name| {
-        let is_it = |usage: &str| usage.split(' ').next() == Some(name);
-        let (_, doc) = manual::COMMANDS.iter().find(|(usage, _)| is_it(usage))?;
-        Some((name, *doc))
-    })
-}
-
 /// The flag with its dashes, in the forms it has.
 fn spellings(flag: &Flag) -> Vec<String> {
     let short = flag.short.map(|letter| format!("-{letter}"));
@@ -80,6 +43,25 @@ fn spellings(flag: &Flag) -> Vec<String> {
         .into_iter()
         .chain([format!("--{}", flag.name)])
         .collect()
+}
+
+/// The flags of one scope.
+fn flags_of(scope: Scope) -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(move |flag| flag.scope == scope)
+}
+
+/// Each scope, with a name for it.
+const SCOPES: [(&str, Scope); 4] = [
+    ("serving", Scope::Serving),
+    ("setup", Scope::Setup),
+    ("output", Scope::Output),
+    ("any", Scope::Any),
+];
+
+/// The names of the scopes that have an effect on a command.
+fn scopes_of(command: &str) -> Vec<&'static str> {
+    let scopes = SCOPES.iter().filter(|(_, scope)| scope.has(command));
+    scopes.map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]
@@ -101,10 +83,10 @@ mod tests {
                 };
                 assert!(text.contains(&spelled), "{name} lacks {spelled}");
             }
-            assert_eq!(commands().count(), COMMANDS.len());
-            for (command, doc) in commands() {
-                let known = text.contains(command) && (name == "bash" || text.contains(doc));
-                assert!(known, "{name} lacks {command}");
+            for command in &COMMANDS {
+                let doc = command.doc_short.get(1..).unwrap_or_default();
+                let known = text.contains(command.name) && (name == "bash" || text.contains(doc));
+                assert!(known, "{name} lacks {}", command.name);
             }
             for generated in names() {
                 assert!(text.contains(generated), "{name} lacks {generated}");
@@ -112,17 +94,5 @@ mod tests {
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
         }
         assert!(generate("powershell").is_none());
-    }
-
-    #[test]
-    fn proposals() {
-        let of = |name: &str| proposal(FLAGS.iter().find(|flag| flag.name == name).unwrap());
-        let Proposal::Words(levels) = of("log-level") else {
-            panic!("--log-level takes one of some words")
-        };
-        assert_eq!(levels, ["debug", "info", "warn", "error"]);
-        assert!(matches!(of("trusted-ca-file"), Proposal::File));
-        assert!(matches!(of("endpoints"), Proposal::Unknown));
-        assert!(matches!(of("help"), Proposal::Switch));
     }
 }
