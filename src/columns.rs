@@ -1,18 +1,21 @@
 //! Rows of cells as text in columns, for people.
 
 /// A line per row; each column is as wide as its widest cell, and two blanks from the next.
-pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell: &String| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(widths);
+        let cells = row.iter().zip(&widths);
         let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .map(|(cell, width)| format!("{cell:width$}", width = *width))
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -25,7 +28,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_they_must_be() {
         let rows = [["A", "LONG", "C"], ["\u{e9}\u{e9}", "b", ""]];
-        let text = super::aligned(&rows.map(|row| row.map(str::to_owned)));
+        let text = super::aligned(&rows.map(|row| row.map(str::to_owned).to_vec()));
         assert_eq!(text, "A   LONG  C\n\u{e9}\u{e9}  b\n");
     }
 }

@@ -81,13 +81,7 @@ pub fn run() -> ExitCode {
             output,
             warnings,
         }) => match gateway::check::run(&config, output, &warnings) {
-            Ok(report) => {
-                let printed = print(&report.text, report.would_serve);
-                match report.nothing {
-                    Some(reason) => (reason, FAILURE),
-                    None => return printed,
-                }
-            }
+            Ok(report) => return print(&report.text, report.would_serve),
             Err(error) if error.is_usage() => (error.to_string(), USAGE),
             Err(error) => (error.to_string(), FAILURE),
         },

@@ -1,7 +1,7 @@
 //! From the command line, the environment and the settings file to a [`Config`], or to one line of refusal.
 //!
 //! `args` cuts arguments into flags and words, `flags` is the table that gives them a
-//! meaning, `value` and `duration` read values, `env` does the same for variables and `settings_file`
+//! meaning, `kind` the kinds of its entries, `value` and `duration` read values, `env` does the same for variables and `settings_file`
 //! for the assignments that `env_file` reads, `given` knows which of them wins, `suggest`
 //! finds what a mistyped name was meant to be, `manual` has what else there is to say, `help`
 //! and `generate` render both, `error` words the refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
@@ -22,6 +22,7 @@ mod flags;
 mod generate;
 mod given;
 mod help;
+mod kind;
 mod manual;
 mod settings_file;
 mod shown;
@@ -35,7 +36,7 @@ use crate::addr::HostPort;
 use crate::config::{Config, Form, Origin, Output, SrvDiscovery};
 use args::{Args, Token};
 pub(crate) use error::Error;
-use flags::{FLAGS, Flag, RawArgs, Takes};
+use flags::{FLAGS, Flag, RawArgs};
 use given::Given;
 use settings_file::ReadFile;
 use shown::shown;

@@ -1,5 +1,6 @@
 //! Tests of the command line as a whole.
 
+use super::flags::Takes;
 use super::*;
 use crate::addr::{parse_endpoint, parse_listen};
 use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy, Url};

@@ -74,9 +74,10 @@ impl Settings {
                 value if value.contains(char::is_control) => format!("{value:?}"),
                 value => value.to_owned(),
             };
-            [setting.variable.clone(), value, setting.origin.to_string()]
+            vec![setting.variable.clone(), value, setting.origin.to_string()]
         });
-        let rows = std::iter::once(["NAME", "VALUE", "ORIGIN"].map(str::to_owned)).chain(rows);
+        let rows =
+            std::iter::once(["NAME", "VALUE", "ORIGIN"].map(str::to_owned).to_vec()).chain(rows);
         columns::aligned(&rows.collect::<Vec<_>>())
     }
 

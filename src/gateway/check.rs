@@ -32,8 +32,6 @@ pub(crate) struct Report {
     pub(crate) text: String,
     /// Whether a start would have an endpoint to use.
     pub(crate) would_serve: bool,
-    /// Why there is nothing to look at, if so.
-    pub(crate) nothing: Option<String>,
 }
 
 /// What was found of one endpoint.
@@ -177,10 +175,15 @@ impl Row {
         Some(health.as_ref().map_or_else(String::as_str, |()| "200 OK"))
     }
 
-    fn cells(&self, now: UnixTime) -> [String; COLUMNS] {
+    fn cells(&self, now: UnixTime) -> Vec<String> {
         let absent = || "-".to_owned();
         let certified = self.certified.as_ref();
-        [
+        let drains = if self.endpoint.drains {
+            ", draining"
+        } else {
+            ""
+        };
+        vec![
             self.endpoint.addr.to_string(),
             self.endpoint.name.clone(),
             self.source.to_owned(),
@@ -193,22 +196,22 @@ impl Row {
             certified.map_or_else(absent, |certified| {
                 format!("{} d", days_left(certified, now))
             }),
-            self.health_answer().unwrap_or("-").to_owned(),
+            match &self.health {
+                None => absent(),
+                Some(Ok(())) => "passes".to_owned(),
+                Some(Err(_)) => "fails".to_owned(),
+            },
             match &self.reason {
-                Some(reason) => format!("{}: {reason}", self.verdict()),
-                None if self.endpoint.drains => format!("{}, draining", self.verdict()),
-                None => self.verdict().to_owned(),
+                Some(_) => self.verdict().to_owned(),
+                None => format!("{}{drains}", self.verdict()),
             },
         ]
     }
 }
 
-/// How many columns the table has.
-const COLUMNS: usize = 11;
-
-const HEADS: [&str; COLUMNS] = [
+const HEADS: [&str; 11] = [
     "ADDRESS",
-    "ENDPOINT",
+    "NAME",
     "SOURCE",
     "PRIO/WEIGHT",
     "DIAL",
@@ -219,6 +222,61 @@ const HEADS: [&str; COLUMNS] = [
     "HEALTH",
     "VERDICT",
 ];
+/// Columns that may be shortened: the JSON has them whole.
+const SHORTENED: [&str; 3] = ["NAME", "SUBJECT", "SANS"];
+/// The widest that a table should be, with TLS, and without.
+const WIDTHS: (usize, usize) = (160, 100);
+
+/// Aligns the rows below their heads. A column that tells nothing, or no endpoint from another, is left out.
+fn aligned(rows: Vec<Vec<String>>) -> String {
+    let mut lines = vec![HEADS.map(str::to_owned).to_vec()];
+    lines.extend(rows);
+    let tells = |column: usize, head: &str| {
+        let mut cells = lines.iter().skip(1).filter_map(|line| line.get(column));
+        match head {
+            "NAME" => lines
+                .iter()
+                .skip(1)
+                .any(|line| line.first() != line.get(column)),
+            "PRIO/WEIGHT" => {
+                let first = cells.next();
+                cells.any(|cell| Some(cell) != first)
+            }
+            _ => cells.any(|cell| cell != "-"),
+        }
+    };
+    let kept: Vec<usize> = (0..HEADS.len())
+        .filter(|&column| HEADS.get(column).is_some_and(|head| tells(column, head)))
+        .collect();
+    let has = |name: &str| kept.iter().any(|&column| HEADS.get(column) == Some(&name));
+    let most = if has("TLS") { WIDTHS.0 } else { WIDTHS.1 };
+    // No room is too little for 16 of each.
+    let mut text = String::new();
+    for room in [usize::MAX, 48, 40, 32, 24, 16] {
+        let line = |line: &Vec<String>| -> Vec<String> {
+            let cells = kept.iter().filter_map(|&column| {
+                let cell = line.get(column)?;
+                let may_be_cut = HEADS
+                    .get(column)
+                    .is_some_and(|head| SHORTENED.contains(head));
+                let fits = !may_be_cut || cell.chars().count() <= room;
+                let cut = || {
+                    cell.chars()
+                        .take(room.saturating_sub(1))
+                        .chain(['\u{2026}'])
+                        .collect()
+                };
+                Some(if fits { cell.clone() } else { cut() })
+            });
+            cells.collect()
+        };
+        text = columns::aligned(&lines.iter().map(line).collect::<Vec<_>>());
+        if text.lines().all(|line| line.chars().count() <= most) {
+            break;
+        }
+    }
+    text
+}
 
 /// All that was found.
 struct Findings {
@@ -256,22 +314,48 @@ impl Findings {
             Output::Table => self.table(),
             Output::Json => self.json(),
         };
-        let would_serve = self.would_serve();
         Report {
             text,
-            would_serve,
-            nothing: self.found.nothing.filter(|_| !would_serve),
+            would_serve: self.would_serve(),
+        }
+    }
+
+    /// Whether a start would serve, how well, and what to do.
+    fn summary(&self) -> String {
+        let total = self.rows.len();
+        let usable = self.rows.iter().filter(|row| row.reason.is_none()).count();
+        let all_found = self.found.insecure.is_empty() && self.found.unresolved.is_empty();
+        match (usable, &self.found.nothing) {
+            (0, Some(nothing)) => format!("start would not serve: {nothing}"),
+            (0, None) => format!(
+                "start would not serve: none of {total} endpoints can be used, for the reasons above"
+            ),
+            (_, _) if usable == total && all_found => {
+                format!("start would serve: {usable} of {total} endpoints can be used")
+            }
+            _ => format!(
+                "start would serve: {usable} of {total} endpoints can be used; correct what is named above"
+            ),
         }
     }
 
     fn table(&self) -> String {
         let rows = self.rows.iter().map(|row| row.cells(self.now));
-        let lines: Vec<[String; COLUMNS]> = std::iter::once(HEADS.map(str::to_owned))
-            .chain(rows)
-            .collect();
-        let mut text = columns::aligned(&lines);
+        let mut text = match self.rows.is_empty() {
+            true => String::new(),
+            false => aligned(rows.collect()),
+        };
+        for row in &self.rows {
+            let addr = row.endpoint.addr;
+            if let Some(reason) = &row.reason {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}: {addr}: {reason}", row.verdict());
+            }
+            if let Some(Err(answer)) = &row.health {
+                let _ = writeln!(text, "health: {addr}: {answer}");
+            }
+        }
         for target in &self.found.insecure {
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "refused: {target}: {INSECURE}");
         }
         for name in &self.found.unresolved {
@@ -283,14 +367,16 @@ impl Findings {
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {warning}");
         }
+        let _ = writeln!(text, "{}", self.summary());
         text
     }
 
     fn json(&self) -> String {
         let rows: Vec<String> = self.rows.iter().map(|row| row.json(self.now)).collect();
         format!(
-            "{{\"would_serve\":{},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"unresolved\":{},\"warnings\":{}}}\n",
+            "{{\"would_serve\":{},\"summary\":{},\"nothing\":{},\"metrics\":{},\"endpoints\":[{}],\"insecure\":{},\"unresolved\":{},\"warnings\":{}}}\n",
             self.would_serve(),
+            Json(&self.summary()),
             optional(self.found.nothing.as_deref()),
             optional(self.metrics.as_deref()),
             rows.join(","),
@@ -328,7 +414,7 @@ impl Row {
             .dial
             .map_or_else(|| "null".to_owned(), |dial| dial.as_secs_f64().to_string());
         format!(
-            "{{\"address\":{},\"endpoint\":{},\"source\":{},\"priority\":{},\"weight\":{},\"drain\":{},\"name\":{},\
+            "{{\"address\":{},\"name\":{},\"source\":{},\"priority\":{},\"weight\":{},\"drain\":{},\"server_name\":{},\
              \"dial_seconds\":{dial},\"tls\":{},\"certificate\":{certificate},\"health\":{health},\"verdict\":{},\"reason\":{}}}",
             Json(&self.endpoint.addr.to_string()),
             Json(&self.endpoint.name),

@@ -90,11 +90,14 @@ fn check_shows_what_each_member_answers() {
     assert_eq!(rows, wanted);
     assert!(!outcome.stdout.contains("every member"), "{outcome:?}");
     let table = check(ASKED, &[]).stdout;
-    let lines: Vec<&str> = table.lines().skip(1).collect();
-    assert_eq!(lines.len(), expected.len(), "{table}");
-    for (line, answer) in lines.iter().zip(expected) {
-        assert!(line.contains(&format!("  {answer}  ")), "{table}");
-        let reachable = line.ends_with("  reachable");
+    let rows = table.lines().skip(1).take(expected.len());
+    for ((row, address), answer) in rows.zip(&addresses).zip(expected) {
+        assert!(row.starts_with(&address.to_string()), "{table}");
+        let passes = row.contains("  passes  ");
+        assert_eq!(passes, answer == "200 OK", "{table}");
+        let told = format!("health: {address}: {answer}");
+        assert_eq!(table.lines().any(|line| line == told), !passes, "{table}");
+        let reachable = row.ends_with("  reachable");
         assert_eq!(reachable, answer != refused, "{table}");
     }
     // A host and a port in the URL are asked in place of the member's own.
@@ -117,8 +120,9 @@ fn a_health_check_does_not_decide_whether_a_start_would_serve() {
         "warning: every member fails {ASKED}: see that URL, port and path are right; while all \
          fail, all are used"
     );
-    let last = outcome.stdout.lines().last();
-    assert_eq!(last, Some(warning.as_str()), "{outcome:?}");
+    let last: Vec<&str> = outcome.stdout.lines().rev().take(2).collect();
+    let verdict = "start would serve: 2 of 2 endpoints can be used";
+    assert_eq!(last, [verdict, &warning], "{outcome:?}");
     // Nobody is asked without the flag.
     let outcome = Launch::exactly(&["check", &endpoints, "--output=json"]).run();
     let unasked = outcome.stdout.matches("\"health\":null").count();

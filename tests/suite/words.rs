@@ -171,6 +171,13 @@ fn bash_completes() {
         (&["start", "--log-level=w"], "--log-level=warn"),
         (&["start", "--insecure-discovery", "=", ""], "true false"),
         (&["start", "--insecure-discovery", "--vers"], "--version"),
+        (&["help", "ch"], "check"),
+        (&["start", "--out"], ""),
+        (&["check", "--out"], "--output"),
+        (&["check", "--retry"], ""),
+        (&["--out"], "--output"),
+        (&["generate", "man", "--retry"], ""),
+        (&["start", "--close-removed", "="], "never"),
         (&["start", "--endpoints", ""], ""),
         (&["start", "--endpoints", "=", "a"], ""),
         (&["start", "--no-such-flag", "=", ""], ""),
@@ -221,6 +228,12 @@ fn fish_completes() {
         ),
         ("etcd-gateway generate u", &["unit"]),
         ("etcd-gateway start --retry", &["--retry-delay"]),
+        ("etcd-gateway check --retry", &[]),
+        ("etcd-gateway start --outp", &[]),
+        ("etcd-gateway check --outp", &["--output"]),
+        ("etcd-gateway help ch", &["check"]),
+        ("etcd-gateway start --close-removed ", &["never"]),
+        ("etcd-gateway start --access-log /etc/host", &["/etc/hosts"]),
         ("etcd-gateway start --log-level=w", &["--log-level=warn"]),
         (
             "etcd-gateway start --log-level ",
@@ -260,6 +273,21 @@ fn zsh_completes() {
     const CASES: &[(&str, &str)] = &[
         ("etcd-gateway st", "etcd-gateway start "),
         ("etcd-gateway generate u", "etcd-gateway generate unit "),
+        ("etcd-gateway help ch", "etcd-gateway help check "),
+        ("etcd-gateway start --outp", "etcd-gateway start --outp"),
+        ("etcd-gateway check --outp", "etcd-gateway check --output="),
+        (
+            "etcd-gateway start --close-removed=n",
+            "etcd-gateway start --close-removed=never ",
+        ),
+        (
+            "etcd-gateway start --access-log=st",
+            "etcd-gateway start --access-log=stderr ",
+        ),
+        (
+            "etcd-gateway start --access-log=/etc/passw",
+            "etcd-gateway start --access-log=/etc/passwd",
+        ),
         (
             "etcd-gateway start --retry",
             "etcd-gateway start --retry-delay=",

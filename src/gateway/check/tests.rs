@@ -105,53 +105,123 @@ fn object_and_table_have_every_value_in_its_place() {
     findings.warnings = vec!["odd".to_owned()];
     assert_eq!(
         findings.json(),
-        "{\"would_serve\":true,\"nothing\":null,\"metrics\":\"127.0.0.1:9\",\"endpoints\":[\
-         {\"address\":\"10.0.0.1:2379\",\"endpoint\":\"m1.example:2379\",\"source\":\"srv\",\
-         \"priority\":1,\"weight\":10,\"drain\":true,\"name\":\"etcd.example\",\"dial_seconds\":0.0015,\
+        "{\"would_serve\":true,\"summary\":\"start would serve: 1 of 2 endpoints can be used; correct what is named above\",\"nothing\":null,\"metrics\":\"127.0.0.1:9\",\"endpoints\":[\
+         {\"address\":\"10.0.0.1:2379\",\"name\":\"m1.example:2379\",\"source\":\"srv\",\
+         \"priority\":1,\"weight\":10,\"drain\":true,\"server_name\":\"etcd.example\",\"dial_seconds\":0.0015,\
          \"tls\":\"TLS 1.3 suite\",\"certificate\":{\"subject\":\"CN=etcd \\\"1\\\"\",\"issuer\":\"CN=ca\",\
          \"sans\":[\"a.example\",\"10.0.0.1\"],\"not_before\":\"2023-11-14T22:13:20Z\",\
          \"not_after\":\"2027-02-14T08:00:05Z\",\"days_left\":30},\
          \"health\":{\"ok\":true,\"answer\":\"200 OK\"},\"verdict\":\"authenticated\",\
          \"reason\":null},\
-         {\"address\":\"10.0.0.2:2379\",\"endpoint\":\"m2.example:2379\",\"source\":\"fallback\",\
-         \"priority\":2,\"weight\":20,\"drain\":true,\"name\":null,\"dial_seconds\":null,\"tls\":null,\
+         {\"address\":\"10.0.0.2:2379\",\"name\":\"m2.example:2379\",\"source\":\"fallback\",\
+         \"priority\":2,\"weight\":20,\"drain\":true,\"server_name\":null,\"dial_seconds\":null,\"tls\":null,\
          \"certificate\":null,\"health\":{\"ok\":false,\"answer\":\"503: \\\"no\\\"\"},\"verdict\":\"unreachable\",\"reason\":\"dial \\\"it\\\"\"}],\
          \"insecure\":[\"m3.example:2379\"],\"unresolved\":[\"m4.example: no such name\"],\
          \"warnings\":[\"odd\"]}\n"
     );
     let expected = format!(
-        "ADDRESS        ENDPOINT         SOURCE    PRIO/WEIGHT  DIAL    TLS            SUBJECT      \
-         SANS                EXPIRES  HEALTH     VERDICT\n\
+        "ADDRESS        NAME             SOURCE    PRIO/WEIGHT  DIAL    TLS            SUBJECT      \
+         SANS                EXPIRES  HEALTH  VERDICT\n\
          10.0.0.1:2379  m1.example:2379  srv       1/10         1.5 ms  TLS 1.3 suite  CN=etcd \"1\"  \
-         a.example,10.0.0.1  30 d     200 OK     authenticated, draining\n\
+         a.example,10.0.0.1  30 d     passes  authenticated, draining\n\
          10.0.0.2:2379  m2.example:2379  fallback  2/20         -       -              -            \
-         -                   -        503: \"no\"  unreachable: dial \"it\"\n\
+         -                   -        fails   unreachable\n\
+         unreachable: 10.0.0.2:2379: dial \"it\"\n\
+         health: 10.0.0.2:2379: 503: \"no\"\n\
          refused: m3.example:2379: {INSECURE}\n\
          unresolved: m4.example: no such name\n\
          metrics: http://127.0.0.1:9/\n\
-         warning: odd\n"
+         warning: odd\n\
+         start would serve: 1 of 2 endpoints can be used; correct what is named above\n"
     );
     assert_eq!(findings.table(), expected);
 }
 
 #[test]
-fn the_reason_for_no_endpoint_is_reported_unless_another_would_serve() {
-    let report = |rows| {
+fn the_summary_tells_what_a_start_would_do() {
+    let up = || row(1, None, Some(1), None);
+    let down = || row(2, None, None, Some("no"));
+    let would =
+        |usable, total| format!("start would serve: {usable} of {total} endpoints can be used");
+    let but = |text: String| text + "; correct what is named above";
+    let cases = [
+        (vec![up()], None, would(1, 1)),
+        (vec![up(), up()], None, would(2, 2)),
+        (vec![up(), down()], None, but(would(1, 2))),
+        // The endpoints of --endpoints serve in place of records that are not there.
+        (vec![up()], Some("no record"), would(1, 1)),
+        (
+            vec![down(), down()],
+            None,
+            "start would not serve: none of 2 endpoints can be used, for the reasons above"
+                .to_owned(),
+        ),
+        (
+            Vec::new(),
+            Some("no record"),
+            "start would not serve: no record".to_owned(),
+        ),
+    ];
+    for (rows, nothing, expected) in cases {
         let mut findings = findings(rows);
-        findings.found.nothing = Some("no record".to_owned());
-        findings.report(Output::Json)
+        findings.found.nothing = nothing.map(str::to_owned);
+        assert_eq!(findings.summary(), expected);
+        let last = findings.table().lines().last().map(str::to_owned);
+        assert_eq!(last.as_deref(), Some(expected.as_str()));
+        let report = findings.report(Output::Json);
+        assert_eq!(
+            report.would_serve,
+            expected.starts_with("start would serve")
+        );
+        assert!(report.text.contains(&expected), "{}", report.text);
+    }
+    let mut unresolved = findings(vec![up()]);
+    unresolved.found.unresolved = vec!["m4.example: no such name".to_owned()];
+    assert_eq!(unresolved.summary(), but(would(1, 1)));
+}
+
+/// A terminal of 80 columns wraps what is wider; 100 and 160 are what a wide one has.
+#[test]
+fn columns_that_tell_nothing_are_left_out_and_wide_ones_shortened() {
+    let plain = |number| Row {
+        endpoint: Endpoint {
+            name: format!("10.0.0.{number}:2379"),
+            priority: 0,
+            weight: 0,
+            ..row(number, None, None, None).endpoint
+        },
+        ..row(number, None, Some(1_500), None)
     };
-    let nothing = report(Vec::new());
-    assert_eq!(nothing.nothing.as_deref(), Some("no record"));
-    assert!(!nothing.would_serve);
-    assert!(
-        nothing
-            .text
-            .starts_with("{\"would_serve\":false,\"nothing\":\"no record\",")
+    let table = findings(vec![plain(1), plain(2)]).table();
+    assert_eq!(
+        table.lines().take(2).collect::<Vec<_>>(),
+        [
+            "ADDRESS        SOURCE  DIAL    VERDICT",
+            "10.0.0.1:2379  srv     1.5 ms  reachable",
+        ]
     );
-    let fallback = report(vec![row(1, None, Some(1), None)]);
-    assert_eq!(fallback.nothing, None);
-    assert!(fallback.would_serve);
+    let long = "x".repeat(60);
+    let mut wide = row(1, None, Some(1), None);
+    wide.endpoint.addr = "[2001:db8:1111:2222:3333:4444:5555:6666]:2379"
+        .parse()
+        .unwrap();
+    wide.endpoint.name = format!("{long}.{long}.{long}:2379");
+    let mut with_tls = row(2, Some("a.example"), Some(1), None);
+    with_tls.tls = Some("TLS 1.3 TLS_AES_128_GCM_SHA256".to_owned());
+    with_tls.certified = Some(Certified {
+        subject: format!("CN={long}"),
+        sans: vec![long.clone(), long],
+        ..certified(NOW.0 + DAY)
+    });
+    for (rows, most, shortened) in [(vec![wide], 100, 1), (vec![with_tls], 160, 2)] {
+        let table = findings(rows).table();
+        let row = table.lines().nth(1).unwrap_or_default();
+        assert_eq!(row.matches('\u{2026}').count(), shortened, "{table}");
+        assert!(
+            table.lines().all(|line| line.chars().count() <= most),
+            "{table}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! The kinds of flags: what follows one, and what it has an effect on. Help, manual and completions go by them.
+
+/// What follows a flag. The first text is the name of the value in the help; the words are the values with a meaning
+/// of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Takes {
+    /// Nothing: bare it means `true`, and `=true` or `=false` may be attached.
+    Switch,
+    /// One of these words.
+    Choice(&'static str, &'static [&'static str]),
+    /// A path, or one of these words.
+    Path(&'static str, &'static [&'static str]),
+    /// Another value, or one of these words; the last one given counts.
+    Value(&'static str, &'static [&'static str]),
+    /// A comma-separated list; every one given counts.
+    List(&'static str),
+}
+
+impl Takes {
+    /// The name of the value; `None` for a switch.
+    pub(super) fn value_name(self) -> Option<&'static str> {
+        match self {
+            Self::Switch => None,
+            Self::Choice(name, _)
+            | Self::Path(name, _)
+            | Self::Value(name, _)
+            | Self::List(name) => Some(name),
+        }
+    }
+}
+
+/// What a flag has an effect on. `config` prints every setting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scope {
+    /// A gateway that serves.
+    Serving,
+    /// What is looked at before it serves, which `check` looks at too.
+    Setup,
+    /// What `check` and `config` print.
+    Output,
+    /// Every command.
+    Any,
+}
+
+impl Scope {
+    /// Whether the flag has an effect on this command.
+    pub(super) fn has(self, command: &str) -> bool {
+        match self {
+            Self::Serving => ["start", "config"].contains(&command),
+            Self::Setup => ["start", "check", "config"].contains(&command),
+            Self::Output => ["check", "config"].contains(&command),
+            Self::Any => true,
+        }
+    }
+}
+
+/// The words of a table.
+pub(super) const fn words<T: Copy, const N: usize>(
+    table: [(&'static str, T); N],
+) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
