@@ -159,6 +159,65 @@ pub(super) const EXAMPLES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// What `check --output=json` has; what is of one endpoint begins with a dot.
+pub(super) const CHECK: &[Entry] = &[
+    (
+        "would_serve",
+        "Whether start would serve; the exit status says the same.",
+    ),
+    (
+        "summary",
+        "That in a sentence, with what to do. The table ends with it.",
+    ),
+    ("nothing", "Why there is no endpoint to look at, or null."),
+    ("metrics", "Where metrics would be served, or null."),
+    ("endpoints", "One object per endpoint:"),
+    (
+        "endpoints.address, .name",
+        "Where it is dialled, and as it is configured.",
+    ),
+    (
+        "endpoints.source",
+        "What names it: endpoints, file or srv; fallback if it is one of --endpoints that would serve in place of \
+         SRV records.",
+    ),
+    (
+        "endpoints.priority, .weight, .drain",
+        "As in the list, the file or the record.",
+    ),
+    (
+        "endpoints.server_name",
+        "The name that its certificate must have, or null if it is not authenticated.",
+    ),
+    (
+        "endpoints.dial_seconds",
+        "How long it took to answer, or null.",
+    ),
+    ("endpoints.tls", "Version and cipher suite, or null."),
+    (
+        "endpoints.certificate",
+        "What it presented, or null: subject, issuer, sans, not_before, not_after, days_left.",
+    ),
+    (
+        "endpoints.health",
+        "Whether it is ok, and its answer to --health-check; null if it was not asked.",
+    ),
+    (
+        "endpoints.verdict, .reason",
+        "authenticated or reachable: it can be used. refused (it answered and cannot be used) or unreachable: the \
+         reason says why.",
+    ),
+    (
+        "insecure",
+        "Targets of SRV records that speak no TLS, so that they cannot be authenticated.",
+    ),
+    (
+        "unresolved",
+        "Names without an address, each with the reason.",
+    ),
+    ("warnings", "What a start would log as warnings."),
+];
+
 /// What the process ends with.
 pub(super) const EXIT_STATUS: &[Entry] = &[
     (

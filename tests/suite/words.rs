@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use crate::support::gateway::binary;
 use crate::support::process::{have, tool};
 use crate::support::sources::all_sources;
-use crate::support::{Launch, TempDir, host_offers};
+use crate::support::{Backend, Launch, TempDir, host_offers};
 
 fn generated(name: &str) -> String {
     let outcome = Launch::exactly(&["generate", name]).run();
@@ -77,6 +77,7 @@ fn groff_prints_the_manual_without_a_warning() {
             "DESCRIPTION",
             "COMMANDS",
             "OPTIONS",
+            "OUTPUT OF CHECK",
             "ENVIRONMENT",
             "FILES",
             "SIGNALS",
@@ -145,6 +146,36 @@ fn the_manual_has_every_variable_and_signal() {
             "SIG{name}"
         );
     }
+}
+
+#[test]
+fn the_manual_has_every_key_of_checks_json() {
+    let page = generated("man").replace("\\-", "-");
+    let (_, section) = page
+        .split_once(".SH OUTPUT OF CHECK\n")
+        .expect("the section");
+    let section = section.split(".SH ").next().unwrap_or_default();
+    let words: Vec<&str> = section
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let dead = Backend::dead();
+    let flag = format!("--endpoints={}", dead.address());
+    let said = Launch::exactly(&["check", "--output=json", &flag])
+        .run()
+        .stdout;
+    let keys = said
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .zip(said.split('"').skip(2).step_by(2));
+    let keys = keys
+        .filter(|(_, after)| after.starts_with(':'))
+        .map(|(key, _)| key);
+    let missing: Vec<&str> = keys.clone().filter(|key| !words.contains(key)).collect();
+    assert!(
+        keys.count() > 15 && missing.is_empty(),
+        "{missing:?} of {said}"
+    );
 }
 
 /// Command lines as bash cuts them, the last word being completed, and what is proposed.

@@ -3,7 +3,7 @@
 use super::FLAGS;
 use crate::cli::flags::Takes;
 use crate::cli::manual::{
-    CALLED_ETCD, COMMANDS, ENVIRONMENT, EXAMPLES, EXIT_STATUS, Entry, FILES, LEAD, SEE_ALSO,
+    CALLED_ETCD, CHECK, COMMANDS, ENVIRONMENT, EXAMPLES, EXIT_STATUS, Entry, FILES, LEAD, SEE_ALSO,
     SIGNALS, SUMMARY,
 };
 
@@ -59,6 +59,9 @@ pub(super) fn page() -> String {
             page.raw(&format!("Variable: {variable}"));
         }
     }
+    page.section("OUTPUT OF CHECK");
+    page.text("What etcd-gateway check --output=json prints, one object:");
+    page.entries(CHECK);
     page.section("ENVIRONMENT");
     page.text("Beside the variables of the flags:");
     page.entries(ENVIRONMENT);
