@@ -27,7 +27,7 @@ release: ## the program to ship, in target/release
 ifneq ($(origin BINARY),command line)
 release: $(BINARY)
 $(BINARY): $(SOURCES)
-	$(CARGO) build --locked --release
+	SOURCE_COMMIT="$$(. tests/tools/host.sh && short_commit)" $(CARGO) build --locked --release
 endif
 
 check: lint audit ## what is quick: lint, audit, the unit tests

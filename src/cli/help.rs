@@ -112,7 +112,7 @@ fn push_examples(text: &mut String, examples: &[(&str, &[&str])]) {
 /// The version: program, version, system, and the commit if the build knew it.
 pub(super) fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("ETCD_GATEWAY_COMMIT").filter(|commit| !commit.is_empty());
+    let commit = option_env!("SOURCE_COMMIT").filter(|commit| !commit.is_empty());
     let commit = commit.map_or(String::new(), |commit| format!(" commit {commit}"));
     format!("etcd-gateway {version} ({OS}/{ARCH}){commit}\n")
 }

@@ -150,7 +150,7 @@ fn the_manual_has_every_variable_and_signal() {
 
 #[test]
 fn the_manual_has_every_key_of_checks_json() {
-    let page = generated("man").replace("\\-", "-");
+    let page = generated("man").replace("\\fB", " ");
     let (_, section) = page
         .split_once(".SH OUTPUT OF CHECK\n")
         .expect("the section");

@@ -39,6 +39,9 @@ source_commit() {
     echo "$(git rev-parse HEAD)${changed:+-dirty}"
 }
 
+# That, as short as `etcd-gateway version` prints it.
+short_commit() { source_commit | sed 's/^\([0-9a-f]\{12\}\)[0-9a-f]*/\1/'; }
+
 # When what is packed was written: seconds since 1970 of the last commit, or SOURCE_DATE_EPOCH.
 source_time() {
     case ${SOURCE_DATE_EPOCH:-} in

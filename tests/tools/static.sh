@@ -9,7 +9,8 @@
 #                        is for another processor
 #
 # What was built for a target stays in target/static/TARGET, with the linker's map of it. The bytes depend on the
-# sources, Cargo.lock and the compiler, with glibc also on that and the linker, on nothing else: see repro.sh.
+# sources, their commit (SOURCE_COMMIT, where git does not tell it), Cargo.lock and the compiler, with glibc also on that
+# and the linker, on nothing else: see repro.sh.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/tools/targets.sh
@@ -65,6 +66,8 @@ $crates
 END
 )
 export CARGO_ENCODED_RUSTFLAGS
+SOURCE_COMMIT=${SOURCE_COMMIT-$(short_commit)}
+export SOURCE_COMMIT
 mkdir -p "$(dirname "$program")"
 # One at a time: a build for another target puts its program into the same place.
 exec 9>"$static_dir/lock"
