@@ -7,13 +7,9 @@ use crate::cli::manual::{
     SIGNALS, SUMMARY,
 };
 
-/// The page. It bears no date: the version says which program it describes, and two builds of it are alike.
+/// The page.
 pub(super) fn page() -> String {
-    let mut page = Page(String::new());
-    let version = env!("CARGO_PKG_VERSION");
-    page.raw(&format!(
-        ".TH ETCD\\-GATEWAY 1 \"\" \"etcd\\-gateway {version}\" \"User Commands\""
-    ));
+    let mut page = Page::new("etcd-gateway", "1");
     page.section("NAME");
     page.raw(&format!("etcd\\-gateway \\- {}", escaped(SUMMARY)));
     page.section("SYNOPSIS");
@@ -87,25 +83,45 @@ pub(super) fn page() -> String {
     let others = SEE_ALSO.iter();
     let others = others.map(|(name, section)| format!(".BR {} ({section})", escaped(name)));
     page.raw(&others.collect::<Vec<_>>().join(" ,\n"));
-    page.0
+    page.finish()
 }
 
 /// The page as far as it is written.
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
+    /// A page of this name and section of the manual. It bears no date: the version says which program it describes,
+    /// and two builds of it are alike.
+    pub(super) fn new(name: &str, section: &str) -> Self {
+        let title = escaped(&name.to_uppercase());
+        let version = env!("CARGO_PKG_VERSION");
+        let kind = match section {
+            "1" => "User Commands",
+            "5" => "File Formats",
+            _ => "Miscellanea",
+        };
+        Self(format!(
+            ".TH {title} {section} \"\" \"etcd\\-gateway {version}\" \"{kind}\"\n"
+        ))
+    }
+
+    /// All of it.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+
     /// A line of roff.
-    fn raw(&mut self, line: &str) {
+    pub(super) fn raw(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
     }
 
     /// A line of plain text.
-    fn text(&mut self, words: &str) {
+    pub(super) fn text(&mut self, words: &str) {
         self.raw(&escaped(words));
     }
 
-    fn section(&mut self, name: &str) {
+    pub(super) fn section(&mut self, name: &str) {
         self.raw(&format!(".SH {name}"));
     }
 
@@ -132,7 +148,7 @@ fn capital(words: &str) -> String {
 
 /// Plain text as roff prints it unchanged: an ASCII dash, quote and grave accent would become typographic ones, and a
 /// dot or quote that begins a line would make it a request.
-fn escaped(words: &str) -> String {
+pub(super) fn escaped(words: &str) -> String {
     let mut text = String::new();
     if words.starts_with(['.', '\'']) {
         text.push_str("\\&");

@@ -6,6 +6,7 @@
 mod bash;
 mod fish;
 mod man;
+mod markup;
 mod unit;
 mod zsh;
 
