@@ -12,9 +12,8 @@
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
 //! - `gone`: peers that vanish without a word
 //! - `limits`, `memory_limits`, `overload`: descriptors, processes, memory and connections run out
-//! - `limits`, `overload`: descriptors, processes and connections run out
 //! - `memory`: memory is refused, comes back, and is not touched where there is nothing to do
-//! - `access_log`: one line a connection, and what happens when it cannot be written
+//! - `access_log`: one line per connection, and what happens when it cannot be written
 //! - `admin`: metrics, health and status over HTTP
 //! - `health`: members that are asked how they are
 //! - `shutdown`, `notify`, `logs`: life cycle, service manager, log lines
@@ -27,6 +26,7 @@
 //! - `reload`: a new process takes over, and clients see nothing of it
 //! - `reload_faults`: reloads in which another process is not what it should be
 //! - `words`: the manual and the completions that are installed beside the program
+//! - `deploy`: rules, dashboard, manifests and samples that are shipped
 //! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `packages`: the tarball, the package of Debian and the image for containers
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
@@ -43,6 +43,7 @@ mod bulk;
 mod cli;
 mod cli_values;
 mod containment;
+mod deploy;
 mod dials;
 mod discovery;
 mod endpoints_file;

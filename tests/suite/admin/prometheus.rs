@@ -121,7 +121,7 @@ fn promtool_finds_nothing_to_say() {
         output.status.success() && said.is_empty(),
         "{said}\n{exposition}"
     );
-    // What README promises is there, in its rules too, and nothing that README does not have.
+    // What README promises is there, and nothing that README does not have.
     let types = exposition
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
@@ -155,138 +155,8 @@ fn the_configuration_in_readme_is_one() {
         return;
     }
     let dir = TempDir::new();
-    for (first, what) in [("scrape_configs:", "config"), ("groups:", "rules")] {
-        let file = dir.file(what, block(first));
-        let output = tool("promtool", &["check", what, &file]);
-        let said = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&said)
-        );
-    }
-}
-
-/// The rules in README fire where they should and not where they should not, by Prometheus' own test of rules.
-#[test]
-fn the_rules_in_readme_fire_when_they_should() {
-    if !host_offers(have("promtool"), "promtool") {
-        return;
-    }
-    /// Time begins at 1970 in such a test: that there never was a success lies before it.
-    const TESTS: &str = r#"
-rule_files: [rules]
-evaluation_interval: 1m
-tests:
-  - name: no endpoint is known, and nothing was ever answered
-    interval: 1m
-    input_series:
-      - { series: 'etcd_gateway_discovery_endpoints{instance="a"}', values: 0x60 }
-      - { series: 'etcd_gateway_discovery_last_success_timestamp_seconds{instance="a"}', values: -100000x60 }
-      - { series: 'etcd_gateway_discovery_problems{instance="a"}', values: 1x60 }
-    alert_rule_test:
-      - { alertname: EtcdGatewayNoEndpoint, eval_time: 2m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-      - { alertname: EtcdGatewayDiscoveryFails, eval_time: 10m, exp_alerts: [] }
-      - { alertname: EtcdGatewayDiscoveryFails, eval_time: 16m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-      - { alertname: EtcdGatewayDiscoveryHasProblems, eval_time: 29m, exp_alerts: [] }
-      - { alertname: EtcdGatewayDiscoveryHasProblems, eval_time: 31m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-  - name: one of three endpoints is down and another in maintenance, all else is well
-    interval: 1m
-    input_series:
-      - { series: 'up{job="etcd-gateway",instance="a"}', values: 1x60 }
-      - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="1"}', values: 1x60 }
-      - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="2"}', values: 0x60 }
-      - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="3"}', values: 0x60 }
-      - { series: 'etcd_gateway_endpoint_draining{instance="a",endpoint="2"}', values: 0x60 }
-      - { series: 'etcd_gateway_endpoint_draining{instance="a",endpoint="3"}', values: 1x60 }
-      - { series: 'etcd_gateway_discovery_endpoints{instance="a"}', values: 3x60 }
-      - { series: 'etcd_gateway_discovery_last_success_timestamp_seconds{instance="a"}', values: 0+60x60 }
-      - { series: 'etcd_gateway_discovery_problems{instance="a"}', values: 0x60 }
-      - { series: 'etcd_gateway_connections_active{instance="a"}', values: 90x60 }
-      - { series: 'etcd_gateway_max_connections{instance="a"}', values: 100x60 }
-      - { series: 'etcd_gateway_connections_rejected_total{instance="a",reason="loop"}', values: 5x60 }
-      - { series: 'etcd_gateway_endpoint_transitions_total{instance="a",endpoint="2",to="inactive"}', values: 1x60 }
-      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="1"}', values: 1x60 }
-      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="2"}', values: 1x60 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="passed"}', values: 0x60 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="failed"}', values: 0x60 }
-    alert_rule_test:
-      - { alertname: EtcdGatewayDown, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayNoEndpoint, eval_time: 45m, exp_alerts: [] }
-      - alertname: EtcdGatewayEndpointDown
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, endpoint: "2" } } ]
-      - { alertname: EtcdGatewayDiscoveryFails, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayDiscoveryHasProblems, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayRejectsClients, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayNearlyFull, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayEndpointFlaps, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayCertificateExpires, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayThreadLost, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayEndpointUnhealthy, eval_time: 45m, exp_alerts: [] }
-      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 45m, exp_alerts: [] }
-  - name: one of two endpoints is silent, then both fail their health checks, then one passes again
-    interval: 1m
-    input_series:
-      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="1"}', values: 1x60 }
-      - { series: 'etcd_gateway_endpoint_healthy{instance="a",endpoint="2"}', values: 1x10 0x50 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="passed"}', values: 0+12x20 240x20 241+12x20 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="1",result="failed"}', values: 0x20 1+12x20 241x20 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="2",result="passed"}', values: 0+12x10 120x60 }
-      - { series: 'etcd_gateway_health_checks_total{instance="a",endpoint="2",result="failed"}', values: 0x10 1+12x60 }
-    alert_rule_test:
-      - { alertname: EtcdGatewayEndpointUnhealthy, eval_time: 10m, exp_alerts: [] }
-      - alertname: EtcdGatewayEndpointUnhealthy
-        eval_time: 13m
-        exp_alerts: [ { exp_labels: { instance: a, endpoint: "2" } } ]
-      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 19m, exp_alerts: [] }
-      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 35m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-      - { alertname: EtcdGatewayHealthChecksFail, eval_time: 50m, exp_alerts: [] }
-  - name: all endpoints are down, one flaps, clients are rejected, and no more of them could be taken
-    interval: 1m
-    input_series:
-      - { series: 'up{job="etcd-gateway",instance="a"}', values: 0x60 }
-      - { series: 'etcd_gateway_endpoint_up{instance="a",endpoint="1"}', values: 0x60 }
-      - { series: 'etcd_gateway_endpoint_certificate_expiry_timestamp_seconds{instance="a",endpoint="1"}', values: 864000x60 }
-      - { series: 'etcd_gateway_discovery_endpoints{instance="a"}', values: 1x60 }
-      - { series: 'etcd_gateway_connections_active{instance="a"}', values: 91x60 }
-      - { series: 'etcd_gateway_max_connections{instance="a"}', values: 100x60 }
-      - { series: 'etcd_gateway_connections_rejected_total{instance="a",reason="loop"}', values: 0+1x60 }
-      - { series: 'etcd_gateway_endpoint_transitions_total{instance="a",endpoint="1",to="inactive"}', values: 0+1x60 }
-      - { series: 'etcd_gateway_threads_lost_total{instance="a",thread="admin"}', values: 0x30 1x30 }
-    alert_rule_test:
-      - alertname: EtcdGatewayDown
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, job: etcd-gateway } } ]
-      - { alertname: EtcdGatewayNoEndpoint, eval_time: 45m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-      - alertname: EtcdGatewayRejectsClients
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, reason: loop } } ]
-      - { alertname: EtcdGatewayNearlyFull, eval_time: 45m, exp_alerts: [ { exp_labels: { instance: a } } ] }
-      - alertname: EtcdGatewayEndpointFlaps
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, endpoint: "1", to: inactive } } ]
-      - alertname: EtcdGatewayCertificateExpires
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, endpoint: "1" } } ]
-      - alertname: EtcdGatewayThreadLost
-        eval_time: 45m
-        exp_alerts: [ { exp_labels: { instance: a, thread: admin } } ]
-"#;
-    let rules = block("groups:");
-    let alerts = rules
-        .lines()
-        .filter_map(|line| line.split_once("- alert: "));
-    for (_, alert) in alerts {
-        let name = format!("alertname: {alert}");
-        let fires = TESTS.split(&name).skip(1);
-        let mut fires = fires.filter_map(|rest| rest.split("alertname").next());
-        assert!(fires.any(|test| test.contains("exp_labels")), "{alert}");
-    }
-    let dir = TempDir::new();
-    dir.file("rules", rules);
-    let tests = dir.file("tests", TESTS);
-    let output = tool("promtool", &["test", "rules", &tests]);
+    let file = dir.file("config", block("scrape_configs:"));
+    let output = tool("promtool", &["check", "config", &file]);
     let said = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),

@@ -1,0 +1,333 @@
+//! What is shipped beside the program, below src/deploy: rules for Prometheus, a dashboard, manifests, samples. Each is
+//! read by what it is for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::support::process::{have, tool};
+use crate::support::{TempDir, host_offers};
+
+const RULES: &str = include_str!("../../src/deploy/prometheus-rules.yaml");
+
+/// An alert: what is measured, a value a minute, by metric and labels; from which minute it fires, until which; and the
+/// labels that it has then, beside those of every alert.
+struct Case {
+    alert: &'static str,
+    series: &'static [(&'static str, &'static str)],
+    fires: (u32, u32),
+    labels: &'static [(&'static str, &'static str)],
+}
+
+/// Values: `AxN` is A and then N times A; `A+BxN` adds B each time. All that is not of the matter is well.
+const CASES: &[Case] = &[
+    Case {
+        alert: "EtcdGatewayDown",
+        series: &[(r#"up{job="etcd-gateway",instance="a"}"#, "1x9 0x9 1x20")],
+        fires: (11, 19),
+        labels: &[("job", "etcd-gateway")],
+    },
+    Case {
+        alert: "EtcdGatewayNoEndpoint",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="1"}"#,
+                "1x9 0x9 1x20",
+            ),
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="2"}"#,
+                "0x40",
+            ),
+            (r#"etcd_gateway_discovery_endpoints{instance="a"}"#, "2x40"),
+        ],
+        fires: (11, 19),
+        labels: &[],
+    },
+    // None is known, then one is.
+    Case {
+        alert: "EtcdGatewayNoEndpoint",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="1"}"#,
+                "1x9 stale _x9 1x20",
+            ),
+            (
+                r#"etcd_gateway_discovery_endpoints{instance="a"}"#,
+                "1x9 0x10 1x20",
+            ),
+        ],
+        fires: (11, 19),
+        labels: &[],
+    },
+    Case {
+        alert: "EtcdGatewayRejectsClients",
+        series: &[(
+            r#"etcd_gateway_connections_rejected_total{instance="a",reason="loop"}"#,
+            "5x9 6+1x9 15x30",
+        )],
+        fires: (15, 23),
+        labels: &[("reason", "loop")],
+    },
+    Case {
+        alert: "EtcdGatewayThreadLost",
+        series: &[(
+            r#"etcd_gateway_threads_lost_total{instance="a",thread="admin"}"#,
+            "0x9 1x90",
+        )],
+        fires: (10, 69),
+        labels: &[("thread", "admin")],
+    },
+    Case {
+        alert: "EtcdGatewayEndpointDown",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="1"}"#,
+                "1x40",
+            ),
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="2"}"#,
+                "1x9 0x19 1x20",
+            ),
+            (
+                r#"etcd_gateway_endpoint_draining{instance="a",address="2"}"#,
+                "0x40",
+            ),
+            // In maintenance.
+            (
+                r#"etcd_gateway_endpoint_up{instance="a",address="3"}"#,
+                "1x9 0x19 1x20",
+            ),
+            (
+                r#"etcd_gateway_endpoint_draining{instance="a",address="3"}"#,
+                "1x40",
+            ),
+        ],
+        fires: (20, 29),
+        labels: &[("address", "2")],
+    },
+    Case {
+        alert: "EtcdGatewayEndpointUnhealthy",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_healthy{instance="a",address="1"}"#,
+                "1x40",
+            ),
+            (
+                r#"etcd_gateway_endpoint_healthy{instance="a",address="2"}"#,
+                "1x9 0x9 1x20",
+            ),
+        ],
+        fires: (11, 19),
+        labels: &[("address", "2")],
+    },
+    Case {
+        alert: "EtcdGatewayEndpointFlaps",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_transitions_total{instance="a",address="1",to="inactive"}"#,
+                "0x9 1+1x9 10x60",
+            ),
+            (
+                r#"etcd_gateway_endpoint_transitions_total{instance="a",address="1",to="active"}"#,
+                "0+1x80",
+            ),
+        ],
+        fires: (15, 43),
+        labels: &[("address", "1")],
+    },
+    Case {
+        alert: "EtcdGatewayHealthChecksFail",
+        series: &[
+            (
+                r#"etcd_gateway_endpoint_health_checks_total{instance="a",address="1",result="passed"}"#,
+                "0+12x9 108x19 120+12x20",
+            ),
+            (
+                r#"etcd_gateway_endpoint_health_checks_total{instance="a",address="1",result="failed"}"#,
+                "0x9 12+12x19 240x20",
+            ),
+            (
+                r#"etcd_gateway_endpoint_health_checks_total{instance="a",address="2",result="passed"}"#,
+                "0x50",
+            ),
+            (
+                r#"etcd_gateway_endpoint_health_checks_total{instance="a",address="2",result="failed"}"#,
+                "0+12x50",
+            ),
+        ],
+        fires: (15, 29),
+        labels: &[],
+    },
+    Case {
+        alert: "EtcdGatewayNearlyFull",
+        series: &[
+            (
+                r#"etcd_gateway_connections_active{instance="a"}"#,
+                "90x9 91x9 90x20",
+            ),
+            (r#"etcd_gateway_max_connections{instance="a"}"#, "100x40"),
+        ],
+        fires: (15, 19),
+        labels: &[],
+    },
+    // 14 days are 1,209,600 seconds; the certificate is renewed.
+    Case {
+        alert: "EtcdGatewayCertificateExpires",
+        series: &[(
+            r#"etcd_gateway_endpoint_certificate_expiry_timestamp_seconds{instance="a",address="1"}"#,
+            "1210170x19 9999999x20",
+        )],
+        fires: (10, 19),
+        labels: &[("address", "1")],
+    },
+    Case {
+        alert: "EtcdGatewayDiscoveryFails",
+        series: &[(
+            r#"etcd_gateway_discovery_last_success_timestamp_seconds{instance="a"}"#,
+            "0+60x9 540x49 3540+60x20",
+        )],
+        fires: (40, 59),
+        labels: &[],
+    },
+    Case {
+        alert: "EtcdGatewayProblem",
+        series: &[(
+            r#"etcd_gateway_discovery_problems{instance="a"}"#,
+            "0x9 1x49 0x20",
+        )],
+        fires: (40, 59),
+        labels: &[],
+    },
+    Case {
+        alert: "EtcdGatewayReloadFailed",
+        series: &[
+            (
+                r#"etcd_gateway_reloads_total{instance="a",result="failure"}"#,
+                "0x9 1x90",
+            ),
+            (
+                r#"etcd_gateway_reloads_total{instance="a",result="success"}"#,
+                "0+1x99",
+            ),
+        ],
+        fires: (10, 69),
+        labels: &[("result", "failure")],
+    },
+    Case {
+        alert: "EtcdGatewayLogLinesDropped",
+        series: &[
+            (
+                r#"etcd_gateway_log_lines_dropped_total{instance="a"}"#,
+                "0x9 3x90",
+            ),
+            (
+                r#"etcd_gateway_access_log_lines_dropped_total{instance="a"}"#,
+                "0x99",
+            ),
+        ],
+        fires: (10, 69),
+        labels: &[],
+    },
+];
+
+/// The alerts of the rules, each with its severity and its annotations.
+fn alerts() -> BTreeMap<&'static str, Vec<(&'static str, &'static str)>> {
+    let sections = RULES.split("- alert: ").skip(1);
+    let alerts = sections.map(|section| {
+        let name = section.lines().next().unwrap_or_default();
+        let fields = section
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "));
+        let wanted = ["severity", "summary", "description", "runbook"];
+        let fields = fields.filter(|(key, _)| wanted.contains(key));
+        (
+            name,
+            fields
+                .map(|(key, text)| (key, text.trim_matches('"')))
+                .collect(),
+        )
+    });
+    alerts.collect()
+}
+
+/// Each alert has a severity and its three sentences, and fires and ends as it should, by Prometheus' own test of rules.
+#[test]
+fn every_alert_fires_and_ends() {
+    if !host_offers(have("promtool"), "promtool") {
+        return;
+    }
+    let alerts = alerts();
+    for (alert, fields) in &alerts {
+        let keys: Vec<&str> = fields.iter().map(|(key, _)| *key).collect();
+        assert_eq!(
+            keys,
+            ["severity", "summary", "description", "runbook"],
+            "{alert}"
+        );
+        assert!(["critical", "warning"].contains(&fields[0].1), "{alert}");
+        assert!(
+            CASES.iter().any(|case| case.alert == *alert),
+            "{alert} is not tested"
+        );
+    }
+    let mut tests = "rule_files: [rules]\nevaluation_interval: 1m\ntests:\n".to_owned();
+    for case in CASES {
+        let fields = &alerts[case.alert];
+        let mut labels: BTreeMap<&str, &str> = case.labels.iter().copied().collect();
+        labels.insert("instance", "a");
+        let mut said = String::new();
+        for (key, text) in &fields[1..] {
+            let text = labels
+                .iter()
+                .fold((*text).to_owned(), |text, (label, value)| {
+                    text.replace(&format!("{{{{ $labels.{label} }}}}"), value)
+                });
+            assert!(!text.contains("{{"), "{}: {text}", case.alert);
+            write!(said, " {key}: \"{text}\",").expect("a String takes it");
+        }
+        labels.insert("severity", fields[0].1);
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}: \"{value}\""))
+            .collect();
+        let series: String = case
+            .series
+            .iter()
+            .map(|(series, values)| {
+                format!("      - {{ series: '{series}', values: '{values}' }}\n")
+            })
+            .collect();
+        write!(
+            tests,
+            "  - interval: 1m\n    input_series:\n{series}    alert_rule_test:\n"
+        )
+        .expect("a String takes it");
+        let fires = format!(
+            "[ {{ exp_labels: {{ {} }}, exp_annotations: {{{said} }} }} ]",
+            labels.join(", ")
+        );
+        let (first, last) = case.fires;
+        for (at, expected) in [
+            (first - 1, "[]"),
+            (first, &fires),
+            (last, &fires),
+            (last + 1, "[]"),
+        ] {
+            writeln!(
+                tests,
+                "      - {{ alertname: {}, eval_time: {at}m, exp_alerts: {expected} }}",
+                case.alert
+            )
+            .expect("a String takes it");
+        }
+    }
+    let dir = TempDir::new();
+    dir.file("rules", RULES);
+    let tests = dir.file("tests", &tests);
+    let output = tool("promtool", &["test", "rules", &tests]);
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
