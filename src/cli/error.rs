@@ -216,11 +216,11 @@ mod tests {
             ),
             (
                 "etcd-gateway generate",
-                "generate: write one of man, bash, zsh, fish, unit, socket",
+                "generate: write one of man, bash, zsh, fish, unit, socket, settings",
             ),
             (
                 "etcd-gateway generate powershell",
-                "generate: write one of man, bash, zsh, fish, unit, socket",
+                "generate: write one of man, bash, zsh, fish, unit, socket, settings",
             ),
             (
                 "etcd-gateway generate man page",

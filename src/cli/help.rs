@@ -146,7 +146,7 @@ fn push_flag(text: &mut String, flag: &Flag) {
 }
 
 /// Appends `words` in lines of at most [`WIDTH`] columns that begin with `indent`; nothing if there are none.
-fn push_wrapped(text: &mut String, indent: &str, words: &str) {
+pub(super) fn push_wrapped(text: &mut String, indent: &str, words: &str) {
     let mut column = 0;
     for word in words.split_whitespace() {
         if column > 0 && column + 1 + word.len() > WIDTH {

@@ -58,7 +58,7 @@ pub(super) static COMMANDS: [Command; 6] = [
         name: "generate",
         takes: "TEXT [NAME]",
         doc_short: "print a manual, completion or unit",
-        doc_long: "TEXT is man, bash, zsh, fish, unit or socket.",
+        doc_long: "TEXT is man, bash, zsh, fish, unit, socket or settings.",
     },
     Command {
         name: "help",

@@ -4,8 +4,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::admin::prometheus::Prometheus;
+use crate::admin::{get, observed};
+use crate::support::json::Json;
+use crate::support::net::{expect_echo, try_tag};
 use crate::support::process::{have, tool};
-use crate::support::{TempDir, host_offers};
+use crate::support::{Backend, Launch, TempDir, eventually, host_offers};
+
+/// A server that starts on a busy machine.
+const STARTED: std::time::Duration = std::time::Duration::from_secs(60);
 
 const RULES: &str = include_str!("../../src/deploy/prometheus-rules.yaml");
 
@@ -330,4 +340,176 @@ fn every_alert_fires_and_ends() {
         "{}",
         String::from_utf8_lossy(&said)
     );
+}
+
+const DASHBOARD: &str = include_str!("../../src/deploy/grafana-dashboard.json");
+
+/// All texts of this key below a value.
+fn texts<'j>(value: &'j Json, key: &str, found: &mut Vec<&'j str>) {
+    match value {
+        Json::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Json::Text(text) if name == key => found.push(text),
+                    _ => texts(member, key, found),
+                }
+            }
+        }
+        Json::List(items) => items.iter().for_each(|item| texts(item, key, found)),
+        _ => {}
+    }
+}
+
+/// Rules and dashboard ask for nothing that the gateway does not serve.
+#[test]
+fn rules_and_dashboard_name_metrics_that_there_are() {
+    let member = Backend::tagged(b't');
+    let (_gateway, admin) = observed(&[member.address()], &[]);
+    let exposition = get(admin, "/metrics").content;
+    let types = exposition
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let families: Vec<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();
+    for (what, text) in [("rules", RULES), ("dashboard", DASHBOARD)] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names =
+            words.filter(|word| word.starts_with("etcd_gateway_") || word.starts_with("process_"));
+        let names: Vec<&str> = names.map(|name| name.trim_end_matches("_bucket")).collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            assert!(families.contains(&name), "{what} ask for {name}");
+        }
+    }
+}
+
+/// Every question of the dashboard has an answer from a real Prometheus that scrapes a gateway in trouble.
+#[test]
+fn every_query_of_the_dashboard_has_an_answer() {
+    if !host_offers(have("prometheus"), "prometheus") {
+        return;
+    }
+    let dashboard = Json::parse(DASHBOARD.trim_end()).expect("the dashboard is JSON");
+    assert_eq!(dashboard.number("schemaVersion"), 39.0);
+    let panels = match dashboard.get("panels") {
+        Some(Json::List(panels)) => panels,
+        other => panic!("{other:?}"),
+    };
+    let ids: std::collections::BTreeSet<String> =
+        panels.iter().map(|p| p.number("id").to_string()).collect();
+    assert_eq!(ids.len(), panels.len(), "ids of panels are their own");
+    let mut queries = Vec::new();
+    texts(&dashboard, "expr", &mut queries);
+    assert!(queries.len() > 20, "{queries:?}");
+    // One endpoint is down, and clients are rejected.
+    let (member, dead) = (Backend::tagged(b't'), Backend::dead());
+    let flags = ["--max-connections=2"];
+    let (gateway, admin) = observed(&[member.address(), dead.address()], &flags);
+    let prometheus = Prometheus::start(admin);
+    let kept = [0, 1].map(|_| try_tag(gateway.address()).expect("a client is served").1);
+    for query in queries {
+        let query = query
+            .replace("job=~\"$job\"", "job=~\".+\"")
+            .replace("instance=~\"$instance\"", "instance=~\".+\"")
+            .replace("$__rate_interval", "10s");
+        assert!(!query.contains('$'), "{query}");
+        // What has nothing to show where nothing is authenticated.
+        if query.contains("certificate_expiry") {
+            continue;
+        }
+        eventually(STARTED, &format!("{query} has a value"), || {
+            // One is rejected, another served to its end.
+            drop(std::net::TcpStream::connect(gateway.address()));
+            kept.iter().for_each(|client| expect_echo(client, 1));
+            prometheus.value(&query).map(drop)
+        });
+    }
+}
+
+fn deployed(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/deploy")
+        .join(path)
+}
+
+/// The manifests are what Kubernetes' own schemas say, in the oldest version that has sidecars and in a newer one.
+#[test]
+fn manifests_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let library = root.join(target).join("kubernetes-validate");
+    if !host_offers(library.exists(), "kubernetes-validate (make deps)") {
+        return;
+    }
+    let validated = |file: &Path, version: &str| {
+        let mut python = Command::new("python3");
+        python.arg(library.join("bin/kubernetes-validate"));
+        python.args(["--strict", "--kubernetes-version", version]);
+        let output = python.arg(file).env("PYTHONPATH", &library).output();
+        output.expect("run python3")
+    };
+    for name in ["sidecar", "daemonset", "networkpolicy"] {
+        let file = deployed(&format!("kubernetes/{name}.yaml"));
+        for version in ["1.29", "1.33"] {
+            let output = validated(&file, version);
+            assert!(output.status.success(), "{name}: {output:?}");
+        }
+    }
+    let dir = TempDir::new();
+    let sidecar = std::fs::read_to_string(deployed("kubernetes/sidecar.yaml")).expect("read it");
+    let wrong = dir.file(
+        "wrong.yaml",
+        &sidecar.replace("restartPolicy:", "restartpolicy:"),
+    );
+    let output = validated(Path::new(&wrong), "1.29");
+    assert!(!output.status.success(), "it takes anything: {output:?}");
+}
+
+/// What the manifests set is taken by the program.
+#[test]
+fn settings_of_the_manifests_are_settings() {
+    for name in ["sidecar", "daemonset"] {
+        let text =
+            std::fs::read_to_string(deployed(&format!("kubernetes/{name}.yaml"))).expect("read it");
+        let mut settings = String::new();
+        let mut lines = text
+            .lines()
+            .map(|line| line.trim().trim_start_matches("- "));
+        while let Some(line) = lines.next() {
+            let Some(variable) = line.strip_prefix("name: ETCD_GATEWAY_") else {
+                continue;
+            };
+            let value = lines
+                .next()
+                .and_then(|line| line.strip_prefix("value: "))
+                .expect("a value");
+            let value = value.trim_matches('"').replace("$(NODE)", "192.0.2.1");
+            settings += &format!("ETCD_GATEWAY_{variable}={value}\n");
+        }
+        assert!(settings.lines().count() > 2, "{settings}");
+        let dir = TempDir::new();
+        let file = dir.file("settings", &settings);
+        let outcome = Launch::exactly(&["config", "--config-file", &file, "--output=env"]).run();
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
+        assert!(!outcome.stdout.contains("# warning"), "{name}: {outcome:?}");
+    }
+}
+
+/// The real logrotate reads the sample, and would rotate what it names.
+#[test]
+fn logrotate_reads_the_sample() {
+    if !host_offers(have("logrotate"), "logrotate") {
+        return;
+    }
+    let dir = TempDir::new();
+    let sample = std::fs::read_to_string(deployed("logrotate")).expect("read it");
+    let log = dir.file("access.log", "{}\n");
+    let sample = dir.file(
+        "sample",
+        &sample.replace("/var/log/etcd-gateway/access.log", &log),
+    );
+    let state = format!("{}/state", dir.path().display());
+    let output = tool("logrotate", &["--force", "--state", &state, &sample]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{output:?}");
+    assert!(Path::new(&format!("{log}.1")).exists(), "it was rotated");
 }

@@ -190,7 +190,7 @@ fn bash_completes() {
         (&["gateway", "ch"], "check"),
         (&["start", "--retry"], "--retry-delay"),
         (&["generate", "ma"], "man"),
-        (&["generate", ""], "man bash zsh fish unit socket"),
+        (&["generate", ""], "man bash zsh fish unit socket settings"),
         (
             &["start", "--discovery-s"],
             "--discovery-srv --discovery-srv-name --discovery-server-name",

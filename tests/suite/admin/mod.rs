@@ -18,7 +18,7 @@ mod changes;
 mod counts;
 mod hostile;
 mod life;
-mod prometheus;
+pub(crate) mod prometheus;
 mod requests;
 
 /// A gateway in front of these endpoints that serves metrics on a free port, and that address.

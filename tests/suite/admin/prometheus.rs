@@ -17,14 +17,14 @@ const README: &str = include_str!("../../../README.md");
 /// A server that starts on a busy machine.
 const STARTED: Duration = Duration::from_secs(60);
 
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
     _dir: TempDir,
 }
 
 impl Prometheus {
-    fn start(target: SocketAddr) -> Prometheus {
+    pub(crate) fn start(target: SocketAddr) -> Prometheus {
         let dir = TempDir::new();
         let config = format!(
             "global:\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\nscrape_configs:\n\
@@ -51,7 +51,7 @@ impl Prometheus {
     }
 
     /// The value of an expression that has one, if it has one yet.
-    fn value(&self, expression: &str) -> Option<f64> {
+    pub(crate) fn value(&self, expression: &str) -> Option<f64> {
         let query: String = expression
             .bytes()
             .map(|byte| format!("%{byte:02x}"))
