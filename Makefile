@@ -4,6 +4,7 @@ PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR  ?= $(PREFIX)/share/man
+SHAREDIR ?= $(PREFIX)/share/etcd-gateway
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -131,26 +132,39 @@ bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= RO
 GENERATOR ?= "$(BINARY)"
 UNIT := $(DESTDIR)$(UNITDIR)/etcd-gateway.service
 SOCK := $(DESTDIR)$(UNITDIR)/etcd-gateway.socket
-MAN  := $(DESTDIR)$(MANDIR)/man1/etcd-gateway.1
+MAN1 := $(DESTDIR)$(MANDIR)/man1/etcd-gateway.1
+MAN5 := $(DESTDIR)$(MANDIR)/man5/etcd-gateway.5
+MAN7 := behaviour operation metrics logs security
+man7  = $(DESTDIR)$(MANDIR)/man7/etcd-gateway-$(1).7
+SHARE := $(DESTDIR)$(SHAREDIR)
 BASH := $(DESTDIR)$(BASHDIR)/etcd-gateway
 ZSH  := $(DESTDIR)$(ZSHDIR)/_etcd-gateway
 FISH := $(DESTDIR)$(FISHDIR)/etcd-gateway.fish
 
+# What is copied as it is.
+SHARED := prometheus-rules.yaml grafana-dashboard.json logrotate $(patsubst src/deploy/%,%,$(wildcard src/deploy/kubernetes/*))
+
 # The file is there, with its mode, before it is written.
 generate = install -D -m 644 /dev/null "$(2)" && $(GENERATOR) generate $(1) >"$(2)"
 
-install: release ## program, systemd units, manual and completions, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
+install: release ## program, units, manual, completions and samples, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
 	install -D -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/etcd-gateway"
 	$(call generate,unit,$(UNIT))
 	sed -i 's,^\(Exec[A-Za-z]*\)="[^"]*",\1="$(BINDIR)/etcd-gateway",' "$(UNIT)"
 	$(call generate,socket,$(SOCK))
-	$(call generate,man,$(MAN))
+	$(call generate,man,$(MAN1))
+	$(call generate,man files,$(MAN5))
+	$(foreach page,$(MAN7),$(call generate,man $(page),$(call man7,$(page))) &&) true
 	$(call generate,bash,$(BASH))
 	$(call generate,zsh,$(ZSH))
 	$(call generate,fish,$(FISH))
+	$(call generate,settings,$(SHARE)/settings)
+	for file in $(SHARED); do install -D -m 644 "src/deploy/$$file" "$(SHARE)/$$file" || exit 1; done
 
 uninstall: ## take away what install put there
-	rm -f "$(DESTDIR)$(BINDIR)/etcd-gateway" "$(UNIT)" "$(SOCK)" "$(MAN)" "$(BASH)" "$(ZSH)" "$(FISH)"
+	rm -f "$(DESTDIR)$(BINDIR)/etcd-gateway" "$(UNIT)" "$(SOCK)" "$(MAN1)" "$(MAN5)" "$(BASH)" "$(ZSH)" "$(FISH)" \
+		$(foreach page,$(MAN7),"$(call man7,$(page))")
+	rm -rf "$(SHARE)"
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -30,6 +30,8 @@ pub(crate) enum Error {
     },
     /// `generate` without the name of what it can generate.
     NotGenerated,
+    /// `generate man` with a name that no page has.
+    NoSuchPage,
     /// A word behind the command.
     ExtraArgument {
         /// The word.
@@ -115,6 +117,11 @@ impl fmt::Display for Error {
             Self::NotGenerated => {
                 write!(f, "generate: write one of {}", generate::names().join(", "))
             }
+            Self::NoSuchPage => write!(
+                f,
+                "generate man: write one of {}, or none of them for the page of commands and flags",
+                generate::page_names().join(", ")
+            ),
             Self::ExtraArgument { typed } => write!(
                 f,
                 "unexpected argument {typed}; only flags may follow, and lists have no blanks"
@@ -224,6 +231,11 @@ mod tests {
             ),
             (
                 "etcd-gateway generate man page",
+                "generate man: write one of files, behaviour, operation, metrics, logs, security, or none of them \
+                 for the page of commands and flags",
+            ),
+            (
+                "etcd-gateway generate man logs page",
                 "unexpected argument \"page\"; only flags may follow, and lists have no blanks",
             ),
             (

@@ -58,7 +58,8 @@ pub(super) static COMMANDS: [Command; 6] = [
         name: "generate",
         takes: "TEXT [NAME]",
         doc_short: "print a manual, completion or unit",
-        doc_long: "TEXT is man, bash, zsh, fish, unit, socket or settings.",
+        doc_long: "TEXT is man, bash, zsh, fish, unit, socket or settings. man may be followed by the NAME of a page: \
+            files, behaviour, operation, metrics, logs or security.",
     },
     Command {
         name: "help",
@@ -315,6 +316,12 @@ pub(super) const SIGNALS: &[Entry] = &[
 
 /// Other manual pages, as name and section.
 pub(super) const SEE_ALSO: &[(&str, &str)] = &[
+    ("etcd-gateway", "5"),
+    ("etcd-gateway-behaviour", "7"),
+    ("etcd-gateway-operation", "7"),
+    ("etcd-gateway-metrics", "7"),
+    ("etcd-gateway-logs", "7"),
+    ("etcd-gateway-security", "7"),
     ("etcd", "1"),
     ("etcdctl", "1"),
     ("resolv.conf", "5"),

@@ -200,11 +200,16 @@ fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
         Some("config") => Command::Config,
         Some("version") => Command::Version,
         Some("generate") => {
-            let (name, rest) = match rest.split_first() {
-                Some((name, rest)) => (name.to_str(), rest),
-                None => (None, rest),
+            let Some((name, rest)) = rest.split_first() else {
+                return Err(Error::NotGenerated);
             };
-            let text = name.and_then(generate::generate);
+            let (text, rest) = match (name.to_str(), rest.split_first()) {
+                (Some("man"), Some((page, rest))) => {
+                    let text = page.to_str().and_then(generate::manual_page);
+                    (Some(text.ok_or(Error::NoSuchPage)?), rest)
+                }
+                (name, _) => (name.and_then(generate::generate), rest),
+            };
             let command = Command::Generate(text.ok_or(Error::NotGenerated)?);
             return end_of(rest, command);
         }

@@ -42,6 +42,7 @@ stage() {
     case $runner in *ld-linux*) runner= ;; esac
     env -u MAKEFLAGS -u MFLAGS make -s install BINARY="$program" GENERATOR="${runner:+$runner }\"$program\"" DESTDIR="$to" \
         PREFIX="$prefix" BINDIR="$prefix/bin" UNITDIR="$prefix/lib/systemd/system" MANDIR="$prefix/share/man" \
+        SHAREDIR="$prefix/share/etcd-gateway" \
         BASHDIR="$prefix/share/bash-completion/completions" ZSHDIR="$prefix/share/zsh/site-functions" \
         FISHDIR="$prefix/share/fish/vendor_completions.d" "$@"
 }

@@ -121,6 +121,14 @@ impl Page {
         self.raw(&escaped(words));
     }
 
+    /// Begins a paragraph; a heading has begun one.
+    pub(super) fn paragraph(&mut self) {
+        let last = self.0.trim_end().lines().last().unwrap_or_default();
+        if !last.starts_with(".S") {
+            self.raw(".PP");
+        }
+    }
+
     pub(super) fn section(&mut self, name: &str) {
         self.raw(&format!(".SH {name}"));
     }
@@ -161,6 +169,7 @@ pub(super) fn escaped(words: &str) -> String {
             '`' => text.push_str("\\(ga"),
             '^' => text.push_str("\\(ha"),
             '~' => text.push_str("\\(ti"),
+            '\u{2026}' => text.push_str("..."),
             c => text.push(c),
         }
     }

@@ -29,7 +29,8 @@ pub(super) fn page(text: &str) -> String {
         } else if let Some(name) = line.strip_prefix("### ") {
             page.raw(&format!(".SS {}", inline(name)));
         } else if line.starts_with("```") {
-            page.raw(".PP\n.RS 4\n.EX");
+            page.paragraph();
+            page.raw(".RS 4\n.EX");
             for line in lines.by_ref().take_while(|line| !line.starts_with("```")) {
                 page.text(line);
             }
@@ -63,7 +64,10 @@ pub(super) fn page(text: &str) -> String {
                 words.push(' ');
                 words.push_str(line.trim_start());
             }
-            page.raw(if item.is_some() { ".IP \\(bu 2" } else { ".PP" });
+            match item {
+                Some(_) => page.raw(".IP \\(bu 2"),
+                None => page.paragraph(),
+            }
             page.raw(&inline(&words));
         }
     }
@@ -116,14 +120,20 @@ fn inline(words: &str) -> String {
     text
 }
 
-/// `text](url)`, and what follows. A link within the manual is its text alone.
+/// `text](url)`, and what follows. A link within the page is its text alone, one to another page names that.
 fn link(marked: &str) -> Option<(String, &str)> {
     let (text, rest) = marked.split_once("](")?;
     let (url, after) = rest.split_once(')')?;
     let text = inline(text);
-    let printed = match url.starts_with("http") {
-        true => format!("{text} <{}>", escaped(url)),
-        false => text,
+    let page = url
+        .split('#')
+        .next()
+        .and_then(|file| file.strip_suffix(".md"));
+    let page = page.and_then(|page| page.rsplit('/').next()?.rsplit_once('.'));
+    let printed = match page {
+        Some((name, section)) => format!("{text} ({}({section}))", bold(name)),
+        None if url.starts_with("http") => format!("{text} <{}>", escaped(url)),
+        None => text,
     };
     Some((printed, after))
 }
@@ -151,11 +161,11 @@ mod tests {
     fn every_form_of_a_page() {
         let text = "# etcd-gateway-x(7): what it is\n\n<!-- unseen -->\nA paragraph\nof `two` lines.\n\n## Some words\n\n\
                     - one\n  and more\n- **two**\n\n### Below\n\n```sh\nls -l\n.x\n```\n\n\
-                    | name | meaning |\n|---|---|\n| `a\\|b` | [text](#there), [site](https://x/) |\n| c | 1 * 2 | 3 |\n";
+                    | name | meaning |\n|---|---|\n| `a\\|b` | [text](#there), [site](https://x/), [more](a-b.7.md#c) |\n| c | 1 * 2 | 3 |\n";
         let expected = "\
 .PP\nA paragraph of \\fBtwo\\fR lines.\n.SH SOME WORDS\n.IP \\(bu 2\none and more\n.IP \\(bu 2\n\\fBtwo\\fR\n\
-.SS Below\n.PP\n.RS 4\n.EX\nls \\-l\n\\&.x\n.EE\n.RE\n\
-.TP\n\\fBa|b\\fR\ntext, site <https://x/>\n.TP\nc\n1 * 2; 3\n";
+.SS Below\n.RS 4\n.EX\nls \\-l\n\\&.x\n.EE\n.RE\n\
+.TP\n\\fBa|b\\fR\ntext, site <https://x/>, more (\\fBa\\-b\\fR(7))\n.TP\nc\n1 * 2; 3\n";
         let page = page(text);
         let (head, body) = page.split_once("what it is\n").expect("a name");
         assert_eq!(body, expected);

@@ -28,15 +28,51 @@ const TEXTS: [(&str, Render); 7] = [
     ("settings", settings::file),
 ];
 
+/// The pages of the manual beside etcd-gateway(1), in Markdown.
+const PAGES: [(&str, &str); 6] = [
+    ("files", include_str!("../../deploy/man/etcd-gateway.5.md")),
+    (
+        "behaviour",
+        include_str!("../../deploy/man/etcd-gateway-behaviour.7.md"),
+    ),
+    (
+        "operation",
+        include_str!("../../deploy/man/etcd-gateway-operation.7.md"),
+    ),
+    (
+        "metrics",
+        include_str!("../../deploy/man/etcd-gateway-metrics.7.md"),
+    ),
+    (
+        "logs",
+        include_str!("../../deploy/man/etcd-gateway-logs.7.md"),
+    ),
+    (
+        "security",
+        include_str!("../../deploy/man/etcd-gateway-security.7.md"),
+    ),
+];
+
 /// The text of this name; `None` if there is none.
 pub(super) fn generate(name: &str) -> Option<String> {
     let (_, text) = TEXTS.iter().find(|(known, _)| *known == name)?;
     Some(text())
 }
 
-/// The names.
+/// The page of the manual of this name; `None` if there is none.
+pub(super) fn manual_page(name: &str) -> Option<String> {
+    let (_, text) = PAGES.iter().find(|(known, _)| *known == name)?;
+    Some(markup::page(text))
+}
+
+/// The names of texts.
 pub(super) fn names() -> [&'static str; 7] {
     TEXTS.map(|(name, _)| name)
+}
+
+/// The names of the pages beside etcd-gateway(1).
+pub(super) fn page_names() -> [&'static str; 6] {
+    PAGES.map(|(name, _)| name)
 }
 
 /// The flag with its dashes, in the forms it has.
