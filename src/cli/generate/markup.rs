@@ -54,12 +54,13 @@ pub(super) fn page(text: &str) -> String {
         } else {
             let item = line.strip_prefix("- ");
             let mut words = item.unwrap_or(line).to_owned();
-            let continues = |line: &&str| {
-                !(line.is_empty()
-                    || line.starts_with(['#', '|', '`', '-'])
-                        && !line.starts_with("--")
-                        && !is_code(line))
+            let begins = |line: &str| {
+                line.is_empty()
+                    || line.starts_with(['#', '|'])
+                    || line.starts_with("- ")
+                    || line.starts_with("```")
             };
+            let continues = |line: &&str| !begins(line);
             while let Some(line) = lines.next_if(continues) {
                 words.push(' ');
                 words.push_str(line.trim_start());
@@ -72,11 +73,6 @@ pub(super) fn page(text: &str) -> String {
         }
     }
     page.finish()
-}
-
-/// Whether a line begins with code rather than with a block of it.
-fn is_code(line: &str) -> bool {
-    line.starts_with('`') && !line.starts_with("```")
 }
 
 /// The cells of a row; a bar within code is one behind a backslash.
