@@ -1,6 +1,6 @@
 //! FLAGS: every flag there is, in the order of the help.
 //!
-//! The parser, the environment, the settings file, `--help`, the README section and the suggestions for a
+//! The parser, the environment, the settings file, `--help`, the manual and the suggestions for a
 //! mistyped flag read this table and nothing else: a new flag is one entry here, one field
 //! in [`RawArgs`] and one line in `resolve`. Names, defaults and meanings of the flags that
 //! `etcd gateway start` has are its own.

@@ -167,39 +167,6 @@ pub(super) fn push_wrapped(text: &mut String, indent: &str, words: &str) {
 mod tests {
     use super::*;
 
-    const BEGIN: &str = "<!-- flags:begin -->\n";
-    const END: &str = "<!-- flags:end -->";
-
-    /// The README's section on flags: the table once more, as Markdown.
-    fn markdown() -> String {
-        let mut text = "| Flag | Default | Variable | Meaning |\n|---|---|---|---|\n".to_owned();
-        for flag in FLAGS {
-            let code = |words: &str| match words {
-                "" => String::new(),
-                words => format!("`{words}`"),
-            };
-            let default = code(flag.default);
-            let variable = code(&flag.variable().unwrap_or_default());
-            let docs = format!("{} {}", flag.doc_short, flag.doc_long);
-            let (usage, docs) = (usage(flag), docs.trim_end());
-            text += &format!("| `{usage}` | {default} | {variable} | {docs} |\n");
-        }
-        text
-    }
-
-    #[test]
-    fn the_readme_has_the_flags_as_they_are() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).expect("README.md is readable");
-        let (_, after) = readme.split_once(BEGIN).expect("README.md has flags:begin");
-        let (section, _) = after.split_once(END).expect("README.md has flags:end");
-        let expected = markdown();
-        assert!(
-            section == expected,
-            "between the flags: marks README.md must read:\n{expected}"
-        );
-    }
-
     #[test]
     fn the_help_has_every_flag_and_fits_a_terminal() {
         let help = long(None);

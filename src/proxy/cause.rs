@@ -212,8 +212,11 @@ mod tests {
 
     #[test]
     fn every_cause_is_explained_and_no_other() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).expect("README.md is readable");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/deploy/man/etcd-gateway-logs.7.md"
+        );
+        let readme = std::fs::read_to_string(path).expect("the page is readable");
         let (_, table) = readme.split_once("| cause | the connection |").unwrap();
         let (table, _) = table.split_once("\n\n").unwrap();
         let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));

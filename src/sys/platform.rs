@@ -62,5 +62,5 @@ compile_error!(
     ))
 ))]
 compile_error!(
-    "no test runs this program on this processor with this C library; README.md, \"Processors\", lists those that do"
+    "no test runs this program on this processor with this C library; src/deploy/building.md lists those that do"
 );

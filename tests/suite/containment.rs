@@ -1,8 +1,8 @@
-//! What the process needs of the system, and that it needs no more: the README's list of system calls and files is
+//! What the process needs of the system, and that it needs no more: the manual's list of system calls and files is
 //! held against a trace of the main path, and the unit's filter against that list.
 //!
 //! The list is that of a build for x86_64 and glibc, as the tests run it. When code starts or stops using a call, the
-//! failure names what to add to the table between the README's `needs` markers, and what to take out.
+//! failure names what to add to the table between the manual's `needs` markers, and what to take out.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -23,20 +23,21 @@ const TOP: &str = env!("CARGO_MANIFEST_DIR");
 /// Enough for every buffer on the way to be full at times.
 const BULK: u64 = 4 << 20;
 
-/// One row of the README's table: calls, or patterns of paths.
+/// One row of the manual's table: calls, or patterns of paths.
 struct Need {
     what: Vec<String>,
     /// Seen in every run of the main path; otherwise it may be.
     always: bool,
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(TOP).join("README.md")).expect("read README.md")
+fn manual() -> String {
+    let page = Path::new(TOP).join("src/deploy/man/etcd-gateway-security.7.md");
+    std::fs::read_to_string(page).expect("read the page")
 }
 
 /// The rows `| `a` `b` | always | why |` between the markers.
 fn needs() -> Vec<Need> {
-    let text = readme();
+    let text = manual();
     let (_, rest) = text.split_once("<!-- needs:begin -->").expect("a begin");
     let (table, _) = rest.split_once("<!-- needs:end -->").expect("an end");
     let need = |line: &str| {
@@ -77,7 +78,7 @@ fn matches(pattern: &str, path: &str) -> bool {
 struct Trace {
     calls: BTreeSet<String>,
     files: BTreeSet<String>,
-    /// Lines that show more than the README promises: another program, another process, a file that is written.
+    /// Lines that show more than the manual promises: another program, another process, a file that is written.
     broken_promises: Vec<String>,
 }
 
@@ -309,7 +310,7 @@ fn compare_calls(needs: &[Need], seen: &BTreeSet<String>) {
     let unused: Vec<_> = required.difference(seen).collect();
     assert!(
         missing.is_empty() && unused.is_empty(),
-        "system calls: not in the README: {missing:?}; there as always needed, but not seen: {unused:?}"
+        "system calls: not in the manual: {missing:?}; there as always needed, but not seen: {unused:?}"
     );
 }
 
@@ -336,7 +337,7 @@ fn compare_files(needs: &[Need], seen: &BTreeSet<String>, [ca_file, access_log]:
     unused.retain(|pattern| !seen.iter().any(|path| matches(pattern, path)));
     assert!(
         missing.is_empty() && unused.is_empty(),
-        "files: not in the README: {missing:?}; there as always needed, but not seen: {unused:?}"
+        "files: not in the manual: {missing:?}; there as always needed, but not seen: {unused:?}"
     );
 }
 
@@ -483,10 +484,10 @@ fn systemd_understands_the_units_and_rates_them_as_the_readme_says() {
         .next()
         .and_then(|word| word.parse().ok())
         .expect("a number");
-    let readme = readme();
-    let (_, promised) = readme
+    let page = manual();
+    let (_, promised) = page
         .split_once("rates its exposure ")
-        .expect("the rating in the README");
+        .expect("the rating in the manual");
     let promised: f64 = promised
         .split(' ')
         .next()
@@ -494,7 +495,7 @@ fn systemd_understands_the_units_and_rates_them_as_the_readme_says() {
         .expect("a number");
     assert!(
         score <= promised,
-        "{score}, the README says {promised}:\n{rating}"
+        "{score}, the manual says {promised}:\n{rating}"
     );
 }
 

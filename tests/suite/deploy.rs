@@ -17,6 +17,7 @@ use crate::support::{Backend, Launch, TempDir, eventually, host_offers};
 /// A server that starts on a busy machine.
 const STARTED: std::time::Duration = std::time::Duration::from_secs(60);
 
+const METRICS_PAGE: &str = include_str!("../../src/deploy/man/etcd-gateway-metrics.7.md");
 const RULES: &str = include_str!("../../src/deploy/prometheus-rules.yaml");
 
 /// An alert: what is measured, a value a minute, by metric and labels; from which minute it fires, until which; and the
@@ -278,6 +279,8 @@ fn every_alert_fires_and_ends() {
             CASES.iter().any(|case| case.alert == *alert),
             "{alert} is not tested"
         );
+        let row = format!("| `{alert}` | {} | ", fields[0].1);
+        assert!(METRICS_PAGE.contains(&row), "the page has no {row}");
     }
     let mut tests = "rule_files: [rules]\nevaluation_interval: 1m\ntests:\n".to_owned();
     for case in CASES {

@@ -98,21 +98,46 @@ fn groff_prints_the_manual_without_a_warning() {
     }
 }
 
+/// The names of the pages, as `generate man` says them where it is given another.
+fn pages() -> Vec<String> {
+    let said = Launch::exactly(&["generate", "man", "?"]).run().stderr;
+    let (_, names) = said.split_once("write one of ").expect("names");
+    let names = names.split(", or none").next().unwrap_or_default();
+    let names: Vec<String> = names.split(", ").map(str::to_owned).collect();
+    assert!(names.len() > 4, "{said}");
+    names
+}
+
 #[test]
-fn mandoc_has_nothing_to_say_against_the_manual() {
-    if !host_offers(have("mandoc"), "mandoc") {
-        return;
-    }
+fn groff_and_mandoc_have_nothing_to_say_against_any_page() {
     let dir = TempDir::new();
-    let page = dir.file("etcd-gateway.1", &generated("man"));
-    let output = tool("mandoc", &["-Tlint", "-Wwarning", &page]);
-    // The page has no date, so that two builds are alike.
-    let complaints: Vec<String> = text(&output.stdout)
-        .lines()
-        .filter(|line| !line.contains("missing date"))
-        .map(str::to_owned)
-        .collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    for name in std::iter::once(String::new()).chain(pages()) {
+        let args = ["generate", "man", &name];
+        let args = if name.is_empty() {
+            &args[..2]
+        } else {
+            &args[..]
+        };
+        let outcome = Launch::exactly(args).run();
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
+        let page = dir.file("page", &outcome.stdout);
+        if host_offers(have("groff"), "groff") {
+            run_script(
+                "groff",
+                &["-ww", "-man", "-Tascii", "-P-c", "-rLL=400n", &page],
+            );
+        }
+        if host_offers(have("mandoc"), "mandoc") {
+            let output = tool("mandoc", &["-Tlint", "-Wwarning", &page]);
+            // The page has no date, so that two builds are alike.
+            let complaints: Vec<String> = text(&output.stdout)
+                .lines()
+                .filter(|line| !line.contains("missing date"))
+                .map(str::to_owned)
+                .collect();
+            assert!(complaints.is_empty(), "{name}: {complaints:#?}");
+        }
+    }
 }
 
 /// What the sources ask the environment for and which signals they name, each in its section.
@@ -381,17 +406,28 @@ fn make_install_and_uninstall() {
     if !host_offers(have("make") && have("install"), "make and install") {
         return;
     }
-    const FILES: [(&str, &str); 7] = [
-        ("/usr/bin/etcd-gateway", "755"),
-        ("/usr/lib/systemd/system/etcd-gateway.service", "644"),
-        ("/usr/lib/systemd/system/etcd-gateway.socket", "644"),
-        ("/usr/share/bash-completion/completions/etcd-gateway", "644"),
-        (
-            "/usr/share/fish/vendor_completions.d/etcd-gateway.fish",
-            "644",
-        ),
-        ("/usr/share/man/man1/etcd-gateway.1", "644"),
-        ("/usr/share/zsh/site-functions/_etcd-gateway", "644"),
+    const PROGRAM: &str = "/usr/bin/etcd-gateway";
+    const TEXTS: [&str; 20] = [
+        "/usr/lib/systemd/system/etcd-gateway.service",
+        "/usr/lib/systemd/system/etcd-gateway.socket",
+        "/usr/share/bash-completion/completions/etcd-gateway",
+        "/usr/share/etcd-gateway/grafana-dashboard.json",
+        "/usr/share/etcd-gateway/kubernetes/daemonset.yaml",
+        "/usr/share/etcd-gateway/kubernetes/networkpolicy.yaml",
+        "/usr/share/etcd-gateway/kubernetes/podmonitor.yaml",
+        "/usr/share/etcd-gateway/kubernetes/sidecar.yaml",
+        "/usr/share/etcd-gateway/logrotate",
+        "/usr/share/etcd-gateway/prometheus-rules.yaml",
+        "/usr/share/etcd-gateway/settings",
+        "/usr/share/fish/vendor_completions.d/etcd-gateway.fish",
+        "/usr/share/man/man1/etcd-gateway.1",
+        "/usr/share/man/man5/etcd-gateway.5",
+        "/usr/share/man/man7/etcd-gateway-behaviour.7",
+        "/usr/share/man/man7/etcd-gateway-logs.7",
+        "/usr/share/man/man7/etcd-gateway-metrics.7",
+        "/usr/share/man/man7/etcd-gateway-operation.7",
+        "/usr/share/man/man7/etcd-gateway-security.7",
+        "/usr/share/zsh/site-functions/_etcd-gateway",
     ];
     let dir = TempDir::new();
     let root = dir.path().to_str().expect("a temporary path in UTF-8");
@@ -415,7 +451,10 @@ fn make_install_and_uninstall() {
         lines
     };
     make("install");
-    let expected: Vec<String> = FILES.map(|(path, mode)| format!("{path} {mode}")).into();
+    let texts = TEXTS.iter().map(|path| format!("{path} 644"));
+    let expected: Vec<String> = std::iter::once(format!("{PROGRAM} 755"))
+        .chain(texts)
+        .collect();
     assert_eq!(installed(), expected);
     for (path, name) in [
         ("usr/share/man/man1/etcd-gateway.1", "man"),

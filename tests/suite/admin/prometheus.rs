@@ -12,7 +12,7 @@ use crate::support::ports::free_port;
 use crate::support::process::{have, tool};
 use crate::support::{Backend, TempDir, connect, eventually, host_offers, mortal};
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../src/deploy/man/etcd-gateway-metrics.7.md");
 
 /// A server that starts on a busy machine.
 const STARTED: Duration = Duration::from_secs(60);
@@ -121,36 +121,36 @@ fn promtool_finds_nothing_to_say() {
         output.status.success() && said.is_empty(),
         "{said}\n{exposition}"
     );
-    // What README promises is there, and nothing that README does not have.
+    // What the page promises is there, and nothing that it does not have.
     let types = exposition
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
     let families: Vec<&str> = types.filter_map(|rest| rest.split(' ').next()).collect();
     for name in &families {
         assert!(
-            README.contains(&format!("`{name}`")),
-            "README has no {name}"
+            PAGE.contains(&format!("`{name}`")),
+            "the page has no {name}"
         );
     }
-    for (at, _) in README.match_indices("etcd_gateway_") {
-        let rest = &README[at..];
+    for (at, _) in PAGE.match_indices("etcd_gateway_") {
+        let rest = &PAGE[at..];
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
         let name = &rest[..end.unwrap_or(rest.len())];
-        assert!(families.contains(&name), "README promises {name}");
+        assert!(families.contains(&name), "the page promises {name}");
     }
 }
 
-/// The block of README that begins like this.
+/// The block of the page that begins like this.
 fn block(first: &str) -> &'static str {
-    let blocks = README.split("```yaml\n").skip(1);
+    let blocks = PAGE.split("```yaml\n").skip(1);
     let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
     let block = blocks.find(|block| block.starts_with(first));
-    block.unwrap_or_else(|| panic!("README has no {first}"))
+    block.unwrap_or_else(|| panic!("the page has no {first}"))
 }
 
-/// What README has for Prometheus can be pasted.
+/// What the page has for Prometheus can be pasted.
 #[test]
-fn the_configuration_in_readme_is_one() {
+fn the_configuration_in_the_manual_is_one() {
     if !host_offers(have("promtool"), "promtool") {
         return;
     }
