@@ -73,11 +73,11 @@ impl LogFile {
         match open(&self.path) {
             Ok(file) => {
                 self.file = file;
-                log::info("access", "opened access log again", &[self.named()]);
+                log::info("access", "reopened access log", &[self.named()]);
             }
             Err(error) => log::warn(
                 "access",
-                "cannot open access log again, going on with the file it had",
+                "cannot reopen access log; continuing with the file that is open",
                 &[self.named(), ("error", Plain(&error).to_string().into())],
             ),
         }

@@ -93,11 +93,11 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     );
     text.samples("errno", &clients.accept_errors);
     text.family(
-        "host_failures_total",
+        "connections_ended_total",
         COUNTER,
-        "Connections reset because a call of this host failed.",
+        "Connections that have ended and were not rejected, by cause.",
     );
-    text.sample("", &[], clients.host_failures);
+    text.samples("cause", &clients.ended);
     text.family(
         "connection_duration_seconds",
         HISTOGRAM,
@@ -148,7 +148,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     );
     for (addr, view) in members() {
         let up = u8::from(view.status.is_active());
-        text.sample("", &[("endpoint", addr)], up);
+        text.sample("", &[("address", addr)], up);
     }
     text.family(
         "endpoint_state",
@@ -156,7 +156,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         "Always 1; the label tells the state that the endpoint is in.",
     );
     for (addr, view) in &all {
-        let labels = [("endpoint", addr.as_str()), ("state", view.status.name())];
+        let labels = [("address", addr.as_str()), ("state", view.status.name())];
         text.sample("", &labels, 1);
     }
     text.family(
@@ -167,7 +167,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     for (addr, view) in members() {
         text.sample(
             "",
-            &[("endpoint", addr)],
+            &[("address", addr)],
             u8::from(!view.status.is_doubted()),
         );
     }
@@ -178,7 +178,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     );
     for (addr, view) in members() {
         let drains = u8::from(view.endpoint.drains);
-        text.sample("", &[("endpoint", addr)], drains);
+        text.sample("", &[("address", addr)], drains);
     }
     text.family(
         "endpoint_last_answer_timestamp_seconds",
@@ -190,12 +190,12 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
             .ledger
             .last_answer()
             .map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
-        text.sample("", &[("endpoint", addr)], Seconds(last));
+        text.sample("", &[("address", addr)], Seconds(last));
     }
     let mut each = |name, kind, help, read: fn(&View) -> u64| {
         text.family(name, kind, help);
         for (addr, view) in &all {
-            text.sample("", &[("endpoint", addr)], read(view));
+            text.sample("", &[("address", addr)], read(view));
         }
     };
     each(
@@ -223,17 +223,17 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     );
     for (addr, view) in &all {
         for (result, count) in view.ledger.probes() {
-            text.sample("", &[("endpoint", addr), ("result", result)], count);
+            text.sample("", &[("address", addr), ("result", result)], count);
         }
     }
     text.family(
-        "health_checks_total",
+        "endpoint_health_checks_total",
         COUNTER,
         "Health checks of the endpoint, by result.",
     );
     for (addr, view) in &all {
         for (result, count) in view.ledger.checks() {
-            text.sample("", &[("endpoint", addr), ("result", result)], count);
+            text.sample("", &[("address", addr), ("result", result)], count);
         }
     }
     text.family(
@@ -244,14 +244,14 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     for (addr, view) in &all {
         let (name, source) = (&view.endpoint.name, view.endpoint.source.name());
         let labels = [
-            ("endpoint", addr.as_str()),
+            ("address", addr.as_str()),
             ("name", name),
             ("source", source),
         ];
         text.sample("", &labels, 1);
     }
     text.family(
-        "bytes_total",
+        "endpoint_bytes_total",
         COUNTER,
         "Bytes passed on, by endpoint and direction; those of open connections included.",
     );
@@ -259,7 +259,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         let ledger = &view.ledger;
         let (to_endpoint, to_client) = (&ledger.to_endpoint, &ledger.to_client);
         for (direction, bytes) in [("to_endpoint", to_endpoint), ("to_client", to_client)] {
-            let labels = [("endpoint", addr.as_str()), ("direction", direction)];
+            let labels = [("address", addr.as_str()), ("direction", direction)];
             text.sample("", &labels, bytes.get());
         }
     }
@@ -270,7 +270,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     );
     for (addr, view) in &all {
         for (result, count) in view.ledger.dials() {
-            text.sample("", &[("endpoint", addr), ("result", result)], count);
+            text.sample("", &[("address", addr), ("result", result)], count);
         }
     }
     text.family(
@@ -279,7 +279,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         "How long the endpoint took to answer a dial, of those that it answered.",
     );
     for (addr, view) in &all {
-        text.distribution(&[("endpoint", addr)], &view.ledger.dial_time.read());
+        text.distribution(&[("address", addr)], &view.ledger.dial_time.read());
     }
     text.family(
         "endpoint_transitions_total",
@@ -289,7 +289,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     for (addr, view) in &all {
         let (active, inactive) = (&view.ledger.activations, &view.ledger.deactivations);
         for (to, count) in [("active", active), ("inactive", inactive)] {
-            text.sample("", &[("endpoint", addr), ("to", to)], count.get());
+            text.sample("", &[("address", addr), ("to", to)], count.get());
         }
     }
     text.family(
@@ -299,7 +299,7 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     );
     for (addr, view) in members() {
         if let Some(not_after) = view.ledger.not_after() {
-            text.sample("", &[("endpoint", addr)], not_after);
+            text.sample("", &[("address", addr)], not_after);
         }
     }
 }

@@ -81,12 +81,12 @@ pub(crate) struct Clients {
     pub(crate) accepted: u64,
     pub(crate) active: usize,
     pub(crate) max: usize,
-    /// Those turned away, by reason.
+    /// Those rejected, by reason.
     pub(crate) rejected: Vec<(&'static str, u64)>,
     /// Failures of accept(2), by error.
     pub(crate) accept_errors: Vec<(&'static str, u64)>,
-    /// Connections reset because this host failed.
-    pub(crate) host_failures: u64,
+    /// Connections that have ended and were not rejected, by cause.
+    pub(crate) ended: Vec<(&'static str, u64)>,
     /// Dials begun because an earlier one for the same client failed or was slow.
     pub(crate) redispatches: u64,
     /// How long connections lasted that have ended.

@@ -61,7 +61,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
             max: 0,
             rejected: Vec::new(),
             accept_errors: Vec::new(),
-            host_failures: 0,
+            ended: Vec::new(),
             redispatches: 0,
             durations: Distribution {
                 buckets: Vec::new(),
@@ -241,7 +241,7 @@ fn every_page_shows_an_endpoint_that_drains() {
             [
                 "\"drain\":true,\"name\":null,\"state\":\"draining\",\"active\":true,",
                 "pill odd\">draining<",
-                "endpoint_up{endpoint=\"127.0.0.1:1\"} 1\n",
+                "endpoint_up{address=\"127.0.0.1:1\"} 1\n",
             ],
         ),
         (
@@ -249,7 +249,7 @@ fn every_page_shows_an_endpoint_that_drains() {
             [
                 "\"drain\":true,\"name\":null,\"state\":\"inactive\",\"active\":false,",
                 "<span class=\"dim\">marked drain<",
-                "endpoint_up{endpoint=\"127.0.0.1:1\"} 0\n",
+                "endpoint_up{address=\"127.0.0.1:1\"} 0\n",
             ],
         ),
     ];
@@ -264,8 +264,8 @@ fn every_page_shows_an_endpoint_that_drains() {
         assert_page(&gateway, "/", &[html], &[beside]);
         let marks = [
             metric,
-            "endpoint_draining{endpoint=\"127.0.0.1:1\"} 1\n",
-            "endpoint_draining{endpoint=\"127.0.0.1:2\"} 0\n",
+            "endpoint_draining{address=\"127.0.0.1:1\"} 1\n",
+            "endpoint_draining{address=\"127.0.0.1:2\"} 0\n",
         ];
         assert_page(&gateway, "/metrics", &marks, &[]);
     }
@@ -347,11 +347,11 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/metrics",
         &[
-            "endpoint_up{endpoint=\"127.0.0.1:1\"} 0\n",
-            "endpoint_up{endpoint=\"127.0.0.1:2\"} 1\n",
-            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"inactive\"} 1\n",
-            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"active\"} 0\n",
-            "endpoint_dials_total{endpoint=\"127.0.0.1:1\",result=\"refused\"} 1\n",
+            "endpoint_up{address=\"127.0.0.1:1\"} 0\n",
+            "endpoint_up{address=\"127.0.0.1:2\"} 1\n",
+            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"inactive\"} 1\n",
+            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 0\n",
+            "endpoint_dials_total{address=\"127.0.0.1:1\",result=\"refused\"} 1\n",
             "discovery_endpoints 2\n",
         ],
         &[],
@@ -384,10 +384,10 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/metrics",
         &[
-            "endpoint_up{endpoint=\"127.0.0.1:1\"} 1\n",
-            "endpoint_transitions_total{endpoint=\"127.0.0.1:1\",to=\"active\"} 1\n",
-            "endpoint_dials_total{endpoint=\"127.0.0.1:1\",result=\"ok\"} 1\n",
-            "endpoint_dial_duration_seconds_count{endpoint=\"127.0.0.1:1\"} 1\n",
+            "endpoint_up{address=\"127.0.0.1:1\"} 1\n",
+            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 1\n",
+            "endpoint_dials_total{address=\"127.0.0.1:1\",result=\"ok\"} 1\n",
+            "endpoint_dial_duration_seconds_count{address=\"127.0.0.1:1\"} 1\n",
         ],
         &[],
     );
@@ -414,15 +414,15 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/metrics",
         &[
-            "endpoint_connections_active{endpoint=\"127.0.0.1:1\"} 1\n",
-            "bytes_total{endpoint=\"127.0.0.1:1\",direction=\"to_client\"} 2048\n",
-            "bytes_total{endpoint=\"127.0.0.1:1\",direction=\"to_endpoint\"} 0\n",
-            "endpoint_up{endpoint=\"127.0.0.1:3\"} 0\n",
-            "endpoint_info{endpoint=\"127.0.0.1:3\",name=\"m3:3\",source=\"file\"} 1\n",
+            "endpoint_connections_active{address=\"127.0.0.1:1\"} 1\n",
+            "endpoint_bytes_total{address=\"127.0.0.1:1\",direction=\"to_client\"} 2048\n",
+            "endpoint_bytes_total{address=\"127.0.0.1:1\",direction=\"to_endpoint\"} 0\n",
+            "endpoint_up{address=\"127.0.0.1:3\"} 0\n",
+            "endpoint_info{address=\"127.0.0.1:3\",name=\"m3:3\",source=\"file\"} 1\n",
             "discovery_endpoints 1\n",
         ],
         &[
-            "endpoint_up{endpoint=\"127.0.0.1:1\"}",
+            "endpoint_up{address=\"127.0.0.1:1\"}",
             "expiry_timestamp_seconds{",
         ],
     );
@@ -452,7 +452,7 @@ fn every_page_follows_the_endpoints() {
     assert_page(
         &gateway,
         "/metrics",
-        &["expiry_timestamp_seconds{endpoint=\"127.0.0.1:3\"} 90000\n"],
+        &["expiry_timestamp_seconds{address=\"127.0.0.1:3\"} 90000\n"],
         &["127.0.0.1:1\""],
     );
     assert_page(
@@ -534,7 +534,7 @@ fn counted() -> Snapshot {
             max: 13,
             rejected: vec![("max_connections", 14), ("loop", 15)],
             accept_errors: vec![("EMFILE", 16)],
-            host_failures: 26,
+            ended: vec![("removed", 26)],
             redispatches: 17,
             durations: Distribution {
                 buckets: vec![(second, 18)],
@@ -584,7 +584,7 @@ fn every_count_has_a_family_of_its_own() {
         "etcd_gateway_connections_rejected_total{reason=\"max_connections\"} 14",
         "etcd_gateway_connections_rejected_total{reason=\"loop\"} 15",
         "etcd_gateway_accept_errors_total{errno=\"EMFILE\"} 16",
-        "etcd_gateway_host_failures_total 26",
+        "etcd_gateway_connections_ended_total{cause=\"removed\"} 26",
         "etcd_gateway_connection_duration_seconds_bucket{le=\"1\"} 18",
         "etcd_gateway_connection_duration_seconds_bucket{le=\"+Inf\"} 19",
         "etcd_gateway_connection_duration_seconds_sum 20",

@@ -174,16 +174,16 @@ impl Authenticator {
         }
         let mut fields: Vec<(&str, log::Value)> = vec![
             ("address", endpoint.addr.into()),
-            ("endpoint", endpoint.name.as_str().into()),
-            ("name", identity.into()),
+            ("name", endpoint.name.as_str().into()),
+            ("server_name", identity.into()),
         ];
         if let Some(certified) = &examination.certified {
             fields.extend([
                 ("subject", certified.subject.as_str().into()),
                 ("issuer", certified.issuer.as_str().into()),
                 ("sans", certified.sans.clone().into()),
-                ("not-before", certified.not_before.to_string().into()),
-                ("not-after", certified.not_after.to_string().into()),
+                ("not_before", certified.not_before.to_string().into()),
+                ("not_after", certified.not_after.to_string().into()),
             ]);
         }
         match (&examination.outcome, reason) {
@@ -196,7 +196,7 @@ impl Authenticator {
                 let message = if error.is_local() {
                     "cannot authenticate endpoint, will try again"
                 } else {
-                    "endpoint not authenticated, gets no connection"
+                    "endpoint failed authentication; not sending it connections"
                 };
                 log::warn("auth", message, &fields);
             }
@@ -348,8 +348,9 @@ mod tests {
             }
             let lines = heard();
             let is_refusal = |line: &String| {
-                line.starts_with("WARN  auth: endpoint not authenticated, gets no connection")
-                    && line.contains(reason)
+                line.starts_with(
+                    "WARN  auth: endpoint failed authentication; not sending it connections",
+                ) && line.contains(reason)
             };
             assert!(lines.iter().all(is_refusal), "{lines:?}");
             lines.len()

@@ -87,7 +87,7 @@ impl Authorities {
         }
         log::info(
             "discovery",
-            "authorities changed, every member has to prove itself anew",
+            "authorities changed; authenticating all members again",
             &[
                 ("from", self.bundle.place().to_string().into()),
                 ("authorities", anchors.len().into()),
@@ -101,5 +101,5 @@ impl Authorities {
 }
 
 fn passed_over(error: &Error) -> String {
-    format!("certificate of an authority is passed over: {error}")
+    format!("certificate of an authority is ignored: {error}")
 }

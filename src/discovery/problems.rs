@@ -156,7 +156,7 @@ impl Discovery {
                         "endpoints file is not usable, keeping the last good list",
                         [
                             ("error", error.into()),
-                            ("endpoints-kept", members.len().into()),
+                            ("endpoints_kept", members.len().into()),
                         ],
                         error,
                         vec![format!("{error}; the last good list stays in use")],
@@ -173,7 +173,7 @@ impl Discovery {
                 "authorities are not usable, keeping the last good ones",
                 [
                     ("error", error.into()),
-                    ("authorities-kept", authorities.trusted().now().len().into()),
+                    ("authorities_kept", authorities.trusted().now().len().into()),
                 ],
                 error,
                 vec![format!("{error}; the last good authorities stay in use")],
@@ -186,7 +186,7 @@ impl Discovery {
                 [
                     ("host", name.into()),
                     ("error", reason.into()),
-                    ("addresses-kept", kept.into()),
+                    ("addresses_kept", kept.into()),
                 ],
                 "",
                 vec![format!("{name}: {reason}")],
@@ -195,7 +195,7 @@ impl Discovery {
         if let Some(text) = self.surplus() {
             troubles.add(
                 Subject::Endpoints,
-                "more endpoints than are used, the rest is left out",
+                "too many endpoints; ignoring the rest",
                 [("found", self.found.into()), ("used", MAX_ENDPOINTS.into())],
                 self.found,
                 vec![text],
@@ -205,11 +205,11 @@ impl Discovery {
             let (addr, name) = (endpoint.addr, endpoint.name.as_str());
             troubles.add(
                 Subject::Loop(addr),
-                "endpoint is this gateway itself, left out",
-                [("address", addr.into()), ("endpoint", name.into())],
+                "endpoint is this gateway itself; ignored",
+                [("address", addr.into()), ("name", name.into())],
                 name,
                 vec![format!(
-                    "{name}: {addr} is this gateway itself, so it is left out"
+                    "{name}: {addr} is this gateway itself, so it is ignored"
                 )],
             );
         }
@@ -242,7 +242,7 @@ impl Discovery {
                 "SRV lookup failed, will try again",
                 [
                     ("error", error.to_string().into()),
-                    ("records-kept", kept.into()),
+                    ("records_kept", kept.into()),
                 ],
                 error.class,
                 vec![format!("{error}{kept_in_use}")],
@@ -254,7 +254,7 @@ impl Discovery {
             let shown = shown.map(|member| format!("{member}: {INSECURE}"));
             troubles.add(
                 Subject::Insecure,
-                "members that speak no TLS are left out",
+                "members without TLS are ignored",
                 [("members", insecure.clone().into())],
                 insecure.join(" "),
                 shown.collect(),
@@ -263,7 +263,7 @@ impl Discovery {
         if let Some((found, text)) = services.surplus() {
             troubles.add(
                 Subject::Targets,
-                "more SRV records than are used, the rest is left out",
+                "too many SRV records; ignoring the rest",
                 [("found", found.into()), ("used", MAX_TARGETS.into())],
                 found,
                 vec![text],

@@ -97,11 +97,11 @@ pub(super) fn max_connections(
     if host < wanted && wanted < usize::MAX {
         log::warn(
             "gateway",
-            "--max-connections is more than this host bears, using less",
+            "--max-connections exceeds the limits of this host; using a lower value",
             &[
                 ("wanted", wanted.into()),
                 ("used", host.into()),
-                ("bounded-by", capacity.bounded_by.into()),
+                ("bounded_by", capacity.bounded_by.into()),
             ],
         );
     }

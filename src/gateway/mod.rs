@@ -71,7 +71,7 @@ use threads::{Thread, Threads};
 use zones::Zones;
 
 /// Said where the kernel refuses: it never does, unless a sandbox makes it.
-const NOT_CONTAINED: &str = "cannot set no_new_privs, going on without";
+const NOT_CONTAINED: &str = "cannot set no_new_privs; continuing without it";
 
 /// Serves until a signal ends it.
 ///
@@ -116,7 +116,7 @@ pub(crate) fn run(
     if let Err(error) = &descriptors.1 {
         log::warn(
             "gateway",
-            "cannot raise RLIMIT_NOFILE, going on with the soft limit",
+            "cannot raise RLIMIT_NOFILE; continuing with the soft limit",
             &[("error", Plain(error).to_string().into())],
         );
     }
@@ -339,9 +339,9 @@ fn serve(
     let mut fields = vec![
         ("endpoints", names.into()),
         ("listen", texts(&bound).into()),
-        ("listen-from", listen_from.into()),
-        ("max-connections", max_connections.into()),
-        ("bounded-by", bounded_by.into()),
+        ("listen_from", listen_from.into()),
+        ("max_connections", max_connections.into()),
+        ("bounded_by", bounded_by.into()),
     ];
     fields.extend(predecessor.map(|process| ("predecessor", u64::from(process).into())));
     log::info("gateway", "ready to proxy client requests", &fields);

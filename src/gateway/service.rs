@@ -217,16 +217,12 @@ impl Service<'_> {
         // As long as the manager knows of this process only, what it asks this one for is meant for the service.
         self.signals.hand_over(&successor, reloads.is_watched);
         log::name_process();
-        let shown = timeout.map_or("never".into(), log::Value::from);
-        log::info(
-            "reload",
-            "reloaded, draining",
-            &[
-                ("successor", u64::from(process).into()),
-                ("connections", self.served.proxy.sessions.count().into()),
-                ("timeout", shown),
-            ],
-        );
+        let mut fields = vec![
+            ("successor", u64::from(process).into()),
+            ("connections", self.served.proxy.sessions.count().into()),
+        ];
+        fields.extend(timeout.map(|timeout| ("timeout_seconds", timeout.into())));
+        log::info("reload", "reloaded, draining", &fields);
         let answers = self.close_doors(true);
         reloads.predecessors.clear();
         let drained = self.drain(deadline, Some(&successor));
@@ -315,7 +311,7 @@ impl Service<'_> {
             &[
                 ("signal", signal.into()),
                 ("connections", open.into()),
-                ("timeout", timeout.into()),
+                ("timeout_seconds", timeout.into()),
             ],
         );
         if self.drain(deadline, None) == Drained::Late {
@@ -411,8 +407,8 @@ impl Service<'_> {
         // Whoever asks a second time now has asked too late.
         self.signals.have_the_last_word();
         flush_access_log(&self.served.proxy, &self.times);
-        let refused = self.served.proxy.refused();
-        log::info("gateway", "stopped", &[("refused", refused.into())]);
+        let rejected = self.served.proxy.rejected();
+        log::info("gateway", "stopped", &[("rejected", rejected.into())]);
         ExitCode::SUCCESS
     }
 }

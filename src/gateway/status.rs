@@ -92,7 +92,7 @@ impl Served {
             census.active,
             census.total,
             proxy.sessions.count(),
-            proxy.refused()
+            proxy.rejected()
         )
     }
 
@@ -142,13 +142,17 @@ impl Served {
                 ("max-connections", proxy.sessions.max().into()),
                 ("draining-processes", processes.into()),
                 ("draining-connections", connections.into()),
-                ("refused", proxy.refused().into()),
+                ("refused", proxy.rejected().into()),
                 ("accept-errors", accept_errors.into()),
                 ("active-endpoints", census.active.into()),
                 ("endpoints", census.total.into()),
             ],
         );
-        for (reason, count) in proxy.refusals().into_iter().filter(|(_, count)| *count > 0) {
+        for (reason, count) in proxy
+            .rejections()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+        {
             log::answer(
                 CALLER,
                 "status of refusals",

@@ -240,7 +240,7 @@ impl Threads {
                 &[
                     ("thread", thread.name().into()),
                     ("error", error.into()),
-                    ("pause", pause.into()),
+                    ("pause_seconds", pause.into()),
                     ("count", count.into()),
                 ],
             );

@@ -43,7 +43,7 @@ pub(crate) enum Value {
     Address(SocketAddr),
     /// A whole number.
     Number(u64),
-    /// A time span, written in seconds as the reference does.
+    /// A time span, written in seconds as the reference does. Its name says so, but for names of the reference.
     Span(Duration),
     /// Several texts.
     List(Vec<String>),
@@ -149,7 +149,10 @@ fn text_line(
             Value::Text(text) => write!(line, " {name}={}", Word(text)),
             Value::Address(address) => write!(line, " {name}={}", Word(&address.to_string())),
             Value::Number(number) => write!(line, " {name}={number}"),
-            Value::Span(span) => write!(line, " {name}={}s", span.as_secs_f64()),
+            Value::Span(span) => {
+                let unit = if name.ends_with("_seconds") { "" } else { "s" };
+                write!(line, " {name}={}{unit}", span.as_secs_f64())
+            }
             Value::List(list) => {
                 let items: Vec<_> = list.iter().map(|item| Word(item).to_string()).collect();
                 write!(line, " {name}=[{}]", items.join(","))
@@ -253,12 +256,13 @@ mod tests {
                 ("b", "two words\n".into()),
                 ("c", "".into()),
                 ("d", Duration::from_secs(60).into()),
+                ("d_seconds", Duration::from_millis(1500).into()),
                 ("e", vec!["x".to_owned(), "y z".to_owned()].into()),
             ],
         );
         assert_eq!(
             line,
-            "2026-11-22T20:11:20.610611Z INFO  gateway: ready a=plain:1 b=\"two words\\n\" c=\"\" d=60s e=[x,\"y z\"]\n"
+            "2026-11-22T20:11:20.610611Z INFO  gateway: ready a=plain:1 b=\"two words\\n\" c=\"\" d=60s d_seconds=1.5 e=[x,\"y z\"]\n"
         );
     }
 }

@@ -64,16 +64,16 @@ pub(super) fn write(
     ];
     if let Some(served) = served {
         fields.extend([
-            ("endpoint", served.endpoint.into()),
-            ("dial", served.dial.into()),
-            ("wait", served.wait.into()),
-            ("to-endpoint", served.to_endpoint.into()),
-            ("to-client", served.to_client.into()),
+            ("address", served.endpoint.into()),
+            ("dial_seconds", served.dial.into()),
+            ("wait_seconds", served.wait.into()),
+            ("bytes_to_endpoint", served.to_endpoint.into()),
+            ("bytes_to_client", served.to_client.into()),
         ]);
     }
     fields.extend([
         ("attempts", attempts.into()),
-        ("duration", duration.into()),
+        ("duration_seconds", duration.into()),
         ("cause", cause.name().into()),
     ]);
     log.record(now, "connection ended", &fields);

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::proxy::connect::Unserved;
 use crate::sys::errno;
 
 /// One of the two peers of a session.
@@ -31,13 +30,27 @@ pub(crate) enum Cause {
     Unanswered,
     /// The gateway has ended before the connection did.
     Stopped,
-    /// It was turned away.
-    Refused(Refusal),
+    /// It was not served.
+    Rejected(Rejection),
     /// A defect of the gateway's: a thread of the session has panicked.
     Internal,
 }
 
 impl Cause {
+    /// Those of connections that were not rejected.
+    pub(crate) const SERVED: [Self; 10] = [
+        Self::Closed(Party::Client),
+        Self::Closed(Party::Endpoint),
+        Self::Failed(Party::Client),
+        Self::Failed(Party::Endpoint),
+        Self::Host,
+        Self::Removed,
+        Self::Unhealthy,
+        Self::Unanswered,
+        Self::Stopped,
+        Self::Internal,
+    ];
+
     /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -50,7 +63,7 @@ impl Cause {
             Self::Unhealthy => "unhealthy",
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
-            Self::Refused(refusal) => refusal.name(),
+            Self::Rejected(reason) => reason.name(),
             Self::Internal => "internal",
         }
     }
@@ -116,9 +129,9 @@ pub(super) fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Why a client was turned away; its connection is reset.
+/// Why a client gets no connection to an endpoint; its own is reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// As many connections as `--max-connections` allows are open.
     MaxConnections,
     /// The host has no thread left.
@@ -132,18 +145,18 @@ pub(crate) enum Refusal {
     /// No name of an endpoint could be resolved so far.
     NoEndpoint,
     /// Every endpoint is known to be this gateway, or has not proven who it is.
-    SetAside,
+    NoEligibleEndpoint,
 }
 
-impl Refusal {
-    pub(super) const ALL: [Self; 7] = [
+impl Rejection {
+    pub(crate) const ALL: [Self; 7] = [
         Self::MaxConnections,
         Self::NoThread,
         Self::Loop,
         Self::Unreachable,
         Self::OutOfResources,
         Self::NoEndpoint,
-        Self::SetAside,
+        Self::NoEligibleEndpoint,
     ];
 
     /// The word for it.
@@ -155,31 +168,7 @@ impl Refusal {
             Self::Unreachable => "unreachable",
             Self::OutOfResources => "out_of_resources",
             Self::NoEndpoint => "no_endpoint",
-            Self::SetAside => "set_aside",
-        }
-    }
-
-    /// The words for it in the log.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max-connections",
-            Self::NoThread => "cannot start a thread",
-            Self::Loop => "loop",
-            Self::Unreachable => "no endpoint reachable",
-            Self::OutOfResources => "out of local resources",
-            Self::NoEndpoint => "no endpoint address known",
-            Self::SetAside => "every endpoint is this gateway itself or not authenticated",
-        }
-    }
-}
-
-impl From<Unserved> for Refusal {
-    fn from(unserved: Unserved) -> Self {
-        match unserved {
-            Unserved::Unreachable => Self::Unreachable,
-            Unserved::OutOfResources => Self::OutOfResources,
-            Unserved::NoEndpoint => Self::NoEndpoint,
-            Unserved::SetAside => Self::SetAside,
+            Self::NoEligibleEndpoint => "no_eligible_endpoint",
         }
     }
 }
@@ -221,20 +210,9 @@ mod tests {
         let (table, _) = table.split_once("\n\n").unwrap();
         let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
         let mut explained: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-        let own = [
-            Cause::Closed(Party::Client),
-            Cause::Closed(Party::Endpoint),
-            Cause::Failed(Party::Client),
-            Cause::Failed(Party::Endpoint),
-            Cause::Host,
-            Cause::Removed,
-            Cause::Unhealthy,
-            Cause::Unanswered,
-            Cause::Stopped,
-            Cause::Internal,
-        ];
-        let refused = Refusal::ALL.map(Cause::Refused);
-        let mut names: Vec<&str> = own.iter().chain(&refused).map(|c| c.name()).collect();
+        let rejected = Rejection::ALL.map(Cause::Rejected);
+        let all = Cause::SERVED.iter().chain(&rejected);
+        let mut names: Vec<&str> = all.map(|cause| cause.name()).collect();
         explained.sort_unstable();
         names.sort_unstable();
         assert_eq!(explained, names);

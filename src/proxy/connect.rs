@@ -25,22 +25,10 @@ use crate::endpoint::pool::admission::{Admission, Proving};
 use crate::endpoint::slots::Slot;
 use crate::log;
 use crate::loop_guard::LoopGuard;
+use crate::proxy::cause::Rejection;
 use crate::stats::Counter;
 use crate::sys::memory;
 use crate::times::Times;
-
-/// Why a client got no endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unserved {
-    /// Every endpoint was tried and none answered in time.
-    Unreachable,
-    /// No dial failed for a reason of an endpoint's: this host has run out of something.
-    OutOfResources,
-    /// No endpoint is known: no name could be resolved so far.
-    NoEndpoint,
-    /// None was tried, for each is known to be this gateway, or has not proven who it is.
-    SetAside,
-}
 
 /// A head start is not shorter, however many endpoints there are.
 const LEAST_HEAD_START: Duration = Duration::from_millis(10);
@@ -69,7 +57,7 @@ impl Connector<'_> {
     ///
     /// # Errors
     /// If none does: why.
-    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
+    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Rejection> {
         // Never so long that there is no time left for it.
         let spared = (self.times.head_start * SPARED).min(self.timeout / 4);
         let mut race = Race::new(self.head_start(), Instant::now() + spared);
@@ -87,7 +75,7 @@ impl Connector<'_> {
         self.times.head_start.min(share.max(LEAST_HEAD_START))
     }
 
-    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
+    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Rejection> {
         let deadline = Instant::now() + self.timeout;
         loop {
             // Before anything else: the next dial may win in an instant.
@@ -108,7 +96,7 @@ impl Connector<'_> {
             }
             if let Err(error) = dial::wait(race.attempts(), None, Some(race.until(now, deadline))) {
                 dial::cannot_wait("connect", &error);
-                return Err(Unserved::OutOfResources);
+                return Err(Rejection::OutOfResources);
             }
         }
     }
@@ -341,16 +329,16 @@ impl Race {
         next.map_or(deadline, |next| next.min(deadline))
     }
 
-    fn verdict(&self, pool: &Pool) -> Unserved {
+    fn verdict(&self, pool: &Pool) -> Rejection {
         if self.tried.is_empty() {
             match pool.census().total {
-                0 => Unserved::NoEndpoint,
-                _ => Unserved::SetAside,
+                0 => Rejection::NoEndpoint,
+                _ => Rejection::NoEligibleEndpoint,
             }
         } else if self.endpoint_failed || !self.open.is_empty() {
-            Unserved::Unreachable
+            Rejection::Unreachable
         } else {
-            Unserved::OutOfResources
+            Rejection::OutOfResources
         }
     }
 }

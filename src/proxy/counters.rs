@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::proxy::cause::Cause;
 use crate::stats::{Counter, Distribution, Histogram};
 use crate::sys::errno;
 
@@ -38,6 +39,7 @@ pub(crate) struct Counters {
     /// Dials beyond a client's first.
     pub(crate) redispatches: Counter,
     durations: Histogram<{ DURATIONS.len() }>,
+    ended: [Counter; Cause::SERVED.len()],
     accept_errors: [Counter; ACCEPT_ERRORS.len()],
     other_accept_errors: Counter,
 }
@@ -48,6 +50,7 @@ impl Counters {
             accepted: Counter::new(),
             redispatches: Counter::new(),
             durations: Histogram::new(&DURATIONS),
+            ended: [const { Counter::new() }; Cause::SERVED.len()],
             accept_errors: [const { Counter::new() }; ACCEPT_ERRORS.len()],
             other_accept_errors: Counter::new(),
         }
@@ -70,9 +73,19 @@ impl Counters {
         names.zip(counts).chain([other]).collect()
     }
 
-    /// Notes how long a connection lasted that has ended.
-    pub(super) fn ended(&self, lasted: Duration) {
+    /// Notes why a connection has ended, and how long it lasted.
+    pub(super) fn ended(&self, cause: Cause, lasted: Duration) {
         self.durations.observe(lasted);
+        let index = Cause::SERVED.iter().position(|known| *known == cause);
+        if let Some(counter) = index.and_then(|index| self.ended.get(index)) {
+            counter.add(1);
+        }
+    }
+
+    /// Connections that have ended, by cause.
+    pub(crate) fn causes(&self) -> Vec<(&'static str, u64)> {
+        let names = Cause::SERVED.iter().map(|cause| cause.name());
+        names.zip(self.ended.iter().map(Counter::get)).collect()
     }
 
     /// How long connections lasted.

@@ -36,7 +36,7 @@ pub(super) fn look(proxy: &Proxy) {
             &[
                 ("clients", clients.into()),
                 ("endpoints", endpoints.into()),
-                ("silence", proxy.times.peer_patience.into()),
+                ("silence_seconds", proxy.times.peer_patience.into()),
             ],
         );
     }

@@ -32,7 +32,7 @@ use crate::endpoint::pool::Pool;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::proxy::account::Arrival;
-use crate::proxy::cause::{Refusal, is_of_the_connection};
+use crate::proxy::cause::{Rejection, is_of_the_connection};
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::parked::Parked;
@@ -101,7 +101,7 @@ pub(crate) struct Proxy {
     dial_timeout: Duration,
     times: Times,
     watch: Watch,
-    refused: [Tally; Refusal::ALL.len()],
+    rejected: [Tally; Rejection::ALL.len()],
     accept_errors: Tally,
     host_failures: Tally,
     pub(crate) counters: Counters,
@@ -129,7 +129,7 @@ impl Proxy {
             dial_timeout: bounds.dial_timeout,
             times: bounds.times,
             watch: Watch::new(bounds.watch),
-            refused: [const { Tally::new() }; Refusal::ALL.len()],
+            rejected: [const { Tally::new() }; Rejection::ALL.len()],
             accept_errors: Tally::new(),
             host_failures: Tally::new(),
             counters: Counters::new(),
@@ -162,7 +162,7 @@ impl Proxy {
                     ("listen", listener.addr.into()),
                     ("error", Plain(error).to_string().into()),
                     ("exhausted", dial::is_exhaustion(error).to_string().into()),
-                    ("pause", pause.into()),
+                    ("pause_seconds", pause.into()),
                     ("count", count.into()),
                     ("suppressed", suppressed.into()),
                 ],
@@ -171,21 +171,21 @@ impl Proxy {
         std::thread::sleep(pause);
     }
 
-    /// Notes that a client was turned away; its connection is reset when it closes.
-    fn refuse(&self, peer: SocketAddr, refusal: Refusal) {
-        let Some(tally) = self.refused.get(refusal as usize) else {
+    /// Notes that a client is rejected; its connection is reset when it closes.
+    fn reject(&self, peer: SocketAddr, reason: Rejection) {
+        let Some(tally) = self.rejected.get(reason as usize) else {
             return;
         };
         if let Some((count, suppressed)) = tally.add() {
             let census = self.pool.census();
             log::warn(
                 "proxy",
-                "refused client",
+                "rejected client",
                 &[
-                    ("reason", refusal.reason().into()),
+                    ("reason", reason.name().into()),
                     ("client", peer.into()),
                     ("connections", self.sessions.count().into()),
-                    ("active-endpoints", census.active.into()),
+                    ("active_endpoints", census.active.into()),
                     ("endpoints", census.total.into()),
                     ("count", count.into()),
                     ("suppressed", suppressed.into()),
@@ -229,22 +229,17 @@ impl Proxy {
         self.workers.check(count)
     }
 
-    /// Clients turned away, by reason.
-    pub(crate) fn refusals(&self) -> Vec<(&'static str, u64)> {
-        let names = Refusal::ALL.into_iter().map(Refusal::name);
-        let counts = self.refused.iter();
+    /// Clients rejected, by reason.
+    pub(crate) fn rejections(&self) -> Vec<(&'static str, u64)> {
+        let names = Rejection::ALL.into_iter().map(Rejection::name);
+        let counts = self.rejected.iter();
         let counts = counts.map(|tally| tally.count.load(Ordering::Relaxed));
         names.zip(counts).collect()
     }
 
-    /// Connections reset because a call of this host failed.
-    pub(crate) fn host_failures(&self) -> u64 {
-        self.host_failures.count.load(Ordering::Relaxed)
-    }
-
-    /// How many clients were turned away so far.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refusals().iter().map(|(_, count)| count).sum()
+    /// How many clients were rejected so far.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejections().iter().map(|(_, count)| count).sum()
     }
 }
 

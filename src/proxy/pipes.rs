@@ -173,10 +173,10 @@ impl Pipes {
         if refusals == LASTING {
             log::warn(
                 "proxy",
-                "cannot splice, bulk is copied",
+                "cannot splice; copying instead",
                 &[
                     ("error", Plain(error).to_string().into()),
-                    ("pause", pause.into()),
+                    ("pause_seconds", pause.into()),
                 ],
             );
         }

@@ -15,7 +15,7 @@ use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::Proxy;
 use crate::proxy::account::{self, Arrival, Served};
-use crate::proxy::cause::{Cause, Failure, Party, Refusal};
+use crate::proxy::cause::{Cause, Failure, Party, Rejection};
 use crate::proxy::connect::Connector;
 use crate::proxy::parked::Park;
 use crate::proxy::relay::{Directions, Relay};
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     attempts: Counter,
     /// It is to end, as the gateway does.
     stopped: AtomicBool,
-    /// It was turned away, and counted.
-    refused: AtomicBool,
+    /// It was rejected, and counted.
+    rejected: AtomicBool,
     /// The access log tells of its end.
     logged: AtomicBool,
     /// Why it failed before an endpoint was found.
@@ -80,9 +80,11 @@ impl Park for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Each that was accepted is counted once: as open, as turned away, or here.
-        if !self.refused.load(Ordering::Relaxed) {
-            self.proxy.counters.ended(self.arrival.elapsed());
+        // Each that was accepted is counted once: as open, as rejected, or here.
+        if !self.rejected.load(Ordering::Relaxed) {
+            self.proxy
+                .counters
+                .ended(self.cause(), self.arrival.elapsed());
         }
         let failure = match self.link.get() {
             Some(link) => link.relay.failure(),
@@ -107,12 +109,12 @@ impl Drop for Session {
     }
 }
 
-/// Starts the session of an accepted client, or turns the client away.
+/// Starts the session of an accepted client, or rejects the client.
 pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
     // Given back as the session's thread begins, which needs as much: those that have not begun yet
     // have it between them.
     let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
-        turn_away(proxy, &arrival, Refusal::OutOfResources);
+        reject(proxy, &arrival, Rejection::OutOfResources);
         return;
     };
     let admitted = proxy.sessions.admit(client, |id, client| Session {
@@ -124,12 +126,12 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         arrival,
         attempts: Counter::new(),
         stopped: AtomicBool::new(false),
-        refused: AtomicBool::new(false),
+        rejected: AtomicBool::new(false),
         logged: AtomicBool::new(false),
         client: Arc::new(client),
     });
     match admitted {
-        None => turn_away(proxy, &arrival, Refusal::MaxConnections),
+        None => reject(proxy, &arrival, Rejection::MaxConnections),
         Some(session) => {
             let own = Arc::clone(&session);
             let work = move || {
@@ -137,17 +139,17 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
                 own.run();
             };
             if proxy.workers.run(work).is_err() {
-                session.refuse(Refusal::NoThread);
+                session.reject(Rejection::NoThread);
             }
         }
     }
 }
 
 /// Notes that a client gets no session.
-fn turn_away(proxy: &Proxy, arrival: &Arrival, refusal: Refusal) {
-    proxy.refuse(arrival.peer, refusal);
+fn reject(proxy: &Proxy, arrival: &Arrival, reason: Rejection) {
+    proxy.reject(arrival.peer, reason);
     if let Some(log) = &proxy.access {
-        account::write(log, arrival, 0, None, Cause::Refused(refusal));
+        account::write(log, arrival, 0, None, Cause::Rejected(reason));
     }
 }
 
@@ -159,7 +161,7 @@ impl Session {
         }
     }
 
-    /// Finds an endpoint that answers, or turns the client away. Not inlined: its stack is used
+    /// Finds an endpoint that answers, or rejects the client. Not inlined: its stack is used
     /// again by [`Session::copy`].
     #[inline(never)]
     fn connect(&self) -> Option<&Link> {
@@ -176,8 +178,8 @@ impl Session {
         };
         match connector.connect() {
             Ok((dialled, hold)) => self.join(dialled, hold),
-            Err(unserved) => {
-                self.refuse(unserved.into());
+            Err(reason) => {
+                self.reject(reason);
                 None
             }
         }
@@ -196,7 +198,7 @@ impl Session {
             proxy
                 .pool
                 .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
-            self.refuse(Refusal::Loop);
+            self.reject(Rejection::Loop);
             return None;
         }
         Some(())
@@ -231,7 +233,7 @@ impl Session {
         if !proxy.pool.contains(endpoint) {
             proxy.watch.late(endpoint);
         }
-        log::debug("session", "relaying", &[("endpoint", endpoint.into())]);
+        log::debug("session", "relaying", &[("address", endpoint.into())]);
         Some(link)
     }
 
@@ -251,8 +253,8 @@ impl Session {
             }
             directions = silent;
         }
-        if let Cause::Refused(refusal) = relay.cause() {
-            self.refuse(refusal);
+        if let Cause::Rejected(reason) = relay.cause() {
+            self.reject(reason);
         }
     }
 
@@ -317,11 +319,11 @@ impl Session {
         self.log_once(self.cause());
     }
 
-    /// Turns the client away.
-    fn refuse(&self, refusal: Refusal) {
-        self.refused.store(true, Ordering::Relaxed);
-        self.proxy.refuse(self.arrival.peer, refusal);
-        self.log_once(Cause::Refused(refusal));
+    /// Rejects the client.
+    fn reject(&self, reason: Rejection) {
+        self.rejected.store(true, Ordering::Relaxed);
+        self.proxy.reject(self.arrival.peer, reason);
+        self.log_once(Cause::Rejected(reason));
     }
 
     /// Why it has ended, if it was not turned away.

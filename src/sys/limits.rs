@@ -3,7 +3,7 @@
 //!
 //! Running out of descriptors or threads is an error that one connection feels; running out of memory or
 //! of memory mappings ends the process: the kernel kills it, or `std` aborts it. So the smallest of all bounds
-//! becomes the cap above which clients are turned away, and nothing below it is ever exceeded. What is in
+//! becomes the cap above which clients are rejected, and nothing below it is ever exceeded. What is in
 //! use already, here and by others that a limit counts, is subtracted, and so is what the gateway itself
 //! takes with its settings ([`Needs`]).
 //! Sources: getrlimit(2), proc(5), `cgroup` for what control groups leave, sysctls `vm.max_map_count` and

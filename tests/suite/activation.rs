@@ -56,7 +56,7 @@ fn passed_socket_takes_the_place_of_the_default_address() {
     let gateway = start_on(&listener, &endpoint, &[]);
     assert_eq!(gateway.addresses(), [address]);
     let ready = gateway.wait_record(READY);
-    assert_eq!(ready.text("listen-from"), "LISTEN_FDS");
+    assert_eq!(ready.text("listen_from"), "LISTEN_FDS");
     assert_eq!(tag(address).0, b't');
 }
 
@@ -85,7 +85,7 @@ fn variables_for_another_process_are_ignored() {
         }
         let gateway = launch.start();
         assert_eq!(
-            gateway.wait_record(READY).text("listen-from"),
+            gateway.wait_record(READY).text("listen_from"),
             "--listen-addr"
         );
         assert_eq!(tag(gateway.address()).0, b't');

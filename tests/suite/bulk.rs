@@ -77,7 +77,7 @@ fn bulk_is_exact_where_the_kernel_does_not_splice() {
             "{fault}: {count} calls"
         );
         if logged {
-            let told = "cannot splice, bulk is copied";
+            let told = "cannot splice; copying instead";
             let record = gateway.wait_record(told);
             assert_eq!(record.text("error"), "operation not permitted");
             assert_eq!(gateway.records(told).len(), 1, "once, not for each refusal");

@@ -149,8 +149,8 @@ fn endpoint_of_a_family_that_is_switched_off_is_inactive() {
         return;
     };
     assert_eq!(island.client(), "");
-    let record = island.gateway.wait_record("refused client");
-    assert_eq!(record.text("reason"), "no endpoint reachable");
+    let record = island.gateway.wait_record("rejected client");
+    assert_eq!(record.text("reason"), "unreachable");
     let record = island.gateway.wait_record("deactivated endpoint");
     let error = "dial tcp [2001:db8::1]:2379: connect: network is unreachable";
     assert_eq!(record.text("error"), error);

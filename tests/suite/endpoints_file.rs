@@ -244,7 +244,7 @@ fn bad_change_keeps_serving() {
             last.text("error").starts_with(&format!("{path}{error}")),
             "{last:?}"
         );
-        assert_eq!(last.get("endpoints-kept"), Some(&Json::Number(2.0)));
+        assert_eq!(last.get("endpoints_kept"), Some(&Json::Number(2.0)));
         assert_eq!(served(&gateway, 4), [2, 2, 0], "{error}");
     }
     fs::remove_file(site.path("members")).expect("remove the file");
@@ -309,7 +309,7 @@ fn duplicates_and_the_gateway_itself_in_a_change() {
         gateway.address(),
         a.address()
     ));
-    let looped = gateway.wait_record("endpoint is this gateway itself, left out");
+    let looped = gateway.wait_record("endpoint is this gateway itself; ignored");
     assert_eq!(looped.text("address"), gateway.address().to_string());
     wait_change(&gateway, &[&b], &[]);
     assert_eq!(served(&gateway, 10), [5, 5, 0]);
@@ -326,7 +326,7 @@ fn duplicates_and_the_gateway_itself_in_a_change() {
         );
     }
     // It is still there, which is no news, unless somebody asks.
-    let loops = || gateway.records("endpoint is this gateway itself, left out");
+    let loops = || gateway.records("endpoint is this gateway itself; ignored");
     site.write(&format!("{}{}\n", plain(&[&a, &c]), gateway.address()));
     wait_change(&gateway, &[&c], &[&b]);
     assert_eq!(loops().len(), 1, "{}", gateway.text());
@@ -437,7 +437,7 @@ fn members_of_the_file_are_verified() {
     };
     assert_eq!(clients(2), [1, 1]);
     site.write(&[&impostor, &two, &one].map(line).concat());
-    let refused = gateway.wait_record("endpoint not authenticated, gets no connection");
+    let refused = gateway.wait_record("endpoint failed authentication; not sending it connections");
     assert_eq!(refused.text("address"), impostor.address().to_string());
     eventually(SOON, "the new member serves", || {
         (clients(2) == [1, 2]).then_some(())
@@ -449,7 +449,7 @@ fn members_of_the_file_are_verified() {
         let samples = Samples::of(admin_of(&gateway));
         (samples.get("discovery_endpoints") == 1.0).then_some(samples)
     });
-    let of = |name: &str, front: &Front| format!("{name}{{endpoint=\"{}\"}}", front.address());
+    let of = |name: &str, front: &Front| format!("{name}{{address=\"{}\"}}", front.address());
     assert!(samples.get(&of("endpoint_connections_active", &one)) >= 1.0);
     for name in [
         "endpoint_up",

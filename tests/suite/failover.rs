@@ -124,15 +124,15 @@ fn all_endpoints_dead_is_a_reset_and_a_logged_reason() {
     let dead = [Backend::dead(), Backend::dead(), Backend::dead()];
     let gateway = Gateway::before(&dead.each_ref(), &[]);
     expect_refused(gateway.address());
-    let record = gateway.wait_record("refused client");
-    assert_eq!(record.text("reason"), "no endpoint reachable");
+    let record = gateway.wait_record("rejected client");
+    assert_eq!(record.text("reason"), "unreachable");
     assert!(
         record.text("client").starts_with("127.0.0.1:"),
         "names the client: {record:?}"
     );
 }
 
-/// A thousand refused clients are not a thousand lines; a state is logged when it changes.
+/// A thousand rejected clients are not a thousand lines; a state is logged when it changes.
 #[test]
 fn refusals_are_logged_at_a_bounded_rate_and_states_once() {
     let dead = [Backend::dead(), Backend::dead()];
@@ -142,7 +142,7 @@ fn refusals_are_logged_at_a_bounded_rate_and_states_once() {
         expect_refused(gateway.address());
     }
     let allowed = 10 + 10 * start.elapsed().as_secs();
-    let lines = gateway.records("refused client").len() as u64;
+    let lines = gateway.records("rejected client").len() as u64;
     assert!(
         (1..=allowed).contains(&lines),
         "{lines} lines for 300 refusals:\n{}",

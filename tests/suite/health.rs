@@ -202,8 +202,8 @@ fn health_check_that_this_host_cannot_make_is_not_held_against_the_member() {
     let admin = admin_of(&gateway);
     let count = |result: &str| {
         let endpoint = member.address();
-        let labels = format!("endpoint=\"{endpoint}\",result=\"{result}\"");
-        Samples::of(admin).get(&format!("health_checks_total{{{labels}}}"))
+        let labels = format!("address=\"{endpoint}\",result=\"{result}\"");
+        Samples::of(admin).get(&format!("endpoint_health_checks_total{{{labels}}}"))
     };
     let passes_again = |what: &str| {
         let before = count("passed");

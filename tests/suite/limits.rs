@@ -55,7 +55,7 @@ fn clients_beyond_the_descriptors_are_refused_and_room_is_used_again() {
     );
     gateway.assert_running();
     assert_alive(&clients);
-    let record = gateway.wait_record("refused client");
+    let record = gateway.wait_record("rejected client");
     assert_ne!(record.text("reason"), "", "{record:?}");
     // Our want is no fault of the endpoint. D8.
     assert!(
@@ -214,7 +214,7 @@ fn keeps_its_promise(launch: Launch, words: &str, case: &str) -> Option<usize> {
         return None;
     };
     let address = ready.texts("listen")[0].parse().expect("an address");
-    let promised = ready.number("max-connections") as usize;
+    let promised = ready.number("max_connections") as usize;
     let clients = open(address, promised);
     assert_eq!(clients.len(), promised, "{case}:\n{}", gateway.text());
     for _ in 0..40 {
@@ -223,10 +223,10 @@ fn keeps_its_promise(launch: Launch, words: &str, case: &str) -> Option<usize> {
     for _ in 0..2 {
         expect_refused(address);
     }
-    let refused = gateway.wait_record("refused client");
+    let refused = gateway.wait_record("rejected client");
     assert_eq!(
         (refused.text("reason"), refused.number("connections")),
-        ("max-connections", promised as f64),
+        ("max_connections", promised as f64),
         "{case}"
     );
     assert!(gateway.records("cannot accept").is_empty(), "{case}");
@@ -301,7 +301,7 @@ fn processes_that_are_few_from_the_start_bound_the_connections() {
     );
     gateway.assert_running();
     assert_alive(&clients);
-    gateway.wait_record("refused client");
+    gateway.wait_record("rejected client");
     let many = clients.len();
     drop(clients);
     eventually(SOON, "as many are served again", || {
@@ -327,8 +327,8 @@ fn processes_taken_away_shed_the_new_client_alone() {
     }
     gateway.assert_running();
     assert_alive(&clients);
-    let record = gateway.wait_record("refused client");
-    assert_eq!(record.text("reason"), "cannot start a thread");
+    let record = gateway.wait_record("rejected client");
+    assert_eq!(record.text("reason"), "no_thread");
     let failures = gateway.records("cannot start a thread");
     let error = failures
         .first()

@@ -239,8 +239,8 @@ fn address_that_moves_to_this_host_is_no_endless_loop() {
     // It is set aside, and so are clients told.
     eventually(SOON, "a client is refused for that reason", || {
         assert_eq!(island.client(), "");
-        let reason = "every endpoint is this gateway itself or not authenticated";
-        let refused = island.gateway.records("refused client");
+        let reason = "no_eligible_endpoint";
+        let refused = island.gateway.records("rejected client");
         let told = refused.iter().any(|record| record.text("reason") == reason);
         told.then_some(())
     });

@@ -91,7 +91,7 @@ fn expect_shown(gateway: &Gateway, admin: SocketAddr, address: SocketAddr, state
     assert_eq!(row.number("connections_open"), open, "{row:?}");
     assert_eq!(row.get("drain"), Some(&Json::Bool(true)));
     let samples = Samples::of(admin);
-    let label = format!("{{endpoint=\"{address}\"");
+    let label = format!("{{address=\"{address}\"");
     assert!(samples.has(&format!("endpoint_state{label},state=\"{state}\"}}")));
     for (name, value) in [
         ("endpoint_connections_active", open),

@@ -74,7 +74,7 @@ fn take_memory_away(limit: &str, room: u64) {
     clients.iter().for_each(|client| expect_echo(client, 1));
     let served = (0..100).filter(|_| is_served(&gateway)).count();
     assert!(
-        served == 100 || !gateway.records("refused client").is_empty(),
+        served == 100 || !gateway.records("rejected client").is_empty(),
         "{case}"
     );
 

@@ -44,12 +44,12 @@ fn more_clients_than_the_memory_of_the_cgroup_bears_end_nobody() {
         let launch = Launch::before(&[endpoint.address()], &[]);
         let mut gateway = launch.wrapped(&group.wrapper()).start();
         let ready = gateway.wait_record(crate::support::gateway::READY);
-        let bounded_by = ready.text("bounded-by");
+        let bounded_by = ready.text("bounded_by");
         assert!(
             bounded_by.starts_with("memory.") && bounded_by.ends_with(" of the cgroup"),
             "{ready:?}"
         );
-        let promised = ready.number("max-connections") as usize;
+        let promised = ready.number("max_connections") as usize;
         assert!((least..400).contains(&promised), "{mebibytes}: {promised}");
 
         let clients: Vec<TcpStream> = (0..promised)
@@ -64,8 +64,8 @@ fn more_clients_than_the_memory_of_the_cgroup_bears_end_nobody() {
         for _ in 0..50 {
             expect_refused(gateway.address());
         }
-        let refused = gateway.wait_record("refused client");
-        assert_eq!(refused.text("reason"), "max-connections", "{refused:?}");
+        let refused = gateway.wait_record("rejected client");
+        assert_eq!(refused.text("reason"), "max_connections", "{refused:?}");
         gateway.assert_running();
         for (seed, client) in (0..).zip(clients.iter().skip(STUCK)) {
             expect_echo(client, seed);
@@ -109,8 +109,8 @@ fn address_space_bounds_the_connections_and_bears_as_many() {
         let launch = Launch::before(&[endpoint.address()], &[]);
         let mut gateway = launch.wrapped(&["prlimit", limit]).start();
         let ready = gateway.wait_record(crate::support::gateway::READY);
-        assert_eq!(ready.text("bounded-by"), named, "{ready:?}");
-        let promised = ready.number("max-connections") as usize;
+        assert_eq!(ready.text("bounded_by"), named, "{ready:?}");
+        let promised = ready.number("max_connections") as usize;
         assert!((20..400).contains(&promised), "{promised}");
         let clients: Vec<TcpStream> = (0..promised)
             .map_while(|_| busy(gateway.address()))

@@ -47,7 +47,7 @@ fn dead_address_of_a_name_does_not_disable_the_others() {
         format!("127.0.0.4:{}", one.address().port())
     );
     assert!(
-        record.text("endpoint").starts_with("many.test:"),
+        record.text("name").starts_with("many.test:"),
         "names the configured endpoint too: {record:?}"
     );
     assert_eq!(shares(gateway.address(), 20), (10, 10));

@@ -21,8 +21,8 @@ fn full() -> (Backend, Gateway, Vec<TcpStream>) {
 fn eleventh_of_ten_is_reset_with_a_reason_in_the_log() {
     let (endpoint, gateway, clients) = full();
     expect_refused(gateway.address());
-    let record = gateway.wait_record("refused client");
-    assert_eq!(record.text("reason"), "max-connections");
+    let record = gateway.wait_record("rejected client");
+    assert_eq!(record.text("reason"), "max_connections");
     for client in &clients {
         expect_echo(client, 1);
     }
@@ -104,7 +104,7 @@ fn crowd_above_the_cap_disturbs_nobody() {
             }
         }
     });
-    let lines = gateway.records("refused client").len();
+    let lines = gateway.records("rejected client").len();
     assert!((1..=30).contains(&lines), "{lines} lines for 400 refusals");
 }
 
@@ -150,9 +150,9 @@ fn cap_is_told_at_the_start() {
     let gateway = Gateway::before(&[&endpoint], &["--max-connections=10"]);
     let ready = gateway.wait_record("ready to proxy client requests");
     assert_eq!(
-        ready.get("max-connections"),
+        ready.get("max_connections"),
         Some(&Json::Number(10.0)),
         "{ready:?}"
     );
-    assert_ne!(ready.text("bounded-by"), "", "{ready:?}");
+    assert_ne!(ready.text("bounded_by"), "", "{ready:?}");
 }

@@ -253,7 +253,7 @@ fn impostors_get_no_client(program: &Program) {
     ];
     let addresses = [impostor.address(), member.address()];
     let gateway = program.runs(Launch::before(&addresses, &flags)).start();
-    gateway.wait_record("endpoint not authenticated, gets no connection");
+    gateway.wait_record("endpoint failed authentication; not sending it connections");
     for _ in 0..4 {
         assert_eq!(ask(gateway.address()).expect("a client is served"), 1);
     }
@@ -285,7 +285,7 @@ fn sockets_are_taken_over(program: &Program) {
     let launch = Launch::exactly(&["start", &endpoints]).passing(listener);
     let gateway = program.runs(launch).start();
     let ready = gateway.wait_record(READY);
-    assert_eq!(ready.text("listen-from"), "LISTEN_FDS");
+    assert_eq!(ready.text("listen_from"), "LISTEN_FDS");
     assert_eq!(tag(address).0, b't');
     stop(gateway);
 }
@@ -299,7 +299,7 @@ fn what_is_measured_is_right(program: &Program) {
     let limited = launch.wrapped(&["prlimit", &format!("--nofile=100:{LIMIT}")]);
     let gateway = program.runs(limited).start();
     assert_eq!(
-        gateway.wait_record(READY).text("bounded-by"),
+        gateway.wait_record(READY).text("bounded_by"),
         "RLIMIT_NOFILE"
     );
     let client = connect(gateway.address());
@@ -309,8 +309,8 @@ fn what_is_measured_is_right(program: &Program) {
     let samples = Samples::of(admin_of(&gateway));
     let passed = |direction| {
         let address = endpoint.address();
-        let labels = format!("{{endpoint=\"{address}\",direction=\"{direction}\"}}");
-        samples.get(&format!("bytes_total{labels}"))
+        let labels = format!("{{address=\"{address}\",direction=\"{direction}\"}}");
+        samples.get(&format!("endpoint_bytes_total{labels}"))
     };
     assert_eq!([passed("to_endpoint"), passed("to_client")], [100.0; 2]);
     assert_eq!(samples.get("process_max_fds"), f64::from(LIMIT));

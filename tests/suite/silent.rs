@@ -111,10 +111,7 @@ fn one_that_says_nothing_is_second_choice_until_it_answers() {
     assert_eq!(record.text("address"), sick.address().to_string());
     let samples = Samples::of(admin);
     let of = |name: &str, labels: &str| {
-        samples.get(&format!(
-            "{name}{{endpoint=\"{}\"{labels}}}",
-            sick.address()
-        ))
+        samples.get(&format!("{name}{{address=\"{}\"{labels}}}", sick.address()))
     };
     assert_eq!(of("endpoint_healthy", ""), 0.0);
     assert_eq!(of("endpoint_up", ""), 0.0);
@@ -176,7 +173,7 @@ fn all_that_say_nothing_are_used_as_if_nothing_were_known() {
         expect(client, 7, 1);
     }
     gateway.wait_record("an endpoint is active again");
-    assert!(gateway.records("refused client").is_empty());
+    assert!(gateway.records("rejected client").is_empty());
     assert!(
         gateway
             .records("reset connections that were never answered")

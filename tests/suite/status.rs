@@ -36,7 +36,7 @@ fn every_fact_is_a_line() {
     let _clients = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
     expect_refused(gateway.address());
     gateway.wait_record("deactivated endpoint");
-    gateway.wait_record("refused client");
+    gateway.wait_record("rejected client");
 
     let answer = ask(&gateway);
     let status = &answer[0];

@@ -103,7 +103,10 @@ fn a_thread_that_panics_is_started_again_and_shown_everywhere() {
     assert_eq!(lost.text("level"), "error");
     assert_eq!(lost.text("thread"), "admin");
     assert!(lost.text("error").starts_with("panicked at "), "{lost:?}");
-    assert_eq!((lost.number("count"), lost.number("pause")), (1.0, 0.1));
+    assert_eq!(
+        (lost.number("count"), lost.number("pause_seconds")),
+        (1.0, 0.1)
+    );
 
     let samples = Samples::of(admin);
     for (thread, count) in [("admin", 1.0), ("accept", 0.0), ("discovery", 0.0)] {

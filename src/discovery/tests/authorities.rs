@@ -49,7 +49,7 @@ fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
     ];
     for (text, reason) in bad {
         file.write(text);
-        let kept = "authorities-kept=2";
+        let kept = "authorities_kept=2";
         let lines = lines_of(&mut bench, 3, looks);
         assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
         let begins = lines[0].replace("discovery: ", "").starts_with(UNUSABLE);
@@ -96,14 +96,14 @@ fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
     ] {
         file.write(&text);
         let lines = lines_of(&mut bench, 3, looks);
-        let changed = "authorities changed, every member has to prove itself anew from=";
+        let changed = "authorities changed; authenticating all members again from=";
         assert_eq!(count(&lines, changed), 1, "{lines:?}");
         assert_eq!(count(&lines, facts), 1, "{lines:?}");
         let trusted = bench.discovery.authorities.as_ref().unwrap().trusted();
         let told = format!("authorities={} ", trusted.now().len());
         assert!(facts.starts_with(&told), "{facts} are trusted as {told}");
         let has_odd = text.contains(none);
-        let odd = "WARN  discovery: certificate of an authority is passed over: ";
+        let odd = "WARN  discovery: certificate of an authority is ignored: ";
         assert_eq!(count(&lines, odd), usize::from(has_odd), "{lines:?}");
         assert_eq!(
             count(&lines, "certificate 3: "),

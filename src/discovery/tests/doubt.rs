@@ -20,7 +20,7 @@ fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt
     let lines = heard();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(count(&lines, "SRV lookup failed"), 1, "{lines:?}");
-    assert_eq!(count(&lines, "records-kept=1"), 1, "{lines:?}");
+    assert_eq!(count(&lines, "records_kept=1"), 1, "{lines:?}");
     assert_eq!(bench.counts(), (1, 3));
     // That there are none any more is certain: then those of the other name count.
     bench.mend();

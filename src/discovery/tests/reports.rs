@@ -74,7 +74,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
                 "WARN  SRV lookup failed, will try again error=",
                 PLAIN,
                 "SERVFAIL",
-                "records-kept=2",
+                "records_kept=2",
             ],
             problems: &[&[PLAIN, "SERVFAIL", "; records that stay in use: 2"]],
             end: usual,
@@ -90,7 +90,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
                 "WARN  SRV lookup failed, will try again error=",
                 PLAIN,
                 "NXDOMAIN",
-                "records-kept=2",
+                "records_kept=2",
             ],
             problems: &[&[PLAIN, "NXDOMAIN", "; records that stay in use: 2"]],
             end: usual,
@@ -103,7 +103,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             begun: &[
                 "WARN  SRV lookup failed, will try again",
                 TLS,
-                "records-kept=0",
+                "records_kept=0",
             ],
             problems: &[&[TLS, "SERVFAIL"]],
             end: usual,
@@ -115,7 +115,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             begun: &[
                 "WARN  cannot resolve endpoint, will try again host=m2.test. error=",
                 "SERVFAIL",
-                "addresses-kept=1",
+                "addresses_kept=1",
             ],
             problems: &[&["m2.test.: ", "SERVFAIL"]],
             end: usual,
@@ -138,8 +138,8 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             source: srv(),
             begin: |bench| bench.members(&[], &[1, 5]),
             begun: &[
-                "WARN  endpoint is this gateway itself, left out address=127.1.0.5:1",
-                "endpoint=m5.test:1",
+                "WARN  endpoint is this gateway itself; ignored address=127.1.0.5:1",
+                "name=m5.test:1",
             ],
             problems: &[&["m5.test:1: 127.1.0.5:1 is this gateway itself"]],
             end: usual,
@@ -148,7 +148,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         Case {
             source: authenticated(&[]),
             begin: |bench| bench.members(&[1], &[1, 2, 3]),
-            begun: &["WARN  members that speak no TLS are left out members=[m2.test:1,m3.test:1]"],
+            begun: &["WARN  members without TLS are ignored members=[m2.test:1,m3.test:1]"],
             problems: &[
                 &["m2.test:1: ", "speaks no TLS"],
                 &["m3.test:1: ", "speaks no TLS"],
@@ -159,9 +159,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         Case {
             source: srv(),
             begin: more_records,
-            begun: &[
-                "WARN  more SRV records than are used, the rest is left out found=257 used=256",
-            ],
+            begun: &["WARN  too many SRV records; ignoring the rest found=257 used=256"],
             problems: &[&[PLAIN, ": 257 members are named, of which 256 are used"]],
             end: usual,
             ended: &[OVER, "257 members"],
@@ -169,9 +167,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         Case {
             source: Source::List(list(&["many.test:1"])),
             begin: more_addresses,
-            begun: &[
-                "WARN  more endpoints than are used, the rest is left out found=1026 used=1024",
-            ],
+            begun: &["WARN  too many endpoints; ignoring the rest found=1026 used=1024"],
             problems: &[&["1026 endpoints are found, of which 1024 are used"]],
             end: |bench| bench.publish("many.test A 127.1.0.1"),
             ended: &[OVER, "1026 endpoints"],
@@ -253,10 +249,10 @@ fn what_is_news_of_trouble_that_lasts() {
     bench.refresh();
     // So is how much there is too much, and the name of a loop.
     more_records(&mut bench);
-    assert_one_line(&mut bench, &["WARN  more SRV records", "found=257"]);
+    assert_one_line(&mut bench, &["WARN  too many SRV records", "found=257"]);
     let line = |port: u16| format!("{PLAIN} SRV 0 0 {port} m1.test\n");
     bench.publish(&(1..=300).map(line).collect::<String>());
-    assert_one_line(&mut bench, &["WARN  more SRV records", "found=300"]);
+    assert_one_line(&mut bench, &["WARN  too many SRV records", "found=300"]);
     bench.members(&[], &[5, 1]);
     bench.refresh();
     bench.publish(&format!(
@@ -273,10 +269,7 @@ fn what_is_news_of_trouble_that_lasts() {
     bench.members(&[1], &[3, 2]);
     assert_eq!(lines_of(&mut bench, 3, Bench::refresh), [""; 0]);
     bench.members(&[1], &[3]);
-    assert_one_line(
-        &mut bench,
-        &["WARN  members that speak no TLS", "[m3.test:1]"],
-    );
+    assert_one_line(&mut bench, &["WARN  members without TLS", "[m3.test:1]"]);
 }
 
 #[test]
@@ -319,7 +312,7 @@ fn a_bad_endpoints_file_is_one_line_a_change_and_one_when_it_is_good_again() {
     let (file, mut bench) = following("127.1.0.1:1");
     assert_eq!(lines_of(&mut bench, 3, Bench::refresh), [""; 0]);
     file.write("nonsense");
-    assert_one_line(&mut bench, &[UNUSABLE, ":1: invalid", "endpoints-kept=1"]);
+    assert_one_line(&mut bench, &[UNUSABLE, ":1: invalid", "endpoints_kept=1"]);
     assert_problems(
         &bench,
         &[&["nonsense", "; the last good list stays in use"]],
@@ -352,7 +345,7 @@ fn an_endpoints_file_that_is_away_for_a_while_has_not_changed() {
         std::fs::remove_file(&file.path).unwrap();
         assert_one_line(
             &mut bench,
-            &[UNUSABLE, "cannot be read", "endpoints-kept=2"],
+            &[UNUSABLE, "cannot be read", "endpoints_kept=2"],
         );
         assert_problems(&bench, &[&["cannot be read"]]);
         file.write("127.1.0.1:1\n127.1.0.2:1");

@@ -130,7 +130,7 @@ fn only_members_that_are_authenticated_serve_from_the_start() {
     assert_eq!(bench.endpoints(), ["1", "2", "3"]);
     assert_eq!(bench.active(), ["1", "3"]);
     let lines = heard();
-    assert_eq!(count(&lines, "members that speak no TLS are left out"), 1);
+    assert_eq!(count(&lines, "members without TLS are ignored"), 1);
     assert_eq!(bench.problems().len(), 1);
     // The first refresh of the running gateway has nothing to add.
     bench.refresh();

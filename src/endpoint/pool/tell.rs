@@ -158,7 +158,7 @@ impl Pool {
                 log::info(
                     "pool",
                     "an endpoint is active again",
-                    &[("after", after.into())],
+                    &[("after_seconds", after.into())],
                 );
             }
             Some(Alarm::Over(_)) | None => {}
@@ -170,7 +170,7 @@ fn log_change(changed: Changed) {
     let (from, to, lasted) = (changed.from, changed.to, changed.lasted);
     let mut fields: Vec<(&str, log::Value)> = vec![
         ("address", changed.addr.into()),
-        ("endpoint", changed.name.into()),
+        ("name", changed.name.into()),
     ];
     let error = changed.error.map(|error| ("error", error.into()));
     match (from.is_usable, changed.is_usable) {
@@ -198,7 +198,7 @@ fn log_change(changed: Changed) {
                 Status::Silent => "endpoint answers again",
                 _ => "endpoint passes its health checks again",
             };
-            fields.push(("after", lasted.into()));
+            fields.push(("after_seconds", lasted.into()));
             log::info("pool", message, &fields);
         }
         _ => {}

@@ -68,7 +68,7 @@ fn client(
     pool: &Pool,
     timeout: Duration,
     times: Times,
-) -> (Result<SocketAddr, Unserved>, u64, u64) {
+) -> (Result<SocketAddr, Rejection>, u64, u64) {
     let (attempts, redispatches) = (Counter::new(), Counter::new());
     let connector = Connector {
         pool,
@@ -102,14 +102,14 @@ fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
         unserved
     };
     let [first, second] = [gone(), gone()];
-    assert_eq!(unserved(&pool(&[], None)), Unserved::NoEndpoint);
+    assert_eq!(unserved(&pool(&[], None)), Rejection::NoEndpoint);
     let pool = pool(&[first, second], None);
-    assert_eq!(unserved(&pool), Unserved::Unreachable);
+    assert_eq!(unserved(&pool), Rejection::Unreachable);
     pool.failed(first, Instant::now(), &dial::Error::looped(first));
-    assert_eq!(unserved(&pool), Unserved::Unreachable);
+    assert_eq!(unserved(&pool), Rejection::Unreachable);
     let rejected = dial::Error::rejected(second, "another".to_owned());
     pool.failed(second, Instant::now(), &rejected);
-    assert_eq!(unserved(&pool), Unserved::SetAside);
+    assert_eq!(unserved(&pool), Rejection::NoEligibleEndpoint);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
         let pool = pool(&[one.addr, other.addr], None);
         let begun = Instant::now();
         let (served, attempts, _) = client(&pool, timeout, with_head_start(head_start));
-        assert_eq!((served, attempts), (Err(Unserved::Unreachable), dials));
+        assert_eq!((served, attempts), (Err(Rejection::Unreachable), dials));
         let waited = begun.elapsed();
         assert!(waited >= timeout && waited < SOON, "{waited:?}");
         assert!(
@@ -372,10 +372,10 @@ fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
     let pool = pool(&[hole.addr], None);
     let cases = [
         // (one was tried, one is open, an endpoint failed, verdict)
-        (false, false, false, Unserved::SetAside),
-        (true, false, false, Unserved::OutOfResources),
-        (true, false, true, Unserved::Unreachable),
-        (true, true, false, Unserved::Unreachable),
+        (false, false, false, Rejection::NoEligibleEndpoint),
+        (true, false, false, Rejection::OutOfResources),
+        (true, false, true, Rejection::Unreachable),
+        (true, true, false, Rejection::Unreachable),
     ];
     for (tried, open, endpoint_failed, verdict) in cases {
         let mut race = Race::new(HOUR, Instant::now());
@@ -482,7 +482,7 @@ fn an_endpoint_that_is_back_and_silent_has_little_of_a_clients_time() {
         ..Times::REAL
     };
     let begun = Instant::now();
-    assert_eq!(client(&pool, timeout, times).0, Err(Unserved::Unreachable));
+    assert_eq!(client(&pool, timeout, times).0, Err(Rejection::Unreachable));
     assert!(begun.elapsed() < SOON);
     let asked: Duration = lock(&gate.asked).iter().map(|asked| asked.1).sum();
     assert!(asked <= timeout, "{asked:?}");
@@ -547,7 +547,7 @@ fn what_this_host_lacks_is_not_the_endpoints_fault() {
         let (_listener, addr) = listener();
         let (pool, _) = returned(&[(addr, word)]);
         let served = client(&pool, SOON, Times::REAL).0;
-        assert_eq!(served, Err(Unserved::OutOfResources), "{what}");
+        assert_eq!(served, Err(Rejection::OutOfResources), "{what}");
         let [view] = views(&pool);
         let counts: Vec<_> = view
             .ledger
@@ -560,7 +560,7 @@ fn what_this_host_lacks_is_not_the_endpoints_fault() {
         for addrs in [[addr, gone()], [gone(), addr]] {
             let (pool, _) = returned(&addrs.map(|addr| (addr, word)));
             let served = client(&pool, SOON, Times::REAL).0;
-            assert_eq!(served, Err(Unserved::Unreachable), "{what}");
+            assert_eq!(served, Err(Rejection::Unreachable), "{what}");
         }
     }
 }

@@ -41,7 +41,7 @@ use flow::Buffer;
 
 use crate::endpoint::ledger::Connected;
 use crate::log;
-use crate::proxy::cause::{Cause, Failure, Party, Refusal};
+use crate::proxy::cause::{Cause, Failure, Party, Rejection};
 use crate::proxy::pipes::Pipes;
 use crate::stats::Counter;
 use crate::sys::Plain;
@@ -183,7 +183,7 @@ impl Relay {
             }
             // One thread will have to do, unless it would have to wait in two places.
             if !pending.is_empty() {
-                self.abort_and_reset(Cause::Refused(Refusal::NoThread));
+                self.abort_and_reset(Cause::Rejected(Rejection::NoThread));
                 return None;
             }
         }

@@ -575,7 +575,7 @@ fn without_memory_a_client_is_turned_away_and_the_next_is_served() {
         .unwrap();
     session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
     assert!(is_reset(client));
-    let refusals = fixture.proxy.refusals().into_iter();
+    let refusals = fixture.proxy.rejections().into_iter();
     let counted: Vec<_> = refusals.filter(|(_, count)| *count > 0).collect();
     assert_eq!(counted, [("out_of_resources", 1)]);
     assert_eq!(fixture.proxy.sessions.count(), 0);

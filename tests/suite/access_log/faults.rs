@@ -231,7 +231,7 @@ fn line_of_a_connection_that_the_end_cuts_tells_of_every_byte() {
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let received = received_so_far.load(Ordering::SeqCst) as f64;
     assert!(
-        record.number("to-endpoint") >= received,
+        record.number("bytes_to_endpoint") >= received,
         "{received} {record:#?}"
     );
 }
@@ -262,13 +262,16 @@ fn failure_of_this_host_is_told_as_such() {
         }
         let record = log.only();
         assert_eq!(record.text("cause"), "host_failed", "{record:#?}");
-        assert_eq!(record.get("endpoint").is_some(), served, "{record:#?}");
+        assert_eq!(record.get("address").is_some(), served, "{record:#?}");
         let client = record.text("client").to_owned();
         let record = gateway.wait_record("reset connection, this host failed");
         assert_eq!(record.text("error"), error, "{record:#?}");
         assert_eq!(record.text("exhausted"), "true", "{record:#?}");
         assert_eq!(record.text("client"), client, "{record:#?}");
-        assert_eq!(Samples::of(admin).get("host_failures_total"), 1.0);
+        assert_eq!(
+            Samples::of(admin).get("connections_ended_total{cause=\"host_failed\"}"),
+            1.0
+        );
         // And all is well again: this endpoint closes at once.
         drop(accepted);
         expect_end(&gateway.connect(), End::Clean);

@@ -110,7 +110,7 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
         ("msg", "connection ended".to_owned()),
         ("client", peer.to_string()),
         ("listen", gateway.address().to_string()),
-        ("endpoint", endpoint.address().to_string()),
+        ("address", endpoint.address().to_string()),
         ("cause", "client_closed".to_owned()),
     ] {
         assert_eq!(record.text(key), wanted, "{record:#?}");
@@ -118,11 +118,15 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let bytes = [question as f64, answer as f64];
     assert_eq!(
-        [record.number("to-endpoint"), record.number("to-client")],
+        [
+            record.number("bytes_to_endpoint"),
+            record.number("bytes_to_client")
+        ],
         bytes
     );
     assert_eq!(record.number("attempts"), 2.0);
-    let [dial, wait, duration] = ["dial", "wait", "duration"].map(|key| record.number(key));
+    let [dial, wait, duration] =
+        ["dial_seconds", "wait_seconds", "duration_seconds"].map(|key| record.number(key));
     assert!(0.0 < dial && dial < wait && wait < duration, "{record:#?}");
     assert!(record.text("start") < record.text("ts"), "{record:#?}");
     let path = log.path("access.log");
@@ -187,7 +191,7 @@ fn each_end_is_told_by_its_cause() {
         way(&mut gateway, client, server);
         let record = log.only();
         assert_eq!(record.text("cause"), cause, "way {number}: {record:#?}");
-        assert_eq!(record.number("to-endpoint"), 10.0, "way {number}");
+        assert_eq!(record.number("bytes_to_endpoint"), 10.0, "way {number}");
     }
 }
 
@@ -199,7 +203,14 @@ fn clients_that_are_turned_away_have_a_line_too() {
     let record = log.only();
     assert_eq!(record.text("cause"), "unreachable", "{record:#?}");
     assert_eq!(record.number("attempts"), 2.0, "{record:#?}");
-    for key in ["endpoint", "dial", "wait", "to-client", "to-endpoint"] {
+    for key in [
+        "address",
+        "name",
+        "dial_seconds",
+        "wait_seconds",
+        "bytes_to_client",
+        "bytes_to_endpoint",
+    ] {
         assert!(record.get(key).is_none(), "{key} in {record:#?}");
     }
 
@@ -232,7 +243,7 @@ fn connection_to_a_removed_endpoint_says_so() {
     expect_end(&client, End::Reset);
     let record = log.only();
     assert_eq!(record.text("cause"), "removed", "{record:#?}");
-    assert_eq!(record.text("endpoint"), old.address().to_string());
+    assert_eq!(record.text("address"), old.address().to_string());
 }
 
 #[test]
@@ -267,7 +278,7 @@ fn file_that_was_moved_away_is_opened_again_at_sighup() {
         clients.clear();
     }
     eventually(SOON, "the log tells of all three", || {
-        (gateway.records("opened access log again").len() == 3).then_some(())
+        (gateway.records("reopened access log").len() == 3).then_some(())
     });
 
     // A directory that is gone costs no line.
@@ -275,7 +286,8 @@ fn file_that_was_moved_away_is_opened_again_at_sighup() {
     std::fs::rename(&path, &kept).expect("move it away");
     std::fs::create_dir(&path).expect("make a directory in its place");
     gateway.signal("HUP");
-    let told = gateway.wait_record("cannot open access log again, going on with the file it had");
+    let told =
+        gateway.wait_record("cannot reopen access log; continuing with the file that is open");
     assert_eq!(told.text("path"), path);
     let client = visit(&gateway).to_string();
     eventually(SOON, "the line is in the old file", || {
@@ -298,7 +310,7 @@ fn signals_are_heeded_while_it_starts() {
         server.recv_from(&mut [0; 512]).expect("a query");
         std::fs::rename(&path, site.path("a.log.1")).expect("move it away");
         gateway.signal("HUP");
-        gateway.wait_record("opened access log again");
+        gateway.wait_record("reopened access log");
         assert!(std::fs::exists(&path).expect("look for the file"));
         gateway.signal("USR1");
         gateway.wait_record("not serving yet, still starting");

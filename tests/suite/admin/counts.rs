@@ -60,7 +60,7 @@ fn connections_and_bytes_of_each_endpoint_are_exact() {
         let samples = Samples::of(admin);
         for (at, addr) in addresses.iter().enumerate() {
             for way in ["to_endpoint", "to_client"] {
-                let counted = samples.at(*addr, "bytes_total", &direction(way));
+                let counted = samples.at(*addr, "endpoint_bytes_total", &direction(way));
                 assert_eq!(counted, bytes(at, way), "{addr} {way}");
             }
             let dials = samples.at(*addr, "endpoint_dials_total", ",result=\"ok\"");
@@ -76,7 +76,7 @@ fn connections_and_bytes_of_each_endpoint_are_exact() {
     // A client may have its bytes a moment before they are counted.
     for (at, addr) in addresses.iter().enumerate() {
         for way in ["to_endpoint", "to_client"] {
-            let name = format!("bytes_total{{endpoint=\"{addr}\",direction=\"{way}\"}}");
+            let name = format!("endpoint_bytes_total{{address=\"{addr}\",direction=\"{way}\"}}");
             wait_sample(admin, &name, bytes(at, way));
         }
     }
@@ -100,7 +100,7 @@ fn connections_and_bytes_of_each_endpoint_are_exact() {
     clients.into_iter().for_each(|(_, client)| end(client));
     wait_sample(admin, "connections_active", 0.0);
     for addr in &addresses {
-        let name = format!("endpoint_connections_active{{endpoint=\"{addr}\"}}");
+        let name = format!("endpoint_connections_active{{address=\"{addr}\"}}");
         wait_sample(admin, &name, 0.0);
     }
     let samples = assert_bytes();
@@ -237,7 +237,7 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
                 (1.0, 7.0)
             );
             let info =
-                "endpoint_info{endpoint=\"127.1.0.1:2379\",name=\"m1.test:2379\",source=\"srv\"}";
+                "endpoint_info{address=\"127.1.0.1:2379\",name=\"m1.test:2379\",source=\"srv\"}";
             assert_eq!(samples.get(info), 1.0);
 
             let clients = [0, 1].map(|_| try_tag(gateway.address()).expect("a client is served"));
@@ -253,9 +253,10 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
             expect_echo(&gone_client, 1);
             let samples = Samples::of(admin);
             assert_eq!(samples.at(gone, "endpoint_connections_active", ""), 1.0);
-            let up = format!("endpoint_up{{endpoint=\"{gone}\"}}");
+            let up = format!("endpoint_up{{address=\"{gone}\"}}");
             assert!(!samples.has(&up), "no alert waits for it");
-            let name = format!("bytes_total{{endpoint=\"{gone}\",direction=\"to_endpoint\"}}");
+            let name =
+                format!("endpoint_bytes_total{{address=\"{gone}\",direction=\"to_endpoint\"}}");
             wait_sample(admin, &name, 100.0);
             assert_eq!(
                 samples.get("discovery_endpoints"),
@@ -269,7 +270,7 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
             end(gone_client);
             // The session is seen to have ended before its account is closed.
             crate::support::eventually(crate::support::SOON, "the endpoint is gone", || {
-                let name = format!("endpoint_connections_total{{endpoint=\"{gone}\"}}");
+                let name = format!("endpoint_connections_total{{address=\"{gone}\"}}");
                 (!Samples::of(admin).has(&name)).then_some(())
             });
             expect_echo(&other_client, 1);
@@ -309,9 +310,9 @@ fn certificates_and_impostors_are_told() {
         let not_after = samples.at(at(1), expiry, "");
         let now = samples.get("process_start_time_seconds");
         assert!(not_after > now + 1_000.0, "{not_after}, now {now}");
-        assert!(!samples.has(&format!("{expiry}{{endpoint=\"{}\"}}", at(2))));
+        assert!(!samples.has(&format!("{expiry}{{address=\"{}\"}}", at(2))));
         let impostor =
-            "endpoint_dials_total{endpoint=\"127.1.0.2:2379\",result=\"unauthenticated\"}";
+            "endpoint_dials_total{address=\"127.1.0.2:2379\",result=\"unauthenticated\"}";
         crate::support::eventually(crate::support::SOON, "the impostor is counted", || {
             (Samples::of(admin).get(impostor) >= 1.0).then_some(())
         });

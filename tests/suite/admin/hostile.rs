@@ -225,7 +225,7 @@ fn a_crowd_disturbs_neither_clients_nor_a_scrape() {
     eventually(SOON, "the descriptors are given back", || {
         (descriptors(gateway.pid()) <= before).then_some(())
     });
-    assert!(gateway.records("refused client").is_empty());
+    assert!(gateway.records("rejected client").is_empty());
     gateway.assert_running();
 }
 

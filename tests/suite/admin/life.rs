@@ -112,8 +112,8 @@ fn descriptors_for_metrics_are_kept_from_clients() {
         let launch = Launch::before(&[member.address()], flags);
         let gateway = launch.wrapped(&["prlimit", "--nofile=400:400"]).start();
         let ready = gateway.wait_record(READY);
-        assert_eq!(ready.text("bounded-by"), "RLIMIT_NOFILE", "{ready:?}");
-        ready.number("max-connections")
+        assert_eq!(ready.text("bounded_by"), "RLIMIT_NOFILE", "{ready:?}");
+        ready.number("max_connections")
     };
     let (without, with) = (cap(&[]), cap(&["--metrics-addr=127.0.0.1:0"]));
     // Two per client; 16 connections, the listener and some more are for the metrics.
@@ -135,7 +135,7 @@ fn the_address_of_the_metrics_does_not_become_an_endpoint() {
     let admin = admin_of(&gateway);
     dir.file("members", &format!("{first}{admin}\n"));
     gateway.signal("HUP");
-    let record = gateway.wait_record("endpoint is this gateway itself, left out");
+    let record = gateway.wait_record("endpoint is this gateway itself; ignored");
     assert_eq!(record.text("address"), admin.to_string());
     assert_eq!(endpoints(admin).1.len(), 1);
 }

@@ -151,7 +151,7 @@ impl Samples {
     /// A sample of one endpoint; `labels` are those behind it.
     #[track_caller]
     fn at(&self, endpoint: SocketAddr, name: &str, labels: &str) -> f64 {
-        self.get(&format!("{name}{{endpoint=\"{endpoint}\"{labels}}}"))
+        self.get(&format!("{name}{{address=\"{endpoint}\"{labels}}}"))
     }
 }
 

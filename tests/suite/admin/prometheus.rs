@@ -184,12 +184,12 @@ fn a_real_server_scrapes_and_knows_the_figures() {
     let other = connect(gateway.address());
     asked("etcd_gateway_connections_active", 2.0);
     asked(
-        "sum(etcd_gateway_bytes_total{direction=\"to_endpoint\"})",
+        "sum(etcd_gateway_endpoint_bytes_total{direction=\"to_endpoint\"})",
         100.0,
     );
     let endpoint = member.address();
     asked(
-        &format!("etcd_gateway_endpoint_up{{endpoint=\"{endpoint}\"}}"),
+        &format!("etcd_gateway_endpoint_up{{address=\"{endpoint}\"}}"),
         1.0,
     );
     asked("etcd_gateway_build_info", 1.0);

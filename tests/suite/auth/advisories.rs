@@ -27,7 +27,7 @@ fn ghsa_2xhq_gateway_among_its_own_endpoints() {
         stage.publish(&[1]);
         let gateway = stage.launch(&[&listen]).start();
         stage.republish(&gateway, &[9, 1, 2], &[2], &[]);
-        let warning = gateway.wait_record("endpoint is this gateway itself, left out");
+        let warning = gateway.wait_record("endpoint is this gateway itself; ignored");
         assert_eq!(warning.text("address"), address(9).to_string());
         wait_said(&gateway, "activated", address(2), 0);
         assert_eq!(shares(&gateway, 10), [5, 5]);
@@ -122,7 +122,7 @@ fn d23_warning_names_the_endpoint_that_failed() {
         let gateway = stage.launch(&[]).start();
         let record = wait_refused(&gateway, address(2));
         assert_eq!(record.text("level"), "warn");
-        assert_eq!(record.text("endpoint"), "m2.test:2379");
+        assert_eq!(record.text("name"), "m2.test:2379");
         for healthy in [1, 3] {
             assert_eq!(said(&gateway, REFUSED, address(healthy)), 0);
         }

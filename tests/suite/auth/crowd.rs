@@ -85,7 +85,7 @@ fn a_thousand_silent_members_take_nothing_from_the_clients_of_a_good_one() {
                 most_descriptors <= idle_descriptors + 16 + 8,
                 "{most_descriptors} descriptors, {idle_descriptors} before"
             );
-            for line in ["cannot accept", "refused client", "cannot start a thread"] {
+            for line in ["cannot accept", "rejected client", "cannot start a thread"] {
                 assert!(gateway.records(line).is_empty(), "{}", gateway.text());
             }
             gateway.assert_running();

@@ -14,7 +14,7 @@ use crate::support::json::Json;
 use crate::support::pki::{Certified, Request};
 use crate::support::{Gateway, Launch, SOON, eventually};
 
-const CHANGED: &str = "authorities changed, every member has to prove itself anew";
+const CHANGED: &str = "authorities changed; authenticating all members again";
 const UNUSABLE: &str = "authorities are not usable, keeping the last good ones";
 const TIMES: &str = "file_look=100,refresh_pause=20";
 
@@ -192,7 +192,7 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
                 let said = last.text("error");
                 assert!(said.starts_with(&path) && said.contains(error), "{last:?}");
                 assert_eq!(last.text("level"), "error");
-                assert_eq!(last.get("authorities-kept"), Some(&Json::Number(1.0)));
+                assert_eq!(last.get("authorities_kept"), Some(&Json::Number(1.0)));
                 assert_eq!(shares(&gateway, 4), [4, 0], "{error}");
             }
             fs::remove_file(setting.path("trusted.pem")).expect("remove the file");
@@ -214,7 +214,7 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
             wait_shares(&gateway, [5, 5]);
             let over = gateway.wait_record("problem is over");
             assert!(over.texts("problem")[0].starts_with(&path), "{over:?}");
-            let odd = gateway.wait_line("certificate of an authority is passed over");
+            let odd = gateway.wait_line("certificate of an authority is ignored");
             assert!(
                 odd.contains(&path) && odd.contains("certificate 3: "),
                 "{odd}"

@@ -281,18 +281,18 @@ fn impostors_added_in_dns_never_receive_a_client() {
             let record = wait_refused(&gateway, front.address());
             let case = format!("{}: {record:?}", impostor.what);
             assert_eq!(record.text("level"), "warn", "{case}");
-            assert_eq!(record.text("name"), "x.test", "{case}");
+            assert_eq!(record.text("server_name"), "x.test", "{case}");
             let number = front.address().to_string();
             let number = number
                 .trim_start_matches("127.1.0.")
                 .trim_end_matches(":2379");
             assert_eq!(
-                record.text("endpoint"),
+                record.text("name"),
                 format!("m{number}.test:2379"),
                 "{case}"
             );
             assert!(record.text("error").contains(impostor.reason), "{case}");
-            let facts = ["subject", "issuer", "not-before", "not-after"];
+            let facts = ["subject", "issuer", "not_before", "not_after"];
             let shown = facts.iter().all(|fact| !record.text(fact).is_empty());
             assert_eq!(shown, impostor.certified, "{case}");
             assert_eq!(record.get("sans").is_some(), impostor.certified, "{case}");

@@ -46,7 +46,7 @@ mod takeover;
 const SECURE: &str = "_etcd-client-ssl._tcp.x.test";
 const PLAIN: &str = "_etcd-client._tcp.x.test";
 /// What is logged of an endpoint that did not pass.
-const REFUSED: &str = "endpoint not authenticated, gets no connection";
+const REFUSED: &str = "endpoint failed authentication; not sending it connections";
 
 fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([127, 1, 0, number], 2379))

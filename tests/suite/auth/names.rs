@@ -161,7 +161,7 @@ fn configured_members_prove_their_own_names() {
         assert_eq!(shares(&gateway, 9), [3, 0, 3, 0, 3]);
         for (front, name) in [(&other_name, "m2.test"), (&other_ip, "127.1.0.4")] {
             let record = super::wait_refused(&gateway, front.address());
-            assert_eq!(record.text("name"), name, "{record:?}");
+            assert_eq!(record.text("server_name"), name, "{record:?}");
             assert!(
                 record.text("error").contains(&format!("not for {name}")),
                 "{record:?}"

@@ -183,7 +183,7 @@ fn unusable_certificate_of_a_bundle_is_named() {
     let file = setting.pki.file("mixed.pem", &text);
     let flags = ["--listen-addr=127.0.0.1:0", "--trusted-ca-file", &file];
     let gateway = setting.launch("start", &flags).start();
-    let line = gateway.wait_line("certificate of an authority is passed over");
+    let line = gateway.wait_line("certificate of an authority is ignored");
     let outcome = setting.check(&["--trusted-ca-file", &file]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     for text in [line, outcome.stdout] {

@@ -76,7 +76,7 @@ fn renew(cluster: &TlsCluster, index: usize, shown: &Certified, roots: &Certifie
 #[track_caller]
 fn wait_changed(gateway: &Gateway, added: f64, removed: f64) {
     gateway.wait_record_where("the authorities change", |record| {
-        record.text("msg") == "authorities changed, every member has to prove itself anew"
+        record.text("msg") == "authorities changed; authenticating all members again"
             && record.number("added") == added
             && record.number("removed") == removed
     });
@@ -91,7 +91,7 @@ fn wait_authenticated(gateway: &Gateway, number: u8) {
             && record.text("address") == address
             && record.text("issuer") == "CN=new CA,O=suite"
     });
-    let up = format!("endpoint_up{{endpoint=\"{address}\"}}");
+    let up = format!("endpoint_up{{address=\"{address}\"}}");
     eventually(SOON, &up, || {
         (Samples::of(admin_of(gateway)).get(&up) == 1.0).then_some(())
     });

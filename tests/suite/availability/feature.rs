@@ -16,7 +16,7 @@ pub(super) const UNHEALTHY: &str = "unhealthy";
 /// The log line on a member that becomes silent.
 pub(super) const DOES_NOT_ANSWER: &str = "endpoint accepts connections and does not answer";
 /// The log line on a client that could not be connected to any endpoint.
-pub(super) const REFUSED_CLIENT: &str = "refused client";
+pub(super) const REFUSED_CLIENT: &str = "rejected client";
 
 /// Metrics, by `endpoint` and partly by `result`.
 pub(super) const PROBES: &str = "etcd_gateway_endpoint_probes_total";
@@ -25,7 +25,7 @@ pub(super) const REJECTED: &str = "etcd_gateway_connections_rejected_total";
 
 /// A label as it stands in an exposition.
 pub(super) fn label(endpoint: &str) -> String {
-    format!("endpoint=\"{endpoint}\"")
+    format!("address=\"{endpoint}\"")
 }
 
 /// These flags without those that `start --help` does not know, which are named on stdout: an older build can be held

@@ -312,7 +312,7 @@ pub(super) fn all_frozen(rig: Rig, for_seconds: u64) {
         .count();
     report.hold(
         refused == 0,
-        &format!("no refused client is logged: {refused}"),
+        &format!("no rejected client is logged: {refused}"),
     );
     report.end();
 }

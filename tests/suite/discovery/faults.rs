@@ -286,9 +286,8 @@ fn what_is_beyond_the_limits_is_logged() {
         ];
         let owners = ["many.test", PLAIN];
         let logged = |gateway: &Gateway| -> Vec<String> {
-            let all = ["endpoints", "SRV records"].map(|what| {
-                gateway.records(&format!("more {what} than are used, the rest is left out"))
-            });
+            let all = ["endpoints", "SRV records"]
+                .map(|what| gateway.records(&format!("too many {what}; ignoring the rest")));
             let numbers = |line: &Json| {
                 let [found, used] = ["found", "used"].map(|field| line.number(field));
                 format!("{used} of {found}")

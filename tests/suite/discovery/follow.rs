@@ -332,7 +332,7 @@ fn gateway_in_a_refreshed_set_is_left_out() {
         let gateway = discover("x.test", &["--listen-addr=127.1.0.9:2379"]);
         publish(&dns, &srv(PLAIN, &[9, 2]));
         refreshed(&gateway, &[2], &[1]);
-        let warning = gateway.wait_record("endpoint is this gateway itself, left out");
+        let warning = gateway.wait_record("endpoint is this gateway itself; ignored");
         assert_eq!(warning.text("level"), "warn");
         assert_eq!(warning.text("address"), address(9).to_string());
         assert_eq!(shares(&gateway, 6), [0, 6]);

@@ -138,7 +138,7 @@ fn cluster_behind_dnsmasq_is_followed_while_clients_write() {
             assert_eq!(change.texts("added"), [port(added)]);
             assert_eq!(change.texts("removed"), [port(removed)]);
             assert!(
-                gateway.records("refused client").is_empty(),
+                gateway.records("rejected client").is_empty(),
                 "{}",
                 gateway.text()
             );

@@ -128,7 +128,7 @@ fn members_that_may_not_serve_are_told_while_endpoints_do() {
             gateway.signal("HUP");
             let insecure: &[&str] = &["m1.test:2379", "speaks no TLS", "--insecure-discovery"];
             wait_problems(&gateway, admin, &[falling_back, insecure]);
-            let logged = gateway.wait_record("members that speak no TLS are left out");
+            let logged = gateway.wait_record("members without TLS are ignored");
             assert_eq!(logged.texts("members"), ["m1.test:2379"]);
             assert_eq!(shares(&gateway, 2), [0, 2]);
         },

@@ -112,7 +112,7 @@ fn members_that_no_certificate_was_valid_for_are_back_once_the_clock_is_right() 
     let gateway = faults.launch(launch).start();
     let admin = admin_of(&gateway);
     let is_up = |wanted: f64| {
-        let name = format!("endpoint_up{{endpoint=\"{}\"}}", front.address());
+        let name = format!("endpoint_up{{address=\"{}\"}}", front.address());
         eventually(SOON, "the endpoint is as the clock has it", || {
             (Samples::of(admin).get(&name) == wanted).then_some(())
         });

@@ -161,7 +161,7 @@ fn files_that_come_and_go_are_not_worth_a_line_each_time() {
         // What answers a signal comes with each.
         let answers = [
             "received SIGHUP",
-            "opened access log again",
+            "reopened access log",
             "cannot open access log",
         ];
         let others: Vec<String> = lines
@@ -215,7 +215,7 @@ fn proof_that_this_host_cannot_take_is_not_held_against_the_endpoint() {
         let rules = faults.set(&[rule]);
         front.up();
         eventually(SOON, "it is active again", || {
-            let up = format!("endpoint_up{{endpoint=\"{}\"}}", front.address());
+            let up = format!("endpoint_up{{address=\"{}\"}}", front.address());
             (Samples::of(admin).get(&up) == 1.0).then_some(())
         });
         let text = gateway.lines()[lines..].join("\n");
@@ -227,7 +227,7 @@ fn proof_that_this_host_cannot_take_is_not_held_against_the_endpoint() {
         assert!(wrong.is_empty(), "{wrong:#?} {case}");
     }
     let name = format!(
-        "endpoint_dials_total{{endpoint=\"{}\",result=\"unauthenticated\"}}",
+        "endpoint_dials_total{{address=\"{}\",result=\"unauthenticated\"}}",
         front.address()
     );
     assert_eq!(Samples::of(admin).get(&name), 0.0, "{}", gateway.text());

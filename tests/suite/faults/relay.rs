@@ -265,7 +265,7 @@ fn splice_is_tried_again_after_refusals() {
     };
     let said = |rig: &Rig, msg: &str| rig.gateway.records(msg).len();
     for (rules, msg) in [
-        (&REFUSED, "cannot splice, bulk is copied"),
+        (&REFUSED, "cannot splice; copying instead"),
         (&COUNTED, "splice works again"),
     ] {
         eventually(SOON, msg, || {

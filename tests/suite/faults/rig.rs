@@ -254,7 +254,7 @@ impl Rig {
                 return Err(format!("{open} connections are still open"));
             }
             for address in self.members.addresses() {
-                if samples.get(&format!("endpoint_up{{endpoint=\"{address}\"}}")) != 1.0 {
+                if samples.get(&format!("endpoint_up{{address=\"{address}\"}}")) != 1.0 {
                     return Err(format!("{address} is still not active"));
                 }
             }

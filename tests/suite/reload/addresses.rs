@@ -137,7 +137,7 @@ fn passed_sockets_are_handed_on() {
         expect_echo(&held, round);
         let ready = service.records(READY).pop().expect("it is ready");
         assert_eq!(ready.texts("listen"), [address.to_string()]);
-        assert_eq!(ready.text("listen-from"), "LISTEN_FDS");
+        assert_eq!(ready.text("listen_from"), "LISTEN_FDS");
     }
     clients.all_were_served(10);
     let now = descriptors(service.serving());

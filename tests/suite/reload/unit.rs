@@ -133,7 +133,7 @@ fn socket_unit_and_reloads_go_together() {
     clients.all_were_served(10);
     for ready in systemd.records(READY) {
         assert_eq!(ready.texts("listen"), [address.to_string()]);
-        assert_eq!(ready.text("listen-from"), "LISTEN_FDS");
+        assert_eq!(ready.text("listen_from"), "LISTEN_FDS");
     }
     // A restart refuses nobody: whoever comes meanwhile waits in the queue of systemd's socket.
     let clients = Clients::of(address);

@@ -205,7 +205,7 @@ fn join(visitor: &TcpStream, socket: &PathBuf, first: &[u8]) {
     });
 }
 
-/// A client of a gateway in front of fronts: which one serves it; the reset of a refused client is an error.
+/// A client of a gateway in front of fronts: which one serves it; the reset of a rejected client is an error.
 pub(crate) fn ask(gateway: SocketAddr) -> std::io::Result<u8> {
     Ok(try_tagged(gateway)?.0)
 }

@@ -176,7 +176,7 @@ pub(crate) fn expect_echo(stream: &TcpStream, seed: u64) {
     expect(stream, seed, 100);
 }
 
-/// Connects and reads the byte by which a tagged endpoint makes itself known; the reset of a refused client is
+/// Connects and reads the byte by which a tagged endpoint makes itself known; the reset of a rejected client is
 /// an error.
 pub(crate) fn try_tag(address: SocketAddr) -> io::Result<(u8, TcpStream)> {
     let mut stream = try_connect(address)?;

@@ -230,7 +230,7 @@ fn a_full_receiver_and_no_second_thread_reset_both() {
     let session = thread::spawn(refusing);
     while endpoint.write_all(&[0; 64 * 1024]).is_ok() {}
     ends(session);
-    assert_eq!(relay.cause(), Cause::Refused(Refusal::NoThread));
+    assert_eq!(relay.cause(), Cause::Rejected(Rejection::NoThread));
     wait_for(PollFd::hung_up(endpoint.as_fd()));
     hears_of_a_reset(&client);
 }

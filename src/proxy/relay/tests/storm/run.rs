@@ -15,7 +15,7 @@ use super::plan::{Pause, Peer, PeerEnd, Plan, Session, mix};
 use crate::endpoint::pool::Pool;
 use crate::proxy::calls::Call;
 use crate::proxy::calls::tests::{Fault, What};
-use crate::proxy::cause::{Cause, Failure, Party, Refusal};
+use crate::proxy::cause::{Cause, Failure, Party, Rejection};
 use crate::proxy::pipes::Pipes;
 use crate::proxy::relay::Relay;
 use crate::proxy::relay::tests::served::Served;
@@ -203,7 +203,7 @@ fn judge(session: &Session, lanes: &[Lane<'_>; 2], said: &Said, problems: &mut V
             complain(format!("{end}, {passed} counted"));
         }
     }
-    let no_thread = said.cause == Cause::Refused(Refusal::NoThread);
+    let no_thread = said.cause == Cause::Rejected(Rejection::NoThread);
     if no_thread && session.refused_threads > 0 {
         return;
     }
