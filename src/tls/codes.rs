@@ -49,6 +49,8 @@ impl fmt::Display for ContentType {
 pub(crate) struct HandshakeType(pub(crate) u8);
 
 impl HandshakeType {
+    /// RFC 5246 section 7.4.1.1.
+    pub(crate) const HELLO_REQUEST: Self = Self(0);
     /// RFC 8446 section 4.1.2.
     pub(crate) const CLIENT_HELLO: Self = Self(1);
     /// RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.

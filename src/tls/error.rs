@@ -62,7 +62,8 @@ pub(crate) enum Error {
     DataAfter(&'static str),
     /// More records than any honest handshake takes.
     TooManyRecords,
-    /// More warnings and change_cipher_spec records than any honest server sends.
+    /// More warnings, change_cipher_spec records and HelloRequests than any honest server
+    /// sends.
     TooManyIgnored,
 
     // Messages.
@@ -119,7 +120,7 @@ pub(crate) enum Error {
     Compression(u8),
     /// A TLS 1.3 session id other than the one sent.
     SessionIdMismatch,
-    /// A TLS 1.2 session id that resumes what never was, or is too long.
+    /// A TLS 1.2 session id that is too long.
     BadSessionId,
     /// A HelloRetryRequest that asks for what was sent already.
     PointlessRetry,
@@ -312,7 +313,7 @@ impl fmt::Display for Error {
             Self::Interleaved => f.write_str("record between the fragments of a handshake message"),
             Self::DataAfter(message) => write!(f, "handshake data goes on after {message}"),
             Self::TooManyRecords => f.write_str("too many records"),
-            Self::TooManyIgnored => f.write_str("too many warnings or change_cipher_spec records"),
+            Self::TooManyIgnored => f.write_str("too many warnings, change_cipher_spec records or HelloRequests"),
             Self::Malformed { message, error } => write!(f, "{message} {error}"),
             Self::MalformedExtension { extension, error } => {
                 write!(f, "extension {extension} {error}")
@@ -350,7 +351,7 @@ impl fmt::Display for Error {
             Self::SuiteChanged => f.write_str("cipher suite differs from the HelloRetryRequest"),
             Self::Compression(method) => write!(f, "the server chose compression method {method}"),
             Self::SessionIdMismatch => f.write_str("session id differs from the one sent"),
-            Self::BadSessionId => f.write_str("session id resumes no session"),
+            Self::BadSessionId => f.write_str("session id is too long"),
             Self::PointlessRetry => f.write_str("HelloRetryRequest asks for what was sent"),
             Self::SecondRetry => f.write_str("second HelloRetryRequest"),
             Self::GroupNotOffered(code) => {

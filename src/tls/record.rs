@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 
 use super::Version;
 use super::alert::{Alert, Description, Level};
-use super::codes::ContentType;
+use super::codes::{ContentType, HandshakeType};
 use super::error::Error;
 use super::msgs::Message;
 use crate::crypto::aead::Aead;
@@ -35,8 +35,9 @@ const TAG_LEN: usize = 16;
 /// that RFC 8449 lets a peer ask for, takes 1,024; this is twice as many.
 const MAX_RECORDS: u32 = 2_048;
 
-/// Most records without effect: warnings, and the change_cipher_spec records of TLS 1.3's
-/// compatibility mode, of which a server sends one or, after a HelloRetryRequest, two.
+/// Most records and messages without effect: warnings, the HelloRequests of TLS 1.2, and the
+/// change_cipher_spec records of TLS 1.3's compatibility mode, of which a server sends one or,
+/// after a HelloRetryRequest, two.
 const MAX_IGNORED: u32 = 16;
 
 /// legacy_record_version of the first ClientHello (RFC 8446 section 5.1): the value that
@@ -186,13 +187,21 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
 
     /// The next handshake message; `awaiting` is what the states expect, for errors.
     pub(crate) fn message(&mut self, awaiting: &'static str) -> Result<Message, Error> {
-        // ends: each turn reads a record, and these are counted
+        // ends: each turn reads a record or ignores a message, and both are counted
         loop {
-            if let Some(message) = Message::split_off(&mut self.handshake)? {
-                return Ok(message);
+            match Message::split_off(&mut self.handshake)? {
+                Some(message) if self.is_hello_request(&message) => self.count_ignored()?,
+                Some(message) => return Ok(message),
+                None => self.read_record(awaiting)?,
             }
-            self.read_record(awaiting)?;
         }
+    }
+
+    /// A TLS 1.2 client that is in a handshake ignores the request to begin one, and no
+    /// transcript has it (RFC 5246 section 7.4.1.1). TLS 1.3 does not know it.
+    fn is_hello_request(&self, message: &Message) -> bool {
+        self.version == Some(Version::Tls12)
+            && message.bytes() == [HandshakeType::HELLO_REQUEST.0, 0, 0, 0]
     }
 
     /// Reads one record and does what its type asks for.
@@ -288,6 +297,10 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         if !self.handshake.is_empty() {
             return Err(Error::Interleaved);
         }
+        self.count_ignored()
+    }
+
+    fn count_ignored(&mut self) -> Result<(), Error> {
         self.ignored = self.ignored.saturating_add(1);
         if self.ignored > MAX_IGNORED {
             return Err(Error::TooManyIgnored);

@@ -53,6 +53,9 @@ impl<'c> ExpectCertificate<'c> {
         let kind = HandshakeType::SERVER_HELLO;
         let allowed = [
             ExtensionType::SERVER_NAME,
+            // of TLS 1.3 and without a meaning here; F5's load balancers send it, and OpenSSL,
+            // GnuTLS and Go ignore it
+            ExtensionType::SUPPORTED_GROUPS,
             ExtensionType::EC_POINT_FORMATS,
             ExtensionType::ALPN,
             ExtensionType::EXTENDED_MASTER_SECRET,
@@ -77,8 +80,11 @@ impl<'c> ExpectCertificate<'c> {
         if formats.is_some_and(|formats| !formats.contains(&0)) {
             return Err(Error::PointFormats);
         }
-        // Ours was made up for the sake of middleboxes: no session can be resumed by it.
-        if server.session_id == hello.session_id || server.session_id.len() > MAX_SESSION_ID {
+        // One that is ours would resume a session, and there is none: ours was made up for the
+        // sake of middleboxes. Some servers send it back all the same and then make a whole
+        // handshake, as Go and OpenSSL let them. Nothing hangs on it: whoever goes on without
+        // a Certificate is refused for that.
+        if server.session_id.len() > MAX_SESSION_ID {
             return Err(Error::BadSessionId);
         }
         if server.compression_method != 0 {

@@ -4,7 +4,6 @@ use std::io::{self, Cursor};
 
 use super::*;
 use crate::crypto::aead::AeadAlgorithm;
-use crate::tls::codes::HandshakeType;
 
 /// A stream that yields its bytes and keeps what is written.
 struct Pipe {
@@ -209,7 +208,7 @@ fn records_without_effect() {
             "user_canceled, fatal, in TLS 1.3",
             Some(Tls13),
             before(&record(21, &[2, 90]), 1),
-            passes,
+            passes.clone(),
         ),
         (
             "user_canceled, fatal, in TLS 1.2",
@@ -242,6 +241,42 @@ fn records_without_effect() {
             Err(Error::BadAlert),
         ),
         ("no alert", None, record(21, &[]), Err(Error::BadAlert)),
+        (
+            "HelloRequest in TLS 1.2",
+            Some(Tls12),
+            before(&record(22, &[0; 4]), 1),
+            passes.clone(),
+        ),
+        (
+            "as many as may be, in one record",
+            Some(Tls12),
+            record(22, &[&[0; 16 * 4], MESSAGE].concat()),
+            passes.clone(),
+        ),
+        (
+            "one more in it",
+            Some(Tls12),
+            record(22, &[&[0; 17 * 4], MESSAGE].concat()),
+            Err(Error::TooManyIgnored),
+        ),
+        (
+            "HelloRequest in TLS 1.3",
+            Some(Tls13),
+            before(&record(22, &[0; 4]), 1),
+            Ok(vec![0; 4]),
+        ),
+        (
+            "HelloRequest before the version is known",
+            None,
+            before(&record(22, &[0; 4]), 1),
+            Ok(vec![0; 4]),
+        ),
+        (
+            "HelloRequest with content",
+            Some(Tls12),
+            before(&record(22, &[0, 0, 0, 1, 0]), 1),
+            Ok(vec![0, 0, 0, 1, 0]),
+        ),
     ];
     for (name, version, bytes, expected) in cases {
         assert_eq!(first(*version, bytes), *expected, "{name}");

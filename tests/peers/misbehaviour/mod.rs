@@ -104,6 +104,14 @@ fn add_extension(message: &mut Vec<u8>, at: usize, kind: u16, content: &[u8]) {
     fix_extensions(message, at);
 }
 
+/// Makes a ServerHello of TLS 1.2 give back the session id that the client made up: its second
+/// 32 random bytes.
+fn echo_session_id(message: &mut Vec<u8>) {
+    message[38] = 32;
+    message.splice(39..39, 33..65);
+    fix_length(message);
+}
+
 #[test]
 fn good_servers_pass() {
     let servers: [Base; 3] = [tls13, tls12, retrying];
@@ -175,6 +183,34 @@ fn good_oddities_pass() {
                 message.splice(39..39, [9; 32]);
                 fix_length(message);
             }),
+        ),
+        (
+            "the client's own session id in TLS 1.2",
+            tls12,
+            on!("ServerHello", echo_session_id),
+        ),
+        (
+            "groups in a ServerHello of TLS 1.2",
+            tls12,
+            on!("ServerHello", |message| {
+                add_extension(message, EXTENSIONS_12, 10, &[0, 4, 0, 23, 0, 24]);
+            }),
+        ),
+        (
+            "groups in a ServerHello of TLS 1.2 that are none",
+            tls12,
+            on!("ServerHello", |message| {
+                add_extension(message, EXTENSIONS_12, 10, &[0, 23]);
+            }),
+        ),
+        (
+            "requests to negotiate amid a handshake of TLS 1.2",
+            tls12,
+            &|name: &str, message: &mut Vec<u8>| {
+                if name != "ServerHello" {
+                    message.splice(..0, [0, 0, 0, 0]);
+                }
+            },
         ),
         (
             "a retry with a cookie as well",

@@ -1,6 +1,6 @@
 //! TLS 1.2, and versions below.
 
-use super::{EXTENSIONS_12, SERVER_HELLO, add_extension, case, check, tls12};
+use super::{EXTENSIONS_12, SERVER_HELLO, add_extension, case, check, echo_session_id, tls12};
 use crate::crypto;
 use crate::peers::tls_server::{RANDOM, RETRY_RANDOM, fix_length, handshake, length16, sign};
 use crate::tls::Error;
@@ -99,13 +99,32 @@ fn bad_servers_of_tls_1_2() {
             ),
             case(
                 "resumption of what never was",
+                &|name, m| match name {
+                    "ServerHello" => echo_session_id(m),
+                    _ => m.clear(),
+                },
+                Error::Closed {
+                    awaiting: "Certificate",
+                },
+            ),
+            case(
+                "the algorithms of signatures",
+                &hello(13, &[0, 2, 4, 3]),
+                Error::MisplacedExtension {
+                    message: SERVER_HELLO,
+                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
+                },
+            ),
+            case(
+                "groups twice",
                 on!("ServerHello", |m| {
-                    // the client's made-up session id: its second 32 random bytes
-                    m[38] = 32;
-                    m.splice(39..39, 33..65);
-                    fix_length(m);
+                    add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
+                    add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
                 }),
-                Error::BadSessionId,
+                Error::DuplicateExtension {
+                    message: SERVER_HELLO,
+                    extension: ExtensionType::SUPPORTED_GROUPS,
+                },
             ),
             case(
                 "a session id of 33 bytes",
@@ -218,9 +237,18 @@ fn bad_servers_of_tls_1_2() {
                 Error::SchemeMismatch(rsa),
             ),
             case(
-                "a request to renegotiate",
-                on!("ServerHelloDone", |m| *m = vec![0, 0, 0, 0]),
-                unexpected(HandshakeType(0), "CertificateRequest or ServerHelloDone"),
+                "requests to negotiate without end",
+                on!("Certificate", |m| {
+                    m.splice(..0, [0; 17 * 4]);
+                }),
+                Error::TooManyIgnored,
+            ),
+            case(
+                "a request to negotiate with content",
+                on!("Certificate", |m| {
+                    m.splice(..0, [0, 0, 0, 1, 0]);
+                }),
+                unexpected(HandshakeType::HELLO_REQUEST, "Certificate"),
             ),
             case(
                 "two requests for a certificate",
@@ -246,7 +274,7 @@ fn bad_servers_of_tls_1_2() {
             ),
             case(
                 "a message after ServerHelloDone",
-                on!("ServerHelloDone", |m| m.extend([0, 0, 0, 0])),
+                on!("ServerHelloDone", |m| m.extend([14, 0, 0, 0])),
                 Error::DataAfter("ServerHelloDone"),
             ),
         ],
