@@ -62,6 +62,8 @@ pub(crate) enum Error {
     DataAfter(&'static str),
     /// More records than any honest handshake takes.
     TooManyRecords,
+    /// More bytes in records than any honest handshake takes.
+    TooManyBytes,
     /// More warnings, change_cipher_spec records and HelloRequests than any honest server
     /// sends.
     TooManyIgnored,
@@ -183,6 +185,7 @@ impl Error {
             | Self::Interleaved
             | Self::DataAfter(_)
             | Self::TooManyRecords
+            | Self::TooManyBytes
             | Self::TooManyIgnored
             | Self::SecondRetry
             | Self::UnexpectedMessage { .. } => Description::UNEXPECTED_MESSAGE,
@@ -313,6 +316,7 @@ impl fmt::Display for Error {
             Self::Interleaved => f.write_str("record between the fragments of a handshake message"),
             Self::DataAfter(message) => write!(f, "handshake data goes on after {message}"),
             Self::TooManyRecords => f.write_str("too many records"),
+            Self::TooManyBytes => f.write_str("too many bytes in records"),
             Self::TooManyIgnored => f.write_str("too many warnings, change_cipher_spec records or HelloRequests"),
             Self::Malformed { message, error } => write!(f, "{message} {error}"),
             Self::MalformedExtension { extension, error } => {

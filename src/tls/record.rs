@@ -6,9 +6,10 @@
 //! never expected, so it is always refused.
 //!
 //! Bounds: a record is read only after its length was checked; a handshake message grows
-//! only to its type's limit (`msgs`); the number of records and of those without effect is
-//! limited. So a server can neither fill the memory nor keep the loop busy, and the time is
-//! limited by the deadline of the stream.
+//! only to its type's limit (`msgs`); records, the bytes in them and what is without effect
+//! are limited. So a server can neither fill the memory nor cost more than some tens of
+//! milliseconds of CPU here, however it pads and cuts; the time is limited by the deadline of
+//! the stream.
 
 use std::io::{Read, Write};
 
@@ -31,9 +32,17 @@ const MAX_CIPHERTEXT: usize = 16_640;
 /// Length of an AEAD tag, in bytes; the same for all three suites.
 const TAG_LEN: usize = 16;
 
-/// Most records of a handshake. A chain of 64 KiB in records of 64 bytes, the smallest limit
-/// that RFC 8449 lets a peer ask for, takes 1,024; this is twice as many.
-const MAX_RECORDS: u32 = 2_048;
+/// Most records of a handshake, of all types. No record_size_limit (RFC 8449) and no
+/// max_fragment_length is sent, so what a server cuts small it cuts by its own choice: OpenSSL
+/// and GnuTLS can be told to make records of 512 bytes, no smaller; Go makes short ones of
+/// application data only. A Certificate of the full 64 KiB takes 129 of 512 bytes.
+const MAX_RECORDS: u32 = 256;
+
+/// Most bytes in the records of a handshake, headers not counted. The longest Certificate and
+/// the longest CertificateRequest take 128 KiB, all else some hundreds of bytes; real servers
+/// send 2 to 20 KiB in all, and none pads: OpenSSL alone can, by an option that rounds each
+/// record up to a multiple. Decrypting as much takes some tens of milliseconds.
+const MAX_BYTES: usize = 262_144;
 
 /// Most records and messages without effect: warnings, the HelloRequests of TLS 1.2, and the
 /// change_cipher_spec records of TLS 1.3's compatibility mode, of which a server sends one or,
@@ -91,8 +100,11 @@ impl Protection {
 
     /// A whole protected record of `content`, without padding.
     pub(crate) fn seal(&mut self, content: ContentType, payload: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut inner = payload.to_vec();
-        inner.push(content.code());
+        self.protect([payload, &[content.code()]].concat())
+    }
+
+    /// A whole protected record of this TLSInnerPlaintext (RFC 8446 section 5.2).
+    pub(crate) fn protect(&mut self, mut inner: Vec<u8>) -> Result<Vec<u8>, Error> {
         let length = inner.len().saturating_add(TAG_LEN);
         let header = header(ContentType::ApplicationData, RECORD_VERSION, length)?;
         let nonce = self.nonce()?;
@@ -137,6 +149,7 @@ pub(crate) struct RecordLayer<'s, S> {
     /// ClientHello, has its own.
     send_version: [u8; 2],
     records: u32,
+    bytes: usize,
     ignored: u32,
     change_cipher_spec_sent: bool,
 }
@@ -153,6 +166,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             outgoing: Vec::new(),
             send_version: FIRST_RECORD_VERSION,
             records: 0,
+            bytes: 0,
             ignored: 0,
             change_cipher_spec_sent: false,
         }
@@ -228,6 +242,10 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length > limit {
             return Err(Error::RecordOverflow(length));
+        }
+        self.bytes = self.bytes.saturating_add(length);
+        if self.bytes > MAX_BYTES {
+            return Err(Error::TooManyBytes);
         }
         let mut payload = vec![0; length];
         self.fill(&mut payload, awaiting)?;

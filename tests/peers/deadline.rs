@@ -74,7 +74,7 @@ fn the_error_says_what_was_waited_for() {
     for (version, awaiting) in cases {
         let mut flight = flight(Plan {
             version,
-            fragment: 1,
+            fragment: 4,
             ..Plan::default()
         });
         flight.pop();

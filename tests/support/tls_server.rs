@@ -49,6 +49,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) edit: Edit<'a>,
     /// Most bytes of content in a record.
     pub(crate) fragment: usize,
+    /// How many of the protected bytes come first, one in a record that is padded to the full.
+    pub(crate) padded: usize,
 }
 
 impl Default for Plan<'_> {
@@ -59,6 +61,7 @@ impl Default for Plan<'_> {
             retry: None,
             edit: &|_, _| {},
             fragment: usize::MAX,
+            padded: 0,
         }
     }
 }
@@ -183,6 +186,12 @@ impl<'a> Server<'a> {
         add("Finished", message, &mut transcript);
 
         let mut keys = secrets.server.protection().unwrap();
+        let (padded, flight) = flight.split_at(self.plan.padded.min(flight.len()));
+        for byte in padded {
+            let mut inner = vec![0; 16_385];
+            inner[..2].copy_from_slice(&[*byte, 22]);
+            out.extend(keys.protect(inner).unwrap());
+        }
         for fragment in flight.chunks(self.plan.fragment.min(16_384)) {
             out.extend(keys.seal(ContentType::Handshake, fragment).unwrap());
         }
@@ -386,7 +395,15 @@ pub(crate) fn counter() -> impl FnMut(&mut [u8]) -> io::Result<()> {
 
 /// Runs a client that trusts [`anchor`] and wants [`NAME`].
 pub(crate) fn client<S: Read + Write>(stream: &mut S) -> Result<Verified, Failure> {
-    let anchors = Anchors::from_der(vec![anchor()]).unwrap();
+    client_of(anchor(), stream)
+}
+
+/// Runs a client that trusts that authority and wants [`NAME`].
+pub(crate) fn client_of<S: Read + Write>(
+    anchor: Vec<u8>,
+    stream: &mut S,
+) -> Result<Verified, Failure> {
+    let anchors = Anchors::from_der(vec![anchor]).unwrap();
     let config = Config {
         anchors: &anchors,
         name: &ServerName::parse(NAME).unwrap(),
@@ -439,13 +456,17 @@ pub(crate) fn anchor() -> Vec<u8> {
 }
 
 fn make_anchor() -> Vec<u8> {
-    // basicConstraints, critical, CA
+    certificate("authority", "authority", &is_ca())
+}
+
+/// The extension basicConstraints, critical, of a CA.
+pub(crate) fn is_ca() -> Vec<u8> {
     let constraints = [
         tlv(6, &[&[0x55, 0x1d, 0x13]]),
         tlv(1, &[&[0xff]]),
         tlv(4, &[&tlv(0x30, &[&tlv(1, &[&[0xff]])])]),
     ];
-    certificate("authority", "authority", &constraints.concat())
+    constraints.concat()
 }
 
 /// The certificate of the server, issued by [`anchor`].
@@ -455,30 +476,53 @@ pub(crate) fn leaf() -> Vec<u8> {
 }
 
 fn make_leaf() -> Vec<u8> {
+    leaf_of("authority")
+}
+
+/// A certificate of the server that names that issuer.
+pub(crate) fn leaf_of(issuer: &str) -> Vec<u8> {
     // subjectAltName
     let names = tlv(0x30, &[&tlv(0x82, &[NAME.as_bytes()])]);
     let extension = [tlv(6, &[&[0x55, 0x1d, 0x11]]), tlv(4, &[&names])];
-    certificate("authority", "server", &extension.concat())
+    certificate(issuer, "server", &extension.concat())
 }
 
-fn certificate(issuer: &str, subject: &str, extension: &[u8]) -> Vec<u8> {
-    // ecdsa-with-SHA256
-    let algorithm = tlv(
-        0x30,
-        &[&tlv(6, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]])],
-    );
-    let name = |text: &str| {
-        let attribute = [tlv(6, &[&[0x55, 4, 3]]), tlv(12, &[text.as_bytes()])];
-        tlv(0x30, &[&tlv(0x31, &[&tlv(0x30, &[&attribute.concat()])])])
-    };
-    let validity = [
-        tlv(0x17, &[b"200101000000Z"]),
-        tlv(0x17, &[b"400101000000Z"]),
-    ];
+/// A certificate with that key, signed with it, and this one extension.
+pub(crate) fn certificate(issuer: &str, subject: &str, extension: &[u8]) -> Vec<u8> {
     // id-ecPublicKey, prime256v1
     let key_type = [
         tlv(6, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]]),
         tlv(6, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]]),
+    ];
+    let key = [
+        tlv(0x30, &[&key_type.concat()]),
+        tlv(3, &[&[0], generator()]),
+    ];
+    // ecdsa-with-SHA256
+    let algorithm = tlv(6, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
+    let names = [issuer, subject];
+    certificate_with(names, extension, &key.concat(), &algorithm, |tbs| {
+        sign(&[tbs])
+    })
+}
+
+/// A certificate with these names of issuer and subject, one extension, the contents of its
+/// SubjectPublicKeyInfo and of its AlgorithmIdentifier, and the signature that `sign` makes.
+pub(crate) fn certificate_with(
+    names: [&str; 2],
+    extension: &[u8],
+    key: &[u8],
+    algorithm: &[u8],
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
+    let algorithm = tlv(0x30, &[algorithm]);
+    let [issuer, subject] = names.map(|text| {
+        let attribute = [tlv(6, &[&[0x55, 4, 3]]), tlv(12, &[text.as_bytes()])];
+        tlv(0x30, &[&tlv(0x31, &[&tlv(0x30, &[&attribute.concat()])])])
+    });
+    let validity = [
+        tlv(0x17, &[b"200101000000Z"]),
+        tlv(0x17, &[b"400101000000Z"]),
     ];
     let tbs = tlv(
         0x30,
@@ -486,25 +530,19 @@ fn certificate(issuer: &str, subject: &str, extension: &[u8]) -> Vec<u8> {
             &tlv(0xa0, &[&tlv(2, &[&[2]])]),
             &tlv(2, &[&[1]]),
             &algorithm,
-            &name(issuer),
+            &issuer,
             &tlv(0x30, &[&validity.concat()]),
-            &name(subject),
-            &tlv(
-                0x30,
-                &[
-                    &tlv(0x30, &[&key_type.concat()]),
-                    &tlv(3, &[&[0], generator()]),
-                ],
-            ),
+            &subject,
+            &tlv(0x30, &[key]),
             &tlv(0xa3, &[&tlv(0x30, &[&tlv(0x30, &[extension])])]),
         ],
     );
-    let signature = tlv(3, &[&[0], &sign(&[&tbs])]);
+    let signature = tlv(3, &[&[0], &sign(&tbs)]);
     tlv(0x30, &[&tbs, &algorithm, &signature])
 }
 
 /// A DER element.
-fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let mut out = vec![tag];
     match content.len() {

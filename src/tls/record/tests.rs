@@ -57,11 +57,7 @@ fn keys() -> Protection {
 
 /// A protected record with this TLSInnerPlaintext, the first under [`keys`].
 fn sealed(inner: &[u8]) -> Vec<u8> {
-    let length = inner.len() + TAG_LEN;
-    let header = header(ContentType::ApplicationData, [3, 3], length).unwrap();
-    let mut inner = inner.to_vec();
-    keys().aead.seal(&[4; 12], &header, &mut inner);
-    [&header[..], &inner].concat()
+    keys().protect(inner.to_vec()).unwrap()
 }
 
 /// The first message in `bytes`.
@@ -301,9 +297,24 @@ fn limits() {
         length: 65_537,
     };
     assert_eq!(first(None, &record(22, &[11, 1, 0, 1])), Err(too_long));
-    // the first of a Certificate's bytes, one a record
-    let bytes = [record(22, &[11, 1, 0, 0]), record(22, &[0]).repeat(2_048)].concat();
+    // one byte per record
+    let most: Vec<_> = [&[20, 0, 0, 252][..], &[7; 252]].concat();
+    let cut = |bytes: &[u8]| bytes.chunks(1).flat_map(|c| record(22, c)).collect();
+    let bytes: Vec<_> = cut(&most);
+    assert_eq!(first(None, &bytes), Ok(most.clone()));
+    let bytes: Vec<_> = [cut(&most[..251]), record(22, &[]), cut(&most[251..])].concat();
+    assert_eq!(first(None, &bytes), Err(Error::EmptyRecord));
+    let bytes: Vec<_> = [record(20, &[1]), cut(&most)].concat();
     assert_eq!(first(None, &bytes), Err(Error::TooManyRecords));
+    // 16 full records, and a byte
+    let message = [&[20, 0, 0x3f, 0xfc][..], &[7; 16_380]].concat();
+    let bytes = [record(22, &message).repeat(16), record(22, &[20])].concat();
+    let mut pipe = Pipe::new(&bytes);
+    let mut records = RecordLayer::new(&mut pipe);
+    for _ in 0..16 {
+        assert_eq!(records.message(AWAITING).unwrap().bytes(), message);
+    }
+    assert_eq!(records.message(AWAITING), Err(Error::TooManyBytes));
     assert_eq!(first(None, &record(22, &[])), Err(Error::EmptyRecord));
 }
 
