@@ -43,6 +43,8 @@ impl Description {
     pub(crate) const DECRYPT_ERROR: Self = Self(51);
     /// The version is not supported.
     pub(crate) const PROTOCOL_VERSION: Self = Self(70);
+    /// The sender wants more security than was offered.
+    pub(crate) const INSUFFICIENT_SECURITY: Self = Self(71);
     /// A failure that the peer has no part in.
     pub(crate) const INTERNAL_ERROR: Self = Self(80);
     /// The handshake is given up, for no fault of the protocol; close_notify follows.
@@ -51,6 +53,23 @@ impl Description {
     pub(crate) const MISSING_EXTENSION: Self = Self(109);
     /// An extension answers none that was sent.
     pub(crate) const UNSUPPORTED_EXTENSION: Self = Self(110);
+    /// No certificate for the server_name.
+    pub(crate) const UNRECOGNIZED_NAME: Self = Self(112);
+    /// None of the protocols offered by ALPN is spoken.
+    pub(crate) const NO_APPLICATION_PROTOCOL: Self = Self(120);
+
+    /// What it is likely to mean in answer to a ClientHello.
+    pub(crate) fn refusal(self) -> &'static str {
+        match self {
+            Self::HANDSHAKE_FAILURE | Self::INSUFFICIENT_SECURITY | Self::ILLEGAL_PARAMETER => {
+                ": probably no cipher suite, group or key type in common"
+            }
+            Self::PROTOCOL_VERSION => ": probably its versions of TLS are all below 1.2",
+            Self::UNRECOGNIZED_NAME => ": it has no certificate for the name",
+            Self::NO_APPLICATION_PROTOCOL => ": it speaks none of the protocols offered by ALPN",
+            _ => "",
+        }
+    }
 
     /// The name in the TLS Alerts registry of IANA, where there is one.
     fn name(self) -> Option<&'static str> {

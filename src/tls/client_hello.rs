@@ -5,7 +5,7 @@
 //! | server_name | the name to be verified; never an address (RFC 6066 section 3) |
 //! | ec_point_formats | TLS 1.2 servers of Go before 1.21 do no ECDHE without it |
 //! | supported_groups, key_share | the key exchange: [`super::group`] |
-//! | signature_algorithms, signature_algorithms_cert | what `x509` verifies |
+//! | signature_algorithms, signature_algorithms_cert | [`SignatureScheme::ALL`]: what `x509` verifies |
 //! | application_layer_protocol_negotiation | as configured: servers may insist on theirs |
 //! | extended_master_secret | TLS 1.2 servers may insist (RFC 7627 section 5.3) |
 //! | supported_versions | 1.3 and 1.2 |
@@ -15,40 +15,19 @@
 //! the session id is a random one for the sake of middleboxes (RFC 8446 appendix D.4). There
 //! is no PSK, ticket, early data, compression or status request, so no server may answer any.
 
+use super::Version;
 use super::codes::{ExtensionType, HandshakeType};
 use super::error::Error;
-use super::group::{GROUPS, KeyShare};
+use super::group::{GROUPS, Group, KeyShare};
 use super::msgs::{compose, prefixed};
 use super::suite;
 use crate::x509::sig::SignatureScheme;
-
-/// legacy_version (RFC 8446 section 4.1.2), which is TLS 1.2's.
-const LEGACY_VERSION: u16 = 0x0303;
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 section 3.3).
 const RENEGOTIATION_SCSV: u16 = 0x00ff;
 
 /// supported_versions, in order of preference.
-const VERSIONS: [u16; 2] = [0x0304, 0x0303];
-
-/// Signature schemes, in order of preference: the cheap ones to verify first. PKCS #1 v1.5 is
-/// for certificates and TLS 1.2 (RFC 8446 section 4.2.3). No SHA-1. These are all that
-/// [`SignatureScheme`] knows, so that whatever it reads was offered.
-pub(crate) const SCHEMES: [SignatureScheme; 13] = [
-    SignatureScheme::EcdsaP256Sha256,
-    SignatureScheme::Ed25519,
-    SignatureScheme::EcdsaP384Sha384,
-    SignatureScheme::EcdsaP521Sha512,
-    SignatureScheme::RsaPssRsaeSha256,
-    SignatureScheme::RsaPssRsaeSha384,
-    SignatureScheme::RsaPssRsaeSha512,
-    SignatureScheme::RsaPssPssSha256,
-    SignatureScheme::RsaPssPssSha384,
-    SignatureScheme::RsaPssPssSha512,
-    SignatureScheme::RsaPkcs1Sha256,
-    SignatureScheme::RsaPkcs1Sha384,
-    SignatureScheme::RsaPkcs1Sha512,
-];
+const VERSIONS: [Version; 2] = [Version::Tls13, Version::Tls12];
 
 /// What stays the same in both hellos of a handshake with a HelloRetryRequest (RFC 8446
 /// section 4.1.2).
@@ -74,7 +53,7 @@ impl ClientHello<'_> {
         // the SCSV counts as the extension (RFC 5746 section 3.4)
         let mut sent = vec![ExtensionType::RENEGOTIATION_INFO];
         let bytes = compose(HandshakeType::CLIENT_HELLO, |out| {
-            put16(out, LEGACY_VERSION);
+            put16(out, Version::Tls12.code()); // legacy_version
             out.extend(self.random);
             prefixed::<1>(out, |out| {
                 out.extend(self.session_id);
@@ -128,7 +107,10 @@ impl ClientHello<'_> {
             ExtensionType::SIGNATURE_ALGORITHMS_CERT,
         ] {
             extension(kind, &|out| {
-                list16::<2>(out, SCHEMES.into_iter().map(|scheme| scheme.code()))
+                list16::<2>(
+                    out,
+                    SignatureScheme::ALL.into_iter().map(|scheme| scheme.code()),
+                )
             })?;
         }
         if !self.alpn.is_empty() {
@@ -146,7 +128,7 @@ impl ClientHello<'_> {
         }
         extension(ExtensionType::EXTENDED_MASTER_SECRET, &|_| Ok(()))?;
         extension(ExtensionType::SUPPORTED_VERSIONS, &|out| {
-            list16::<1>(out, VERSIONS)
+            list16::<1>(out, VERSIONS.into_iter().map(Version::code))
         })?;
         extension(ExtensionType::KEY_SHARE, &|out| {
             prefixed::<2>(out, |out| {
@@ -167,6 +149,24 @@ impl ClientHello<'_> {
         }
         Ok(())
     }
+}
+
+/// What every hello offers, in words for errors: as the tables say, which it is composed of.
+pub(crate) fn offer() -> String {
+    let list = |parts: &mut dyn Iterator<Item = String>| {
+        let mut parts: Vec<_> = parts.collect();
+        parts.dedup();
+        parts.join(", ")
+    };
+    let versions = list(&mut VERSIONS.iter().map(Version::to_string));
+    let ciphers = suite::TLS13.iter().map(|suite| suite.suite.cipher());
+    let ciphers = list(&mut ciphers.map(str::to_owned));
+    let groups = list(&mut GROUPS.iter().map(Group::to_string));
+    let keys = list(&mut SignatureScheme::ALL.iter().map(|scheme| {
+        let name = scheme.to_string().to_uppercase();
+        name.split('_').next().map(str::to_owned).unwrap_or(name)
+    }));
+    format!("{versions}, ECDHE with {ciphers}, groups {groups}, keys {keys}")
 }
 
 /// Appends a number of two bytes.
@@ -190,7 +190,6 @@ fn list16<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::group::Group;
 
     fn hello<'c>(server_name: Option<&'c str>, alpn: &'c [&'c [u8]]) -> ClientHello<'c> {
         ClientHello {
@@ -212,7 +211,7 @@ mod tests {
             .compose(&share, None)
             .unwrap();
         let schemes: &[u8] = &[
-            0, 26, 4, 3, 8, 7, 5, 3, 6, 3, 8, 4, 8, 5, 8, 6, 8, 9, 8, 10, 8, 11, 4, 1, 5, 1, 6, 1,
+            0, 26, 4, 3, 5, 3, 6, 3, 8, 7, 8, 4, 8, 5, 8, 6, 8, 9, 8, 10, 8, 11, 4, 1, 5, 1, 6, 1,
         ];
         let expected: &[&[u8]] = &[
             &[1, 0, 1, 3, 3, 3],
@@ -282,14 +281,20 @@ mod tests {
     }
 
     #[test]
-    fn every_scheme_that_can_be_read_is_offered() {
-        for code in 0..=u16::MAX {
-            let offered = SCHEMES.iter().any(|scheme| scheme.code() == code);
-            assert_eq!(
-                SignatureScheme::from_code(code).is_some(),
-                offered,
-                "{code:04x}"
+    fn the_offer_in_words_is_the_offer() {
+        assert_eq!(
+            offer(),
+            "TLS 1.3, TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, \
+             groups X25519, P-256, P-384, P-521, keys ECDSA, ED25519, RSA"
+        );
+        let ciphers = suite::TLS13.map(|suite| suite.suite.cipher());
+        for suite in suite::TLS12 {
+            assert!(
+                suite.suite.name.starts_with("TLS_ECDHE_"),
+                "{}",
+                suite.suite
             );
+            assert!(ciphers.contains(&suite.suite.cipher()), "{}", suite.suite);
         }
     }
 }

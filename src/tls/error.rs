@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use super::SERVER_HELLO;
 use super::alert::Description;
+use super::client_hello::offer;
 use super::codes::ContentType;
 use super::codes::{ExtensionType, HandshakeType};
 use crate::{crypto, wire, x509};
@@ -272,23 +273,27 @@ impl From<crypto::Error> for Error {
     }
 }
 
-/// How etcd without --cert-file answers: with an end, or with a reset if it has not read all.
-fn without_tls(awaiting: &str) -> &'static str {
+/// What is likely if the ClientHello is answered by an end, and what was offered by it; nothing
+/// later in a handshake.
+fn refused(awaiting: &str, likely: &str) -> String {
     match awaiting {
-        SERVER_HELLO => ", as one without TLS does",
-        _ => "",
+        SERVER_HELLO => format!("{likely}; offered: {}", offer()),
+        _ => String::new(),
     }
 }
+
+/// How etcd without --cert-file answers: with an end, or with a reset if it has not read all.
+const WITHOUT_TLS: &str = ", as one without TLS does";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed { awaiting } => {
-                let hint = without_tls(awaiting);
+                let hint = refused(awaiting, WITHOUT_TLS);
                 write!(f, "the server closed the connection instead of sending {awaiting}{hint}")
             }
             Self::Reset { awaiting } => {
-                let hint = without_tls(awaiting);
+                let hint = refused(awaiting, WITHOUT_TLS);
                 write!(f, "the server reset the connection instead of sending {awaiting}{hint}")
             }
             Self::TimedOut { awaiting } => write!(f, "timed out waiting for {awaiting}"),
@@ -302,7 +307,10 @@ impl fmt::Display for Error {
             Self::Alert {
                 description,
                 awaiting,
-            } => write!(f, "the server sent alert {description} instead of {awaiting}"),
+            } => {
+                let hint = refused(awaiting, description.refusal());
+                write!(f, "the server sent alert {description} instead of {awaiting}{hint}")
+            }
             Self::UnknownContentType(code) => write!(f, "record of unknown type {code}"),
             Self::UnexpectedRecord { content, awaiting } => {
                 write!(f, "{content} record where {awaiting} was due")

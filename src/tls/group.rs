@@ -85,10 +85,10 @@ const UNCOMPRESSED: u8 = 4;
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::X25519 => "x25519",
-            Self::Secp256r1 => "secp256r1",
-            Self::Secp384r1 => "secp384r1",
-            Self::Secp521r1 => "secp521r1",
+            Self::X25519 => "X25519",
+            Self::Secp256r1 => "P-256",
+            Self::Secp384r1 => "P-384",
+            Self::Secp521r1 => "P-521",
         })
     }
 }

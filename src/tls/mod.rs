@@ -112,6 +112,16 @@ pub(crate) enum Version {
     Tls13,
 }
 
+impl Version {
+    /// Its code point.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Tls12 => 0x0303,
+            Self::Tls13 => 0x0304,
+        }
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -11,13 +11,9 @@ use super::group::{Group, KeyShare, draw};
 use super::msgs::{Message, ServerHello};
 use super::schedule::{Secrets, Transcript};
 use super::suite::{self, Suite13};
-use super::{Config, Random};
+use super::{Config, Random, Version};
 use super::{tls12, tls13};
 use crate::x509::ServerName;
-
-/// The versions' code points.
-const TLS12: u16 = 0x0303;
-const TLS13: u16 = 0x0304;
 
 /// The random value that makes a ServerHello a HelloRetryRequest: SHA-256 of
 /// "HelloRetryRequest" (RFC 8446 section 4.1.3).
@@ -167,7 +163,7 @@ impl<'c> ExpectSecondServerHello<'c> {
     ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
         let server = ServerHello::parse(message)?;
         if !chooses_tls13(&server)? {
-            return Err(Error::BadSelectedVersion(TLS12));
+            return Err(Error::BadSelectedVersion(Version::Tls12.code()));
         }
         if server.random == RETRY_RANDOM {
             return Err(Error::SecondRetry);
@@ -228,11 +224,11 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
     let selected = server
         .extensions
         .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16())?;
-    if server.legacy_version != TLS12 {
+    if server.legacy_version != Version::Tls12.code() {
         return Err(Error::UnsupportedVersion(server.legacy_version));
     }
     match selected {
-        Some(TLS13) => Ok(true),
+        Some(code) if code == Version::Tls13.code() => Ok(true),
         // not even TLS 1.2, which was offered, may be chosen that way
         Some(other) => Err(Error::BadSelectedVersion(other)),
         // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version

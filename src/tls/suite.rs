@@ -17,6 +17,17 @@ pub(crate) struct Suite {
     pub(crate) name: &'static str,
 }
 
+impl Suite {
+    /// The part of the name that is the cipher's.
+    pub(crate) fn cipher(&self) -> &'static str {
+        let (_, cipher) = self.name.split_once("TLS_").unwrap_or_default();
+        let cipher = cipher.split_once("_WITH_").map_or(cipher, |(_, rest)| rest);
+        cipher
+            .rsplit_once("_SHA")
+            .map_or(cipher, |(cipher, _)| cipher)
+    }
+}
+
 impl fmt::Display for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)

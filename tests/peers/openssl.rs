@@ -4,9 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use crate::peers::mortal::mortal;
-use crate::peers::pki::{KEYS, client, file, installed};
-use crate::tls::alert::Description;
-use crate::tls::{Error, Failure, Group, Verified, Version, suite};
+use crate::peers::pki::{SUPPORTED, client, file, installed};
+use crate::tls::{Failure, Group, Verified, Version, suite};
 
 /// What came of a handshake.
 struct Outcome {
@@ -85,7 +84,7 @@ fn every_key_in_both_versions() {
         return;
     }
     for (option, version) in [("-tls1_3", Version::Tls13), ("-tls1_2", Version::Tls12)] {
-        for (key, _) in KEYS {
+        for (key, _) in SUPPORTED {
             let verified = passes(key, option);
             assert_eq!(verified.version, version, "{key}");
             assert_eq!(verified.chain.len(), 1, "{key}");
@@ -211,30 +210,61 @@ fn servers_that_cannot_be_talked_to() {
     }
     let cases = [
         (
+            "rsa2048",
             "-tls1_1 -cipher ALL:@SECLEVEL=0",
-            Description::PROTOCOL_VERSION,
+            "protocol_version",
+            "probably its versions of TLS are all below 1.2",
         ),
         (
+            "rsa2048",
             "-tls1_2 -cipher AES128-GCM-SHA256",
-            Description::HANDSHAKE_FAILURE,
+            "handshake_failure",
+            NONE,
         ),
         (
+            "rsa2048",
+            "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256",
+            "handshake_failure",
+            NONE,
+        ),
+        (
+            "rsa2048",
             "-tls1_2 -cipher ECDHE-RSA-AES128-SHA256",
-            Description::HANDSHAKE_FAILURE,
+            "handshake_failure",
+            NONE,
         ),
-        ("-tls1_3 -groups X448", Description::HANDSHAKE_FAILURE),
+        ("rsa2048", "-tls1_3 -groups X448", "handshake_failure", NONE),
         (
-            "-tls1_3 -ciphersuites TLS_AES_128_CCM_SHA256",
-            Description::HANDSHAKE_FAILURE,
+            "rsa2048",
+            "-tls1_3 -groups ffdhe2048",
+            "handshake_failure",
+            NONE,
         ),
-        ("-alpn http/1.1", Description(120)),
+        (
+            "rsa2048",
+            "-tls1_3 -ciphersuites TLS_AES_128_CCM_SHA256",
+            "handshake_failure",
+            NONE,
+        ),
+        ("ed448", "-tls1_3", "handshake_failure", NONE),
+        ("ed448", "-tls1_2", "handshake_failure", NONE),
+        (
+            "rsa2048",
+            "-alpn http/1.1",
+            "no_application_protocol",
+            "it speaks none of the protocols offered by ALPN",
+        ),
     ];
-    for (options, description) in cases {
-        let failure = handshake("rsa2048", options).result.unwrap_err();
-        let error = Error::Alert {
-            description,
-            awaiting: "ServerHello",
-        };
-        assert_eq!(failure.error, error, "{options}");
+    for (key, options, alert, likely) in cases {
+        let failure = handshake(key, options).result.unwrap_err();
+        let expected = format!(
+            "the server sent alert {alert} instead of ServerHello: {likely}; offered: TLS 1.3, \
+             TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, groups X25519, \
+             P-256, P-384, P-521, keys ECDSA, ED25519, RSA"
+        );
+        assert_eq!(failure.error.to_string(), expected, "{key} {options}");
     }
 }
+
+/// What a handshake_failure in answer to a ClientHello is likely to mean.
+const NONE: &str = "probably no cipher suite, group or key type in common";

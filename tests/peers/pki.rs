@@ -12,7 +12,7 @@ use crate::tls::{Config, Failure, Verified, authenticate};
 use crate::x509::{Anchors, ServerName, UnixTime, pem};
 
 /// The keys of server certificates: name and how `openssl genpkey` is asked for them.
-pub(crate) const KEYS: [(&str, &[&str]); 8] = [
+const KEYS: [(&str, &[&str]); 9] = [
     ("p256", &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
     ("p384", &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
     ("p521", &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
@@ -21,7 +21,11 @@ pub(crate) const KEYS: [(&str, &[&str]); 8] = [
     ("rsa4096", &["RSA", "-pkeyopt", "rsa_keygen_bits:4096"]),
     ("pss", &["RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]),
     ("ed25519", &["ED25519"]),
+    ("ed448", &["ED448"]),
 ];
+
+/// Those of them that the client supports: all but the last.
+pub(crate) const SUPPORTED: &[(&str, &[&str])] = KEYS.split_at(8).0;
 
 /// The name in all server certificates.
 const NAME: &str = "etcd.test";
