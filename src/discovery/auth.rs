@@ -496,11 +496,11 @@ mod tests {
     fn a_proof_that_this_host_spoils_is_not_held_against_the_endpoint() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let broken = || tls::Error::Closed {
-            awaiting: "ServerHello",
+            awaiting: tls::codes::HandshakeType::SERVER_HELLO,
         };
+        let plaintext = || tls::Error::NotTls { http: true };
         let out_of_memory = || Some(io::Error::from_raw_os_error(12));
-        let downgrade =
-            "authenticate 127.0.0.1:1: ".to_owned() + &tls::Error::Downgrade.to_string();
+        let rejected = "authenticate 127.0.0.1:1: ".to_owned() + &plaintext().to_string();
         let silent = "authenticate 127.0.0.1:1: ".to_owned() + &broken().to_string();
         let cases = [
             // (error of TLS, error of this host, local, rejected, words)
@@ -519,14 +519,8 @@ mod tests {
                 false,
                 "dial tcp 127.0.0.1:1: authenticate: cannot allocate memory",
             ),
-            (tls::Error::Downgrade, None, false, true, &*downgrade),
-            (
-                tls::Error::Downgrade,
-                out_of_memory(),
-                false,
-                true,
-                &*downgrade,
-            ),
+            (plaintext(), None, false, true, &*rejected),
+            (plaintext(), out_of_memory(), false, true, &*rejected),
         ];
         for (error, failed, local, rejected, words) in cases {
             let error = blame(addr, &error, failed);

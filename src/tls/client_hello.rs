@@ -50,105 +50,77 @@ pub(crate) struct Sent {
 impl ClientHello<'_> {
     /// The message with this one key share, and the cookie if there is one.
     pub(crate) fn compose(&self, share: &KeyShare, cookie: Option<&[u8]>) -> Result<Sent, Error> {
-        // the SCSV counts as the extension (RFC 5746 section 3.4)
-        let mut sent = vec![ExtensionType::RENEGOTIATION_INFO];
-        let bytes = compose(HandshakeType::CLIENT_HELLO, |out| {
-            put16(out, Version::Tls12.code()); // legacy_version
-            out.extend(self.random);
-            prefixed::<1>(out, |out| {
-                out.extend(self.session_id);
-                Ok(())
-            })?;
-            let suites = suite::TLS13.into_iter().map(|suite| suite.suite.code);
-            let suites = suites.chain(suite::TLS12.into_iter().map(|suite| suite.suite.code));
-            list16::<2>(out, suites.chain([RENEGOTIATION_SCSV]))?;
-            out.extend([1, 0]); // legacy_compression_methods: null alone
-            prefixed::<2>(out, |out| self.extensions(out, &mut sent, share, cookie))
-        })?;
+        let tls13 = suite::TLS13.into_iter().map(|suite| suite.suite.code);
+        let tls12 = suite::TLS12.into_iter().map(|suite| suite.suite.code);
+        let suites = codes(tls13.chain(tls12).chain([RENEGOTIATION_SCSV]));
+        let (extensions, bytes) = self.extensions(share, cookie)?;
+        let legacy_version = codes([Version::Tls12.code()]);
+        let body: [&[u8]; 6] = [
+            &legacy_version,
+            &self.random,
+            &prefixed::<1>(&self.session_id)?,
+            &prefixed::<2>(&suites)?,
+            &[1, 0], // legacy_compression_methods: null alone
+            &prefixed::<2>(&bytes)?,
+        ];
         Ok(Sent {
-            bytes,
-            extensions: sent,
+            bytes: compose(HandshakeType::CLIENT_HELLO, &body.concat())?,
+            extensions,
         })
     }
 
+    /// The types of the extensions, and their bytes.
     fn extensions(
         &self,
-        out: &mut Vec<u8>,
-        sent: &mut Vec<ExtensionType>,
         share: &KeyShare,
         cookie: Option<&[u8]>,
-    ) -> Result<(), Error> {
-        let mut extension = |kind: ExtensionType, body: &dyn Fn(&mut Vec<u8>) -> _| {
+    ) -> Result<(Vec<ExtensionType>, Vec<u8>), Error> {
+        // the SCSV counts as the extension (RFC 5746 section 3.4)
+        let mut sent = vec![ExtensionType::RENEGOTIATION_INFO];
+        let mut out = Vec::new();
+        let mut extension = |kind: ExtensionType, content: &[u8]| {
             sent.push(kind);
-            put16(out, kind.0);
-            prefixed::<2>(out, body)
+            out.extend(kind.0.to_be_bytes());
+            out.extend(prefixed::<2>(content)?);
+            Ok::<_, Error>(())
         };
         if let Some(name) = self.server_name {
-            extension(ExtensionType::SERVER_NAME, &|out| {
-                prefixed::<2>(out, |out| {
-                    out.push(0); // name_type host_name
-                    prefixed::<2>(out, |out| {
-                        out.extend(name.as_bytes());
-                        Ok(())
-                    })
-                })
-            })?;
+            // name_type host_name
+            let name = [&[0], &prefixed::<2>(name.as_bytes())?[..]].concat();
+            extension(ExtensionType::SERVER_NAME, &prefixed::<2>(&name)?)?;
         }
-        extension(ExtensionType::EC_POINT_FORMATS, &|out| {
-            out.extend([1, 0]); // uncompressed alone (RFC 8422 section 5.1.2)
-            Ok(())
-        })?;
-        extension(ExtensionType::SUPPORTED_GROUPS, &|out| {
-            list16::<2>(out, GROUPS.into_iter().map(|group| group.code()))
-        })?;
-        for kind in [
-            ExtensionType::SIGNATURE_ALGORITHMS,
-            // the same list: stated, so that servers choose their certificates by it
-            ExtensionType::SIGNATURE_ALGORITHMS_CERT,
-        ] {
-            extension(kind, &|out| {
-                list16::<2>(
-                    out,
-                    SignatureScheme::ALL.into_iter().map(|scheme| scheme.code()),
-                )
-            })?;
-        }
+        // uncompressed alone (RFC 8422 section 5.1.2)
+        extension(ExtensionType::EC_POINT_FORMATS, &[1, 0])?;
+        let groups = prefixed::<2>(&codes(GROUPS.map(Group::code)))?;
+        extension(ExtensionType::SUPPORTED_GROUPS, &groups)?;
+        // twice the same list: stated, so that servers choose their certificates by it
+        let schemes = prefixed::<2>(&codes(SignatureScheme::ALL.map(SignatureScheme::code)))?;
+        extension(ExtensionType::SIGNATURE_ALGORITHMS, &schemes)?;
+        extension(ExtensionType::SIGNATURE_ALGORITHMS_CERT, &schemes)?;
         if !self.alpn.is_empty() {
-            extension(ExtensionType::ALPN, &|out| {
-                prefixed::<2>(out, |out| {
-                    for protocol in self.alpn {
-                        prefixed::<1>(out, |out| {
-                            out.extend(*protocol);
-                            Ok(())
-                        })?;
-                    }
-                    Ok(())
-                })
-            })?;
+            let protocols = self.alpn.iter().map(|protocol| prefixed::<1>(protocol));
+            let protocols = protocols.collect::<Result<Vec<_>, _>>()?.concat();
+            extension(ExtensionType::ALPN, &prefixed::<2>(&protocols)?)?;
         }
-        extension(ExtensionType::EXTENDED_MASTER_SECRET, &|_| Ok(()))?;
-        extension(ExtensionType::SUPPORTED_VERSIONS, &|out| {
-            list16::<1>(out, VERSIONS.into_iter().map(Version::code))
-        })?;
-        extension(ExtensionType::KEY_SHARE, &|out| {
-            prefixed::<2>(out, |out| {
-                put16(out, share.group().code());
-                prefixed::<2>(out, |out| {
-                    out.extend(share.public());
-                    Ok(())
-                })
-            })
-        })?;
+        extension(ExtensionType::EXTENDED_MASTER_SECRET, &[])?;
+        let versions = prefixed::<1>(&codes(VERSIONS.map(Version::code)))?;
+        extension(ExtensionType::SUPPORTED_VERSIONS, &versions)?;
+        let share = [
+            codes([share.group().code()]),
+            prefixed::<2>(share.public())?,
+        ]
+        .concat();
+        extension(ExtensionType::KEY_SHARE, &prefixed::<2>(&share)?)?;
         if let Some(cookie) = cookie {
-            extension(ExtensionType::COOKIE, &|out| {
-                prefixed::<2>(out, |out| {
-                    out.extend(cookie);
-                    Ok(())
-                })
-            })?;
+            extension(ExtensionType::COOKIE, &prefixed::<2>(cookie)?)?;
         }
-        Ok(())
+        Ok((sent, out))
     }
+}
+
+/// Numbers of two bytes.
+fn codes(numbers: impl IntoIterator<Item = u16>) -> Vec<u8> {
+    numbers.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
 /// What every hello offers, in words for errors: as the tables say, which it is composed of.
@@ -169,27 +141,10 @@ pub(crate) fn offer() -> String {
     format!("{versions}, ECDHE with {ciphers}, groups {groups}, keys {keys}")
 }
 
-/// Appends a number of two bytes.
-fn put16(out: &mut Vec<u8>, value: u16) {
-    out.extend(value.to_be_bytes());
-}
-
-/// Appends numbers of two bytes behind their length in `N` bytes.
-fn list16<const N: usize>(
-    out: &mut Vec<u8>,
-    values: impl IntoIterator<Item = u16>,
-) -> Result<(), Error> {
-    prefixed::<N>(out, |out| {
-        for value in values {
-            put16(out, value);
-        }
-        Ok(())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto;
 
     fn hello<'c>(server_name: Option<&'c str>, alpn: &'c [&'c [u8]]) -> ClientHello<'c> {
         ClientHello {
@@ -277,7 +232,7 @@ mod tests {
         .unwrap();
         let long = [b'x'; 256];
         let sent = hello(None, &[&long]).compose(&share, None);
-        assert_eq!(sent.err(), Some(Error::TooLong));
+        assert_eq!(sent.err(), Some(Error::Internal(crypto::Error::BadLength)));
     }
 
     #[test]

@@ -1,155 +1,136 @@
-//! The types of handshake messages and of extensions: code points and names of the registries
-//! of IANA. A code that has no constant here is still one with a name, or a number, in errors.
+//! Code points and names of IANA's registries for TLS. A code that is not here is one as well,
+//! shown by its number in errors, because a server may send any.
 
 use std::fmt;
 
-/// What a record holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentType {
-    ChangeCipherSpec,
-    Alert,
-    Handshake,
-    ApplicationData,
-}
+/// A type of codes: its constants with their names, and codes that have a name alone.
+macro_rules! codes {
+    (
+        $(#[$doc:meta])* $name:ident($number:ty), $unknown:literal;
+        $($constant:ident = $code:literal $text:literal,)*;
+        $($other:literal $other_text:literal,)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) $number);
 
-impl ContentType {
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Self::ChangeCipherSpec => 20,
-            Self::Alert => 21,
-            Self::Handshake => 22,
-            Self::ApplicationData => 23,
+        impl $name {
+            $(pub(crate) const $constant: Self = Self($code);)*
         }
-    }
 
-    pub(super) fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
-            20 => Self::ChangeCipherSpec,
-            21 => Self::Alert,
-            22 => Self::Handshake,
-            23 => Self::ApplicationData,
-            _ => return None,
-        })
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self.0 {
+                    $($code => $text,)*
+                    $($other => $other_text,)*
+                    unknown => return write!(f, "{} {unknown}", $unknown),
+                })
+            }
+        }
+    };
 }
 
-impl fmt::Display for ContentType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ChangeCipherSpec => "change_cipher_spec",
-            Self::Alert => "alert",
-            Self::Handshake => "handshake",
-            Self::ApplicationData => "application_data",
-        })
-    }
+codes! {
+    /// What a record holds (RFC 8446 section 5.1).
+    ContentType(u8), "record of type";
+    CHANGE_CIPHER_SPEC = 20 "change_cipher_spec",
+    ALERT = 21 "alert",
+    HANDSHAKE = 22 "handshake",
+    APPLICATION_DATA = 23 "application_data",;
 }
 
-/// A HandshakeType code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HandshakeType(pub(crate) u8);
-
-impl HandshakeType {
-    /// RFC 5246 section 7.4.1.1.
-    pub(crate) const HELLO_REQUEST: Self = Self(0);
-    /// RFC 8446 section 4.1.2.
-    pub(crate) const CLIENT_HELLO: Self = Self(1);
-    /// RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.
-    pub(crate) const SERVER_HELLO: Self = Self(2);
-    /// RFC 8446 section 4.3.1.
-    pub(crate) const ENCRYPTED_EXTENSIONS: Self = Self(8);
-    /// RFC 8446 section 4.4.2, RFC 5246 section 7.4.2.
-    pub(crate) const CERTIFICATE: Self = Self(11);
-    /// RFC 8422 section 5.4.
-    pub(crate) const SERVER_KEY_EXCHANGE: Self = Self(12);
-    /// RFC 8446 section 4.3.2, RFC 5246 section 7.4.4.
-    pub(crate) const CERTIFICATE_REQUEST: Self = Self(13);
-    /// RFC 5246 section 7.4.5.
-    pub(crate) const SERVER_HELLO_DONE: Self = Self(14);
-    /// RFC 8446 section 4.4.3.
-    pub(crate) const CERTIFICATE_VERIFY: Self = Self(15);
-    /// RFC 8446 section 4.4.4.
-    pub(crate) const FINISHED: Self = Self(20);
-    /// Stands for the first ClientHello in a transcript (RFC 8446 section 4.4.1).
-    pub(crate) const MESSAGE_HASH: Self = Self(254);
+codes! {
+    /// How grave an alert is, says its sender. TLS 1.3 ignores it (RFC 8446 section 6).
+    Level(u8), "level";
+    WARNING = 1 "warning",
+    FATAL = 2 "fatal",;
 }
 
-impl fmt::Display for HandshakeType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            0 => "HelloRequest",
-            1 => "ClientHello",
-            2 => "ServerHello",
-            4 => "NewSessionTicket",
-            5 => "EndOfEarlyData",
-            8 => "EncryptedExtensions",
-            11 => "Certificate",
-            12 => "ServerKeyExchange",
-            13 => "CertificateRequest",
-            14 => "ServerHelloDone",
-            15 => "CertificateVerify",
-            16 => "ClientKeyExchange",
-            20 => "Finished",
-            22 => "CertificateStatus",
-            24 => "KeyUpdate",
-            25 => "CompressedCertificate",
-            other => return write!(f, "handshake message of type {other}"),
-        })
-    }
+codes! {
+    /// AlertDescription (RFC 8446 section 6, RFC 5246 section 7.2): constants for those that are
+    /// sent or read here, names for those that Go and OpenSSL send besides.
+    Description(u8), "number";
+    CLOSE_NOTIFY = 0 "close_notify",
+    UNEXPECTED_MESSAGE = 10 "unexpected_message",
+    BAD_RECORD_MAC = 20 "bad_record_mac",
+    RECORD_OVERFLOW = 22 "record_overflow",
+    HANDSHAKE_FAILURE = 40 "handshake_failure",
+    BAD_CERTIFICATE = 42 "bad_certificate",
+    CERTIFICATE_EXPIRED = 45 "certificate_expired",
+    ILLEGAL_PARAMETER = 47 "illegal_parameter",
+    UNKNOWN_CA = 48 "unknown_ca",
+    DECODE_ERROR = 50 "decode_error",
+    DECRYPT_ERROR = 51 "decrypt_error",
+    PROTOCOL_VERSION = 70 "protocol_version",
+    INSUFFICIENT_SECURITY = 71 "insufficient_security",
+    INTERNAL_ERROR = 80 "internal_error",
+    USER_CANCELED = 90 "user_canceled",
+    MISSING_EXTENSION = 109 "missing_extension",
+    UNSUPPORTED_EXTENSION = 110 "unsupported_extension",
+    UNRECOGNIZED_NAME = 112 "unrecognized_name",
+    NO_APPLICATION_PROTOCOL = 120 "no_application_protocol",;
+    43 "unsupported_certificate",
+    44 "certificate_revoked",
+    46 "certificate_unknown",
+    49 "access_denied",
+    86 "inappropriate_fallback",
+    100 "no_renegotiation",
+    116 "certificate_required",
 }
 
-/// An ExtensionType code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ExtensionType(pub(crate) u16);
-
-impl ExtensionType {
-    /// RFC 6066 section 3.
-    pub(crate) const SERVER_NAME: Self = Self(0);
-    /// RFC 8446 section 4.2.7, RFC 8422 section 5.1.1.
-    pub(crate) const SUPPORTED_GROUPS: Self = Self(10);
-    /// RFC 8422 section 5.1.2.
-    pub(crate) const EC_POINT_FORMATS: Self = Self(11);
-    /// RFC 8446 section 4.2.3.
-    pub(crate) const SIGNATURE_ALGORITHMS: Self = Self(13);
-    /// RFC 7301 section 3.1.
-    pub(crate) const ALPN: Self = Self(16);
-    /// RFC 7627 section 5.1.
-    pub(crate) const EXTENDED_MASTER_SECRET: Self = Self(23);
-    /// RFC 8446 section 4.2.1.
-    pub(crate) const SUPPORTED_VERSIONS: Self = Self(43);
-    /// RFC 8446 section 4.2.2.
-    pub(crate) const COOKIE: Self = Self(44);
-    /// RFC 8446 section 4.2.3.
-    pub(crate) const SIGNATURE_ALGORITHMS_CERT: Self = Self(50);
-    /// RFC 8446 section 4.2.8.
-    pub(crate) const KEY_SHARE: Self = Self(51);
-    /// RFC 5746 section 3.2.
-    pub(crate) const RENEGOTIATION_INFO: Self = Self(0xff01);
+codes! {
+    /// HandshakeType (RFC 8446 section 4, RFC 5246 section 7.4). MESSAGE_HASH stands for the
+    /// first of two ClientHellos in a transcript (RFC 8446 section 4.4.1).
+    HandshakeType(u8), "handshake message of type";
+    HELLO_REQUEST = 0 "HelloRequest",
+    CLIENT_HELLO = 1 "ClientHello",
+    SERVER_HELLO = 2 "ServerHello",
+    ENCRYPTED_EXTENSIONS = 8 "EncryptedExtensions",
+    CERTIFICATE = 11 "Certificate",
+    SERVER_KEY_EXCHANGE = 12 "ServerKeyExchange",
+    CERTIFICATE_REQUEST = 13 "CertificateRequest",
+    SERVER_HELLO_DONE = 14 "ServerHelloDone",
+    CERTIFICATE_VERIFY = 15 "CertificateVerify",
+    FINISHED = 20 "Finished",
+    MESSAGE_HASH = 254 "message_hash",;
+    4 "NewSessionTicket",
+    22 "CertificateStatus",
+    24 "KeyUpdate",
+    25 "CompressedCertificate",
 }
 
-impl fmt::Display for ExtensionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            0 => "server_name",
-            1 => "max_fragment_length",
-            5 => "status_request",
-            10 => "supported_groups",
-            11 => "ec_point_formats",
-            13 => "signature_algorithms",
-            16 => "application_layer_protocol_negotiation",
-            18 => "signed_certificate_timestamp",
-            22 => "encrypt_then_mac",
-            23 => "extended_master_secret",
-            28 => "record_size_limit",
-            35 => "session_ticket",
-            41 => "pre_shared_key",
-            42 => "early_data",
-            43 => "supported_versions",
-            44 => "cookie",
-            47 => "certificate_authorities",
-            50 => "signature_algorithms_cert",
-            51 => "key_share",
-            0xff01 => "renegotiation_info",
-            other => return write!(f, "number {other}"),
-        })
+codes! {
+    /// ExtensionType (RFC 8446 section 4.2; RFC 6066, 8422, 7301, 7627 and 5746).
+    ExtensionType(u16), "number";
+    SERVER_NAME = 0 "server_name",
+    SUPPORTED_GROUPS = 10 "supported_groups",
+    EC_POINT_FORMATS = 11 "ec_point_formats",
+    SIGNATURE_ALGORITHMS = 13 "signature_algorithms",
+    ALPN = 16 "application_layer_protocol_negotiation",
+    EXTENDED_MASTER_SECRET = 23 "extended_master_secret",
+    SUPPORTED_VERSIONS = 43 "supported_versions",
+    COOKIE = 44 "cookie",
+    SIGNATURE_ALGORITHMS_CERT = 50 "signature_algorithms_cert",
+    KEY_SHARE = 51 "key_share",
+    RENEGOTIATION_INFO = 0xff01 "renegotiation_info",;
+    5 "status_request",
+    18 "signed_certificate_timestamp",
+    35 "session_ticket",
+    41 "pre_shared_key",
+    42 "early_data",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_shown_by_name_or_number() {
+        let failure = Description::HANDSHAKE_FAILURE;
+        assert_eq!(failure.to_string(), "handshake_failure");
+        assert_eq!(Description(116).to_string(), "certificate_required");
+        assert_eq!(Description(200).to_string(), "number 200");
+        let other = HandshakeType(99).to_string();
+        assert_eq!(other, "handshake message of type 99");
     }
 }

@@ -34,14 +34,19 @@ pub(crate) const GROUPS: [Group; 4] = [
 const DRAWS: usize = 4;
 
 impl Group {
-    /// The NamedGroup code point.
-    pub(crate) fn code(self) -> u16 {
+    /// The NamedGroup code point, the name, the length of a public value, and the curve that
+    /// the values are points of; none for X25519, which is not on points.
+    fn definition(self) -> (u16, &'static str, usize, Option<Curve>) {
         match self {
-            Self::X25519 => 0x001d,
-            Self::Secp256r1 => 0x0017,
-            Self::Secp384r1 => 0x0018,
-            Self::Secp521r1 => 0x0019,
+            Self::X25519 => (0x001d, "X25519", 32, None),
+            Self::Secp256r1 => (0x0017, "P-256", 65, Some(Curve::P256)),
+            Self::Secp384r1 => (0x0018, "P-384", 97, Some(Curve::P384)),
+            Self::Secp521r1 => (0x0019, "P-521", 133, Some(Curve::P521)),
         }
+    }
+
+    pub(crate) fn code(self) -> u16 {
+        self.definition().0
     }
 
     /// The group of that code, if it was offered.
@@ -49,30 +54,15 @@ impl Group {
         GROUPS.into_iter().find(|group| group.code() == code)
     }
 
-    /// The curve that the group is the points of; `None` for X25519, which is not on points.
-    fn curve(self) -> Option<Curve> {
-        match self {
-            Self::X25519 => None,
-            Self::Secp256r1 => Some(Curve::P256),
-            Self::Secp384r1 => Some(Curve::P384),
-            Self::Secp521r1 => Some(Curve::P521),
-        }
-    }
-
     /// Checks the shape of a public value: a u-coordinate (RFC 7748 section 5) or an
     /// uncompressed point (RFC 8446 section 4.2.8.2). Whether it is on the curve takes
     /// [`KeyShare::agree`] to tell.
     pub(crate) fn check_shape(self, public: &[u8]) -> Result<(), crypto::Error> {
-        let length = match self {
-            Self::X25519 => 32,
-            Self::Secp256r1 => 65,
-            Self::Secp384r1 => 97,
-            Self::Secp521r1 => 133,
-        };
+        let (_, _, length, curve) = self.definition();
         if public.len() != length {
             return Err(crypto::Error::BadLength);
         }
-        if self.curve().is_some() && public.first() != Some(&UNCOMPRESSED) {
+        if curve.is_some() && public.first() != Some(&UNCOMPRESSED) {
             return Err(crypto::Error::BadPoint);
         }
         Ok(())
@@ -84,12 +74,7 @@ const UNCOMPRESSED: u8 = 4;
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X25519 => "X25519",
-            Self::Secp256r1 => "P-256",
-            Self::Secp384r1 => "P-384",
-            Self::Secp521r1 => "P-521",
-        })
+        f.write_str(self.definition().1)
     }
 }
 
@@ -114,7 +99,7 @@ pub(crate) fn draw(random: &mut Random<'_>, bytes: &mut [u8]) -> Result<(), Erro
 impl KeyShare {
     /// Draws a key pair.
     pub(crate) fn generate(group: Group, random: &mut Random<'_>) -> Result<Self, Error> {
-        let Some(curve) = group.curve() else {
+        let (_, _, _, Some(curve)) = group.definition() else {
             let mut private = [0; 32];
             draw(random, &mut private)?;
             return Ok(Self {
@@ -204,7 +189,7 @@ mod tests {
                 assert_eq!(group.check_shape(bad), Err(crypto::Error::BadLength));
                 assert!(ours.agree(bad).is_err(), "{group} {bad:02x?}");
             }
-            if group.curve().is_some() {
+            if group != Group::X25519 {
                 assert_eq!(group.check_shape(&compressed), Err(crypto::Error::BadPoint));
                 assert!(ours.agree(&compressed).is_err(), "{group}");
                 let mut off_curve = ours.public().to_vec();

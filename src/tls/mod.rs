@@ -45,7 +45,7 @@
 //! `authenticate` drives typed states over the record layer: [`negotiate`] (hellos), then
 //! [`tls13`] or [`tls12`]; each takes one message and returns the next state. Below them:
 //! [`msgs`] and [`client_hello`] (what is on the wire), [`record`], [`schedule`] (keys),
-//! [`suite`] and [`group`] (what is offered), [`codes`], [`alert`], [`error`].
+//! [`suite`] and [`group`] (what is offered), [`codes`], [`error`].
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -66,7 +66,6 @@
     )
 )]
 
-pub(crate) mod alert;
 pub(crate) mod client_hello;
 pub(crate) mod codes;
 pub(crate) mod error;
@@ -85,11 +84,9 @@ use std::io::{self, Read, Write};
 use crate::x509::{Anchors, ServerName, UnixTime};
 
 pub(crate) use error::Error;
-pub(crate) use group::Group;
 pub(crate) use suite::Suite;
 
-use alert::Level;
-use codes::ContentType;
+use codes::{HandshakeType, Level};
 use negotiate::{ExpectServerHello, Negotiated};
 use record::RecordLayer;
 
@@ -139,7 +136,6 @@ pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
 pub(crate) struct Verified {
     pub(crate) version: Version,
     pub(crate) suite: Suite,
-    pub(crate) group: Group,
     /// The certificates as sent, leaf first, DER.
     pub(crate) chain: Vec<Vec<u8>>,
 }
@@ -165,19 +161,11 @@ pub(crate) fn authenticate<S: Read + Write>(
     let mut presented = Vec::new();
     handshake(&mut records, config, random, &mut presented).map_err(|error| {
         if let Some(description) = error.alert() {
-            // The server is to be left anyway; if it cannot be told why, so be it.
-            let _ = records
-                .send_alert(Level::Fatal, description)
-                .and_then(|()| records.flush(CLOSE));
+            records.part(&[(Level::FATAL, description)]);
         }
         Failure { error, presented }
     })
 }
-
-const SERVER_HELLO: &str = "ServerHello";
-
-/// What errors of a last word say, which nobody reads.
-const CLOSE: &str = "the end";
 
 /// The hellos, then the rest of the version that they settle on.
 fn handshake<S: Read + Write>(
@@ -186,19 +174,18 @@ fn handshake<S: Read + Write>(
     random: &mut Random<'_>,
     presented: &mut Vec<Vec<u8>>,
 ) -> Result<Verified, Error> {
+    let awaiting = HandshakeType::SERVER_HELLO;
     let state = ExpectServerHello::start(config, random)?;
-    records.send(ContentType::Handshake, state.hello())?;
-    records.flush(SERVER_HELLO)?;
-    match state.handle(&records.message(SERVER_HELLO)?, random)? {
+    records.send_hello(state.hello())?;
+    match state.handle(&records.message(awaiting)?, random)? {
         Negotiated::Tls12(state) => tls12::run(records, state, presented),
         Negotiated::Tls13(state) => tls13::run(records, state, presented),
         Negotiated::Retry(state) => {
             records.set_version(Version::Tls13);
-            records.expect_boundary("HelloRetryRequest")?;
+            records.expect_boundary()?;
             records.send_change_cipher_spec()?;
-            records.send(ContentType::Handshake, state.hello())?;
-            records.flush(SERVER_HELLO)?;
-            let state = state.handle(&records.message(SERVER_HELLO)?)?;
+            records.send_hello(state.hello())?;
+            let state = state.handle(&records.message(awaiting)?)?;
             tls13::run(records, state, presented)
         }
     }

@@ -5,9 +5,13 @@
 //! at that point of a handshake is for the states to check (`negotiate`, `tls13`, `tls12`).
 //! Everything read borrows from the message.
 
+use std::collections::BTreeSet;
+
 use super::codes::{ExtensionType, HandshakeType};
-use super::error::Error;
+use super::error::{Error, Flaw};
+use crate::crypto;
 use crate::wire::{self, Reader};
+use crate::x509::sig::SignatureScheme;
 
 /// Most bytes of a Certificate message. Chains are 2 to 10 kB; with four certificates signed
 /// by RSA-8192 they stay below 16 kB.
@@ -47,10 +51,7 @@ impl Message {
         };
         let kind = HandshakeType(kind);
         if length > limit(kind) {
-            return Err(Error::MessageTooLong {
-                message: kind,
-                length,
-            });
+            return Err(Error::illegal("handshake message is too long"));
         }
         if usize::try_from(length).map_or(true, |length| reader.take(length).is_err()) {
             return Ok(None);
@@ -72,18 +73,16 @@ impl Message {
         &self.bytes
     }
 
-    /// Reads the body, all of it, as a message of type `kind`; `awaiting` is what an error
-    /// calls the message due where it may be more than one.
+    /// Reads the body, all of it, as a message of type `kind`.
     pub(crate) fn read<'m, T>(
         &'m self,
         kind: HandshakeType,
-        awaiting: &'static str,
         parse: impl FnOnce(&mut Reader<'m>) -> Result<T, wire::Error>,
     ) -> Result<T, Error> {
         if self.kind != kind {
             return Err(Error::UnexpectedMessage {
                 got: self.kind,
-                awaiting,
+                awaiting: kind,
             });
         }
         let mut reader = Reader::new(&self.bytes);
@@ -115,47 +114,31 @@ impl<'a> Extensions<'a> {
         Ok(Self(extensions))
     }
 
-    /// Refuses an extension that is there twice (RFC 8446 section 4.2).
-    pub(crate) fn check_unique(&self, message: HandshakeType) -> Result<(), Error> {
-        let mut types: Vec<_> = self.0.iter().map(|(kind, _)| *kind).collect();
-        types.sort_unstable();
-        match types.windows(2).find(|pair| pair.first() == pair.last()) {
-            Some(&[extension, _]) => Err(Error::DuplicateExtension { message, extension }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses duplicates, answers to what was not `sent` in the ClientHello, and what is not
-    /// `allowed` in this message (RFC 8446 section 4.2).
+    /// Refuses duplicates, what was `sent` in the ClientHello and is not `allowed` in this
+    /// message, and what was not sent (RFC 8446 section 4.2). A CertificateRequest answers
+    /// nothing: what is unknown in it is ignored (section 4.3.2).
     pub(crate) fn check(
         &self,
         message: HandshakeType,
         allowed: &[ExtensionType],
         sent: &[ExtensionType],
     ) -> Result<(), Error> {
+        let answers = message != HandshakeType::CERTIFICATE_REQUEST;
+        let mut seen = BTreeSet::new();
         for &(extension, _) in &self.0 {
-            if !sent.contains(&extension) {
-                return Err(Error::UnsolicitedExtension { message, extension });
-            }
+            let flaw = match sent.contains(&extension) {
+                false if answers => Flaw::Unsolicited,
+                true if !allowed.contains(&extension) => Flaw::Misplaced,
+                _ if !seen.insert(extension) => Flaw::Duplicate,
+                _ => continue,
+            };
+            return Err(Error::Extension {
+                flaw,
+                message,
+                extension,
+            });
         }
-        self.check_places(message, allowed, sent)?;
-        self.check_unique(message)
-    }
-
-    /// Refuses what is `known` and not `allowed` in this message (RFC 8446 section 4.2).
-    pub(crate) fn check_places(
-        &self,
-        message: HandshakeType,
-        allowed: &[ExtensionType],
-        known: &[ExtensionType],
-    ) -> Result<(), Error> {
-        let misplaced =
-            |extension: &ExtensionType| known.contains(extension) && !allowed.contains(extension);
-        let mut types = self.0.iter().map(|(kind, _)| *kind);
-        match types.find(misplaced) {
-            Some(extension) => Err(Error::MisplacedExtension { message, extension }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads the content, all of it, of the extension of that type, if there is one.
@@ -207,7 +190,9 @@ impl<'a> Extensions<'a> {
             Ok(protocol)
         })?;
         match chosen {
-            Some(protocol) if !offered.contains(&protocol) => Err(Error::BadAlpn),
+            Some(protocol) if !offered.contains(&protocol) => Err(Error::illegal(
+                "the server chose a protocol that was not offered",
+            )),
             _ => Ok(()),
         }
     }
@@ -227,7 +212,7 @@ pub(crate) struct ServerHello<'a> {
 impl<'a> ServerHello<'a> {
     /// Reads RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.
     pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
-        message.read(HandshakeType::SERVER_HELLO, "ServerHello", |reader| {
+        message.read(HandshakeType::SERVER_HELLO, |reader| {
             Ok(Self {
                 legacy_version: reader.u16()?,
                 random: reader.array()?,
@@ -245,17 +230,26 @@ impl<'a> ServerHello<'a> {
     }
 }
 
+impl ServerHello<'_> {
+    /// No method but null was offered (RFC 8446 section 4.1.3).
+    pub(crate) fn check_compression(&self) -> Result<(), Error> {
+        match self.compression_method {
+            0 => Ok(()),
+            method => Err(Error::not_offered("compression method", method)),
+        }
+    }
+}
+
 /// Reads a TLS 1.3 Certificate (RFC 8446 section 4.4.2): the chain as sent, leaf first.
 /// Extensions of its entries would answer status_request and signed_certificate_timestamp,
 /// which are not sent, so any is refused. How many there are, and that there is one, is for
 /// `x509` to check.
 pub(crate) fn parse_certificate13<'a>(
     message: &'a Message,
-    awaiting: &'static str,
     sent: &[ExtensionType],
 ) -> Result<Vec<&'a [u8]>, Error> {
     let kind = HandshakeType::CERTIFICATE;
-    let (context, entries) = message.read(kind, awaiting, |reader| {
+    let (context, entries) = message.read(kind, |reader| {
         let context = reader.sub8()?.rest();
         let mut list = reader.sub24()?;
         let mut entries = Vec::new();
@@ -264,9 +258,7 @@ pub(crate) fn parse_certificate13<'a>(
         }
         Ok((context, entries))
     })?;
-    if !context.is_empty() {
-        return Err(Error::RequestContext);
-    }
+    check_context(context)?;
     for (_, extensions) in &entries {
         extensions.check(kind, &[], sent)?;
     }
@@ -276,10 +268,19 @@ pub(crate) fn parse_certificate13<'a>(
         .collect())
 }
 
+/// Checks the certificate_request_context, which is for after the handshake (RFC 8446 sections
+/// 4.3.2 and 4.4.2).
+pub(crate) fn check_context(context: &[u8]) -> Result<(), Error> {
+    match context {
+        [] => Ok(()),
+        _ => Err(Error::illegal("certificate_request_context is not empty")),
+    }
+}
+
 /// Reads a TLS 1.2 Certificate (RFC 5246 section 7.4.2): the chain as sent, leaf first.
 pub(crate) fn parse_certificate12(message: &Message) -> Result<Vec<&[u8]>, Error> {
     let kind = HandshakeType::CERTIFICATE;
-    message.read(kind, "Certificate", |reader| {
+    message.read(kind, |reader| {
         let mut list = reader.sub24()?;
         let mut chain = Vec::new();
         while !list.is_empty() {
@@ -292,7 +293,7 @@ pub(crate) fn parse_certificate12(message: &Message) -> Result<Vec<&[u8]>, Error
 /// A signature and the code of its scheme, as CertificateVerify and ServerKeyExchange end.
 #[derive(Debug)]
 pub(crate) struct DigitallySigned<'a> {
-    pub(crate) scheme: u16,
+    scheme: u16,
     pub(crate) signature: &'a [u8],
 }
 
@@ -303,6 +304,12 @@ impl<'a> DigitallySigned<'a> {
             scheme: reader.u16()?,
             signature: reader.sub16()?.rest(),
         })
+    }
+
+    /// The scheme, which has to be one that was offered.
+    pub(crate) fn scheme(&self) -> Result<SignatureScheme, Error> {
+        SignatureScheme::from_code(self.scheme)
+            .ok_or(Error::not_offered("signature scheme", self.scheme))
     }
 }
 
@@ -322,7 +329,7 @@ impl<'a> ServerKeyExchange<'a> {
     /// of the standard; the state refuses it before it looks at them.
     pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
         let kind = HandshakeType::SERVER_KEY_EXCHANGE;
-        message.read(kind, "ServerKeyExchange", |reader| {
+        message.read(kind, |reader| {
             let mut start = reader.clone();
             let before = reader.remaining();
             let curve_type = reader.u8()?;
@@ -340,32 +347,18 @@ impl<'a> ServerKeyExchange<'a> {
     }
 }
 
-/// Appends what `body` writes behind its length in `N` bytes.
-pub(crate) fn prefixed<const N: usize>(
-    out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut content = Vec::new();
-    body(&mut content)?;
-    let length = u64::try_from(content.len())
-        .map_err(|_| Error::TooLong)?
-        .to_be_bytes();
-    match length.split_last_chunk::<N>() {
-        Some((high, low)) if high.iter().all(|byte| *byte == 0) => out.extend(low),
-        _ => return Err(Error::TooLong),
+/// `content` behind its length in `N` bytes.
+pub(crate) fn prefixed<const N: usize>(content: &[u8]) -> Result<Vec<u8>, Error> {
+    let length = u64::try_from(content.len()).map_err(|_| crypto::Error::BadLength)?;
+    match length.to_be_bytes().split_last_chunk::<N>() {
+        Some((high, low)) if high.iter().all(|byte| *byte == 0) => Ok([low, content].concat()),
+        _ => Err(crypto::Error::BadLength.into()),
     }
-    out.append(&mut content);
-    Ok(())
 }
 
-/// A whole handshake message with what `body` writes.
-pub(crate) fn compose(
-    kind: HandshakeType,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
-) -> Result<Vec<u8>, Error> {
-    let mut out = vec![kind.0];
-    prefixed::<3>(&mut out, body)?;
-    Ok(out)
+/// A whole handshake message.
+pub(crate) fn compose(kind: HandshakeType, body: &[u8]) -> Result<Vec<u8>, Error> {
+    Ok([&[kind.0], &prefixed::<3>(body)?[..]].concat())
 }
 
 #[cfg(test)]
@@ -404,20 +397,15 @@ mod tests {
     #[test]
     fn every_cut_of_a_message_is_refused() {
         let extensions = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 23];
-        let hello = compose(HandshakeType::SERVER_HELLO, |out| {
-            out.extend([3, 3]);
-            out.extend([7; 32]);
-            prefixed::<1>(out, |out| {
-                out.extend([8; 32]);
-                Ok(())
-            })?;
-            out.extend([0x13, 1, 0]);
-            prefixed::<2>(out, |out| {
-                out.extend(extensions);
-                Ok(())
-            })
-        })
-        .unwrap();
+        let body: [&[u8]; 6] = [
+            &[3, 3],
+            &[7; 32],
+            &prefixed::<1>(&[8; 32]).unwrap(),
+            &[0x13, 1],
+            &[0],
+            &prefixed::<2>(&extensions).unwrap(),
+        ];
+        let hello = compose(HandshakeType::SERVER_HELLO, &body.concat()).unwrap();
         let whole = message(&hello);
         let parsed = ServerHello::parse(&whole).unwrap();
         assert_eq!(parsed.session_id, [8; 32]);
@@ -437,22 +425,20 @@ mod tests {
 
     #[test]
     fn certificates() {
-        let awaiting = "Certificate";
         let kind = HandshakeType::CERTIFICATE;
         let parse = |body: &[u8]| {
-            let bytes = compose(kind, |out| {
-                out.extend(body);
-                Ok(())
-            });
-            let message = message(&bytes.unwrap());
+            let message = message(&compose(kind, body).unwrap());
             let sent = [ExtensionType::KEY_SHARE];
-            let chain = parse_certificate13(&message, awaiting, &sent)?;
+            let chain = parse_certificate13(&message, &sent)?;
             Ok(chain.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
         };
         let two = [0, 0, 0, 13, 0, 0, 2, 1, 2, 0, 0, 0, 0, 1, 3, 0, 0];
         assert_eq!(parse(&two), Ok(vec![vec![1, 2], vec![3]]));
         assert_eq!(parse(&[0, 0, 0, 0]), Ok(vec![]));
-        assert_eq!(parse(&[1, 9, 0, 0, 0]), Err(Error::RequestContext));
+        assert_eq!(
+            parse(&[1, 9, 0, 0, 0]),
+            Err(Error::illegal("certificate_request_context is not empty"))
+        );
         let trailing = malformed(kind, wire::Error::Trailing);
         assert_eq!(parse(&[0, 0, 0, 0, 0]), Err(trailing));
         let truncated = malformed(kind, wire::Error::Truncated);
@@ -460,7 +446,8 @@ mod tests {
         let extension = ExtensionType(5);
         assert_eq!(
             parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 5, 0, 0]),
-            Err(Error::UnsolicitedExtension {
+            Err(Error::Extension {
+                flaw: Flaw::Unsolicited,
                 message: kind,
                 extension
             })
@@ -468,7 +455,8 @@ mod tests {
         let extension = ExtensionType::KEY_SHARE;
         assert_eq!(
             parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 51, 0, 0]),
-            Err(Error::MisplacedExtension {
+            Err(Error::Extension {
+                flaw: Flaw::Misplaced,
                 message: kind,
                 extension
             })
@@ -482,7 +470,7 @@ mod tests {
         let other = message(&[12, 0, 0, 0]);
         let unexpected = Error::UnexpectedMessage {
             got: HandshakeType::SERVER_KEY_EXCHANGE,
-            awaiting,
+            awaiting: kind,
         };
         assert_eq!(parse_certificate12(&other), Err(unexpected));
     }
@@ -511,8 +499,9 @@ mod tests {
         let extensions = Extensions::parse(&mut Reader::new(&body)).unwrap();
         let extension = ExtensionType(3);
         assert_eq!(
-            extensions.check_unique(kind),
-            Err(Error::DuplicateExtension {
+            extensions.check(kind, &[], &[]),
+            Err(Error::Extension {
+                flaw: Flaw::Duplicate,
                 message: kind,
                 extension
             })
@@ -521,17 +510,10 @@ mod tests {
 
     #[test]
     fn lengths_that_do_not_fit_are_errors() {
-        let fill = |count| {
-            move |out: &mut Vec<u8>| {
-                out.resize(count, 7);
-                Ok(())
-            }
-        };
-        let mut out = Vec::new();
-        assert_eq!(prefixed::<1>(&mut out, fill(255)), Ok(()));
-        assert_eq!((out[0], out.len()), (255, 256));
-        assert_eq!(prefixed::<1>(&mut out, fill(256)), Err(Error::TooLong));
-        assert_eq!(prefixed::<2>(&mut out, fill(65_536)), Err(Error::TooLong));
-        assert_eq!(out.len(), 256);
+        let longest = prefixed::<1>(&[7; 255]).unwrap();
+        assert_eq!((longest[0], longest.len()), (255, 256));
+        let too_long = Err(Error::Internal(crypto::Error::BadLength));
+        assert_eq!(prefixed::<1>(&[7; 256]), too_long);
+        assert_eq!(prefixed::<2>(&[7; 65_536]), too_long);
     }
 }

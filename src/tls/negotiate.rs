@@ -5,8 +5,8 @@
 //! HelloRetryRequest, at the price of a round trip.
 
 use super::client_hello::{ClientHello, Sent};
-use super::codes::{ExtensionType, HandshakeType};
-use super::error::Error;
+use super::codes::{Description, ExtensionType, HandshakeType};
+use super::error::{Error, Flaw};
 use super::group::{Group, KeyShare, draw};
 use super::msgs::{Message, ServerHello};
 use super::schedule::{Secrets, Transcript};
@@ -118,13 +118,13 @@ impl<'c> ExpectServerHello<'c> {
             .read(ExtensionType::KEY_SHARE, |reader| reader.u16())?;
         let share = match group {
             Some(code) => {
-                let group = Group::find(code).ok_or(Error::GroupNotOffered(code))?;
+                let group = Group::find(code).ok_or(Error::not_offered("group", code))?;
                 if group == self.share.group() {
-                    return Err(Error::PointlessRetry);
+                    return Err(POINTLESS);
                 }
                 KeyShare::generate(group, random)?
             }
-            None if cookie.is_none() => return Err(Error::PointlessRetry),
+            None if cookie.is_none() => return Err(POINTLESS),
             None => self.share,
         };
         let mut transcript = Transcript::after_retry(suite.hash, &sent.bytes, message.bytes())?;
@@ -142,6 +142,9 @@ impl<'c> ExpectServerHello<'c> {
         })
     }
 }
+
+/// RFC 8446 section 4.1.4: a HelloRetryRequest has to change the ClientHello.
+const POINTLESS: Error = Error::illegal("HelloRetryRequest asks for what was sent");
 
 /// The second ClientHello is to be sent, or is.
 pub(crate) struct ExpectSecondServerHello<'c> {
@@ -163,15 +166,19 @@ impl<'c> ExpectSecondServerHello<'c> {
     ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
         let server = ServerHello::parse(message)?;
         if !chooses_tls13(&server)? {
-            return Err(Error::BadSelectedVersion(Version::Tls12.code()));
+            return Err(Error::illegal(
+                "TLS 1.2 after a HelloRetryRequest, which is of TLS 1.3",
+            ));
         }
         if server.random == RETRY_RANDOM {
-            return Err(Error::SecondRetry);
+            return Err(Error::unexpected("second HelloRetryRequest"));
         }
         let sent = &self.parts.sent;
         let suite = check_tls13(&server, &self.hello, SERVER_HELLO_EXTENSIONS, sent)?;
         if suite.suite != self.suite.suite {
-            return Err(Error::SuiteChanged);
+            return Err(Error::illegal(
+                "cipher suite differs from the HelloRetryRequest",
+            ));
         }
         self.parts.agree(message, &server, suite)
     }
@@ -197,23 +204,19 @@ impl<'c> Parts<'c> {
         let share = server.extensions.read(ExtensionType::KEY_SHARE, |reader| {
             Ok((reader.u16()?, reader.sub16()?.rest()))
         })?;
-        let (group, public) = share.ok_or(Error::MissingExtension {
-            message: HandshakeType::SERVER_HELLO,
-            extension: ExtensionType::KEY_SHARE,
-        })?;
+        let (group, public) = share.ok_or(missing(ExtensionType::KEY_SHARE))?;
         if group != self.share.group().code() {
-            return Err(Error::WrongGroup(group));
+            return Err(Error::not_offered("key share of group", group));
         }
         let shared = self.share.agree(public).map_err(Error::BadKeyShare)?;
         self.transcript.add(message.bytes());
         let secrets = Secrets::new(suite, &shared, &self.transcript.current())?;
-        Ok(tls13::ExpectEncryptedExtensions::new(tls13::Handshake {
+        Ok(tls13::ExpectEncryptedExtensions(tls13::Handshake {
             config: self.config,
             sent: self.sent.extensions,
-            suite,
-            group: self.share.group(),
             transcript: self.transcript,
             secrets,
+            requested: false,
         }))
     }
 }
@@ -225,19 +228,31 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
         .extensions
         .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16())?;
     if server.legacy_version != Version::Tls12.code() {
-        return Err(Error::UnsupportedVersion(server.legacy_version));
+        return Err(Error::NotOffered {
+            alert: Description::PROTOCOL_VERSION,
+            what: "protocol version",
+            code: server.legacy_version,
+        });
     }
     match selected {
         Some(code) if code == Version::Tls13.code() => Ok(true),
         // not even TLS 1.2, which was offered, may be chosen that way
-        Some(other) => Err(Error::BadSelectedVersion(other)),
+        Some(other) => Err(Error::not_offered("version by supported_versions", other)),
         // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
-        None if server.random == RETRY_RANDOM => Err(Error::MissingExtension {
-            message: HandshakeType::SERVER_HELLO,
-            extension: ExtensionType::SUPPORTED_VERSIONS,
-        }),
-        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::Downgrade),
+        None if server.random == RETRY_RANDOM => Err(missing(ExtensionType::SUPPORTED_VERSIONS)),
+        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::illegal(
+            "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+        )),
         None => Ok(false),
+    }
+}
+
+/// A ServerHello lacks this extension.
+fn missing(extension: ExtensionType) -> Error {
+    Error::Extension {
+        flaw: Flaw::Missing,
+        message: HandshakeType::SERVER_HELLO,
+        extension,
     }
 }
 
@@ -263,10 +278,9 @@ fn check_tls13(
     let kind = HandshakeType::SERVER_HELLO;
     server.extensions.check(kind, allowed, &sent.extensions)?;
     if server.session_id != hello.session_id {
-        return Err(Error::SessionIdMismatch);
+        return Err(Error::illegal("session id differs from the one sent"));
     }
-    if server.compression_method != 0 {
-        return Err(Error::Compression(server.compression_method));
-    }
-    suite::find13(server.cipher_suite).ok_or(Error::SuiteNotOffered(server.cipher_suite))
+    server.check_compression()?;
+    let code = server.cipher_suite;
+    suite::find13(code).ok_or(Error::not_offered("cipher suite", code))
 }

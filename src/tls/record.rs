@@ -11,11 +11,10 @@
 //! milliseconds of CPU here, however it pads and cuts; the time is limited by the deadline of
 //! the stream.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use super::Version;
-use super::alert::{Alert, Description, Level};
-use super::codes::{ContentType, HandshakeType};
+use super::codes::{ContentType, Description, HandshakeType, Level};
 use super::error::Error;
 use super::msgs::Message;
 use crate::crypto::aead::Aead;
@@ -56,17 +55,19 @@ const FIRST_RECORD_VERSION: [u8; 2] = [3, 1];
 /// legacy_record_version of everything else.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
-fn known(code: u8) -> Result<ContentType, Error> {
-    ContentType::from_code(code).ok_or(Error::UnknownContentType(code))
-}
+/// A record is longer than it may be (RFC 8446 sections 5.1 and 5.2).
+const TOO_LONG: Error = Error::Misbehaved {
+    alert: Description::RECORD_OVERFLOW,
+    what: "record is too long",
+};
+
+const TOO_MANY_RECORDS: Error = Error::unexpected("too many records for a handshake");
 
 /// A record header; an error if the length does not fit, which no caller lets happen.
 fn header(content: ContentType, version: [u8; 2], length: usize) -> Result<[u8; 5], Error> {
-    let [high, low] = u16::try_from(length)
-        .map_err(|_| Error::RecordOverflow(length))?
-        .to_be_bytes();
+    let [high, low] = u16::try_from(length).map_err(|_| TOO_LONG)?.to_be_bytes();
     let [major, minor] = version;
-    Ok([content.code(), major, minor, high, low])
+    Ok([content.0, major, minor, high, low])
 }
 
 /// The keys of one direction in TLS 1.3 and the number of the next record.
@@ -94,19 +95,19 @@ impl Protection {
             *byte ^= number;
         }
         // cannot wrap: MAX_RECORDS is far below; the check costs nothing
-        self.sequence = self.sequence.checked_add(1).ok_or(Error::TooManyRecords)?;
+        self.sequence = self.sequence.checked_add(1).ok_or(TOO_MANY_RECORDS)?;
         Ok(nonce)
     }
 
     /// A whole protected record of `content`, without padding.
     pub(crate) fn seal(&mut self, content: ContentType, payload: &[u8]) -> Result<Vec<u8>, Error> {
-        self.protect([payload, &[content.code()]].concat())
+        self.protect([payload, &[content.0]].concat())
     }
 
     /// A whole protected record of this TLSInnerPlaintext (RFC 8446 section 5.2).
     pub(crate) fn protect(&mut self, mut inner: Vec<u8>) -> Result<Vec<u8>, Error> {
         let length = inner.len().saturating_add(TAG_LEN);
-        let header = header(ContentType::ApplicationData, RECORD_VERSION, length)?;
+        let header = header(ContentType::APPLICATION_DATA, RECORD_VERSION, length)?;
         let nonce = self.nonce()?;
         self.aead.seal(&nonce, &header, &mut inner);
         let mut record = header.to_vec();
@@ -123,15 +124,19 @@ impl Protection {
         let nonce = self.nonce()?;
         self.aead
             .open(&nonce, &header, &mut payload)
-            .map_err(|_| Error::BadRecordMac)?;
+            .map_err(|_| Error::Misbehaved {
+                alert: Description::BAD_RECORD_MAC,
+                what: "record does not decrypt: it was changed on the way",
+            })?;
         // RFC 8446 section 5.4: one byte of type, both within the limit of the plaintext
         if payload.len() > MAX_PLAINTEXT.saturating_add(1) {
-            return Err(Error::RecordOverflow(payload.len()));
+            return Err(TOO_LONG);
         }
         let padding = payload.iter().rev().take_while(|byte| **byte == 0).count();
         payload.truncate(payload.len().saturating_sub(padding));
-        let code = payload.pop().ok_or(Error::NoContentType)?;
-        Ok((known(code)?, payload))
+        let code = payload.pop();
+        let code = code.ok_or(Error::unexpected("protected record has no content type"))?;
+        Ok((ContentType(code), payload))
     }
 }
 
@@ -177,20 +182,21 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         self.version = Some(version);
     }
 
-    /// From the next record on, opens with `keys`. `after` is the message that ended the old
-    /// ones: nothing may follow it in its record (RFC 8446 section 5.1).
-    pub(crate) fn open_with(&mut self, keys: Protection, after: &'static str) -> Result<(), Error> {
-        self.expect_boundary(after)?;
+    /// From the next record on, opens with `keys`. Nothing may follow the last message under
+    /// the old ones in its record (RFC 8446 section 5.1).
+    pub(crate) fn open_with(&mut self, keys: Protection) -> Result<(), Error> {
+        self.expect_boundary()?;
         self.open = Some(keys);
         Ok(())
     }
 
-    /// Refuses handshake bytes left over after the message `after`.
-    pub(crate) fn expect_boundary(&self, after: &'static str) -> Result<(), Error> {
-        if self.handshake.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::DataAfter(after))
+    /// Refuses handshake bytes left over after the last message.
+    pub(crate) fn expect_boundary(&self) -> Result<(), Error> {
+        match self.handshake.is_empty() {
+            true => Ok(()),
+            false => Err(Error::unexpected(
+                "handshake data goes on where the server's flight, or its keys, should end",
+            )),
         }
     }
 
@@ -200,7 +206,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     }
 
     /// The next handshake message; `awaiting` is what the states expect, for errors.
-    pub(crate) fn message(&mut self, awaiting: &'static str) -> Result<Message, Error> {
+    pub(crate) fn message(&mut self, awaiting: HandshakeType) -> Result<Message, Error> {
         // ends: each turn reads a record or ignores a message, and both are counted
         loop {
             match Message::split_off(&mut self.handshake)? {
@@ -219,62 +225,62 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     }
 
     /// Reads one record and does what its type asks for.
-    fn read_record(&mut self, awaiting: &'static str) -> Result<(), Error> {
+    fn read_record(&mut self, awaiting: HandshakeType) -> Result<(), Error> {
         let mut header = [0; HEADER_LEN];
         self.fill(&mut header, awaiting)?;
         let [code, major, _, high, low] = header;
         // Only to tell what is no TLS at all: legacy_record_version means nothing else
         // (RFC 8446 section 5.1).
-        if self.records == 0 && (major != 3 || ContentType::from_code(code).is_none()) {
+        if self.records == 0 && (major != 3 || !(20..=23).contains(&code)) {
             return Err(Error::NotTls {
                 http: header == *b"HTTP/",
             });
         }
         self.records = self.records.saturating_add(1);
         if self.records > MAX_RECORDS {
-            return Err(Error::TooManyRecords);
+            return Err(TOO_MANY_RECORDS);
         }
-        let outer = known(code)?;
+        let outer = ContentType(code);
         let limit = match (&self.open, outer) {
-            (Some(_), ContentType::ApplicationData) => MAX_CIPHERTEXT,
+            (Some(_), ContentType::APPLICATION_DATA) => MAX_CIPHERTEXT,
             _ => MAX_PLAINTEXT,
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length > limit {
-            return Err(Error::RecordOverflow(length));
+            return Err(TOO_LONG);
         }
         self.bytes = self.bytes.saturating_add(length);
         if self.bytes > MAX_BYTES {
-            return Err(Error::TooManyBytes);
+            return Err(Error::unexpected("too many bytes for a handshake"));
         }
         let mut payload = vec![0; length];
         self.fill(&mut payload, awaiting)?;
-        if outer == ContentType::ChangeCipherSpec {
+        if outer == ContentType::CHANGE_CIPHER_SPEC {
             return self.change_cipher_spec(&payload);
         }
         let (content, payload) = match &mut self.open {
             None => (outer, payload),
-            Some(keys) if outer == ContentType::ApplicationData => keys.open(header, payload)?,
-            // nothing else comes unprotected any more
+            Some(keys) if outer == ContentType::APPLICATION_DATA => keys.open(header, payload)?,
             Some(_) => {
-                return Err(Error::UnexpectedRecord {
-                    content: outer,
-                    awaiting,
-                });
+                return Err(Error::unexpected(
+                    "unprotected record after a change of keys",
+                ));
             }
         };
         match content {
             // RFC 8446 section 5.1: no empty handshake records, not even padded ones
-            ContentType::Handshake if payload.is_empty() => Err(Error::EmptyRecord),
-            ContentType::Handshake => {
+            ContentType::HANDSHAKE if payload.is_empty() => {
+                Err(Error::unexpected("empty handshake record"))
+            }
+            ContentType::HANDSHAKE => {
                 self.handshake.extend(payload);
                 Ok(())
             }
-            ContentType::Alert => self.alert(&payload, awaiting),
+            ContentType::ALERT => self.alert(&payload, awaiting),
             // a change_cipher_spec that comes protected is none (RFC 8446 section 5)
-            ContentType::ChangeCipherSpec | ContentType::ApplicationData => {
-                Err(Error::UnexpectedRecord { content, awaiting })
-            }
+            _ => Err(Error::unexpected(
+                "record of a type that has no place in a handshake",
+            )),
         }
     }
 
@@ -283,7 +289,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// the server's follows our own, which is never sent.
     fn change_cipher_spec(&mut self, payload: &[u8]) -> Result<(), Error> {
         if self.version == Some(Version::Tls12) || payload != [1] {
-            return Err(Error::BadChangeCipherSpec);
+            return Err(Error::unexpected("change_cipher_spec record out of place"));
         }
         self.ignore()
     }
@@ -292,12 +298,18 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// warning, user_canceled, and takes every other alert for fatal whatever level it
     /// claims (RFC 8446 section 6). In TLS 1.2, and before the version is known, it is the
     /// level that counts: servers send unrecognized_name as a warning (RFC 6066 section 3).
-    fn alert(&mut self, payload: &[u8], awaiting: &'static str) -> Result<(), Error> {
-        let alert = Alert::parse(payload).ok_or(Error::BadAlert)?;
-        let description = alert.description;
+    fn alert(&mut self, payload: &[u8], awaiting: HandshakeType) -> Result<(), Error> {
+        // one alert, neither split nor joined (RFC 8446 section 5.1)
+        let &[level @ (1 | 2), description] = payload else {
+            return Err(Error::Misbehaved {
+                alert: Description::DECODE_ERROR,
+                what: "alert record does not hold one alert",
+            });
+        };
+        let description = Description(description);
         let warning = match self.version {
             Some(Version::Tls13) => description == Description::USER_CANCELED,
-            _ => alert.level == Level::Warning && description != Description::CLOSE_NOTIFY,
+            _ => Level(level) == Level::WARNING && description != Description::CLOSE_NOTIFY,
         };
         if warning {
             self.ignore()
@@ -313,7 +325,9 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// handshake message either (RFC 8446 section 5.1).
     fn ignore(&mut self) -> Result<(), Error> {
         if !self.handshake.is_empty() {
-            return Err(Error::Interleaved);
+            return Err(Error::unexpected(
+                "record between the fragments of a handshake message",
+            ));
         }
         self.count_ignored()
     }
@@ -321,12 +335,14 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     fn count_ignored(&mut self) -> Result<(), Error> {
         self.ignored = self.ignored.saturating_add(1);
         if self.ignored > MAX_IGNORED {
-            return Err(Error::TooManyIgnored);
+            return Err(Error::unexpected(
+                "too many warnings, change_cipher_spec records or HelloRequests",
+            ));
         }
         Ok(())
     }
 
-    fn fill(&mut self, buffer: &mut [u8], awaiting: &'static str) -> Result<(), Error> {
+    fn fill(&mut self, buffer: &mut [u8], awaiting: HandshakeType) -> Result<(), Error> {
         self.stream
             .read_exact(buffer)
             .map_err(|error| Error::from_io(&error, awaiting))
@@ -350,7 +366,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         if std::mem::replace(&mut self.change_cipher_spec_sent, true) {
             return Ok(());
         }
-        self.queue(ContentType::ChangeCipherSpec, &[1])
+        self.queue(ContentType::CHANGE_CIPHER_SPEC, &[1])
     }
 
     /// Queues an unprotected record.
@@ -361,24 +377,30 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         Ok(())
     }
 
-    /// Queues an alert.
-    pub(crate) fn send_alert(
-        &mut self,
-        level: Level,
-        description: Description,
-    ) -> Result<(), Error> {
-        let alert = Alert { level, description };
-        self.send(ContentType::Alert, &alert.compose())
+    /// Sends a ClientHello, with what is queued before it.
+    pub(crate) fn send_hello(&mut self, hello: &[u8]) -> Result<(), Error> {
+        self.send(ContentType::HANDSHAKE, hello)?;
+        self.flush()
+            .map_err(|error| Error::from_io(&error, HandshakeType::SERVER_HELLO))
+    }
+
+    /// Sends what is queued and these alerts. The server is to be left anyway: if it cannot be
+    /// told why, so be it.
+    pub(crate) fn part(&mut self, alerts: &[(Level, Description)]) {
+        let mut queued = alerts
+            .iter()
+            .map(|(level, description)| self.send(ContentType::ALERT, &[level.0, description.0]));
+        if queued.all(|queued| queued.is_ok()) {
+            let _ = self.flush();
+        }
     }
 
     /// Writes all that is queued.
-    pub(crate) fn flush(&mut self, awaiting: &'static str) -> Result<(), Error> {
+    fn flush(&mut self) -> io::Result<()> {
         self.send_version = RECORD_VERSION;
         let bytes = std::mem::take(&mut self.outgoing);
-        self.stream
-            .write_all(&bytes)
-            .and_then(|()| self.stream.flush())
-            .map_err(|error| Error::from_io(&error, awaiting))
+        self.stream.write_all(&bytes)?;
+        self.stream.flush()
     }
 }
 

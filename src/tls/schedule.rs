@@ -112,7 +112,7 @@ pub(crate) struct Secrets {
     pub(crate) client: TrafficSecret,
     /// Protects what the server sends up to its Finished.
     pub(crate) server: TrafficSecret,
-    suite: Suite13,
+    pub(crate) suite: Suite13,
     master: Vec<u8>,
 }
 
@@ -174,7 +174,7 @@ mod tests {
         let secrets = Secrets::new(suite, &[9; 32], &hellos).unwrap();
         let sealed = |traffic: &TrafficSecret| {
             let mut keys = traffic.protection().unwrap();
-            keys.seal(ContentType::Alert, &[1, 0]).unwrap()
+            keys.seal(ContentType::ALERT, &[1, 0]).unwrap()
         };
         let record = sealed(&secrets.server);
         assert_ne!(record, sealed(&secrets.client));
@@ -185,7 +185,7 @@ mod tests {
         let (header, payload) = record.split_first_chunk().unwrap();
         let mut keys = secrets.server.protection().unwrap();
         let opened = keys.open(*header, payload.to_vec());
-        assert_eq!(opened, Ok((ContentType::Alert, vec![1, 0])));
+        assert_eq!(opened, Ok((ContentType::ALERT, vec![1, 0])));
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
         let mut out = [0; 32];
         for (label, context) in [([0; 250].as_slice(), [].as_slice()), (&[], &[0; 256])] {
             let expanded = expand_label(Hash::Sha256, &[1; 32], label, context, &mut out);
-            assert_eq!(expanded, Err(Error::Crypto(crypto::Error::BadLength)));
+            assert_eq!(expanded, Err(Error::Internal(crypto::Error::BadLength)));
         }
     }
 }

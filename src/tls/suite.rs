@@ -7,8 +7,12 @@
 
 use std::fmt;
 
-use crate::crypto::aead::AeadAlgorithm;
-use crate::crypto::sha2::Hash;
+use Signer::{Ecdsa, Rsa};
+
+use crate::crypto::aead::AeadAlgorithm::{
+    self, Aes128Gcm, Aes256Gcm, ChaCha20Poly1305 as ChaCha20,
+};
+use crate::crypto::sha2::Hash::{self, Sha256, Sha384};
 
 /// A cipher suite's code point and its name in the registry of IANA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,63 +63,33 @@ pub(crate) struct Suite12 {
 
 /// Offered for TLS 1.3.
 pub(crate) const TLS13: [Suite13; 3] = [
-    Suite13 {
-        suite: Suite {
-            code: 0x1301,
-            name: "TLS_AES_128_GCM_SHA256",
-        },
-        hash: Hash::Sha256,
-        aead: AeadAlgorithm::Aes128Gcm,
-    },
-    Suite13 {
-        suite: Suite {
-            code: 0x1302,
-            name: "TLS_AES_256_GCM_SHA384",
-        },
-        hash: Hash::Sha384,
-        aead: AeadAlgorithm::Aes256Gcm,
-    },
-    Suite13 {
-        suite: Suite {
-            code: 0x1303,
-            name: "TLS_CHACHA20_POLY1305_SHA256",
-        },
-        hash: Hash::Sha256,
-        aead: AeadAlgorithm::ChaCha20Poly1305,
-    },
+    tls13(0x1301, "TLS_AES_128_GCM_SHA256", Sha256, Aes128Gcm),
+    tls13(0x1302, "TLS_AES_256_GCM_SHA384", Sha384, Aes256Gcm),
+    tls13(0x1303, "TLS_CHACHA20_POLY1305_SHA256", Sha256, ChaCha20),
 ];
 
 /// Offered for TLS 1.2.
 pub(crate) const TLS12: [Suite12; 6] = [
-    tls12(
-        0xc02b,
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-        Signer::Ecdsa,
-    ),
-    tls12(0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Signer::Rsa),
-    tls12(
-        0xc02c,
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        Signer::Ecdsa,
-    ),
-    tls12(0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Signer::Rsa),
+    tls12(0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", Ecdsa),
+    tls12(0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Rsa),
+    tls12(0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", Ecdsa),
+    tls12(0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Rsa),
     tls12(
         0xcca9,
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-        Signer::Ecdsa,
+        Ecdsa,
     ),
-    tls12(
-        0xcca8,
-        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-        Signer::Rsa,
-    ),
+    tls12(0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", Rsa),
 ];
 
+const fn tls13(code: u16, name: &'static str, hash: Hash, aead: AeadAlgorithm) -> Suite13 {
+    let suite = Suite { code, name };
+    Suite13 { suite, hash, aead }
+}
+
 const fn tls12(code: u16, name: &'static str, signer: Signer) -> Suite12 {
-    Suite12 {
-        suite: Suite { code, name },
-        signer,
-    }
+    let suite = Suite { code, name };
+    Suite12 { suite, signer }
 }
 
 /// The TLS 1.3 suite of that code, if it was offered.

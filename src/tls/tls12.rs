@@ -13,15 +13,14 @@
 
 use std::io::{Read, Write};
 
-use super::alert::{Description, Level};
 use super::client_hello::{ClientHello, Sent};
-use super::codes::{ExtensionType, HandshakeType};
+use super::codes::{Description, ExtensionType, HandshakeType, Level};
 use super::error::Error;
 use super::group::Group;
 use super::msgs::{Message, ServerHello, ServerKeyExchange, parse_certificate12};
 use super::record::RecordLayer;
 use super::suite::{self, Signer, Suite, Suite12};
-use super::{CLOSE, Config, Verified, Version};
+use super::{Config, Verified, Version};
 use crate::x509::sig::{self, SignatureScheme};
 use crate::x509::{self, Certificate};
 
@@ -71,27 +70,28 @@ impl<'c> ExpectCertificate<'c> {
             Ok(reader.sub8()?.rest())
         })?;
         if renegotiated.is_some_and(|connection| !connection.is_empty()) {
-            return Err(Error::Renegotiation);
+            return Err(Error::Misbehaved {
+                alert: Description::HANDSHAKE_FAILURE,
+                what: "renegotiation_info is not that of a first handshake",
+            });
         }
         // RFC 8422 section 5.1.2: a list without uncompressed is an error
         let formats = extensions.read(ExtensionType::EC_POINT_FORMATS, |reader| {
             Ok(reader.sub8()?.rest())
         })?;
         if formats.is_some_and(|formats| !formats.contains(&0)) {
-            return Err(Error::PointFormats);
+            return Err(Error::illegal("ec_point_formats lacks uncompressed"));
         }
         // One that is ours would resume a session, and there is none: ours was made up for the
         // sake of middleboxes. Some servers send it back all the same and then make a whole
         // handshake, as Go and OpenSSL let them. Nothing hangs on it: whoever goes on without
         // a Certificate is refused for that.
         if server.session_id.len() > MAX_SESSION_ID {
-            return Err(Error::BadSessionId);
+            return Err(Error::illegal("session id is too long"));
         }
-        if server.compression_method != 0 {
-            return Err(Error::Compression(server.compression_method));
-        }
-        let suite = suite::find12(server.cipher_suite)
-            .ok_or(Error::SuiteNotOffered(server.cipher_suite))?;
+        server.check_compression()?;
+        let code = server.cipher_suite;
+        let suite = suite::find12(code).ok_or(Error::not_offered("cipher suite", code))?;
         Ok(Self(Handshake {
             config,
             suite,
@@ -119,12 +119,9 @@ impl<'c> ExpectCertificate<'c> {
 pub(crate) struct ExpectServerKeyExchange<'c>(Handshake<'c>);
 
 impl ExpectServerKeyExchange<'_> {
-    /// RFC 8422 section 5.4: the ephemeral key, signed with the key of `leaf`.
-    pub(crate) fn handle(
-        self,
-        message: &Message,
-        leaf: &[u8],
-    ) -> Result<ExpectRequestOrDone, Error> {
+    /// RFC 8422 section 5.4: the ephemeral key, signed with the key of `leaf`. With that the
+    /// server is authenticated.
+    pub(crate) fn handle(self, message: &Message, leaf: &[u8]) -> Result<Suite, Error> {
         let Handshake {
             suite,
             client_random,
@@ -133,27 +130,25 @@ impl ExpectServerKeyExchange<'_> {
         } = self.0;
         let exchange = ServerKeyExchange::parse(message)?;
         if exchange.curve_type != NAMED_CURVE {
-            return Err(Error::ExplicitCurve(exchange.curve_type));
+            return Err(Error::not_offered("curve type", exchange.curve_type));
         }
-        let group = Group::find(exchange.named_curve)
-            .ok_or(Error::GroupNotOffered(exchange.named_curve))?;
+        let code = exchange.named_curve;
+        let group = Group::find(code).ok_or(Error::not_offered("group", code))?;
         // Whether it is a point of the curve matters to no one: no secret is derived from it.
         group
             .check_shape(exchange.public)
             .map_err(Error::BadKeyShare)?;
-        let code = exchange.signed.scheme;
-        let scheme = SignatureScheme::from_code(code).ok_or(Error::SchemeNotOffered(code))?;
+        let scheme = exchange.signed.scheme()?;
         if signer(scheme) != suite.signer {
-            return Err(Error::SchemeMismatch(scheme));
+            return Err(Error::illegal(
+                "signature scheme does not fit the cipher suite",
+            ));
         }
         let leaf = Certificate::parse(leaf).map_err(Error::Certificate)?;
         let content: [&[u8]; 3] = [&client_random, &server_random, exchange.params];
         sig::verify_tls12(scheme, &leaf, &content, exchange.signed.signature)
             .map_err(Error::Signature)?;
-        Ok(ExpectRequestOrDone {
-            suite: suite.suite,
-            group,
-        })
+        Ok(suite.suite)
     }
 }
 
@@ -164,72 +159,9 @@ fn signer(scheme: SignatureScheme) -> Signer {
         | SignatureScheme::EcdsaP384Sha384
         | SignatureScheme::EcdsaP521Sha512
         | SignatureScheme::Ed25519 => Signer::Ecdsa,
-        SignatureScheme::RsaPkcs1Sha256
-        | SignatureScheme::RsaPkcs1Sha384
-        | SignatureScheme::RsaPkcs1Sha512
-        | SignatureScheme::RsaPssRsaeSha256
-        | SignatureScheme::RsaPssRsaeSha384
-        | SignatureScheme::RsaPssRsaeSha512
-        | SignatureScheme::RsaPssPssSha256
-        | SignatureScheme::RsaPssPssSha384
-        | SignatureScheme::RsaPssPssSha512 => Signer::Rsa,
+        _ => Signer::Rsa,
     }
 }
-
-/// ServerKeyExchange is handled: the server is authenticated. What follows is read so that
-/// the connection is not reset with its flight under way.
-pub(crate) struct ExpectRequestOrDone {
-    suite: Suite,
-    group: Group,
-}
-
-/// Which of the two it was.
-pub(crate) enum RequestOrDone {
-    Request(ExpectDone),
-    Done(Done),
-}
-
-impl ExpectRequestOrDone {
-    /// RFC 5246 section 7.4.4, or 7.4.5. What a CertificateRequest asks for is not looked at:
-    /// it stays without an answer.
-    pub(crate) fn handle(self, message: &Message) -> Result<RequestOrDone, Error> {
-        if message.kind() == HandshakeType::CERTIFICATE_REQUEST {
-            return Ok(RequestOrDone::Request(ExpectDone(self)));
-        }
-        done(self, message, REQUEST_OR_DONE).map(RequestOrDone::Done)
-    }
-}
-
-/// CertificateRequest is handled.
-pub(crate) struct ExpectDone(ExpectRequestOrDone);
-
-impl ExpectDone {
-    /// RFC 5246 section 7.4.5.
-    pub(crate) fn handle(self, message: &Message) -> Result<Done, Error> {
-        done(self.0, message, DONE)
-    }
-}
-
-/// ServerHelloDone is handled.
-pub(crate) struct Done {
-    suite: Suite,
-    group: Group,
-}
-
-fn done(
-    state: ExpectRequestOrDone,
-    message: &Message,
-    awaiting: &'static str,
-) -> Result<Done, Error> {
-    message.read(HandshakeType::SERVER_HELLO_DONE, awaiting, |_| Ok(()))?;
-    let ExpectRequestOrDone { suite, group } = state;
-    Ok(Done { suite, group })
-}
-
-const CERTIFICATE: &str = "Certificate";
-const SERVER_KEY_EXCHANGE: &str = "ServerKeyExchange";
-const REQUEST_OR_DONE: &str = "CertificateRequest or ServerHelloDone";
-const DONE: &str = "ServerHelloDone";
 
 /// The states in order, over a connection. `presented` is set to the chain once there is one.
 pub(crate) fn run<S: Read + Write>(
@@ -238,27 +170,27 @@ pub(crate) fn run<S: Read + Write>(
     presented: &mut Vec<Vec<u8>>,
 ) -> Result<Verified, Error> {
     records.set_version(Version::Tls12);
-    let state = state.handle(&records.message(CERTIFICATE)?, presented)?;
+    let state = state.handle(&records.message(HandshakeType::CERTIFICATE)?, presented)?;
     let leaf = presented.first().map_or(&[][..], Vec::as_slice);
-    let state = state.handle(&records.message(SERVER_KEY_EXCHANGE)?, leaf)?;
-    let done = match state.handle(&records.message(REQUEST_OR_DONE)?)? {
-        RequestOrDone::Request(state) => state.handle(&records.message(DONE)?)?,
-        RequestOrDone::Done(done) => done,
-    };
-    records.expect_boundary(DONE)?;
-    // The server is authenticated: that it may be gone already is no longer of importance.
-    let _ = close(records);
+    let suite = state.handle(&records.message(HandshakeType::SERVER_KEY_EXCHANGE)?, leaf)?;
+    // The server is authenticated. The rest of its flight is read so that it is not answered by
+    // a reset while under way; it adds nothing and decides nothing, so it needs no states. What
+    // a CertificateRequest asks for stays without an answer (RFC 5246 section 7.4.4).
+    let kind = HandshakeType::SERVER_HELLO_DONE;
+    let mut message = records.message(kind)?;
+    if message.kind() == HandshakeType::CERTIFICATE_REQUEST {
+        message = records.message(kind)?;
+    }
+    message.read(kind, |_| Ok(()))?;
+    records.expect_boundary()?;
+    // RFC 5246 section 7.2.2: how a handshake is given up
+    records.part(&[
+        (Level::WARNING, Description::USER_CANCELED),
+        (Level::WARNING, Description::CLOSE_NOTIFY),
+    ]);
     Ok(Verified {
         version: Version::Tls12,
-        suite: done.suite,
-        group: done.group,
+        suite,
         chain: std::mem::take(presented),
     })
-}
-
-/// RFC 5246 section 7.2.2: a handshake is given up by user_canceled and close_notify.
-fn close<S: Read + Write>(records: &mut RecordLayer<'_, S>) -> Result<(), Error> {
-    records.send_alert(Level::Warning, Description::USER_CANCELED)?;
-    records.send_alert(Level::Warning, Description::CLOSE_NOTIFY)?;
-    records.flush(CLOSE)
 }

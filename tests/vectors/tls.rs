@@ -12,11 +12,11 @@ use super::{ran, vectors};
 use crate::crypto::hkdf;
 use crate::crypto::sha2::{Hash, digest};
 use crate::tls::codes::{ContentType, ExtensionType, HandshakeType};
-use crate::tls::group::KeyShare;
+use crate::tls::group::{Group, KeyShare};
 use crate::tls::msgs::{Extensions, Message, ServerHello};
 use crate::tls::record::RecordLayer;
 use crate::tls::schedule::{Secrets, Transcript, derive_secret, expand_label};
-use crate::tls::{Group, Version, msgs, suite};
+use crate::tls::{Version, msgs, suite};
 
 /// The bytes that `text` writes in hexadecimal.
 fn hex(text: &str) -> Vec<u8> {
@@ -71,14 +71,14 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
     let mut transcript = match &handshake.retry {
         None => Transcript::new(suite.hash),
         Some((first, retry)) => {
-            let received = records.message("HelloRetryRequest").unwrap();
+            let received = records.message(HandshakeType::SERVER_HELLO).unwrap();
             assert_eq!(received.bytes(), retry);
             Transcript::after_retry(suite.hash, first, retry).unwrap()
         }
     };
     transcript.add(&handshake.client_hello);
 
-    let hello = records.message("ServerHello").unwrap();
+    let hello = records.message(HandshakeType::SERVER_HELLO).unwrap();
     let server = ServerHello::parse(&hello).unwrap();
     assert_eq!(server.cipher_suite, suite.suite.code);
     let version = server
@@ -101,10 +101,10 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
 
     records.set_version(Version::Tls13);
     let keys = secrets.server.protection().unwrap();
-    records.open_with(keys, "ServerHello").unwrap();
+    records.open_with(keys).unwrap();
     let mut messages = Vec::new();
     loop {
-        let message = records.message("Finished").unwrap();
+        let message = records.message(HandshakeType::FINISHED).unwrap();
         if message.kind() == HandshakeType::FINISHED {
             let expected = secrets.server.verify_data(&transcript.current()).unwrap();
             assert_eq!(&message.bytes()[4..], expected.as_ref());
@@ -114,7 +114,7 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
         transcript.add(message.bytes());
         messages.push(message);
     }
-    records.expect_boundary("Finished").unwrap();
+    records.expect_boundary().unwrap();
     let application = secrets.client_application(&transcript.current());
 
     transcript.add(&handshake.client_certificate);
@@ -220,14 +220,14 @@ fn rfc_8448_section_3() {
     assert_eq!(bytes[0], field("encrypted_extensions"));
     assert_eq!(bytes[1], field("certificate"));
     assert_eq!(bytes[2], field("certificate_verify"));
-    let chain = msgs::parse_certificate13(&messages[1], "Certificate", &[]).unwrap();
+    let chain = msgs::parse_certificate13(&messages[1], &[]).unwrap();
     assert_eq!(chain, [field("server_certificate_der")]);
 
     // the client's own flight, byte for byte
     let suite = suite::find13(0x1301).unwrap();
     let secrets = Secrets::new(suite, &field("ecdhe_shared_secret"), &hellos).unwrap();
     let mut keys = secrets.client.protection().unwrap();
-    let sealed = keys.seal(ContentType::Handshake, &field("client_finished"));
+    let sealed = keys.seal(ContentType::HANDSHAKE, &field("client_finished"));
     assert_eq!(sealed.unwrap(), field("client_finished_record"));
     ran(name, messages.len(), 3);
 }
@@ -249,7 +249,7 @@ fn draft_editors_copy() {
         let handshake = read(section);
         let messages = replay(&handshake);
         let extensions = messages[0]
-            .read(HandshakeType::ENCRYPTED_EXTENSIONS, "", Extensions::parse)
+            .read(HandshakeType::ENCRYPTED_EXTENSIONS, Extensions::parse)
             .unwrap();
         // answers to extensions that only the recorded client sends are refused by ours
         let sent = [ExtensionType::SERVER_NAME, ExtensionType::SUPPORTED_GROUPS];
@@ -319,8 +319,8 @@ fn read(section: &Json) -> Handshake {
             }
             ("client", "send application_data record" | "send alert record") => {
                 let content = match what {
-                    "send alert record" => ContentType::Alert,
-                    _ => ContentType::ApplicationData,
+                    "send alert record" => ContentType::ALERT,
+                    _ => ContentType::APPLICATION_DATA,
                 };
                 let record = field("complete record").unwrap();
                 let payload = field("payload").unwrap();

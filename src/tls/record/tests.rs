@@ -39,7 +39,7 @@ impl Write for Pipe {
 /// A message, or why there is none.
 type Outcome = Result<Vec<u8>, Error>;
 
-const AWAITING: &str = "a message";
+const AWAITING: HandshakeType = HandshakeType::FINISHED;
 
 /// A message as good as any.
 const MESSAGE: &[u8] = &[20, 0, 0, 3, 7, 8, 9];
@@ -73,7 +73,7 @@ fn first_protected(bytes: &[u8]) -> Outcome {
     let mut pipe = Pipe::new(bytes);
     let mut records = RecordLayer::new(&mut pipe);
     records.set_version(Version::Tls13);
-    records.open_with(keys(), "nothing").unwrap();
+    records.open_with(keys()).unwrap();
     records.message(AWAITING).map(|m| m.bytes().to_vec())
 }
 
@@ -89,7 +89,7 @@ fn messages_arrive_however_they_are_cut() {
         assert_eq!(message.bytes(), MESSAGE);
         let message = records.message(AWAITING).unwrap();
         assert_eq!(message.kind(), HandshakeType::SERVER_HELLO_DONE);
-        assert_eq!(records.expect_boundary("the end"), Ok(()));
+        assert_eq!(records.expect_boundary(), Ok(()));
         let closed = Error::Closed { awaiting: AWAITING };
         assert_eq!(records.message(AWAITING), Err(closed));
     }
@@ -102,6 +102,10 @@ fn records_without_effect() {
     let alert = |code| Error::Alert {
         description: Description(code),
         awaiting: AWAITING,
+    };
+    let bad_alert = Error::Misbehaved {
+        alert: Description::DECODE_ERROR,
+        what: "alert record does not hold one alert",
     };
     let change = record(20, &[1]);
     let warning = record(21, &[1, 112]);
@@ -125,31 +129,33 @@ fn records_without_effect() {
             "in TLS 1.2",
             Some(Tls12),
             before(&change, 1),
-            Err(Error::BadChangeCipherSpec),
+            Err(Error::unexpected("change_cipher_spec record out of place")),
         ),
         (
             "of value 2",
             None,
             before(&record(20, &[2]), 1),
-            Err(Error::BadChangeCipherSpec),
+            Err(Error::unexpected("change_cipher_spec record out of place")),
         ),
         (
             "of two bytes",
             None,
             before(&record(20, &[1, 1]), 1),
-            Err(Error::BadChangeCipherSpec),
+            Err(Error::unexpected("change_cipher_spec record out of place")),
         ),
         (
             "empty",
             None,
             before(&record(20, &[]), 1),
-            Err(Error::BadChangeCipherSpec),
+            Err(Error::unexpected("change_cipher_spec record out of place")),
         ),
         (
             "amid a message",
             Some(Tls13),
             interleaved(&change),
-            Err(Error::Interleaved),
+            Err(Error::unexpected(
+                "record between the fragments of a handshake message",
+            )),
         ),
         (
             "as many as may be",
@@ -161,20 +167,26 @@ fn records_without_effect() {
             "one more",
             None,
             before(&change, 17),
-            Err(Error::TooManyIgnored),
+            Err(Error::unexpected(
+                "too many warnings, change_cipher_spec records or HelloRequests",
+            )),
         ),
         ("warning", None, before(&warning, 16), passes.clone()),
         (
             "one too many",
             None,
             before(&warning, 17),
-            Err(Error::TooManyIgnored),
+            Err(Error::unexpected(
+                "too many warnings, change_cipher_spec records or HelloRequests",
+            )),
         ),
         (
             "both",
             None,
             before(&[change.clone(), warning.clone()].concat(), 9),
-            Err(Error::TooManyIgnored),
+            Err(Error::unexpected(
+                "too many warnings, change_cipher_spec records or HelloRequests",
+            )),
         ),
         (
             "warning in TLS 1.2",
@@ -192,7 +204,9 @@ fn records_without_effect() {
             "warning amid a message",
             Some(Tls12),
             interleaved(&warning),
-            Err(Error::Interleaved),
+            Err(Error::unexpected(
+                "record between the fragments of a handshake message",
+            )),
         ),
         (
             "user_canceled in TLS 1.3",
@@ -228,15 +242,15 @@ fn records_without_effect() {
             "half an alert",
             None,
             record(21, &[2]),
-            Err(Error::BadAlert),
+            Err(bad_alert.clone()),
         ),
         (
             "two alerts",
             None,
             record(21, &[1, 90, 1, 0]),
-            Err(Error::BadAlert),
+            Err(bad_alert.clone()),
         ),
-        ("no alert", None, record(21, &[]), Err(Error::BadAlert)),
+        ("no alert", None, record(21, &[]), Err(bad_alert.clone())),
         (
             "HelloRequest in TLS 1.2",
             Some(Tls12),
@@ -253,7 +267,9 @@ fn records_without_effect() {
             "one more in it",
             Some(Tls12),
             record(22, &[&[0; 17 * 4], MESSAGE].concat()),
-            Err(Error::TooManyIgnored),
+            Err(Error::unexpected(
+                "too many warnings, change_cipher_spec records or HelloRequests",
+            )),
         ),
         (
             "HelloRequest in TLS 1.3",
@@ -286,16 +302,16 @@ fn limits() {
     let two = [record(22, head), record(22, tail)].concat();
     assert_eq!(first(None, &two), Ok(longest));
     let long = record(22, &[0; MAX_PLAINTEXT + 1]);
-    assert_eq!(first(None, &long), Err(Error::RecordOverflow(16_385)));
-    let too_long = Error::MessageTooLong {
-        message: HandshakeType::SERVER_HELLO,
-        length: 16_385,
-    };
+    assert_eq!(
+        first(None, &long),
+        Err(Error::Misbehaved {
+            alert: Description::RECORD_OVERFLOW,
+            what: "record is too long",
+        })
+    );
+    let too_long = Error::illegal("handshake message is too long");
     assert_eq!(first(None, &record(22, &[2, 0, 0x40, 1])), Err(too_long));
-    let too_long = Error::MessageTooLong {
-        message: HandshakeType::CERTIFICATE,
-        length: 65_537,
-    };
+    let too_long = Error::illegal("handshake message is too long");
     assert_eq!(first(None, &record(22, &[11, 1, 0, 1])), Err(too_long));
     // one byte per record
     let most: Vec<_> = [&[20, 0, 0, 252][..], &[7; 252]].concat();
@@ -303,9 +319,15 @@ fn limits() {
     let bytes: Vec<_> = cut(&most);
     assert_eq!(first(None, &bytes), Ok(most.clone()));
     let bytes: Vec<_> = [cut(&most[..251]), record(22, &[]), cut(&most[251..])].concat();
-    assert_eq!(first(None, &bytes), Err(Error::EmptyRecord));
+    assert_eq!(
+        first(None, &bytes),
+        Err(Error::unexpected("empty handshake record"))
+    );
     let bytes: Vec<_> = [record(20, &[1]), cut(&most)].concat();
-    assert_eq!(first(None, &bytes), Err(Error::TooManyRecords));
+    assert_eq!(
+        first(None, &bytes),
+        Err(Error::unexpected("too many records for a handshake"))
+    );
     // 16 full records, and a byte
     let message = [&[20, 0, 0x3f, 0xfc][..], &[7; 16_380]].concat();
     let bytes = [record(22, &message).repeat(16), record(22, &[20])].concat();
@@ -314,8 +336,14 @@ fn limits() {
     for _ in 0..16 {
         assert_eq!(records.message(AWAITING).unwrap().bytes(), message);
     }
-    assert_eq!(records.message(AWAITING), Err(Error::TooManyBytes));
-    assert_eq!(first(None, &record(22, &[])), Err(Error::EmptyRecord));
+    assert_eq!(
+        records.message(AWAITING),
+        Err(Error::unexpected("too many bytes for a handshake"))
+    );
+    assert_eq!(
+        first(None, &record(22, &[])),
+        Err(Error::unexpected("empty handshake record"))
+    );
 }
 
 #[test]
@@ -330,16 +358,25 @@ fn what_is_no_record() {
     odd[half.len() + 1] = 0x7f;
     assert_eq!(first(None, &odd), Ok(MESSAGE.to_vec()));
     odd[half.len()] = 24;
-    assert_eq!(first(None, &odd), Err(Error::UnknownContentType(24)));
+    assert_eq!(
+        first(None, &odd),
+        Err(Error::unexpected(
+            "record of a type that has no place in a handshake"
+        ))
+    );
 }
 
 #[test]
 fn protection() {
-    let unexpected = |content| {
-        Err(Error::UnexpectedRecord {
-            content,
-            awaiting: AWAITING,
-        })
+    let unexpected = || {
+        Err(Error::unexpected(
+            "record of a type that has no place in a handshake",
+        ))
+    };
+    let unprotected = || {
+        Err(Error::unexpected(
+            "unprotected record after a change of keys",
+        ))
     };
     let inner = |padding: usize| [MESSAGE, &[22], &vec![0; padding]].concat();
     let fit = 16_385 - MESSAGE.len() - 1;
@@ -356,58 +393,79 @@ fn protection() {
         (
             "too long inside",
             sealed(&inner(fit + 1)),
-            Err(Error::RecordOverflow(16_386)),
+            Err(Error::Misbehaved {
+                alert: Description::RECORD_OVERFLOW,
+                what: "record is too long",
+            }),
         ),
         (
             "too long outside",
             vec![23, 3, 3, 0x41, 1],
-            Err(Error::RecordOverflow(16_641)),
+            Err(Error::Misbehaved {
+                alert: Description::RECORD_OVERFLOW,
+                what: "record is too long",
+            }),
         ),
-        ("changed", changed, Err(Error::BadRecordMac)),
-        ("changed header", header, Err(Error::BadRecordMac)),
+        (
+            "changed",
+            changed,
+            Err(Error::Misbehaved {
+                alert: Description::BAD_RECORD_MAC,
+                what: "record does not decrypt: it was changed on the way",
+            }),
+        ),
+        (
+            "changed header",
+            header,
+            Err(Error::Misbehaved {
+                alert: Description::BAD_RECORD_MAC,
+                what: "record does not decrypt: it was changed on the way",
+            }),
+        ),
         (
             "shorter than a tag",
             record(23, &[0; 15]),
-            Err(Error::BadRecordMac),
+            Err(Error::Misbehaved {
+                alert: Description::BAD_RECORD_MAC,
+                what: "record does not decrypt: it was changed on the way",
+            }),
         ),
-        ("padding alone", sealed(&[0; 9]), Err(Error::NoContentType)),
-        ("nothing", sealed(&[]), Err(Error::NoContentType)),
-        ("empty handshake", sealed(&[22]), Err(Error::EmptyRecord)),
+        (
+            "padding alone",
+            sealed(&[0; 9]),
+            Err(Error::unexpected("protected record has no content type")),
+        ),
+        (
+            "nothing",
+            sealed(&[]),
+            Err(Error::unexpected("protected record has no content type")),
+        ),
+        (
+            "empty handshake",
+            sealed(&[22]),
+            Err(Error::unexpected("empty handshake record")),
+        ),
         (
             "empty handshake, padded",
             sealed(&[22, 0]),
-            Err(Error::EmptyRecord),
+            Err(Error::unexpected("empty handshake record")),
         ),
         (
             "unknown type",
             sealed(&[1, 24]),
-            Err(Error::UnknownContentType(24)),
+            Err(Error::unexpected(
+                "record of a type that has no place in a handshake",
+            )),
         ),
-        (
-            "data",
-            sealed(&[1, 23]),
-            unexpected(ContentType::ApplicationData),
-        ),
-        (
-            "change_cipher_spec",
-            sealed(&[1, 20]),
-            unexpected(ContentType::ChangeCipherSpec),
-        ),
+        ("data", sealed(&[1, 23]), unexpected()),
+        ("change_cipher_spec", sealed(&[1, 20]), unexpected()),
         (
             "change_cipher_spec in the clear",
             [change, sealed(&inner(0))].concat(),
             passes,
         ),
-        (
-            "handshake in the clear",
-            record(22, MESSAGE),
-            unexpected(ContentType::Handshake),
-        ),
-        (
-            "alert in the clear",
-            record(21, &[2, 40]),
-            unexpected(ContentType::Alert),
-        ),
+        ("handshake in the clear", record(22, MESSAGE), unprotected()),
+        ("alert in the clear", record(21, &[2, 40]), unprotected()),
         (
             "alert",
             sealed(&[2, 40, 21]),
@@ -422,7 +480,13 @@ fn protection() {
     }
     // the same record again is not the next one
     let twice = sealed(&[1, 2, 3, 22]).repeat(2);
-    assert_eq!(first_protected(&twice), Err(Error::BadRecordMac));
+    assert_eq!(
+        first_protected(&twice),
+        Err(Error::Misbehaved {
+            alert: Description::BAD_RECORD_MAC,
+            what: "record does not decrypt: it was changed on the way",
+        })
+    );
 }
 
 #[test]
@@ -431,27 +495,27 @@ fn keys_change_between_records_only() {
     let mut pipe = Pipe::new(&bytes);
     let mut records = RecordLayer::new(&mut pipe);
     records.message(AWAITING).unwrap();
-    let error = records.open_with(keys(), "Finished");
-    assert_eq!(error, Err(Error::DataAfter("Finished")));
+    let error = records.open_with(keys());
+    assert_eq!(
+        error,
+        Err(Error::unexpected(
+            "handshake data goes on where the server's flight, or its keys, should end"
+        ))
+    );
 }
 
 #[test]
 fn what_is_sent() {
     let mut pipe = Pipe::new(&[]);
     let mut records = RecordLayer::new(&mut pipe);
-    let hello = [1, 0, 0, 0];
-    records.send(ContentType::Handshake, &hello).unwrap();
-    records.flush(AWAITING).unwrap();
+    records.send_hello(&[1, 0, 0, 0]).unwrap();
     records.send_change_cipher_spec().unwrap();
     records.send_change_cipher_spec().unwrap();
     let long = vec![5; MAX_PLAINTEXT + 2];
-    records.send(ContentType::Handshake, &long).unwrap();
+    records.send(ContentType::HANDSHAKE, &long).unwrap();
     records.seal_with(keys());
-    records.send(ContentType::Handshake, MESSAGE).unwrap();
-    records
-        .send_alert(Level::Warning, Description::CLOSE_NOTIFY)
-        .unwrap();
-    records.flush(AWAITING).unwrap();
+    records.send(ContentType::HANDSHAKE, MESSAGE).unwrap();
+    records.part(&[(Level::WARNING, Description::CLOSE_NOTIFY)]);
     let mut expected = vec![22, 3, 1, 0, 4, 1, 0, 0, 0];
     // the middlebox record but once
     expected.extend(record(20, &[1]));
@@ -460,7 +524,7 @@ fn what_is_sent() {
     assert!(pipe.written.starts_with(&expected));
     let mut rest = Pipe::new(&pipe.written[expected.len()..]);
     let mut records = RecordLayer::new(&mut rest);
-    records.open_with(keys(), "nothing").unwrap();
+    records.open_with(keys()).unwrap();
     assert_eq!(records.message(AWAITING).unwrap().bytes(), MESSAGE);
     let closed = Error::Alert {
         description: Description::CLOSE_NOTIFY,

@@ -8,7 +8,8 @@ use crate::peers::tls_server::{
     handshake, is_ca, leaf_of, length24, tlv,
 };
 use crate::tls::codes::HandshakeType;
-use crate::tls::{Error, Failure, Group, Verified};
+use crate::tls::group::Group;
+use crate::tls::{Error, Failure, Verified};
 use crate::x509;
 
 /// A stream that counts what is read of it.
@@ -61,11 +62,27 @@ fn padding_and_records_have_a_limit() {
     };
     let cases = [
         ("records of 4 bytes", many(4), None),
-        ("records of 2 bytes", many(2), Some(Error::TooManyRecords)),
-        ("records of 1 byte", many(1), Some(Error::TooManyRecords)),
+        (
+            "records of 2 bytes",
+            many(2),
+            Some(Error::unexpected("too many records for a handshake")),
+        ),
+        (
+            "records of 1 byte",
+            many(1),
+            Some(Error::unexpected("too many records for a handshake")),
+        ),
         ("15 padded records", padded(15), None),
-        ("16 padded records", padded(16), Some(Error::TooManyBytes)),
-        ("padding alone", padded(999), Some(Error::TooManyBytes)),
+        (
+            "16 padded records",
+            padded(16),
+            Some(Error::unexpected("too many bytes for a handshake")),
+        ),
+        (
+            "padding alone",
+            padded(999),
+            Some(Error::unexpected("too many bytes for a handshake")),
+        ),
     ];
     for (name, plan, error) in cases {
         let (result, bytes) = run(plan);

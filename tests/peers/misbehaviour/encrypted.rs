@@ -4,7 +4,8 @@ use super::{add_extension, case, check, tls13};
 use crate::crypto;
 use crate::peers::tls_server::{extension, fix_length, handshake, leaf, length16, length24, sign};
 use crate::tls::Error;
-use crate::tls::codes::{ExtensionType, HandshakeType};
+use crate::tls::codes::{Description, ExtensionType, HandshakeType};
+use crate::tls::error::Flaw;
 use crate::wire;
 use crate::x509::{self, sig::SignatureScheme};
 
@@ -52,7 +53,8 @@ fn bad_encrypted_messages() {
             case(
                 "an extension that was not sent",
                 &ee(15, &[1]),
-                Error::UnsolicitedExtension {
+                Error::Extension {
+                    flaw: Flaw::Unsolicited,
                     message: ENCRYPTED_EXTENSIONS,
                     extension: ExtensionType(15),
                 },
@@ -60,7 +62,8 @@ fn bad_encrypted_messages() {
             case(
                 "early data",
                 &ee(42, &[]),
-                Error::UnsolicitedExtension {
+                Error::Extension {
+                    flaw: Flaw::Unsolicited,
                     message: ENCRYPTED_EXTENSIONS,
                     extension: ExtensionType(42),
                 },
@@ -68,7 +71,8 @@ fn bad_encrypted_messages() {
             case(
                 "an extension of ServerHello",
                 &ee(43, &[3, 4]),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: ENCRYPTED_EXTENSIONS,
                     extension: ExtensionType::SUPPORTED_VERSIONS,
                 },
@@ -76,7 +80,8 @@ fn bad_encrypted_messages() {
             case(
                 "ALPN twice",
                 &ee(16, &[0, 3, 2, b'h', b'2']),
-                Error::DuplicateExtension {
+                Error::Extension {
+                    flaw: Flaw::Duplicate,
                     message: ENCRYPTED_EXTENSIONS,
                     extension: ExtensionType::ALPN,
                 },
@@ -100,7 +105,7 @@ fn bad_encrypted_messages() {
             case(
                 "a protocol that was not offered",
                 &alpn(&[0, 3, 2, b'h', b'3']),
-                Error::BadAlpn,
+                Error::illegal("the server chose a protocol that was not offered"),
             ),
             case(
                 "two protocols",
@@ -121,17 +126,21 @@ fn bad_encrypted_messages() {
             case(
                 "no EncryptedExtensions",
                 on!("EncryptedExtensions", Vec::clear),
-                unexpected(HandshakeType::CERTIFICATE, "EncryptedExtensions"),
+                unexpected(
+                    HandshakeType::CERTIFICATE,
+                    HandshakeType::ENCRYPTED_EXTENSIONS,
+                ),
             ),
             case(
                 "a request for a certificate with a context",
                 &request(&[1, 7, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3], 1),
-                Error::RequestContext,
+                Error::illegal("certificate_request_context is not empty"),
             ),
             case(
                 "a request for a certificate without schemes",
                 &request(&[0, 0, 0], 1),
-                Error::MissingExtension {
+                Error::Extension {
+                    flaw: Flaw::Missing,
                     message: HandshakeType::CERTIFICATE_REQUEST,
                     extension: ExtensionType::SIGNATURE_ALGORITHMS,
                 },
@@ -139,7 +148,8 @@ fn bad_encrypted_messages() {
             case(
                 "a request for a certificate with an extension twice",
                 &request(&[0, 0, 12, 0, 13, 0, 2, 4, 3, 0, 13, 0, 2, 4, 3], 1),
-                Error::DuplicateExtension {
+                Error::Extension {
+                    flaw: Flaw::Duplicate,
                     message: HandshakeType::CERTIFICATE_REQUEST,
                     extension: ExtensionType::SIGNATURE_ALGORITHMS,
                 },
@@ -168,7 +178,8 @@ fn bad_encrypted_messages() {
                     ],
                     1,
                 ),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: HandshakeType::CERTIFICATE_REQUEST,
                     extension: ExtensionType::ALPN,
                 },
@@ -176,14 +187,17 @@ fn bad_encrypted_messages() {
             case(
                 "two requests for a certificate",
                 &request(&[0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3], 2),
-                unexpected(HandshakeType::CERTIFICATE_REQUEST, "Certificate"),
+                unexpected(
+                    HandshakeType::CERTIFICATE_REQUEST,
+                    HandshakeType::CERTIFICATE,
+                ),
             ),
             case(
                 "no Certificate",
                 on!("Certificate", Vec::clear),
                 unexpected(
                     HandshakeType::CERTIFICATE_VERIFY,
-                    "CertificateRequest or Certificate",
+                    HandshakeType::CERTIFICATE,
                 ),
             ),
             case(
@@ -193,7 +207,7 @@ fn bad_encrypted_messages() {
                     m.insert(5, 0);
                     fix_length(m);
                 }),
-                Error::RequestContext,
+                Error::illegal("certificate_request_context is not empty"),
             ),
             case(
                 "an empty chain",
@@ -208,7 +222,8 @@ fn bad_encrypted_messages() {
                     let parts: [&[u8]; 3] = [&[0], &length24(&entry), &entry];
                     *m = handshake(HandshakeType::CERTIFICATE, &parts);
                 }),
-                Error::UnsolicitedExtension {
+                Error::Extension {
+                    flaw: Flaw::Unsolicited,
                     message: HandshakeType::CERTIFICATE,
                     extension: ExtensionType(5),
                 },
@@ -229,20 +244,17 @@ fn bad_encrypted_messages() {
                 on!("Certificate", |m| {
                     *m = handshake(HandshakeType::CERTIFICATE, &[&[0; 65_537]])
                 }),
-                Error::MessageTooLong {
-                    message: HandshakeType::CERTIFICATE,
-                    length: 65_537,
-                },
+                Error::illegal("handshake message is too long"),
             ),
             case(
                 "a compressed Certificate",
                 on!("Certificate", |m| m[0] = 25),
-                unexpected(HandshakeType(25), "CertificateRequest or Certificate"),
+                unexpected(HandshakeType(25), HandshakeType::CERTIFICATE),
             ),
             case(
                 "no CertificateVerify",
                 on!("CertificateVerify", Vec::clear),
-                unexpected(HandshakeType::FINISHED, "CertificateVerify"),
+                unexpected(HandshakeType::FINISHED, HandshakeType::CERTIFICATE_VERIFY),
             ),
             case(
                 "neither CertificateVerify nor Certificate",
@@ -251,7 +263,7 @@ fn bad_encrypted_messages() {
                         m.clear();
                     }
                 },
-                unexpected(HandshakeType::FINISHED, "CertificateRequest or Certificate"),
+                unexpected(HandshakeType::FINISHED, HandshakeType::CERTIFICATE),
             ),
             case(
                 "a signature changed in its last bit",
@@ -271,7 +283,7 @@ fn bad_encrypted_messages() {
             case(
                 "ECDSA with SHA-1",
                 on!("CertificateVerify", |m| m[4..6].copy_from_slice(&[2, 3])),
-                Error::SchemeNotOffered(0x0203),
+                Error::not_offered("signature scheme", 0x0203u16),
             ),
             case(
                 "ECDSA of another curve",
@@ -292,7 +304,10 @@ fn bad_encrypted_messages() {
             case(
                 "a changed Finished",
                 on!("Finished", |m| *m.last_mut().unwrap() ^= 1),
-                Error::BadFinished,
+                Error::Misbehaved {
+                    alert: Description::DECRYPT_ERROR,
+                    what: "Finished does not verify: the handshake was tampered with",
+                },
             ),
             case(
                 "a short Finished",
@@ -300,32 +315,40 @@ fn bad_encrypted_messages() {
                     m.pop();
                     fix_length(m);
                 }),
-                Error::BadFinished,
+                Error::Misbehaved {
+                    alert: Description::DECRYPT_ERROR,
+                    what: "Finished does not verify: the handshake was tampered with",
+                },
             ),
             case(
                 "an empty Finished",
                 on!("Finished", |m| *m = vec![20, 0, 0, 0]),
-                Error::BadFinished,
+                Error::Misbehaved {
+                    alert: Description::DECRYPT_ERROR,
+                    what: "Finished does not verify: the handshake was tampered with",
+                },
             ),
             case(
                 "a ticket in the record of Finished",
                 on!("Finished", |m| m.extend([4, 0, 0, 1, 0])),
-                Error::DataAfter("Finished"),
+                Error::unexpected(
+                    "handshake data goes on where the server's flight, or its keys, should end",
+                ),
             ),
             case(
                 "a ticket before Finished",
                 &insert("Finished", &[4, 0, 0, 1, 0]),
-                unexpected(HandshakeType(4), "Finished"),
+                unexpected(HandshakeType(4), HandshakeType::FINISHED),
             ),
             case(
                 "a key update",
                 &insert("Certificate", &[24, 0, 0, 1, 0]),
-                unexpected(HandshakeType(24), "CertificateRequest or Certificate"),
+                unexpected(HandshakeType(24), HandshakeType::CERTIFICATE),
             ),
             case(
                 "a request to renegotiate",
                 &insert("Finished", &[0, 0, 0, 0]),
-                unexpected(HandshakeType(0), "Finished"),
+                unexpected(HandshakeType(0), HandshakeType::FINISHED),
             ),
         ],
     );

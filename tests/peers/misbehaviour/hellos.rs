@@ -4,7 +4,8 @@ use super::{EXTENSIONS_13, KEY_SHARE, SERVER_HELLO, add_extension, case, check, 
 use crate::crypto;
 use crate::peers::tls_server::{RETRY_RANDOM, fix_extensions, fix_length};
 use crate::tls::Error;
-use crate::tls::codes::{ExtensionType, HandshakeType};
+use crate::tls::codes::{Description, ExtensionType, HandshakeType};
+use crate::tls::error::Flaw;
 use crate::wire;
 
 /// Where the parts of the good TLS 1.3 ServerHello are.
@@ -14,7 +15,8 @@ const SHARE: usize = 90;
 
 #[test]
 fn bad_hellos_of_tls_1_3() {
-    let unsolicited = |extension| Error::UnsolicitedExtension {
+    let unsolicited = |extension| Error::Extension {
+        flaw: Flaw::Unsolicited,
         message: SERVER_HELLO,
         extension: ExtensionType(extension),
     };
@@ -24,22 +26,26 @@ fn bad_hellos_of_tls_1_3() {
             case(
                 "TLS 1.1 as legacy version",
                 on!("ServerHello", |m| m[5] = 2),
-                Error::UnsupportedVersion(0x0302),
+                Error::NotOffered {
+                    alert: Description::PROTOCOL_VERSION,
+                    what: "protocol version",
+                    code: 0x0302,
+                },
             ),
             case(
                 "TLS 1.2 by supported_versions",
                 on!("ServerHello", |m| m[SELECTED_VERSION + 1] = 3),
-                Error::BadSelectedVersion(0x0303),
+                Error::not_offered("version by supported_versions", 0x0303u16),
             ),
             case(
                 "a version that was not offered",
                 on!("ServerHello", |m| m[SELECTED_VERSION + 1] = 5),
-                Error::BadSelectedVersion(0x0305),
+                Error::not_offered("version by supported_versions", 0x0305u16),
             ),
             case(
                 "another session id",
                 on!("ServerHello", |m| m[40] ^= 1),
-                Error::SessionIdMismatch,
+                Error::illegal("session id differs from the one sent"),
             ),
             case(
                 "no session id",
@@ -48,33 +54,33 @@ fn bad_hellos_of_tls_1_3() {
                     m.drain(39..71);
                     fix_length(m);
                 }),
-                Error::SessionIdMismatch,
+                Error::illegal("session id differs from the one sent"),
             ),
             case(
                 "CCM, which was not offered",
                 on!("ServerHello", |m| m[SUITE_13 + 1] = 4),
-                Error::SuiteNotOffered(0x1304),
+                Error::not_offered("cipher suite", 0x1304u16),
             ),
             case(
                 "a suite of TLS 1.2",
                 on!("ServerHello", |m| m[SUITE_13..SUITE_13 + 2]
                     .copy_from_slice(&[0xc0, 0x2b])),
-                Error::SuiteNotOffered(0xc02b),
+                Error::not_offered("cipher suite", 0xc02bu16),
             ),
             case(
                 "compression",
                 on!("ServerHello", |m| m[73] = 1),
-                Error::Compression(1),
+                Error::not_offered("compression method", 1u16),
             ),
             case(
                 "a group that was offered without a share",
                 on!("ServerHello", |m| m[KEY_SHARE + 5] = 0x17),
-                Error::WrongGroup(0x17),
+                Error::not_offered("key share of group", 0x17u16),
             ),
             case(
                 "a group that was not offered",
                 on!("ServerHello", |m| m[KEY_SHARE + 5] = 0x1e),
-                Error::WrongGroup(0x1e),
+                Error::not_offered("key share of group", 0x1eu16),
             ),
             case(
                 "a share of zeros",
@@ -103,7 +109,8 @@ fn bad_hellos_of_tls_1_3() {
                     m.truncate(KEY_SHARE);
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::MissingExtension {
+                Error::Extension {
+                    flaw: Flaw::Missing,
                     message: SERVER_HELLO,
                     extension: ExtensionType::KEY_SHARE,
                 },
@@ -133,7 +140,8 @@ fn bad_hellos_of_tls_1_3() {
                 on!("ServerHello", |m| {
                     add_extension(m, EXTENSIONS_13, 16, &[0, 3, 2, b'h', b'2']);
                 }),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: SERVER_HELLO,
                     extension: ExtensionType::ALPN,
                 },
@@ -146,7 +154,8 @@ fn bad_hellos_of_tls_1_3() {
                     43,
                     &[3, 4]
                 )),
-                Error::DuplicateExtension {
+                Error::Extension {
+                    flaw: Flaw::Duplicate,
                     message: SERVER_HELLO,
                     extension: ExtensionType::SUPPORTED_VERSIONS,
                 },
@@ -179,13 +188,15 @@ fn bad_hellos_of_tls_1_3() {
                 on!("ServerHello", |m| m[0] = 11),
                 Error::UnexpectedMessage {
                     got: HandshakeType::CERTIFICATE,
-                    awaiting: "ServerHello",
+                    awaiting: HandshakeType::SERVER_HELLO,
                 },
             ),
             case(
                 "a message after ServerHello under no keys",
                 on!("ServerHello", |m| m.extend([8, 0, 0, 2, 0, 0])),
-                Error::DataAfter("ServerHello"),
+                Error::unexpected(
+                    "handshake data goes on where the server's flight, or its keys, should end",
+                ),
             ),
         ],
     );
@@ -199,12 +210,12 @@ fn bad_retries() {
             case(
                 "the group whose share was sent",
                 on!("HelloRetryRequest", |m| m[KEY_SHARE + 5] = 0x1d),
-                Error::PointlessRetry,
+                Error::illegal("HelloRetryRequest asks for what was sent"),
             ),
             case(
                 "a group that was not offered",
                 on!("HelloRetryRequest", |m| m[KEY_SHARE + 5] = 0x1e),
-                Error::GroupNotOffered(0x1e),
+                Error::not_offered("group", 0x1eu16),
             ),
             case(
                 "nothing new",
@@ -212,7 +223,7 @@ fn bad_retries() {
                     m.truncate(KEY_SHARE);
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::PointlessRetry,
+                Error::illegal("HelloRetryRequest asks for what was sent"),
             ),
             case(
                 "an empty cookie",
@@ -229,7 +240,8 @@ fn bad_retries() {
                 on!("HelloRetryRequest", |m| {
                     add_extension(m, EXTENSIONS_13, 16, &[0, 3, 2, b'h', b'2']);
                 }),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: SERVER_HELLO,
                     extension: ExtensionType::ALPN,
                 },
@@ -239,17 +251,17 @@ fn bad_retries() {
                 on!("ServerHello", |m| {
                     m[6..38].copy_from_slice(&RETRY_RANDOM);
                 }),
-                Error::SecondRetry,
+                Error::unexpected("second HelloRetryRequest"),
             ),
             case(
                 "another suite then",
                 on!("ServerHello", |m| m[SUITE_13 + 1] = 3),
-                Error::SuiteChanged,
+                Error::illegal("cipher suite differs from the HelloRetryRequest"),
             ),
             case(
                 "the first group then",
                 on!("ServerHello", |m| m[KEY_SHARE + 5] = 0x1d),
-                Error::WrongGroup(0x1d),
+                Error::not_offered("key share of group", 0x1du16),
             ),
             case(
                 "a point off the curve",
@@ -262,7 +274,7 @@ fn bad_retries() {
                     m.truncate(EXTENSIONS_13);
                     fix_length(m);
                 }),
-                Error::BadSelectedVersion(0x0303),
+                Error::illegal("TLS 1.2 after a HelloRetryRequest, which is of TLS 1.3"),
             ),
             case(
                 "no version",
@@ -270,7 +282,8 @@ fn bad_retries() {
                     m.drain(EXTENSIONS_13 + 2..KEY_SHARE);
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::MissingExtension {
+                Error::Extension {
+                    flaw: Flaw::Missing,
                     message: SERVER_HELLO,
                     extension: ExtensionType::SUPPORTED_VERSIONS,
                 },
@@ -278,7 +291,9 @@ fn bad_retries() {
             case(
                 "a message after the retry",
                 on!("HelloRetryRequest", |m| m.extend([8, 0, 0, 2, 0, 0])),
-                Error::DataAfter("HelloRetryRequest"),
+                Error::unexpected(
+                    "handshake data goes on where the server's flight, or its keys, should end",
+                ),
             ),
         ],
     );

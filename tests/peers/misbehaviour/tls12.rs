@@ -4,7 +4,8 @@ use super::{EXTENSIONS_12, SERVER_HELLO, add_extension, case, check, echo_sessio
 use crate::crypto;
 use crate::peers::tls_server::{RANDOM, RETRY_RANDOM, fix_length, handshake, length16, sign};
 use crate::tls::Error;
-use crate::tls::codes::{ExtensionType, HandshakeType};
+use crate::tls::codes::{Description, ExtensionType, HandshakeType};
+use crate::tls::error::Flaw;
 use crate::wire;
 use crate::x509::{self, sig::SignatureScheme};
 
@@ -34,7 +35,6 @@ fn bad_servers_of_tls_1_2() {
         }
     };
     let malformed = |extension, error| Error::MalformedExtension { extension, error };
-    let rsa = SignatureScheme::RsaPssRsaeSha256;
     let ecdsa = SignatureScheme::EcdsaP256Sha256;
     let signature = Error::Signature(x509::Error::BadHandshakeSignature {
         scheme: ecdsa,
@@ -46,17 +46,22 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "TLS 1.2 instead of 1.3",
                 &random_end(b"DOWNGRD\x01"),
-                Error::Downgrade,
+                Error::illegal(
+                    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+                ),
             ),
             case(
                 "TLS 1.1 instead of 1.2",
                 &random_end(b"DOWNGRD\x00"),
-                Error::Downgrade,
+                Error::illegal(
+                    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+                ),
             ),
             case(
                 "the random value of a HelloRetryRequest",
                 on!("ServerHello", |m| m[6..38].copy_from_slice(&RETRY_RANDOM)),
-                Error::MissingExtension {
+                Error::Extension {
+                    flaw: Flaw::Missing,
                     message: SERVER_HELLO,
                     extension: ExtensionType::SUPPORTED_VERSIONS,
                 },
@@ -64,38 +69,50 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "TLS 1.1",
                 on!("ServerHello", |m| m[5] = 2),
-                Error::UnsupportedVersion(0x0302),
+                Error::NotOffered {
+                    alert: Description::PROTOCOL_VERSION,
+                    what: "protocol version",
+                    code: 0x0302,
+                },
             ),
             case(
                 "SSL 3.0",
                 on!("ServerHello", |m| m[5] = 0),
-                Error::UnsupportedVersion(0x0300),
+                Error::NotOffered {
+                    alert: Description::PROTOCOL_VERSION,
+                    what: "protocol version",
+                    code: 0x0300,
+                },
             ),
             case(
                 "a suite of TLS 1.3",
                 &suite([0x13, 1]),
-                Error::SuiteNotOffered(0x1301),
+                Error::not_offered("cipher suite", 0x1301u16),
             ),
-            case("CBC", &suite([0xc0, 0x09]), Error::SuiteNotOffered(0xc009)),
+            case(
+                "CBC",
+                &suite([0xc0, 0x09]),
+                Error::not_offered("cipher suite", 0xc009u16),
+            ),
             case(
                 "static RSA",
                 &suite([0, 0x9c]),
-                Error::SuiteNotOffered(0x009c),
+                Error::not_offered("cipher suite", 0x009cu16),
             ),
             case(
                 "the SCSV",
                 &suite([0, 0xff]),
-                Error::SuiteNotOffered(0x00ff),
+                Error::not_offered("cipher suite", 0x00ffu16),
             ),
             case(
                 "a suite for RSA and a signature of ECDSA",
                 &suite([0xc0, 0x2f]),
-                Error::SchemeMismatch(ecdsa),
+                Error::illegal("signature scheme does not fit the cipher suite"),
             ),
             case(
                 "compression",
                 on!("ServerHello", |m| m[41] = 1),
-                Error::Compression(1),
+                Error::not_offered("compression method", 1u16),
             ),
             case(
                 "resumption of what never was",
@@ -104,13 +121,14 @@ fn bad_servers_of_tls_1_2() {
                     _ => m.clear(),
                 },
                 Error::Closed {
-                    awaiting: "Certificate",
+                    awaiting: HandshakeType::CERTIFICATE,
                 },
             ),
             case(
                 "the algorithms of signatures",
                 &hello(13, &[0, 2, 4, 3]),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: SERVER_HELLO,
                     extension: ExtensionType::SIGNATURE_ALGORITHMS,
                 },
@@ -121,7 +139,8 @@ fn bad_servers_of_tls_1_2() {
                     add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
                     add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
                 }),
-                Error::DuplicateExtension {
+                Error::Extension {
+                    flaw: Flaw::Duplicate,
                     message: SERVER_HELLO,
                     extension: ExtensionType::SUPPORTED_GROUPS,
                 },
@@ -133,12 +152,13 @@ fn bad_servers_of_tls_1_2() {
                     m.splice(39..39, [9; 33]);
                     fix_length(m);
                 }),
-                Error::BadSessionId,
+                Error::illegal("session id is too long"),
             ),
             case(
                 "a ticket",
                 &hello(35, &[]),
-                Error::UnsolicitedExtension {
+                Error::Extension {
+                    flaw: Flaw::Unsolicited,
                     message: SERVER_HELLO,
                     extension: ExtensionType(35),
                 },
@@ -146,7 +166,8 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "a key share of TLS 1.3",
                 &hello(51, &[]),
-                Error::MisplacedExtension {
+                Error::Extension {
+                    flaw: Flaw::Misplaced,
                     message: SERVER_HELLO,
                     extension: ExtensionType::KEY_SHARE,
                 },
@@ -154,7 +175,10 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "a renegotiation",
                 &hello(0xff01, &[1, 1]),
-                Error::Renegotiation,
+                Error::Misbehaved {
+                    alert: Description::HANDSHAKE_FAILURE,
+                    what: "renegotiation_info is not that of a first handshake",
+                },
             ),
             case(
                 "an extended master secret with content",
@@ -164,17 +188,20 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "compressed points alone",
                 &hello(11, &[1, 1]),
-                Error::PointFormats,
+                Error::illegal("ec_point_formats lacks uncompressed"),
             ),
             case(
                 "a protocol that was not offered",
                 &hello(16, &[0, 3, 2, b'h', b'3']),
-                Error::BadAlpn,
+                Error::illegal("the server chose a protocol that was not offered"),
             ),
             case(
                 "no Certificate",
                 on!("Certificate", Vec::clear),
-                unexpected(HandshakeType::SERVER_KEY_EXCHANGE, "Certificate"),
+                unexpected(
+                    HandshakeType::SERVER_KEY_EXCHANGE,
+                    HandshakeType::CERTIFICATE,
+                ),
             ),
             case(
                 "an empty chain",
@@ -184,22 +211,25 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "no ServerKeyExchange",
                 on!("ServerKeyExchange", Vec::clear),
-                unexpected(HandshakeType::SERVER_HELLO_DONE, "ServerKeyExchange"),
+                unexpected(
+                    HandshakeType::SERVER_HELLO_DONE,
+                    HandshakeType::SERVER_KEY_EXCHANGE,
+                ),
             ),
             case(
                 "an OCSP response",
                 on!("Certificate", |m| m.extend([22, 0, 0, 1, 1])),
-                unexpected(HandshakeType(22), "ServerKeyExchange"),
+                unexpected(HandshakeType(22), HandshakeType::SERVER_KEY_EXCHANGE),
             ),
             case(
                 "a curve of its own",
                 on!("ServerKeyExchange", |m| m[4] = 1),
-                Error::ExplicitCurve(1),
+                Error::not_offered("curve type", 1u16),
             ),
             case(
                 "a group that was not offered",
                 on!("ServerKeyExchange", |m| m[6] = 0x1e),
-                Error::GroupNotOffered(0x1e),
+                Error::not_offered("group", 0x1eu16),
             ),
             case(
                 "a public value of another group",
@@ -229,33 +259,36 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "ECDSA with SHA-1",
                 on!("ServerKeyExchange", |m| m[40] = 2),
-                Error::SchemeNotOffered(0x0203),
+                Error::not_offered("signature scheme", 0x0203u16),
             ),
             case(
                 "RSA",
                 on!("ServerKeyExchange", |m| m[40..42].copy_from_slice(&[8, 4])),
-                Error::SchemeMismatch(rsa),
+                Error::illegal("signature scheme does not fit the cipher suite"),
             ),
             case(
                 "requests to negotiate without end",
                 on!("Certificate", |m| {
                     m.splice(..0, [0; 17 * 4]);
                 }),
-                Error::TooManyIgnored,
+                Error::unexpected("too many warnings, change_cipher_spec records or HelloRequests"),
             ),
             case(
                 "a request to negotiate with content",
                 on!("Certificate", |m| {
                     m.splice(..0, [0, 0, 0, 1, 0]);
                 }),
-                unexpected(HandshakeType::HELLO_REQUEST, "Certificate"),
+                unexpected(HandshakeType::HELLO_REQUEST, HandshakeType::CERTIFICATE),
             ),
             case(
                 "two requests for a certificate",
                 on!("ServerHelloDone", |m| {
                     m.splice(..0, [13, 0, 0, 0, 13, 0, 0, 0]);
                 }),
-                unexpected(HandshakeType::CERTIFICATE_REQUEST, "ServerHelloDone"),
+                unexpected(
+                    HandshakeType::CERTIFICATE_REQUEST,
+                    HandshakeType::SERVER_HELLO_DONE,
+                ),
             ),
             case(
                 "a ServerHelloDone with content",
@@ -269,13 +302,15 @@ fn bad_servers_of_tls_1_2() {
                 "no ServerHelloDone",
                 on!("ServerHelloDone", Vec::clear),
                 Error::Closed {
-                    awaiting: "CertificateRequest or ServerHelloDone",
+                    awaiting: HandshakeType::SERVER_HELLO_DONE,
                 },
             ),
             case(
                 "a message after ServerHelloDone",
                 on!("ServerHelloDone", |m| m.extend([14, 0, 0, 0])),
-                Error::DataAfter("ServerHelloDone"),
+                Error::unexpected(
+                    "handshake data goes on where the server's flight, or its keys, should end",
+                ),
             ),
         ],
     );

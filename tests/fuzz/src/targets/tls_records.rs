@@ -6,7 +6,8 @@
 //! passes must be signed by the server of the tests.
 
 use crate::engine::Target;
-use crate::tls::{Failure, Group, Verified, Version};
+use crate::tls::group::Group;
+use crate::tls::{Failure, Verified, Version};
 use crate::tls_server::{Plan, flight, leaf, run_bytes};
 
 pub const TARGET: Target = Target {
