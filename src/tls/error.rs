@@ -29,7 +29,7 @@ pub(crate) enum Error {
     NotTls { http: bool },
     /// The server sent a fatal alert, or close_notify before it was authenticated.
     Alert {
-        description: Description,
+        alert: Description,
         awaiting: HandshakeType,
     },
 
@@ -94,16 +94,19 @@ pub(crate) enum Flaw {
 }
 
 impl Error {
+    /// The server did that, and is told so.
+    pub(crate) const fn misbehaved(alert: Description, what: &'static str) -> Self {
+        Self::Misbehaved { alert, what }
+    }
+
     /// A field has a value that it may not have.
     pub(crate) const fn illegal(what: &'static str) -> Self {
-        let alert = Description::ILLEGAL_PARAMETER;
-        Self::Misbehaved { alert, what }
+        Self::misbehaved(Description::ILLEGAL_PARAMETER, what)
     }
 
     /// A record or a message is out of place.
     pub(crate) const fn unexpected(what: &'static str) -> Self {
-        let alert = Description::UNEXPECTED_MESSAGE;
-        Self::Misbehaved { alert, what }
+        Self::misbehaved(Description::UNEXPECTED_MESSAGE, what)
     }
 
     /// The server chose what was not offered, by its code.
@@ -118,12 +121,6 @@ impl Error {
     /// What to tell the server before closing; `None` if it is gone or gave up first.
     pub(crate) fn alert(&self) -> Option<Description> {
         Some(match self {
-            Self::Closed { .. }
-            | Self::Reset { .. }
-            | Self::TimedOut { .. }
-            | Self::Io { .. }
-            | Self::NotTls { .. }
-            | Self::Alert { .. } => return None,
             Self::Misbehaved { alert, .. } | Self::NotOffered { alert, .. } => *alert,
             Self::UnexpectedMessage { .. } => Description::UNEXPECTED_MESSAGE,
             Self::Malformed { .. } | Self::MalformedExtension { .. } => Description::DECODE_ERROR,
@@ -147,6 +144,8 @@ impl Error {
             },
             Self::Signature(_) => Description::DECRYPT_ERROR,
             Self::RandomSource | Self::Internal(_) => Description::INTERNAL_ERROR,
+            // the connection, NotTls, Alert
+            _ => return None,
         })
     }
 
@@ -176,38 +175,30 @@ impl Error {
         }
     }
 
-    /// What is likely if it is the ClientHello that is answered so, and what was offered by it.
-    fn refusal(&self) -> Option<String> {
-        let (awaiting, likely) = match self {
+    /// If it is the ClientHello that is answered so: what is likely, and what it offered.
+    fn refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hello = HandshakeType::SERVER_HELLO;
+        let likely = match self {
             // etcd without --cert-file ends the connection, by a reset if it has not read all
-            Self::Closed { awaiting } | Self::Reset { awaiting } => {
-                (awaiting, ", as one without TLS does")
+            Self::Closed { awaiting } | Self::Reset { awaiting } if *awaiting == hello => {
+                ", as one without TLS does"
             }
-            Self::Alert {
-                awaiting,
-                description,
-            } => {
-                let likely = match *description {
-                    Description::HANDSHAKE_FAILURE
-                    | Description::INSUFFICIENT_SECURITY
-                    | Description::ILLEGAL_PARAMETER => {
-                        ": probably no cipher suite, group or key type in common"
-                    }
-                    Description::PROTOCOL_VERSION => {
-                        ": probably its versions of TLS are all below 1.2"
-                    }
-                    Description::UNRECOGNIZED_NAME => ": it has no certificate for the name",
-                    Description::NO_APPLICATION_PROTOCOL => {
-                        ": it speaks none of the protocols offered by ALPN"
-                    }
-                    _ => "",
-                };
-                (awaiting, likely)
-            }
-            _ => return None,
+            Self::Alert { alert, awaiting } if *awaiting == hello => match *alert {
+                Description::HANDSHAKE_FAILURE
+                | Description::INSUFFICIENT_SECURITY
+                | Description::ILLEGAL_PARAMETER => {
+                    ": probably no cipher suite, group or key type in common"
+                }
+                Description::PROTOCOL_VERSION => ": probably its versions of TLS are all below 1.2",
+                Description::UNRECOGNIZED_NAME => ": it has no certificate for the name",
+                Description::NO_APPLICATION_PROTOCOL => {
+                    ": it speaks none of the protocols offered by ALPN"
+                }
+                _ => "",
+            },
+            _ => return Ok(()),
         };
-        let hello = *awaiting == HandshakeType::SERVER_HELLO;
-        hello.then(|| format!("{likely}; offered: {}", offer()))
+        write!(f, "{likely}; offered: {}", offer())
     }
 }
 
@@ -224,42 +215,36 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "the server closed the connection instead of sending {awaiting}"
-                )?;
+                )
             }
             Self::Reset { awaiting } => {
                 write!(
                     f,
                     "the server reset the connection instead of sending {awaiting}"
-                )?;
+                )
             }
-            Self::TimedOut { awaiting } => write!(f, "timed out waiting for {awaiting}")?,
-            Self::Io { kind, awaiting } => write!(f, "{kind} while waiting for {awaiting}")?,
-            Self::NotTls { http: true } => {
-                f.write_str("not a TLS server: it answered in plaintext HTTP")?;
+            Self::TimedOut { awaiting } => write!(f, "timed out waiting for {awaiting}"),
+            Self::Io { kind, awaiting } => write!(f, "{kind} while waiting for {awaiting}"),
+            Self::NotTls { http } => f.write_str(match http {
+                true => "not a TLS server: it answered in plaintext HTTP",
+                false => "not a TLS server: its answer is no TLS record",
+            }),
+            Self::Alert { alert, awaiting } => {
+                write!(f, "the server sent alert {alert} instead of {awaiting}")
             }
-            Self::NotTls { http: false } => {
-                f.write_str("not a TLS server: its answer is no TLS record")?;
-            }
-            Self::Alert {
-                description,
-                awaiting,
-            } => write!(
-                f,
-                "the server sent alert {description} instead of {awaiting}"
-            )?,
-            Self::Misbehaved { what, .. } => f.write_str(what)?,
+            Self::Misbehaved { what, .. } => f.write_str(what),
             Self::NotOffered { what, code, .. } => {
                 write!(
                     f,
                     "the server chose {what} 0x{code:04x}, which was not offered"
-                )?;
+                )
             }
             Self::UnexpectedMessage { got, awaiting } => {
-                write!(f, "{got} where {awaiting} was due")?;
+                write!(f, "{got} where {awaiting} was due")
             }
-            Self::Malformed { message, error } => write!(f, "{message} {error}")?,
+            Self::Malformed { message, error } => write!(f, "{message} {error}"),
             Self::MalformedExtension { extension, error } => {
-                write!(f, "extension {extension} {error}")?;
+                write!(f, "extension {extension} {error}")
             }
             Self::Extension {
                 flaw,
@@ -270,20 +255,20 @@ impl fmt::Display for Error {
                     write!(
                         f,
                         "{message} answers extension {extension}, which was not sent"
-                    )?;
+                    )
                 }
-                Flaw::Misplaced => write!(f, "extension {extension} has no place in {message}")?,
-                Flaw::Duplicate => write!(f, "{message} has extension {extension} twice")?,
-                Flaw::Missing => write!(f, "{message} lacks extension {extension}")?,
+                Flaw::Misplaced => write!(f, "extension {extension} has no place in {message}"),
+                Flaw::Duplicate => write!(f, "{message} has extension {extension} twice"),
+                Flaw::Missing => write!(f, "{message} lacks extension {extension}"),
             },
-            Self::BadKeyShare(error) => write!(f, "the server's key share is not valid: {error}")?,
-            Self::Certificate(error) | Self::Signature(error) => error.fmt(f)?,
+            Self::BadKeyShare(error) => write!(f, "the server's key share is not valid: {error}"),
+            Self::Certificate(error) | Self::Signature(error) => error.fmt(f),
             Self::RandomSource => {
-                f.write_str("the random source of this host yields no usable key")?;
+                f.write_str("the random source of this host yields no usable key")
             }
-            Self::Internal(error) => write!(f, "internal error: {error}")?,
-        }
-        f.write_str(&self.refusal().unwrap_or_default())
+            Self::Internal(error) => write!(f, "internal error: {error}"),
+        }?;
+        self.refusal(f)
     }
 }
 
@@ -321,9 +306,8 @@ mod tests {
 
     #[test]
     fn only_an_answer_to_the_hello_says_what_was_offered() {
-        let description = Description::HANDSHAKE_FAILURE;
         let alert = |awaiting| Error::Alert {
-            description,
+            alert: Description::HANDSHAKE_FAILURE,
             awaiting,
         };
         let closed = |awaiting| Error::Closed { awaiting };

@@ -85,18 +85,26 @@ impl Message {
                 awaiting: kind,
             });
         }
-        let mut reader = Reader::new(&self.bytes);
-        let whole = move || {
+        let body = |reader: &mut Reader<'m>| {
             reader.array::<4>()?;
-            let value = parse(&mut reader)?;
-            reader.finish()?;
-            Ok(value)
+            parse(reader)
         };
-        whole().map_err(|error| Error::Malformed {
+        whole(&self.bytes, body).map_err(|error| Error::Malformed {
             message: kind,
             error,
         })
     }
+}
+
+/// Reads `bytes`, all of them.
+fn whole<'a, T>(
+    bytes: &'a [u8],
+    parse: impl FnOnce(&mut Reader<'a>) -> Result<T, wire::Error>,
+) -> Result<T, wire::Error> {
+    let mut reader = Reader::new(bytes);
+    let value = parse(&mut reader)?;
+    reader.finish()?;
+    Ok(value)
 }
 
 /// The extensions of one message, in order.
@@ -150,13 +158,7 @@ impl<'a> Extensions<'a> {
         let Some((_, content)) = self.0.iter().find(|(kind, _)| *kind == extension) else {
             return Ok(None);
         };
-        let mut reader = Reader::new(content);
-        let whole = move || {
-            let value = parse(&mut reader)?;
-            reader.finish()?;
-            Ok(value)
-        };
-        whole()
+        whole(content, parse)
             .map(Some)
             .map_err(|error| Error::MalformedExtension { extension, error })
     }
@@ -190,9 +192,9 @@ impl<'a> Extensions<'a> {
             Ok(protocol)
         })?;
         match chosen {
-            Some(protocol) if !offered.contains(&protocol) => Err(Error::illegal(
-                "the server chose a protocol that was not offered",
-            )),
+            Some(protocol) if !offered.contains(&protocol) => {
+                Err(Error::illegal("protocol chosen by ALPN was not offered"))
+            }
             _ => Ok(()),
         }
     }
@@ -249,23 +251,22 @@ pub(crate) fn parse_certificate13<'a>(
     sent: &[ExtensionType],
 ) -> Result<Vec<&'a [u8]>, Error> {
     let kind = HandshakeType::CERTIFICATE;
-    let (context, entries) = message.read(kind, |reader| {
+    let mut chain = Vec::new();
+    let mut extensions = Vec::new();
+    let context = message.read(kind, |reader| {
         let context = reader.sub8()?.rest();
         let mut list = reader.sub24()?;
-        let mut entries = Vec::new();
         while !list.is_empty() {
-            entries.push((list.sub24()?.rest(), Extensions::parse(&mut list)?));
+            chain.push(list.sub24()?.rest());
+            extensions.push(Extensions::parse(&mut list)?);
         }
-        Ok((context, entries))
+        Ok(context)
     })?;
     check_context(context)?;
-    for (_, extensions) in &entries {
+    for extensions in extensions {
         extensions.check(kind, &[], sent)?;
     }
-    Ok(entries
-        .into_iter()
-        .map(|(certificate, _)| certificate)
-        .collect())
+    Ok(chain)
 }
 
 /// Checks the certificate_request_context, which is for after the handshake (RFC 8446 sections

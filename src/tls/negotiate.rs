@@ -26,7 +26,7 @@ const RETRY_RANDOM: [u8; 32] = [
 /// 1.2, 1.2 but less (RFC 8446 section 4.1.3).
 const DOWNGRADE: [[u8; 8]; 2] = [*b"DOWNGRD\x01", *b"DOWNGRD\x00"];
 
-/// The first ClientHello is sent.
+/// A ClientHello is sent, or is to be.
 pub(crate) struct ExpectServerHello<'c> {
     config: &'c Config<'c>,
     hello: ClientHello<'c>,
@@ -84,119 +84,72 @@ impl<'c> ExpectServerHello<'c> {
         if server.random == RETRY_RANDOM {
             return self.retry(message, &server, random).map(Negotiated::Retry);
         }
-        let suite = check_tls13(&server, &self.hello, SERVER_HELLO_EXTENSIONS, &self.sent)?;
-        let mut transcript = Transcript::new(suite.hash);
-        transcript.add(&self.sent.bytes);
-        let parts = Parts {
-            config: self.config,
-            sent: self.sent,
-            share: self.share,
-            transcript,
-        };
-        parts.agree(message, &server, suite).map(Negotiated::Tls13)
+        let suite = self.check_tls13(&server, SERVER_HELLO_EXTENSIONS)?;
+        self.agree(Transcript::new(suite.hash), message, &server, suite)
+            .map(Negotiated::Tls13)
     }
 
     /// HelloRetryRequest (RFC 8446 section 4.1.4).
     fn retry(
-        self,
+        mut self,
         message: &Message,
         server: &ServerHello<'_>,
         random: &mut Random<'_>,
     ) -> Result<ExpectSecondServerHello<'c>, Error> {
         // the one extension that a server may bring up itself (section 4.2)
-        let mut sent = self.sent;
-        sent.extensions.push(ExtensionType::COOKIE);
-        let suite = check_tls13(server, &self.hello, RETRY_EXTENSIONS, &sent)?;
-        let cookie = server.extensions.read(ExtensionType::COOKIE, |reader| {
+        self.sent.extensions.push(ExtensionType::COOKIE);
+        let suite = self.check_tls13(server, RETRY_EXTENSIONS)?;
+        let extensions = &server.extensions;
+        let cookie = extensions.read(ExtensionType::COOKIE, |reader| {
             let mut cookie = reader.sub16()?;
             // opaque cookie<1..2^16-1>
-            let first = cookie.take(1)?;
-            Ok([first, cookie.rest()].concat())
+            cookie.clone().u8()?;
+            Ok(cookie.rest())
         })?;
-        let group = server
-            .extensions
-            .read(ExtensionType::KEY_SHARE, |reader| reader.u16())?;
-        let share = match group {
+        match extensions.read(ExtensionType::KEY_SHARE, |reader| reader.u16())? {
             Some(code) => {
                 let group = Group::find(code).ok_or(Error::not_offered("group", code))?;
                 if group == self.share.group() {
                     return Err(POINTLESS);
                 }
-                KeyShare::generate(group, random)?
+                self.share = KeyShare::generate(group, random)?;
             }
             None if cookie.is_none() => return Err(POINTLESS),
-            None => self.share,
-        };
-        let mut transcript = Transcript::after_retry(suite.hash, &sent.bytes, message.bytes())?;
-        let sent = self.hello.compose(&share, cookie.as_deref())?;
-        transcript.add(&sent.bytes);
+            None => (),
+        }
+        let transcript = Transcript::after_retry(suite.hash, self.hello(), message.bytes())?;
+        self.sent = self.hello.compose(&self.share, cookie)?;
         Ok(ExpectSecondServerHello {
+            second: self,
             suite,
-            hello: self.hello,
-            parts: Parts {
-                config: self.config,
-                sent,
-                share,
-                transcript,
-            },
+            transcript,
         })
     }
-}
 
-/// RFC 8446 section 4.1.4: a HelloRetryRequest has to change the ClientHello.
-const POINTLESS: Error = Error::illegal("HelloRetryRequest asks for what was sent");
-
-/// The second ClientHello is to be sent, or is.
-pub(crate) struct ExpectSecondServerHello<'c> {
-    suite: Suite13,
-    hello: ClientHello<'c>,
-    parts: Parts<'c>,
-}
-
-impl<'c> ExpectSecondServerHello<'c> {
-    /// The hello to send.
-    pub(crate) fn hello(&self) -> &[u8] {
-        &self.parts.sent.bytes
+    /// The checks that HelloRetryRequest and a TLS 1.3 ServerHello share (RFC 8446 sections
+    /// 4.1.3 and 4.1.4).
+    fn check_tls13(
+        &self,
+        server: &ServerHello<'_>,
+        allowed: &[ExtensionType],
+    ) -> Result<Suite13, Error> {
+        let kind = HandshakeType::SERVER_HELLO;
+        server
+            .extensions
+            .check(kind, allowed, &self.sent.extensions)?;
+        if server.session_id != self.hello.session_id {
+            return Err(Error::illegal("session id differs from the one sent"));
+        }
+        server.check_compression()?;
+        let code = server.cipher_suite;
+        suite::find13(code).ok_or(Error::not_offered("cipher suite", code))
     }
 
-    /// Takes the ServerHello, which has to agree with the HelloRetryRequest before.
-    pub(crate) fn handle(
-        self,
-        message: &Message,
-    ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
-        let server = ServerHello::parse(message)?;
-        if !chooses_tls13(&server)? {
-            return Err(Error::illegal(
-                "TLS 1.2 after a HelloRetryRequest, which is of TLS 1.3",
-            ));
-        }
-        if server.random == RETRY_RANDOM {
-            return Err(Error::unexpected("second HelloRetryRequest"));
-        }
-        let sent = &self.parts.sent;
-        let suite = check_tls13(&server, &self.hello, SERVER_HELLO_EXTENSIONS, sent)?;
-        if suite.suite != self.suite.suite {
-            return Err(Error::illegal(
-                "cipher suite differs from the HelloRetryRequest",
-            ));
-        }
-        self.parts.agree(message, &server, suite)
-    }
-}
-
-/// What both states need for TLS 1.3's key exchange.
-struct Parts<'c> {
-    config: &'c Config<'c>,
-    sent: Sent,
-    share: KeyShare,
-    /// Ends with the ClientHello.
-    transcript: Transcript,
-}
-
-impl<'c> Parts<'c> {
-    /// Agrees on a secret by the ServerHello's key_share (RFC 8446 section 4.2.8).
+    /// Agrees on a secret by the ServerHello's key_share (RFC 8446 section 4.2.8); `transcript`
+    /// ends before the last ClientHello.
     fn agree(
-        mut self,
+        self,
+        mut transcript: Transcript,
         message: &Message,
         server: &ServerHello<'_>,
         suite: Suite13,
@@ -209,15 +162,52 @@ impl<'c> Parts<'c> {
             return Err(Error::not_offered("key share of group", group));
         }
         let shared = self.share.agree(public).map_err(Error::BadKeyShare)?;
-        self.transcript.add(message.bytes());
-        let secrets = Secrets::new(suite, &shared, &self.transcript.current())?;
+        transcript.add(&self.sent.bytes);
+        transcript.add(message.bytes());
         Ok(tls13::ExpectEncryptedExtensions(tls13::Handshake {
             config: self.config,
             sent: self.sent.extensions,
-            transcript: self.transcript,
-            secrets,
+            secrets: Secrets::new(suite, &shared, &transcript.current())?,
+            transcript,
             requested: false,
         }))
+    }
+}
+
+/// RFC 8446 section 4.1.4: a HelloRetryRequest has to change the ClientHello.
+const POINTLESS: Error = Error::illegal("HelloRetryRequest asks for what was sent");
+
+/// The second ClientHello is to be sent, or is.
+pub(crate) struct ExpectSecondServerHello<'c> {
+    second: ExpectServerHello<'c>,
+    suite: Suite13,
+    /// Ends with the HelloRetryRequest.
+    transcript: Transcript,
+}
+
+impl<'c> ExpectSecondServerHello<'c> {
+    /// The hello to send.
+    pub(crate) fn hello(&self) -> &[u8] {
+        self.second.hello()
+    }
+
+    /// Takes the ServerHello, which has to agree with the HelloRetryRequest before.
+    pub(crate) fn handle(
+        self,
+        message: &Message,
+    ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
+        let server = ServerHello::parse(message)?;
+        if !chooses_tls13(&server)? {
+            return Err(Error::illegal("TLS 1.2 after a HelloRetryRequest"));
+        }
+        if server.random == RETRY_RANDOM {
+            return Err(Error::unexpected("second HelloRetryRequest"));
+        }
+        let suite = self.second.check_tls13(&server, SERVER_HELLO_EXTENSIONS)?;
+        if suite.suite != self.suite.suite {
+            return Err(Error::illegal("cipher suite is not HelloRetryRequest's"));
+        }
+        self.second.agree(self.transcript, message, &server, suite)
     }
 }
 
@@ -240,12 +230,14 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
         Some(other) => Err(Error::not_offered("version by supported_versions", other)),
         // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
         None if server.random == RETRY_RANDOM => Err(missing(ExtensionType::SUPPORTED_VERSIONS)),
-        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::illegal(
-            "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
-        )),
+        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(DOWNGRADED),
         None => Ok(false),
     }
 }
+
+const DOWNGRADED: Error = Error::illegal(
+    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+);
 
 /// A ServerHello lacks this extension.
 fn missing(extension: ExtensionType) -> Error {
@@ -266,21 +258,3 @@ const RETRY_EXTENSIONS: &[ExtensionType] = &[
     ExtensionType::KEY_SHARE,
     ExtensionType::COOKIE,
 ];
-
-/// The checks that HelloRetryRequest and a TLS 1.3 ServerHello share (RFC 8446 sections 4.1.3
-/// and 4.1.4).
-fn check_tls13(
-    server: &ServerHello<'_>,
-    hello: &ClientHello<'_>,
-    allowed: &[ExtensionType],
-    sent: &Sent,
-) -> Result<Suite13, Error> {
-    let kind = HandshakeType::SERVER_HELLO;
-    server.extensions.check(kind, allowed, &sent.extensions)?;
-    if server.session_id != hello.session_id {
-        return Err(Error::illegal("session id differs from the one sent"));
-    }
-    server.check_compression()?;
-    let code = server.cipher_suite;
-    suite::find13(code).ok_or(Error::not_offered("cipher suite", code))
-}

@@ -56,12 +56,23 @@ const FIRST_RECORD_VERSION: [u8; 2] = [3, 1];
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
 /// A record is longer than it may be (RFC 8446 sections 5.1 and 5.2).
-const TOO_LONG: Error = Error::Misbehaved {
-    alert: Description::RECORD_OVERFLOW,
-    what: "record is too long",
-};
+const TOO_LONG: Error = Error::misbehaved(Description::RECORD_OVERFLOW, "record is too long");
 
-const TOO_MANY_RECORDS: Error = Error::unexpected("too many records for a handshake");
+/// A protected record is not what the keys protect (section 5.2).
+const BAD_RECORD_MAC: Error = Error::misbehaved(
+    Description::BAD_RECORD_MAC,
+    "record does not decrypt: it was changed on the way",
+);
+
+/// An alert record holds no alert, or more than one (section 5.1).
+const BAD_ALERT: Error = Error::misbehaved(
+    Description::DECODE_ERROR,
+    "alert record does not hold one alert",
+);
+
+const TOO_MANY_RECORDS: Error = Error::unexpected("too many records");
+const TOO_MANY_BYTES: Error = Error::unexpected("too many bytes in records");
+const TOO_MANY_IGNORED: Error = Error::unexpected("too many records without effect");
 
 /// A record header; an error if the length does not fit, which no caller lets happen.
 fn header(content: ContentType, version: [u8; 2], length: usize) -> Result<[u8; 5], Error> {
@@ -110,9 +121,7 @@ impl Protection {
         let header = header(ContentType::APPLICATION_DATA, RECORD_VERSION, length)?;
         let nonce = self.nonce()?;
         self.aead.seal(&nonce, &header, &mut inner);
-        let mut record = header.to_vec();
-        record.append(&mut inner);
-        Ok(record)
+        Ok([&header[..], &inner].concat())
     }
 
     /// Opens the payload of a record with that header: its content type and its content.
@@ -124,19 +133,17 @@ impl Protection {
         let nonce = self.nonce()?;
         self.aead
             .open(&nonce, &header, &mut payload)
-            .map_err(|_| Error::Misbehaved {
-                alert: Description::BAD_RECORD_MAC,
-                what: "record does not decrypt: it was changed on the way",
-            })?;
+            .map_err(|_| BAD_RECORD_MAC)?;
         // RFC 8446 section 5.4: one byte of type, both within the limit of the plaintext
         if payload.len() > MAX_PLAINTEXT.saturating_add(1) {
             return Err(TOO_LONG);
         }
         let padding = payload.iter().rev().take_while(|byte| **byte == 0).count();
         payload.truncate(payload.len().saturating_sub(padding));
-        let code = payload.pop();
-        let code = code.ok_or(Error::unexpected("protected record has no content type"))?;
-        Ok((ContentType(code), payload))
+        match payload.pop() {
+            Some(code) => Ok((ContentType(code), payload)),
+            None => Err(Error::unexpected("record has no content type")),
+        }
     }
 }
 
@@ -153,6 +160,7 @@ pub(crate) struct RecordLayer<'s, S> {
     /// legacy_record_version of what is sent: the first flight, which is the first
     /// ClientHello, has its own.
     send_version: [u8; 2],
+    /// What is left of [`MAX_RECORDS`], [`MAX_BYTES`] and [`MAX_IGNORED`].
     records: u32,
     bytes: usize,
     ignored: u32,
@@ -170,9 +178,9 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             handshake: Vec::new(),
             outgoing: Vec::new(),
             send_version: FIRST_RECORD_VERSION,
-            records: 0,
-            bytes: 0,
-            ignored: 0,
+            records: MAX_RECORDS,
+            bytes: MAX_BYTES,
+            ignored: MAX_IGNORED,
             change_cipher_spec_sent: false,
         }
     }
@@ -192,11 +200,9 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
 
     /// Refuses handshake bytes left over after the last message.
     pub(crate) fn expect_boundary(&self) -> Result<(), Error> {
-        match self.handshake.is_empty() {
-            true => Ok(()),
-            false => Err(Error::unexpected(
-                "handshake data goes on where the server's flight, or its keys, should end",
-            )),
+        match *self.handshake {
+            [] => Ok(()),
+            _ => Err(Error::unexpected("data after the last handshake message")),
         }
     }
 
@@ -231,15 +237,12 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         let [code, major, _, high, low] = header;
         // Only to tell what is no TLS at all: legacy_record_version means nothing else
         // (RFC 8446 section 5.1).
-        if self.records == 0 && (major != 3 || !(20..=23).contains(&code)) {
+        if self.records == MAX_RECORDS && (major != 3 || !(20..=23).contains(&code)) {
             return Err(Error::NotTls {
                 http: header == *b"HTTP/",
             });
         }
-        self.records = self.records.saturating_add(1);
-        if self.records > MAX_RECORDS {
-            return Err(TOO_MANY_RECORDS);
-        }
+        self.records = self.records.checked_sub(1).ok_or(TOO_MANY_RECORDS)?;
         let outer = ContentType(code);
         let limit = match (&self.open, outer) {
             (Some(_), ContentType::APPLICATION_DATA) => MAX_CIPHERTEXT,
@@ -249,10 +252,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         if length > limit {
             return Err(TOO_LONG);
         }
-        self.bytes = self.bytes.saturating_add(length);
-        if self.bytes > MAX_BYTES {
-            return Err(Error::unexpected("too many bytes for a handshake"));
-        }
+        self.bytes = self.bytes.checked_sub(length).ok_or(TOO_MANY_BYTES)?;
         let mut payload = vec![0; length];
         self.fill(&mut payload, awaiting)?;
         if outer == ContentType::CHANGE_CIPHER_SPEC {
@@ -262,9 +262,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             None => (outer, payload),
             Some(keys) if outer == ContentType::APPLICATION_DATA => keys.open(header, payload)?,
             Some(_) => {
-                return Err(Error::unexpected(
-                    "unprotected record after a change of keys",
-                ));
+                return Err(Error::unexpected("record is not protected"));
             }
         };
         match content {
@@ -278,9 +276,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             }
             ContentType::ALERT => self.alert(&payload, awaiting),
             // a change_cipher_spec that comes protected is none (RFC 8446 section 5)
-            _ => Err(Error::unexpected(
-                "record of a type that has no place in a handshake",
-            )),
+            _ => Err(Error::unexpected("record of a type that has no place here")),
         }
     }
 
@@ -289,7 +285,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// the server's follows our own, which is never sent.
     fn change_cipher_spec(&mut self, payload: &[u8]) -> Result<(), Error> {
         if self.version == Some(Version::Tls12) || payload != [1] {
-            return Err(Error::unexpected("change_cipher_spec record out of place"));
+            return Err(Error::unexpected("change_cipher_spec out of place"));
         }
         self.ignore()
     }
@@ -301,23 +297,17 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     fn alert(&mut self, payload: &[u8], awaiting: HandshakeType) -> Result<(), Error> {
         // one alert, neither split nor joined (RFC 8446 section 5.1)
         let &[level @ (1 | 2), description] = payload else {
-            return Err(Error::Misbehaved {
-                alert: Description::DECODE_ERROR,
-                what: "alert record does not hold one alert",
-            });
+            return Err(BAD_ALERT);
         };
-        let description = Description(description);
+        let alert = Description(description);
         let warning = match self.version {
-            Some(Version::Tls13) => description == Description::USER_CANCELED,
-            _ => Level(level) == Level::WARNING && description != Description::CLOSE_NOTIFY,
+            Some(Version::Tls13) => alert == Description::USER_CANCELED,
+            _ => Level(level) == Level::WARNING && alert != Description::CLOSE_NOTIFY,
         };
         if warning {
             self.ignore()
         } else {
-            Err(Error::Alert {
-                description,
-                awaiting,
-            })
+            Err(Error::Alert { alert, awaiting })
         }
     }
 
@@ -325,20 +315,13 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// handshake message either (RFC 8446 section 5.1).
     fn ignore(&mut self) -> Result<(), Error> {
         if !self.handshake.is_empty() {
-            return Err(Error::unexpected(
-                "record between the fragments of a handshake message",
-            ));
+            return Err(Error::unexpected("record amid a handshake message"));
         }
         self.count_ignored()
     }
 
     fn count_ignored(&mut self) -> Result<(), Error> {
-        self.ignored = self.ignored.saturating_add(1);
-        if self.ignored > MAX_IGNORED {
-            return Err(Error::unexpected(
-                "too many warnings, change_cipher_spec records or HelloRequests",
-            ));
-        }
+        self.ignored = self.ignored.checked_sub(1).ok_or(TOO_MANY_IGNORED)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 use super::codes::HandshakeType;
 use super::error::Error;
+use super::msgs::{compose, prefixed};
 use super::record::Protection;
 use super::suite::Suite13;
 use crate::crypto;
@@ -26,10 +27,8 @@ impl Transcript {
     /// synthetic message_hash message, which holds its hash.
     pub(crate) fn after_retry(hash: Hash, first_hello: &[u8], retry: &[u8]) -> Result<Self, Error> {
         let hello = digest(hash, &[first_hello]);
-        let length = u8::try_from(hash.output_len()).map_err(|_| crypto::Error::BadLength)?;
         let mut transcript = Self::new(hash);
-        transcript.add(&[HandshakeType::MESSAGE_HASH.0, 0, 0, length]);
-        transcript.add(hello.as_ref());
+        transcript.add(&compose(HandshakeType::MESSAGE_HASH, hello.as_ref())?);
         transcript.add(retry);
         Ok(transcript)
     }
@@ -53,18 +52,11 @@ pub(crate) fn expand_label(
     context: &[u8],
     out: &mut [u8],
 ) -> Result<(), Error> {
-    const PREFIX: &[u8] = b"tls13 ";
-    let too_long = |_| crypto::Error::BadLength;
-    let length = u16::try_from(out.len()).map_err(too_long)?.to_be_bytes();
-    let label_len = u8::try_from(PREFIX.len().saturating_add(label.len())).map_err(too_long)?;
-    let context_len = u8::try_from(context.len()).map_err(too_long)?;
-    let info: [&[u8]; 6] = [
-        &length,
-        &[label_len],
-        PREFIX,
-        label,
-        &[context_len],
-        context,
+    let length = u16::try_from(out.len()).map_err(|_| crypto::Error::BadLength)?;
+    let info: [&[u8]; 3] = [
+        &length.to_be_bytes(),
+        &prefixed::<1>(&[b"tls13 ", label].concat())?,
+        &prefixed::<1>(context)?,
     ];
     Ok(hkdf::expand(hash, secret, &info, out)?)
 }

@@ -7,9 +7,14 @@
 //! would add that nobody changed the rest of the handshake, which is to say that the version,
 //! the cipher suite and the extensions were not tampered with; these protect data, and no
 //! data is ever sent over this connection. The one choice that bears on the signature itself
-//! is its scheme: it is limited here to what was offered, and none of those is weak. So the
-//! connection is closed after ServerHelloDone, our ClientKeyExchange never follows, and
-//! nothing of TLS 1.2's key derivation or record protection exists in this program.
+//! is its scheme: it is limited here to what was offered, and none of those is weak. So our
+//! ClientKeyExchange never follows, and nothing of TLS 1.2's key derivation or record
+//! protection exists in this program.
+//!
+//! ServerKeyExchange is the last message with a state. What comes after it, CertificateRequest
+//! and ServerHelloDone, is not signed and says nothing that is used. [`run`] reads it all the
+//! same, to close after the server's flight and not into it, and holds it to the order of the
+//! standard, so that a server which ends early or goes on is still refused.
 
 use std::io::{Read, Write};
 
@@ -34,9 +39,15 @@ const NAMED_CURVE: u8 = 3;
 struct Handshake<'c> {
     config: &'c Config<'c>,
     suite: Suite12,
-    client_random: [u8; 32],
-    server_random: [u8; 32],
+    /// Of the client and of the server.
+    randoms: [[u8; 32]; 2],
 }
+
+/// RFC 5746 section 3.4: what to tell a server is the section's choice.
+const RENEGOTIATION: Error = Error::misbehaved(
+    Description::HANDSHAKE_FAILURE,
+    "renegotiation_info is not that of a first handshake",
+);
 
 /// ServerHello is handled.
 pub(crate) struct ExpectCertificate<'c>(Handshake<'c>);
@@ -70,10 +81,7 @@ impl<'c> ExpectCertificate<'c> {
             Ok(reader.sub8()?.rest())
         })?;
         if renegotiated.is_some_and(|connection| !connection.is_empty()) {
-            return Err(Error::Misbehaved {
-                alert: Description::HANDSHAKE_FAILURE,
-                what: "renegotiation_info is not that of a first handshake",
-            });
+            return Err(RENEGOTIATION);
         }
         // RFC 8422 section 5.1.2: a list without uncompressed is an error
         let formats = extensions.read(ExtensionType::EC_POINT_FORMATS, |reader| {
@@ -95,8 +103,7 @@ impl<'c> ExpectCertificate<'c> {
         Ok(Self(Handshake {
             config,
             suite,
-            client_random: hello.random,
-            server_random: server.random,
+            randoms: [hello.random, server.random],
         }))
     }
 
@@ -122,12 +129,7 @@ impl ExpectServerKeyExchange<'_> {
     /// RFC 8422 section 5.4: the ephemeral key, signed with the key of `leaf`. With that the
     /// server is authenticated.
     pub(crate) fn handle(self, message: &Message, leaf: &[u8]) -> Result<Suite, Error> {
-        let Handshake {
-            suite,
-            client_random,
-            server_random,
-            ..
-        } = self.0;
+        let Handshake { suite, randoms, .. } = self.0;
         let exchange = ServerKeyExchange::parse(message)?;
         if exchange.curve_type != NAMED_CURVE {
             return Err(Error::not_offered("curve type", exchange.curve_type));
@@ -140,12 +142,10 @@ impl ExpectServerKeyExchange<'_> {
             .map_err(Error::BadKeyShare)?;
         let scheme = exchange.signed.scheme()?;
         if signer(scheme) != suite.signer {
-            return Err(Error::illegal(
-                "signature scheme does not fit the cipher suite",
-            ));
+            return Err(Error::illegal("signature scheme does not fit the suite"));
         }
         let leaf = Certificate::parse(leaf).map_err(Error::Certificate)?;
-        let content: [&[u8]; 3] = [&client_random, &server_random, exchange.params];
+        let content = [randoms.as_flattened(), exchange.params];
         sig::verify_tls12(scheme, &leaf, &content, exchange.signed.signature)
             .map_err(Error::Signature)?;
         Ok(suite.suite)
@@ -173,9 +173,7 @@ pub(crate) fn run<S: Read + Write>(
     let state = state.handle(&records.message(HandshakeType::CERTIFICATE)?, presented)?;
     let leaf = presented.first().map_or(&[][..], Vec::as_slice);
     let suite = state.handle(&records.message(HandshakeType::SERVER_KEY_EXCHANGE)?, leaf)?;
-    // The server is authenticated. The rest of its flight is read so that it is not answered by
-    // a reset while under way; it adds nothing and decides nothing, so it needs no states. What
-    // a CertificateRequest asks for stays without an answer (RFC 5246 section 7.4.4).
+    // RFC 5246 sections 7.4.4 and 7.4.5; what a CertificateRequest asks for gets no answer
     let kind = HandshakeType::SERVER_HELLO_DONE;
     let mut message = records.message(kind)?;
     if message.kind() == HandshakeType::CERTIFICATE_REQUEST {

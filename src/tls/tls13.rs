@@ -36,10 +36,7 @@ pub(crate) struct ExpectEncryptedExtensions<'c>(pub(crate) Handshake<'c>);
 
 impl<'c> ExpectEncryptedExtensions<'c> {
     /// RFC 8446 section 4.3.1.
-    pub(crate) fn handle(
-        mut self,
-        message: &Message,
-    ) -> Result<ExpectCertificateOrRequest<'c>, Error> {
+    pub(crate) fn handle(mut self, message: &Message) -> Result<ExpectCertificate<'c>, Error> {
         let kind = HandshakeType::ENCRYPTED_EXTENSIONS;
         let extensions = message.read(kind, Extensions::parse)?;
         let allowed = [
@@ -53,39 +50,23 @@ impl<'c> ExpectEncryptedExtensions<'c> {
         extensions.check_list16(ExtensionType::SUPPORTED_GROUPS)?;
         extensions.check_alpn(self.0.config.alpn)?;
         self.0.transcript.add(message.bytes());
-        Ok(ExpectCertificateOrRequest(self.0))
+        Ok(ExpectCertificate(self.0))
     }
 }
 
-/// EncryptedExtensions is handled.
-pub(crate) struct ExpectCertificateOrRequest<'c>(Handshake<'c>);
+/// EncryptedExtensions is handled, and CertificateRequest if there was one.
+pub(crate) struct ExpectCertificate<'c>(Handshake<'c>);
 
-/// Which of the two it was.
-pub(crate) enum CertificateOrRequest<'c> {
-    Request(ExpectCertificate<'c>),
-    Certificate(ExpectCertificateVerify<'c>),
-}
-
-impl<'c> ExpectCertificateOrRequest<'c> {
-    /// RFC 8446 section 4.3.2, or 4.4.2.
-    pub(crate) fn handle(
-        mut self,
-        message: &Message,
-        presented: &mut Vec<Vec<u8>>,
-    ) -> Result<CertificateOrRequest<'c>, Error> {
+impl<'c> ExpectCertificate<'c> {
+    /// RFC 8446 section 4.3.2.
+    pub(crate) fn handle_request(mut self, message: &Message) -> Result<Self, Error> {
         let kind = HandshakeType::CERTIFICATE_REQUEST;
-        if message.kind() != kind {
-            let state = ExpectCertificate(self.0).handle(message, presented);
-            return state.map(CertificateOrRequest::Certificate);
-        }
         let (context, extensions) = message.read(kind, |reader| {
             Ok((reader.sub8()?.rest(), Extensions::parse(reader)?))
         })?;
         check_context(context)?;
-        let [schemes, certificate_schemes] = [
-            ExtensionType::SIGNATURE_ALGORITHMS,
-            ExtensionType::SIGNATURE_ALGORITHMS_CERT,
-        ];
+        let schemes = ExtensionType::SIGNATURE_ALGORITHMS;
+        let certificate_schemes = ExtensionType::SIGNATURE_ALGORITHMS_CERT;
         extensions.check(kind, &[schemes, certificate_schemes], &self.0.sent)?;
         extensions.check_list16(certificate_schemes)?;
         if !extensions.check_list16(schemes)? {
@@ -97,14 +78,9 @@ impl<'c> ExpectCertificateOrRequest<'c> {
         }
         self.0.transcript.add(message.bytes());
         self.0.requested = true;
-        Ok(CertificateOrRequest::Request(ExpectCertificate(self.0)))
+        Ok(self)
     }
-}
 
-/// CertificateRequest is handled, or absent.
-pub(crate) struct ExpectCertificate<'c>(Handshake<'c>);
-
-impl<'c> ExpectCertificate<'c> {
     /// RFC 8446 section 4.4.2: reads the chain into `presented` and verifies it, before anything
     /// is believed that is signed with the key in it.
     pub(crate) fn handle(
@@ -154,6 +130,11 @@ pub(crate) fn signed_content(transcript: &Digest) -> [&[u8]; 3] {
     ]
 }
 
+const TAMPERED: Error = Error::misbehaved(
+    Description::DECRYPT_ERROR,
+    "Finished does not verify: the handshake was tampered with",
+);
+
 /// CertificateVerify is handled.
 pub(crate) struct ExpectFinished<'c>(Handshake<'c>);
 
@@ -161,17 +142,10 @@ impl<'c> ExpectFinished<'c> {
     /// RFC 8446 section 4.4.4.
     pub(crate) fn handle(mut self, message: &Message) -> Result<Authenticated<'c>, Error> {
         let verify_data = message.read(HandshakeType::FINISHED, |reader| Ok(reader.rest()))?;
-        let Handshake {
-            transcript,
-            secrets,
-            ..
-        } = &mut self.0;
-        let expected = secrets.server.verify_data(&transcript.current())?;
+        let transcript = &mut self.0.transcript;
+        let expected = self.0.secrets.server.verify_data(&transcript.current())?;
         if !ct::eq(verify_data, expected.as_ref()) {
-            return Err(Error::Misbehaved {
-                alert: Description::DECRYPT_ERROR,
-                what: "Finished does not verify: the handshake was tampered with",
-            });
+            return Err(TAMPERED);
         }
         transcript.add(message.bytes());
         Ok(Authenticated(self.0))
@@ -220,14 +194,13 @@ pub(crate) fn run<S: Read + Write>(
     records.set_version(Version::Tls13);
     records.open_with(secrets.server.protection()?)?;
     records.seal_with(secrets.client.protection()?);
-    let state = state.handle(&records.message(HandshakeType::ENCRYPTED_EXTENSIONS)?)?;
-    let message = records.message(HandshakeType::CERTIFICATE)?;
-    let state = match state.handle(&message, presented)? {
-        CertificateOrRequest::Request(state) => {
-            state.handle(&records.message(HandshakeType::CERTIFICATE)?, presented)?
-        }
-        CertificateOrRequest::Certificate(state) => state,
-    };
+    let mut state = state.handle(&records.message(HandshakeType::ENCRYPTED_EXTENSIONS)?)?;
+    let mut message = records.message(HandshakeType::CERTIFICATE)?;
+    if message.kind() == HandshakeType::CERTIFICATE_REQUEST {
+        state = state.handle_request(&message)?;
+        message = records.message(HandshakeType::CERTIFICATE)?;
+    }
+    let state = state.handle(&message, presented)?;
     let leaf = presented.first().map_or(&[][..], Vec::as_slice);
     let state = state.handle(&records.message(HandshakeType::CERTIFICATE_VERIFY)?, leaf)?;
     let authenticated = state.handle(&records.message(HandshakeType::FINISHED)?)?;

@@ -100,7 +100,7 @@ fn records_without_effect() {
     use Version::{Tls12, Tls13};
     let message = record(22, MESSAGE);
     let alert = |code| Error::Alert {
-        description: Description(code),
+        alert: Description(code),
         awaiting: AWAITING,
     };
     let bad_alert = Error::Misbehaved {
@@ -129,33 +129,31 @@ fn records_without_effect() {
             "in TLS 1.2",
             Some(Tls12),
             before(&change, 1),
-            Err(Error::unexpected("change_cipher_spec record out of place")),
+            Err(Error::unexpected("change_cipher_spec out of place")),
         ),
         (
             "of value 2",
             None,
             before(&record(20, &[2]), 1),
-            Err(Error::unexpected("change_cipher_spec record out of place")),
+            Err(Error::unexpected("change_cipher_spec out of place")),
         ),
         (
             "of two bytes",
             None,
             before(&record(20, &[1, 1]), 1),
-            Err(Error::unexpected("change_cipher_spec record out of place")),
+            Err(Error::unexpected("change_cipher_spec out of place")),
         ),
         (
             "empty",
             None,
             before(&record(20, &[]), 1),
-            Err(Error::unexpected("change_cipher_spec record out of place")),
+            Err(Error::unexpected("change_cipher_spec out of place")),
         ),
         (
             "amid a message",
             Some(Tls13),
             interleaved(&change),
-            Err(Error::unexpected(
-                "record between the fragments of a handshake message",
-            )),
+            Err(Error::unexpected("record amid a handshake message")),
         ),
         (
             "as many as may be",
@@ -167,26 +165,20 @@ fn records_without_effect() {
             "one more",
             None,
             before(&change, 17),
-            Err(Error::unexpected(
-                "too many warnings, change_cipher_spec records or HelloRequests",
-            )),
+            Err(Error::unexpected("too many records without effect")),
         ),
         ("warning", None, before(&warning, 16), passes.clone()),
         (
             "one too many",
             None,
             before(&warning, 17),
-            Err(Error::unexpected(
-                "too many warnings, change_cipher_spec records or HelloRequests",
-            )),
+            Err(Error::unexpected("too many records without effect")),
         ),
         (
             "both",
             None,
             before(&[change.clone(), warning.clone()].concat(), 9),
-            Err(Error::unexpected(
-                "too many warnings, change_cipher_spec records or HelloRequests",
-            )),
+            Err(Error::unexpected("too many records without effect")),
         ),
         (
             "warning in TLS 1.2",
@@ -204,9 +196,7 @@ fn records_without_effect() {
             "warning amid a message",
             Some(Tls12),
             interleaved(&warning),
-            Err(Error::unexpected(
-                "record between the fragments of a handshake message",
-            )),
+            Err(Error::unexpected("record amid a handshake message")),
         ),
         (
             "user_canceled in TLS 1.3",
@@ -267,9 +257,7 @@ fn records_without_effect() {
             "one more in it",
             Some(Tls12),
             record(22, &[&[0; 17 * 4], MESSAGE].concat()),
-            Err(Error::unexpected(
-                "too many warnings, change_cipher_spec records or HelloRequests",
-            )),
+            Err(Error::unexpected("too many records without effect")),
         ),
         (
             "HelloRequest in TLS 1.3",
@@ -326,7 +314,7 @@ fn limits() {
     let bytes: Vec<_> = [record(20, &[1]), cut(&most)].concat();
     assert_eq!(
         first(None, &bytes),
-        Err(Error::unexpected("too many records for a handshake"))
+        Err(Error::unexpected("too many records"))
     );
     // 16 full records, and a byte
     let message = [&[20, 0, 0x3f, 0xfc][..], &[7; 16_380]].concat();
@@ -338,7 +326,7 @@ fn limits() {
     }
     assert_eq!(
         records.message(AWAITING),
-        Err(Error::unexpected("too many bytes for a handshake"))
+        Err(Error::unexpected("too many bytes in records"))
     );
     assert_eq!(
         first(None, &record(22, &[])),
@@ -360,24 +348,14 @@ fn what_is_no_record() {
     odd[half.len()] = 24;
     assert_eq!(
         first(None, &odd),
-        Err(Error::unexpected(
-            "record of a type that has no place in a handshake"
-        ))
+        Err(Error::unexpected("record of a type that has no place here"))
     );
 }
 
 #[test]
 fn protection() {
-    let unexpected = || {
-        Err(Error::unexpected(
-            "record of a type that has no place in a handshake",
-        ))
-    };
-    let unprotected = || {
-        Err(Error::unexpected(
-            "unprotected record after a change of keys",
-        ))
-    };
+    let unexpected = || Err(Error::unexpected("record of a type that has no place here"));
+    let unprotected = || Err(Error::unexpected("record is not protected"));
     let inner = |padding: usize| [MESSAGE, &[22], &vec![0; padding]].concat();
     let fit = 16_385 - MESSAGE.len() - 1;
     let passes = Ok(MESSAGE.to_vec());
@@ -433,12 +411,12 @@ fn protection() {
         (
             "padding alone",
             sealed(&[0; 9]),
-            Err(Error::unexpected("protected record has no content type")),
+            Err(Error::unexpected("record has no content type")),
         ),
         (
             "nothing",
             sealed(&[]),
-            Err(Error::unexpected("protected record has no content type")),
+            Err(Error::unexpected("record has no content type")),
         ),
         (
             "empty handshake",
@@ -453,9 +431,7 @@ fn protection() {
         (
             "unknown type",
             sealed(&[1, 24]),
-            Err(Error::unexpected(
-                "record of a type that has no place in a handshake",
-            )),
+            Err(Error::unexpected("record of a type that has no place here")),
         ),
         ("data", sealed(&[1, 23]), unexpected()),
         ("change_cipher_spec", sealed(&[1, 20]), unexpected()),
@@ -470,7 +446,7 @@ fn protection() {
             "alert",
             sealed(&[2, 40, 21]),
             Err(Error::Alert {
-                description: Description(40),
+                alert: Description(40),
                 awaiting: AWAITING,
             }),
         ),
@@ -498,9 +474,7 @@ fn keys_change_between_records_only() {
     let error = records.open_with(keys());
     assert_eq!(
         error,
-        Err(Error::unexpected(
-            "handshake data goes on where the server's flight, or its keys, should end"
-        ))
+        Err(Error::unexpected("data after the last handshake message"))
     );
 }
 
@@ -527,7 +501,7 @@ fn what_is_sent() {
     records.open_with(keys()).unwrap();
     assert_eq!(records.message(AWAITING).unwrap().bytes(), MESSAGE);
     let closed = Error::Alert {
-        description: Description::CLOSE_NOTIFY,
+        alert: Description::CLOSE_NOTIFY,
         awaiting: AWAITING,
     };
     assert_eq!(records.message(AWAITING), Err(closed));

@@ -65,23 +65,23 @@ fn padding_and_records_have_a_limit() {
         (
             "records of 2 bytes",
             many(2),
-            Some(Error::unexpected("too many records for a handshake")),
+            Some(Error::unexpected("too many records")),
         ),
         (
             "records of 1 byte",
             many(1),
-            Some(Error::unexpected("too many records for a handshake")),
+            Some(Error::unexpected("too many records")),
         ),
         ("15 padded records", padded(15), None),
         (
             "16 padded records",
             padded(16),
-            Some(Error::unexpected("too many bytes for a handshake")),
+            Some(Error::unexpected("too many bytes in records")),
         ),
         (
             "padding alone",
             padded(999),
-            Some(Error::unexpected("too many bytes for a handshake")),
+            Some(Error::unexpected("too many bytes in records")),
         ),
     ];
     for (name, plan, error) in cases {

@@ -194,9 +194,7 @@ fn bad_hellos_of_tls_1_3() {
             case(
                 "a message after ServerHello under no keys",
                 on!("ServerHello", |m| m.extend([8, 0, 0, 2, 0, 0])),
-                Error::unexpected(
-                    "handshake data goes on where the server's flight, or its keys, should end",
-                ),
+                Error::unexpected("data after the last handshake message"),
             ),
         ],
     );
@@ -256,7 +254,7 @@ fn bad_retries() {
             case(
                 "another suite then",
                 on!("ServerHello", |m| m[SUITE_13 + 1] = 3),
-                Error::illegal("cipher suite differs from the HelloRetryRequest"),
+                Error::illegal("cipher suite is not HelloRetryRequest's"),
             ),
             case(
                 "the first group then",
@@ -274,7 +272,7 @@ fn bad_retries() {
                     m.truncate(EXTENSIONS_13);
                     fix_length(m);
                 }),
-                Error::illegal("TLS 1.2 after a HelloRetryRequest, which is of TLS 1.3"),
+                Error::illegal("TLS 1.2 after a HelloRetryRequest"),
             ),
             case(
                 "no version",
@@ -291,9 +289,7 @@ fn bad_retries() {
             case(
                 "a message after the retry",
                 on!("HelloRetryRequest", |m| m.extend([8, 0, 0, 2, 0, 0])),
-                Error::unexpected(
-                    "handshake data goes on where the server's flight, or its keys, should end",
-                ),
+                Error::unexpected("data after the last handshake message"),
             ),
         ],
     );
