@@ -43,7 +43,7 @@ struct Handshake<'c> {
     randoms: [[u8; 32]; 2],
 }
 
-/// RFC 5746 section 3.4: what to tell a server is the section's choice.
+/// RFC 5746 section 3.4 names this alert for it.
 const RENEGOTIATION: Error = Error::misbehaved(
     Description::HANDSHAKE_FAILURE,
     "renegotiation_info is not that of a first handshake",
