@@ -30,6 +30,7 @@
 //! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `packages`: the tarball, the package of Debian and the image for containers
 //! - `etcd`, `members`: in front of a real cluster, whole and losing members
+//! - `clients`: what README says of clients, with those that every host has
 //!
 //! Tests that show a defect of the reference to be absent name it by its id (D2 … D22) above the test.
 
@@ -42,6 +43,7 @@ mod balance;
 mod bulk;
 mod cli;
 mod cli_values;
+mod clients;
 mod containment;
 mod deploy;
 mod dials;
