@@ -1,7 +1,8 @@
 //! Manual pages that are written in Markdown, in the man(7) macros that groff and mandoc share.
 //!
 //! What is known of Markdown is what the pages use: headings, paragraphs, lists, blocks of code, tables, `code`,
-//! **bold** and [links](url). A table becomes a list whose tags are the cells of its first column. Anything else is
+//! **bold** and [links](url). A table becomes a list whose tags are the cells of its first column; where it has more than
+//! two, each of the others follows its head. Anything else is
 //! printed as it stands. The pages are our own, so nothing here guards against a foreign text.
 
 use super::man::{Page, escaped};
@@ -41,15 +42,20 @@ pub(super) fn page(text: &str) -> String {
             rows.extend(std::iter::from_fn(|| {
                 lines.next_if(|line| line.starts_with('|'))
             }));
+            let heads = rows.first().map(|row| cells(row)).unwrap_or_default();
             for row in rows.iter().skip(2) {
-                let mut cells = cells(row).into_iter();
-                let tag = cells.next().unwrap_or_default();
-                let rest: Vec<String> = cells.filter(|cell| !cell.is_empty()).collect();
-                page.raw(&format!(
-                    ".TP\n{}\n{}",
-                    inline(&tag),
-                    inline(&rest.join("; "))
-                ));
+                let cells = cells(row);
+                page.raw(".TP");
+                page.raw(&inline(cells.first().map_or("", String::as_str)));
+                let rest = heads.iter().zip(&cells).skip(1);
+                let rest = rest.filter(|(_, cell)| !cell.is_empty());
+                let lines: Vec<String> = rest
+                    .map(|(head, cell)| match heads.len() {
+                        2 => inline(cell),
+                        _ => format!("{}: {}", escaped(head), inline(cell)),
+                    })
+                    .collect();
+                page.raw(&lines.join("\n.br\n"));
             }
         } else {
             let item = line.strip_prefix("- ");
@@ -157,11 +163,12 @@ mod tests {
     fn every_form_of_a_page() {
         let text = "# etcd-gateway-x(7): what it is\n\n<!-- unseen -->\nA paragraph\nof `two` lines.\n\n## Some words\n\n\
                     - one\n  and more\n- **two**\n\n### Below\n\n```sh\nls -l\n.x\n```\n\n\
-                    | name | meaning |\n|---|---|\n| `a\\|b` | [text](#there), [site](https://x/), [more](a-b.7.md#c) |\n| c | 1 * 2 | 3 |\n";
+                    | name | meaning |\n|---|---|\n| `a\\|b` | [text](#there), [site](https://x/), [more](a-b.7.md#c) |\n\n\
+                    | a | b | d |\n|---|---|---|\n| c | 1 * 2 | 3 |\n| e |  | 4 |\n";
         let expected = "\
 .PP\nA paragraph of \\fBtwo\\fR lines.\n.SH SOME WORDS\n.IP \\(bu 2\none and more\n.IP \\(bu 2\n\\fBtwo\\fR\n\
 .SS Below\n.RS 4\n.EX\nls \\-l\n\\&.x\n.EE\n.RE\n\
-.TP\n\\fBa|b\\fR\ntext, site <https://x/>, more (\\fBa\\-b\\fR(7))\n.TP\nc\n1 * 2; 3\n";
+.TP\n\\fBa|b\\fR\ntext, site <https://x/>, more (\\fBa\\-b\\fR(7))\n.TP\nc\nb: 1 * 2\n.br\nd: 3\n.TP\ne\nd: 4\n";
         let page = page(text);
         let (head, body) = page.split_once("what it is\n").expect("a name");
         assert_eq!(body, expected);
