@@ -101,9 +101,12 @@ fn leader_is_moved_with_the_members_addresses_only(through: SocketAddr, cluster:
             "attempt {attempt}: {said}"
         );
     }
-    assert_eq!(cluster.leader(), leader);
+    // A busy host may have had the cluster elect another meanwhile.
     let all = format!("--endpoints={}", cluster.endpoints());
-    etcdctl_text(through, &[&all, "move-leader", id], b"");
+    eventually(SOON, "the leader is moved", || {
+        let moved = etcdctl(through, &[&all, "move-leader", id], b"");
+        (moved.status.success() || cluster.leader() == target).then_some(())
+    });
     assert_eq!(cluster.leader(), target);
 }
 
