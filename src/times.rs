@@ -91,6 +91,8 @@ times! {
     file_look_again: Duration::from_millis(250),
     /// How often the resolver looks at its files at most: the interval of Go's resolver.
     resolver_look: Duration::from_secs(5),
+    /// How long the resolver remembers whether a name server answers queries with EDNS.
+    edns_memory: Duration::from_secs(10 * 60),
     /// How often the interfaces of listeners are looked at that are on one link alone.
     zone_look: Duration::from_secs(5),
     /// A signal this soon after the first is the same request once more.

@@ -23,9 +23,11 @@ struct Known {
     addresses: Vec<IpAddr>,
     /// How many more the last answer had.
     beyond: usize,
+    /// They are a part of an answer: none was ever whole.
+    is_part: bool,
     /// The name that had them, completed from the search list; none if not from DNS.
     owner: Option<dns::name::Name>,
-    /// Why the last resolution failed.
+    /// Why the last resolution failed, or gave a part only.
     failure: Option<String>,
 }
 
@@ -83,16 +85,6 @@ impl Hosts {
         for (name, answer) in names.into_iter().zip(answers) {
             let known = self.known.entry(name.clone()).or_default();
             match answer {
-                Ok((
-                    dns::Addresses {
-                        owner: Some(owner),
-                        doubt: Some(error),
-                        ..
-                    },
-                    _,
-                )) if known.owner.as_ref().is_some_and(|known| *known != owner) => {
-                    known.keep(error.to_string(), false, freshness);
-                }
                 Ok(answer) => known.learn(answer, freshness),
                 Err(error) => {
                     let is_definite = error.class.is_definite();
@@ -113,11 +105,13 @@ impl Hosts {
         self.known.get(name)?.failure.as_deref()
     }
 
-    /// What could not be resolved the last time, the reason, and how many addresses are kept.
-    pub(super) fn failed(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+    /// What could not be resolved the last time, the reason, how many addresses are used, and whether
+    /// they are a part of an answer.
+    pub(super) fn failed(&self) -> impl Iterator<Item = (&str, &str, usize, bool)> {
         self.known.iter().filter_map(|(name, known)| {
             let reason = known.failure.as_deref()?;
-            Some((name.as_str(), reason, known.addresses.len()))
+            let addresses = known.addresses.len();
+            Some((name.as_str(), reason, addresses, known.is_part))
         })
     }
 
@@ -125,7 +119,7 @@ impl Hosts {
     pub(super) fn failures(&self) -> Vec<String> {
         let lines = self.failed();
         let mut lines: Vec<String> = lines
-            .map(|(name, reason, _)| format!("{name}: {reason}"))
+            .map(|(name, reason, ..)| format!("{name}: {reason}"))
             .collect();
         lines.sort_unstable();
         lines
@@ -144,24 +138,40 @@ impl Hosts {
 
 /// The addresses of an answer, and how many more it had: a name may have thousands in one reply,
 /// and so may each name of a list.
-fn bounded(mut answer: dns::Addresses) -> (dns::Addresses, usize) {
+fn bounded(mut answer: dns::Found<IpAddr>) -> (dns::Found<IpAddr>, usize) {
     // Servers shuffle their answers; the same addresses must be the same endpoints.
-    answer.addresses.sort_unstable();
-    let beyond = answer.addresses.len().saturating_sub(MAX_ADDRESSES);
-    answer.addresses.truncate(MAX_ADDRESSES);
-    answer.addresses.shrink_to_fit();
+    answer.data.sort_unstable();
+    let beyond = answer.data.len().saturating_sub(MAX_ADDRESSES);
+    answer.data.truncate(MAX_ADDRESSES);
+    answer.data.shrink_to_fit();
     (answer, beyond)
 }
 
 impl Known {
-    fn learn(&mut self, (answer, beyond): (dns::Addresses, usize), freshness: &mut Freshness) {
-        let mut addresses = answer.addresses;
+    fn learn(&mut self, (answer, beyond): (dns::Found<IpAddr>, usize), freshness: &mut Freshness) {
+        if let Some(error) = answer.doubt_of(self.owner.as_ref()) {
+            return self.keep(error.to_string(), false, freshness);
+        }
+        let is_part = answer.is_part();
+        let mut addresses = answer.data;
         freshness.add(answer.ttl);
         if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
             let reason = format!("the answer has {sink}, which is no host");
             return self.keep(reason, false, freshness);
         }
+        if let (Some(error), true) = (&answer.missing, is_part) {
+            if self.addresses.is_empty() || self.is_part {
+                // Of a part it is not known what it lacks.
+                freshness.open = true;
+                self.addresses = addresses;
+                self.beyond = beyond;
+                self.owner = answer.owner;
+                self.is_part = true;
+            }
+            return self.keep(error.to_string(), false, freshness);
+        }
         self.beyond = beyond;
+        self.is_part = false;
         if let Some(error) = answer.missing {
             // Only one family was answered: of the other the old addresses stay, if they are of
             // the same name and not of another one of the search list.
@@ -197,9 +207,9 @@ fn is_no_host(ip: &IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(addresses: &[&str]) -> dns::Addresses {
-        dns::Addresses {
-            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+    fn answer(addresses: &[&str]) -> dns::Found<IpAddr> {
+        dns::Found {
+            data: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             owner: None,
             doubt: None,
             ttl: Duration::from_secs(60),
@@ -224,17 +234,13 @@ mod tests {
             };
             learn(&mut known, &["10.0.0.2", "10.0.0.1"], &mut freshness);
             let good = known.addresses.clone();
-            assert_eq!(
-                good,
-                answer(&["10.0.0.1", "10.0.0.2"]).addresses,
-                "in one order"
-            );
+            assert_eq!(good, answer(&["10.0.0.1", "10.0.0.2"]).data, "in one order");
             assert!(freshness.complete);
             learn(&mut known, &["10.0.0.3", sink], &mut freshness);
             assert_eq!(known.addresses, good, "{sink}");
             assert!(!freshness.complete, "{sink}");
             learn(&mut known, &["10.0.0.3"], &mut freshness);
-            assert_eq!(known.addresses, answer(&["10.0.0.3"]).addresses);
+            assert_eq!(known.addresses, answer(&["10.0.0.3"]).data);
         }
     }
 
@@ -247,12 +253,12 @@ mod tests {
         for (later, expected) in cases {
             let owner = |text: &str| dns::name::Name::from_text(text).ok().map(|(name, _)| name);
             let mut known = Known::default();
-            let first = dns::Addresses {
+            let first = dns::Found {
                 owner: owner("m.a.test"),
                 ..answer(&["10.0.0.1", "fd00::1"])
             };
             known.learn(bounded(first), &mut Freshness::TIMELESS.clone());
-            let second = dns::Addresses {
+            let second = dns::Found {
                 owner: owner(later),
                 missing: Some(dns::Error {
                     owner: "m.".to_owned(),
@@ -264,7 +270,7 @@ mod tests {
                 ..answer(&["10.0.0.2"])
             };
             known.learn(bounded(second), &mut Freshness::TIMELESS.clone());
-            assert_eq!(known.addresses, answer(expected).addresses);
+            assert_eq!(known.addresses, answer(expected).data);
         }
     }
 
@@ -273,14 +279,14 @@ mod tests {
         let all: Vec<IpAddr> = (0..5000_u32)
             .map(|n| IpAddr::from(n.to_be_bytes()))
             .collect();
-        let addresses = all.iter().rev().copied().collect();
-        let large = dns::Addresses {
-            addresses,
+        let data = all.iter().rev().copied().collect();
+        let large = dns::Found {
+            data,
             ..answer(&[])
         };
         let (kept, beyond) = bounded(large);
-        assert_eq!(kept.addresses, all[..MAX_ADDRESSES], "whatever the order");
-        assert!(kept.addresses.capacity() < 2 * MAX_ADDRESSES);
+        assert_eq!(kept.data, all[..MAX_ADDRESSES], "whatever the order");
+        assert!(kept.data.capacity() < 2 * MAX_ADDRESSES);
         assert_eq!(beyond, 5000 - MAX_ADDRESSES);
     }
 }

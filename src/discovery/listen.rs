@@ -20,7 +20,7 @@ pub(crate) fn listen_address(listen: &HostPort, resolver: &Resolver) -> io::Resu
             let addresses = resolver
                 .lookup_host(name, deadline)
                 .map_err(|error| io::Error::other(error.to_string()))?
-                .addresses;
+                .data;
             let mut addresses = addresses.iter().map(IpAddr::to_canonical);
             let first = addresses.clone().next();
             let preferred = addresses.find(IpAddr::is_ipv4).or(first);

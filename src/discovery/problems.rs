@@ -16,6 +16,18 @@ use crate::log;
 pub(crate) const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
                         (--insecure-discovery would use it)";
 
+const FAILED: &str = "SRV lookup failed, will try again";
+/// What is said where nothing better is known than a part of an answer.
+const PART: &str = "only a part of the records is known, using it";
+
+/// What is said of the part.
+fn in_use(is_part: bool, count: usize) -> String {
+    match is_part {
+        true => format!("; {count} records of an answer that was not complete are used"),
+        false => String::new(),
+    }
+}
+
 /// What trouble is with, in the order in which problems are shown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
@@ -179,17 +191,21 @@ impl Discovery {
                 vec![format!("{error}; the last good authorities stay in use")],
             );
         }
-        for (name, reason, kept) in self.hosts.failed() {
+        for (name, reason, count, is_part) in self.hosts.failed() {
+            let (message, field) = match is_part {
+                true => (PART, "addresses_used"),
+                false => ("cannot resolve endpoint, will try again", "addresses_kept"),
+            };
             troubles.add(
                 Subject::Host(name.to_owned()),
-                "cannot resolve endpoint, will try again",
+                message,
                 [
                     ("host", name.into()),
                     ("error", reason.into()),
-                    ("addresses_kept", kept.into()),
+                    (field, count.into()),
                 ],
-                "",
-                vec![format!("{name}: {reason}")],
+                message,
+                vec![format!("{name}: {reason}{}", in_use(is_part, count))],
             );
         }
         if let Some(text) = self.surplus() {
@@ -232,20 +248,21 @@ impl Discovery {
                     .collect(),
             );
         }
-        for (index, error, kept) in services.failed() {
-            let kept_in_use = match kept {
-                0 => String::new(),
-                _ => format!("; records that stay in use: {kept}"),
+        for (index, error, count, is_part) in services.failed() {
+            let (message, field, kept) = match (is_part, count) {
+                (true, _) => (PART, "records_used", in_use(is_part, count)),
+                (false, 0) => (FAILED, "records_kept", String::new()),
+                (false, _) => {
+                    let kept = format!("; records that stay in use: {count}");
+                    (FAILED, "records_kept", kept)
+                }
             };
             troubles.add(
                 Subject::Service(index),
-                "SRV lookup failed, will try again",
-                [
-                    ("error", error.to_string().into()),
-                    ("records_kept", kept.into()),
-                ],
-                error.class,
-                vec![format!("{error}{kept_in_use}")],
+                message,
+                [("error", error.to_string().into()), (field, count.into())],
+                format!("{message} {}", error.class),
+                vec![format!("{error}{kept}")],
             );
         }
         let insecure = self.insecure();

@@ -46,7 +46,9 @@ struct Service {
     records: Vec<Srv>,
     /// The name that had them, completed from the search list.
     found: Option<Name>,
-    /// Why the last lookup gave none.
+    /// They are a part of an answer: none was ever whole.
+    is_part: bool,
+    /// Why the last lookup gave none, or a part only.
     failure: Option<dns::Error>,
     /// The last lookup gave records, and no other name of the search list may have the right ones.
     certain: bool,
@@ -83,6 +85,7 @@ impl Services {
             scheme,
             records: Vec::new(),
             found: None,
+            is_part: false,
             failure: None,
             certain: false,
             forgotten: false,
@@ -126,23 +129,11 @@ impl Services {
             .collect();
         let answers = side_by_side(&owners, |owner| resolver.lookup_srv(owner, deadline));
         for (service, answer) in self.services.iter_mut().zip(answers) {
-            service.certain = matches!(&answer, Ok(answer) if answer.doubt.is_none());
+            service.certain =
+                matches!(&answer, Ok(answer) if answer.doubt.is_none() && !answer.is_part());
             service.forgotten = false;
             match answer {
-                // An earlier name of the search list was not answered: it may still be the one.
-                Ok(dns::Services {
-                    owner,
-                    doubt: Some(error),
-                    ..
-                }) if service.found.as_ref().is_some_and(|known| *known != owner) => {
-                    service.keep(error, freshness);
-                }
-                Ok(answer) => {
-                    freshness.add(answer.ttl);
-                    service.found = Some(answer.owner);
-                    service.records = answer.records;
-                    service.failure = None;
-                }
+                Ok(answer) => service.learn(answer, freshness),
                 Err(error) => service.keep(error, freshness),
             }
         }
@@ -246,12 +237,13 @@ impl Services {
     }
 
     /// The services whose last lookup did not give what it should have given, by their place: why,
-    /// and how many records are kept.
-    pub(super) fn failed(&self) -> impl Iterator<Item = (usize, &dns::Error, usize)> {
-        self.services
-            .iter()
-            .enumerate()
-            .filter_map(|(index, service)| Some((index, service.trouble()?, service.records.len())))
+    /// how many records are used, and whether they are a part of an answer.
+    pub(super) fn failed(&self) -> impl Iterator<Item = (usize, &dns::Error, usize, bool)> {
+        let services = self.services.iter().enumerate();
+        services.filter_map(|(index, service)| {
+            let error = service.trouble()?;
+            Some((index, error, service.records.len(), service.is_part))
+        })
     }
 
     /// The name of the service at a place, and how many records it has.
@@ -309,6 +301,25 @@ impl Services {
 }
 
 impl Service {
+    fn learn(&mut self, answer: dns::Found<Srv>, freshness: &mut Freshness) {
+        if let Some(error) = answer.doubt_of(self.found.as_ref()) {
+            return self.keep(error.clone(), freshness);
+        }
+        let is_part = answer.is_part();
+        if is_part && !self.records.is_empty() && !self.is_part {
+            // What is known is better.
+            self.failure = answer.missing;
+            return;
+        }
+        // Of a part it is not known what it lacks.
+        freshness.open |= is_part;
+        freshness.add(answer.ttl);
+        self.found = answer.owner;
+        self.records = answer.data;
+        self.is_part = is_part;
+        self.failure = answer.missing;
+    }
+
     fn keep(&mut self, error: dns::Error, freshness: &mut Freshness) {
         // RFC 2308: for so long it is certain that there is nothing, and no longer.
         if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
@@ -333,6 +344,7 @@ impl Service {
             ],
         );
         self.records.clear();
+        self.is_part = false;
         self.found = None;
         self.forgotten = true;
     }

@@ -167,6 +167,7 @@ mod tests {
 
     fn message(rcode: u16, answers: Vec<Record>, authorities: Vec<Record>) -> Message {
         Message {
+            truncated: false,
             rcode,
             authoritative: false,
             recursion_available: true,

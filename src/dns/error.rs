@@ -4,10 +4,60 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use super::message;
-use super::name;
 use super::record::Type;
 use crate::sys::Plain;
+use crate::wire;
+
+/// Why something is not a domain name, or a reply cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// The text of a name is empty.
+    Empty,
+    /// Two dots in a row, or a dot in front.
+    EmptyLabel,
+    /// A label of more than 63 octets.
+    LabelTooLong,
+    /// A name of more than 255 octets in wire form.
+    NameTooLong,
+    /// A backslash followed neither by a printable character nor by three digits up to 255.
+    BadEscape,
+    /// A character that must be written as an escape (space, control, not ASCII).
+    BadCharacter,
+    /// A length octet of the reserved kinds 0x40 and 0x80.
+    BadLabelType,
+    /// A compression pointer that does not lead strictly backwards, or one too many.
+    BadPointer,
+    /// The message ends too early.
+    Wire(wire::Error),
+    /// The data of a record is shorter or longer than its type says.
+    RdataLength,
+    /// Records are not in the sections that the header counts them in.
+    Displaced,
+}
+
+impl From<wire::Error> for Flaw {
+    fn from(error: wire::Error) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "is empty",
+            Self::EmptyLabel => "has an empty label",
+            Self::LabelTooLong => "has a label of more than 63 octets",
+            Self::NameTooLong => "has more than 255 octets",
+            Self::BadEscape => "has a backslash that escapes nothing",
+            Self::BadCharacter => "has a character that is not printable ASCII",
+            Self::BadLabelType => "has a label of an unknown type",
+            Self::BadPointer => "has a compression pointer that is not allowed",
+            Self::Wire(error) => return error.fmt(f),
+            Self::RdataLength => "a record's data does not have its length",
+            Self::Displaced => "a record of the answer is not counted as one",
+        })
+    }
+}
 
 /// A lookup that failed: which one, who said so, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +111,11 @@ pub(crate) enum Class {
     /// The server neither has the zone nor asks others: it only pointed elsewhere.
     Lame,
     /// A reply to our question that is broken.
-    Malformed(message::Error),
+    Malformed(Flaw),
     /// Truncated over TCP too, where there is nothing left to try.
     Truncated,
+    /// Messages without end that are not the reply.
+    Flood,
     /// A chain of aliases that is a loop or too long.
     AliasChain,
     /// No reply in time.
@@ -72,7 +124,7 @@ pub(crate) enum Class {
     /// system's own (a lack of sockets has no kind by itself).
     Io(io::ErrorKind, Option<i32>),
     /// What was asked for is not a domain name.
-    BadName(name::Error),
+    BadName(Flaw),
 }
 
 impl Class {
@@ -97,13 +149,14 @@ impl Class {
             Self::NoData => 2,
             Self::Timeout => 3,
             Self::Io(..) => 4,
-            Self::Truncated => 5,
-            Self::Lame => 6,
-            Self::Malformed(_) => 7,
-            Self::AliasChain => 8,
-            Self::FormErr | Self::NotImp | Self::Rcode(_) => 9,
-            Self::Refused => 10,
-            Self::ServFail => 11,
+            Self::Flood => 5,
+            Self::Truncated => 6,
+            Self::Lame => 7,
+            Self::Malformed(_) => 8,
+            Self::AliasChain => 9,
+            Self::FormErr | Self::NotImp | Self::Rcode(_) => 10,
+            Self::Refused => 11,
+            Self::ServFail => 12,
         }
     }
 
@@ -118,12 +171,12 @@ impl Class {
     }
 }
 
-impl From<&io::Error> for Class {
+impl From<io::Error> for Class {
     /// The timeout of a socket shows as `WouldBlock`, that of a connect as `TimedOut`.
-    fn from(error: &io::Error) -> Self {
+    fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
-            _ => Self::unable(error),
+            _ => Self::unable(&error),
         }
     }
 }
@@ -139,7 +192,11 @@ impl fmt::Display for Class {
             Self::NotImp => f.write_str("the server does not know this query (NOTIMP)"),
             Self::Rcode(rcode) => write!(f, "the server failed (RCODE {rcode})"),
             Self::Lame => f.write_str("the server does not answer for this name (lame)"),
-            Self::Malformed(error) => write!(f, "malformed reply: {error}"),
+            Self::Malformed(flaw @ (Flaw::Wire(_) | Flaw::RdataLength | Flaw::Displaced)) => {
+                write!(f, "malformed reply: {flaw}")
+            }
+            Self::Malformed(flaw) => write!(f, "malformed reply: a name {flaw}"),
+            Self::Flood => f.write_str("too much that is not the reply"),
             Self::Truncated => f.write_str("truncated even over TCP"),
             Self::AliasChain => f.write_str("aliases (CNAME) in a loop or too many"),
             Self::Timeout => f.write_str("no reply in time"),
@@ -164,18 +221,20 @@ impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::message;
     use super::*;
 
     const DEFINITE: [Class; 2] = [Class::NxDomain, Class::NoData];
-    const OPEN: [Class; 12] = [
+    const OPEN: [Class; 13] = [
         Class::ServFail,
         Class::Refused,
         Class::FormErr,
         Class::NotImp,
         Class::Rcode(9),
         Class::Lame,
-        Class::Malformed(message::Error::RdataLength),
+        Class::Malformed(Flaw::RdataLength),
         Class::Truncated,
+        Class::Flood,
         Class::AliasChain,
         Class::Timeout,
         Class::Io(io::ErrorKind::ConnectionRefused, None),
@@ -203,10 +262,10 @@ mod tests {
 
     #[test]
     fn errors_of_the_system() {
-        let text = |number| Class::from(&io::Error::from_raw_os_error(number)).to_string();
+        let text = |number| Class::from(io::Error::from_raw_os_error(number)).to_string();
         assert_eq!(text(24), "too many open files");
         assert_eq!(text(110), "no reply in time");
-        let eof = Class::from(&io::Error::from(io::ErrorKind::UnexpectedEof));
+        let eof = Class::from(io::Error::from(io::ErrorKind::UnexpectedEof));
         assert_eq!(eof.to_string(), "unexpected end of file");
     }
 

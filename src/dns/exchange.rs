@@ -3,16 +3,16 @@
 //!
 //! Against forged replies each query has an id from the operating system's entropy and a socket,
 //! hence a source port, of its own, and a datagram counts only if it comes from the server asked
-//! and repeats the question. Whatever else arrives is as good as not arrived: the wait goes on
-//! to the deadline, but for a server that sends much of it over TCP. All waits of one exchange share
-//! that one deadline.
+//! and repeats the question. Whatever else arrives is as good as not arrived, and the wait goes on
+//! to the deadline; but [`Strays`] of more than a certain number or size end the exchange, so that
+//! the next server is asked. All waits of one exchange share that one deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::error::{Class, Server};
-use super::message::{self, Message, Query, Question, Reply, parse_reply};
+use super::message::{self, Message, Query, Question, parse_reply};
 use crate::deadline::{Timed, left};
 use crate::sys::memory;
 
@@ -22,16 +22,13 @@ const MAX_DATAGRAM: usize = 65_535;
 /// is read even if the time is up.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// How many messages that do not belong to the query are passed over on a connection. Nobody but the server sends
-/// them there, and empty ones cost it less to send than they cost to read.
-const MAX_STRAYS: usize = 16;
-
-/// Why a server gave no reply, and how it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) class: Class,
-    pub(super) server: Server,
-}
+/// How many messages that do not belong to the query are ignored: nobody but the server sends them on
+/// a connection, and empty ones cost it less to send than they cost to read. Datagrams can come from
+/// whoever guesses the port: for them to end the exchange takes more.
+const MAX_STRAYS_TCP: usize = 16;
+const MAX_STRAYS_UDP: usize = 64;
+/// How many octets they may have in all.
+const MAX_STRAY_OCTETS: usize = 256 << 10;
 
 /// Fills octets from the operating system's entropy.
 pub(super) type Random = fn(&mut [u8]) -> io::Result<()>;
@@ -57,6 +54,8 @@ pub(super) struct Exchange {
     /// The id sent over UDP and where the reply is to come, or why nothing was sent; none if the
     /// question goes over TCP.
     sent: Option<Result<(u16, UdpSocket), Class>>,
+    /// Whether it goes over TCP by now.
+    tcp: bool,
 }
 
 impl Exchange {
@@ -67,6 +66,7 @@ impl Exchange {
             question,
             random,
             sent: None,
+            tcp: false,
         };
         exchange.send();
         exchange
@@ -77,21 +77,27 @@ impl Exchange {
         self.way.until = self.way.until.min(until);
     }
 
-    /// Waits for the reply.
-    pub(super) fn finish(mut self) -> Result<(Message, Server), Failure> {
-        let reply = self.round_trip()?;
+    /// Waits for the reply, which is truncated only if it came over TCP; tells how the server was asked.
+    pub(super) fn finish(mut self) -> (Result<Message, Class>, Server) {
+        let mut reply = self.round_trip();
         // RFC 6891 section 7: a server without EDNS says FORMERR or NOTIMP, one with another
         // version BADVERS.
-        let without_edns = matches!(
-            reply.0.rcode,
-            message::FORMERR | message::NOTIMP | message::BADVERS
-        );
-        if !without_edns || !self.way.edns {
-            return Ok(reply);
+        let without_edns = |message: &Message| {
+            matches!(
+                message.rcode,
+                message::FORMERR | message::NOTIMP | message::BADVERS
+            )
+        };
+        if self.way.edns && reply.as_ref().is_ok_and(without_edns) {
+            self.way.edns = false;
+            self.send();
+            reply = self.round_trip();
         }
-        self.way.edns = false;
-        self.send();
-        self.round_trip()
+        let server = Server {
+            address: self.way.server,
+            tcp: self.tcp,
+        };
+        (reply, server)
     }
 
     /// A query with a new id; without entropy there is none, for a reply to it could be forged.
@@ -117,38 +123,38 @@ impl Exchange {
             Ok((query.id, socket.map_err(|error| Class::unable(&error))?))
         };
         self.sent = (!self.way.use_vc).then(send);
+        self.tcp = self.way.use_vc;
     }
 
     /// What was sent over UDP to its end, then TCP if that is called for.
-    fn round_trip(&mut self) -> Result<(Message, Server), Failure> {
+    fn round_trip(&mut self) -> Result<Message, Class> {
         if let Some(sent) = self.sent.take() {
-            let receive =
-                |(id, socket)| receive_datagram(&socket, &self.query_of(id), self.way.until);
-            match sent.and_then(receive) {
-                Ok(Reply::Complete(message)) => return Ok((message, self.server(false))),
-                Ok(Reply::Truncated) => {}
-                Err(class) => return Err(self.failure(class, false)),
+            let (id, socket) = sent?;
+            let message = receive_datagram(&socket, &self.query_of(id), self.way.until)?;
+            if !message.truncated {
+                return Ok(message);
             }
+            self.tcp = true;
         }
-        let asked = self.query();
-        match asked.and_then(|query| ask_over_tcp(self.way.server, &query, self.way.until)) {
-            Ok(Reply::Complete(message)) => Ok((message, self.server(true))),
-            Ok(Reply::Truncated) => Err(self.failure(Class::Truncated, true)),
-            Err(class) => Err(self.failure(class, true)),
-        }
+        ask_over_tcp(self.way.server, &self.query()?, self.way.until)
     }
+}
 
-    fn server(&self, tcp: bool) -> Server {
-        Server {
-            address: self.way.server,
-            tcp,
-        }
-    }
+/// What came and is not the reply.
+#[derive(Default)]
+struct Strays {
+    messages: usize,
+    octets: usize,
+}
 
-    fn failure(&self, class: Class, tcp: bool) -> Failure {
-        Failure {
-            class,
-            server: self.server(tcp),
+impl Strays {
+    /// Counts one of so many octets; an error if that is more than is ignored.
+    fn add(&mut self, octets: usize, max_messages: usize) -> Result<(), Class> {
+        self.messages = self.messages.saturating_add(1);
+        self.octets = self.octets.saturating_add(octets);
+        match self.messages >= max_messages || self.octets > MAX_STRAY_OCTETS {
+            true => Err(Class::Flood),
+            false => Ok(()),
         }
     }
 }
@@ -180,28 +186,29 @@ fn receive_datagram(
     socket: &UdpSocket,
     query: &Query<'_>,
     deadline: Instant,
-) -> Result<Reply, Class> {
+) -> Result<Message, Class> {
     // As the system sees it: a server 0.0.0.0 answers as 127.0.0.1.
-    let server = socket.peer_addr().map_err(|error| Class::from(&error))?;
-    let mut buffer = memory::zeroed(MAX_DATAGRAM).map_err(|error| Class::unable(&error))?;
+    let server = socket.peer_addr()?;
+    let mut buffer = memory::zeroed(MAX_DATAGRAM)?;
+    let mut strays = Strays::default();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let received = socket
             .set_read_timeout(Some(left.max(MIN_WAIT)))
             .and_then(|()| socket.recv_from(&mut buffer));
         match received {
-            // The socket is connected, but a datagram from elsewhere can have come in before.
-            Ok((length, source))
-                if source.ip() == server.ip() && source.port() == server.port() =>
-            {
-                let datagram = buffer.get(..length).unwrap_or_default();
-                if let Some(reply) = parse_reply(datagram, query) {
-                    return reply.map_err(Class::Malformed);
+            Ok((length, source)) => {
+                // The socket is connected, but a datagram from elsewhere can have come in before.
+                if source.ip() == server.ip() && source.port() == server.port() {
+                    let datagram = buffer.get(..length).unwrap_or_default();
+                    if let Some(reply) = parse_reply(datagram, query) {
+                        return reply.map_err(Class::Malformed);
+                    }
                 }
+                strays.add(length, MAX_STRAYS_UDP)?;
             }
-            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Class::from(&error)),
+            Err(error) => return Err(error.into()),
         }
         if left.is_zero() {
             return Err(Class::Timeout);
@@ -211,28 +218,29 @@ fn receive_datagram(
 
 /// Asks on a connection of its own (RFC 7766 section 6.2.1 would allow to keep it; a resolver
 /// that asks now and then has no use for that).
-fn ask_over_tcp(server: SocketAddr, query: &Query<'_>, deadline: Instant) -> Result<Reply, Class> {
+fn ask_over_tcp(
+    server: SocketAddr,
+    query: &Query<'_>,
+    deadline: Instant,
+) -> Result<Message, Class> {
     let message = query.compose();
     let length =
         u16::try_from(message.len()).map_err(|_| Class::Io(ErrorKind::InvalidInput, None))?;
-    let converse = || {
-        let stream = connect(server, deadline)?;
-        let mut connection = Timed::new(&stream, deadline);
-        // RFC 7766 section 8: length and message in one write.
-        connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
+    let stream = connect(server, deadline)?;
+    let mut connection = Timed::new(&stream, deadline);
+    // RFC 7766 section 8: length and message in one write.
+    connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
+    let mut strays = Strays::default();
+    loop {
         let mut length = [0; 2];
-        for _ in 0..MAX_STRAYS {
-            connection.read_exact(&mut length)?;
-            let mut message = memory::zeroed(u16::from_be_bytes(length).into())?;
-            connection.read_exact(&mut message)?;
-            if let Some(reply) = parse_reply(&message, query) {
-                return Ok(reply);
-            }
+        connection.read_exact(&mut length)?;
+        let mut message = memory::zeroed(u16::from_be_bytes(length).into())?;
+        connection.read_exact(&mut message)?;
+        if let Some(reply) = parse_reply(&message, query) {
+            return reply.map_err(Class::Malformed);
         }
-        Err(ErrorKind::InvalidData.into())
-    };
-    let reply = converse().map_err(|error: io::Error| Class::from(&error))?;
-    reply.map_err(Class::Malformed)
+        strays.add(message.len(), MAX_STRAYS_TCP)?;
+    }
 }
 
 fn connect(server: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
@@ -280,9 +288,7 @@ mod tests {
         socket.connect(server.local_addr().unwrap()).unwrap();
         server.send_to(&reply(7, 0), here).unwrap();
         let ample = Instant::now() + Duration::from_secs(10);
-        let Ok(Reply::Complete(message)) = receive_datagram(&socket, &query, ample) else {
-            unreachable!("the server has replied");
-        };
+        let message = receive_datagram(&socket, &query, ample).unwrap();
         assert_eq!(message.rcode, message::NOERROR);
     }
 
@@ -318,8 +324,24 @@ mod tests {
         let asked = ask_over_tcp(server, &query(&question), soon());
         assert_eq!(asked.err(), Some(Class::Timeout), "the kernel has accepted");
         let more: Vec<_> = (0..9).map(|_| connect(server, soon())).collect();
-        let last = more.last().unwrap().as_ref().map_err(Class::from);
+        let last = more.into_iter().next_back().unwrap().map_err(Class::from);
         assert_eq!(last.err(), Some(Class::Timeout));
+    }
+
+    #[test]
+    fn strays_are_ignored_up_to_a_number_and_a_size() {
+        for (octets, max_messages, ignored) in [
+            (0, 16, 15),
+            (1, 64, 63),
+            (MAX_STRAY_OCTETS, 64, 1),
+            (MAX_STRAY_OCTETS + 1, 64, 0),
+            (65_535, 16, 4),
+            (65_537, 16, 3),
+        ] {
+            let mut strays = Strays::default();
+            let counted = (0..100).map_while(|_| strays.add(octets, max_messages).ok());
+            assert_eq!(counted.count(), ignored, "{octets}");
+        }
     }
 
     #[test]

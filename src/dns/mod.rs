@@ -7,7 +7,8 @@
 //!
 //! [`Resolver`] is used from any number of threads at once; no lock is held while it waits for
 //! anything. `name`, `message` and `answer` are pure, and `resolv_conf` is but for the file that it is given;
-//! `exchange` talks to servers; `watch` and `hosts` read files.
+//! `exchange` talks to servers, and `edns` remembers how; `lookup` is one question on its way; `watch`
+//! and `hosts` read files.
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -18,9 +19,11 @@
 )]
 
 pub(crate) mod answer;
+mod edns;
 mod error;
 mod exchange;
 pub(crate) mod hosts;
+mod lookup;
 pub(crate) mod message;
 pub(crate) mod name;
 pub(crate) mod record;
@@ -34,17 +37,18 @@ pub(crate) mod resolv_conf;
 pub(crate) mod tests;
 mod watch;
 
+use std::collections::HashSet;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use answer::{MAX_ALIASES, Step, interpret};
+use edns::Edns;
 pub(crate) use error::{Class, Error};
 use exchange::{Exchange, Random, Way};
 use hosts::Hosts;
-use message::Question;
+use lookup::{Heard, Lookup, keep_telling};
 use name::Name;
 use record::{Data, Srv, Type};
 use resolv_conf::{Environment, ResolvConf};
@@ -74,45 +78,63 @@ pub(crate) struct Sources {
     pub(crate) environment: Environment,
     /// How often the files are looked at, at most.
     pub(crate) look: Duration,
+    /// How long it is remembered whether a server answers queries with EDNS.
+    pub(crate) edns_memory: Duration,
 }
 
 impl Sources {
-    /// Those of this machine and this process, files looked at no more often than once in `look`.
-    pub(crate) fn of_system(look: Duration) -> Self {
+    /// Those of this machine and this process, with these intervals.
+    pub(crate) fn of_system(look: Duration, edns_memory: Duration) -> Self {
         Self {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hosts: PathBuf::from("/etc/hosts"),
             environment: Environment::of_process(),
             look,
+            edns_memory,
         }
     }
 }
 
-/// The SRV records of a service, at least one.
+/// What was asked for, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Services {
-    /// The name that has them: the one asked for, completed from the search list.
-    pub(crate) owner: Name,
+pub(crate) struct Found<T> {
+    /// The name that has it: the one asked for, completed from the search list; none if it is not
+    /// from DNS.
+    pub(crate) owner: Option<Name>,
+    /// SRV records, or addresses, IPv4 before IPv6; in the order of the server.
+    pub(crate) data: Vec<T>,
+    /// For how long it stands.
+    pub(crate) ttl: Duration,
     /// Why an earlier name of the search list could not be looked up, if so: it may have others.
     pub(crate) doubt: Option<Error>,
-    /// The records in the order of the server.
-    pub(crate) records: Vec<Srv>,
-    /// For how long they stand.
-    pub(crate) ttl: Duration,
+    /// Why there may be more of this name: one of the two address families could not be learned, or
+    /// this is a part of an answer ([`Found::is_part`]).
+    pub(crate) missing: Option<Error>,
 }
 
-/// The addresses of a host, at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Addresses {
-    /// IPv4 before IPv6, each in the order of the server.
-    pub(crate) addresses: Vec<IpAddr>,
-    /// As in [`Services`]; no owner if the addresses are not from DNS.
-    pub(crate) owner: Option<Name>,
-    pub(crate) doubt: Option<Error>,
-    /// For how long they stand.
-    pub(crate) ttl: Duration,
-    /// Why one of the two families could not be learned, if so: there may be more addresses.
-    pub(crate) missing: Option<Error>,
+impl<T> Found<T> {
+    /// Whether there was no more than a part of an answer, because the server truncated it over TCP too.
+    pub(crate) fn is_part(&self) -> bool {
+        let missing = self.missing.as_ref();
+        missing.is_some_and(|error| error.class == Class::Truncated)
+    }
+
+    /// Why records of another name than `known` are not to be believed, if so: an earlier name of
+    /// the search list was not answered, and may still be the one.
+    pub(crate) fn doubt_of(&self, known: Option<&Name>) -> Option<&Error> {
+        let is_other = known.is_some() && self.owner.is_some() && self.owner.as_ref() != known;
+        self.doubt.as_ref().filter(|_| is_other)
+    }
+
+    fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Found<U> {
+        Found {
+            owner: self.owner,
+            data: self.data.into_iter().filter_map(convert).collect(),
+            ttl: self.ttl,
+            doubt: self.doubt,
+            missing: self.missing,
+        }
+    }
 }
 
 /// The resolver.
@@ -122,6 +144,8 @@ pub(crate) struct Resolver {
     random: Random,
     /// Counts questions; with `rotate` it says which server comes first.
     rotation: AtomicUsize,
+    edns: Edns,
+    edns_memory: Duration,
 }
 
 impl Resolver {
@@ -139,6 +163,8 @@ impl Resolver {
             }),
             random,
             rotation: AtomicUsize::new(0),
+            edns: Edns::default(),
+            edns_memory: sources.edns_memory,
         }
     }
 
@@ -152,29 +178,28 @@ impl Resolver {
     }
 
     /// The SRV records of `owner`, along the search list unless it ends in a dot.
-    pub(crate) fn lookup_srv(&self, owner: &str, deadline: Instant) -> Result<Services, Error> {
+    pub(crate) fn lookup_srv(&self, owner: &str, deadline: Instant) -> Result<Found<Srv>, Error> {
         let found = self.search(owner, &[Type::Srv], deadline)?;
-        let record = |data| match data {
+        Ok(found.map(|data| match data {
             Data::Srv(srv) => Some(srv),
             _ => None,
-        };
-        Ok(Services {
-            owner: found.owner,
-            doubt: found.doubt,
-            records: found.data.into_iter().filter_map(record).collect(),
-            ttl: found.ttl,
-        })
+        }))
     }
 
     /// The addresses of `host`: itself if it is an address, this machine if it is `localhost`,
     /// from the hosts file if it is there, else from DNS as in [`Resolver::lookup_srv`].
-    pub(crate) fn lookup_host(&self, host: &str, deadline: Instant) -> Result<Addresses, Error> {
-        if let Some((addresses, ttl)) = self.known(host) {
-            return Ok(Addresses {
-                addresses,
+    pub(crate) fn lookup_host(
+        &self,
+        host: &str,
+        deadline: Instant,
+    ) -> Result<Found<IpAddr>, Error> {
+        if let Some(data) = self.known(host) {
+            return Ok(Found {
                 owner: None,
+                data,
+                // When the file changes, `changes` says so.
+                ttl: MAX_TTL,
                 doubt: None,
-                ttl,
                 missing: None,
             });
         }
@@ -183,24 +208,17 @@ impl Resolver {
             false => &[Type::A, Type::Aaaa],
         };
         let found = self.search(host, types, deadline)?;
-        let address = |data| match data {
-            Data::A(ip) => Some(IpAddr::from(ip)),
-            Data::Aaaa(ip) => Some(IpAddr::from(ip)),
+        Ok(found.map(|data| match data {
+            Data::A(ip) => Some(ip.into()),
+            Data::Aaaa(ip) => Some(ip.into()),
             _ => None,
-        };
-        Ok(Addresses {
-            addresses: found.data.into_iter().filter_map(address).collect(),
-            owner: Some(found.owner),
-            doubt: found.doubt,
-            ttl: found.ttl,
-            missing: found.missing,
-        })
+        }))
     }
 
     /// What needs no server.
-    fn known(&self, host: &str) -> Option<(Vec<IpAddr>, Duration)> {
+    fn known(&self, host: &str) -> Option<Vec<IpAddr>> {
         if let Ok(address) = host.parse() {
-            return Some((vec![address], MAX_TTL));
+            return Some(vec![address]);
         }
         let hosts = self.hosts.get(Instant::now());
         let mut addresses = hosts.addresses(host);
@@ -211,8 +229,7 @@ impl Resolver {
                 addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             }
         }
-        // When the file changes, `changes` says so.
-        (!addresses.is_empty()).then_some((addresses, MAX_TTL))
+        (!addresses.is_empty()).then_some(addresses)
     }
 
     /// Asks for `text` and, as the search list says, for the names made from it, until one has
@@ -221,7 +238,7 @@ impl Resolver {
     /// made from the list there is no point in asking for more of these; but the name as it was
     /// given is always asked for, and may well be one of a network that they cannot reach. Of the
     /// failures the most telling is returned, and of equals that of the name as it was given.
-    fn search(&self, text: &str, types: &[Type], deadline: Instant) -> Result<Found, Error> {
+    fn search(&self, text: &str, types: &[Type], deadline: Instant) -> Result<Found<Data>, Error> {
         let qtype = types.first().copied().unwrap_or(Type::A);
         let local = |class| Error {
             owner: text.escape_debug().to_string(),
@@ -277,26 +294,27 @@ impl Resolver {
         name: &Name,
         types: &[Type],
         deadline: Instant,
-    ) -> Result<Found, (Error, bool)> {
+    ) -> Result<Found<Data>, (Error, bool)> {
         let mut lookups: Vec<Lookup> = types
             .iter()
             .map(|qtype| Lookup::new(name, *qtype))
             .collect();
         self.ask(conf, &mut lookups, deadline);
         let mut found = Found {
-            owner: name.clone(),
+            owner: Some(name.clone()),
             data: Vec::new(),
             ttl: MAX_TTL,
-            missing: None,
             doubt: None,
+            missing: None,
         };
         let mut failure: Option<Error> = None;
         let mut answered = false;
         for lookup in lookups {
             match lookup.into_outcome() {
-                Ok((data, ttl)) => {
+                Ok((data, ttl, truncated)) => {
                     found.data.extend(data);
                     found.ttl = found.ttl.min(Duration::from_secs(ttl.into()));
+                    found.missing = truncated.or(found.missing);
                 }
                 Err(error) => {
                     answered |= error.class.was_answered();
@@ -307,13 +325,18 @@ impl Resolver {
         match failure {
             Some(error) if found.data.is_empty() => Err((error, answered)),
             failure => {
-                found.missing = failure.filter(|error| !error.class.is_definite());
+                // That there is a part of an answer comes first: it must not pass for a whole one.
+                found.missing = found
+                    .missing
+                    .or(failure.filter(|error| !error.class.is_definite()));
                 Ok(found)
             }
         }
     }
 
-    /// Goes through the servers, as often as configured, until every lookup has its outcome.
+    /// Goes through the servers, as often as configured, until every lookup has its outcome. The last
+    /// attempt is without EDNS, for servers and firewalls that drop what has it, or garble it; a single
+    /// attempt has a half with and a half without, as long as it is not known which is right.
     fn ask(&self, conf: &ResolvConf, lookups: &mut [Lookup], deadline: Instant) {
         let count = conf.servers.len();
         let first = if conf.rotate {
@@ -321,6 +344,7 @@ impl Resolver {
         } else {
             0
         };
+        let mut silent = HashSet::new();
         for rounds_left in (0..conf.attempts).rev() {
             let rotated = conf
                 .servers
@@ -328,50 +352,89 @@ impl Resolver {
                 .cycle()
                 .skip(first.checked_rem(count).unwrap_or(0));
             for (server, after) in rotated.take(count).zip((0..count).rev()) {
-                let hurry = lookups.iter().any(Lookup::suffices);
-                let mut open: Vec<&mut Lookup> = lookups
-                    .iter_mut()
-                    .filter(|lookup| lookup.outcome.is_none())
-                    .collect();
                 let now = Instant::now();
-                if open.is_empty() || now >= deadline {
-                    return;
-                }
                 let left = deadline.saturating_duration_since(now);
                 let share = share(left, after, rounds_left, conf.timeout);
-                let way = Way {
-                    server: *server,
-                    use_vc: conf.use_vc,
-                    // The last round is for servers and firewalls that drop what has EDNS, or
-                    // garble it.
-                    edns: rounds_left > 0 || conf.attempts == 1,
-                    until: now.checked_add(share).unwrap_or(deadline),
+                let end = now.checked_add(share).unwrap_or(deadline);
+                let known = self.edns.of(*server, now);
+                let tries: &[bool] = match known {
+                    Some(false) => &[false],
+                    _ if rounds_left > 0 => &[true],
+                    _ if conf.attempts > 1 => &[false],
+                    Some(true) => &[true],
+                    None => &[true, false],
                 };
-                self.ask_server(way, &mut open, hurry);
-                if lookups.iter().any(Lookup::suffices) && lookups.iter().all(Lookup::is_over) {
-                    return;
+                for (edns, tries_left) in tries.iter().zip((0..tries.len()).rev()) {
+                    let now = Instant::now();
+                    if lookups.iter().all(Lookup::is_settled) || now >= deadline {
+                        return;
+                    }
+                    let way = Way {
+                        server: *server,
+                        use_vc: conf.use_vc,
+                        edns: *edns,
+                        until: match tries_left {
+                            0 => end,
+                            _ => half_way(now, end),
+                        },
+                    };
+                    let heard = self.ask_server(way, lookups);
+                    self.learn(way, heard, known, &mut silent);
+                    if lookups.iter().any(Lookup::suffices) && lookups.iter().all(Lookup::is_over) {
+                        return;
+                    }
+                    if !matches!(heard, Heard::Silence | Heard::Garbled) {
+                        break;
+                    }
                 }
             }
         }
     }
 
+    /// Remembers what EDNS does at a server. One that has answered before is given another lookup: a
+    /// datagram can be lost, and there are servers that leave records out without EDNS.
+    fn learn(&self, way: Way, heard: Heard, known: Option<bool>, silent: &mut HashSet<SocketAddr>) {
+        let works = match (heard, way.edns) {
+            (Heard::Reply, true) => {
+                silent.remove(&way.server);
+                Some(true)
+            }
+            (Heard::Silence, true) => {
+                if known.is_none() {
+                    silent.insert(way.server);
+                }
+                None
+            }
+            (Heard::Reply, false) if silent.contains(&way.server) => Some(false),
+            _ => return,
+        };
+        self.edns
+            .note(way.server, works, Instant::now(), self.edns_memory);
+    }
+
     /// Asks one server for all that is open, at the same time, and on for the targets of aliases.
-    fn ask_server(&self, way: Way, open: &mut [&mut Lookup], mut hurry: bool) {
-        let start = |lookup: &Lookup| Exchange::start(way, lookup.question.clone(), self.random);
-        let exchanges: Vec<Exchange> = open.iter().map(|lookup| start(lookup)).collect();
-        for (lookup, mut exchange) in open.iter_mut().zip(exchanges) {
+    fn ask_server(&self, way: Way, lookups: &mut [Lookup]) -> Heard {
+        let start = |lookup: &Lookup| Exchange::start(way, lookup.question().clone(), self.random);
+        let mut hurry = lookups.iter().any(Lookup::suffices);
+        let open = lookups.iter_mut().filter(|lookup| !lookup.is_settled());
+        let open: Vec<_> = open.map(|lookup| (start(lookup), lookup)).collect();
+        let mut heard = Heard::Nothing;
+        for (mut exchange, lookup) in open {
             loop {
                 let patience = Instant::now().checked_add(FAMILY_PATIENCE);
                 if let (true, Some(until)) = (hurry, patience) {
                     exchange.hurry(until);
                 }
-                if !lookup.advance(exchange) {
+                let (reply, server) = exchange.finish();
+                heard = heard.max(Heard::of(&reply, way.use_vc == server.tcp));
+                if !lookup.advance(reply, server) {
                     break;
                 }
                 exchange = start(lookup);
             }
             hurry |= lookup.suffices();
         }
+        heard
     }
 }
 
@@ -392,121 +455,4 @@ fn half_way(now: Instant, deadline: Instant) -> Instant {
     let half = deadline.saturating_duration_since(now).checked_div(2);
     half.and_then(|half| now.checked_add(half))
         .unwrap_or(deadline)
-}
-
-/// What a search brings.
-struct Found {
-    owner: Name,
-    data: Vec<Data>,
-    ttl: Duration,
-    missing: Option<Error>,
-    doubt: Option<Error>,
-}
-
-/// One question on its way along aliases and servers.
-struct Lookup {
-    /// What is asked for at present.
-    question: Question,
-    /// What was asked for at first.
-    owner: Name,
-    aliases_left: u8,
-    /// The shortest TTL of the aliases so far.
-    ttl: u32,
-    outcome: Option<Result<(Vec<Data>, u32), Error>>,
-    /// The most telling failure of a server so far.
-    failure: Option<Error>,
-}
-
-impl Lookup {
-    fn new(name: &Name, qtype: Type) -> Self {
-        Self {
-            question: Question {
-                name: name.clone(),
-                qtype,
-            },
-            owner: name.clone(),
-            aliases_left: MAX_ALIASES,
-            ttl: u32::MAX,
-            outcome: None,
-            failure: None,
-        }
-    }
-
-    /// Takes in what `exchange` brings; true if that is an alias, whose target is now the question.
-    fn advance(&mut self, exchange: Exchange) -> bool {
-        let (message, server) = match exchange.finish() {
-            Ok(reply) => reply,
-            Err(failure) => {
-                let mut error = self.error(failure.class);
-                error.server = Some(failure.server);
-                keep_telling(&mut self.failure, error);
-                return false;
-            }
-        };
-        match interpret(&self.question, &message, &mut self.aliases_left) {
-            Ok(Step::Found(data, ttl)) => self.outcome = Some(Ok((data, ttl.min(self.ttl)))),
-            Ok(Step::Alias(target, ttl)) => {
-                self.ttl = ttl.min(self.ttl);
-                self.question.name = target;
-                return true;
-            }
-            Err(failure) => {
-                let mut error = self.error(failure.class);
-                error.server = Some(server);
-                error.negative_ttl = failure.negative_ttl.map(|ttl| ttl.min(self.ttl));
-                // Another server will not know better, nor untie a chain of aliases.
-                if error.class.is_definite() || error.class == Class::AliasChain {
-                    self.outcome = Some(Err(error));
-                } else {
-                    keep_telling(&mut self.failure, error);
-                }
-            }
-        }
-        false
-    }
-
-    /// Whether the other family is worth a short wait only: there are addresses, or there is no
-    /// such name (RFC 8020). That AAAA has none proves nothing, since there are servers that say
-    /// so of names with A alone (RFC 4074 section 4.2).
-    fn suffices(&self) -> bool {
-        match &self.outcome {
-            Some(Ok(_)) => true,
-            Some(Err(error)) => error.class == Class::NxDomain && self.question.qtype != Type::Aaaa,
-            None => false,
-        }
-    }
-
-    /// Whether it is settled, or has met with nothing but silence: enough if the other family
-    /// suffices.
-    fn is_over(&self) -> bool {
-        let silence = |error: &Error| error.class == Class::Timeout;
-        self.outcome.is_some() || self.failure.as_ref().is_some_and(silence)
-    }
-
-    /// What came of it; without a word from any server, that the time was up.
-    fn into_outcome(self) -> Result<(Vec<Data>, u32), Error> {
-        let timeout = self.error(Class::Timeout);
-        self.outcome
-            .unwrap_or_else(|| Err(self.failure.unwrap_or(timeout)))
-    }
-
-    fn error(&self, class: Class) -> Error {
-        Error {
-            owner: self.owner.to_string(),
-            qtype: self.question.qtype,
-            server: None,
-            class,
-            negative_ttl: None,
-        }
-    }
-}
-
-/// Replaces `known` by `error` if that tells more.
-fn keep_telling(known: &mut Option<Error>, error: Error) {
-    if known
-        .as_ref()
-        .is_none_or(|known| error.class.outranks(known.class))
-    {
-        *known = Some(error);
-    }
 }

@@ -11,7 +11,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::wire::{self, Reader};
+use super::error::Flaw;
+use crate::wire::Reader;
 
 /// Octets of a name on the wire, length octets and root included (RFC 1035 section 3.1).
 const MAX_NAME: usize = 255;
@@ -23,53 +24,6 @@ const MAX_POINTERS: usize = 127;
 /// Octets of the message header: no name lies there, so no pointer may lead there.
 const HEADER_LEN: usize = 12;
 
-/// Why something is not a domain name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
-    /// The text is empty.
-    Empty,
-    /// Two dots in a row, or a dot in front.
-    EmptyLabel,
-    /// A label of more than 63 octets.
-    LabelTooLong,
-    /// More than 255 octets in wire form.
-    NameTooLong,
-    /// A backslash followed neither by a printable character nor by three digits up to 255.
-    BadEscape,
-    /// A character that must be written as an escape (space, control, not ASCII).
-    BadCharacter,
-    /// A length octet of the reserved kinds 0x40 and 0x80.
-    BadLabelType,
-    /// A compression pointer that does not lead strictly backwards, or one too many.
-    BadPointer,
-    /// The message ends within the name.
-    Wire(wire::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::EmptyLabel => f.write_str("has an empty label"),
-            Self::LabelTooLong => f.write_str("has a label of more than 63 octets"),
-            Self::NameTooLong => f.write_str("has more than 255 octets"),
-            Self::BadEscape => f.write_str("has a backslash that escapes nothing"),
-            Self::BadCharacter => f.write_str("has a character that is not printable ASCII"),
-            Self::BadLabelType => f.write_str("has a label of an unknown type"),
-            Self::BadPointer => f.write_str("has a compression pointer that is not allowed"),
-            Self::Wire(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<wire::Error> for Error {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
 /// An absolute domain name.
 #[derive(Clone)]
 pub(crate) struct Name {
@@ -80,7 +34,7 @@ pub(crate) struct Name {
 impl Name {
     /// Reads the text form, escapes included. The flag is true if the text ends in a dot, which
     /// says that the name is complete and not to be sought along a search list.
-    pub(crate) fn from_text(text: &str) -> Result<(Self, bool), Error> {
+    pub(crate) fn from_text(text: &str) -> Result<(Self, bool), Flaw> {
         if text == "." {
             return Ok((Self { wire: vec![0] }, true));
         }
@@ -102,11 +56,11 @@ impl Name {
                     rest = tail;
                 }
                 b'!'..=b'~' => label.push(octet),
-                _ => return Err(Error::BadCharacter),
+                _ => return Err(Flaw::BadCharacter),
             }
         }
         if text.is_empty() {
-            return Err(Error::Empty);
+            return Err(Flaw::Empty);
         }
         if !absolute {
             builder.push(&label)?;
@@ -115,7 +69,7 @@ impl Name {
     }
 
     /// Reads a name, compressed or not; `reader` must span the message from its first octet.
-    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
         let mut builder = Builder::default();
         let mut start = reader.position();
         let mut jumped = None;
@@ -126,14 +80,14 @@ impl Name {
             match length {
                 0 => return Ok(builder.finish()),
                 0x01..=0x3f => builder.push(cursor.take(usize::from(length))?)?,
-                0x40..=0xbf => return Err(Error::BadLabelType),
+                0x40..=0xbf => return Err(Flaw::BadLabelType),
                 0xc0..=0xff => {
                     let offset = u16::from_be_bytes([length & 0x3f, cursor.u8()?]);
                     let target = usize::from(offset);
                     // Below `start`, not merely below the pointer: a name that runs into its own
                     // labels again could never be a prior occurrence.
                     if target < HEADER_LEN || target >= start || pointers.next().is_none() {
-                        return Err(Error::BadPointer);
+                        return Err(Flaw::BadPointer);
                     }
                     start = target;
                     jumped = Some(cursor.at(target)?);
@@ -148,7 +102,7 @@ impl Name {
     }
 
     /// This name in front of `suffix`.
-    pub(crate) fn join(&self, suffix: &Self) -> Result<Self, Error> {
+    pub(crate) fn join(&self, suffix: &Self) -> Result<Self, Flaw> {
         let mut builder = Builder::default();
         for label in self.labels().chain(suffix.labels()) {
             builder.push(label)?;
@@ -242,18 +196,18 @@ impl fmt::Debug for Name {
 }
 
 /// The octet that the text after a backslash stands for, and what follows.
-fn unescape(text: &[u8]) -> Result<(u8, &[u8]), Error> {
+fn unescape(text: &[u8]) -> Result<(u8, &[u8]), Flaw> {
     match text {
         [b'0'..=b'9', ..] => {
-            let (digits, rest) = text.split_first_chunk::<3>().ok_or(Error::BadEscape)?;
+            let (digits, rest) = text.split_first_chunk::<3>().ok_or(Flaw::BadEscape)?;
             let octet = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|digits| digits.parse().ok())
-                .ok_or(Error::BadEscape)?;
+                .ok_or(Flaw::BadEscape)?;
             Ok((octet, rest))
         }
         [octet @ b'!'..=b'~', rest @ ..] => Ok((*octet, rest)),
-        _ => Err(Error::BadEscape),
+        _ => Err(Flaw::BadEscape),
     }
 }
 
@@ -264,11 +218,11 @@ struct Builder {
 }
 
 impl Builder {
-    fn push(&mut self, label: &[u8]) -> Result<(), Error> {
+    fn push(&mut self, label: &[u8]) -> Result<(), Flaw> {
         let length = match u8::try_from(label.len()) {
-            Ok(0) => return Err(Error::EmptyLabel),
+            Ok(0) => return Err(Flaw::EmptyLabel),
             Ok(length) if label.len() <= MAX_LABEL => length,
-            _ => return Err(Error::LabelTooLong),
+            _ => return Err(Flaw::LabelTooLong),
         };
         self.wire.push(length);
         self.wire.extend_from_slice(label);
@@ -276,7 +230,7 @@ impl Builder {
         if self.wire.len() < MAX_NAME {
             Ok(())
         } else {
-            Err(Error::NameTooLong)
+            Err(Flaw::NameTooLong)
         }
     }
 
@@ -287,23 +241,25 @@ impl Builder {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::unwrap_used,
-    clippy::panic
-)]
 mod tests {
+    #![allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::panic
+    )]
+
     use std::collections::HashSet;
 
     use super::*;
+    use crate::wire;
 
     fn name(text: &str) -> Name {
         Name::from_text(text).unwrap().0
     }
 
     /// `bytes` behind an empty header, which is where the first name of a message stands.
-    fn parse(bytes: &[u8]) -> Result<(Name, usize), Error> {
+    fn parse(bytes: &[u8]) -> Result<(Name, usize), Flaw> {
         let message = [&[0; HEADER_LEN], bytes].concat();
         let mut reader = Reader::new(&message).at(HEADER_LEN)?;
         let name = Name::parse(&mut reader)?;
@@ -346,21 +302,21 @@ mod tests {
         assert_eq!(name(&longest).as_wire().len(), MAX_NAME);
         let too_long = format!("{longest}y");
         let cases = [
-            ("", Error::Empty),
-            ("..", Error::EmptyLabel),
-            (".a", Error::EmptyLabel),
-            ("a..b", Error::EmptyLabel),
-            ("a..", Error::EmptyLabel),
-            (&long_label, Error::LabelTooLong),
-            (&too_long, Error::NameTooLong),
-            ("a b", Error::BadCharacter),
-            ("a\n", Error::BadCharacter),
-            ("bücher.example", Error::BadCharacter),
-            ("a\\", Error::BadEscape),
-            ("a\\25", Error::BadEscape),
-            ("a\\256", Error::BadEscape),
-            ("a\\2x5", Error::BadEscape),
-            ("a\\ ", Error::BadEscape),
+            ("", Flaw::Empty),
+            ("..", Flaw::EmptyLabel),
+            (".a", Flaw::EmptyLabel),
+            ("a..b", Flaw::EmptyLabel),
+            ("a..", Flaw::EmptyLabel),
+            (&long_label, Flaw::LabelTooLong),
+            (&too_long, Flaw::NameTooLong),
+            ("a b", Flaw::BadCharacter),
+            ("a\n", Flaw::BadCharacter),
+            ("bücher.example", Flaw::BadCharacter),
+            ("a\\", Flaw::BadEscape),
+            ("a\\25", Flaw::BadEscape),
+            ("a\\256", Flaw::BadEscape),
+            ("a\\2x5", Flaw::BadEscape),
+            ("a\\ ", Flaw::BadEscape),
         ];
         for (text, error) in cases {
             assert_eq!(Name::from_text(text), Err(error), "{text}");
@@ -405,26 +361,26 @@ mod tests {
 
     #[test]
     fn hostile_wire_names() {
-        let cases: &[(&str, &[u8], Error)] = &[
-            ("nothing", b"", Error::Wire(wire::Error::Truncated)),
-            ("no root", b"\x01a", Error::Wire(wire::Error::Truncated)),
-            ("label cut", b"\x05ab", Error::Wire(wire::Error::Truncated)),
+        let cases: &[(&str, &[u8], Flaw)] = &[
+            ("nothing", b"", Flaw::Wire(wire::Error::Truncated)),
+            ("no root", b"\x01a", Flaw::Wire(wire::Error::Truncated)),
+            ("label cut", b"\x05ab", Flaw::Wire(wire::Error::Truncated)),
             (
                 "half a pointer",
                 b"\xc0",
-                Error::Wire(wire::Error::Truncated),
+                Flaw::Wire(wire::Error::Truncated),
             ),
-            ("pointer to itself", b"\xc0\x0c", Error::BadPointer),
+            ("pointer to itself", b"\xc0\x0c", Flaw::BadPointer),
             (
                 "pointer into its own label",
                 b"\x01a\xc0\x0c",
-                Error::BadPointer,
+                Flaw::BadPointer,
             ),
-            ("pointer forward", b"\xc0\x0e\0", Error::BadPointer),
-            ("pointer past the end", b"\xff\xff", Error::BadPointer),
-            ("pointer into the header", b"\xc0\x00", Error::BadPointer),
-            ("label type 0x40", b"\x40a\0", Error::BadLabelType),
-            ("label type 0x80", b"\x80a\0", Error::BadLabelType),
+            ("pointer forward", b"\xc0\x0e\0", Flaw::BadPointer),
+            ("pointer past the end", b"\xff\xff", Flaw::BadPointer),
+            ("pointer into the header", b"\xc0\x00", Flaw::BadPointer),
+            ("label type 0x40", b"\x40a\0", Flaw::BadLabelType),
+            ("label type 0x80", b"\x80a\0", Flaw::BadLabelType),
         ];
         for (what, bytes, error) in cases {
             assert_eq!(parse(bytes).map(|(name, _)| name), Err(*error), "{what}");
@@ -438,7 +394,7 @@ mod tests {
         message.extend_from_slice(b"\x01a\xc0\x10\x01b\0\xc0\x0c");
         let here = message.len() - 2;
         let name = Name::parse(&mut Reader::new(&message).at(here).unwrap());
-        assert_eq!(name, Err(Error::BadPointer));
+        assert_eq!(name, Err(Flaw::BadPointer));
     }
 
     #[test]
@@ -455,7 +411,7 @@ mod tests {
             Name::parse(&mut Reader::new(&message).at(target).unwrap())
         };
         assert!(chain(MAX_POINTERS).unwrap().is_root());
-        assert_eq!(chain(MAX_POINTERS + 1), Err(Error::BadPointer));
+        assert_eq!(chain(MAX_POINTERS + 1), Err(Flaw::BadPointer));
     }
 
     #[test]
@@ -467,14 +423,14 @@ mod tests {
         let longest = [&bytes[..], b"\0"].concat();
         assert_eq!(parse(&longest).unwrap().1, MAX_NAME);
         let longer = [b"\x01a", &longest[..]].concat();
-        assert_eq!(parse(&longer), Err(Error::NameTooLong));
+        assert_eq!(parse(&longer), Err(Flaw::NameTooLong));
         // The same through a pointer: 254 octets at 12, then one more label in front.
         let mut message = vec![0; HEADER_LEN];
         message.extend_from_slice(&longest);
         let here = message.len();
         message.extend_from_slice(b"\x01a\xc0\x0c");
         let parsed = Name::parse(&mut Reader::new(&message).at(here).unwrap());
-        assert_eq!(parsed, Err(Error::NameTooLong));
+        assert_eq!(parsed, Err(Flaw::NameTooLong));
     }
 
     #[test]
@@ -490,7 +446,7 @@ mod tests {
         assert_eq!(name("a.b").join(&example), Ok(name("a.b.example.com")));
         assert_eq!(name("a").join(&name(".")), Ok(name("a")));
         let long = name(&format!("{0}.{0}.{0}", "x".repeat(63)));
-        assert_eq!(long.join(&long), Err(Error::NameTooLong));
+        assert_eq!(long.join(&long), Err(Flaw::NameTooLong));
 
         for (text, local) in [
             ("localhost", true),

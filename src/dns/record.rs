@@ -6,61 +6,20 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::name::{self, Name};
-use crate::wire::{self, Reader};
+use super::error::Flaw;
+use super::name::Name;
+use crate::wire::Reader;
 
 /// Class IN (RFC 1035 section 3.2.4).
 pub(super) const CLASS_IN: u16 = 1;
 /// Types that are read but never asked for.
-const TYPE_CNAME: u16 = 5;
+pub(super) const TYPE_CNAME: u16 = 5;
 const TYPE_SOA: u16 = 6;
 /// The EDNS record (RFC 6891 section 6.1.1).
 pub(super) const TYPE_OPT: u16 = 41;
 
 /// A TTL of 2^31 seconds and more means zero (RFC 2181 section 8).
 const MAX_TTL: u32 = 0x7fff_ffff;
-
-/// Why a reply cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
-    /// The message ends too early or has bytes left over.
-    Wire(wire::Error),
-    /// A name in it is none.
-    Name(name::Error),
-    /// The data of a record is shorter or longer than its type says.
-    RdataLength,
-    /// A second OPT record, one that does not belong to the root, or one outside the additional
-    /// section (RFC 6891 section 6.1.1).
-    BadOpt,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wire(error) => error.fmt(f),
-            Self::Name(error) => write!(f, "a name {error}"),
-            Self::RdataLength => f.write_str("a record's data does not have its length"),
-            Self::BadOpt => f.write_str("the EDNS record is repeated or misplaced"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<wire::Error> for Error {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
-impl From<name::Error> for Error {
-    fn from(error: name::Error) -> Self {
-        match error {
-            name::Error::Wire(error) => Self::Wire(error),
-            error => Self::Name(error),
-        }
-    }
-}
 
 /// What the resolver asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,17 +105,16 @@ pub(crate) struct Record {
     pub(crate) data: Data,
 }
 
-/// The records of a section that the resolver knows. The count is the sender's claim: it costs
-/// nothing until the bytes are there.
-pub(super) fn parse_section(reader: &mut Reader<'_>, count: u16) -> Result<Vec<Record>, Error> {
-    let mut records = Vec::new();
+/// The records of a section that the resolver knows, and whether an OPT record is among the others.
+/// The count is the sender's claim: it costs nothing until the bytes are there.
+pub(super) fn parse_section(
+    reader: &mut Reader<'_>,
+    count: u16,
+) -> Result<(Vec<Record>, bool), Flaw> {
+    let (mut records, mut has_opt) = (Vec::new(), false);
     for _ in 0..count {
         let frame = Frame::parse(reader)?;
-        // A server that takes the query for its question alone puts its records behind the OPT
-        // record of the query, where it counts them as what they are not.
-        if frame.rtype == TYPE_OPT {
-            return Err(Error::BadOpt);
-        }
+        has_opt |= frame.rtype == TYPE_OPT;
         if let Some(data) = frame.data()? {
             records.push(Record {
                 owner: frame.owner,
@@ -165,7 +123,7 @@ pub(super) fn parse_section(reader: &mut Reader<'_>, count: u16) -> Result<Vec<R
             });
         }
     }
-    Ok(records)
+    Ok((records, has_opt))
 }
 
 /// A record before its data is read.
@@ -182,7 +140,7 @@ pub(super) struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Reads the frame and steps over the data.
-    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Error> {
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
         let owner = Name::parse(reader)?;
         let rtype = reader.u16()?;
         let class = reader.u16()?;
@@ -201,7 +159,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The data; `None` for types and classes that are not ours. It must fill its length exactly.
-    fn data(&self) -> Result<Option<Data>, Error> {
+    fn data(&self) -> Result<Option<Data>, Flaw> {
         if self.class != CLASS_IN {
             return Ok(None);
         }
@@ -231,7 +189,7 @@ impl<'a> Frame<'a> {
         if reader.position() == self.end {
             Ok(Some(data))
         } else {
-            Err(Error::RdataLength)
+            Err(Flaw::RdataLength)
         }
     }
 }

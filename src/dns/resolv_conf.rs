@@ -135,13 +135,8 @@ impl ResolvConf {
             (Some(text), _) => parse_search(text.split_ascii_whitespace()),
             (None, Some(search)) => search,
             (None, None) => {
-                let host_name = environment.host_name.trim_end();
-                parse_search(
-                    host_name
-                        .split_once('.')
-                        .map(|(_, domain)| domain)
-                        .into_iter(),
-                )
+                let host_name = environment.host_name.trim_end().split_once('.');
+                parse_search(host_name.map(|(_, domain)| domain).into_iter())
             }
         };
         if conf.servers.is_empty() {

@@ -35,7 +35,8 @@ pub(super) struct Plan {
 
 /// Works out from the settings what can be worked out on this host alone, but for names.
 pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
-    let resolver = Resolver::new(Sources::of_system(times.resolver_look), random::fill);
+    let sources = Sources::of_system(times.resolver_look, times.edns_memory);
+    let resolver = Resolver::new(sources, random::fill);
     let passed = passed
         .iter()
         .map(|socket| loop_guard::canonical(socket.addr));

@@ -4,6 +4,7 @@
 //! - `times`: when the next refresh comes
 //! - `departures`: which endpoints count as removed, and when
 //! - `doubt`: what half of an answer, none, or one of another name changes
+//! - `parts`: what a part of an answer is good for
 //! - `moves`: members move from one service of a domain to the other
 //! - `reports`: what is logged and shown, and how often
 //! - `start`: what a start makes of what there is
@@ -15,6 +16,7 @@ mod departures;
 mod doubt;
 mod moves;
 mod panics;
+mod parts;
 mod reports;
 mod start;
 mod times;
@@ -64,6 +66,8 @@ struct Zone {
     minimum: Option<u32>,
     /// RCODEs for names, or for one type of a name; [`SILENCE`] is no answer.
     faults: HashMap<(String, Option<u16>), u8>,
+    /// How many records of names come over TCP, with word that this is not all.
+    cuts: HashMap<String, usize>,
     /// How often each name was asked for, any type.
     asked: HashMap<String, usize>,
 }
@@ -83,7 +87,13 @@ impl Zone {
         let own: Vec<_> = self.records.iter().filter(|(of, ..)| *of == name).collect();
         let mut reply = reply;
         let mut found = false;
-        for (_, _, data) in own.iter().filter(|(_, rtype, _)| *rtype == asked.qtype) {
+        let cut = self.cuts.get(&name).copied();
+        if cut.is_some() {
+            reply = reply.truncated();
+        }
+        let most = cut.map_or(usize::MAX, |cut| if asked.tcp { cut } else { 0 });
+        let of_type = own.iter().filter(|(_, rtype, _)| *rtype == asked.qtype);
+        for (_, _, data) in of_type.take(most) {
             found = true;
             reply = match asked.qtype {
                 A => reply.a(&asked.name, self.ttl, data),
@@ -178,6 +188,7 @@ impl Bench {
                 interface_index: |_| None,
             },
             look: times.resolver_look,
+            edns_memory: times.edns_memory,
         };
         let gate = source.authenticates().then(Arc::<FakeGate>::default);
         let shared = gate.clone().map(|gate| gate as Arc<dyn Gate>);
@@ -236,7 +247,12 @@ impl Bench {
         self.zone().faults.insert(key, rcode);
     }
 
+    fn cut(&self, name: &str, records: usize) {
+        self.zone().cuts.insert(name.to_owned(), records);
+    }
+
     fn mend(&self) {
+        self.zone().cuts.clear();
         self.zone().faults.clear();
     }
 

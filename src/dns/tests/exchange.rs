@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use super::fake::{A, Act, Answer, Asked, CNAME, Net, SRV, script, zone};
 use super::{AMPLE, Bench, LITTLE, PATIENCE, good, ips};
 use crate::dns::Class;
-use crate::dns::message::Error as Flaw;
-use crate::dns::name::Error as NameError;
+use crate::dns::error::Flaw;
 
 /// All that a stranger or a confused server may send; none of it is a reply to `asked`.
 fn nonsense(asked: &Asked) -> Vec<Act> {
@@ -87,8 +86,8 @@ fn nonsense_over_tcp() {
 fn empty_messages_over_tcp() {
     for (strays, expected) in [
         (15, ips(&["192.0.2.1"])),
-        (16, Err(Class::Io(ErrorKind::InvalidData, None))),
-        (10_000, Err(Class::Io(ErrorKind::InvalidData, None))),
+        (16, Err(Class::Flood)),
+        (10_000, Err(Class::Flood)),
     ] {
         let net = Net::new(vec![script(move |asked| {
             let empty = (0..strays).map(|_| Act::Send(Vec::new()));
@@ -96,6 +95,36 @@ fn empty_messages_over_tcp() {
         })]);
         let bench = Bench::new(net, "options use-vc attempts:1");
         assert_eq!(bench.host("a.example"), expected, "{strays}");
+    }
+}
+
+/// Nor has one that floods with what is not the reply, over UDP or in large messages.
+#[test]
+fn the_next_server_is_asked_where_one_floods() {
+    type Flood = fn(&Asked) -> Vec<Act>;
+    let floods: [(&str, Flood); 4] = [
+        ("", |_| vec![Act::Send(Vec::new()); 100]),
+        ("", |asked| vec![Act::Send(asked.bytes.clone()); 100]),
+        ("use-vc", |_| vec![Act::Send(Vec::new()); 100]),
+        ("use-vc", |_| vec![Act::Send(vec![0; 60_000]); 5]),
+    ];
+    for (options, flood) in floods {
+        let net = Net::new(vec![script(flood), script(good)]);
+        let bench = Bench::new(net, &format!("options timeout:30 {options}"));
+        let found = bench.host_within("a.example", PATIENCE);
+        assert_eq!(found, ips(&["192.0.2.1"]), "{options}");
+        // A reply in time is found among it.
+        let net = Net::new(vec![script(move |asked| {
+            let mut acts = flood(asked);
+            acts.truncate(if asked.tcp { 4 } else { 60 });
+            acts.extend(good(asked));
+            acts
+        })]);
+        let bench = Bench::new(net, &format!("options {options}"));
+        assert_eq!(bench.host("a.example"), ips(&["192.0.2.1"]), "{options}");
+        let net = Net::new(vec![script(flood)]);
+        let bench = Bench::new(net, &format!("options {options}"));
+        assert_eq!(bench.host("a.example"), Err(Class::Flood), "{options}");
     }
 }
 
@@ -110,12 +139,12 @@ fn servers_at_fault() {
         (
             "looping name",
             with(&[0xc0, 0x30]),
-            Class::Malformed(Flaw::Name(NameError::BadPointer)),
+            Class::Malformed(Flaw::BadPointer),
         ),
         (
             "forward pointer",
             with(&[0xc0, 0xff]),
-            Class::Malformed(Flaw::Name(NameError::BadPointer)),
+            Class::Malformed(Flaw::BadPointer),
         ),
         (
             "overlong data",
@@ -242,7 +271,7 @@ fn tcp_one_octet_at_a_time() {
         })
     };
     let bench = Bench::new(Net::new(vec![slow(Duration::from_millis(1))]), "");
-    assert_eq!(bench.srv("_s._tcp.example").unwrap().records.len(), 1);
+    assert_eq!(bench.srv("_s._tcp.example").unwrap().data.len(), 1);
 
     let bench = Bench::new(
         Net::new(vec![slow(Duration::from_millis(20))]),
@@ -272,14 +301,8 @@ fn two_hundred_records_over_tcp() {
         .collect();
     let bench = Bench::new(Net::new(vec![zone(&records)]), "");
     let found = bench.srv("_s._tcp.example").unwrap();
-    assert_eq!(found.records.len(), 200);
-    assert!(
-        found
-            .records
-            .iter()
-            .zip(0..)
-            .all(|(srv, n)| srv.weight == n)
-    );
+    assert_eq!(found.data.len(), 200);
+    assert!(found.data.iter().zip(0..).all(|(srv, n)| srv.weight == n));
     assert_eq!(
         bench.log(0),
         ["_s._tcp.example. 33", "_s._tcp.example. 33 tcp"]
@@ -298,7 +321,7 @@ fn oversized_datagram() {
         Bench::new(net, "")
             .srv("_s._tcp.example")
             .unwrap()
-            .records
+            .data
             .len(),
         200
     );
@@ -333,11 +356,7 @@ fn servers_without_edns() {
                     .send(),
             })]);
             let bench = Bench::new(net, &format!("{options}\noptions attempts:1"));
-            assert_eq!(
-                bench.srv("s.example").unwrap().records.len(),
-                1,
-                "{what}{way}"
-            );
+            assert_eq!(bench.srv("s.example").unwrap().data.len(), 1, "{what}{way}");
             let expected = [
                 format!("s.example. 33{way}"),
                 format!("s.example. 33{way} plain"),
@@ -376,7 +395,7 @@ fn the_last_attempt_goes_without_edns() {
             let conf = format!("{options}\noptions timeout:1 attempts:3");
             let bench = Bench::new(net, &conf);
             let found = bench.srv("s.example");
-            assert_eq!(found.map(|found| found.records.len()), Ok(1), "{what}{way}");
+            assert_eq!(found.map(|found| found.data.len()), Ok(1), "{what}{way}");
             let first = format!("s.example. 33{way}");
             let last = format!("{first} plain");
             assert_eq!(bench.log(0), [first.clone(), first, last], "{what}");

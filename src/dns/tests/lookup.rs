@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::fake::{A, AAAA, Act, Asked, CNAME, Net, SRV, script, zone};
 use super::{AMPLE, Bench, PATIENCE, good, ips};
 use crate::dns::Class;
-use crate::dns::name::Error as NameError;
+use crate::dns::error::Flaw;
 use crate::dns::record::Type;
 use crate::sys::memory;
 
@@ -35,8 +35,8 @@ fn sixty_three_targets_with_aliases() {
     }
     let bench = Bench::new(Net::new(vec![zone(&records)]), "");
     let found = bench.srv("_s._tcp.example").unwrap();
-    assert_eq!(found.records.len(), 63);
-    for (srv, [.., ip]) in found.records.iter().zip(&names) {
+    assert_eq!(found.data.len(), 63);
+    for (srv, [.., ip]) in found.data.iter().zip(&names) {
         assert_eq!(
             bench.host(&srv.target.to_string()),
             ips(&[ip]),
@@ -64,7 +64,7 @@ fn aliases_across_replies() {
         .resolver
         .lookup_host("a.example", Instant::now() + AMPLE)
         .unwrap();
-    assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 3])]);
+    assert_eq!(found.data, [IpAddr::from([192, 0, 2, 3])]);
     assert_eq!(
         found.ttl,
         Duration::from_secs(10),
@@ -124,7 +124,7 @@ fn records_that_came_along_are_not_used() {
         .lookup_host("a.example", Instant::now() + AMPLE)
         .unwrap();
     let expected: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-    assert_eq!(found.addresses, expected);
+    assert_eq!(found.data, expected);
     assert_eq!(found.ttl, Duration::from_secs(50));
 }
 
@@ -179,7 +179,7 @@ fn one_family_missing() {
         .resolver
         .lookup_host("a.example", Instant::now() + AMPLE)
         .unwrap();
-    assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 1])]);
+    assert_eq!(found.data, [IpAddr::from([192, 0, 2, 1])]);
     let missing = found.missing.unwrap();
     assert_eq!(
         (missing.qtype, missing.class),
@@ -217,7 +217,7 @@ fn one_family_met_with_silence() {
         let start = Instant::now();
         let found = bench.resolver.lookup_host("a.example", start + AMPLE);
         let found = found.unwrap();
-        assert_eq!(found.addresses.len(), 1);
+        assert_eq!(found.data.len(), 1);
         let error = found.missing.unwrap();
         assert_eq!((error.qtype, error.class), (missing, Class::Timeout));
         assert!(start.elapsed() < PATIENCE);
@@ -272,8 +272,8 @@ fn search_list() {
     )
     .srv("_s._tcp")
     .unwrap();
-    assert_eq!(services.owner.to_string(), "_s._tcp.b.test.");
-    assert!(services.records[0].target.is_root());
+    assert_eq!(services.owner.unwrap().to_string(), "_s._tcp.b.test.");
+    assert!(services.data[0].target.is_root());
     assert_eq!(services.ttl, Duration::from_secs(300));
 }
 
@@ -301,7 +301,10 @@ fn search_list_and_failures() {
     let net = fails_in("a.test", |_| vec![]);
     let bench = Bench::new(net, &format!("{conf} timeout:1"));
     assert_eq!(bench.host("a"), Err(Class::Timeout), "silence does not");
-    let asked = ["a.a.test. 1", "a.a.test. 28", "a. 1", "a. 28"];
+    let with_edns = ["a.a.test. 1", "a.a.test. 28"].map(str::to_owned);
+    let without = with_edns.each_ref().map(|asked| format!("{asked} plain"));
+    let as_given = ["a. 1", "a. 28"].map(str::to_owned);
+    let asked = [with_edns, without, as_given].concat();
     assert_eq!(bench.log(0), asked, "but to the name as it was given");
 
     let bench = Bench::new(fails_in("a.test", |asked| asked.reply().send()), conf);
@@ -342,7 +345,7 @@ fn search_list_and_silence_about_one_family() {
     let bench = Bench::new(net, "search a.test b.test\noptions attempts:5 timeout:30");
     let start = Instant::now();
     let found = bench.resolver.lookup_host("host", start + AMPLE).unwrap();
-    assert_eq!(found.addresses, [IpAddr::from([192, 0, 2, 1])]);
+    assert_eq!(found.data, [IpAddr::from([192, 0, 2, 1])]);
     assert!(start.elapsed() < PATIENCE);
     let unknown = [found.doubt.unwrap().class, found.missing.unwrap().class];
     assert_eq!(unknown, [Class::Timeout; 2], "of a.test, of b.test");
@@ -383,9 +386,9 @@ fn what_needs_no_server() {
         Class::NxDomain
     );
     for (text, error) in [
-        ("", NameError::Empty),
-        ("a b", NameError::BadCharacter),
-        ("a..b", NameError::EmptyLabel),
+        ("", Flaw::Empty),
+        ("a b", Flaw::BadCharacter),
+        ("a..b", Flaw::EmptyLabel),
     ] {
         assert_eq!(bench.host(text), Err(Class::BadName(error)), "{text}");
         assert_eq!(bench.srv(text).unwrap_err().server, None);

@@ -1,10 +1,14 @@
 //! The resolver against servers in this process that answer, fail and lie as told.
 
+mod edns;
 mod exchange;
 pub(crate) mod fake;
 pub(super) mod fixtures;
+mod flaws;
 mod lookup;
+mod message;
 mod times;
+mod truncated;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,8 +16,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::exchange::Random;
+use super::record::Srv;
 use super::resolv_conf::Environment;
-use super::{Class, Error, Resolver, Services, Sources};
+use super::{Class, Error, Found, Resolver, Sources};
 use fake::{A, Act, Asked, Net, TempFile};
 
 /// Ample, for what is to succeed.
@@ -57,6 +62,7 @@ impl Bench {
                 interface_index: |name| (name == "lo").then_some(1),
             },
             look: Duration::from_secs(5),
+            edns_memory: Duration::from_secs(600),
         };
         let resolver = Resolver::new(sources, entropy);
         Self {
@@ -74,10 +80,18 @@ impl Bench {
         Self { resolver, ..self }
     }
 
+    fn with_edns_memory(self, edns_memory: Duration) -> Self {
+        let resolver = Resolver {
+            edns_memory,
+            ..self.resolver
+        };
+        Self { resolver, ..self }
+    }
+
     fn host_within(&self, name: &str, time: Duration) -> Result<Vec<String>, Class> {
         let found = self.resolver.lookup_host(name, Instant::now() + time);
         found
-            .map(|found| found.addresses.iter().map(IpAddr::to_string).collect())
+            .map(|found| found.data.iter().map(IpAddr::to_string).collect())
             .map_err(|error| error.class)
     }
 
@@ -85,7 +99,7 @@ impl Bench {
         self.host_within(name, AMPLE)
     }
 
-    fn srv(&self, name: &str) -> Result<Services, Error> {
+    fn srv(&self, name: &str) -> Result<Found<Srv>, Error> {
         self.resolver.lookup_srv(name, Instant::now() + AMPLE)
     }
 

@@ -18,7 +18,9 @@ fn wanted(text: &str) -> HostPort {
 }
 
 fn resolver() -> Resolver {
-    Resolver::new(Sources::of_system(Times::REAL.resolver_look), random::fill)
+    let times = Times::REAL;
+    let sources = Sources::of_system(times.resolver_look, times.edns_memory);
+    Resolver::new(sources, random::fill)
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! input, so that most inputs pass for a reply and the rest is reached.
 
 use crate::dns::answer::{MAX_ALIASES, Step, interpret};
-use crate::dns::message::{Message, Query, Question, Reply, parse_reply};
+use crate::dns::message::{Message, NOERROR, NXDOMAIN, Query, Question, parse_reply};
 use crate::dns::name::Name;
 use crate::dns::record::{Data, Type};
 use crate::engine::Target;
@@ -52,8 +52,17 @@ fn run(input: &[u8]) {
     };
     assert!(parse_reply(&bytes, &other).is_none());
 
-    if let Some(Ok(Reply::Complete(message))) = reply {
+    if let Some(Ok(message)) = reply {
         follow(&question, &message);
+        // Octets behind it change no answer; they may show that a count lies.
+        let longer = [&bytes[..], &[0; 8]].concat();
+        if let Some(Ok(longer)) = parse_reply(&longer, &query)
+            && !message.truncated
+            && matches!(message.rcode, NOERROR | NXDOMAIN)
+        {
+            assert_eq!(longer.answers, message.answers);
+            assert_eq!(longer.authorities, message.authorities);
+        }
     }
 }
 
@@ -108,6 +117,9 @@ fn seeds() -> Vec<Vec<u8>> {
         "8034850000010001000100010 26d330465746364047465737400001c0001c00c000500010000001e000805
          616c696173c00fc00f000600010000003c0026026e73c00f0a686f73746d6173746572c00f000000010000
          0e1000000258000151800000003c00002904d0000000000000",
+        // An OPT record among the answers, and octets behind the message.
+        "0034818000010002000000000161000001000100002904d0000000000000c00c000100010000003c0004c000
+         02010000000000000000",
         "00348183000100000000000001610000010001",
         "00348180000000000000000001610000010001",
     ];

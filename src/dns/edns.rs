@@ -1,0 +1,81 @@
+//! Which servers answer queries with EDNS, and which are silent about them: some firewalls drop
+//! what they do not know. Whoever has found that out by waiting need not find it out again with
+//! each lookup. It is forgotten after a while, since firewalls and servers change.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Servers that are remembered. A resolv.conf has three; it may change.
+const MAX_SERVERS: usize = 16;
+
+/// What is known of servers, the oldest first: whether EDNS works there, and until when that counts.
+#[derive(Debug, Default)]
+pub(super) struct Edns(Mutex<Vec<(SocketAddr, bool, Instant)>>);
+
+impl Edns {
+    /// Whether EDNS works with a server, if that is known.
+    pub(super) fn of(&self, server: SocketAddr, now: Instant) -> Option<bool> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter();
+        let known = known.find(|(of, _, until)| *of == server && now < *until);
+        known.map(|(_, works, _)| *works)
+    }
+
+    /// Notes whether it works, for so long, or forgets what was known.
+    pub(super) fn note(
+        &self,
+        server: SocketAddr,
+        works: Option<bool>,
+        now: Instant,
+        memory: Duration,
+    ) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, ..)| *of != server);
+        if let (Some(works), Some(until)) = (works, now.checked_add(memory)) {
+            if known.len() >= MAX_SERVERS {
+                known.remove(0);
+            }
+            known.push((server, works, until));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: Duration = Duration::from_secs(600);
+
+    fn server(number: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], number))
+    }
+
+    #[test]
+    fn what_is_known_is_forgotten_in_time() {
+        let (edns, now) = (Edns::default(), Instant::now());
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(edns.of(server(1), now), None);
+        edns.note(server(1), Some(false), now, MEMORY);
+        edns.note(server(2), Some(true), later(1), MEMORY);
+        let known = |seconds| [1, 2].map(|number| edns.of(server(number), later(seconds)));
+        assert_eq!(known(599), [Some(false), Some(true)]);
+        assert_eq!(known(600), [None, Some(true)]);
+        assert_eq!(known(601), [None; 2]);
+        edns.note(server(1), Some(true), later(599), MEMORY);
+        assert_eq!(known(1198), [Some(true), None]);
+        edns.note(server(1), None, later(600), MEMORY);
+        assert_eq!(known(600), [None, Some(true)]);
+    }
+
+    #[test]
+    fn no_more_servers_are_known_than_there_may_be() {
+        let (edns, now) = (Edns::default(), Instant::now());
+        for number in 0..100 {
+            edns.note(server(number), Some(false), now, MEMORY);
+            edns.note(server(number), Some(false), now, MEMORY);
+        }
+        let known = (0..100).filter(|number| edns.of(server(*number), now).is_some());
+        assert!(known.eq(84..100), "the last ones");
+    }
+}
