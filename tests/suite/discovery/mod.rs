@@ -4,6 +4,7 @@
 //! - `pick`: priorities and weights, as clients meet them
 //! - `follow`: records change
 //! - `faults`: name servers fail, at start and later
+//! - `untidy`: name servers answer, but not as they should
 //! - `problems`: what fails is told wherever one looks, for as long as it lasts
 //! - `servers`, `members`: real name servers, and a real cluster behind one
 //!
@@ -24,6 +25,7 @@ mod pick;
 pub(crate) mod problems;
 mod servers;
 mod start;
+mod untidy;
 
 /// The plain service of the domain that most tests use.
 const PLAIN: &str = "_etcd-client._tcp.x.test";

@@ -35,6 +35,14 @@ pub(crate) enum Fault {
     Empty,
     /// Over UDP and over TCP.
     Truncated,
+    /// The same, with so many records over TCP.
+    Part(usize),
+    /// Octets behind the message, and a count of additional records that is too high.
+    Untidy,
+    /// Silence about what has EDNS.
+    NoEdns,
+    /// Empty messages, without end, or so it seems.
+    Flood,
     /// Not a word.
     Silent,
 }
@@ -220,12 +228,21 @@ impl State {
         });
         let (mut rcode, mut answers, mut truncated) = (0, Vec::new(), false);
         match fault {
-            Some(Fault::Silent) => return None,
+            Some(Fault::NoEdns) if query[11] == 0 => (rcode, answers) = self.answers(&name, qtype),
+            Some(Fault::Silent | Fault::NoEdns) => return None,
+            Some(Fault::Flood) => return Some(Vec::new()),
+            Some(Fault::Part(most)) => {
+                answers = self.answers(&name, qtype).1;
+                truncated = limit == MAX_DATAGRAM || answers.len() > most;
+                answers.truncate(if limit == MAX_DATAGRAM { 0 } else { most });
+            }
             Some(Fault::Rcode(code)) => rcode = code,
             Some(Fault::Truncated) => truncated = true,
             Some(Fault::Empty) => {}
             Some(Fault::Only(of, code)) if of == qtype => rcode = code,
-            Some(Fault::Only(..)) | None => (rcode, answers) = self.answers(&name, qtype),
+            Some(Fault::Only(..) | Fault::Untidy) | None => {
+                (rcode, answers) = self.answers(&name, qtype)
+            }
         }
         let mut reply = query.get(..end)?.to_vec();
         for record in &answers {
@@ -242,6 +259,10 @@ impl State {
         reply[3] = 0x80 | rcode;
         let count = u16::try_from(count).ok()?.to_be_bytes();
         reply[4..12].copy_from_slice(&[0, 1, count[0], count[1], 0, 0, 0, 0]);
+        if fault == Some(Fault::Untidy) {
+            reply[11] = 1;
+            reply.extend([0; 8]);
+        }
         Some(reply)
     }
 
@@ -272,6 +293,11 @@ impl State {
     }
 }
 
+/// How often a reply is sent: those that are empty are a flood.
+fn repeats(reply: &[u8]) -> usize {
+    if reply.is_empty() { 200 } else { 1 }
+}
+
 fn serve_udp(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
     let mut query = [0; 512];
     while let Ok((length, client)) = socket.recv_from(&mut query) {
@@ -283,7 +309,9 @@ fn serve_udp(socket: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
             .expect("no test panics with the lock")
             .reply(&query[..length], MAX_DATAGRAM);
         if let Some(reply) = reply {
-            let _ = socket.send_to(&reply, client);
+            for _ in 0..repeats(&reply) {
+                let _ = socket.send_to(&reply, client);
+            }
         }
     }
 }
@@ -307,7 +335,8 @@ fn serve_tcp(listener: &TcpListener, state: &Mutex<State>, stop: &AtomicBool) {
         // A server that is silent over UDP closes here; a client that has gone is its own test's matter.
         if let (Ok(()), Some(reply)) = (read, reply) {
             let length = u16::try_from(reply.len()).expect("limited").to_be_bytes();
-            let _ = stream.write_all(&[&length, reply.as_slice()].concat());
+            let message = [&length, reply.as_slice()].concat();
+            let _ = stream.write_all(&message.repeat(repeats(&reply)));
         }
     }
 }
