@@ -35,14 +35,13 @@ check: lint audit ## what is quick: lint, audit, the unit tests
 	cd tests/mutants && $(CARGO) run --quiet --locked -- check
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --lib
 
-# The fuzz crate takes in sources of the product, whose tests rustfmt would look for in the wrong place.
+# What is fuzzed is a part of the library if `fuzzing` says so.
 lint: ## formatting and clippy, of the crates below tests/ too, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	for crate in bench mutants; do (cd tests/$$crate && $(CARGO) fmt --all --check && \
+	$(CARGO) clippy --locked --lib -- --cfg fuzzing -D warnings
+	for crate in bench fuzz mutants; do (cd tests/$$crate && $(CARGO) fmt --all --check && \
 		$(CARGO) clippy --locked --all-targets -- -D warnings) || exit 1; done
-	$(dir $(CARGO))rustfmt --edition 2024 --check $$(find tests/fuzz/src -name '*.rs' ! -name main.rs)
-	cd tests/fuzz && $(CARGO) clippy --locked -- -D warnings
 
 audit: ## dependencies, unsafe code, import layers and the length of files are as promised, and listed
 	tests/tools/audit.sh

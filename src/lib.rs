@@ -40,6 +40,9 @@ mod times;
 mod url;
 mod wire;
 
+#[cfg(fuzzing)]
+#[path = "../tests/fuzz/targets/mod.rs"]
+pub mod fuzz;
 #[cfg(test)]
 #[path = "../tests/peers/mod.rs"]
 mod peers;

@@ -9,7 +9,7 @@
 //! knows nothing of the gateway but a [`Snapshot`], which is taken under the locks that
 //! sessions take and let go before a byte is sent.
 
-mod http;
+pub(crate) mod http;
 mod metrics;
 mod pages;
 mod server;

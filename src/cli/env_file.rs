@@ -12,26 +12,26 @@ use std::fmt;
 
 /// What a line, or several of them, assigns.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     /// The line that it begins on, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// What stands before the `=`: any text, not only names.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What stands behind it; `None` if the line has no `=`, which systemd ignores.
-    pub(super) value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 /// Why a text is not a file of assignments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Error {
+pub(crate) struct Error {
     /// From 1.
-    pub(super) line: usize,
-    pub(super) cause: Cause,
+    pub(crate) line: usize,
+    pub(crate) cause: Cause,
 }
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     Nul,
     NotUtf8,
     /// This quote has no second one.
@@ -39,7 +39,7 @@ pub(super) enum Cause {
 }
 
 /// Reads a whole file.
-pub(super) fn parse(content: &[u8]) -> Result<Vec<Assignment>, Error> {
+pub(crate) fn parse(content: &[u8]) -> Result<Vec<Assignment>, Error> {
     let mut text = Text {
         rest: content.iter(),
         line: 1,

@@ -16,7 +16,7 @@
 mod args;
 mod duration;
 mod env;
-mod env_file;
+pub(crate) mod env_file;
 mod error;
 mod flags;
 mod generate;

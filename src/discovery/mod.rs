@@ -20,7 +20,7 @@ pub(crate) mod file;
 mod follow;
 mod hosts;
 mod listen;
-mod listing;
+pub(crate) mod listing;
 mod member;
 mod members;
 mod problems;

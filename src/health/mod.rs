@@ -7,7 +7,7 @@
 
 mod ask;
 pub(crate) mod judge;
-mod response;
+pub(crate) mod response;
 pub(crate) mod rounds;
 pub(crate) mod watch;
 

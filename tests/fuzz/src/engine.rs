@@ -6,17 +6,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::coverage::{self, Seen};
+use etcd_gateway::fuzz::Target;
 
-/// Something that must not panic, nor take long, whatever it is given.
-pub struct Target {
-    pub name: &'static str,
-    /// Inputs to start from.
-    pub seeds: fn() -> Vec<Vec<u8>>,
-    pub run: fn(&[u8]),
-    /// Inputs are cut to this length: longer ones find what shorter ones do, only later.
-    pub max_input: usize,
-}
+use crate::coverage::{self, Seen};
 
 /// One run of any target takes microseconds; what takes this long is a finding.
 const TOO_LONG: Duration = Duration::from_secs(1);
@@ -92,7 +84,7 @@ pub fn fuzz(target: &Target, time: Duration, seed: u64) -> Result<(), Vec<u8>> {
         if run(target, &input, &mut seen)? {
             corpus.push(input);
         }
-        if runs % 256 == 0 {
+        if runs.is_multiple_of(256) {
             let elapsed = start.elapsed();
             if elapsed >= next_report || elapsed >= time {
                 let (inputs, edges) = (corpus.len(), seen.edges());

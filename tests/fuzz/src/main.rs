@@ -11,77 +11,16 @@
 //! A finding ends the run with status 1 and the smallest input in hexadecimal: make it a test of
 //! the module, then mend the module. Nothing is written to disk.
 //!
-//! A new target is a file in `targets/` with `TARGET`, a line in [`targets::TARGETS`] and, for
-//! a module not yet here, a `mod` below.
+//! A new target is a file in `targets/` with `TARGET` and a line in `targets/mod.rs`.
 
 mod coverage;
 mod engine;
-mod targets;
-
-// The product's own sources, under the paths that they know each other by.
-#[path = "../../../src/addr.rs"]
-mod addr;
-#[path = "../../../src/crypto/mod.rs"]
-mod crypto;
-#[path = "../../../src/deadline.rs"]
-mod deadline;
-#[path = "../../../src/dns/mod.rs"]
-mod dns;
-#[path = "../../../src/admin/http.rs"]
-mod http;
-#[path = "../../../src/cli/env_file.rs"]
-mod env_file;
-/// Of endpoints, only the words for what names one.
-mod endpoint {
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Source {
-        File,
-        Srv,
-    }
-}
-#[path = "../../../src/health/response.rs"]
-mod health_response;
-#[path = "../../../src/discovery/listing.rs"]
-mod listing;
-#[path = "../../../src/discovery/member.rs"]
-mod member;
-#[path = "../../../src/sys/errno.rs"]
-mod errno;
-#[path = "../../../src/sys/plain.rs"]
-mod plain;
-#[path = "../../../src/stamp.rs"]
-mod stamp;
-/// Of what asks the system for something, only the words for its errors, and memory without end.
-mod sys {
-    pub(crate) use crate::plain::Plain;
-    pub(crate) mod memory {
-        use std::io;
-
-        pub(crate) fn zeroed(bytes: usize) -> io::Result<Vec<u8>> {
-            Ok(vec![0; bytes])
-        }
-
-        pub(crate) fn room(_: usize) -> io::Result<()> {
-            Ok(())
-        }
-    }
-}
-#[path = "../../../src/tls/mod.rs"]
-mod tls;
-#[path = "../../support/tls_server.rs"]
-mod tls_server;
-#[path = "../../../src/url.rs"]
-mod url;
-#[path = "../../../src/wire/mod.rs"]
-mod wire;
-#[path = "../../../src/x509/mod.rs"]
-mod x509;
 
 use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::Target;
+use etcd_gateway::fuzz::{TARGETS, Target};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -98,7 +37,7 @@ fn fuzz<E>(prefix: &str, seconds: Result<u64, E>, seed: Result<u64, E>) -> ExitC
     let (Ok(seconds), Ok(seed)) = (seconds, seed) else {
         return usage();
     };
-    let chosen: Vec<&&Target> = targets::TARGETS
+    let chosen: Vec<&&Target> = TARGETS
         .iter()
         .filter(|target| target.name.starts_with(prefix))
         .collect();
@@ -116,7 +55,7 @@ fn fuzz<E>(prefix: &str, seconds: Result<u64, E>, seed: Result<u64, E>) -> ExitC
 }
 
 fn replay(name: &str, hex: &str) -> ExitCode {
-    let Some(target) = targets::TARGETS.iter().find(|target| target.name == name) else {
+    let Some(target) = TARGETS.iter().find(|target| target.name == name) else {
         return usage();
     };
     let octet = |at| {
@@ -141,7 +80,7 @@ fn replay(name: &str, hex: &str) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("usage: TARGET-PREFIX SECONDS [SEED] | TARGET hex INPUT");
-    for target in targets::TARGETS {
+    for target in TARGETS {
         eprintln!("  {}", target.name);
     }
     ExitCode::from(2)

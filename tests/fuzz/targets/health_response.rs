@@ -5,10 +5,10 @@
 
 use std::mem::discriminant;
 
-use crate::engine::Target;
-use crate::health_response::{Fault, Heard, MAX_RESPONSE, parse};
+use super::Target;
+use crate::health::response::{Fault, Heard, MAX_RESPONSE, parse};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "health-response",
     seeds,
     run,

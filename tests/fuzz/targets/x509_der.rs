@@ -1,11 +1,11 @@
 //! DER, walked as deep as it goes: one value has one encoding, so that what is read and written
 //! again gives the same octets.
 
-use crate::engine::Target;
+use super::Target;
 use crate::wire::Reader;
 use crate::wire::der::{self, tag};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "x509-der",
     seeds,
     run,

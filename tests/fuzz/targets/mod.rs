@@ -1,4 +1,7 @@
-//! What is fuzzed: one file a target, one line here.
+//! What is fuzzed: one file per target, one line here.
+//!
+//! With `--cfg fuzzing` these files are compiled into the product's library, as a module of it: so
+//! they reach what is private to it, and nothing has to be made public for their sake.
 
 mod dns_config;
 mod dns_message;
@@ -15,7 +18,21 @@ mod x509_chain;
 mod x509_der;
 mod x509_pem;
 
-use crate::engine::Target;
+#[expect(dead_code, reason = "unit tests use the rest")]
+#[path = "../../support/tls_server.rs"]
+mod tls_server;
+
+/// Something that must not panic, nor take long, whatever it is given.
+pub struct Target {
+    /// How it is chosen.
+    pub name: &'static str,
+    /// Inputs to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Tries one input.
+    pub run: fn(&[u8]),
+    /// Inputs are cut to this length, in octets: longer ones find what shorter ones do, only later.
+    pub max_input: usize,
+}
 
 /// All targets.
 pub const TARGETS: &[&Target] = &[

@@ -4,11 +4,11 @@
 
 use std::cell::RefCell;
 
+use super::Target;
 use super::tls_records::check;
-use crate::engine::Target;
-use crate::tls_server::{Plan, run as run_server};
+use super::tls_server::{Plan, run as run_server};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "tls-messages",
     seeds,
     run,

@@ -1,9 +1,9 @@
 //! A settings file: what is read is bounded, and a value must survive being written and read again.
 
-use crate::engine::Target;
-use crate::env_file::{self, Cause};
+use super::Target;
+use crate::cli::env_file::{self, Cause};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "env-file",
     seeds,
     run,

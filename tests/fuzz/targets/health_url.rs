@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::engine::Target;
+use super::Target;
 use crate::url::Url;
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "health-url",
     seeds,
     run,

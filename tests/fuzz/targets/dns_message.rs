@@ -3,14 +3,14 @@
 //! The id, the type and the class are set to those of the query, and its name is taken from the
 //! input, so that most inputs pass for a reply and the rest is reached.
 
+use super::Target;
 use crate::dns::answer::{MAX_ALIASES, Step, interpret};
 use crate::dns::message::{Message, NOERROR, NXDOMAIN, Query, Question, parse_reply};
 use crate::dns::name::Name;
 use crate::dns::record::{Data, Type};
-use crate::engine::Target;
 use crate::wire::Reader;
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "dns-message",
     seeds,
     run,

@@ -1,9 +1,9 @@
 //! PEM bundles: what is read must be the same when written again.
 
-use crate::engine::Target;
+use super::Target;
 use crate::x509::pem::parse_certificates;
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "x509-pem",
     seeds,
     run,

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::engine::Target;
-use crate::listing::{self, Listing, Oddity};
+use super::Target;
+use crate::discovery::listing::{self, Listing, Oddity};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "endpoints-file",
     seeds,
     run,

@@ -5,12 +5,11 @@
 //! The client's randomness is always the same, so the seeds are good handshakes, and whatever
 //! passes must be signed by the server of the tests.
 
-use crate::engine::Target;
-use crate::tls::group::Group;
-use crate::tls::{Failure, Verified, Version};
-use crate::tls_server::{Plan, flight, leaf, run_bytes};
+use super::Target;
+use super::tls_server::{Plan, flight, leaf, run_bytes};
+use crate::tls::{Failure, Group, Verified, Version};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "tls-records",
     seeds,
     run,
@@ -22,7 +21,7 @@ fn run(input: &[u8]) {
 }
 
 /// Whatever was sent, only the server of the tests can have passed.
-pub fn check(result: Result<Verified, Failure>) {
+pub(super) fn check(result: Result<Verified, Failure>) {
     match result {
         Ok(verified) => assert_eq!(verified.chain.first(), Some(&leaf())),
         Err(failure) => {

@@ -1,10 +1,10 @@
 //! A domain name, as text and on the wire: what is read must survive being written.
 
+use super::Target;
 use crate::dns::name::Name;
-use crate::engine::Target;
 use crate::wire::Reader;
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "dns-name",
     seeds,
     run,

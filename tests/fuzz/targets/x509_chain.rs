@@ -5,11 +5,11 @@
 
 use std::sync::LazyLock;
 
-use crate::engine::Target;
+use super::Target;
 use crate::wire::Reader;
 use crate::x509::{Anchors, ServerName, UnixTime, pem, verify};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "x509-chain",
     seeds,
     run,
@@ -17,7 +17,7 @@ pub const TARGET: Target = Target {
 };
 
 static MADE: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| pem::parse_certificates(include_bytes!("../../../data/x509.pem")).unwrap());
+    LazyLock::new(|| pem::parse_certificates(include_bytes!("../../data/x509.pem")).unwrap());
 
 /// The first of them are roots.
 static ANCHORS: LazyLock<Anchors> =

@@ -2,12 +2,12 @@
 //!
 //! The input's lines are the file; of its first line `RES_OPTIONS` and `LOCALDOMAIN` are made.
 
+use super::Target;
 use crate::dns::hosts;
 use crate::dns::name::Name;
 use crate::dns::resolv_conf::{Environment, ResolvConf};
-use crate::engine::Target;
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "dns-config",
     seeds,
     run,

@@ -3,10 +3,10 @@
 //! Whatever the octets, what is read of them does not change when they come in pieces: what is
 //! incomplete may become anything, what is a request stays that request, what is refused stays so.
 
-use crate::engine::Target;
-use crate::http::{MAX_HEAD, Parsed, parse};
+use super::Target;
+use crate::admin::http::{MAX_HEAD, Parsed, parse};
 
-pub const TARGET: Target = Target {
+pub(super) const TARGET: Target = Target {
     name: "http-request",
     seeds,
     run,
