@@ -45,14 +45,14 @@ fn part_of_an_answer_serves_a_start_and_changes_nothing_later() {
             for part in [PLAIN, "truncated even over TCP", "127.0.0.1:53"] {
                 assert!(error.contains(part), "{error}");
             }
-            assert_eq!(record.number("records-used"), 2.0);
+            assert_eq!(record.number("records_used"), 2.0);
             dns.mend();
             refreshed(&gateway, &[3], &[]);
             gateway.wait_record("SRV lookup works again");
             dns.fail(PLAIN, Fault::Part(1));
             gateway.signal("HUP");
             let record = gateway.wait_record("SRV lookup failed, will try again");
-            assert_eq!(record.number("records-kept"), 3.0);
+            assert_eq!(record.number("records_kept"), 3.0);
             assert_eq!(shares(&gateway, 6), [2, 2, 2]);
             assert_eq!(changes(&gateway).len(), 1, "{}", gateway.text());
         },
