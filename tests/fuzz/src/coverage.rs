@@ -5,19 +5,18 @@
 //! thrown in one heap: the fuzzer itself is instrumented too, and so counters are cleared right
 //! before and read right after the target runs.
 
+use std::ptr;
 use std::slice;
-use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
-};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The counters of the whole binary, one octet an edge; they wrap.
-static START: AtomicPtr<AtomicU8> = AtomicPtr::new(std::ptr::null_mut());
+static START: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-/// The pairs of numbers compared last while a target ran, a ring.
+/// Pairs of numbers that were compared while a target ran. The place of a pair is chosen by its
+/// first number, the constant if there is one: so a loop does not push out what else was compared.
 static COMPARED: [[AtomicU64; 2]; PAIRS] = [const { [const { AtomicU64::new(0) }; 2] }; PAIRS];
 const PAIRS: usize = 512;
-static COMPARISONS: AtomicUsize = AtomicUsize::new(0);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Which counters have been seen in which order of magnitude: a bit for each of 1, 2, 3, 4–7,
@@ -29,7 +28,7 @@ pub struct Seen {
 impl Seen {
     pub fn new() -> Self {
         Self {
-            bits: vec![0; counters().len()],
+            bits: vec![0; length()],
         }
     }
 
@@ -37,20 +36,30 @@ impl Seen {
     pub fn absorb(&mut self) -> bool {
         RUNNING.store(false, Relaxed);
         let mut new = 0;
-        for (seen, count) in self.bits.iter_mut().zip(counters()) {
-            let bit = match count.load(Relaxed) {
-                0 => continue,
-                1 => 0,
-                2 => 1,
-                3 => 2,
-                4..8 => 3,
-                8..16 => 4,
-                16..32 => 5,
-                32..128 => 6,
-                128.. => 7,
-            };
-            new |= 1 << bit & !*seen;
-            *seen |= 1 << bit;
+        let start = START.load(Relaxed);
+        for (at, seen) in self.bits.chunks_mut(8).enumerate() {
+            let mut counts = [0; 8];
+            // SAFETY: as many counters as there are bits, see `length`. They change meanwhile, as
+            // this code has some too, but not those of targets.
+            unsafe { ptr::copy(start.add(8 * at), counts.as_mut_ptr(), seen.len()) };
+            if counts == [0; 8] {
+                continue;
+            }
+            for (seen, count) in seen.iter_mut().zip(counts) {
+                let bit = match count {
+                    0 => continue,
+                    1 => 0,
+                    2 => 1,
+                    3 => 2,
+                    4..8 => 3,
+                    8..16 => 4,
+                    16..32 => 5,
+                    32..128 => 6,
+                    128.. => 7,
+                };
+                new |= 1 << bit & !*seen;
+                *seen |= 1 << bit;
+            }
         }
         new != 0
     }
@@ -63,31 +72,49 @@ impl Seen {
 
 /// Sets all counters to zero and listens to comparisons.
 pub fn begin() {
-    for counter in counters() {
-        counter.store(0, Relaxed);
-    }
+    // SAFETY: as many counters as there are, see `length`.
+    unsafe { ptr::write_bytes(START.load(Relaxed), 0, length()) };
     RUNNING.store(true, Relaxed);
 }
 
-/// Two numbers that were compared lately.
-pub fn compared(choice: usize) -> [u64; 2] {
-    let [a, b] = &COMPARED[choice % PAIRS];
-    [a.load(Relaxed), b.load(Relaxed)]
+/// Forgets what was compared.
+pub fn forget_compared() {
+    for number in COMPARED.as_flattened() {
+        number.store(0, Relaxed);
+    }
 }
 
-fn counters() -> &'static [AtomicU8] {
+/// Two numbers that were compared, the first at or after place `choice`; zeros if there are none.
+pub fn compared(choice: usize) -> [u64; 2] {
+    (0..PAIRS)
+        .map(|step| COMPARED[(choice + step) % PAIRS].each_ref())
+        .map(|pair| pair.map(|number| number.load(Relaxed)))
+        .find(|pair| *pair != [0, 0])
+        .unwrap_or_default()
+}
+
+fn remember(a: u64, b: u64) {
+    if RUNNING.load(Relaxed) && a != b {
+        // Fibonacci hashing: the upper nine bits
+        let pair = &COMPARED[(a.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize % PAIRS];
+        pair[0].store(a, Relaxed);
+        pair[1].store(b, Relaxed);
+    }
+}
+
+/// How many counters there are: the linker's section of them, as the compiler's constructor told
+/// it, which is there for as long as the program.
+fn length() -> usize {
     let length = LENGTH.load(Relaxed);
     assert!(
         length > 0,
         "built without coverage: run cargo in tests/fuzz, which has the flags"
     );
-    // SAFETY: the linker's section of counters, as the compiler's constructor told it; it is there
-    // for as long as the program, and an octet may be seen as an atomic one.
-    unsafe { slice::from_raw_parts(START.load(Relaxed), length) }
+    length
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut AtomicU8, stop: *mut AtomicU8) {
+extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, stop: *mut u8) {
     START.store(start, Relaxed);
     LENGTH.store(stop as usize - start as usize, Relaxed);
 }
@@ -96,11 +123,7 @@ macro_rules! comparisons {
     ($($name:ident($type:ty))*) => { $(
         #[unsafe(no_mangle)]
         extern "C" fn $name(a: $type, b: $type) {
-            if RUNNING.load(Relaxed) && a != b {
-                let pair = &COMPARED[COMPARISONS.fetch_add(1, Relaxed) % PAIRS];
-                pair[0].store(u64::from(a), Relaxed);
-                pair[1].store(u64::from(b), Relaxed);
-            }
+            remember(a.into(), b.into());
         }
     )* };
 }
@@ -121,10 +144,7 @@ comparisons! {
 extern "C" fn __sanitizer_cov_trace_switch(value: u64, cases: *const u64) {
     // SAFETY: the compiler passes a constant of this layout.
     let cases = unsafe { slice::from_raw_parts(cases.add(2), *cases as usize) };
-    if RUNNING.load(Relaxed) && !cases.is_empty() {
-        let at = COMPARISONS.fetch_add(1, Relaxed);
-        let pair = &COMPARED[at % PAIRS];
-        pair[0].store(value, Relaxed);
-        pair[1].store(cases[at % cases.len()], Relaxed);
+    for case in cases {
+        remember(*case, value);
     }
 }

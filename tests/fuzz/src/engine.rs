@@ -60,58 +60,120 @@ pub fn report(name: &str, input: &[u8]) {
     println!("cargo run --release -- {name} hex {hex}");
 }
 
-/// Fuzzes for `time`. On a finding returns the smallest input found for it.
-pub fn fuzz(target: &Target, time: Duration, seed: u64) -> Result<(), Vec<u8>> {
+/// How many inputs a target tries before it is decided who is next.
+const TURN: u32 = 64;
+
+/// How much more the time counts in which a target found no new edge.
+const IDLE_WEIGHT: u32 = 4;
+
+/// A target and how far it has come.
+struct Progress {
+    target: &'static Target,
+    random: Random,
+    seen: Seen,
+    corpus: Vec<Vec<u8>>,
+    runs: u64,
+    edges: usize,
+    spent: Duration,
+    /// What was spent when the last new edge was found.
+    found: Duration,
+}
+
+impl Progress {
+    fn new(target: &'static Target, seed: u64) -> Self {
+        Self {
+            target,
+            random: Random(seed | 1),
+            seen: Seen::new(),
+            corpus: Vec::new(),
+            runs: 0,
+            edges: 0,
+            spent: Duration::ZERO,
+            found: Duration::ZERO,
+        }
+    }
+
+    /// The seeds at first, then some mutated inputs. On a finding returns the smallest input found
+    /// for it. What a target tries depends on the seed alone, not on who else has a turn.
+    fn turn(&mut self) -> Result<(), Vec<u8>> {
+        let start = Instant::now();
+        coverage::forget_compared();
+        if self.corpus.is_empty() {
+            self.corpus.push(Vec::new());
+            for seed in (self.target.seeds)() {
+                self.run(seed)?;
+            }
+        } else {
+            for _ in 0..TURN {
+                let input = mutate(&self.corpus, &mut self.random);
+                self.run(input)?;
+            }
+        }
+        self.spent += start.elapsed();
+        let edges = self.seen.edges();
+        if edges > self.edges {
+            self.edges = edges;
+            self.found = self.spent;
+        }
+        Ok(())
+    }
+
+    /// Keeps the input if it reaches something new.
+    fn run(&mut self, mut input: Vec<u8>) -> Result<(), Vec<u8>> {
+        input.truncate(self.target.max_input);
+        self.runs += 1;
+        coverage::begin();
+        let outcome = check(self.target, &input);
+        let new = self.seen.absorb();
+        if let Err(reason) = outcome {
+            println!("{}: FAILED: {reason}", self.target.name);
+            return Err(minimize(self.target, input));
+        }
+        if new {
+            self.corpus.push(input);
+        }
+        Ok(())
+    }
+
+    /// The least is next. So a target that still finds something gets up to five times the time
+    /// of one that does not.
+    fn rank(&self) -> Duration {
+        self.spent + (self.spent - self.found) * IDLE_WEIGHT
+    }
+}
+
+/// Fuzzes for `time`, which `targets` share. On a finding returns the target's name and the input.
+pub fn fuzz(
+    targets: &[&'static Target],
+    time: Duration,
+    seed: u64,
+) -> Result<(), (&'static str, Vec<u8>)> {
     panic::set_hook(Box::new(|info| {
         *LAST_PANIC.lock().unwrap() = info.to_string()
     }));
     let start = Instant::now();
-    let mut random = Random(seed | 1);
-    let mut seen = Seen::new();
-    let mut corpus = vec![Vec::new()];
-    for mut input in (target.seeds)() {
-        input.truncate(target.max_input);
-        if run(target, &input, &mut seen)? {
-            corpus.push(input);
+    let mut all = Vec::from_iter(targets.iter().map(|target| Progress::new(target, seed)));
+    let mut next_report = Duration::from_secs(60);
+    while start.elapsed() < time
+        && let Some(next) = all.iter_mut().min_by_key(|progress| progress.rank())
+    {
+        next.turn().map_err(|input| (next.target.name, input))?;
+        if start.elapsed() >= next_report {
+            print(&all);
+            next_report *= 2;
         }
     }
-    let mut next_report = Duration::from_secs(10);
-    let mut runs = 0u64;
-    loop {
-        let mut input = mutate(&corpus, &mut random);
-        input.truncate(target.max_input);
-        runs += 1;
-        if run(target, &input, &mut seen)? {
-            corpus.push(input);
-        }
-        if runs.is_multiple_of(256) {
-            let elapsed = start.elapsed();
-            if elapsed >= next_report || elapsed >= time {
-                let (inputs, edges) = (corpus.len(), seen.edges());
-                let name = target.name;
-                let seconds = elapsed.as_secs();
-                println!("{name}: {seconds} s, {runs} runs, {inputs} inputs kept, {edges} edges");
-                next_report = elapsed * 2;
-            }
-            if elapsed >= time {
-                return Ok(());
-            }
-        }
-    }
+    print(&all);
+    Ok(())
 }
 
-/// Whether the input reached something new.
-fn run(target: &Target, input: &[u8], seen: &mut Seen) -> Result<bool, Vec<u8>> {
-    coverage::begin();
-    let outcome = check(target, input);
-    let new = seen.absorb();
-    match outcome {
-        Ok(()) => Ok(new),
-        Err(reason) => {
-            let smallest = minimize(target, input.to_vec());
-            println!("{}: FAILED: {reason}", target.name);
-            Err(smallest)
-        }
+fn print(all: &[Progress]) {
+    println!("target                 inputs  a second    kept   edges  last new of seconds");
+    for progress in all {
+        let (name, runs, kept) = (progress.target.name, progress.runs, progress.corpus.len());
+        let [found, spent] = [progress.found, progress.spent].map(|time| time.as_secs_f64());
+        let (rate, edges) = (runs as f64 / spent, progress.edges);
+        println!("{name:<19}{runs:>10}{rate:>10.0}{kept:>8}{edges:>8}{found:>10.1}{spent:>11.1}");
     }
 }
 

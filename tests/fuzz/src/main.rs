@@ -37,21 +37,22 @@ fn fuzz<E>(prefix: &str, seconds: Result<u64, E>, seed: Result<u64, E>) -> ExitC
     let (Ok(seconds), Ok(seed)) = (seconds, seed) else {
         return usage();
     };
-    let chosen: Vec<&&Target> = TARGETS
+    let chosen: Vec<&Target> = TARGETS
         .iter()
+        .copied()
         .filter(|target| target.name.starts_with(prefix))
         .collect();
-    let Ok(count @ 1..) = u32::try_from(chosen.len()) else {
+    if chosen.is_empty() {
         return usage();
-    };
+    }
     engine::watch();
-    for target in chosen {
-        if let Err(input) = engine::fuzz(target, Duration::from_secs(seconds) / count, seed) {
-            engine::report(target.name, &input);
-            return ExitCode::FAILURE;
+    match engine::fuzz(&chosen, Duration::from_secs(seconds), seed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((name, input)) => {
+            engine::report(name, &input);
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
 fn replay(name: &str, hex: &str) -> ExitCode {
