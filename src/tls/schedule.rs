@@ -74,6 +74,7 @@ pub(crate) fn derive_secret(
 }
 
 /// The traffic secret of one direction.
+#[cfg_attr(fuzzing, derive(Clone))]
 pub(crate) struct TrafficSecret {
     suite: Suite13,
     secret: Vec<u8>,
@@ -99,6 +100,7 @@ impl TrafficSecret {
 }
 
 /// The secrets of a handshake from the ServerHello on.
+#[cfg_attr(fuzzing, derive(Clone))]
 pub(crate) struct Secrets {
     /// Protects what we send up to our Finished.
     pub(crate) client: TrafficSecret,

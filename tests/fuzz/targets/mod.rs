@@ -11,8 +11,10 @@ mod env_file;
 mod health_response;
 mod health_url;
 mod http_request;
-mod tls_messages;
+mod tls12_messages;
+mod tls13_messages;
 mod tls_records;
+mod tls_sealed;
 mod x509_certificate;
 mod x509_chain;
 mod x509_der;
@@ -44,8 +46,10 @@ pub const TARGETS: &[&Target] = &[
     &health_response::TARGET,
     &health_url::TARGET,
     &http_request::TARGET,
-    &tls_messages::TARGET,
+    &tls12_messages::TARGET,
+    &tls13_messages::TARGET,
     &tls_records::TARGET,
+    &tls_sealed::TARGET,
     &x509_certificate::TARGET,
     &x509_chain::TARGET,
     &x509_der::TARGET,
@@ -63,4 +67,9 @@ fn bytes(hex: &str) -> Vec<u8> {
         .chunks_exact(2)
         .map(|pair| pair[0] << 4 | pair[1])
         .collect()
+}
+
+/// Nothing that a terminal would act on.
+fn harmless(text: &str) {
+    assert!(!text.contains(char::is_control), "{text:?}");
 }

@@ -1,54 +1,59 @@
-//! The whole of a handshake: the input is all that the server sends, records and what is in
-//! them. Without the keys of TLS 1.3 nothing behind its ServerHello can be reached, see
-//! `tls_messages` for that.
+//! A handshake up to the first protected record: the input is all that the server sends, records
+//! and what is in them. What follows ServerHello has targets of its own, `tls12_messages`,
+//! `tls13_messages` and `tls_sealed`.
 //!
-//! The client's randomness is always the same, so the seeds are good handshakes, and whatever
-//! passes must be signed by the server of the tests.
+//! The client's randomness is always the same, so the seeds are good hellos. Most time goes into
+//! its key share: the seeds ask for no second one on a curve, which takes twenty times as long.
 
 use super::Target;
-use super::tls_server::{Plan, flight, leaf, run_bytes};
-use crate::tls::{Failure, Group, Verified, Version};
+use super::tls_server::{Plan, extension, fix_extensions, flight, run_bytes};
+use crate::tls::{Group, Version};
 
 pub(super) const TARGET: Target = Target {
     name: "tls-records",
     seeds,
     run,
-    max_input: 4096,
+    max_input: 1024,
 };
 
 fn run(input: &[u8]) {
-    check(run_bytes(input));
-}
-
-/// Whatever was sent, only the server of the tests can have passed.
-pub(super) fn check(result: Result<Verified, Failure>) {
-    match result {
-        Ok(verified) => assert_eq!(verified.chain.first(), Some(&leaf())),
-        Err(failure) => {
-            let text = failure.error.to_string();
-            assert!(!text.contains(char::is_control), "{text}");
-        }
-    }
+    let failure = run_bytes(input).expect_err("nobody has the keys");
+    super::harmless(&failure.error.to_string());
 }
 
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for fragment in [usize::MAX, 60] {
-        for retry in [None, Some(Group::Secp256r1), Some(Group::Secp521r1)] {
-            seeds.push(flight(Plan {
-                retry,
-                fragment,
-                ..Plan::default()
-            }));
+        for version in [Version::Tls12, Version::Tls13] {
+            for retry in [None, Some(Group::Secp256r1)] {
+                seeds.push(flight(Plan {
+                    version,
+                    retry,
+                    fragment,
+                    edit: &hello_alone,
+                    ..Plan::default()
+                }));
+            }
         }
-        seeds.push(flight(Plan {
-            version: Version::Tls12,
-            fragment,
-            ..Plan::default()
-        }));
     }
     // a warning, an alert, a change of cipher
     seeds.push(vec![21, 3, 3, 0, 2, 1, 112, 21, 3, 3, 0, 2, 2, 40]);
     seeds.push(vec![20, 3, 3, 0, 1, 1]);
     seeds
+}
+
+/// A retry asks for a cookie instead of another group; nothing follows the hello.
+fn hello_alone(name: &str, message: &mut Vec<u8>) {
+    match name {
+        "ServerHello" => {}
+        "HelloRetryRequest" => {
+            // behind the session id: suite and compression
+            let extensions = 4 + 2 + 32 + 1 + 32 + 3;
+            message.truncate(extensions + 2);
+            extension(message, 43, &[3, 4]);
+            extension(message, 44, &[0, 2, b'i', b'd']);
+            fix_extensions(message, extensions);
+        }
+        _ => message.clear(),
+    }
 }

@@ -1,6 +1,6 @@
 //! One certificate: parsed, described, its key used, its constraints met by its own names.
 
-use super::Target;
+use super::{Target, harmless};
 use crate::x509::sig::{SignatureScheme, verify_tls12, verify_tls13};
 use crate::x509::{Anchors, Certificate, ServerName, UnixTime, pem, verify};
 
@@ -47,11 +47,6 @@ fn run(input: &[u8]) {
             assert!(verify(&[input], &anchors, &name, after).is_err());
         }
     }
-}
-
-/// Nothing that a terminal would act on.
-fn harmless(text: &str) {
-    assert!(!text.contains(char::is_control), "{text:?}");
 }
 
 fn seeds() -> Vec<Vec<u8>> {
