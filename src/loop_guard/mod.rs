@@ -10,7 +10,7 @@
 //! A loop through another host or another proxy is invisible to a transparent proxy;
 //! `--max-connections` bounds what it can do.
 
-mod tables;
+pub(crate) mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -86,10 +86,10 @@ pub(crate) fn source_towards(mut address: SocketAddr) -> io::Result<IpAddr> {
 
 /// An address as comparable, and small, for there are four of it a session: IPv4 is mapped into
 /// IPv6 (RFC 4291 section 2.5.5.2), as an IPv6 socket sees it.
-type Address = (Ipv6Addr, u16);
+pub(crate) type Address = (Ipv6Addr, u16);
 
 /// One end's address and the other's, as the named side sees them.
-type Pair = (Address, Address);
+pub(crate) type Pair = (Address, Address);
 
 /// What is known of a dial beside its ends.
 #[derive(Debug)]

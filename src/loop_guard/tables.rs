@@ -94,7 +94,7 @@ fn listed(v4: io::Result<impl Read>, v6: io::Result<impl Read>, pairs: &[Pair]) 
 
 /// Which of these sockets a table has: of each line the second and the third field are a socket's own
 /// address and its peer's.
-fn find(table: impl Read, pairs: &[Pair], six: bool) -> io::Result<Vec<bool>> {
+pub(crate) fn find(table: impl Read, pairs: &[Pair], six: bool) -> io::Result<Vec<bool>> {
     let mut wanted: Vec<([String; 2], usize)> = pairs
         .iter()
         .enumerate()

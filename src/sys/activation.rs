@@ -122,7 +122,7 @@ fn unusable(fd: RawFd, names: &[String], flaw: Flaw) -> Error {
 }
 
 /// How many descriptors there are for this process, and what they are called.
-fn announced(
+pub(crate) fn announced(
     pid: u32,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(u16, Vec<String>), Error> {

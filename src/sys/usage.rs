@@ -75,7 +75,7 @@ pub(super) fn address_space() -> AddressSpace {
 }
 
 /// How many threads a process has, by its /proc/PID/status.
-pub(super) fn threads(status: &str) -> Option<u64> {
+pub(crate) fn threads(status: &str) -> Option<u64> {
     field(status, "Threads:")?.parse().ok()
 }
 
@@ -88,7 +88,7 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The same of one that is a number of kB, in octets; /proc/meminfo has such lines, too.
-pub(super) fn kibibytes(status: &str, name: &str) -> Option<u64> {
+pub(crate) fn kibibytes(status: &str, name: &str) -> Option<u64> {
     let count: u64 = field(status, name)?
         .strip_suffix("kB")?
         .trim()
@@ -98,7 +98,7 @@ pub(super) fn kibibytes(status: &str, name: &str) -> Option<u64> {
 }
 
 /// Fields 14 and 15 of /proc/self/stat; the second, in parentheses, may hold anything.
-fn processor_time(stat: &str) -> Option<Duration> {
+pub(crate) fn processor_time(stat: &str) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ').skip(11);
     let user: u64 = fields.next()?.parse().ok()?;

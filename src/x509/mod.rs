@@ -27,8 +27,8 @@
 )]
 
 pub(crate) mod cert;
-mod constraints;
-mod dn;
+pub(crate) mod constraints;
+pub(crate) mod dn;
 mod error;
 pub(crate) mod name;
 mod path;
@@ -45,7 +45,7 @@ pub(crate) use time::UnixTime;
 
 use std::collections::HashSet;
 
-use path::Budget;
+pub(crate) use path::Budget;
 
 /// The certificates trusted as they are.
 #[derive(Debug, Clone)]

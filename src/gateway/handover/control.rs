@@ -19,7 +19,7 @@ const LONGEST: usize = 1024;
 
 /// What a process is asked for, as by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::gateway) enum Request {
+pub(crate) enum Request {
     /// SIGHUP: endpoints are asked for again, and the access log is opened again.
     Refresh,
     /// SIGUSR1: the status is logged.
@@ -44,7 +44,7 @@ impl Request {
 
 /// A descriptor that is handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// A listener for clients.
     Listener(RawFd),
     /// One that a service manager has passed.
@@ -62,7 +62,7 @@ pub(super) enum Item {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// To a successor before it starts: what it inherits.
     Item(Item),
     /// To it, last: whether a service manager watches the service, whether whoever started this process does, how many
@@ -134,7 +134,7 @@ impl fmt::Display for Message {
 }
 
 impl Message {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(reason) = text.strip_prefix("failed ") {
             return Some(Self::Failed(reason.to_owned()));
         }

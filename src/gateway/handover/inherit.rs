@@ -58,7 +58,7 @@ pub(crate) struct Handover {
 }
 
 /// The value of the variable for a process that does `what`.
-pub(super) fn value(what: &str, process: u32, descriptors: &[RawFd]) -> String {
+pub(crate) fn value(what: &str, process: u32, descriptors: &[RawFd]) -> String {
     let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
     format!("1:{what}:{process}:{}", numbers.join(","))
 }
@@ -134,14 +134,14 @@ fn start(program: &Program, value: &str, control: &Control) -> ExitCode {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(crate) enum What {
     Start,
     Serve,
     Watch,
 }
 
 /// What a process does, for which other, and the descriptors.
-fn parse(text: &OsStr) -> Option<(What, u32, Vec<RawFd>)> {
+pub(crate) fn parse(text: &OsStr) -> Option<(What, u32, Vec<RawFd>)> {
     let words: Vec<&str> = text.to_str()?.split(':').collect();
     let ["1", what, process, numbers] = words.as_slice() else {
         return None;

@@ -13,8 +13,8 @@
 //!
 //! `control` has the messages between these processes.
 
-mod control;
-mod inherit;
+pub(crate) mod control;
+pub(crate) mod inherit;
 mod predecessors;
 mod reloads;
 mod successor;

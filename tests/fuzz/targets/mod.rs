@@ -3,14 +3,18 @@
 //! With `--cfg fuzzing` these files are compiled into the product's library, as a module of it: so
 //! they reach what is private to it, and nothing has to be made public for their sake.
 
+mod address;
+mod command_line;
 mod dns_config;
 mod dns_message;
 mod dns_name;
 mod endpoints_file;
 mod env_file;
+mod handover;
 mod health_response;
 mod health_url;
 mod http_request;
+mod proc_files;
 mod tls12_messages;
 mod tls13_messages;
 mod tls_records;
@@ -18,6 +22,7 @@ mod tls_sealed;
 mod x509_certificate;
 mod x509_chain;
 mod x509_der;
+mod x509_names;
 mod x509_pem;
 
 #[expect(dead_code, reason = "unit tests use the rest")]
@@ -38,14 +43,18 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[&Target] = &[
+    &address::TARGET,
+    &command_line::TARGET,
     &dns_message::TARGET,
     &dns_name::TARGET,
     &dns_config::TARGET,
     &endpoints_file::TARGET,
     &env_file::TARGET,
+    &handover::TARGET,
     &health_response::TARGET,
     &health_url::TARGET,
     &http_request::TARGET,
+    &proc_files::TARGET,
     &tls12_messages::TARGET,
     &tls13_messages::TARGET,
     &tls_records::TARGET,
@@ -53,6 +62,7 @@ pub const TARGETS: &[&Target] = &[
     &x509_certificate::TARGET,
     &x509_chain::TARGET,
     &x509_der::TARGET,
+    &x509_names::TARGET,
     &x509_pem::TARGET,
 ];
 
