@@ -12,8 +12,8 @@ use crate::tls::codes::{ExtensionType, HandshakeType};
 use crate::tls::error::Error;
 use crate::tls::msgs::Message;
 use crate::tls::schedule::{Secrets, Transcript};
-use crate::tls::tls13::{CertificateOrRequest, ExpectEncryptedExtensions, Handshake};
-use crate::tls::{Config, Group, suite};
+use crate::tls::tls13::{ExpectEncryptedExtensions, Handshake};
+use crate::tls::{Config, suite};
 use crate::x509::{Anchors, ServerName, UnixTime};
 
 pub(super) const TARGET: Target = Target {
@@ -103,20 +103,21 @@ fn run(input: &[u8]) {
 
 /// The states in order; an error too if the messages end before the handshake does.
 fn follow(mut messages: Vec<u8>, presented: &mut Vec<Vec<u8>>) -> Result<(), Error> {
-    let mut next = || Message::split_off(&mut messages)?.ok_or(Error::EmptyRecord);
-    let state = ExpectEncryptedExtensions::new(Handshake {
+    let mut next = || Message::split_off(&mut messages)?.ok_or(Error::unexpected("the end"));
+    let state = ExpectEncryptedExtensions(Handshake {
         config: &CONFIG,
         sent: SENT.to_vec(),
-        suite: suite::TLS13[0],
-        group: Group::X25519,
         transcript: hellos(),
         secrets: SECRETS.clone(),
+        requested: false,
     });
-    let state = state.handle(&next()?)?;
-    let state = match state.handle(&next()?, presented)? {
-        CertificateOrRequest::Request(state) => state.handle(&next()?, presented)?,
-        CertificateOrRequest::Certificate(state) => state,
-    };
+    let mut state = state.handle(&next()?)?;
+    let mut message = next()?;
+    if message.kind() == HandshakeType::CERTIFICATE_REQUEST {
+        state = state.handle_request(&message)?;
+        message = next()?;
+    }
+    let state = state.handle(&message, presented)?;
     let leaf = presented.first().cloned().unwrap_or_default();
     let state = state.handle(&next()?, &leaf)?;
     state.handle(&next()?).map(|_| ())

@@ -7,7 +7,8 @@
 
 use super::Target;
 use super::tls_server::{Plan, extension, fix_extensions, flight, run_bytes};
-use crate::tls::{Group, Version};
+use crate::tls::Version;
+use crate::tls::group::Group;
 
 pub(super) const TARGET: Target = Target {
     name: "tls-records",

@@ -5,6 +5,7 @@ use super::Target;
 use super::tls_server::{Conversation, record};
 use crate::crypto::aead::{Aead, AeadAlgorithm};
 use crate::tls::Version;
+use crate::tls::codes::HandshakeType;
 use crate::tls::record::{Protection, RecordLayer};
 use crate::wire::Reader;
 
@@ -55,12 +56,10 @@ fn run(input: &[u8]) {
     let mut stream = Conversation::new(|_: &[u8]| std::mem::take(&mut bytes));
     let mut records = RecordLayer::new(&mut stream);
     records.set_version(Version::Tls13);
-    records
-        .open_with(Protection::new(aead(), [0; 12]), "ServerHello")
-        .unwrap();
+    records.open_with(Protection::new(aead(), [0; 12])).unwrap();
     let mut opened = 0;
     let error = loop {
-        match records.message("Finished") {
+        match records.message(HandshakeType::FINISHED) {
             Ok(message) => opened += message.bytes().len(),
             Err(error) => break error,
         }
