@@ -402,4 +402,4 @@ fn alternative_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<GeneralName<'a>>
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -151,11 +151,15 @@ fn subtrees(contents: &[u8]) -> Result<Vec<Subtree<'_>>, der::Error> {
 }
 
 /// GeneralSubtree ::= SEQUENCE { base, minimum `[0]` DEFAULT 0, maximum `[1]` OPTIONAL }.
-/// "Minimum MUST be zero, and maximum MUST be absent": both are left out in DER, so the base
-/// must stand alone.
+/// "Minimum MUST be zero, and maximum MUST be absent". A zero that is written out is not DER
+/// (X.690, 11.5), but has one reading, and CAs that make it are in use; anything else that
+/// follows the base is refused.
 fn subtree<'a>(reader: &mut Reader<'a>) -> Result<Subtree<'a>, der::Error> {
     der::nested(reader, tag::SEQUENCE, |reader| {
         let (found, contents) = der::any(reader)?;
+        if der::optional(reader, tag::context(0))?.is_some_and(|minimum| minimum != [0]) {
+            return Err(der::Error::IntegerRange);
+        }
         Ok(match Form::from_tag(found)? {
             Form::DnsName => Subtree::Dns(dns_base(contents)?),
             Form::IpAddress => ip_base(contents)?,
@@ -447,8 +451,11 @@ mod tests {
             "DirName:O=x uniformResourceIdentifier",
         ];
         assert_eq!(parse(&both), Ok(texts.map(String::from)));
-        let minimum = list(0, &[[dns.clone(), vec![0x80, 1, 0]].concat()]);
-        let both_dns = [dns];
+        let with = |field: &[u8]| vec![list(0, &[[&dns[..], field].concat()])];
+        // The minimum's default, written out.
+        let expected = Ok(["DNS:.a.b", ""].map(String::from));
+        assert_eq!(parse(&with(&[0x80, 1, 0])), expected);
+        let both_dns = [dns.clone()];
         let cases: &[(&str, Vec<Vec<u8>>, der::Error)] = &[
             ("nothing", vec![], der::Error::Truncated),
             ("an empty list", vec![list(0, &[])], der::Error::Truncated),
@@ -457,7 +464,39 @@ mod tests {
                 vec![list(1, &both_dns), list(0, &both_dns)],
                 der::Error::Trailing,
             ),
-            ("minimum", vec![minimum], der::Error::Trailing),
+            ("minimum 1", with(&[0x80, 1, 1]), der::Error::IntegerRange),
+            (
+                "minimum -1",
+                with(&[0x80, 1, 0xff]),
+                der::Error::IntegerRange,
+            ),
+            (
+                "minimum 256",
+                with(&[0x80, 2, 1, 0]),
+                der::Error::IntegerRange,
+            ),
+            (
+                "minimum, padded",
+                with(&[0x80, 2, 0, 0]),
+                der::Error::IntegerRange,
+            ),
+            ("minimum, empty", with(&[0x80, 0]), der::Error::IntegerRange),
+            (
+                "minimum, twice",
+                with(&[0x80, 1, 0, 0x80, 1, 0]),
+                der::Error::Trailing,
+            ),
+            ("maximum", with(&[0x81, 1, 0]), der::Error::Trailing),
+            (
+                "minimum and maximum",
+                with(&[0x80, 1, 0, 0x81, 1, 9]),
+                der::Error::Trailing,
+            ),
+            (
+                "minimum, explicit",
+                with(&[0xa0, 3, 2, 1, 0]),
+                der::Error::Trailing,
+            ),
             (
                 "a wildcard",
                 vec![list(1, &[tlv(0x82, b"*.a.b")])],

@@ -79,27 +79,34 @@ impl Algorithm {
             };
             // RFC 4055, section 5: "the parameters MUST be NULL. Implementations MUST accept
             // the parameters being absent as well as present."
-            return match parameters {
-                [] | [0x05, 0x00] => Ok(Self::RsaPkcs1(hash)),
-                _ => Err(unsupported()),
+            return match says_nothing(parameters) {
+                true => Ok(Self::RsaPkcs1(hash)),
+                false => Err(unsupported()),
             };
         }
         if let Some(rest) = oid.contents().strip_prefix(&ECDSA_SIGNATURES) {
-            // RFC 5758, section 3.2: the encoding MUST omit the parameters.
-            return match (rest, parameters) {
-                ([1], _) => weak("SHA-1 and ECDSA"),
-                ([3, 2], []) => Ok(Self::Ecdsa(Hash::Sha256)),
-                ([3, 3], []) => Ok(Self::Ecdsa(Hash::Sha384)),
-                ([3, 4], []) => Ok(Self::Ecdsa(Hash::Sha512)),
+            // RFC 5758, section 3.2: the encoding MUST omit the parameters. Java before 16 writes
+            // NULL, which says nothing, and Go and OpenSSL take it.
+            return match rest {
+                [1] => weak("SHA-1 and ECDSA"),
+                _ if !says_nothing(parameters) => Err(unsupported()),
+                [3, 2] => Ok(Self::Ecdsa(Hash::Sha256)),
+                [3, 3] => Ok(Self::Ecdsa(Hash::Sha384)),
+                [3, 4] => Ok(Self::Ecdsa(Hash::Sha512)),
                 _ => Err(unsupported()),
             };
         }
-        // RFC 8410, section 3: the parameters MUST be absent.
+        // RFC 8410, section 3: the parameters MUST be absent; Go and OpenSSL refuse NULL, too.
         match (oid.contents(), parameters) {
             (ED25519, []) => Ok(Self::Ed25519),
             _ => Err(unsupported()),
         }
     }
+}
+
+/// Whether the parameters of an algorithm are absent or NULL.
+fn says_nothing(parameters: &[u8]) -> bool {
+    matches!(parameters, [] | [0x05, 0x00])
 }
 
 /// AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
@@ -169,7 +176,7 @@ fn pss_parameters<'a>(reader: &mut Reader<'a>) -> Result<PssParameters<'a>, der:
 /// parameters".
 fn hash_algorithm(identifier: &[u8]) -> Option<PssHash> {
     let (oid, parameters) = algorithm_identifier(identifier, "hash algorithm").ok()?;
-    if !matches!(parameters, [] | [0x05, 0x00]) {
+    if !says_nothing(parameters) {
         return None;
     }
     if oid.contents() == SHA1 {

@@ -8,6 +8,7 @@
     clippy::panic
 )]
 
+mod accepted;
 mod changed;
 
 use super::constraints::Rule;

@@ -8,9 +8,10 @@
 )]
 
 use super::*;
+use crate::crypto::sha2::{Hash, digest};
 use crate::x509::dn::tests::name;
 
-fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let contents = parts.concat();
     let length = match contents.len() {
         short @ 0..=127 => vec![short as u8],
@@ -22,34 +23,92 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// The fields of a certificate, each encoded; a test replaces some.
 #[derive(Clone)]
-struct Fields {
-    version: Vec<u8>,
-    serial: Vec<u8>,
-    outer_algorithm: Vec<u8>,
-    issuer: Vec<u8>,
-    subject: Vec<u8>,
-    unique: Vec<u8>,
-    extensions: Vec<Vec<u8>>,
-    trailing: Vec<u8>,
+pub(crate) struct Fields {
+    pub(crate) version: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) algorithm: Vec<u8>,
+    pub(crate) outer_algorithm: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) validity: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
+    /// The AlgorithmIdentifier and the BIT STRING of the public key.
+    pub(crate) key: Vec<u8>,
+    pub(crate) unique: Vec<u8>,
+    pub(crate) extensions: Vec<Vec<u8>>,
+    pub(crate) trailing: Vec<u8>,
 }
 
-const ED25519: &[u8] = &[0x30, 5, 0x06, 3, 0x2b, 0x65, 0x70];
+/// ecdsa-with-SHA256.
+pub(crate) const ECDSA: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 
-fn good() -> Fields {
+/// The x-coordinate of the base point of P-256, and the order of that (FIPS 186-5, SP 800-186).
+const BASE_X: [u8; 32] = [
+    0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2,
+    0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
+];
+const BASE_Y: [u8; 32] = [
+    0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16,
+    0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
+];
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// A certificate for whoever, issued by `CN=CA`, which has the same key: the base point of P-256.
+pub(crate) fn good() -> Fields {
+    let p256 =
+        b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    let time = tlv(tag::UTC_TIME, &[b"260101000000Z"]);
+    let later = tlv(tag::UTC_TIME, &[b"360101000000Z"]);
     Fields {
         version: vec![0xa0, 3, 2, 1, 2],
         serial: vec![2, 1, 1],
-        outer_algorithm: ED25519.to_vec(),
+        algorithm: ECDSA.to_vec(),
+        outer_algorithm: ECDSA.to_vec(),
         issuer: name(&[(3, tag::UTF8_STRING, "CA")]),
+        validity: tlv(tag::SEQUENCE, &[&time, &later]),
         subject: name(&[]),
+        key: [
+            &p256[..],
+            &tlv(tag::BIT_STRING, &[b"\0\x04", &BASE_X, &BASE_Y]),
+        ]
+        .concat(),
         unique: vec![],
         extensions: vec![],
         trailing: vec![],
     }
 }
 
+/// An ECDSA signature with SHA-256 by the private key 1, whose public one is the base point, and
+/// with the nonce 1: r is the base point's x-coordinate, and s = hash + r (FIPS 186-5, 6.4.1).
+fn sign(message: &[u8]) -> Vec<u8> {
+    let hash = digest(Hash::Sha256, &[message]);
+    // Big-endian sum and difference, with an octet in front for the carry.
+    let sum = |a: &[u8], b: &[u8], sign: i32| {
+        let (mut out, mut carry) = ([0; 33], 0);
+        for at in (0..33usize).rev() {
+            let octet = |x: &[u8]| {
+                at.checked_sub(33 - x.len())
+                    .map_or(0, |at| i32::from(x[at]))
+            };
+            let value = octet(a) + sign * octet(b) + carry;
+            (out[at], carry) = (value.rem_euclid(256) as u8, value.div_euclid(256));
+        }
+        out
+    };
+    let mut s = sum(hash.as_ref(), &BASE_X, 1);
+    while s[0] != 0 || s[1..] >= ORDER[..] {
+        s = sum(&s, &ORDER, -1);
+    }
+    let zeros = s.iter().take_while(|octet| **octet == 0).count();
+    let s = &s[zeros - usize::from(s[zeros] >= 0x80)..];
+    let integers = [tlv(tag::INTEGER, &[&BASE_X]), tlv(tag::INTEGER, &[s])];
+    tlv(tag::SEQUENCE, &[&integers.concat()])
+}
+
 /// 2.5.29.`arc`
-fn extension(arc: u8, critical: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(arc: u8, critical: &[u8], value: &[u8]) -> Vec<u8> {
     let oid = [0x06, 3, 0x55, 0x1d, arc];
     tlv(
         tag::SEQUENCE,
@@ -57,15 +116,11 @@ fn extension(arc: u8, critical: &[u8], value: &[u8]) -> Vec<u8> {
     )
 }
 
-const CRITICAL: &[u8] = &[1, 1, 0xff];
+pub(crate) const CRITICAL: &[u8] = &[1, 1, 0xff];
 
 impl Fields {
-    fn encode(&self) -> Vec<u8> {
-        let time = tlv(tag::UTC_TIME, &[b"260101000000Z"]);
-        let key = tlv(
-            tag::SEQUENCE,
-            &[ED25519, &tlv(tag::BIT_STRING, &[&[0; 33]])],
-        );
+    /// The certificate, signed by `CN=CA`.
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let extensions = match self.extensions.concat() {
             none if none.is_empty() => vec![],
             list => tlv(0xa3, &[&tlv(tag::SEQUENCE, &[&list])]),
@@ -73,20 +128,18 @@ impl Fields {
         let tbs = [
             &self.version[..],
             &self.serial,
-            ED25519,
+            &self.algorithm,
             &self.issuer,
-            &tlv(tag::SEQUENCE, &[&time, &time]),
+            &self.validity,
             &self.subject,
-            &key,
+            &tlv(tag::SEQUENCE, &[&self.key]),
             &self.unique,
             &extensions,
             &self.trailing,
         ];
-        let signature = [tag::BIT_STRING, 1, 0];
-        tlv(
-            tag::SEQUENCE,
-            &[&tlv(tag::SEQUENCE, &tbs), &self.outer_algorithm, &signature],
-        )
+        let tbs = tlv(tag::SEQUENCE, &tbs);
+        let signature = tlv(tag::BIT_STRING, &[&[0], &sign(&tbs)]);
+        tlv(tag::SEQUENCE, &[&tbs, &self.outer_algorithm, &signature])
     }
 
     fn parse(&self) -> Result<(), Error> {
@@ -138,7 +191,7 @@ fn fields() {
         ),
         (
             "other algorithm outside",
-            Box::new(|f| f.outer_algorithm[6] = 0x71),
+            Box::new(|f| f.outer_algorithm[11] = 3),
             not_conforming("two different signature algorithms"),
         ),
         (
