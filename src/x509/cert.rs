@@ -10,10 +10,11 @@
 //! the input; the lists (names, constraints) are bounded by its length.
 //!
 //! Recognized: basicConstraints, keyUsage, extendedKeyUsage, subjectAltName,
-//! nameConstraints, and certificatePolicies, the last without effect: with no policy asked
-//! for (initial-policy-set any-policy, initial-explicit-policy false; section 6.1.1) it
-//! cannot change the outcome. What can, policyConstraints, is refused when critical, like
-//! everything else. Key identifiers are hints for path building that are not needed here.
+//! nameConstraints, and two without effect. certificatePolicies: with no policy asked for
+//! (initial-policy-set any-policy, initial-explicit-policy false; section 6.1.1) it cannot
+//! change the outcome. What can, policyConstraints, is refused when critical, like
+//! everything else. cRLDistributionPoints: revocation is not checked, critical or not, as in Go.
+//! Key identifiers are hints for path building that are not needed here.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +26,8 @@ use super::time::UnixTime;
 use crate::wire::Reader;
 use crate::wire::der::{self, Oid, tag};
 
-/// Longest serial number in octets, the sign not counted (section 4.1.2.2).
-const MAX_SERIAL: usize = 20;
+/// Longest pathLenConstraint in octets.
+const MAX_PATH_LEN: usize = 8;
 
 /// id-ce, 2.5.29: the arc of the extensions of RFC 5280.
 const ID_CE: [u8; 2] = [0x55, 0x1d];
@@ -124,7 +125,10 @@ impl<'a> Certificate<'a> {
 
         let mut tbs = Reader::new(tbs);
         let is_v3 = is_v3(&mut tbs)?;
-        serial_number(&mut tbs)?;
+        // Section 4.1.2.2. Nothing here uses the number. Zero and more than 20 octets are taken, as
+        // verifiers "SHOULD be prepared to gracefully handle" the former, and Go and OpenSSL take
+        // both; negative numbers are refused, as in newer Go.
+        der::unsigned(&mut tbs).map_err(malformed("serial number"))?;
         let (signature_algorithm, _) =
             der::spanned(&mut tbs, |reader| der::expect(reader, tag::SEQUENCE))
                 .map_err(malformed("signature algorithm"))?;
@@ -133,11 +137,9 @@ impl<'a> Certificate<'a> {
         if signature_algorithm != outer_algorithm {
             return Err(Error::NotConforming("two different signature algorithms"));
         }
+        // Section 4.1.2.4: "MUST contain a non-empty distinguished name". Without a path it plays no
+        // part, and in one `path` refuses an issuer without a name.
         let issuer = DistinguishedName::parse(&mut tbs).map_err(malformed("issuer"))?;
-        // Section 4.1.2.4: "MUST contain a non-empty distinguished name".
-        if issuer.is_empty() {
-            return Err(Error::NotConforming("empty issuer"));
-        }
         let (not_before, not_after) = der::nested(&mut tbs, tag::SEQUENCE, |validity| {
             Ok((UnixTime::parse(validity)?, UnixTime::parse(validity)?))
         })
@@ -163,14 +165,6 @@ impl<'a> Certificate<'a> {
         tbs.finish()
             .map_err(|error| malformed("its signed part")(error.into()))?;
 
-        // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
-        if extensions.basic_constraints.ca && subject.is_empty() {
-            return Err(Error::NotConforming("CA with an empty subject"));
-        }
-        // Section 4.2.1.10: "MUST be used only in a CA certificate".
-        if extensions.name_constraints.is_some() && !extensions.basic_constraints.ca {
-            return Err(Error::NotConforming("name constraints but no CA"));
-        }
         Ok(Self {
             der,
             to_be_signed,
@@ -291,15 +285,6 @@ fn is_v3(tbs: &mut Reader<'_>) -> Result<bool, Error> {
     }
 }
 
-/// Section 4.1.2.2. Zero is taken, as verifiers "SHOULD be prepared to gracefully handle" it;
-/// negative numbers are refused, as in Go.
-fn serial_number(tbs: &mut Reader<'_>) -> Result<(), Error> {
-    match der::unsigned(tbs).map_err(malformed("serial number"))? {
-        long if long.len() > MAX_SERIAL => Err(Error::NotConforming("serial number too long")),
-        _ => Ok(()),
-    }
-}
-
 impl<'a> Extensions<'a> {
     /// Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension
     fn parse(contents: &'a [u8]) -> Result<Self, Error> {
@@ -347,7 +332,11 @@ impl<'a> Extensions<'a> {
                 let constraints = der::whole(value, NameConstraints::parse);
                 self.name_constraints = Some(constraints.map_err(malformed("nameConstraints"))?);
             }
-            // certificatePolicies, see the head of this file.
+            // See the head of this file. Marked critical it must at least be what it says.
+            Some([31]) if critical => {
+                let points = der::whole(value, distribution_points);
+                points.map_err(malformed("cRLDistributionPoints"))?;
+            }
             Some([32]) => {}
             Some([37]) => {
                 let allowed = der::whole(value, server_auth);
@@ -362,14 +351,22 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// BasicConstraints ::= SEQUENCE { cA DEFAULT FALSE, pathLenConstraint OPTIONAL }
+/// BasicConstraints ::= SEQUENCE { cA DEFAULT FALSE, pathLenConstraint OPTIONAL }. The limit is
+/// `INTEGER (0..MAX)`; one beyond 32 bits, as far as Go reads it, is above any path's length.
 fn basic_constraints(reader: &mut Reader<'_>) -> Result<BasicConstraints, der::Error> {
     der::nested(reader, tag::SEQUENCE, |reader| {
         let ca = der::boolean_default_false(reader)?;
         let path_len = if reader.is_empty() {
             None
         } else {
-            Some(der::u32(reader)?)
+            let octets = der::unsigned(reader)?;
+            if octets.len() > MAX_PATH_LEN {
+                return Err(der::Error::IntegerRange);
+            }
+            let longer = |limit: u32, octet: &u8| {
+                limit.saturating_mul(256).saturating_add(u32::from(*octet))
+            };
+            Some(octets.iter().fold(0, longer))
         };
         Ok(BasicConstraints { ca, path_len })
     })
@@ -385,6 +382,18 @@ fn server_auth(reader: &mut Reader<'_>) -> Result<bool, der::Error> {
             allowed |= matches!(purpose.contents(), SERVER_AUTH | ANY_EXTENDED_KEY_USAGE);
             if reader.is_empty() {
                 return Ok(allowed);
+            }
+        }
+    })
+}
+
+/// CRLDistributionPoints ::= SEQUENCE SIZE (1..MAX) OF DistributionPoint, a SEQUENCE.
+fn distribution_points(reader: &mut Reader<'_>) -> Result<(), der::Error> {
+    der::nested(reader, tag::SEQUENCE, |reader| {
+        loop {
+            der::expect(reader, tag::SEQUENCE)?;
+            if reader.is_empty() {
+                return Ok(());
             }
         }
     })

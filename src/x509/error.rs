@@ -203,13 +203,15 @@ impl Error {
             | Self::UnsupportedKey { .. }
             | Self::RsaKey { .. } => 5,
             Self::WeakSignature { .. } => 6,
-            Self::NotCa { .. } | Self::KeyUsage { .. } | Self::ExtendedKeyUsage { .. } => 7,
+            Self::NotCa { .. }
+            | Self::NotConforming(_)
+            | Self::KeyUsage { .. }
+            | Self::ExtendedKeyUsage { .. } => 7,
             Self::UnknownCriticalExtension { .. } => 8,
             Self::PathLenExceeded { .. } | Self::NameConstraintViolated { .. } => 9,
             Self::CertExpired { .. } | Self::NotYetValid { .. } => 10,
             // Raised before or instead of a search, never weighed against another.
             Self::NoCertificate
-            | Self::NotConforming(_)
             | Self::NameMismatch { .. }
             | Self::BudgetExhausted { .. }
             | Self::SchemeMismatch { .. }

@@ -267,6 +267,10 @@ impl<'s, 'a> Search<'s, 'a> {
         if !is_ca {
             return Err(Error::NotCa { subject: subject() });
         }
+        // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
+        if issuer.subject_name().is_empty() {
+            return Err(Error::NotConforming("CA with an empty subject"));
+        }
         // (n)
         if issuer
             .key_usage()

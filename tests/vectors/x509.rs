@@ -24,6 +24,15 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "constraints are enforced whether critical or not; Go accepts",
     ),
     (
+        "rfc5280::nc::not-allowed-in-ee-noncritical",
+        "a rule for CAs (RFC 5280, 4.2.1.10); a certificate that is no CA has nobody below it to \
+         constrain; Go, OpenSSL and webpki accept",
+    ),
+    (
+        "rfc5280::nc::not-allowed-in-ee-critical",
+        "as above: the extension is understood and without effect; Go, OpenSSL and webpki accept",
+    ),
+    (
         "rfc5280::san::underscore-dns",
         "private zones have underscores; Go accepts for that reason",
     ),

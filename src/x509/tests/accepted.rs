@@ -125,3 +125,114 @@ fn parameters_that_say_nothing() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_pinned_certificate_needs_no_issuer() {
+    // Self-signed and without any name but the alternative ones, as cert-manager makes them.
+    let mut pinned = leaf();
+    (pinned.subject, pinned.issuer) = (name(&[]), name(&[]));
+    assert_eq!(verified(&[&pinned], &pinned, "etcd.example"), Ok(()));
+    assert!(verified(&[&pinned], &pinned, "other.example").is_err());
+    assert_eq!(verified(&[&pinned, &ca()], &pinned, "etcd.example"), Ok(()));
+    // A CA, as `openssl req -x509` makes it.
+    let mut pinned_ca = pinned.clone();
+    pinned_ca
+        .extensions
+        .push(extension(CA, CRITICAL, &[0x30, 3, 1, 1, 0xff]));
+    assert_eq!(verified(&[&pinned_ca], &pinned_ca, "etcd.example"), Ok(()));
+    // Not the one that is pinned: the same names and the same key.
+    let mut altered = pinned.clone();
+    altered.serial = vec![2, 1, 2];
+    for anchor in [&pinned, &pinned_ca] {
+        assert!(!is_accepted(&[&altered], anchor));
+        assert!(!is_accepted(&[&altered, anchor], anchor));
+        assert!(!is_accepted(&[anchor, anchor], &ca()));
+    }
+    // A CA without a name has issued it.
+    let mut nameless = ca();
+    (nameless.subject, nameless.issuer) = (name(&[]), name(&[]));
+    let mut issued = leaf();
+    issued.issuer = name(&[]);
+    let refused = Err(Error::NotConforming("CA with an empty subject"));
+    assert_eq!(verified(&[&issued], &nameless, "etcd.example"), refused);
+    // It is as little good as an intermediate one.
+    nameless.issuer = ca().subject;
+    assert_eq!(
+        verified(&[&issued, &nameless], &ca(), "etcd.example"),
+        refused
+    );
+    // Where the anchor comes from, nobody asks.
+    let mut without_issuer = ca();
+    without_issuer.issuer = name(&[]);
+    assert!(is_accepted(&[&leaf()], &without_issuer));
+}
+
+#[test]
+fn fields_that_nobody_uses() {
+    let long = tlv(tag::INTEGER, &[&[0x7f; 40]]);
+    let high = tlv(tag::INTEGER, &[&[0], &[0xff; 20]]);
+    for (serial, accepted) in [
+        (&b"\x02\x01\x00"[..], true),
+        (&long, true),
+        (&high, true),
+        (b"\x02\x01\xff", false),
+        (b"\x02\x00", false),
+        (b"\x02\x02\x00\x01", false),
+        (b"\x04\x01\x01", false),
+    ] {
+        let serial = serial.to_vec();
+        let leaf = Fields {
+            serial: serial.clone(),
+            ..leaf()
+        };
+        assert_eq!(is_accepted(&[&leaf], &ca()), accepted, "{serial:02x?}");
+        let anchor = Fields {
+            serial: serial.clone(),
+            ..ca()
+        };
+        assert_eq!(
+            is_accepted(&[&self::leaf()], &anchor),
+            accepted,
+            "{serial:02x?}"
+        );
+    }
+    // Revocation is not checked; of other extensions that are critical nothing is known.
+    for (arc, value, accepted) in [
+        (31, &b"\x30\x02\x30\x00"[..], true),
+        (31, b"\x30\x00", false),
+        (31, b"", false),
+        (46, b"\x30\x02\x30\x00", false),
+        (36, b"\x30\x03\x80\x01\x00", false),
+    ] {
+        let mut leaf = leaf();
+        leaf.extensions.push(extension(arc, CRITICAL, value));
+        assert_eq!(is_accepted(&[&leaf], &ca()), accepted, "{arc} {value:02x?}");
+        let mut ca = ca();
+        ca.extensions.push(extension(arc, CRITICAL, value));
+        assert_eq!(
+            is_accepted(&[&self::leaf()], &ca),
+            accepted,
+            "{arc} {value:02x?}"
+        );
+    }
+    // Name constraints in a certificate that is no CA, even against its own names.
+    let excluded = tlv(0xa1, &[&tlv(tag::SEQUENCE, &[b"\x82\x07example"])]);
+    let constraints = constrained(&excluded).extensions.pop().unwrap();
+    let mut own = leaf();
+    own.extensions.push(constraints);
+    assert!(is_accepted(&[&own], &ca()));
+    assert!(is_accepted(&[&own], &own));
+    assert!(!is_accepted(&[&leaf()], &constrained(&excluded)));
+    // A limit beyond 32 bits is none that a path could reach; a negative one is malformed.
+    for (limit, accepted) in [
+        (&b"\x02\x01\x00"[..], true),
+        (b"\x02\x06\x01\x00\x00\x00\x00\x00", true),
+        (b"\x02\x01\xff", false),
+        (b"\x02\x09\x01\x00\x00\x00\x00\x00\x00\x00\x00", false),
+    ] {
+        let value = tlv(tag::SEQUENCE, &[b"\x01\x01\xff", limit]);
+        let extensions = vec![extension(CA, CRITICAL, &value)];
+        let ca = Fields { extensions, ..ca() };
+        assert_eq!(is_accepted(&[&leaf()], &ca), accepted, "{limit:02x?}");
+    }
+}
