@@ -1,18 +1,26 @@
 //! Name constraints of a CA (RFC 5280, section 4.2.1.10) and their check.
 //!
-//! dNSName, iPAddress and directoryName subtrees are compared. Any other form fails closed:
-//! a certificate that carries a name of such a form under a CA that constrains it is
-//! refused, whether the extension is critical or not. The names checked are the subject and
-//! every entry of the subjectAltName; the common name is no name and not checked as one.
+//! dNSName, iPAddress, directoryName and uniformResourceIdentifier subtrees are compared. Any
+//! other form fails closed: a certificate that carries a name of such a form under a CA that
+//! constrains it is refused, whether the extension is critical or not. The names checked are the
+//! subject and every entry of the subjectAltName; the common name is no name and not checked as
+//! one.
 //!
 //! As Go does, a dNSName constraint with a leading dot is taken to require a further label,
 //! and an empty one covers every name; section 4.2.1.10 knows neither. A wildcard is held
 //! against an excluded subtree by every name it could stand for (CVE-2025-61727).
+//!
+//! Of a URI the host is compared. Section 4.2.1.10: a constraint is that host alone, or with a
+//! leading dot every host below it. Go takes in what is below in both cases; here a permitted
+//! subtree is what both understand by it, and an excluded one what either does. A URI whose host
+//! is an address, or that has none, is in no subtree and refused under any, as in Go.
+//!
+//! IPv4 written as IPv6 (`::ffff:10.0.0.1`) must pass as both.
 
 use std::fmt;
 
 use super::dn::{DistinguishedName, Match};
-use super::name::{AddressText, Form, GeneralName, is_host_name};
+use super::name::{AddressText, Form, GeneralName, IPV4_MAPPED, ends_in_number, is_host_name};
 use super::{Budget, Error};
 use crate::wire::Reader;
 use crate::wire::der::{self, tag};
@@ -31,6 +39,8 @@ enum Subtree<'a> {
     /// Address and mask, of one length: 4 or 16 octets.
     Ip(&'a [u8], &'a [u8]),
     Directory(DistinguishedName<'a>),
+    /// A host, perhaps after a dot.
+    Uri(&'a str),
     Unsupported(Form),
 }
 
@@ -74,7 +84,11 @@ impl<'a> NameConstraints<'a> {
         let email = (alternative_names.is_empty() && subject.has_email_address(budget)?)
             .then_some(GeneralName::Other(Form::Rfc822Name, b"(in the subject)"));
         let names = subject_name.iter().chain(&email);
-        for name in names.chain(alternative_names) {
+        let as_ipv4: Vec<_> = alternative_names
+            .iter()
+            .filter_map(GeneralName::as_ipv4)
+            .collect();
+        for name in names.chain(alternative_names).chain(&as_ipv4) {
             // Charged in advance and whole, so that subtrees of other forms count as well.
             budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
             // A name of no valid form lies in no subtree, yet others may read it.
@@ -95,17 +109,20 @@ impl<'a> NameConstraints<'a> {
                     }
                 }
             }
-            let mut constrained = false;
-            let mut permitted = false;
+            let mut permitted = None;
             for subtree in &self.permitted {
-                if !permitted && subtree.form() == name.form() {
-                    constrained = true;
-                    permitted =
-                        comparable && subtree.covers(name, Sense::Permitted, budget)? == Match::Yes;
+                if permitted != Some(Match::Yes) && subtree.form() == name.form() {
+                    permitted = Some(match subtree.covers(name, Sense::Permitted, budget)? {
+                        Match::No if permitted == Some(Match::Unknown) => Match::Unknown,
+                        covers if comparable => covers,
+                        _ => Match::No,
+                    });
                 }
             }
-            if constrained && !permitted {
-                return Err(refused(name, Rule::NotPermitted));
+            match permitted {
+                None | Some(Match::Yes) => {}
+                Some(Match::No) => return Err(refused(name, Rule::NotPermitted)),
+                Some(Match::Unknown) => return Err(refused(name, Rule::Undecidable)),
             }
         }
         Ok(())
@@ -119,7 +136,7 @@ pub(crate) enum Rule {
     Excluded(String),
     /// There are permitted subtrees of its form and it lies in none.
     NotPermitted,
-    /// It cannot be compared with an excluded subtree of its form.
+    /// It cannot be compared with a subtree of its form.
     Undecidable,
 }
 
@@ -128,7 +145,7 @@ impl fmt::Display for Rule {
         match self {
             Self::Excluded(subtree) => write!(f, "excluded by {subtree}"),
             Self::NotPermitted => f.write_str("in no permitted subtree"),
-            Self::Undecidable => f.write_str("cannot be compared with an excluded subtree"),
+            Self::Undecidable => f.write_str("cannot be compared"),
         }
     }
 }
@@ -166,6 +183,7 @@ fn subtree<'a>(reader: &mut Reader<'a>) -> Result<Subtree<'a>, der::Error> {
             Form::DirectoryName => {
                 Subtree::Directory(der::whole(contents, DistinguishedName::parse)?)
             }
+            Form::Uri => dns_base(contents).map_or(Subtree::Unsupported(Form::Uri), Subtree::Uri),
             other => Subtree::Unsupported(other),
         })
     })
@@ -208,6 +226,7 @@ impl Subtree<'_> {
             Self::Dns(_) => Form::DnsName,
             Self::Ip(..) => Form::IpAddress,
             Self::Directory(_) => Form::DirectoryName,
+            Self::Uri(_) => Form::Uri,
             Self::Unsupported(form) => *form,
         }
     }
@@ -224,13 +243,28 @@ impl Subtree<'_> {
                 dns_covers(base, name) || (sense == Sense::Excluded && could_expand_to(name, base))
             }
             (Self::Ip(address, mask), GeneralName::Ip(octets)) => {
+                // Excluded addresses of IPv4 may have been written as IPv6.
+                let address = match (address.strip_prefix(&IPV4_MAPPED), octets.len()) {
+                    (Some(ipv4), 4) if sense == Sense::Excluded => ipv4,
+                    _ => address,
+                };
+                let mask = mask
+                    .get(mask.len().saturating_sub(address.len())..)
+                    .unwrap_or(mask);
                 address.len() == octets.len()
                     && address
                         .iter()
-                        .zip(*mask)
+                        .zip(mask)
                         .zip(*octets)
                         .all(|((a, m), o)| a & m == o & m)
             }
+            (Self::Uri(base), GeneralName::Other(_, uri)) => match uri_host(uri) {
+                Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
+                    dns_covers(base, host)
+                }
+                Some(host) => base.eq_ignore_ascii_case(host),
+                None => return Ok(Match::Unknown),
+            },
             (Self::Directory(base), GeneralName::Directory(name)) => {
                 return name.is_within(*base, budget);
             }
@@ -238,6 +272,19 @@ impl Subtree<'_> {
         };
         Ok(if covered { Match::Yes } else { Match::No })
     }
+}
+
+/// The host in a URI (RFC 3986, section 3): `None` if it has none, if that is an address, or if
+/// there is anything about it that others might read otherwise.
+fn uri_host(uri: &[u8]) -> Option<&str> {
+    let (scheme, rest) = std::str::from_utf8(uri).ok()?.split_once("://")?;
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let plain = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(of_scheme)
+        && port.bytes().all(|byte| byte.is_ascii_digit());
+    (plain && is_host_name(host) && !ends_in_number(host)).then_some(host)
 }
 
 /// Whether a dNSName can be compared with a subtree: a host name, or one after `*.`. Unlike in
@@ -293,6 +340,7 @@ impl fmt::Display for Subtree<'_> {
                 write!(f, "IP:{}/{ones}", AddressText(address))
             }
             Self::Directory(name) => write!(f, "DirName:{name}"),
+            Self::Uri(base) => write!(f, "URI:{base}"),
             Self::Unsupported(form) => form.fmt(f),
         }
     }
@@ -446,10 +494,7 @@ mod tests {
             list(0, &[dns.clone(), ip]),
             list(1, &[directory, tlv(0x86, b"x")]),
         ];
-        let texts = [
-            "DNS:.a.b IP:10.0.0.0/8",
-            "DirName:O=x uniformResourceIdentifier",
-        ];
+        let texts = ["DNS:.a.b IP:10.0.0.0/8", "DirName:O=x URI:x"];
         assert_eq!(parse(&both), Ok(texts.map(String::from)));
         let with = |field: &[u8]| vec![list(0, &[[&dns[..], field].concat()])];
         // The minimum's default, written out.

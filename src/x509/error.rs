@@ -291,6 +291,14 @@ impl fmt::Display for Error {
                 f,
                 "more than the {limit} intermediate certificates that {subject} allows below it"
             ),
+            Self::NameConstraintViolated {
+                name,
+                issuer,
+                rule: Rule::Undecidable,
+            } => write!(
+                f,
+                "{name} is of a kind that cannot be compared with the name constraints of {issuer}"
+            ),
             Self::NameConstraintViolated { name, issuer, rule } => {
                 write!(f, "{name} breaks a name constraint of {issuer}: {rule}")
             }

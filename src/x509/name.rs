@@ -52,9 +52,7 @@ impl ServerName {
         if !is_host_name(name) {
             return Err(bad("not a host name"));
         }
-        // No top-level domain is a number (RFC 3696, section 2): this was to be an address.
-        let last_label = name.rsplit('.').next().unwrap_or_default();
-        if last_label.bytes().all(|byte| byte.is_ascii_digit()) {
+        if ends_in_number(name) {
             return Err(bad("neither an IP address nor a host name"));
         }
         Ok(Self::Dns(name.to_ascii_lowercase()))
@@ -64,8 +62,9 @@ impl ServerName {
     pub(crate) fn is_matched_by(&self, presented: &GeneralName<'_>) -> bool {
         match (self, presented) {
             (Self::Dns(wanted), GeneralName::Dns(pattern)) => dns_matches(pattern, wanted),
-            (Self::Ip(IpAddr::V4(wanted)), GeneralName::Ip(octets)) => *octets == wanted.octets(),
-            (Self::Ip(IpAddr::V6(wanted)), GeneralName::Ip(octets)) => *octets == wanted.octets(),
+            (Self::Ip(wanted), GeneralName::Ip(octets)) => {
+                address(octets).is_some_and(|presented| presented.to_canonical() == *wanted)
+            }
             _ => false,
         }
     }
@@ -92,6 +91,13 @@ pub(crate) fn is_host_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= MAX_NAME && name.split('.').all(is_label)
+}
+
+/// Whether a host name was meant to be an address: no top-level domain is a number (RFC 3696,
+/// section 2).
+pub(crate) fn ends_in_number(name: &str) -> bool {
+    let last_label = name.rsplit('.').next().unwrap_or_default();
+    last_label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The part after the wildcard if `pattern` is a usable wildcard name: at least two labels.
@@ -199,6 +205,14 @@ impl<'a> GeneralName<'a> {
         })
     }
 
+    /// The same as it is read where it says an address of IPv4 in the 16 octets of IPv6.
+    pub(crate) fn as_ipv4(&self) -> Option<Self> {
+        match self {
+            Self::Ip(octets) => octets.strip_prefix(&IPV4_MAPPED).map(Self::Ip),
+            _ => None,
+        }
+    }
+
     /// The form of this name.
     pub(crate) fn form(&self) -> Form {
         match self {
@@ -232,17 +246,25 @@ impl fmt::Display for GeneralName<'_> {
     }
 }
 
+/// What IPv4 written as IPv6 begins with (RFC 4291, section 2.5.5.2).
+pub(crate) const IPV4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/// An address of 4 or 16 octets.
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+    }
+}
+
 /// The text of an address of 4 or 16 octets.
 pub(crate) struct AddressText<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for AddressText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Ok(octets) = <[u8; 4]>::try_from(self.0) {
-            IpAddr::from(octets).fmt(f)
-        } else if let Ok(octets) = <[u8; 16]>::try_from(self.0) {
-            IpAddr::from(octets).fmt(f)
-        } else {
-            f.write_str("?")
+        match address(self.0) {
+            Some(address) => address.fmt(f),
+            None => f.write_str("?"),
         }
     }
 }
@@ -362,6 +384,23 @@ mod tests {
         let v6 = ServerName::parse("::10.0.0.1").unwrap();
         let octets4: &[u8] = &[10, 0, 0, 1];
         let octets6: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1];
+        // IPv4 written as IPv6, and addresses that look like it.
+        for (tenth, eleventh, last, expected) in [
+            (255, 255, 1, true),
+            (255, 255, 2, false),
+            (255, 254, 1, false),
+            (0, 255, 1, false),
+        ] {
+            let octets = [
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, tenth, eleventh, 10, 0, 0, last,
+            ];
+            assert_eq!(
+                v4.is_matched_by(&GeneralName::Ip(&octets)),
+                expected,
+                "{octets:?}"
+            );
+            assert!(!v6.is_matched_by(&GeneralName::Ip(&octets)));
+        }
         assert!(v4.is_matched_by(&GeneralName::Ip(octets4)));
         assert!(v6.is_matched_by(&GeneralName::Ip(octets6)));
         assert!(!v4.is_matched_by(&GeneralName::Ip(octets6)));

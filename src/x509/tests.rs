@@ -317,7 +317,7 @@ fn bad_chains_and_their_reasons() {
         (
             &["leaf-sub-email", "sub-email", "nc-email"],
             &["root"],
-            constraint("email:(in the subject)", Rule::NotPermitted),
+            constraint("email:(in the subject)", Rule::Undecidable),
         ),
         // Algorithms.
         (&["leaf-sha1"], &["root"], weak(LEAF, "SHA-1 and ECDSA")),

@@ -236,3 +236,150 @@ fn fields_that_nobody_uses() {
         assert_eq!(is_accepted(&[&leaf()], &ca), accepted, "{limit:02x?}");
     }
 }
+
+/// One subtree with this base, in a list of these: 0xa0 is permitted, 0xa1 excluded.
+fn subtree(list: u8, base: &[u8]) -> Vec<u8> {
+    tlv(list, &[&tlv(tag::SEQUENCE, &[base])])
+}
+
+#[test]
+fn uris_under_constraints() {
+    // The URI, the constraint, and whether it is accepted where that is permitted and excluded.
+    let cases = [
+        ("spiffe://example.com/etcd", "example.com", true, false),
+        ("spiffe://EXAMPLE.com/etcd", "Example.COM", true, false),
+        ("https://example.com:2379", "example.com", true, false),
+        ("https://example.com?x", "example.com", true, false),
+        ("https://example.com#x", "example.com", true, false),
+        ("spiffe://a.example.com/etcd", ".example.com", true, false),
+        ("spiffe://a.b.example.com", ".example.com", true, false),
+        ("spiffe://example.com/etcd", ".example.com", false, true),
+        // Below a host: Go takes it in, RFC 5280 does not.
+        ("spiffe://a.example.com/etcd", "example.com", false, false),
+        ("spiffe://notexample.com", "example.com", false, true),
+        ("spiffe://notexample.com", ".example.com", false, true),
+        ("spiffe://example.com.evil.org", "example.com", false, true),
+        ("spiffe://evil.org/example.com", "example.com", false, true),
+        ("spiffe://evil.org?example.com", "example.com", false, true),
+        ("spiffe://example.com", "", false, false),
+        // No host to compare, or one that is not plain.
+        ("spiffe://10.0.0.1/etcd", "example.com", false, false),
+        ("spiffe://[::1]/etcd", "example.com", false, false),
+        ("urn:uuid:f81d4fae", "example.com", false, false),
+        ("spiffe:///etcd", "example.com", false, false),
+        ("example.com", "example.com", false, false),
+        ("//example.com", "example.com", false, false),
+        ("urn:x://example.com", "example.com", false, false),
+        ("spiffe://example.com@evil.org", "example.com", false, false),
+        ("spiffe://evil.org@example.com", "example.com", false, false),
+        (
+            "spiffe://example.com:1@evil.org",
+            "example.com",
+            false,
+            false,
+        ),
+        (
+            "spiffe://evil.org\\example.com",
+            "example.com",
+            false,
+            false,
+        ),
+        ("spiffe://example.com.", "example.com", false, false),
+        ("spiffe://example.com", "https://example.com", false, false),
+        ("spiffe://example.com", "*.com", false, false),
+    ];
+    for (uri, base, permitted, excluded) in cases {
+        let mut leaf = leaf();
+        let uri = tlv(0x86, &[uri.as_bytes()]);
+        leaf.extensions = vec![names(&[b"\x82\x0cetcd.example", &uri])];
+        let base = tlv(0x86, &[base.as_bytes()]);
+        for (list, accepted) in [(0xa0, permitted), (0xa1, excluded)] {
+            let got = verified(
+                &[&leaf],
+                &constrained(&subtree(list, &base)),
+                "etcd.example",
+            );
+            assert_eq!(got.is_ok(), accepted, "{uri:?} {base:?} {list:#x}: {got:?}");
+        }
+        // Constraints of another form do not concern it, and none of it the leaf's DNS name.
+        let other = subtree(0xa0, b"\x82\x07example");
+        assert!(is_accepted(&[&leaf], &constrained(&other)));
+        assert!(is_accepted(
+            &[&self::leaf()],
+            &constrained(&subtree(0xa0, &base))
+        ));
+    }
+    // E-mail addresses are not compared, and the reason says that.
+    let mut leaf = leaf();
+    leaf.extensions = vec![names(&[b"\x82\x0cetcd.example", b"\x81\x0ba@b.example"])];
+    for list in [0xa0, 0xa1] {
+        let ca = constrained(&subtree(list, b"\x81\x0ba@b.example"));
+        let refused = verified(&[&leaf], &ca, "etcd.example").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "email:a@b.example is of a kind that cannot be compared with the name constraints of CN=CA"
+        );
+    }
+}
+
+#[test]
+fn ipv4_written_as_ipv6() {
+    let mapped = |last: &[u8]| tlv(0x87, &[&[0; 10], &[0xff; 2], last]);
+    let mut leaf = leaf();
+    leaf.extensions = vec![names(&[&mapped(&[10, 0, 0, 1])])];
+    let verified = |ca: &Fields, name: &str| verified(&[&leaf], ca, name);
+    for (name, accepted) in [
+        ("10.0.0.1", true),
+        ("::ffff:10.0.0.1", true),
+        ("10.0.0.2", false),
+        ("::10.0.0.1", false),
+    ] {
+        assert_eq!(verified(&ca(), name).is_ok(), accepted, "{name}");
+    }
+    let v4 = |list, address: [u8; 4], ones: u32| {
+        let mask = (!0u32 << (32 - ones)).to_be_bytes();
+        subtree(list, &tlv(0x87, &[&address, &mask]))
+    };
+    let v6 = |list, address: [u8; 16], ones: u32| {
+        let mask = u128::MAX.checked_shl(128 - ones).unwrap_or(0).to_be_bytes();
+        subtree(list, &tlv(0x87, &[&address, &mask]))
+    };
+    let ten = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 0];
+    let (permitted, excluded) = (0xa0, 0xa1);
+    let both = tlv(
+        permitted,
+        &[
+            &v4(permitted, [10, 0, 0, 0], 8)[2..],
+            &v6(permitted, ten, 104)[2..],
+        ],
+    );
+    for (what, constraints, accepted) in [
+        ("excluded", v4(excluded, [10, 0, 0, 0], 8), false),
+        ("excluded as IPv6", v6(excluded, ten, 104), false),
+        ("excluded with all of IPv6", v6(excluded, [0; 16], 0), false),
+        ("another excluded", v4(excluded, [11, 0, 0, 0], 8), true),
+        ("another permitted", v4(permitted, [11, 0, 0, 0], 8), false),
+        (
+            "permitted with all of IPv6",
+            v6(permitted, [0; 16], 0),
+            false,
+        ),
+        ("permitted as IPv4", v4(permitted, [10, 0, 0, 0], 8), false),
+        ("permitted as both", both, true),
+    ] {
+        let got = verified(&constrained(&constraints), "10.0.0.1");
+        assert_eq!(got.is_ok(), accepted, "{what}: {got:?}");
+    }
+    // Four octets, and a subtree that is written as IPv6.
+    let mut plain = self::leaf();
+    plain.extensions = vec![names(&[b"\x87\x04\x0a\x00\x00\x01"])];
+    for (constraints, accepted) in [
+        (v6(excluded, ten, 104), false),
+        (v6(excluded, [0; 16], 0), true),
+        (v6(permitted, ten, 104), false),
+        (v4(permitted, [10, 0, 0, 0], 8), true),
+    ] {
+        let got = self::verified(&[&plain], &constrained(&constraints), "10.0.0.1");
+        assert_eq!(got.is_ok(), accepted, "{constraints:02x?}: {got:?}");
+    }
+}
