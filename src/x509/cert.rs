@@ -14,7 +14,8 @@
 //! (initial-policy-set any-policy, initial-explicit-policy false; section 6.1.1) it cannot
 //! change the outcome. What can, policyConstraints, is refused when critical, like
 //! everything else. cRLDistributionPoints: revocation is not checked, critical or not, as in Go.
-//! Key identifiers are hints for path building that are not needed here.
+//! Key identifiers say which issuer to try first ([`Certificate::unlikelihood`]) and no more: a
+//! malformed one is none, and a critical one is unknown.
 
 use std::collections::BTreeSet;
 
@@ -70,6 +71,9 @@ struct Extensions<'a> {
     server_auth: Option<bool>,
     alternative_names: Vec<GeneralName<'a>>,
     name_constraints: Option<NameConstraints<'a>>,
+    /// What the subject's key is known by, and the issuer's: hints, which may say anything.
+    key_identifier: Option<&'a [u8]>,
+    authority_key: Option<&'a [u8]>,
     unknown_critical: Option<Oid<'a>>,
 }
 
@@ -232,6 +236,19 @@ impl<'a> Certificate<'a> {
         self.subject == self.issuer
     }
 
+    /// How unlikely it is by the key identifiers that `issuer` has issued this: 0 if they are the
+    /// same, 2 if they differ, 1 if one is missing (section 4.2.1.1; the order is Go's).
+    pub(super) fn unlikelihood(&self, issuer: &Self) -> u8 {
+        match (
+            self.extensions.authority_key,
+            issuer.extensions.key_identifier,
+        ) {
+            (Some(wanted), Some(found)) if wanted == found => 0,
+            (Some(_), Some(_)) => 2,
+            _ => 1,
+        }
+    }
+
     pub(super) fn is_ca(&self) -> bool {
         self.extensions.basic_constraints.ca
     }
@@ -316,6 +333,17 @@ impl<'a> Extensions<'a> {
 
     fn set(&mut self, oid: Oid<'a>, critical: bool, value: &'a [u8]) -> Result<(), Error> {
         match oid.contents().strip_prefix(&ID_CE) {
+            Some([14]) if !critical => {
+                self.key_identifier =
+                    der::whole(value, |reader| der::expect(reader, tag::OCTET_STRING)).ok();
+            }
+            Some([35]) if !critical => {
+                // AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier `[0]` OPTIONAL, ... }
+                let first = |reader: &mut Reader<'a>| der::optional(reader, tag::context(0));
+                let sequence = der::whole(value, |reader| der::expect(reader, tag::SEQUENCE));
+                let found = sequence.and_then(|contents| first(&mut Reader::new(contents)));
+                self.authority_key = found.ok().flatten();
+            }
             Some([15]) => {
                 let octets = der::whole(value, der::bits).map_err(malformed("keyUsage"))?;
                 self.key_usage = Some(KeyUsage(octets.first().copied().unwrap_or_default()));

@@ -114,6 +114,15 @@ pub(crate) enum Error {
         /// The algorithm.
         oid: String,
     },
+    /// An RSA-PSS signature whose salt is not as long as the digest, as TLS requires it.
+    PssSalt {
+        /// Whose certificate.
+        subject: String,
+        /// The octets of the salt.
+        salt: usize,
+        /// Those of the digest.
+        digest: usize,
+    },
     /// A key of a type, curve or parameters not supported here.
     UnsupportedKey {
         /// Whose certificate.
@@ -155,6 +164,8 @@ pub(crate) enum Error {
         subject: String,
         /// The issuer that is missing.
         issuer: String,
+        /// Whether one with the same text is known, whose name is encoded otherwise.
+        same_text: bool,
     },
     /// The path would be longer than is followed.
     PathTooLong,
@@ -200,6 +211,7 @@ impl Error {
             Self::BadSignature { .. } | Self::SignatureKeyMismatch { .. } => 4,
             Self::Malformed { .. }
             | Self::UnsupportedSignature { .. }
+            | Self::PssSalt { .. }
             | Self::UnsupportedKey { .. }
             | Self::RsaKey { .. } => 5,
             Self::WeakSignature { .. } => 6,
@@ -310,6 +322,15 @@ impl fmt::Display for Error {
                 f,
                 "certificate of {subject} is signed with an unsupported algorithm or parameters, {oid}"
             ),
+            Self::PssSalt {
+                subject,
+                salt,
+                digest,
+            } => write!(
+                f,
+                "certificate of {subject} is signed with RSA-PSS and a salt of {salt} octets; only \
+                 the length of the digest, {digest}, is supported"
+            ),
             Self::UnsupportedKey { subject, oid } => {
                 write!(f, "public key of {subject} is not supported, {oid}")
             }
@@ -334,8 +355,18 @@ impl fmt::Display for Error {
             Self::SelfSigned { subject } => {
                 write!(f, "{subject} is signed by itself and not trusted")
             }
-            Self::UnknownIssuer { subject, issuer } => {
-                write!(f, "issuer of {subject} is not known: {issuer}")
+            Self::UnknownIssuer {
+                subject,
+                issuer,
+                same_text,
+            } => {
+                write!(f, "issuer of {subject} is not known: {issuer}")?;
+                match same_text {
+                    true => f.write_str(
+                        " (an authority is known whose name is the same text, encoded otherwise)",
+                    ),
+                    false => Ok(()),
+                }
             }
             Self::PathTooLong => f.write_str("chain of certificates is too long"),
             Self::BudgetExhausted { what } => write!(f, "chain takes too much work: {what}"),

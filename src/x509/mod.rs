@@ -57,6 +57,8 @@ pub(crate) struct Anchors(Vec<Anchor>);
 struct Anchor {
     der: Vec<u8>,
     subject: Vec<u8>,
+    /// The subject as text.
+    text: String,
 }
 
 impl Anchors {
@@ -67,7 +69,8 @@ impl Anchors {
         let anchors = certificates.into_iter().enumerate().map(|(index, der)| {
             let certificate = Certificate::parse(&der).map_err(|error| (index, error))?;
             let subject = certificate.subject_name().encoded().to_vec();
-            Ok(Anchor { der, subject })
+            let text = certificate.subject();
+            Ok(Anchor { der, subject, text })
         });
         anchors.collect::<Result<_, _>>().map(Self)
     }
@@ -131,7 +134,19 @@ pub(crate) fn verify(
             roots.push(Certificate::parse(&anchor.der)?);
         }
     }
-    path::build(&end_entity, &intermediates, &roots, now).map_err(|error| match unusable {
+    let mut error = match path::build(&end_entity, &intermediates, &roots, now) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    // Names are compared by their octets (`dn`); if that was it, the text alone would mislead.
+    if let Error::UnknownIssuer {
+        issuer, same_text, ..
+    } = &mut error
+    {
+        *same_text = anchors.0.iter().any(|anchor| anchor.text == *issuer)
+            || intermediates.iter().any(|other| other.subject() == *issuer);
+    }
+    Err(match unusable {
         Some(unusable) if error.rank() < unusable.rank() => unusable,
         _ => error,
     })

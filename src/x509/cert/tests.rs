@@ -36,6 +36,8 @@ pub(crate) struct Fields {
     pub(crate) unique: Vec<u8>,
     pub(crate) extensions: Vec<Vec<u8>>,
     pub(crate) trailing: Vec<u8>,
+    /// In place of a valid one.
+    pub(crate) signature: Option<Vec<u8>>,
 }
 
 /// ecdsa-with-SHA256.
@@ -77,6 +79,7 @@ pub(crate) fn good() -> Fields {
         unique: vec![],
         extensions: vec![],
         trailing: vec![],
+        signature: None,
     }
 }
 
@@ -138,7 +141,8 @@ impl Fields {
             &self.trailing,
         ];
         let tbs = tlv(tag::SEQUENCE, &tbs);
-        let signature = tlv(tag::BIT_STRING, &[&[0], &sign(&tbs)]);
+        let signature = self.signature.clone().unwrap_or_else(|| sign(&tbs));
+        let signature = tlv(tag::BIT_STRING, &[&[0], &signature]);
         tlv(tag::SEQUENCE, &[&tbs, &self.outer_algorithm, &signature])
     }
 
