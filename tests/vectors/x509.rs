@@ -6,6 +6,7 @@
 //! fails, and so does a difference without an entry.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::json::Json;
@@ -211,4 +212,58 @@ fn unix_time(text: &str) -> u64 {
     };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
     (days - 719_468) * 86_400 + field(11..13) * 3600 + field(14..16) * 60 + field(17..19)
+}
+
+/// Chains that other verifiers accept, from servers in use: a directory each, with `leaf.pem`, what
+/// the server sends with it in `rest.pem`, its authorities in `ca.pem`, and the `name` it proves.
+#[test]
+fn chains_in_use_that_others_accept() {
+    let directory = match std::env::var_os("VECTORS_DIR") {
+        Some(vectors) => Path::new(&vectors).with_file_name("cases"),
+        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/cases")),
+    };
+    let directory = directory.join("x509");
+    if !directory.is_dir() {
+        say(format_args!(
+            "SKIPPED chains in use: no {}",
+            directory.display()
+        ));
+        return;
+    }
+    let mut count = 0;
+    for case in directory.read_dir().expect("directory") {
+        let case = case.expect("case").path();
+        let certificates = |file: &str| {
+            let text = std::fs::read(case.join(file)).expect("file");
+            match text.is_empty() {
+                true => vec![],
+                false => pem::parse_certificates(&text).expect("PEM"),
+            }
+        };
+        let chain = [certificates("leaf.pem"), certificates("rest.pem")].concat();
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        let anchors = Anchors::from_der(certificates("ca.pem")).expect("anchors");
+        let verified = |name: &str, anchors| {
+            let name = ServerName::parse(name).expect("name");
+            verify(&chain, anchors, &name, UnixTime(1_780_272_000))
+        };
+        let name = std::fs::read_to_string(case.join("name")).expect("name");
+        assert_eq!(
+            verified(name.trim(), &anchors),
+            Ok(()),
+            "{}",
+            case.display()
+        );
+        // Neither under another name nor without these authorities.
+        assert!(
+            verified("other.example", &anchors).is_err(),
+            "{}",
+            case.display()
+        );
+        let none = Anchors::from_der(vec![]).expect("none");
+        assert!(verified(name.trim(), &none).is_err(), "{}", case.display());
+        count += 1;
+    }
+    assert!(count >= 6, "{count} chains in use");
+    say(format_args!("chains in use: {count} verified"));
 }
