@@ -16,6 +16,12 @@
 //! everything else. cRLDistributionPoints: revocation is not checked, critical or not, as in Go.
 //! Key identifiers say which issuer to try first ([`Certificate::unlikelihood`]) and no more: a
 //! malformed one is none, and a critical one is unknown.
+//!
+//! Stricter than Go 1.19: these critical extensions (policyConstraints, policyMappings,
+//! inhibitAnyPolicy, which newer Go knows, and key identifiers, of which newer Go refuses some) are
+//! refused, because RFC 5280 lets nobody ignore them; so are a negative pathLenConstraint, an empty
+//! extendedKeyUsage and extensions of a version before 3, which have no meaning, and a negative
+//! serial number, as in newer Go.
 
 use std::collections::BTreeSet;
 
@@ -415,15 +421,14 @@ fn server_auth(reader: &mut Reader<'_>) -> Result<bool, der::Error> {
     })
 }
 
-/// CRLDistributionPoints ::= SEQUENCE SIZE (1..MAX) OF DistributionPoint, a SEQUENCE.
+/// CRLDistributionPoints ::= SEQUENCE OF DistributionPoint, a SEQUENCE. Go and OpenSSL take an empty
+/// list, too.
 fn distribution_points(reader: &mut Reader<'_>) -> Result<(), der::Error> {
     der::nested(reader, tag::SEQUENCE, |reader| {
-        loop {
+        while !reader.is_empty() {
             der::expect(reader, tag::SEQUENCE)?;
-            if reader.is_empty() {
-                return Ok(());
-            }
         }
+        Ok(())
     })
 }
 

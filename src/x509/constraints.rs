@@ -16,6 +16,10 @@
 //! is an address, or that has none, is in no subtree and refused under any, as in Go.
 //!
 //! IPv4 written as IPv6 (`::ffff:10.0.0.1`) must pass as both.
+//!
+//! Stricter than Go, besides: a minimum other than 0 and any maximum are refused, which Go does not
+//! read and RFC 5280 forbids; directoryName and e-mail constraints hold where Go ignores or compares
+//! them, because a constraint that is not understood must not be ignored.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! Only dNSName and iPAddress of the subjectAltName can match; the common name is never a
 //! name. A wildcard is the whole leftmost label, stands for exactly one label, and must be
 //! followed by two labels at least: `*.example` would speak for a whole top-level domain
-//! (OpenSSL and webpki refuse it as well, Go does not). Labels may hold underscores: no
+//! (OpenSSL and webpki refuse it as well; stricter than Go). Labels may hold underscores: no
 //! valid host name does, but private DNS zones do, and Go accepts them for that reason.
 
 use std::fmt;

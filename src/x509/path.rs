@@ -11,6 +11,10 @@
 //! exempt from name constraints, as section 6.1 says (Go counts and checks them).
 //! extendedKeyUsage restricts what is below a CA (Go and webpki; RFC 5280 is silent).
 //!
+//! Stricter than Go: at most eight intermediate certificates, as each is work that a peer gives; and
+//! a server's keyUsage, if it has one, must allow TLS, also in a certificate that is pinned: one for
+//! keyCertSign alone was made to issue others.
+//!
 //! Of anchors with one name, those that the key identifiers name come first and those that they
 //! deny last; every one is tried.
 //!

@@ -5,6 +5,9 @@
 //! with SHA-256, SHA-384 or SHA-512, and Ed25519. RFC 5758 (ECDSA), RFC 4055 (RSA),
 //! RFC 8410 (Ed25519), RFC 5480 (EC keys), RFC 8446 section 4.2.3 (schemes). SHA-1, MD5 and
 //! MD2 are known only to be refused by name.
+//!
+//! Stricter than Go: RSA keys have 2048 to 8192 bits (SP 800-131A; and for their cost), there is no
+//! P-224, and an ECDSA algorithm has no parameters or NULL, where Go does not look at them.
 
 use std::fmt;
 

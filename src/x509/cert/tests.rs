@@ -331,7 +331,7 @@ fn extensions() {
         ),
         (
             "critical distribution points, none",
-            vec![extension(31, CRITICAL, &[0x30, 0])],
+            vec![extension(31, CRITICAL, &[])],
             malformed("cRLDistributionPoints", Truncated),
         ),
         (

@@ -199,8 +199,10 @@ fn fields_that_nobody_uses() {
     // Revocation is not checked; of other extensions that are critical nothing is known.
     for (arc, value, accepted) in [
         (31, &b"\x30\x02\x30\x00"[..], true),
-        (31, b"\x30\x00", false),
+        (31, b"\x30\x00", true),
         (31, b"", false),
+        (31, b"\x30\x02\x05\x00", false),
+        (31, b"\x30\x00\x30\x00", false),
         (46, b"\x30\x02\x30\x00", false),
         (36, b"\x30\x03\x80\x01\x00", false),
     ] {
