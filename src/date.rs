@@ -1,5 +1,6 @@
 //! Points in time as text, in UTC: for logs and JSON (RFC 3339) and for HTTP (RFC 9110,
-//! section 5.6.7). Pure: what time it is, is a parameter.
+//! section 5.6.7); the Gregorian calendar for these and for certificates. Pure: what time it is,
+//! is a parameter.
 //!
 //! The wall clock may be set at any time, by years if a host starts without a clock. So events are
 //! kept as an `Instant`, spans are measured between these, and the date of an event is computed
@@ -8,7 +9,7 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const SECONDS_PER_DAY: u64 = 86_400;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Time since 1970; a clock that stands before that counts as 1970.
 pub(crate) fn since_1970(time: SystemTime) -> Duration {
@@ -65,24 +66,72 @@ impl Now {
     }
 }
 
+/// Days in an era of 400 years of the Gregorian calendar, after which it repeats itself.
+const ERA: i64 = 146_097;
+
+/// Days from the first of March of the year 0, with which the first era begins, to 1970. The leap
+/// day is then the last of its year.
+const EPOCH_DAY: i64 = 719_468;
+
 /// Year, month and day of a day counted from 1970-01-01.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted in eras of 400 years of the Gregorian calendar that begin on the first of
-    // March, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
+fn civil(day: i64) -> (i64, i64, i64) {
+    let (era, day_of_era) = (
+        (day + EPOCH_DAY).div_euclid(ERA),
+        (day + EPOCH_DAY).rem_euclid(ERA),
+    );
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = (month_from_march + 2) % 12 + 1;
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+/// The seconds from 1970 to a date and a time, where there are such: in a year from 0 to 9999.
+pub(crate) fn seconds(date: (i64, i64, i64), [hour, minute, second]: [i64; 3]) -> Option<i64> {
+    let (year, month, day) = date;
+    let exists = |number, end| (0..end).contains(&number);
+    if !(exists(year, 10_000) && exists(month, 13) && exists(day, 32)) {
+        return None;
+    }
+    if !(exists(hour, 24) && exists(minute, 60) && exists(second, 60)) {
+        return None;
+    }
+    let (march_year, month_from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
+    let (era, year_of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let days = era * ERA + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
+        - EPOCH_DAY;
+    // A day that its month does not have is read as one of the next month.
+    (civil(days) == date).then_some(days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
 }
 
 /// Hours, minutes and seconds of a day.
-fn clock(seconds: u64) -> (u64, u64, u64) {
-    (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+fn clock(seconds: i64) -> (i64, i64, i64) {
+    let seconds = seconds.rem_euclid(SECONDS_PER_DAY);
+    (seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Seconds since 1970 as RFC 3339 without fraction and zone: `2025-02-28T13:37:42`. A time that
+/// is not in the years from 0 to 9999 is shown as the nearest that is.
+pub(crate) struct DateTime(pub(crate) i64);
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.clamp(-62_167_219_200, 253_402_300_799);
+        let (year, month, day) = civil(seconds.div_euclid(SECONDS_PER_DAY));
+        let (hour, minute, second) = clock(seconds);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+        )
+    }
+}
+
+/// Seconds of a time since 1970.
+fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Time since 1970 as RFC 3339 with microseconds: `2025-02-28T13:37:42.000001Z`.
@@ -90,14 +139,8 @@ pub(crate) struct Rfc3339(pub(crate) Duration);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
-        let (hour, minute, second) = clock(seconds);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z",
-            self.0.subsec_micros()
-        )
+        let micros = self.0.subsec_micros();
+        write!(f, "{}.{micros:06}Z", DateTime(whole_seconds(self.0)))
     }
 }
 
@@ -111,7 +154,7 @@ impl fmt::Display for HttpDate {
         const MONTHS: [&str; 12] = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ];
-        let seconds = self.0.as_secs();
+        let seconds = whole_seconds(self.0);
         let days = seconds / SECONDS_PER_DAY;
         let (year, month, day) = civil(days);
         let (hour, minute, second) = clock(seconds);

@@ -8,13 +8,9 @@
 
 use std::fmt;
 
+use crate::date::{self, DateTime};
 use crate::wire::Reader;
 use crate::wire::der::{self, Error, tag};
-
-const SECONDS_PER_DAY: i64 = 86_400;
-
-/// Days from 0000-01-01 to 1970-01-01 in the proleptic Gregorian calendar.
-const EPOCH_DAY: i64 = 719_528;
 
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,18 +21,9 @@ impl UnixTime {
     pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let (found, contents) = der::any(reader)?;
         der::whole(contents, |digits| {
-            let year = match found {
-                // Section 4.1.2.5.1: two digits mean 1950 to 2049.
-                tag::UTC_TIME => match two_digits(digits)? {
-                    late @ 0..=49 => late.saturating_add(2000),
-                    early => early.saturating_add(1900),
-                },
-                tag::GENERALIZED_TIME => {
-                    let century = two_digits(digits)?;
-                    century
-                        .saturating_mul(100)
-                        .saturating_add(two_digits(digits)?)
-                }
+            let century = match found {
+                tag::GENERALIZED_TIME => Some(two_digits(digits)?),
+                tag::UTC_TIME => None,
                 _ => {
                     return Err(Error::UnexpectedTag {
                         expected: tag::UTC_TIME,
@@ -44,106 +31,41 @@ impl UnixTime {
                     });
                 }
             };
-            let (month, day) = (two_digits(digits)?, two_digits(digits)?);
-            let (hour, minute) = (two_digits(digits)?, two_digits(digits)?);
-            let second = two_digits(digits)?;
-            if digits.u8() != Ok(b'Z') || hour > 23 || minute > 59 || second > 59 {
+            let year = two_digits(digits)?;
+            // Section 4.1.2.5.1: two digits mean 1950 to 2049.
+            let century = century.unwrap_or(if year < 50 { 20 } else { 19 });
+            let date = (
+                century.saturating_mul(100).saturating_add(year),
+                two_digits(digits)?,
+                two_digits(digits)?,
+            );
+            let time = [
+                two_digits(digits)?,
+                two_digits(digits)?,
+                two_digits(digits)?,
+            ];
+            if digits.u8() != Ok(b'Z') {
                 return Err(Error::Time);
             }
-            from_civil(year, month, day, [hour, minute, second]).ok_or(Error::Time)
+            date::seconds(date, time).map(Self).ok_or(Error::Time)
         })
     }
 }
 
 /// Two decimal digits.
 fn two_digits(reader: &mut Reader<'_>) -> Result<i64, Error> {
-    let mut value = 0i64;
-    for octet in reader.array::<2>().map_err(|_| Error::Time)? {
-        if !octet.is_ascii_digit() {
-            return Err(Error::Time);
-        }
-        value = value
-            .saturating_mul(10)
-            .saturating_add(i64::from(octet & 0x0f));
-    }
-    Ok(value)
-}
-
-/// Days in each month of the year, or `None` where there is no such month.
-fn days_in_month(year: i64, month: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
-        4 | 6 | 9 | 11 => Some(30),
-        2 if leap => Some(29),
-        2 => Some(28),
-        _ => None,
-    }
-}
-
-/// Days from 0000-01-01 to the first of January of `year`.
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "0 <= year <= 10000: every term is below 2^22"
-)]
-fn days_before_year(year: i64) -> i64 {
-    // The year 0 is a leap year, hence the leap days are counted up to and with year - 1.
-    let leap_days = (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
-    year * 365 + leap_days
-}
-
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "four-digit years and two-digit fields: every term is below 2^40"
-)]
-fn from_civil(
-    year: i64,
-    month: i64,
-    day: i64,
-    [hour, minute, second]: [i64; 3],
-) -> Option<UnixTime> {
-    if day < 1 || day > days_in_month(year, month)? {
-        return None;
-    }
-    let mut days = days_before_year(year) - EPOCH_DAY + day - 1;
-    for earlier in 1..month {
-        days += days_in_month(year, earlier)?;
-    }
-    Some(UnixTime(
-        days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second,
-    ))
+    let digit = |octet: u8| char::from(octet).to_digit(10).ok_or(Error::Time);
+    let [tens, ones] = reader.array().map_err(|_| Error::Time)?;
+    Ok(digit(tens)?
+        .saturating_mul(10)
+        .saturating_add(digit(ones)?)
+        .into())
 }
 
 impl fmt::Display for UnixTime {
-    /// RFC 3339, as in `2026-11-22T20:00:00Z`. Times outside of the years 0 to 9999, which
-    /// no certificate can state, are shown as the nearest that is inside.
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "after the clamp every term is below 2^40"
-    )]
+    /// RFC 3339, as in `2026-11-22T20:00:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = -EPOCH_DAY * SECONDS_PER_DAY;
-        let last = (days_before_year(10_000) - EPOCH_DAY) * SECONDS_PER_DAY - 1;
-        let seconds = self.0.clamp(first, last);
-        let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
-        let mut day = seconds.div_euclid(SECONDS_PER_DAY) + EPOCH_DAY;
-        // 366 days a year give a year that is never too late and at most 7 years too early.
-        let mut year = day / 366;
-        while days_before_year(year + 1) <= day {
-            year += 1;
-        }
-        day -= days_before_year(year);
-        let mut month = 1;
-        while let Some(days) = days_in_month(year, month).filter(|days| *days <= day) {
-            day -= days;
-            month += 1;
-        }
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        let day = day + 1;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
+        write!(f, "{}Z", DateTime(self.0))
     }
 }
 
@@ -202,8 +124,9 @@ mod tests {
 
     #[test]
     fn text_and_parse_agree_on_every_day() {
-        for day in (-EPOCH_DAY..2_932_897).step_by(13) {
-            let time = UnixTime(day * SECONDS_PER_DAY + 86_399);
+        // From the first of the year 0 to the last of the year 9999.
+        for day in (-719_528..2_932_897).step_by(13) {
+            let time = UnixTime(day * 86_400 + 86_399);
             let text: String = time.to_string().replace(['-', ':', 'T'], "");
             assert_eq!(parse(tag::GENERALIZED_TIME, &text), Ok(time));
         }
