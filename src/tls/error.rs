@@ -132,12 +132,14 @@ impl Error {
             Self::BadKeyShare(_) => Description::ILLEGAL_PARAMETER,
             // as precise as the server's operator can use it
             Self::Certificate(error) => match error {
-                x509::Error::CertExpired { .. } | x509::Error::NotYetValid { .. } => {
-                    Description::CERTIFICATE_EXPIRED
-                }
-                x509::Error::UnknownIssuer { .. } | x509::Error::SelfSigned { .. } => {
-                    Description::UNKNOWN_CA
-                }
+                x509::Error::Flawed {
+                    flaw: x509::Flaw::Expired { .. } | x509::Flaw::NotYetValid { .. },
+                    ..
+                } => Description::CERTIFICATE_EXPIRED,
+                x509::Error::Flawed {
+                    flaw: x509::Flaw::UnknownIssuer { .. } | x509::Flaw::SelfSigned,
+                    ..
+                } => Description::UNKNOWN_CA,
                 // RFC 8446 section 4.4.2.4
                 x509::Error::NoCertificate => Description::DECODE_ERROR,
                 _ => Description::BAD_CERTIFICATE,

@@ -144,16 +144,6 @@ pub(crate) enum Rule {
     Undecidable,
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Excluded(subtree) => write!(f, "excluded by {subtree}"),
-            Self::NotPermitted => f.write_str("in no permitted subtree"),
-            Self::Undecidable => f.write_str("cannot be compared"),
-        }
-    }
-}
-
 /// The list a subtree stands in: wildcards are read against the certificate in both.
 #[derive(Clone, Copy, PartialEq)]
 enum Sense {

@@ -39,7 +39,7 @@ mod tests;
 pub(crate) mod time;
 
 pub(crate) use cert::Certificate;
-pub(crate) use error::Error;
+pub(crate) use error::{Error, Flaw};
 pub(crate) use name::ServerName;
 pub(crate) use time::UnixTime;
 
@@ -139,8 +139,9 @@ pub(crate) fn verify(
         Err(error) => error,
     };
     // Names are compared by their octets (`dn`); if that was it, the text alone would mislead.
-    if let Error::UnknownIssuer {
-        issuer, same_text, ..
+    if let Error::Flawed {
+        flaw: Flaw::UnknownIssuer { issuer, same_text },
+        ..
     } = &mut error
     {
         *same_text = anchors.0.iter().any(|anchor| anchor.text == *issuer)

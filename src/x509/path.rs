@@ -30,7 +30,7 @@
 
 use super::Error;
 use super::cert::Certificate;
-use super::error::MAX_NAMES_SHOWN;
+use super::error::{Flaw, MAX_NAMES_SHOWN};
 use super::name::ServerName;
 use super::sig;
 use super::time::UnixTime;
@@ -112,10 +112,8 @@ pub(super) fn check_end_entity(
         .key_usage()
         .is_some_and(|usage| !usage.allows_tls_server())
     {
-        return Err(Error::KeyUsage {
-            subject: certificate.subject(),
-            missing: "digitalSignature",
-        });
+        let missing = "digitalSignature";
+        return Err(Flaw::KeyUsage { missing }.of(certificate));
     }
     sig::check_key(certificate)?;
     let names = certificate.alternative_names();
@@ -133,31 +131,20 @@ pub(super) fn check_end_entity(
 
 /// Checks that hold for every certificate in a path: critical extensions, validity, purpose.
 fn check_any(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
-    let subject = || certificate.subject();
     if let Some(oid) = certificate.unknown_critical() {
-        return Err(Error::UnknownCriticalExtension {
-            subject: subject(),
-            oid: oid.to_string(),
-        });
+        let oid = oid.to_string();
+        return Err(Flaw::UnknownCriticalExtension { oid }.of(certificate));
     }
     // Section 4.1.2.5: both ends are inclusive.
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     if now < not_before {
-        return Err(Error::NotYetValid {
-            subject: subject(),
-            now,
-            not_before,
-        });
+        return Err(Flaw::NotYetValid { now, not_before }.of(certificate));
     }
     if now > not_after {
-        return Err(Error::CertExpired {
-            subject: subject(),
-            now,
-            not_after,
-        });
+        return Err(Flaw::Expired { now, not_after }.of(certificate));
     }
     if !certificate.allows_server_auth() {
-        return Err(Error::ExtendedKeyUsage { subject: subject() });
+        return Err(Flaw::ExtendedKeyUsage.of(certificate));
     }
     Ok(())
 }
@@ -195,16 +182,15 @@ pub(super) fn check_count(presented: usize) -> Result<(), Error> {
 }
 
 fn unknown_issuer(certificate: &Certificate<'_>) -> Error {
-    let subject = certificate.subject();
-    if certificate.is_self_issued() {
-        Error::SelfSigned { subject }
+    let flaw = if certificate.is_self_issued() {
+        Flaw::SelfSigned
     } else {
-        Error::UnknownIssuer {
-            subject,
+        Flaw::UnknownIssuer {
             issuer: certificate.issuer(),
             same_text: false,
         }
-    }
+    };
+    flaw.of(certificate)
 }
 
 struct Search<'s, 'a> {
@@ -295,10 +281,9 @@ impl<'s, 'a> Search<'s, 'a> {
         is_ca: bool,
         path: &[&Certificate<'_>],
     ) -> Result<(), Error> {
-        let subject = || issuer.subject();
         // (k)
         if !is_ca {
-            return Err(Error::NotCa { subject: subject() });
+            return Err(Flaw::NotCa.of(issuer));
         }
         // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
         if issuer.subject_name().is_empty() {
@@ -309,10 +294,8 @@ impl<'s, 'a> Search<'s, 'a> {
             .key_usage()
             .is_some_and(|usage| !usage.allows_cert_sign())
         {
-            return Err(Error::KeyUsage {
-                subject: subject(),
-                missing: "keyCertSign",
-            });
+            let missing = "keyCertSign";
+            return Err(Flaw::KeyUsage { missing }.of(issuer));
         }
         check_any(issuer, self.now)?;
         let counted = |(index, certificate): &(usize, &&Certificate<'_>)| {
@@ -322,10 +305,7 @@ impl<'s, 'a> Search<'s, 'a> {
         if let Some(limit) = issuer.path_len() {
             let below = path.iter().enumerate().filter(counted).skip(1).count();
             if u32::try_from(below).unwrap_or(u32::MAX) > limit {
-                return Err(Error::PathLenExceeded {
-                    subject: subject(),
-                    limit,
-                });
+                return Err(Flaw::PathLenExceeded { limit }.of(issuer));
             }
         }
         // (g), and 6.1.3 (b) and (c)

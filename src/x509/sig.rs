@@ -13,6 +13,7 @@ use std::fmt;
 
 use super::Error;
 use super::cert::Certificate;
+use super::error::Flaw;
 use crate::crypto::sha2::Hash;
 use crate::crypto::weierstrass::Curve;
 use crate::crypto::{self, ecdsa, ed25519, rsa};
@@ -53,16 +54,11 @@ impl Algorithm {
     fn of(certificate: &Certificate<'_>) -> Result<Self, Error> {
         let (oid, parameters) =
             algorithm_identifier(certificate.signature_algorithm, "signature algorithm")?;
-        let unsupported = || Error::UnsupportedSignature {
-            subject: certificate.subject(),
-            oid: oid.to_string(),
+        let unsupported = || {
+            let oid = oid.to_string();
+            Flaw::UnsupportedSignature { oid }.of(certificate)
         };
-        let weak = |algorithm| {
-            Err(Error::WeakSignature {
-                subject: certificate.subject(),
-                algorithm,
-            })
-        };
+        let weak = |algorithm| Err(Flaw::WeakSignature { algorithm }.of(certificate));
         if let Some(rest) = oid.contents().strip_prefix(&PKCS_1) {
             let hash = match rest {
                 [2] => return weak("MD2 and RSA"),
@@ -73,11 +69,10 @@ impl Algorithm {
                         Some((Some(hash), salt)) if salt == hash.output_len() => {
                             Ok(Self::RsaPss(hash))
                         }
-                        Some((Some(hash), salt)) => Err(Error::PssSalt {
-                            subject: certificate.subject(),
-                            salt,
-                            digest: hash.output_len(),
-                        }),
+                        Some((Some(hash), salt)) => {
+                            let digest = hash.output_len();
+                            Err(Flaw::PssSalt { salt, digest }.of(certificate))
+                        }
                         Some((None, _)) => weak("SHA-1 and RSA-PSS"),
                         None => Err(unsupported()),
                     };
@@ -214,16 +209,15 @@ impl<'a> PublicKey<'a> {
         })
         .map_err(malformed)?;
         let (oid, parameters) = algorithm_identifier(identifier, "public key")?;
-        let unsupported = |oid: Oid<'_>| Error::UnsupportedKey {
-            subject: certificate.subject(),
-            oid: oid.to_string(),
+        let unsupported = |oid: Oid<'_>| {
+            let oid = oid.to_string();
+            Flaw::UnsupportedKey { oid }.of(certificate)
         };
         let rsa_key = || {
             let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
-            rsa::PublicKey::new(modulus, exponent).map_err(|_| Error::RsaKey {
-                subject: certificate.subject(),
-                bits: bit_len(modulus),
-            })
+            let bits = bit_len(modulus);
+            rsa::PublicKey::new(modulus, exponent)
+                .map_err(|_| Flaw::RsaKey { bits }.of(certificate))
         };
         match (oid.contents(), oid.contents().strip_prefix(&PKCS_1)) {
             // RFC 3279, section 2.3.1: "The parameters field MUST have ASN.1 type NULL".
@@ -337,18 +331,16 @@ pub(super) fn verify_certificate(
     let algorithm = Algorithm::of(child)?;
     let key = PublicKey::of(issuer)?;
     charge(key.cost(child.to_be_signed.len(), child.signature.len()))?;
-    match key.verify(algorithm, &[child.to_be_signed], child.signature) {
-        Some(Ok(())) => Ok(()),
-        Some(Err(cause)) => Err(Error::BadSignature {
-            subject: child.subject(),
-            issuer: issuer.subject(),
-            cause,
-        }),
-        None => Err(Error::SignatureKeyMismatch {
-            subject: child.subject(),
-            issuer: issuer.subject(),
-        }),
+    let verified = key.verify(algorithm, &[child.to_be_signed], child.signature);
+    if verified == Some(Ok(())) {
+        return Ok(());
     }
+    let issuer = issuer.subject();
+    let flaw = match verified {
+        Some(Err(cause)) => Flaw::BadSignature { issuer, cause },
+        _ => Flaw::SignatureKeyMismatch { issuer },
+    };
+    Err(flaw.of(child))
 }
 
 /// The signature schemes of TLS that are offered and accepted (RFC 8446, section 4.2.3).

@@ -145,37 +145,43 @@ fn good_chains() {
 fn bad_chains_and_their_reasons() {
     let at = |seconds| UnixTime(NOW.0 + seconds);
     let s = |text: &str| text.to_owned();
-    let unknown = |subject: &str, issuer: &str| Error::UnknownIssuer {
+    let flawed = |subject: &str, flaw| Error::Flawed {
         subject: s(subject),
-        issuer: s(issuer),
-        same_text: false,
+        flaw,
     };
-    let forged = |subject: &str, issuer: &str| Error::BadSignature {
-        subject: s(subject),
-        issuer: s(issuer),
-        cause: crypto::Error::BadSignature,
+    let unknown = |subject: &str, issuer: &str| {
+        let issuer = s(issuer);
+        flawed(
+            subject,
+            Flaw::UnknownIssuer {
+                issuer,
+                same_text: false,
+            },
+        )
     };
-    let expired = |subject: &str| Error::CertExpired {
-        subject: s(subject),
-        now: NOW,
-        not_after: at(-1),
+    let forged = |subject: &str, issuer: &str| {
+        let (issuer, cause) = (s(issuer), crypto::Error::BadSignature);
+        flawed(subject, Flaw::BadSignature { issuer, cause })
     };
-    let not_ca = || Error::NotCa { subject: s(INTER) };
-    let critical = |subject: &str| Error::UnknownCriticalExtension {
-        subject: s(subject),
-        oid: s("1.2.3.4"),
+    let expired = |subject: &str| {
+        flawed(
+            subject,
+            Flaw::Expired {
+                now: NOW,
+                not_after: at(-1),
+            },
+        )
     };
-    let usage = |subject: &str, missing| Error::KeyUsage {
-        subject: s(subject),
-        missing,
+    let not_ca = || flawed(INTER, Flaw::NotCa);
+    let critical = |subject: &str| {
+        flawed(
+            subject,
+            Flaw::UnknownCriticalExtension { oid: s("1.2.3.4") },
+        )
     };
-    let purpose = |subject: &str| Error::ExtendedKeyUsage {
-        subject: s(subject),
-    };
-    let weak = |subject: &str, algorithm| Error::WeakSignature {
-        subject: s(subject),
-        algorithm,
-    };
+    let usage = |subject: &str, missing| flawed(subject, Flaw::KeyUsage { missing });
+    let purpose = |subject: &str| flawed(subject, Flaw::ExtendedKeyUsage);
+    let weak = |subject: &str, algorithm| flawed(subject, Flaw::WeakSignature { algorithm });
     let constraint = |name: &str, rule| Error::NameConstraintViolated {
         name: s(name),
         issuer: s(INTER),
@@ -196,13 +202,9 @@ fn bad_chains_and_their_reasons() {
         (
             &["leaf", "inter", "root"],
             &["root2"],
-            Error::SelfSigned { subject: s(ROOT) },
+            flawed(ROOT, Flaw::SelfSigned),
         ),
-        (
-            &["self-signed"],
-            &["root"],
-            Error::SelfSigned { subject: s(LEAF) },
-        ),
+        (&["self-signed"], &["root"], flawed(LEAF, Flaw::SelfSigned)),
         (&["leaf", "inter"], &["root-other"], forged(INTER, ROOT)),
         (&["leaf-root"], &["root-other"], forged(LEAF, ROOT)),
         // A leaf's key under an intermediate's name.
@@ -220,11 +222,13 @@ fn bad_chains_and_their_reasons() {
         (
             &["leaf-not-yet"],
             &["root"],
-            Error::NotYetValid {
-                subject: s(LEAF),
-                now: NOW,
-                not_before: at(1),
-            },
+            flawed(
+                LEAF,
+                Flaw::NotYetValid {
+                    now: NOW,
+                    not_before: at(1),
+                },
+            ),
         ),
         // Names.
         (&["leaf-cn-only"], &["root"], mismatch(&[])),
@@ -255,25 +259,19 @@ fn bad_chains_and_their_reasons() {
         (
             &["self-signed", "self-signed"],
             &["root"],
-            Error::NotCa { subject: s(LEAF) },
+            flawed(LEAF, Flaw::NotCa),
         ),
         (&["leaf-critical"], &["root"], critical(LEAF)),
         (&["leaf", "inter-critical"], &["root"], critical(INTER)),
         (
             &["leaf-sub", "sub", "inter-pathlen-0"],
             &["root"],
-            Error::PathLenExceeded {
-                subject: s(INTER),
-                limit: 0,
-            },
+            flawed(INTER, Flaw::PathLenExceeded { limit: 0 }),
         ),
         (
             &["leaf-sub", "sub"],
             &["inter-pathlen-0"],
-            Error::PathLenExceeded {
-                subject: s(INTER),
-                limit: 0,
-            },
+            flawed(INTER, Flaw::PathLenExceeded { limit: 0 }),
         ),
         // Name constraints.
         (
@@ -332,35 +330,38 @@ fn bad_chains_and_their_reasons() {
         (
             &["rsa-leaf-pss-salt"],
             &["rsa-root"],
-            Error::PssSalt {
-                subject: s(LEAF),
-                salt: 20,
-                digest: 32,
-            },
+            flawed(
+                LEAF,
+                Flaw::PssSalt {
+                    salt: 20,
+                    digest: 32,
+                },
+            ),
         ),
         (
             &["rsa-leaf-pss-mgf"],
             &["rsa-root"],
-            Error::UnsupportedSignature {
-                subject: s(LEAF),
-                oid: s("1.2.840.113549.1.1.10"),
-            },
+            flawed(
+                LEAF,
+                Flaw::UnsupportedSignature {
+                    oid: s("1.2.840.113549.1.1.10"),
+                },
+            ),
         ),
         (
             &["rsa1024-leaf"],
             &["rsa1024-root"],
-            Error::RsaKey {
-                subject: s(LEAF),
-                bits: 1024,
-            },
+            flawed(LEAF, Flaw::RsaKey { bits: 1024 }),
         ),
         (
             &["k1-leaf"],
             &["k1-root"],
-            Error::UnsupportedKey {
-                subject: s(LEAF),
-                oid: s("1.3.132.0.10"),
-            },
+            flawed(
+                LEAF,
+                Flaw::UnsupportedKey {
+                    oid: s("1.3.132.0.10"),
+                },
+            ),
         ),
         // Nine intermediates.
         (&DEEP, &["root"], Error::PathTooLong),

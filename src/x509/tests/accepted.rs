@@ -121,7 +121,13 @@ fn parameters_that_say_nothing() {
     leaf.outer_algorithm = leaf.algorithm.clone();
     let refused = verified(&[&leaf], &ca(), "etcd.example");
     assert!(
-        matches!(refused, Err(Error::UnsupportedSignature { .. })),
+        matches!(
+            refused,
+            Err(Error::Flawed {
+                flaw: Flaw::UnsupportedSignature { .. },
+                ..
+            })
+        ),
         "{refused:?}"
     );
 }
