@@ -17,63 +17,30 @@ pub(crate) struct Error {
     /// The block (of any kind) that was open or had just begun, from 1; 0 before the first.
     pub(crate) block: usize,
     /// What is wrong there.
-    pub(crate) what: Problem,
+    pub(crate) what: &'static str,
 }
 
-/// What is wrong with a bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Problem {
-    /// A line starts like a boundary but is not one.
-    MalformedBoundary,
-    /// An END line where no block is open, or of another kind than the open block.
-    UnexpectedEnd,
-    /// A TRUSTED CERTIFICATE block: OpenSSL's own kind, with trust settings after the
-    /// certificate that would have to be heeded.
-    TrustedCertificate,
-    /// A BEGIN line inside a block.
-    UnexpectedBegin,
-    /// The text ends inside a block.
-    Unterminated,
-    /// A header line, as encrypted blocks have; a certificate has none.
-    Header,
-    /// A character outside of the base64 alphabet.
-    Character,
-    /// The base64 ends in the middle of a group, or its padding is wrong.
-    Padding,
-    /// A certificate's block with nothing in it.
-    EmptyBlock,
-    /// No certificate's block in the whole text.
-    NoCertificate,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MalformedBoundary => "malformed BEGIN or END line",
-            Self::UnexpectedEnd => "END line without its BEGIN line",
-            Self::TrustedCertificate => {
-                "TRUSTED CERTIFICATE blocks are not supported, only CERTIFICATE (convert it with \
-                 `openssl x509`)"
-            }
-            Self::UnexpectedBegin => "BEGIN line inside a block",
-            Self::Unterminated => "the text ends before the END line",
-            Self::Header => "header line in a certificate",
-            Self::Character => "not base64",
-            Self::Padding => "base64 is cut off or wrongly padded",
-            Self::EmptyBlock => "empty certificate",
-            Self::NoCertificate => "no CERTIFICATE block",
-        })
-    }
-}
+const NO_CERTIFICATE: &str = "no CERTIFICATE block";
+const MALFORMED_BOUNDARY: &str = "malformed BEGIN or END line";
+const UNEXPECTED_BEGIN: &str = "BEGIN line inside a block";
+/// Where no block is open, or one of another kind.
+const UNEXPECTED_END: &str = "END line without its BEGIN line";
+const UNTERMINATED: &str = "the text ends before the END line";
+/// OpenSSL's own kind has trust settings after the certificate, which would have to be obeyed.
+const TRUSTED_CERTIFICATE: &str = "TRUSTED CERTIFICATE blocks are not supported, only CERTIFICATE \
+                                   (convert it with `openssl x509`)";
+/// As encrypted blocks have; a certificate has none.
+const HEADER: &str = "header line in a certificate";
+const CHARACTER: &str = "not base64";
+const PADDING: &str = "base64 is cut off or wrongly padded";
+const EMPTY: &str = "empty certificate";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.what {
-            Problem::NoCertificate if self.block == 0 => write!(f, "{}", self.what),
-            Problem::NoCertificate => {
-                write!(f, "{} among {} PEM blocks", self.what, self.block)
-            }
-            _ => write!(f, "line {}, block {}: {}", self.line, self.block, self.what),
+        match (self.what, self.block) {
+            (NO_CERTIFICATE, 0) => f.write_str(NO_CERTIFICATE),
+            (NO_CERTIFICATE, blocks) => write!(f, "{NO_CERTIFICATE} among {blocks} PEM blocks"),
+            (what, block) => write!(f, "line {}, block {block}: {what}", self.line),
         }
     }
 }
@@ -85,11 +52,12 @@ pub(crate) fn parse_certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     // A byte order mark, as some editors put it, would hide a first BEGIN line.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut certificates = Vec::new();
-    let mut open: Option<Block<'_>> = None;
+    // The label of the block that is open, and its base64.
+    let mut open: Option<(&[u8], Vec<u8>)> = None;
     let mut at = Error {
         line: 0,
         block: 0,
-        what: Problem::NoCertificate,
+        what: NO_CERTIFICATE,
     };
     // Lines end in LF, CRLF or CR (RFC 7468, section 2: each of them is to be taken).
     let lines = text
@@ -101,156 +69,114 @@ pub(crate) fn parse_certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         // Blanks around a line are no part of it (RFC 7468, section 3, the lax form).
         let line = line.trim_ascii();
         let fail = |what| Error { what, ..at };
-        match (boundary(line).map_err(fail)?, open.as_mut()) {
-            (Some(Boundary::Begin(label)), None) => {
+        match (boundary(line), open.take()) {
+            (Some((_, None)), _) => return Err(fail(MALFORMED_BOUNDARY)),
+            (Some((true, Some(label))), None) => {
                 at.block = at.block.saturating_add(1);
                 if label == b"TRUSTED CERTIFICATE" {
-                    at.what = Problem::TrustedCertificate;
+                    at.what = TRUSTED_CERTIFICATE;
                     return Err(at);
                 }
-                open = Some(Block::new(label));
+                open = Some((label, Vec::new()));
             }
-            (Some(Boundary::Begin(_)), Some(_)) => return Err(fail(Problem::UnexpectedBegin)),
-            (Some(Boundary::End(label)), Some(block)) if block.label == label => {
-                if block.is_certificate() {
-                    block.finish().map_err(fail)?;
-                    certificates.push(std::mem::take(&mut block.decoded));
+            (Some((true, _)), Some(_)) => return Err(fail(UNEXPECTED_BEGIN)),
+            (Some((false, label)), Some((begun, base64))) if label == Some(begun) => {
+                if is_certificate(begun) {
+                    certificates.push(decode(&base64).map_err(fail)?);
                 }
-                open = None;
             }
-            (Some(Boundary::End(_)), _) => return Err(fail(Problem::UnexpectedEnd)),
-            (None, Some(block)) if block.is_certificate() => block.decode(line).map_err(fail)?,
-            (None, _) => {}
+            (Some((false, _)), _) => return Err(fail(UNEXPECTED_END)),
+            (None, Some((label, mut base64))) => {
+                if is_certificate(label) {
+                    base64.extend(characters(line).map_err(fail)?);
+                }
+                open = Some((label, base64));
+            }
+            (None, None) => {}
         }
     }
     if open.is_some() {
-        at.what = Problem::Unterminated;
-        return Err(at);
+        at.what = UNTERMINATED;
+    } else if !certificates.is_empty() {
+        return Ok(certificates);
     }
-    if certificates.is_empty() {
-        return Err(at);
-    }
-    Ok(certificates)
+    Err(at)
 }
 
-/// An encapsulation boundary with its label.
-enum Boundary<'a> {
-    Begin(&'a [u8]),
-    End(&'a [u8]),
+fn is_certificate(label: &[u8]) -> bool {
+    matches!(
+        label,
+        b"CERTIFICATE" | b"X509 CERTIFICATE" | b"X.509 CERTIFICATE"
+    )
 }
 
-/// Whether a line is a boundary. One that merely starts like one is an error: as a comment
-/// it would lose a certificate, for instance where two files were joined without a line end
-/// between them.
-fn boundary(line: &[u8]) -> Result<Option<Boundary<'_>>, Problem> {
-    let (rest, begins) = match line.strip_prefix(b"-----BEGIN") {
-        Some(rest) => (rest, true),
-        None => match line.strip_prefix(b"-----END") {
-            Some(rest) => (rest, false),
-            None => return Ok(None),
-        },
-    };
-    let label = rest
+/// Whether a line that is a boundary begins a block, and the label; none in a line that merely
+/// starts like a boundary. That is an error, because as a comment it would lose a certificate, for
+/// instance where two files were joined without a line end between them.
+fn boundary(line: &[u8]) -> Option<(bool, Option<&[u8]>)> {
+    let begins = line.strip_prefix(b"-----BEGIN");
+    let label = begins
+        .or_else(|| line.strip_prefix(b"-----END"))?
         .strip_prefix(b" ")
         .and_then(|rest| rest.strip_suffix(b"-----"))
-        .filter(|label| !label.windows(2).any(|pair| pair == b"--"))
-        .ok_or(Problem::MalformedBoundary)?;
-    Ok(Some(if begins {
-        Boundary::Begin(label)
-    } else {
-        Boundary::End(label)
-    }))
+        .filter(|label| !label.windows(2).any(|pair| pair == b"--"));
+    Some((begins.is_some(), label))
 }
 
-/// A block being read: base64 is decoded as its lines come, in groups of four characters.
-struct Block<'a> {
-    label: &'a [u8],
-    decoded: Vec<u8>,
-    group: u32,
-    /// Characters in `group`, padding included: 0 to 3.
-    filled: u8,
-    /// Padding characters seen: 0 to 2. After the first, only padding may follow.
-    padding: u8,
-    /// The padding has completed a group: the data is over.
-    complete: bool,
+/// The characters of base64 in a line.
+fn characters(line: &[u8]) -> Result<impl Iterator<Item = u8>, &'static str> {
+    let characters = line
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b' ' | b'\t'));
+    match characters
+        .clone()
+        .find(|byte| *byte != b'=' && sextet(*byte).is_none())
+    {
+        Some(_) if line.contains(&b':') => Err(HEADER),
+        Some(_) => Err(CHARACTER),
+        None => Ok(characters),
+    }
 }
 
-impl<'a> Block<'a> {
-    fn new(label: &'a [u8]) -> Self {
-        Self {
-            label,
-            decoded: Vec::new(),
-            group: 0,
-            filled: 0,
-            padding: 0,
-            complete: false,
-        }
+/// The octets of base64 (RFC 4648, section 4). Bits under the padding must be zero: others mean that
+/// characters were lost.
+fn decode(base64: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if base64.is_empty() {
+        return Err(EMPTY);
     }
-
-    fn is_certificate(&self) -> bool {
-        matches!(
-            self.label,
-            b"CERTIFICATE" | b"X509 CERTIFICATE" | b"X.509 CERTIFICATE"
-        )
-    }
-
-    /// Takes one line of base64 (RFC 4648, section 4).
-    fn decode(&mut self, line: &[u8]) -> Result<(), Problem> {
-        if line.contains(&b':') {
-            return Err(Problem::Header);
+    let padded = base64.strip_suffix(b"==").or(base64.strip_suffix(b"="));
+    let mut octets = Vec::new();
+    for group in padded.unwrap_or(base64).chunks(4) {
+        let mut value = 0;
+        for at in 0..4 {
+            let bits = group.get(at).map_or(Some(0), |byte| sextet(*byte));
+            value = (value << 6) | u32::from(bits.ok_or(PADDING)?);
         }
-        for character in line {
-            let value = match character {
-                b'A'..=b'Z' => character.wrapping_sub(b'A'),
-                b'a'..=b'z' => character.wrapping_sub(b'a').wrapping_add(26),
-                b'0'..=b'9' => character.wrapping_sub(b'0').wrapping_add(52),
-                b'+' => 62,
-                b'/' => 63,
-                b'=' if self.filled >= 2 => {
-                    self.padding = self.padding.saturating_add(1);
-                    0
-                }
-                b'=' => return Err(Problem::Padding),
-                b' ' | b'\t' => continue,
-                _ => return Err(Problem::Character),
-            };
-            if self.complete || (self.padding > 0 && *character != b'=') {
-                return Err(Problem::Padding);
+        let [_, all @ ..] = value.to_be_bytes();
+        match all.split_at_checked(group.len().saturating_sub(1)) {
+            Some((kept @ [_, ..], lost)) if lost.iter().all(|octet| *octet == 0) => {
+                octets.extend(kept);
             }
-            self.group = (self.group << 6) | u32::from(value);
-            self.filled = self.filled.saturating_add(1);
-            if self.filled == 4 {
-                self.end_group()?;
-            }
+            _ => return Err(PADDING),
         }
-        Ok(())
     }
+    match base64.len() % 4 {
+        0 => Ok(octets),
+        _ => Err(PADDING),
+    }
+}
 
-    /// Stores the octets of a complete group. Bits under the padding must be zero: others
-    /// mean that characters were lost.
-    fn end_group(&mut self) -> Result<(), Problem> {
-        let [_, first, second, third] = self.group.to_be_bytes();
-        match self.padding {
-            0 => self.decoded.extend([first, second, third]),
-            1 if third == 0 => self.decoded.extend([first, second]),
-            2 if second == 0 && third == 0 => self.decoded.push(first),
-            _ => return Err(Problem::Padding),
-        }
-        self.complete = self.padding > 0;
-        self.group = 0;
-        self.filled = 0;
-        Ok(())
-    }
-
-    fn finish(&self) -> Result<(), Problem> {
-        if self.filled != 0 {
-            return Err(Problem::Padding);
-        }
-        if self.decoded.is_empty() {
-            return Err(Problem::EmptyBlock);
-        }
-        Ok(())
-    }
+/// The value of a character of base64.
+fn sextet(character: u8) -> Option<u8> {
+    Some(match character {
+        b'A'..=b'Z' => character.wrapping_sub(b'A'),
+        b'a'..=b'z' => character.wrapping_sub(b'a').wrapping_add(26),
+        b'0'..=b'9' => character.wrapping_sub(b'0').wrapping_add(52),
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -318,88 +244,88 @@ mod tests {
 
     #[test]
     fn damaged_bundles_name_line_and_block() {
-        use Problem::*;
         let good = block("TWFu");
-        let cases: &[(String, usize, usize, Problem)] = &[
-            (String::new(), 1, 0, NoCertificate),
-            ("just text\n".into(), 2, 0, NoCertificate),
+        let cases: &[(String, usize, usize, &str)] = &[
+            (String::new(), 1, 0, NO_CERTIFICATE),
+            ("just text\n".into(), 2, 0, NO_CERTIFICATE),
             (
                 "-----BEGIN X-----\n-----END X-----".into(),
                 2,
                 1,
-                NoCertificate,
+                NO_CERTIFICATE,
             ),
             // OpenSSL's own kind carries trust settings after the certificate.
             (
                 good.replace(" CERT", " TRUSTED CERT"),
                 1,
                 1,
-                TrustedCertificate,
+                TRUSTED_CERTIFICATE,
             ),
             (
                 good.clone() + &good.replace(" CERT", " TRUSTED CERT"),
                 4,
                 2,
-                TrustedCertificate,
+                TRUSTED_CERTIFICATE,
             ),
             (
                 good.replace("END CERT", "END X509 CERT"),
                 3,
                 1,
-                UnexpectedEnd,
+                UNEXPECTED_END,
             ),
-            (good.replace("BEGIN", "BEGINN"), 1, 0, MalformedBoundary),
+            (good.replace("BEGIN", "BEGINN"), 1, 0, MALFORMED_BOUNDARY),
             (
                 good.replacen("CERTIFICATE-----", "CERTIFICATE----", 1),
                 1,
                 0,
-                MalformedBoundary,
+                MALFORMED_BOUNDARY,
             ),
             (
                 good.replace('\n', "\r") + "\r!\r\n-----END X-----\r\n",
                 6,
                 1,
-                UnexpectedEnd,
+                UNEXPECTED_END,
             ),
             // Two files joined without a line end between them.
-            (good.trim_end().to_owned() + &good, 3, 1, MalformedBoundary),
+            (good.trim_end().to_owned() + &good, 3, 1, MALFORMED_BOUNDARY),
             (
                 format!("{good}TWFu\n-----END CERTIFICATE-----"),
                 5,
                 1,
-                UnexpectedEnd,
+                UNEXPECTED_END,
             ),
-            (good.replace("END CERT", "END cert"), 3, 1, UnexpectedEnd),
+            (good.replace("END CERT", "END cert"), 3, 1, UNEXPECTED_END),
             (
                 format!("-----BEGIN CERTIFICATE-----\nTWFu\n{good}"),
                 3,
                 1,
-                UnexpectedBegin,
+                UNEXPECTED_BEGIN,
             ),
             (
                 format!("{good}-----BEGIN CERTIFICATE-----\nTWFu\n"),
                 6,
                 2,
-                Unterminated,
+                UNTERMINATED,
             ),
-            (format!("{good}-----BEGIN X-----\n"), 5, 2, Unterminated),
-            (block("Proc-Type: 4,ENCRYPTED\n\nTWFu"), 2, 1, Header),
-            (format!("{good}{}", block("TWFu\nTW.u")), 6, 2, Character),
-            (block("TWFu\u{e9}"), 2, 1, Character),
-            (block("TWF"), 3, 1, Padding),
-            (block("T==="), 2, 1, Padding),
-            (block("TQ==TWFu"), 2, 1, Padding),
-            (block("TWE=\n="), 3, 1, Padding),
-            (block("TQ=u"), 2, 1, Padding),
-            (block("TR=="), 2, 1, Padding), // bits under the padding
-            (block("TWF="), 2, 1, Padding),
-            (block(""), 3, 1, EmptyBlock),
+            (format!("{good}-----BEGIN X-----\n"), 5, 2, UNTERMINATED),
+            (block("Proc-Type: 4,ENCRYPTED\n\nTWFu"), 2, 1, HEADER),
+            (format!("{good}{}", block("TWFu\nTW.u")), 6, 2, CHARACTER),
+            (block("TWFu\u{e9}"), 2, 1, CHARACTER),
+            (block("TWF"), 3, 1, PADDING),
+            (block("T==="), 3, 1, PADDING),
+            (block("TQ==TWFu"), 3, 1, PADDING),
+            (block("TWE=\n="), 4, 1, PADDING),
+            (block("TQ=u"), 3, 1, PADDING),
+            (block("TR=="), 3, 1, PADDING), // bits under the padding
+            (block("TWF="), 3, 1, PADDING),
+            (block(""), 3, 1, EMPTY),
         ];
+        // What is wrong with the whole of the base64 is found at its end.
         for (text, line, block, what) in cases {
             let error = Error {
                 line: *line,
                 block: *block,
-                what: *what,
+                what,
             };
             assert_eq!(parse_certificates(text.as_bytes()), Err(error), "{text:?}");
         }
