@@ -23,26 +23,20 @@ const OCTETS_COMPARED_AT_ONCE: usize = 64;
 
 /// Attribute types with a short name (RFC 4514, section 3, and emailAddress of PKCS #9).
 const SHORT_NAMES: &[(&[u8], &str)] = &[
-    (&[0x55, 0x04, 0x03], "CN"),
-    (&[0x55, 0x04, 0x07], "L"),
-    (&[0x55, 0x04, 0x08], "ST"),
-    (&[0x55, 0x04, 0x0a], "O"),
-    (&[0x55, 0x04, 0x0b], "OU"),
-    (&[0x55, 0x04, 0x06], "C"),
-    (&[0x55, 0x04, 0x09], "STREET"),
-    (
-        &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19],
-        "DC",
-    ),
-    (
-        &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01],
-        "UID",
-    ),
+    (b"\x55\x04\x03", "CN"),
+    (b"\x55\x04\x07", "L"),
+    (b"\x55\x04\x08", "ST"),
+    (b"\x55\x04\x0a", "O"),
+    (b"\x55\x04\x0b", "OU"),
+    (b"\x55\x04\x06", "C"),
+    (b"\x55\x04\x09", "STREET"),
+    (b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x19", "DC"),
+    (b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x01", "UID"),
     (EMAIL_ADDRESS, "emailAddress"),
 ];
 
 /// id-emailAddress, 1.2.840.113549.1.9.1.
-const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01];
+const EMAIL_ADDRESS: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01";
 
 /// Whether one name is what another describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +89,7 @@ impl<'a> DistinguishedName<'a> {
 
     /// Whether an attribute is an emailAddress, to which rfc822Name constraints apply.
     pub(crate) fn has_email_address(&self, budget: &mut Budget) -> Result<bool, Error> {
-        for attribute in self.relative_names().flatten() {
+        for attribute in self.relative_names().flat_map(attributes) {
             budget.spend_comparisons(1)?;
             if attribute.oid.contents() == EMAIL_ADDRESS {
                 return Ok(true);
@@ -113,7 +107,7 @@ impl<'a> DistinguishedName<'a> {
             let Some(found) = own.next() else {
                 return Ok(Match::No);
             };
-            let octets = wanted.octets().saturating_add(found.octets());
+            let octets = wanted.len().saturating_add(found.len());
             budget.spend_comparisons(octets.div_ceil(OCTETS_COMPARED_AT_ONCE))?;
             match compare(wanted, found) {
                 Match::Yes => {}
@@ -124,33 +118,18 @@ impl<'a> DistinguishedName<'a> {
         Ok(all)
     }
 
-    /// The relative names, each as an iterator over its attributes. `parse` has walked the
-    /// same bytes, so no error can stop it early.
-    fn relative_names(&self) -> impl Iterator<Item = Attributes<'a>> {
+    /// The relative names, each as the octets of its attributes.
+    fn relative_names(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut reader = Reader::new(self.0);
-        std::iter::from_fn(move || {
-            let contents = der::expect(&mut reader, tag::SET).ok()?;
-            Some(Attributes(Reader::new(contents)))
-        })
+        std::iter::from_fn(move || der::expect(&mut reader, tag::SET).ok())
     }
 }
 
-/// The attributes of one relative name.
-struct Attributes<'a>(Reader<'a>);
-
-impl Attributes<'_> {
-    /// Length of the encoded attributes not yet taken.
-    fn octets(&self) -> usize {
-        self.0.remaining()
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Attribute<'a>;
-
-    fn next(&mut self) -> Option<Attribute<'a>> {
-        attribute(&mut self.0).ok()
-    }
+/// The attributes of a relative name. `parse` has walked the same octets, so no error can stop this
+/// early.
+fn attributes(relative_name: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
+    let mut reader = Reader::new(relative_name);
+    std::iter::from_fn(move || attribute(&mut reader).ok())
 }
 
 /// AttributeTypeAndValue ::= SEQUENCE { type OBJECT IDENTIFIER, value ANY }
@@ -165,35 +144,29 @@ fn attribute<'a>(reader: &mut Reader<'a>) -> Result<Attribute<'a>, der::Error> {
 /// Compares two relative names. They are sets; DER sorts them by their encoding, which
 /// string types and case change, so several attributes that do not match in their order
 /// leave it open.
-fn compare(mut wanted: Attributes<'_>, mut found: Attributes<'_>) -> Match {
-    let mut first = true;
-    let mut all = Match::Yes;
+fn compare(wanted: &[u8], found: &[u8]) -> Match {
+    let (mut wanted, mut found) = (attributes(wanted), attributes(found));
+    let mut all = None;
     loop {
-        let (a, b) = match (wanted.next(), found.next()) {
-            (None, None) => return all,
-            (Some(a), Some(b)) => (a, b),
+        let this = match (wanted.next(), found.next()) {
+            (None, None) => return all.unwrap_or(Match::Yes),
+            (Some(a), Some(b)) => compare_attributes(a, b),
             _ => return Match::No,
         };
-        let this = if a.oid != b.oid {
-            Match::No
-        } else {
-            compare_values(a, b)
-        };
-        all = match (first, this) {
-            (true, this) => this,
-            (false, Match::Yes) if all == Match::Yes => Match::Yes,
-            (false, _) => Match::Unknown,
-        };
-        first = false;
+        all = Some(match (all, this) {
+            (None, this) => this,
+            (Some(Match::Yes), Match::Yes) => Match::Yes,
+            _ => Match::Unknown,
+        });
     }
 }
 
-/// Compares two values of one attribute type.
-fn compare_values(a: Attribute<'_>, b: Attribute<'_>) -> Match {
+fn compare_attributes(a: Attribute<'_>, b: Attribute<'_>) -> Match {
     if a == b {
         return Match::Yes;
     }
     match (ascii_text(a), ascii_text(b)) {
+        _ if a.oid != b.oid => Match::No,
         (Some(a), Some(b)) if folded(a).eq(folded(b)) => Match::Yes,
         (Some(_), Some(_)) => Match::No,
         _ => Match::Unknown,
@@ -217,18 +190,12 @@ fn ascii_text(attribute: Attribute<'_>) -> Option<&[u8]> {
     (is_text && attribute.value.iter().all(plain)).then_some(attribute.value)
 }
 
-/// Lower case, blanks at the ends dropped and runs of them joined (RFC 4518, sections 2.2
-/// and 2.6.1, for ASCII).
-fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
+/// The words of a text in lower case: blanks at the ends are dropped and runs of them are one
+/// (RFC 4518, sections 2.2 and 2.6.1, for ASCII).
+fn folded(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     text.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
-        .enumerate()
-        .flat_map(|(index, word)| {
-            let blank = (index > 0).then_some(b' ');
-            blank
-                .into_iter()
-                .chain(word.iter().map(u8::to_ascii_lowercase))
-        })
+        .map(<[u8]>::to_ascii_lowercase)
 }
 
 impl fmt::Display for DistinguishedName<'_> {
@@ -239,23 +206,22 @@ impl fmt::Display for DistinguishedName<'_> {
         if self.is_empty() {
             return f.write_str("(empty name)");
         }
-        let mut relative_names: Vec<_> = self.relative_names().collect();
-        relative_names.reverse();
+        let relative_names: Vec<_> = self.relative_names().collect();
         let mut text = String::new();
-        for (index, attributes) in relative_names.into_iter().enumerate() {
-            for (inner, attribute) in attributes.enumerate() {
-                match (index, inner) {
-                    (0, 0) => {}
-                    (_, 0) => text.push(','),
-                    _ => text.push('+'),
-                }
+        for (index, relative_name) in relative_names.into_iter().rev().enumerate() {
+            for (inner, attribute) in attributes(relative_name).enumerate() {
+                text.push_str(match (index, inner) {
+                    (0, 0) => "",
+                    (_, 0) => ",",
+                    _ => "+",
+                });
                 write_attribute(&mut text, attribute)?;
-                if text.len() > MAX_TEXT {
-                    return f.write_str(&cut(text));
-                }
+            }
+            if text.len() > MAX_TEXT {
+                break;
             }
         }
-        f.write_str(&text)
+        f.write_str(&cut(text))
     }
 }
 
@@ -265,27 +231,25 @@ impl fmt::Debug for DistinguishedName<'_> {
     }
 }
 
+/// Appends an attribute, if the text is not too long already.
 fn write_attribute(text: &mut String, attribute: Attribute<'_>) -> fmt::Result {
-    match SHORT_NAMES
-        .iter()
-        .find(|(oid, _)| *oid == attribute.oid.contents())
-    {
+    if text.len() > MAX_TEXT {
+        return Ok(());
+    }
+    let oid = attribute.oid.contents();
+    match SHORT_NAMES.iter().find(|(known, _)| *known == oid) {
         Some((_, name)) => text.push_str(name),
         None => write!(text, "{}", attribute.oid)?,
     }
     text.push('=');
-    match characters(attribute) {
-        Some(value) => escape(text, value.trim(), ",+\"\\<>;"),
-        // After RFC 4514, section 2.4, for what is no text: `#` and hexadecimal, here of the
-        // tag and the contents.
-        None => {
-            write!(text, "#{:02x}", attribute.tag)?;
-            for octet in attribute.value.iter().take(MAX_TEXT) {
-                write!(text, "{octet:02x}")?;
-            }
-            Ok(())
-        }
+    if let Some(value) = characters(attribute) {
+        return escape(text, value.trim(), ",+\"\\<>;");
     }
+    // After RFC 4514, section 2.4, for what is no text: `#` and hexadecimal, here of the tag and
+    // the contents.
+    write!(text, "#{:02x}", attribute.tag)?;
+    let mut octets = attribute.value.iter().take(MAX_TEXT);
+    octets.try_for_each(|octet| write!(text, "{octet:02x}"))
 }
 
 /// The value as text, if its type is a string type and it is well-formed.
