@@ -59,52 +59,39 @@ impl Algorithm {
             Flaw::UnsupportedSignature { oid }.of(certificate)
         };
         let weak = |algorithm| Err(Flaw::WeakSignature { algorithm }.of(certificate));
-        if let Some(rest) = oid.contents().strip_prefix(&PKCS_1) {
-            let hash = match rest {
-                [2] => return weak("MD2 and RSA"),
-                [4] => return weak("MD5 and RSA"),
-                [5] => return weak("SHA-1 and RSA"),
-                [10] => {
-                    return match pss_parameters(parameters) {
-                        Some((Some(hash), salt)) if salt == hash.output_len() => {
-                            Ok(Self::RsaPss(hash))
-                        }
-                        Some((Some(hash), salt)) => {
-                            let digest = hash.output_len();
-                            Err(Flaw::PssSalt { salt, digest }.of(certificate))
-                        }
-                        Some((None, _)) => weak("SHA-1 and RSA-PSS"),
-                        None => Err(unsupported()),
-                    };
-                }
-                [11] => Hash::Sha256,
-                [12] => Hash::Sha384,
-                [13] => Hash::Sha512,
-                _ => return Err(unsupported()),
-            };
-            // RFC 4055, section 5: "the parameters MUST be NULL. Implementations MUST accept
-            // the parameters being absent as well as present."
-            return match says_nothing(parameters) {
-                true => Ok(Self::RsaPkcs1(hash)),
-                false => Err(unsupported()),
-            };
-        }
-        if let Some(rest) = oid.contents().strip_prefix(&ECDSA_SIGNATURES) {
-            // RFC 5758, section 3.2: the encoding MUST omit the parameters. Java before 16 writes
-            // NULL, which says nothing, and Go and OpenSSL take it.
-            return match rest {
-                [1] => weak("SHA-1 and ECDSA"),
-                _ if !says_nothing(parameters) => Err(unsupported()),
-                [3, 2] => Ok(Self::Ecdsa(Hash::Sha256)),
-                [3, 3] => Ok(Self::Ecdsa(Hash::Sha384)),
-                [3, 4] => Ok(Self::Ecdsa(Hash::Sha512)),
-                _ => Err(unsupported()),
-            };
-        }
-        // RFC 8410, section 3: the parameters MUST be absent; Go and OpenSSL refuse NULL, too.
-        match (oid.contents(), parameters) {
-            (ED25519, []) => Ok(Self::Ed25519),
-            _ => Err(unsupported()),
+        let pss = || match pss_parameters(parameters) {
+            Some((Some(hash), salt)) if salt == hash.output_len() => Ok(Self::RsaPss(hash)),
+            Some((Some(hash), salt)) => {
+                let digest = hash.output_len();
+                Err(Flaw::PssSalt { salt, digest }.of(certificate))
+            }
+            Some((None, _)) => weak("SHA-1 and RSA-PSS"),
+            None => Err(unsupported()),
+        };
+        let pkcs_1 = oid.contents().strip_prefix(&PKCS_1);
+        let ecdsa = oid.contents().strip_prefix(&ECDSA_SIGNATURES);
+        let algorithm = match (pkcs_1, ecdsa) {
+            (Some([2]), _) => return weak("MD2 and RSA"),
+            (Some([4]), _) => return weak("MD5 and RSA"),
+            (Some([5]), _) => return weak("SHA-1 and RSA"),
+            (Some([10]), _) => return pss(),
+            (Some([11]), _) => Self::RsaPkcs1(Hash::Sha256),
+            (Some([12]), _) => Self::RsaPkcs1(Hash::Sha384),
+            (Some([13]), _) => Self::RsaPkcs1(Hash::Sha512),
+            (_, Some([1])) => return weak("SHA-1 and ECDSA"),
+            (_, Some([3, 2])) => Self::Ecdsa(Hash::Sha256),
+            (_, Some([3, 3])) => Self::Ecdsa(Hash::Sha384),
+            (_, Some([3, 4])) => Self::Ecdsa(Hash::Sha512),
+            // RFC 8410, section 3: the parameters MUST be absent; Go and OpenSSL refuse NULL, too.
+            _ if oid.contents() == ED25519 && parameters.is_empty() => return Ok(Self::Ed25519),
+            _ => return Err(unsupported()),
+        };
+        // RFC 4055, section 5 (RSA): "the parameters MUST be NULL. Implementations MUST accept the
+        // parameters being absent as well as present." RFC 5758, section 3.2 (ECDSA): the encoding
+        // MUST omit them; Java before 16 writes NULL, which says nothing, and Go and OpenSSL take it.
+        match says_nothing(parameters) {
+            true => Ok(algorithm),
+            false => Err(unsupported()),
         }
     }
 }
@@ -375,13 +362,14 @@ pub(crate) enum SignatureScheme {
 }
 
 impl SignatureScheme {
-    /// All of them, in the order of preference: elliptic curves, PSS, PKCS #1 for TLS 1.2 and
-    /// for certificates.
+    /// All of them, in the order in which they are offered. P-256 is what nearly all servers have; the
+    /// other curves follow by what a verification costs, then RSA, with PSS before PKCS #1, which is
+    /// for TLS 1.2 and for certificates.
     pub(crate) const ALL: [Self; 13] = [
         Self::EcdsaP256Sha256,
+        Self::Ed25519,
         Self::EcdsaP384Sha384,
         Self::EcdsaP521Sha512,
-        Self::Ed25519,
         Self::RsaPssRsaeSha256,
         Self::RsaPssRsaeSha384,
         Self::RsaPssRsaeSha512,
@@ -426,11 +414,11 @@ impl SignatureScheme {
     /// Whether TLS 1.3 allows the scheme with this key: the curve is bound to the hash, the
     /// kind of RSA key to the scheme, and PKCS #1 is for certificates only.
     fn suits_tls13(self, key: &PublicKey<'_>) -> bool {
-        match self {
-            Self::EcdsaP256Sha256 => matches!(key, PublicKey::Ecdsa(Curve::P256, _)),
-            Self::EcdsaP384Sha384 => matches!(key, PublicKey::Ecdsa(Curve::P384, _)),
-            Self::EcdsaP521Sha512 => matches!(key, PublicKey::Ecdsa(Curve::P521, _)),
-            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512 => false,
+        match (self, key) {
+            (Self::EcdsaP256Sha256, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P256,
+            (Self::EcdsaP384Sha384, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P384,
+            (Self::EcdsaP521Sha512, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P521,
+            (Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512, _) => false,
             _ => self.suits_tls12(key),
         }
     }
@@ -438,20 +426,15 @@ impl SignatureScheme {
     /// Whether TLS 1.2 allows the scheme with this key: there an ECDSA code point names the
     /// hash only and PKCS #1 is in use (RFC 8446, section 4.2.3, last paragraphs).
     fn suits_tls12(self, key: &PublicKey<'_>) -> bool {
-        match self {
-            Self::EcdsaP256Sha256 | Self::EcdsaP384Sha384 | Self::EcdsaP521Sha512 => {
-                matches!(key, PublicKey::Ecdsa(..))
-            }
-            Self::RsaPkcs1Sha256
-            | Self::RsaPkcs1Sha384
-            | Self::RsaPkcs1Sha512
-            | Self::RsaPssRsaeSha256
-            | Self::RsaPssRsaeSha384
-            | Self::RsaPssRsaeSha512 => matches!(key, PublicKey::Rsa(..)),
-            Self::RsaPssPssSha256 | Self::RsaPssPssSha384 | Self::RsaPssPssSha512 => {
-                matches!(key, PublicKey::RsaPss(..))
-            }
-            Self::Ed25519 => matches!(key, PublicKey::Ed25519(_)),
+        let (code, _, algorithm) = self.definition();
+        match (algorithm, key) {
+            // The rsae schemes are for rsaEncryption, the pss ones for id-RSASSA-PSS.
+            (Algorithm::RsaPss(_), PublicKey::Rsa(..)) => code <= 0x0806,
+            (Algorithm::RsaPss(_), PublicKey::RsaPss(..)) => code >= 0x0809,
+            (Algorithm::RsaPkcs1(_), PublicKey::Rsa(..))
+            | (Algorithm::Ecdsa(_), PublicKey::Ecdsa(..))
+            | (Algorithm::Ed25519, PublicKey::Ed25519(_)) => true,
+            _ => false,
         }
     }
 }
@@ -493,18 +476,13 @@ fn verify_handshake(
     signature: &[u8],
 ) -> Result<(), Error> {
     let (_, _, algorithm) = scheme.definition();
-    let verified = if suits {
-        key.verify(algorithm, message, signature)
-    } else {
-        None
-    };
-    match verified {
-        Some(Ok(())) => Ok(()),
-        Some(Err(cause)) => Err(Error::BadHandshakeSignature { scheme, cause }),
-        None => Err(Error::SchemeMismatch {
-            scheme,
-            key: key.kind(),
-        }),
+    let verified = suits.then(|| key.verify(algorithm, message, signature));
+    match verified.flatten() {
+        Some(verified) => verified.map_err(|cause| Error::BadHandshakeSignature { scheme, cause }),
+        None => {
+            let key = key.kind();
+            Err(Error::SchemeMismatch { scheme, key })
+        }
     }
 }
 
