@@ -5,7 +5,7 @@
 //! distinguished encoding; anything looser (BER) is an error. Nothing here descends by
 //! itself: a constructed value is opened by its caller with [`nested`] or [`expect`], so
 //! the depth of the parse is the depth of the caller's code and never the input's choice.
-//! Nothing allocates; every result borrows from the input.
+//! Only lists allocate; every other result borrows from the input.
 
 use std::fmt;
 
@@ -181,6 +181,26 @@ pub(crate) fn whole<'a, T, E: From<Error>>(
     let value = read(&mut reader)?;
     reader.finish().map_err(Error::from)?;
     Ok(value)
+}
+
+/// SEQUENCE SIZE (1..MAX) OF what `read` reads. Memory is bounded by the input: each takes two octets.
+pub(crate) fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnMut(&mut Reader<'a>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    nested(reader, tag::SEQUENCE, |reader| one_or_more(reader, read))
+}
+
+/// What `read` reads, until nothing is left.
+pub(crate) fn one_or_more<'a, T>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut all = vec![read(reader)?];
+    while !reader.is_empty() {
+        all.push(read(reader)?);
+    }
+    Ok(all)
 }
 
 /// What `read` returns, with the exact bytes it read (the signed part of a certificate).

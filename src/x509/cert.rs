@@ -57,37 +57,33 @@ pub(crate) struct Certificate<'a> {
     /// The AlgorithmIdentifier with its header, the same inside and outside of what is signed.
     pub(super) signature_algorithm: &'a [u8],
     pub(super) signature: &'a [u8],
-    issuer: DistinguishedName<'a>,
+    pub(super) issuer_name: DistinguishedName<'a>,
     not_before: UnixTime,
     not_after: UnixTime,
-    subject: DistinguishedName<'a>,
+    pub(super) subject_name: DistinguishedName<'a>,
     /// The SubjectPublicKeyInfo with its header.
     pub(super) spki: &'a [u8],
     /// Versions 1 and 2 have no extensions to say what the key is for.
     is_v3: bool,
-    extensions: Extensions<'a>,
+    pub(super) extensions: Extensions<'a>,
 }
 
 /// The extensions that have a meaning here.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Extensions<'a> {
-    basic_constraints: BasicConstraints,
-    key_usage: Option<KeyUsage>,
+pub(super) struct Extensions<'a> {
+    /// By the basicConstraints: without the extension a certificate is not a CA.
+    pub(super) ca: bool,
+    /// It means something in a CA only (section 4.2.1.9).
+    pub(super) path_len: Option<u32>,
+    pub(super) key_usage: Option<KeyUsage>,
     /// Whether the extendedKeyUsage, if there is one, allows serverAuth.
     server_auth: Option<bool>,
-    alternative_names: Vec<GeneralName<'a>>,
-    name_constraints: Option<NameConstraints<'a>>,
+    pub(super) alternative_names: Vec<GeneralName<'a>>,
+    pub(super) name_constraints: Option<NameConstraints<'a>>,
     /// What the subject's key is known by, and the issuer's: hints, which may say anything.
     key_identifier: Option<&'a [u8]>,
     authority_key: Option<&'a [u8]>,
-    unknown_critical: Option<Oid<'a>>,
-}
-
-/// basicConstraints; without the extension a certificate is no CA.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct BasicConstraints {
-    ca: bool,
-    path_len: Option<u32>,
+    pub(super) unknown_critical: Option<Oid<'a>>,
 }
 
 /// The first octet of the keyUsage; decipherOnly, alone in the second, is of no interest.
@@ -113,35 +109,42 @@ impl KeyUsage {
     }
 }
 
-/// Puts the name of the field to a DER error.
-fn malformed(what: &'static str) -> impl Fn(der::Error) -> Error {
-    move |cause| Error::Malformed { what, cause }
+/// Reads a field; its name is put to a DER error.
+fn field<'a, T>(
+    reader: &mut Reader<'a>,
+    what: &'static str,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, der::Error>,
+) -> Result<T, Error> {
+    read(reader).map_err(|cause| Error::Malformed { what, cause })
+}
+
+/// A SEQUENCE with its header.
+fn sequence<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], der::Error> {
+    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE)).map(|(octets, _)| octets)
 }
 
 impl<'a> Certificate<'a> {
     /// Reads one certificate, the whole of `der`.
     pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Error> {
         // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
-        let ((to_be_signed, tbs), outer_algorithm, signature) = der::whole(der, |reader| {
-            der::nested(reader, tag::SEQUENCE, |reader| {
-                Ok((
-                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?,
-                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?.0,
-                    der::bit_octets(reader)?,
-                ))
-            })
-        })
-        .map_err(malformed("its structure"))?;
+        let ((to_be_signed, tbs), outer_algorithm, signature) =
+            whole(der, "its structure", |reader| {
+                der::nested(reader, tag::SEQUENCE, |reader| {
+                    Ok((
+                        der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?,
+                        sequence(reader)?,
+                        der::bit_octets(reader)?,
+                    ))
+                })
+            })?;
 
-        let mut tbs = Reader::new(tbs);
-        let is_v3 = is_v3(&mut tbs)?;
+        let tbs = &mut Reader::new(tbs);
+        let is_v3 = is_v3(tbs)?;
         // Section 4.1.2.2. Nothing here uses the number. Zero and more than 20 octets are taken, as
         // verifiers "SHOULD be prepared to gracefully handle" the former, and Go and OpenSSL take
         // both; negative numbers are refused, as in newer Go.
-        der::unsigned(&mut tbs).map_err(malformed("serial number"))?;
-        let (signature_algorithm, _) =
-            der::spanned(&mut tbs, |reader| der::expect(reader, tag::SEQUENCE))
-                .map_err(malformed("signature algorithm"))?;
+        field(tbs, "serial number", der::unsigned)?;
+        let signature_algorithm = field(tbs, "signature algorithm", sequence)?;
         // Section 4.1.1.2: both "MUST contain the same algorithm identifier"; the outer one is
         // not signed.
         if signature_algorithm != outer_algorithm {
@@ -149,22 +152,21 @@ impl<'a> Certificate<'a> {
         }
         // Section 4.1.2.4: "MUST contain a non-empty distinguished name". Without a path it plays no
         // part, and in one `path` refuses an issuer without a name.
-        let issuer = DistinguishedName::parse(&mut tbs).map_err(malformed("issuer"))?;
-        let (not_before, not_after) = der::nested(&mut tbs, tag::SEQUENCE, |validity| {
-            Ok((UnixTime::parse(validity)?, UnixTime::parse(validity)?))
-        })
-        .map_err(malformed("validity"))?;
-        let subject = DistinguishedName::parse(&mut tbs).map_err(malformed("subject"))?;
-        let (spki, _) = der::spanned(&mut tbs, |reader| der::expect(reader, tag::SEQUENCE))
-            .map_err(malformed("public key"))?;
+        let issuer_name = field(tbs, "issuer", DistinguishedName::parse)?;
+        let (not_before, not_after) = field(tbs, "validity", |reader| {
+            der::nested(reader, tag::SEQUENCE, |times| {
+                Ok((UnixTime::parse(times)?, UnixTime::parse(times)?))
+            })
+        })?;
+        let subject_name = field(tbs, "subject", DistinguishedName::parse)?;
+        let spki = field(tbs, "public key", sequence)?;
         // issuerUniqueID and subjectUniqueID: section 4.1.2.8 asks to parse and not to use them.
         for number in [1, 2] {
-            der::optional(&mut tbs, tag::context(number))
-                .map_err(malformed("unique identifier"))?;
+            let unique = |reader: &mut _| der::optional(reader, tag::context(number));
+            field(tbs, "unique identifier", unique)?;
         }
-        let extensions = match der::optional(&mut tbs, tag::context_constructed(3))
-            .map_err(malformed("extensions"))?
-        {
+        let list = |reader: &mut _| der::optional(reader, tag::context_constructed(3));
+        let extensions = match field(tbs, "extensions", list)? {
             // Section 4.1.2.9: "This field MUST only appear if the version is 3".
             Some(_) if !is_v3 => {
                 return Err(Error::NotConforming("extensions but not of version 3"));
@@ -172,18 +174,17 @@ impl<'a> Certificate<'a> {
             Some(contents) => Extensions::parse(contents)?,
             None => Extensions::default(),
         };
-        tbs.finish()
-            .map_err(|error| malformed("its signed part")(error.into()))?;
+        field(tbs, "its signed part", |reader| Ok(reader.finish()?))?;
 
         Ok(Self {
             der,
             to_be_signed,
             signature_algorithm,
             signature,
-            issuer,
+            issuer_name,
             not_before,
             not_after,
-            subject,
+            subject_name,
             spki,
             is_v3,
             extensions,
@@ -197,12 +198,12 @@ impl<'a> Certificate<'a> {
 
     /// The subject as text, escaped.
     pub(crate) fn subject(&self) -> String {
-        self.subject.to_string()
+        self.subject_name.to_string()
     }
 
     /// The issuer as text, escaped.
     pub(crate) fn issuer(&self) -> String {
-        self.issuer.to_string()
+        self.issuer_name.to_string()
     }
 
     /// The entries of the subjectAltName as text, escaped; of those beyond [`MAX_SANS_SHOWN`] how
@@ -228,18 +229,10 @@ impl<'a> Certificate<'a> {
         self.not_after
     }
 
-    pub(super) fn subject_name(&self) -> DistinguishedName<'a> {
-        self.subject
-    }
-
-    pub(super) fn issuer_name(&self) -> DistinguishedName<'a> {
-        self.issuer
-    }
-
     /// Section 6.1: "A certificate is self-issued if the same DN appears in the subject and
     /// issuer fields".
     pub(super) fn is_self_issued(&self) -> bool {
-        self.subject == self.issuer
+        self.subject_name == self.issuer_name
     }
 
     /// How unlikely it is by the key identifiers that `issuer` has issued this: 0 if they are the
@@ -255,23 +248,10 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    pub(super) fn is_ca(&self) -> bool {
-        self.extensions.basic_constraints.ca
-    }
-
     /// Whether it may issue as an anchor: section 6.1.4 (k) lets "out-of-band means" tell that a
     /// certificate of version 1 or 2 is a CA, and its place among the anchors is that.
     pub(super) fn is_ca_as_anchor(&self) -> bool {
-        self.is_ca() || !self.is_v3
-    }
-
-    /// The pathLenConstraint; it means something in a CA only (section 4.2.1.9).
-    pub(super) fn path_len(&self) -> Option<u32> {
-        self.extensions.basic_constraints.path_len
-    }
-
-    pub(super) fn key_usage(&self) -> Option<KeyUsage> {
-        self.extensions.key_usage
+        self.extensions.ca || !self.is_v3
     }
 
     /// Whether the certificate may be used for, or above, a TLS server: without the extension
@@ -279,28 +259,15 @@ impl<'a> Certificate<'a> {
     pub(super) fn allows_server_auth(&self) -> bool {
         self.extensions.server_auth.unwrap_or(true)
     }
-
-    pub(super) fn alternative_names(&self) -> &[GeneralName<'a>] {
-        &self.extensions.alternative_names
-    }
-
-    pub(super) fn name_constraints(&self) -> Option<&NameConstraints<'a>> {
-        self.extensions.name_constraints.as_ref()
-    }
-
-    pub(super) fn unknown_critical(&self) -> Option<Oid<'a>> {
-        self.extensions.unknown_critical
-    }
 }
 
 /// Whether this is version 3 and not an older one, which has no extensions.
 /// Version ::= INTEGER { v1(0), v2(1), v3(2) }, `[0]` EXPLICIT, v1 by default.
 fn is_v3(tbs: &mut Reader<'_>) -> Result<bool, Error> {
-    let contents = der::optional(tbs, tag::context_constructed(0)).map_err(malformed("version"))?;
-    let version = match contents {
-        Some(contents) => der::whole(contents, der::u32).map_err(malformed("version"))?,
-        None => 0,
-    };
+    let version = field(tbs, "version", |reader| {
+        let contents = der::optional(reader, tag::context_constructed(0))?;
+        contents.map_or(Ok(0), |contents| der::whole(contents, der::u32))
+    })?;
     match version {
         0 | 1 => Ok(false),
         2 => Ok(true),
@@ -311,21 +278,21 @@ fn is_v3(tbs: &mut Reader<'_>) -> Result<bool, Error> {
 impl<'a> Extensions<'a> {
     /// Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension
     fn parse(contents: &'a [u8]) -> Result<Self, Error> {
-        let mut list = der::whole(contents, |reader| der::expect(reader, tag::SEQUENCE))
-            .map(Reader::new)
-            .map_err(malformed("extensions"))?;
+        let list = |reader: &mut _| der::expect(reader, tag::SEQUENCE);
+        let mut list = whole(contents, "extensions", list).map(Reader::new)?;
         let mut extensions = Self::default();
         let mut seen = BTreeSet::new();
         loop {
             // Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }
-            let (oid, critical, value) = der::nested(&mut list, tag::SEQUENCE, |reader| {
-                Ok((
-                    der::oid(reader)?,
-                    der::boolean_default_false(reader)?,
-                    der::expect(reader, tag::OCTET_STRING)?,
-                ))
-            })
-            .map_err(malformed("extensions"))?;
+            let (oid, critical, value) = field(&mut list, "extensions", |list| {
+                der::nested(list, tag::SEQUENCE, |reader| {
+                    Ok((
+                        der::oid(reader)?,
+                        der::boolean_default_false(reader)?,
+                        der::expect(reader, tag::OCTET_STRING)?,
+                    ))
+                })
+            })?;
             // Section 4.2: "MUST NOT include more than one instance of a particular extension".
             if !seen.insert(oid) {
                 return Err(Error::NotConforming("an extension twice"));
@@ -351,30 +318,39 @@ impl<'a> Extensions<'a> {
                 self.authority_key = found.ok().flatten();
             }
             Some([15]) => {
-                let octets = der::whole(value, der::bits).map_err(malformed("keyUsage"))?;
+                let octets = whole(value, "keyUsage", der::bits)?;
                 self.key_usage = Some(KeyUsage(octets.first().copied().unwrap_or_default()));
             }
             Some([17]) => {
-                self.alternative_names =
-                    der::whole(value, alternative_names).map_err(malformed("subjectAltName"))?;
+                self.alternative_names = whole(value, "subjectAltName", |reader| {
+                    der::list(reader, GeneralName::parse)
+                })?;
             }
             Some([19]) => {
-                self.basic_constraints =
-                    der::whole(value, basic_constraints).map_err(malformed("basicConstraints"))?;
+                (self.ca, self.path_len) = whole(value, "basicConstraints", basic_constraints)?;
             }
             Some([30]) => {
-                let constraints = der::whole(value, NameConstraints::parse);
-                self.name_constraints = Some(constraints.map_err(malformed("nameConstraints"))?);
+                let constraints = whole(value, "nameConstraints", NameConstraints::parse)?;
+                self.name_constraints = Some(constraints);
             }
-            // See the head of this file. Marked critical it must at least be what it says.
-            Some([31]) if critical => {
-                let points = der::whole(value, distribution_points);
-                points.map_err(malformed("cRLDistributionPoints"))?;
+            // See the head of this file. Marked critical it must at least be what it says: a list of
+            // DistributionPoint, a SEQUENCE. Go and OpenSSL take an empty one, too.
+            Some([31]) if critical && value != [tag::SEQUENCE, 0] => {
+                whole(value, "cRLDistributionPoints", |reader| {
+                    der::list(reader, sequence)
+                })?;
             }
-            Some([32]) => {}
+            Some([31 | 32]) => {}
+            // ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX) OF KeyPurposeId. anyExtendedKeyUsage
+            // includes serverAuth, as section 4.2.1.12 allows and Go does.
             Some([37]) => {
-                let allowed = der::whole(value, server_auth);
-                self.server_auth = Some(allowed.map_err(malformed("extendedKeyUsage"))?);
+                let purposes = whole(value, "extendedKeyUsage", |reader| {
+                    der::list(reader, der::oid)
+                })?;
+                let allows = |purpose: &Oid<'_>| {
+                    matches!(purpose.contents(), SERVER_AUTH | ANY_EXTENDED_KEY_USAGE)
+                };
+                self.server_auth = Some(purposes.iter().any(allows));
             }
             _ if critical => {
                 self.unknown_critical.get_or_insert(oid);
@@ -385,61 +361,31 @@ impl<'a> Extensions<'a> {
     }
 }
 
+/// Reads the whole of an extension's value.
+fn whole<'a, T>(
+    value: &'a [u8],
+    what: &'static str,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, der::Error>,
+) -> Result<T, Error> {
+    der::whole(value, read).map_err(|cause| Error::Malformed { what, cause })
+}
+
 /// BasicConstraints ::= SEQUENCE { cA DEFAULT FALSE, pathLenConstraint OPTIONAL }. The limit is
 /// `INTEGER (0..MAX)`; one beyond 32 bits, as far as Go reads it, is above any path's length.
-fn basic_constraints(reader: &mut Reader<'_>) -> Result<BasicConstraints, der::Error> {
+fn basic_constraints(reader: &mut Reader<'_>) -> Result<(bool, Option<u32>), der::Error> {
     der::nested(reader, tag::SEQUENCE, |reader| {
         let ca = der::boolean_default_false(reader)?;
-        let path_len = if reader.is_empty() {
-            None
-        } else {
-            let octets = der::unsigned(reader)?;
-            if octets.len() > MAX_PATH_LEN {
-                return Err(der::Error::IntegerRange);
-            }
-            let longer = |limit: u32, octet: &u8| {
-                limit.saturating_mul(256).saturating_add(u32::from(*octet))
-            };
-            Some(octets.iter().fold(0, longer))
-        };
-        Ok(BasicConstraints { ca, path_len })
-    })
-}
-
-/// ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX) OF KeyPurposeId. anyExtendedKeyUsage includes
-/// serverAuth, as section 4.2.1.12 allows and Go does.
-fn server_auth(reader: &mut Reader<'_>) -> Result<bool, der::Error> {
-    der::nested(reader, tag::SEQUENCE, |reader| {
-        let mut allowed = false;
-        loop {
-            let purpose = der::oid(reader)?;
-            allowed |= matches!(purpose.contents(), SERVER_AUTH | ANY_EXTENDED_KEY_USAGE);
-            if reader.is_empty() {
-                return Ok(allowed);
-            }
+        if reader.is_empty() {
+            return Ok((ca, None));
         }
-    })
-}
-
-/// CRLDistributionPoints ::= SEQUENCE OF DistributionPoint, a SEQUENCE. Go and OpenSSL take an empty
-/// list, too.
-fn distribution_points(reader: &mut Reader<'_>) -> Result<(), der::Error> {
-    der::nested(reader, tag::SEQUENCE, |reader| {
-        while !reader.is_empty() {
-            der::expect(reader, tag::SEQUENCE)?;
+        let octets = der::unsigned(reader)?;
+        if octets.len() > MAX_PATH_LEN {
+            return Err(der::Error::IntegerRange);
         }
-        Ok(())
-    })
-}
-
-/// GeneralNames ::= SEQUENCE SIZE (1..MAX) OF GeneralName
-fn alternative_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<GeneralName<'a>>, der::Error> {
-    der::nested(reader, tag::SEQUENCE, |reader| {
-        let mut names = vec![GeneralName::parse(reader)?];
-        while !reader.is_empty() {
-            names.push(GeneralName::parse(reader)?);
-        }
-        Ok(names)
+        let limit = octets.iter().fold(0, |limit: u32, octet| {
+            limit.saturating_mul(256).saturating_add((*octet).into())
+        });
+        Ok((ca, Some(limit)))
     })
 }
 

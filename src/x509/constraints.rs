@@ -153,12 +153,7 @@ enum Sense {
 
 /// GeneralSubtrees ::= SEQUENCE SIZE (1..MAX) OF GeneralSubtree
 fn subtrees(contents: &[u8]) -> Result<Vec<Subtree<'_>>, der::Error> {
-    let mut reader = Reader::new(contents);
-    let mut subtrees = vec![subtree(&mut reader)?];
-    while !reader.is_empty() {
-        subtrees.push(subtree(&mut reader)?);
-    }
-    Ok(subtrees)
+    der::whole(contents, |reader| der::one_or_more(reader, subtree))
 }
 
 /// GeneralSubtree ::= SEQUENCE { base, minimum `[0]` DEFAULT 0, maximum `[1]` OPTIONAL }.

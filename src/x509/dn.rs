@@ -67,12 +67,9 @@ impl<'a> DistinguishedName<'a> {
         let contents = der::expect(reader, tag::SEQUENCE)?;
         let mut relative_names = Reader::new(contents);
         while !relative_names.is_empty() {
-            let mut attributes = Reader::new(der::expect(&mut relative_names, tag::SET)?);
             // RelativeDistinguishedName ::= SET SIZE (1..MAX)
-            attribute(&mut attributes)?;
-            while !attributes.is_empty() {
-                attribute(&mut attributes)?;
-            }
+            let attributes = der::expect(&mut relative_names, tag::SET)?;
+            der::whole(attributes, |reader| der::one_or_more(reader, attribute))?;
         }
         Ok(Self(contents))
     }

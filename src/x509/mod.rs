@@ -68,7 +68,7 @@ impl Anchors {
     pub(crate) fn from_der(certificates: Vec<Vec<u8>>) -> Result<Self, (usize, Error)> {
         let anchors = certificates.into_iter().enumerate().map(|(index, der)| {
             let certificate = Certificate::parse(&der).map_err(|error| (index, error))?;
-            let subject = certificate.subject_name().encoded().to_vec();
+            let subject = certificate.subject_name.encoded().to_vec();
             let text = certificate.subject();
             Ok(Anchor { der, subject, text })
         });
@@ -126,7 +126,7 @@ pub(crate) fn verify(
     }
     let issuers: Vec<_> = std::iter::once(&end_entity)
         .chain(&intermediates)
-        .map(|certificate| certificate.issuer_name().encoded())
+        .map(|certificate| certificate.issuer_name.encoded())
         .collect();
     let mut roots = Vec::new();
     for anchor in &anchors.0 {

@@ -109,14 +109,15 @@ pub(super) fn check_end_entity(
     // cA is not looked at: a CA's certificate may be used by a server if its keyUsage lets it
     // (Go; section 6.1 says nothing), and `openssl req -x509` sets it by default.
     if certificate
-        .key_usage()
+        .extensions
+        .key_usage
         .is_some_and(|usage| !usage.allows_tls_server())
     {
         let missing = "digitalSignature";
         return Err(Flaw::KeyUsage { missing }.of(certificate));
     }
     sig::check_key(certificate)?;
-    let names = certificate.alternative_names();
+    let names = &certificate.extensions.alternative_names;
     if names.iter().any(|presented| name.is_matched_by(presented)) {
         Ok(())
     } else {
@@ -131,7 +132,7 @@ pub(super) fn check_end_entity(
 
 /// Checks that hold for every certificate in a path: critical extensions, validity, purpose.
 fn check_any(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
-    if let Some(oid) = certificate.unknown_critical() {
+    if let Some(oid) = certificate.extensions.unknown_critical {
         let oid = oid.to_string();
         return Err(Flaw::UnknownCriticalExtension { oid }.of(certificate));
     }
@@ -211,9 +212,9 @@ impl<'s, 'a> Search<'s, 'a> {
         let Some(child) = path.last().copied() else {
             return Ok(false);
         };
-        let issuer_name = child.issuer_name();
+        let issuer_name = child.issuer_name;
         let mut has_issuer = false;
-        let named = |(_, anchor): &(usize, &Certificate<'_>)| anchor.subject_name() == issuer_name;
+        let named = |(_, anchor): &(usize, &Certificate<'_>)| anchor.subject_name == issuer_name;
         let mut anchors: Vec<_> = self.anchors.iter().enumerate().filter(named).collect();
         anchors.sort_by_key(|(_, anchor)| child.unlikelihood(anchor));
         for (index, anchor) in anchors {
@@ -234,12 +235,12 @@ impl<'s, 'a> Search<'s, 'a> {
             // circles (RFC 4158, section 5.2). The end entity has issued nothing: its key may
             // be its CA's.
             let repeats = |other: &&Certificate<'_>| {
-                other.subject_name() == issuer_name && other.spki == issuer.spki
+                other.subject_name == issuer_name && other.spki == issuer.spki
             };
-            if issuer.subject_name() == issuer_name && !path.iter().skip(1).any(repeats) {
+            if issuer.subject_name == issuer_name && !path.iter().skip(1).any(repeats) {
                 has_issuer = true;
                 self.budget.spend_step()?;
-                match self.check_issuer(issuer, issuer.is_ca(), path) {
+                match self.check_issuer(issuer, issuer.extensions.ca, path) {
                     Ok(()) if path.len() > MAX_INTERMEDIATES => self.note(Error::PathTooLong)?,
                     Ok(()) => {
                         path.push(issuer);
@@ -286,12 +287,13 @@ impl<'s, 'a> Search<'s, 'a> {
             return Err(Flaw::NotCa.of(issuer));
         }
         // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
-        if issuer.subject_name().is_empty() {
+        if issuer.subject_name.is_empty() {
             return Err(Error::NotConforming("CA with an empty subject"));
         }
         // (n)
         if issuer
-            .key_usage()
+            .extensions
+            .key_usage
             .is_some_and(|usage| !usage.allows_cert_sign())
         {
             let missing = "keyCertSign";
@@ -302,19 +304,19 @@ impl<'s, 'a> Search<'s, 'a> {
             *index == 0 || !certificate.is_self_issued()
         };
         // (l) and (m): the end entity is no intermediate certificate.
-        if let Some(limit) = issuer.path_len() {
+        if let Some(limit) = issuer.extensions.path_len {
             let below = path.iter().enumerate().filter(counted).skip(1).count();
             if u32::try_from(below).unwrap_or(u32::MAX) > limit {
                 return Err(Flaw::PathLenExceeded { limit }.of(issuer));
             }
         }
         // (g), and 6.1.3 (b) and (c)
-        if let Some(constraints) = issuer.name_constraints() {
+        if let Some(constraints) = &issuer.extensions.name_constraints {
             for (_, certificate) in path.iter().enumerate().filter(counted) {
                 constraints.check(
-                    certificate.subject_name(),
-                    certificate.alternative_names(),
-                    issuer.subject_name(),
+                    certificate.subject_name,
+                    &certificate.extensions.alternative_names,
+                    issuer.subject_name,
                     &mut self.budget,
                 )?;
             }
