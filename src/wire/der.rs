@@ -224,20 +224,11 @@ pub(crate) fn boolean_default_false(reader: &mut Reader<'_>) -> Result<bool, Err
     }
 }
 
-/// The contents of an INTEGER of any sign, in its shortest form (X.690, 8.3.2).
-pub(crate) fn integer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
-    let contents = expect(reader, tag::INTEGER)?;
-    match contents {
-        [] => Err(Error::Integer),
-        [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => Err(Error::Integer),
-        _ => Ok(contents),
-    }
-}
-
-/// The magnitude of a non-negative INTEGER: big-endian, without the sign octet; zero is
-/// one zero octet.
+/// The magnitude of a non-negative INTEGER in its shortest form (X.690, 8.3.2): big-endian, without
+/// the sign octet; zero is one zero octet.
 pub(crate) fn unsigned<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
-    match integer(reader)? {
+    match expect(reader, tag::INTEGER)? {
+        [] | [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => Err(Error::Integer),
         [0x80..=0xff, ..] => Err(Error::IntegerRange),
         [0x00, magnitude @ ..] if !magnitude.is_empty() => Ok(magnitude),
         magnitude => Ok(magnitude),
@@ -500,7 +491,6 @@ mod tests {
             );
             assert_eq!(u32(&mut Reader::new(input)), *small, "{input:02x?}");
         }
-        assert_eq!(integer(&mut Reader::new(&[2, 1, 0x80])), Ok(&[0x80][..]));
     }
 
     #[test]

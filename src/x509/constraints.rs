@@ -86,7 +86,7 @@ impl<'a> NameConstraints<'a> {
         // of the form rfc822Name to an emailAddress in it where there is no subjectAltName.
         let subject_name = (!subject.is_empty()).then_some(GeneralName::Directory(subject));
         let email = (alternative_names.is_empty() && subject.has_email_address(budget)?)
-            .then_some(GeneralName::Other(Form::Rfc822Name, b"(in the subject)"));
+            .then_some(GeneralName::Other(Form::EMAIL, b"(in the subject)"));
         let names = subject_name.iter().chain(&email);
         let as_ipv4: Vec<_> = alternative_names
             .iter()
@@ -95,42 +95,43 @@ impl<'a> NameConstraints<'a> {
         for name in names.chain(alternative_names).chain(&as_ipv4) {
             // Charged in advance and whole, so that subtrees of other forms count as well.
             budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
-            // A name of no valid form lies in no subtree, yet others may read it.
-            let comparable = !matches!(name, GeneralName::Dns(name) if !is_comparable(name));
-            for subtree in &self.excluded {
-                if subtree.form() == name.form() {
-                    let covers = if comparable {
-                        subtree.covers(name, Sense::Excluded, budget)?
-                    } else {
-                        Match::Unknown
-                    };
-                    match covers {
-                        Match::No => {}
-                        Match::Yes => {
-                            return Err(refused(name, Rule::Excluded(subtree.to_string())));
-                        }
-                        Match::Unknown => return Err(refused(name, Rule::Undecidable)),
-                    }
+            match find(&self.excluded, name, Sense::Excluded, budget)? {
+                Some((Match::Yes, subtree)) => {
+                    return Err(refused(name, Rule::Excluded(subtree.to_string())));
                 }
+                Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
+                Some((Match::No, _)) | None => {}
             }
-            let mut permitted = None;
-            for subtree in &self.permitted {
-                if permitted != Some(Match::Yes) && subtree.form() == name.form() {
-                    permitted = Some(match subtree.covers(name, Sense::Permitted, budget)? {
-                        Match::No if permitted == Some(Match::Unknown) => Match::Unknown,
-                        covers if comparable => covers,
-                        _ => Match::No,
-                    });
-                }
-            }
-            match permitted {
-                None | Some(Match::Yes) => {}
-                Some(Match::No) => return Err(refused(name, Rule::NotPermitted)),
-                Some(Match::Unknown) => return Err(refused(name, Rule::Undecidable)),
+            match find(&self.permitted, name, Sense::Permitted, budget)? {
+                Some((Match::No, _)) => return Err(refused(name, Rule::NotPermitted)),
+                Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
+                Some((Match::Yes, _)) | None => {}
             }
         }
         Ok(())
     }
+}
+
+/// The first subtree of the name's form that covers it, or else one of which that cannot be told, or
+/// else one that does not.
+fn find<'s, 'a>(
+    subtrees: &'s [Subtree<'a>],
+    name: &GeneralName<'_>,
+    sense: Sense,
+    budget: &mut Budget,
+) -> Result<Option<(Match, &'s Subtree<'a>)>, Error> {
+    let mut found = None;
+    for subtree in subtrees
+        .iter()
+        .filter(|subtree| subtree.form() == name.form())
+    {
+        match (subtree.covers(name, sense, budget)?, &found) {
+            (Match::Yes, _) => return Ok(Some((Match::Yes, subtree))),
+            (Match::No, Some(_)) => {}
+            (covers, _) => found = Some((covers, subtree)),
+        }
+    }
+    Ok(found)
 }
 
 /// Why a name breaks a constraint.
@@ -167,12 +168,10 @@ fn subtree<'a>(reader: &mut Reader<'a>) -> Result<Subtree<'a>, der::Error> {
             return Err(der::Error::IntegerRange);
         }
         Ok(match Form::from_tag(found)? {
-            Form::DnsName => Subtree::Dns(dns_base(contents)?),
-            Form::IpAddress => ip_base(contents)?,
-            Form::DirectoryName => {
-                Subtree::Directory(der::whole(contents, DistinguishedName::parse)?)
-            }
-            Form::Uri => dns_base(contents).map_or(Subtree::Unsupported(Form::Uri), Subtree::Uri),
+            Form::DNS => Subtree::Dns(dns_base(contents)?),
+            Form::IP => ip_base(contents)?,
+            Form::DIRECTORY => Subtree::Directory(der::whole(contents, DistinguishedName::parse)?),
+            Form::URI => dns_base(contents).map_or(Subtree::Unsupported(Form::URI), Subtree::Uri),
             other => Subtree::Unsupported(other),
         })
     })
@@ -212,10 +211,10 @@ fn ip_base(contents: &[u8]) -> Result<Subtree<'_>, der::Error> {
 impl Subtree<'_> {
     fn form(&self) -> Form {
         match self {
-            Self::Dns(_) => Form::DnsName,
-            Self::Ip(..) => Form::IpAddress,
-            Self::Directory(_) => Form::DirectoryName,
-            Self::Uri(_) => Form::Uri,
+            Self::Dns(_) => Form::DNS,
+            Self::Ip(..) => Form::IP,
+            Self::Directory(_) => Form::DIRECTORY,
+            Self::Uri(_) => Form::URI,
             Self::Unsupported(form) => *form,
         }
     }
@@ -228,24 +227,20 @@ impl Subtree<'_> {
         budget: &mut Budget,
     ) -> Result<Match, Error> {
         let covered = match (self, name) {
+            // A name of no valid form lies in no subtree, yet others may read it.
+            (Self::Dns(_), GeneralName::Dns(name)) if !is_comparable(name) => match sense {
+                Sense::Permitted => false,
+                Sense::Excluded => return Ok(Match::Unknown),
+            },
             (Self::Dns(base), GeneralName::Dns(name)) => {
                 dns_covers(base, name) || (sense == Sense::Excluded && could_expand_to(name, base))
             }
             (Self::Ip(address, mask), GeneralName::Ip(octets)) => {
-                // Excluded addresses of IPv4 may have been written as IPv6.
-                let address = match (address.strip_prefix(&IPV4_MAPPED), octets.len()) {
-                    (Some(ipv4), 4) if sense == Sense::Excluded => ipv4,
-                    _ => address,
-                };
-                let mask = mask
-                    .get(mask.len().saturating_sub(address.len())..)
-                    .unwrap_or(mask);
-                address.len() == octets.len()
-                    && address
-                        .iter()
-                        .zip(mask)
-                        .zip(*octets)
-                        .all(|((a, m), o)| a & m == o & m)
+                // Excluded addresses of IPv4 may have been written as IPv6: the last octets count.
+                let comparable = address.len() == octets.len()
+                    || (sense == Sense::Excluded && address.starts_with(&IPV4_MAPPED));
+                let mut compared = address.iter().zip(*mask).rev().zip(octets.iter().rev());
+                comparable && compared.all(|((a, m), o)| a & m == o & m)
             }
             (Self::Uri(base), GeneralName::Other(_, uri)) => match uri_host(uri) {
                 Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
@@ -414,7 +409,7 @@ mod tests {
             );
             let excluded = check(constraints(vec![], dns("other.example")));
             assert_eq!(excluded, Some(Rule::Undecidable));
-            let of_another_form = vec![Subtree::Unsupported(Form::Uri)];
+            let of_another_form = vec![Subtree::Unsupported(Form::URI)];
             assert_eq!(check(constraints(of_another_form, vec![])), None);
         }
     }

@@ -129,65 +129,44 @@ pub(crate) enum GeneralName<'a> {
     Other(Form, &'a [u8]),
 }
 
-/// The forms of a GeneralName; name constraints apply form by form.
+/// The form of a GeneralName, by its context tag in the CHOICE (section 4.2.1.6); name constraints
+/// apply form by form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `[0]`
-    OtherName,
-    /// `[1]`, an e-mail address
-    Rfc822Name,
-    /// `[2]`
-    DnsName,
-    /// `[3]`
-    X400Address,
-    /// `[4]`
-    DirectoryName,
-    /// `[5]`
-    EdiPartyName,
-    /// `[6]`
-    Uri,
-    /// `[7]`
-    IpAddress,
-    /// `[8]`
-    RegisteredId,
-}
+pub(crate) struct Form(u8);
 
 impl Form {
-    /// The form that a context tag of the CHOICE (section 4.2.1.6) stands for.
+    pub(crate) const EMAIL: Self = Self(0x81);
+    pub(crate) const DNS: Self = Self(0x82);
+    pub(crate) const DIRECTORY: Self = Self(0xa4);
+    pub(crate) const URI: Self = Self(0x86);
+    pub(crate) const IP: Self = Self(0x87);
+
+    const NAMES: [(u8, &str); 9] = [
+        (0xa0, "otherName"),
+        (0x81, "rfc822Name"),
+        (0x82, "dNSName"),
+        (0xa3, "x400Address"),
+        (0xa4, "directoryName"),
+        (0xa5, "ediPartyName"),
+        (0x86, "uniformResourceIdentifier"),
+        (0x87, "iPAddress"),
+        (0x88, "registeredID"),
+    ];
+
+    /// The form that a tag stands for.
     pub(crate) fn from_tag(found: u8) -> Result<Self, der::Error> {
-        Ok(match found {
-            0xa0 => Self::OtherName,
-            0x81 => Self::Rfc822Name,
-            0x82 => Self::DnsName,
-            0xa3 => Self::X400Address,
-            0xa4 => Self::DirectoryName,
-            0xa5 => Self::EdiPartyName,
-            0x86 => Self::Uri,
-            0x87 => Self::IpAddress,
-            0x88 => Self::RegisteredId,
-            _ => {
-                return Err(der::Error::UnexpectedTag {
-                    expected: tag::context(2),
-                    found,
-                });
-            }
-        })
+        let known = Self::NAMES.iter().any(|(tag, _)| *tag == found);
+        let expected = tag::context(2);
+        known
+            .then_some(Self(found))
+            .ok_or(der::Error::UnexpectedTag { expected, found })
     }
 }
 
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OtherName => "otherName",
-            Self::Rfc822Name => "rfc822Name",
-            Self::DnsName => "dNSName",
-            Self::X400Address => "x400Address",
-            Self::DirectoryName => "directoryName",
-            Self::EdiPartyName => "ediPartyName",
-            Self::Uri => "uniformResourceIdentifier",
-            Self::IpAddress => "iPAddress",
-            Self::RegisteredId => "registeredID",
-        })
+        let found = Self::NAMES.iter().find(|(tag, _)| *tag == self.0);
+        f.write_str(found.map_or("?", |(_, name)| name))
     }
 }
 
@@ -196,11 +175,11 @@ impl<'a> GeneralName<'a> {
     pub(crate) fn parse(reader: &mut Reader<'a>) -> Result<Self, der::Error> {
         let (found, contents) = der::any(reader)?;
         Ok(match Form::from_tag(found)? {
-            Form::DnsName => Self::Dns(der::ascii(contents)?),
-            Form::IpAddress if matches!(contents.len(), 4 | 16) => Self::Ip(contents),
-            Form::IpAddress => return Err(der::Error::String),
+            Form::DNS => Self::Dns(der::ascii(contents)?),
+            Form::IP if matches!(contents.len(), 4 | 16) => Self::Ip(contents),
+            Form::IP => return Err(der::Error::String),
             // A Name is itself a CHOICE, hence its tag stands inside (X.680, 31.2.7).
-            Form::DirectoryName => Self::Directory(der::whole(contents, DistinguishedName::parse)?),
+            Form::DIRECTORY => Self::Directory(der::whole(contents, DistinguishedName::parse)?),
             other => Self::Other(other, contents),
         })
     }
@@ -216,9 +195,9 @@ impl<'a> GeneralName<'a> {
     /// The form of this name.
     pub(crate) fn form(&self) -> Form {
         match self {
-            Self::Dns(_) => Form::DnsName,
-            Self::Ip(_) => Form::IpAddress,
-            Self::Directory(_) => Form::DirectoryName,
+            Self::Dns(_) => Form::DNS,
+            Self::Ip(_) => Form::IP,
+            Self::Directory(_) => Form::DIRECTORY,
             Self::Other(form, _) => *form,
         }
     }
@@ -236,8 +215,8 @@ impl fmt::Display for GeneralName<'_> {
             }
             Self::Ip(octets) => return write!(f, "IP:{}", AddressText(octets)),
             Self::Directory(name) => return write!(f, "DirName:{name}"),
-            Self::Other(form @ (Form::Rfc822Name | Form::Uri), contents) => {
-                text.push_str(if *form == Form::Uri { "URI:" } else { "email:" });
+            Self::Other(form @ (Form::EMAIL | Form::URI), contents) => {
+                text.push_str(if *form == Form::URI { "URI:" } else { "email:" });
                 escape(&mut text, &String::from_utf8_lossy(contents), "\\")?;
             }
             Self::Other(form, _) => return form.fmt(f),
@@ -434,7 +413,7 @@ mod tests {
         }
         // The length that counts is that of what is written.
         let emoji = "\u{1f600}".repeat(256);
-        let shown = GeneralName::Other(Form::Uri, emoji.as_bytes()).to_string();
+        let shown = GeneralName::Other(Form::URI, emoji.as_bytes()).to_string();
         assert!(
             shown.len() == 259 && shown.starts_with("URI:\\f0\\9f") && shown.ends_with("..."),
             "{shown}"
