@@ -312,30 +312,27 @@ impl fmt::Display for Oid<'_> {
     /// Dotted decimal; an arc beyond 64 bits, or more octets than any real identifier has,
     /// end the text with `...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut arc: u64 = 0;
-        let mut first = true;
-        for (index, octet) in self.0.iter().enumerate() {
-            if index == MAX_OID_SHOWN {
-                return f.write_str("...");
-            }
-            let Some(shifted) = arc.checked_mul(128) else {
-                return f.write_str("...");
-            };
-            arc = shifted | u64::from(octet & 0x7f);
-            if octet & 0x80 != 0 {
-                continue;
-            }
-            if first {
+        let shown = self.0.get(..MAX_OID_SHOWN).unwrap_or(self.0);
+        for (index, octets) in shown.split_inclusive(|octet| octet & 0x80 == 0).enumerate() {
+            let is_whole = octets.last().is_some_and(|last| last & 0x80 == 0);
+            let arc = octets.iter().try_fold(0u64, |arc, octet| {
+                Some(arc.checked_mul(128)? | u64::from(octet & 0x7f))
+            });
+            match arc.filter(|_| is_whole) {
+                None => return f.write_str("..."),
                 // X.690, 8.19.4: the first two arcs share one number, 40 * a + b, a <= 2.
-                let root = (arc / 40).min(2);
-                write!(f, "{root}.{}", arc.saturating_sub(root.saturating_mul(40)))?;
-            } else {
-                write!(f, ".{arc}")?;
+                Some(arc) if index == 0 => {
+                    let root = (arc / 40).min(2);
+                    write!(f, "{root}.{}", arc.saturating_sub(root.saturating_mul(40)))?;
+                }
+                Some(arc) => write!(f, ".{arc}")?,
             }
-            first = false;
-            arc = 0;
         }
-        Ok(())
+        f.write_str(if shown.len() < self.0.len() {
+            "..."
+        } else {
+            ""
+        })
     }
 }
 

@@ -24,7 +24,7 @@
 use std::fmt;
 
 use super::dn::{DistinguishedName, Match};
-use super::name::{AddressText, Form, GeneralName, IPV4_MAPPED, ends_in_number, is_host_name};
+use super::name::{Form, GeneralName, IPV4_MAPPED, address_text, ends_in_number, is_host_name};
 use super::{Budget, Error};
 use crate::wire::Reader;
 use crate::wire::der::{self, tag};
@@ -321,7 +321,7 @@ impl fmt::Display for Subtree<'_> {
             Self::Dns(base) => write!(f, "DNS:{base}"),
             Self::Ip(address, mask) => {
                 let ones: u32 = mask.iter().map(|octet| octet.count_ones()).sum();
-                write!(f, "IP:{}/{ones}", AddressText(address))
+                write!(f, "IP:{}/{ones}", address_text(address))
             }
             Self::Directory(name) => write!(f, "DirName:{name}"),
             Self::Uri(base) => write!(f, "URI:{base}"),

@@ -50,7 +50,7 @@ pub(crate) enum Match {
 }
 
 /// A well-formed `Name`, held as the contents of its RDNSequence.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DistinguishedName<'a>(&'a [u8]);
 
 /// One attribute: its type, and its value with the value's tag.
@@ -219,12 +219,6 @@ impl fmt::Display for DistinguishedName<'_> {
             }
         }
         f.write_str(&cut(text))
-    }
-}
-
-impl fmt::Debug for DistinguishedName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
     }
 }
 

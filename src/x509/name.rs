@@ -213,7 +213,7 @@ impl fmt::Display for GeneralName<'_> {
                 text.push_str("DNS:");
                 escape(&mut text, name, "\\")?;
             }
-            Self::Ip(octets) => return write!(f, "IP:{}", AddressText(octets)),
+            Self::Ip(octets) => return write!(f, "IP:{}", address_text(octets)),
             Self::Directory(name) => return write!(f, "DirName:{name}"),
             Self::Other(form @ (Form::EMAIL | Form::URI), contents) => {
                 text.push_str(if *form == Form::URI { "URI:" } else { "email:" });
@@ -237,15 +237,8 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 }
 
 /// The text of an address of 4 or 16 octets.
-pub(crate) struct AddressText<'a>(pub(crate) &'a [u8]);
-
-impl fmt::Display for AddressText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match address(self.0) {
-            Some(address) => address.fmt(f),
-            None => f.write_str("?"),
-        }
-    }
+pub(crate) fn address_text(octets: &[u8]) -> String {
+    address(octets).map_or("?".into(), |address| address.to_string())
 }
 
 #[cfg(test)]

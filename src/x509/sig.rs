@@ -251,8 +251,8 @@ impl<'a> PublicKey<'a> {
             // Another length than that of the modulus is refused before any of it.
             Self::Rsa(..) | Self::RsaPss(..) => match signature {
                 ..=256 => 200,
-                ..=384 => 700,
-                ..=512 => 1_100,
+                257..=384 => 700,
+                385..=512 => 1_100,
                 _ => 6_000,
             },
             Self::Ecdsa(Curve::P256, _) => 750,
@@ -545,7 +545,8 @@ mod tests {
 
     #[test]
     fn the_salt_length_of_a_key_is_a_minimum() {
-        let cases: &[(&[&[u8]], Option<Option<Hash>>)] = &[
+        type Bound = Option<Option<Hash>>;
+        let cases: &[(&[&[u8]], Bound)] = &[
             (&[HASH, MGF1], Some(Some(Hash::Sha256))), // 20, by default
             (&[HASH, MGF1, SALT_31], Some(Some(Hash::Sha256))),
             (&[HASH, MGF1, SALT_32], Some(Some(Hash::Sha256))),
