@@ -21,15 +21,18 @@ static RUNNING: Mutex<Option<(&str, Vec<u8>, Instant)>> = Mutex::new(None);
 /// Why an input is a finding.
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Runs `target` once; the reason if it fails.
-pub fn check(target: &Target, input: &[u8]) -> Result<(), String> {
+/// Runs `target` once: whether the input reached something new, or the reason if it fails.
+pub fn check(target: &Target, input: &[u8], seen: &mut Seen) -> Result<bool, String> {
     let start = Instant::now();
     *RUNNING.lock().unwrap() = Some((target.name, input.to_vec(), start));
-    panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)))
-        .map_err(|_| LAST_PANIC.lock().unwrap().clone())?;
+    // Nothing else between the two: what the clock says must not count.
+    coverage::begin();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+    let new = seen.absorb();
+    outcome.map_err(|_| LAST_PANIC.lock().unwrap().clone())?;
     let elapsed = start.elapsed();
     if elapsed < TOO_LONG {
-        Ok(())
+        Ok(new)
     } else {
         Err(format!("took {elapsed:?}"))
     }
@@ -94,7 +97,7 @@ impl Progress {
     }
 
     /// The seeds at first, then some mutated inputs. On a finding returns the smallest input found
-    /// for it. What a target tries depends on the seed alone, not on who else has a turn.
+    /// for it. Nothing of the turns of others goes into what is tried.
     fn turn(&mut self) -> Result<(), Vec<u8>> {
         let start = Instant::now();
         coverage::forget_compared();
@@ -122,15 +125,13 @@ impl Progress {
     fn run(&mut self, mut input: Vec<u8>) -> Result<(), Vec<u8>> {
         input.truncate(self.target.max_input);
         self.runs += 1;
-        coverage::begin();
-        let outcome = check(self.target, &input);
-        let new = self.seen.absorb();
-        if let Err(reason) = outcome {
-            println!("{}: FAILED: {reason}", self.target.name);
-            return Err(minimize(self.target, input));
-        }
-        if new {
-            self.corpus.push(input);
+        match check(self.target, &input, &mut self.seen) {
+            Ok(true) => self.corpus.push(input),
+            Ok(false) => {}
+            Err(reason) => {
+                println!("{}: FAILED: {reason}", self.target.name);
+                return Err(minimize(self.target, input, &mut self.seen));
+            }
         }
         Ok(())
     }
@@ -178,14 +179,14 @@ fn print(all: &[Progress]) {
 }
 
 /// Takes away what is not needed to fail, in ever smaller pieces.
-fn minimize(target: &Target, mut input: Vec<u8>) -> Vec<u8> {
+fn minimize(target: &Target, mut input: Vec<u8>, seen: &mut Seen) -> Vec<u8> {
     let mut piece = input.len().next_power_of_two();
     while piece > 0 {
         let mut at = 0;
         while at < input.len() {
             let end = input.len().min(at + piece);
             let shorter = [&input[..at], &input[end..]].concat();
-            if check(target, &shorter).is_err() {
+            if check(target, &shorter, seen).is_err() {
                 input = shorter;
             } else {
                 at = end;

@@ -70,8 +70,8 @@ fn replay(name: &str, hex: &str) -> ExitCode {
     else {
         return usage();
     };
-    match engine::check(target, &input) {
-        Ok(()) => ExitCode::SUCCESS,
+    match engine::check(target, &input, &mut coverage::Seen::new()) {
+        Ok(_) => ExitCode::SUCCESS,
         Err(reason) => {
             println!("{name}: FAILED {reason}"); // a panic has printed its own
             ExitCode::FAILURE

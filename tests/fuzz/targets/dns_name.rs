@@ -17,8 +17,8 @@ fn run(input: &[u8]) {
         assert!(!absolute || text.ends_with('.'));
         survives(&name);
     }
-    // Every place of a message is one where a name may begin.
-    for offset in 0..input.len() {
+    // Every place of a message is one where a name may begin; in long ones some will do.
+    for offset in (0..input.len()).step_by(1 + input.len() / 64) {
         let mut reader = Reader::new(input).at(offset).unwrap();
         if let Ok(name) = Name::parse(&mut reader) {
             assert!(reader.position() > offset && reader.position() <= input.len());
