@@ -5,6 +5,16 @@
 //! word `i`, and every step is the same few word operations whatever the data is. The S-box is
 //! computed from its definition (an inverse in GF(2^8), then an affine map) for 64 bytes at
 //! once. No branch and no address depends on the key or the data.
+//!
+//! The inverse is computed where it takes few operations, in a field made of three steps of
+//! degree two (V. Rijmen, "Efficient Implementation of the Rijndael S-box", 2000; A. Satoh et al.,
+//! "A Compact Rijndael Hardware Architecture with S-Box Optimization", 2001):
+//! - GF(4): `a0 + a1 w` with `w^2 = w + 1`;
+//! - GF(16): `a0 + a1 z` with `z^2 = z + w + 1`;
+//! - GF(256): `a0 + a1 y` with `y^2 = y + w z + w`.
+//!
+//! In each, with `t^2 = t + c`, the inverse of `a0 + a1 t` is `(a0 + a1 + a1 t) / n`, where
+//! `n = a0 (a0 + a1) + c a1^2` is an element of the smaller field.
 
 use super::Error;
 
@@ -15,12 +25,9 @@ pub(super) const PARALLEL: usize = 4;
 /// AES-256 has 14 rounds, and one key more than rounds (FIPS 197, section 5).
 const MAX_ROUNDS: usize = 14;
 
-/// Bit `i` of byte `p` (block `p / 16`, byte `p % 16`) is bit `p` of word `i`. Byte `p % 16` is
-/// row `p % 4` and column `p / 4` of the state of FIPS 197, section 3.4.
+/// Word `i` holds bit `i` of each byte, at `16 row + 4 column + block`; byte `n` of a block is in
+/// row `n % 4` and column `n / 4` of the state (FIPS 197, section 3.4).
 type Planes = [u64; 8];
-
-/// The lowest bit of each block's 16 in a plane.
-const LANES: u64 = 0x0001_0001_0001_0001;
 
 /// A key, expanded.
 pub(super) struct Aes {
@@ -63,7 +70,11 @@ impl Aes {
 
         let mut round_keys = [[0; 8]; MAX_ROUNDS + 1];
         for (planes, words) in round_keys.iter_mut().zip(words.chunks_exact(4)) {
-            *planes = to_planes(&words.concat().repeat(PARALLEL));
+            let mut blocks = [0; PARALLEL * BLOCK];
+            for (column, word) in blocks.chunks_exact_mut(4).zip(words.iter().cycle()) {
+                column.copy_from_slice(word);
+            }
+            *planes = to_planes(&blocks);
         }
         Ok(Self { round_keys, rounds })
     }
@@ -74,44 +85,69 @@ impl Aes {
         add_round_key(&mut state, &self.round_keys[0]);
         for round_key in &self.round_keys[1..self.rounds] {
             sub_bytes(&mut state);
-            shift_rows(&mut state);
-            mix_columns(&mut state);
-            add_round_key(&mut state, round_key);
+            mix(&mut state, round_key);
         }
         sub_bytes(&mut state);
-        shift_rows(&mut state);
+        state = state.map(shift_rows);
         add_round_key(&mut state, &self.round_keys[self.rounds]);
-        *blocks = from_planes(&state);
+        *blocks = from_planes(state);
     }
 }
 
 /// SUBWORD (FIPS 197, section 5.2).
 fn sub_word(word: [u8; 4]) -> [u8; 4] {
-    let mut planes = to_planes(&word);
+    let mut blocks = [0; PARALLEL * BLOCK];
+    blocks[..4].copy_from_slice(&word);
+    let mut planes = to_planes(&blocks);
     sub_bytes(&mut planes);
-    let bytes = from_planes(&planes);
-    [bytes[0], bytes[1], bytes[2], bytes[3]]
+    let [a, b, c, d, ..] = from_planes(planes);
+    [a, b, c, d]
 }
 
-/// Up to 64 bytes on their side.
-fn to_planes(bytes: &[u8]) -> Planes {
+/// Four blocks on their side.
+fn to_planes(blocks: &[u8; PARALLEL * BLOCK]) -> Planes {
     let mut planes = [0; 8];
-    for (position, byte) in bytes.iter().enumerate() {
-        for (bit, plane) in planes.iter_mut().enumerate() {
-            *plane |= u64::from((byte >> bit) & 1) << position;
-        }
+    for (index, bytes) in blocks.chunks_exact(4).enumerate() {
+        let (block, column) = (index / 4, index % 4);
+        // The rows of a column are 16 bits apart.
+        let rows = bytes
+            .iter()
+            .rev()
+            .fold(0, |rows, byte| rows << 16 | u64::from(*byte));
+        planes[block + 4 * (column % 2)] |= rows << (8 * (column / 2));
     }
+    transpose(&mut planes);
     planes
 }
 
-fn from_planes(planes: &Planes) -> [u8; PARALLEL * BLOCK] {
-    let mut bytes = [0; PARALLEL * BLOCK];
-    for (position, byte) in bytes.iter_mut().enumerate() {
-        for (bit, plane) in planes.iter().enumerate() {
-            *byte |= (((plane >> position) & 1) as u8) << bit;
+/// The opposite of [`to_planes`].
+fn from_planes(mut planes: Planes) -> [u8; PARALLEL * BLOCK] {
+    transpose(&mut planes);
+    let mut blocks = [0; PARALLEL * BLOCK];
+    for (index, bytes) in blocks.chunks_exact_mut(4).enumerate() {
+        let (block, column) = (index / 4, index % 4);
+        let rows = planes[block + 4 * (column % 2)] >> (8 * (column / 2));
+        for (row, byte) in bytes.iter_mut().enumerate() {
+            *byte = (rows >> (16 * row)) as u8;
         }
     }
-    bytes
+    blocks
+}
+
+/// Exchanges bit `i` of byte `b` of word `j` with bit `j` of byte `b` of word `i`, for all of them:
+/// of the numbers `i` and `j` one bit at a time.
+fn transpose(words: &mut Planes) {
+    for (step, mask) in [
+        (1, 0x5555_5555_5555_5555),
+        (2, 0x3333_3333_3333_3333),
+        (4, 0x0f0f_0f0f_0f0f_0f0f),
+    ] {
+        for i in (0..8).filter(|i| i & step == 0) {
+            let differing = ((words[i] >> step) ^ words[i + step]) & mask;
+            words[i] ^= differing << step;
+            words[i + step] ^= differing;
+        }
+    }
 }
 
 /// ADDROUNDKEY (section 5.1.4).
@@ -121,103 +157,103 @@ fn add_round_key(state: &mut Planes, round_key: &Planes) {
     }
 }
 
+/// SHIFTROWS (section 5.1.2) on a plane: row `r` turns by `r` columns, its 16 bits by `4 r`.
+fn shift_rows(x: u64) -> u64 {
+    // Rows 1 and 3 by one column, then rows 2 and 3 by two.
+    let x = x & 0x0000_ffff_0000_ffff
+        | x >> 4 & 0x0fff_0000_0fff_0000
+        | x << 12 & 0xf000_0000_f000_0000;
+    x & 0x0000_0000_ffff_ffff | x >> 8 & 0x00ff_00ff_0000_0000 | x << 8 & 0xff00_ff00_0000_0000
+}
+
+/// SHIFTROWS, MIXCOLUMNS (section 5.1.3) and ADDROUNDKEY: with `a` the next byte down the column,
+/// `b_r = 2 (b_r + a_r) + a_r + b_(r+2) + b_(r+3)`.
+fn mix(state: &mut Planes, round_key: &Planes) {
+    let mut pair = [0; 8];
+    for (plane, pair) in state.iter_mut().zip(&mut pair) {
+        *plane = shift_rows(*plane);
+        *pair = *plane ^ plane.rotate_right(16);
+    }
+    // Twice, in the polynomial of section 4.2, x^8 = x^4 + x^3 + x + 1.
+    let [p0, p1, p2, p3, p4, p5, p6, p7] = pair;
+    let doubled = [p7, p0 ^ p7, p1, p2 ^ p7, p3 ^ p7, p4, p5, p6];
+    for i in 0..8 {
+        state[i] ^= pair[i] ^ pair[i].rotate_right(32) ^ doubled[i] ^ round_key[i];
+    }
+}
+
 /// SUBBYTES (section 5.1.1): the inverse in GF(2^8), zero staying zero, then the affine map
 /// `b'_i = b_i + b_(i+4) + b_(i+5) + b_(i+6) + b_(i+7) + c_i`, indices modulo 8, c = 0x63.
+///
+/// The changes between the standard's field and the other are linear maps: x stands for the
+/// element of GF(256) whose bits are 0x53, a root of the polynomial above. They share sums, which
+/// have names, and the way back has the affine map in it. A test tries all bytes.
 fn sub_bytes(state: &mut Planes) {
-    let b = invert(state);
-    for i in 0..8 {
-        let constant = if (0x63 >> i) & 1 == 1 { u64::MAX } else { 0 };
-        state[i] =
-            b[i] ^ b[(i + 4) % 8] ^ b[(i + 5) % 8] ^ b[(i + 6) % 8] ^ b[(i + 7) % 8] ^ constant;
-    }
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = *state;
+    let [b15, b23, b57] = [b1 ^ b5, b2 ^ b3, b5 ^ b7];
+    let b156 = b6 ^ b15;
+    let low = [b0 ^ b156, b1 ^ b7, b2 ^ b7, b2 ^ b4];
+    let high = [b1, b23 ^ b57, b156 ^ b4 ^ b23, b57];
+
+    let sum = add(low, high);
+    let [h0, h1, h2, h3] = high;
+    // (w z + w) high^2
+    let scaled = [h1, h0, h1 ^ h2 ^ h3, h0 ^ h3];
+    let inverse = invert_16(add(multiply_16(low, sum), scaled));
+    let [a0, a1, a2, a3] = multiply_16(sum, inverse);
+    let [a4, a5, a6, a7] = multiply_16(high, inverse);
+
+    let [a04, a23, a45, a46, a27] = [a0 ^ a4, a2 ^ a3, a4 ^ a5, a4 ^ a6, a2 ^ a7];
+    let [a014, a046] = [a1 ^ a04, a6 ^ a04];
+    *state = [
+        !(a04 ^ a23),
+        !a014,
+        a014 ^ a27,
+        a23 ^ a046,
+        a046,
+        !(a23 ^ a45),
+        !a46,
+        a2 ^ a46,
+    ];
 }
 
-/// SHIFTROWS (section 5.1.2): row `r` turns left by `r` columns, that is `4 * r` bits of a lane.
-fn shift_rows(state: &mut Planes) {
-    for plane in state {
-        let row = |r: u32| *plane & (0x1111 * LANES) << r;
-        *plane = row(0) | rotate(row(1), 16, 4) | rotate(row(2), 16, 8) | rotate(row(3), 16, 12);
-    }
+/// Four planes of GF(16): bits 0 and 1 are `a0`, 2 and 3 are `a1`.
+type Sixteen = [u64; 4];
+
+fn add(a: Sixteen, b: Sixteen) -> Sixteen {
+    [a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2], a[3] ^ b[3]]
 }
 
-/// MIXCOLUMNS (section 5.1.3): with `a` the next byte down the column,
-/// `b_r = 2 (b_r + a_r) + a_r + b_(r+2) + b_(r+3)`.
-fn mix_columns(state: &mut Planes) {
-    let below = state.map(|plane| rotate(plane, 4, 1));
-    let mut pair = [0; 8];
-    for i in 0..8 {
-        pair[i] = state[i] ^ below[i];
-    }
-    let doubled = double(&pair);
-    for i in 0..8 {
-        state[i] = doubled[i] ^ below[i] ^ rotate(pair[i], 4, 2);
-    }
-}
-
-/// Turns each group of `width` bits (4: a column, 16: a block) right by `count`.
-fn rotate(plane: u64, width: u32, count: u32) -> u64 {
-    // The bits that stay inside their group when the whole word moves right by `count`.
-    let group = u64::MAX >> (64 - width);
-    let groups = u64::MAX / group;
-    let stay = (group >> count) * groups;
-    ((plane >> count) & stay) | ((plane << (width - count)) & !stay)
-}
-
-/// The polynomial of section 4.2, x^8 = x^4 + x^3 + x + 1, times x.
-fn double(a: &Planes) -> Planes {
+/// The product in GF(16), from three in GF(4).
+#[inline(always)]
+fn multiply_16([a0, a1, a2, a3]: Sixteen, [b0, b1, b2, b3]: Sixteen) -> Sixteen {
+    let low = multiply_4([a0, a1], [b0, b1]);
+    let high = multiply_4([a2, a3], [b2, b3]);
+    let both = multiply_4([a0 ^ a2, a1 ^ a3], [b0 ^ b2, b1 ^ b3]);
+    // low + (w + 1) high, and both - low
     [
-        a[7],
-        a[0] ^ a[7],
-        a[1],
-        a[2] ^ a[7],
-        a[3] ^ a[7],
-        a[4],
-        a[5],
-        a[6],
+        low[0] ^ high[0] ^ high[1],
+        low[1] ^ high[0],
+        both[0] ^ low[0],
+        both[1] ^ low[1],
     ]
 }
 
-/// The inverse in GF(2^8) as a power, x^254 = x^-1; zero stays zero.
-fn invert(x: &Planes) -> Planes {
-    let x2 = square(x);
-    let x3 = multiply(&x2, x);
-    let x12 = square(&square(&x3));
-    let x14 = multiply(&x12, &x2);
-    let x15 = multiply(&x12, &x3);
-    let x240 = square(&square(&square(&square(&x15))));
-    multiply(&x240, &x14)
+/// The inverse in GF(16), zero for zero.
+fn invert_16([a0, a1, a2, a3]: Sixteen) -> Sixteen {
+    let sum = [a0 ^ a2, a1 ^ a3];
+    let [n0, n1] = multiply_4([a0, a1], sum);
+    // The norm with (w + 1) a1^2 added, then its inverse in GF(4), which is its square.
+    let [n0, n1] = [n0 ^ a2, n1 ^ a2 ^ a3];
+    let inverse = [n0 ^ n1, n1];
+    let [low, high] = [multiply_4(sum, inverse), multiply_4([a2, a3], inverse)];
+    [low[0], low[1], high[0], high[1]]
 }
 
-fn multiply(a: &Planes, b: &Planes) -> Planes {
-    let mut product = [0; 15];
-    for i in 0..8 {
-        for j in 0..8 {
-            product[i + j] ^= a[i] & b[j];
-        }
-    }
-    reduce(product)
-}
-
-/// Squaring is linear in characteristic 2: it spreads the bits out.
-fn square(a: &Planes) -> Planes {
-    let mut product = [0; 15];
-    for i in 0..8 {
-        product[2 * i] = a[i];
-    }
-    reduce(product)
-}
-
-/// Folds a product of degree 14 with x^8 = x^4 + x^3 + x + 1, highest first.
-fn reduce(mut product: [u64; 15]) -> Planes {
-    for i in (8..15).rev() {
-        let top = product[i];
-        product[i - 4] ^= top;
-        product[i - 5] ^= top;
-        product[i - 7] ^= top;
-        product[i - 8] ^= top;
-    }
-    let [a, b, c, d, e, f, g, h, ..] = product;
-    [a, b, c, d, e, f, g, h]
+/// The product in GF(4), from three of bits.
+fn multiply_4([a0, a1]: [u64; 2], [b0, b1]: [u64; 2]) -> [u64; 2] {
+    let (low, high) = (a0 & b0, a1 & b1);
+    [low ^ high, low ^ ((a0 ^ a1) & (b0 ^ b1))]
 }
 
 #[cfg(test)]
@@ -292,7 +328,7 @@ mod tests {
             let aes = Aes::new(&from_hex(key)).unwrap();
             assert_eq!(aes.rounds, rounds);
             assert_eq!(
-                from_planes(&aes.round_keys[rounds]),
+                from_planes(aes.round_keys[rounds]),
                 *from_hex(last).repeat(4)
             );
         }

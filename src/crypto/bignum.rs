@@ -17,7 +17,7 @@
 //! Method: P. L. Montgomery, "Modular multiplication without trial division", 1985, with
 //! multiplication and reduction interleaved limb by limb.
 
-use std::hint::black_box;
+use super::ct;
 
 /// The most limbs that any caller uses: 8192 bits, the largest RSA modulus accepted.
 pub(crate) const MAX_LIMBS: usize = 128;
@@ -115,7 +115,7 @@ impl<const L: usize> Residue<L> {
 
     /// `one` if `choice` is 1, `zero` if it is 0, without a branch.
     pub(crate) fn select(choice: u64, zero: &Self, one: &Self) -> Self {
-        Self(select_limbs(choice, &zero.0, &one.0))
+        Self(ct::select(choice, &zero.0, &one.0))
     }
 }
 
@@ -204,7 +204,7 @@ impl<const L: usize> Modulus<L> {
     pub(crate) fn sub(&self, a: &Residue<L>, b: &Residue<L>) -> Residue<L> {
         let (difference, borrow) = sub_limbs(&a.0, &b.0);
         // Below zero: the modulus is added back, and the carry out cancels the borrow.
-        let addend = select_limbs(borrow, &[0; L], &self.value.0);
+        let addend = ct::select(borrow, &[0; L], &self.value.0);
         Residue(add_limbs(&difference, &addend).0)
     }
 
@@ -254,7 +254,7 @@ impl<const L: usize> Modulus<L> {
     fn reduce_once(&self, limbs: &[u64; L], top: u64) -> Residue<L> {
         let (difference, borrow) = sub_limbs(limbs, &self.value.0);
         // The value is below the modulus exactly if the subtraction borrows beyond `top`.
-        Residue(select_limbs(borrow & !top, &difference, limbs))
+        Residue(ct::select(borrow & !top, &difference, limbs))
     }
 }
 
@@ -294,17 +294,6 @@ fn sub_limbs<const L: usize>(a: &[u64; L], b: &[u64; L]) -> ([u64; L], u64) {
 fn mul_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
     let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
     (wide as u64, (wide >> 64) as u64)
-}
-
-/// `one` if `choice` is 1, `zero` if it is 0. The mask goes through `black_box`, which keeps the
-/// compiler from turning the selection into a branch as far as safe code can.
-fn select_limbs<const L: usize>(choice: u64, zero: &[u64; L], one: &[u64; L]) -> [u64; L] {
-    let mask = black_box(choice.wrapping_neg());
-    let mut selected = [0; L];
-    for i in 0..L {
-        selected[i] = zero[i] ^ (mask & (zero[i] ^ one[i]));
-    }
-    selected
 }
 
 #[cfg(test)]

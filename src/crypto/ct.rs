@@ -1,16 +1,21 @@
-//! Comparison that takes the same time whatever the bytes are.
+//! What takes the same time whatever the secret is: comparison and choice.
 //!
-//! For authentication tags, Finished values and anything else an attacker could guess byte
-//! by byte from the time a comparison takes. The length is public.
+//! A choice is a mask, all ones or zero, and operations on words. A compiler that sees where a mask
+//! comes from may see that there are two cases only, and make a branch of them, or stop a
+//! comparison at the first difference. So each mask goes through `black_box`, and every choice
+//! by a secret is made here. `black_box` is best effort by its own documentation: a compiler may
+//! ignore it. The note at [`super`] says what was found in the code of a release.
 
 use std::hint::black_box;
 
-/// Whether `a` and `b` are equal; the time depends on the lengths alone.
+/// Whether `a` and `b` are equal; the time depends on the lengths alone, which are public.
+///
+/// For authentication tags, Finished values and anything else an attacker could guess byte by byte
+/// from the time a comparison takes.
 pub(crate) fn eq(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    // black_box keeps the optimiser from stopping at the first difference.
     let difference = a
         .iter()
         .zip(b)
@@ -18,9 +23,24 @@ pub(crate) fn eq(a: &[u8], b: &[u8]) -> bool {
     difference == 0
 }
 
+/// All ones if `choice` is 1, zero if it is 0.
+pub(super) fn mask(choice: u64) -> u64 {
+    black_box(choice.wrapping_neg())
+}
+
+/// `one` if `choice` is 1, `zero` if it is 0.
+pub(super) fn select<const N: usize>(choice: u64, zero: &[u64; N], one: &[u64; N]) -> [u64; N] {
+    let mask = mask(choice);
+    let mut selected = *zero;
+    for i in 0..N {
+        selected[i] ^= mask & (zero[i] ^ one[i]);
+    }
+    selected
+}
+
 #[cfg(test)]
 mod tests {
-    use super::eq;
+    use super::*;
 
     #[test]
     fn equal_only_if_every_bit_is() {
@@ -31,6 +51,14 @@ mod tests {
             b[bit / 8] ^= 1 << (bit % 8);
             assert!(!eq(&a, &b), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn choices() {
+        assert_eq!([mask(0), mask(1)], [0, u64::MAX]);
+        let (zero, one) = ([1, 2, u64::MAX], [u64::MAX, 2, 0]);
+        assert_eq!(select(0, &zero, &one), zero);
+        assert_eq!(select(1, &zero, &one), one);
     }
 
     #[test]

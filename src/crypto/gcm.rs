@@ -1,8 +1,9 @@
 //! AES-GCM with 96-bit nonces and 128-bit tags (NIST SP 800-38D).
 //!
-//! GHASH multiplies bit by bit as the standard defines it, with masks where the usual
-//! implementation has tables: slower, and the same time for every key and text. The few
-//! kilobytes of a handshake do not need more.
+//! The usual GHASH reads tables at secret places, and the cache tells which. This one multiplies
+//! polynomials by the multiplication of integers, an idea of T. Pornin's BearSSL ("Constant-Time
+//! Crypto"), and so takes the same time for every key and text where a multiplication takes the
+//! same time for all numbers (see [`super`]).
 
 use super::Error;
 use super::aes::{Aes, BLOCK, PARALLEL};
@@ -14,8 +15,9 @@ const TAG: usize = 16;
 /// AES-GCM under one key.
 pub(super) struct Gcm {
     aes: Aes,
-    /// The hash subkey H, the encryption of the zero block (section 7.1, step 1).
-    subkey: u128,
+    /// Powers of the hash subkey H, the encryption of the zero block (section 7.1, step 1): from
+    /// H^4 to H.
+    powers: [Factor; PARALLEL],
 }
 
 impl Gcm {
@@ -24,10 +26,14 @@ impl Gcm {
         let aes = Aes::new(key)?;
         let mut blocks = [0; PARALLEL * BLOCK];
         aes.encrypt(&mut blocks);
-        Ok(Self {
-            aes,
-            subkey: first_block(&blocks),
-        })
+        let subkey = block(&blocks[..BLOCK]);
+        let mut power = 1 << 127; // one
+        let mut powers = [subkey; PARALLEL].map(|subkey| {
+            power = sum_of_products(&[power], &[Factor::new(subkey)]);
+            Factor::new(power)
+        });
+        powers.reverse();
+        Ok(Self { aes, powers })
     }
 
     /// Encrypts `data` in place and returns the tag (GCM-AE, section 7.1).
@@ -79,29 +85,37 @@ impl Gcm {
         for chunk in tail.chunks_mut(PARALLEL * BLOCK) {
             xor(chunk, &next_blocks());
         }
-        first_block(&first)
+        block(&first[..BLOCK])
     }
 
     /// The tag of `aad` and the ciphertext: GHASH of both, each filled up with zeros to
     /// whole blocks, and of their lengths in bits, under `mask` (section 7.1, steps 4 to 6).
+    ///
+    /// GHASH is taken four blocks at a time: ((((y + a) H + b) H + c) H + d) H is
+    /// (y + a) H^4 + b H^3 + c H^2 + d H, a sum that is reduced once.
     fn tag(&self, mask: u128, aad: &[u8], ciphertext: &[u8]) -> [u8; TAG] {
+        let bits = |bytes: &[u8]| (bytes.len() as u128) << 3;
+        let lengths = (bits(aad) << 64 | bits(ciphertext)).to_be_bytes();
         let mut hash = 0;
-        for part in [aad, ciphertext] {
-            for chunk in part.chunks(BLOCK) {
-                let mut block = [0; BLOCK];
-                block[..chunk.len()].copy_from_slice(chunk);
-                hash = multiply(hash ^ u128::from_be_bytes(block), self.subkey);
+        for part in [aad, ciphertext, &lengths] {
+            for group in part.chunks(PARALLEL * BLOCK) {
+                let mut blocks = [0; PARALLEL];
+                let count = group.len().div_ceil(BLOCK);
+                for (number, bytes) in blocks.iter_mut().zip(group.chunks(BLOCK)) {
+                    *number = block(bytes);
+                }
+                blocks[0] ^= hash;
+                hash = sum_of_products(&blocks[..count], &self.powers[PARALLEL - count..]);
             }
         }
-        let bits = |bytes: &[u8]| (bytes.len() as u128) << 3;
-        hash = multiply(hash ^ (bits(aad) << 64 | bits(ciphertext)), self.subkey);
         (hash ^ mask).to_be_bytes()
     }
 }
 
-fn first_block(blocks: &[u8; PARALLEL * BLOCK]) -> u128 {
+/// Up to 16 bytes as a block, zeros following.
+fn block(bytes: &[u8]) -> u128 {
     let mut block = [0; BLOCK];
-    block.copy_from_slice(&blocks[..BLOCK]);
+    block[..bytes.len()].copy_from_slice(bytes);
     u128::from_be_bytes(block)
 }
 
@@ -111,28 +125,113 @@ fn xor(data: &mut [u8], key_stream: &[u8]) {
     }
 }
 
-/// The product of two blocks (section 6.3, algorithm 1). The leftmost bit of a block is its
-/// bit 0, so that "times x" is a shift to the right.
-fn multiply(mut x: u128, y: u128) -> u128 {
-    /// R: 1 + x + x^2 + x^7, what x^128 is reduced to.
-    const R: u128 = 0xe1 << 120;
-    let mut z = 0;
-    let mut v = y;
-    for _ in 0..128 {
-        z ^= v & all_ones_if(x >> 127);
-        v = (v >> 1) ^ (R & all_ones_if(v));
-        x <<= 1;
-    }
-    z
+/// The bits of a block that are multiplied one by one, the upper four of each half: see [`Parts`].
+const REST: u128 = 0xf << 124 | 0xf << 60;
+
+/// What blocks are multiplied by.
+struct Factor {
+    /// Of the upper half, the lower half and the sum of both.
+    parts: [Parts; 3],
+    /// The products with the bits of `REST`, the leftmost first.
+    rest: [u128; 8],
 }
 
-/// All ones if the lowest bit is one, else zero, without a branch.
-fn all_ones_if(bit: u128) -> u128 {
-    (bit & 1).wrapping_neg()
+impl Factor {
+    fn new(block: u128) -> Self {
+        /// 1 + x + x^2 + x^7, what x^128 is reduced to.
+        const R: u128 = 0xe1 << 120;
+        let mut rest = [block; 8];
+        let mut power = block;
+        for degree in 0..68 {
+            if degree % 64 < 4 {
+                rest[degree / 64 * 4 + degree % 64] = power;
+            }
+            power = power >> 1 ^ R & u128::from(ct::mask(power as u64 & 1)) << 64;
+        }
+        Self {
+            parts: halves(block).map(parts),
+            rest,
+        }
+    }
+}
+
+fn halves(block: u128) -> [u64; 3] {
+    let (upper, lower) = ((block >> 64) as u64, block as u64);
+    [upper, lower, upper ^ lower]
+}
+
+/// The sum of the products of blocks (section 6.3) and factors. The leftmost bit of a block is the
+/// coefficient of x^0, so that degrees rise to the right and "times x" is a shift to the right.
+fn sum_of_products(blocks: &[u128], factors: &[Factor]) -> u128 {
+    let mut sums = [[0; 9]; 3];
+    let mut rest = 0;
+    for (block, factor) in blocks.iter().zip(factors) {
+        for ((sum, word), factor) in sums
+            .iter_mut()
+            .zip(halves(block & !REST))
+            .zip(&factor.parts)
+        {
+            add_products(sum, parts(word), factor);
+        }
+        let bits = (block >> 120) as u64 & 0xf0 | (block >> 60) as u64 & 0xf;
+        for (place, product) in factor.rest.iter().enumerate() {
+            let mask = ct::mask(bits >> (7 - place) & 1);
+            rest ^= product & (u128::from(mask) << 64 | u128::from(mask));
+        }
+    }
+    let [upper, lower, both] = sums.map(whole);
+    let middle = both ^ upper ^ lower;
+    let (upper, lower) = (upper ^ middle >> 64, lower ^ middle << 64);
+    // The 255 bits begin at the left.
+    let (upper, lower) = (upper << 1 | lower >> 127, lower << 1);
+    // x^128 is 1 + x + x^2 + x^7. What that moves beyond x^127 once more comes in first.
+    let lower = lower ^ lower << 127 ^ lower << 126 ^ lower << 121;
+    rest ^ upper ^ lower ^ lower >> 1 ^ lower >> 2 ^ lower >> 7
+}
+
+/// Every fourth bit of a word, from bit 0, 1, 2 and 3 on, moved to bit 0; and sums of these, as
+/// Karatsuba's method has them, twice in a row: of the first two, of the last two, and of those.
+///
+/// Where only every fourth bit of the factors is set, a multiplication of integers is one of
+/// polynomials over GF(2): if one of them has at most 15 such bits, at most 15 products of bits
+/// meet at a bit, and what they carry stays in the three bits above it, which are ignored. That
+/// is why the upper four bits of a word of the block are multiplied otherwise.
+type Parts = [u64; 9];
+
+fn parts(word: u64) -> Parts {
+    const FOURTHS: u64 = 0x1111_1111_1111_1111;
+    let (a, b) = (word & FOURTHS, word >> 1 & FOURTHS);
+    let (c, d) = (word >> 2 & FOURTHS, word >> 3 & FOURTHS);
+    let (e, f) = (a ^ c, b ^ d);
+    [a, b, a ^ b, c, d, c ^ d, e, f, e ^ f]
+}
+
+/// Adds the products of parts. (A loop is not unrolled at the level of a release.)
+fn add_products(sums: &mut [u128; 9], x: Parts, y: &Parts) {
+    let product = |i: usize| u128::from(x[i]) * u128::from(y[i]);
+    sums[0] ^= product(0);
+    sums[1] ^= product(1);
+    sums[2] ^= product(2);
+    sums[3] ^= product(3);
+    sums[4] ^= product(4);
+    sums[5] ^= product(5);
+    sums[6] ^= product(6);
+    sums[7] ^= product(7);
+    sums[8] ^= product(8);
+}
+
+/// The product of words whose parts have these products.
+fn whole(products: [u128; 9]) -> u128 {
+    const FOURTHS: u128 = 0x1111_1111_1111_1111_1111_1111_1111_1111;
+    let join = |low, high, both, places| low ^ (both ^ low ^ high) << places ^ high << (2 * places);
+    let [a, b, ab, c, d, cd, e, f, ef] = products.map(|product| product & FOURTHS);
+    join(join(a, b, ab, 1), join(c, d, cd, 1), join(e, f, ef, 1), 2)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::crypto::from_hex;
 
@@ -241,18 +340,79 @@ mod tests {
         }
     }
 
-    /// Products in the field: x^0 (the leftmost bit) is one, x^127 times x is R, and they
-    /// commute.
+    /// The product of two blocks as the standard defines it, bit by bit (section 6.3, algorithm 1).
+    fn multiply(mut x: u128, mut y: u128) -> u128 {
+        let mut product = 0;
+        for _ in 0..128 {
+            if x >> 127 == 1 {
+                product ^= y;
+            }
+            x <<= 1;
+            y = (y >> 1) ^ if y & 1 == 1 { 0xe1 << 120 } else { 0 };
+        }
+        product
+    }
+
+    /// Single bits, runs of ones and every combination of full and empty parts, where the most
+    /// carries arise, then numbers without a pattern: alone, and as sums of one to four products.
     #[test]
-    fn field() {
-        const ONE: u128 = 1 << 127;
-        let a = 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978;
-        let b = 0xfeed_face_cafe_beef_dead_c0de_0bad_f00d;
-        assert_eq!(multiply(a, ONE), a);
-        assert_eq!(multiply(ONE, a), a);
-        assert_eq!(multiply(1, ONE >> 1), 0xe1 << 120);
-        assert_eq!(multiply(a, b), multiply(b, a));
-        assert_eq!(multiply(a, b ^ ONE), multiply(a, b) ^ a);
+    fn products_are_those_of_the_standard() {
+        const FOURTHS: u128 = u128::MAX / 15;
+        let mut blocks = vec![
+            0,
+            u128::MAX,
+            !REST,
+            REST,
+            u64::MAX.into(),
+            !u128::from(u64::MAX),
+        ];
+        blocks.extend((0..128).step_by(5).map(|bit| 1 << bit));
+        blocks.extend((1..16).map(|full| FOURTHS * full));
+        blocks.extend((1..128).step_by(9).map(|run| u128::MAX << run));
+        let mut state = 1_u128;
+        blocks.extend((0..40).map(|_| {
+            state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645) | 1;
+            state ^ state >> 65
+        }));
+        let factors: Vec<Factor> = blocks.iter().map(|block| Factor::new(*block)).collect();
+        for x in &blocks {
+            for (y, factor) in blocks.iter().zip(&factors) {
+                let product = sum_of_products(&[*x], slice::from_ref(factor));
+                assert_eq!(product, multiply(*x, *y), "{x:#x} {y:#x}");
+            }
+        }
+        for start in 0..blocks.len() - PARALLEL {
+            for count in 0..=PARALLEL {
+                let range = start..start + count;
+                let expected = range
+                    .clone()
+                    .fold(0, |sum, i| sum ^ multiply(blocks[i + 1], blocks[i]));
+                let sum = sum_of_products(&blocks[start + 1..][..count], &factors[range]);
+                assert_eq!(sum, expected, "{count} from {start}");
+            }
+        }
+    }
+
+    /// The hash of every number of bytes on either side, against its definition (section 6.4):
+    /// groups of four blocks, fewer at the end, and a block that is not whole.
+    #[test]
+    fn tags_of_every_length() {
+        let gcm = Gcm::new(&[5; 16]).unwrap();
+        let mut zero = [0; PARALLEL * BLOCK];
+        gcm.aes.encrypt(&mut zero);
+        let subkey = block(&zero[..BLOCK]);
+        let bytes: Vec<u8> = (0..=255).map(|n: u8| n.wrapping_mul(167)).collect();
+        for aad in [0, 1, 5, 15, 16, 17, 63, 64, 65, 130] {
+            for text in 0..150 {
+                let (aad, text) = (&bytes[..aad], &bytes[bytes.len() - text..]);
+                let lengths = (aad.len() as u128 * 8) << 64 | text.len() as u128 * 8;
+                let blocks = aad.chunks(BLOCK).chain(text.chunks(BLOCK)).map(block);
+                let hash = blocks
+                    .chain([lengths])
+                    .fold(0, |y, x| multiply(y ^ x, subkey));
+                assert_eq!(gcm.tag(77, aad, text), (hash ^ 77).to_be_bytes());
+            }
+        }
     }
 
     /// The counter runs through groups of four blocks, the first of which gives one block to

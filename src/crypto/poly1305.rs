@@ -4,6 +4,8 @@
 //! five limbs of 26 bits, so that products and their sums fit 64 bits and no step depends on
 //! a value.
 
+use super::ct;
+
 /// Limbs of 26 bits, least significant first; a limb may exceed them by a little between steps.
 type Limbs = [u64; 5];
 
@@ -91,8 +93,9 @@ fn low_128_bits(mut limbs: Limbs) -> u128 {
     // n - p = n + 5 - 2^130 if that is not negative, that is if n + 5 has a bit 130.
     let (reduced, carry) = low.overflowing_add(5);
     let exceeds = ((high + u64::from(carry)) >> 2) & 1;
-    let mask = u128::from(exceeds).wrapping_neg();
-    (reduced & mask) | (low & !mask)
+    let halves = |number: u128| [number as u64, (number >> 64) as u64];
+    let [lower, upper] = ct::select(exceeds, &halves(low), &halves(reduced));
+    u128::from(upper) << 64 | u128::from(lower)
 }
 
 #[cfg(test)]
