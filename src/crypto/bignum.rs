@@ -1,7 +1,7 @@
 //! Fixed-size unsigned integers and arithmetic modulo an odd number, by Montgomery's method.
 //!
 //! The size is a type parameter, `L` limbs of 64 bits: 4, 6 and 9 for the curves P-256, P-384
-//! and P-521, up to [`MAX_LIMBS`] for RSA. Nothing here allocates, and every index is bounded
+//! and P-521, 4 for Curve25519, up to [`MAX_LIMBS`] for RSA. Nothing here allocates, and every index is bounded
 //! by `L`, so no input can cause a panic or a large allocation.
 //!
 //! Timing: [`Modulus::add`], [`Modulus::sub`], [`Modulus::mul`] and what is built of them execute
@@ -50,6 +50,22 @@ impl<const L: usize> Uint<L> {
         }
         let fits = chunks.flatten().all(|byte| *byte == 0);
         fits.then_some(Self(limbs))
+    }
+
+    /// The number that little-endian `bytes` encode, of which those beyond `L` limbs do not count.
+    pub(super) fn from_le_bytes(bytes: &[u8]) -> Self {
+        let mut limbs = [0; L];
+        for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks(8)) {
+            for byte in chunk.iter().rev() {
+                *limb = (*limb << 8) | u64::from(*byte);
+            }
+        }
+        Self(limbs)
+    }
+
+    /// The bytes of the number, the least significant first.
+    pub(super) fn to_le_bytes(self) -> [[u8; 8]; L] {
+        self.0.map(u64::to_le_bytes)
     }
 
     /// Fills `out` with the number, padded with zeros on the left (I2OSP of RFC 8017, section
@@ -120,7 +136,7 @@ impl<const L: usize> Residue<L> {
 }
 
 /// An odd modulus and what multiplication modulo it needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Modulus<const L: usize> {
     /// `m`
     value: Uint<L>,
@@ -131,6 +147,14 @@ pub(crate) struct Modulus<const L: usize> {
     /// `R^2 mod m`: takes a number to its residue.
     r_squared: Residue<L>,
 }
+
+/// 2^255 - 19, the prime of X25519 and Ed25519, prepared: 2^256 is 38 modulo it.
+pub(super) const P25519: Modulus<4> = Modulus {
+    value: Uint([0xffffffffffffffed, u64::MAX, u64::MAX, u64::MAX >> 1]),
+    negated_inverse: 0x86bca1af286bca1b,
+    one: Residue([38, 0, 0, 0]),
+    r_squared: Residue([38 * 38, 0, 0, 0]),
+};
 
 impl<const L: usize> Modulus<L> {
     /// Prepares arithmetic modulo `value`, or `None` if it is even or 1.
@@ -204,8 +228,8 @@ impl<const L: usize> Modulus<L> {
     pub(crate) fn sub(&self, a: &Residue<L>, b: &Residue<L>) -> Residue<L> {
         let (difference, borrow) = sub_limbs(&a.0, &b.0);
         // Below zero: the modulus is added back, and the carry out cancels the borrow.
-        let addend = ct::select(borrow, &[0; L], &self.value.0);
-        Residue(add_limbs(&difference, &addend).0)
+        let mask = ct::mask(borrow);
+        Residue(add_limbs(&difference, &self.value.0.map(|limb| limb & mask)).0)
     }
 
     /// `a * b`, that is `a * b / R mod m` of the limbs.
@@ -253,9 +277,39 @@ impl<const L: usize> Modulus<L> {
     /// `top * R + limbs`, which must be below twice the modulus, reduced.
     fn reduce_once(&self, limbs: &[u64; L], top: u64) -> Residue<L> {
         let (difference, borrow) = sub_limbs(limbs, &self.value.0);
-        // The value is below the modulus exactly if the subtraction borrows beyond `top`.
-        Residue(ct::select(borrow & !top, &difference, limbs))
+        // The value is below the modulus exactly if the subtraction borrows beyond `top`; it never
+        // leaves a one there.
+        Residue(ct::select(borrow ^ top, &difference, limbs))
     }
+}
+
+/// `u * p + v * q` in a group of this zero and addition, for public `u` and `v`: two bits of each at
+/// a time, in variable time.
+pub(super) fn sum_of_multiples<const L: usize, P: Copy>(
+    (u, p): (&Uint<L>, &P),
+    (v, q): (&Uint<L>, &P),
+    zero: P,
+    add: impl Fn(&P, &P) -> P,
+) -> P {
+    // i + 4 j: i p + j q
+    let mut multiples = [zero; 16];
+    for index in 1..16 {
+        multiples[index] = match index % 4 {
+            0 => add(&multiples[index - 4], q),
+            _ => add(&multiples[index - 1], p),
+        };
+    }
+    let mut sum = zero;
+    for bit in (0..u.bit_len().max(v.bit_len())).step_by(2).rev() {
+        sum = add(&sum, &sum);
+        sum = add(&sum, &sum);
+        let two_bits = |number: &Uint<L>| (number.bit(bit) | number.bit(bit + 1) << 1) as usize;
+        match two_bits(u) + 4 * two_bits(v) {
+            0 => {}
+            index => sum = add(&sum, &multiples[index]),
+        }
+    }
+    sum
 }
 
 /// `a + b + carry` as low limb and carry. The carry is 0 or 1, in and out.
@@ -332,6 +386,12 @@ mod tests {
             let Some(number) = number else { continue };
             assert_eq!(number.bit_len(), *bits, "{text}");
             assert_eq!(number.is_zero(), *bits == 0, "{text}");
+            let reversed = number.to_le_bytes();
+            assert_eq!(
+                Uint::from_le_bytes(reversed.as_flattened()),
+                number,
+                "{text}"
+            );
             // Every width: too narrow is refused, wider is padded on the left.
             for width in 0..20 {
                 let mut out = vec![0xaa; width];
@@ -343,6 +403,8 @@ mod tests {
                 assert_eq!(number.to_be_bytes(&mut out), expected, "{text} in {width}");
                 if expected.is_some() {
                     assert_eq!(Uint::from_be_bytes(&out), Some(number), "{text} in {width}");
+                    out.reverse();
+                    assert_eq!(Uint::from_le_bytes(&out), number, "{text} in {width}");
                 }
             }
         }
@@ -458,6 +520,27 @@ mod tests {
         let reduced = m.to_uint(&m.to_residue(&Uint([u64::MAX; 3])));
         assert_eq!(reduced, uint("01ffffffffffffffff"));
         assert_eq!(m.to_residue(m.value()), Residue::ZERO);
+    }
+
+    /// The prime that comes prepared is prepared as any other would be.
+    #[test]
+    fn prepared() {
+        let value = "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed";
+        assert_eq!(Modulus::new(uint(value)), Some(P25519));
+    }
+
+    /// Sums of multiples in the group of the integers modulo 2^64, where they are products.
+    #[test]
+    fn multiples() {
+        for u in (0..1000).step_by(7) {
+            for v in (0..600).step_by(5) {
+                let (x, y) = (Uint([u, u]), Uint([v, 0]));
+                let sum =
+                    sum_of_multiples((&x, &3), (&y, &(1 << 40)), 0_u64, |a, b| a.wrapping_add(*b));
+                // 2^64 times anything is zero here.
+                assert_eq!(sum, u * 3 + (v << 40), "{u} {v}");
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What takes the same time whatever the secret is: comparison and choice.
 //!
-//! A choice is a mask, all ones or zero, and operations on words. A compiler that sees where a mask
-//! comes from may see that there are two cases only, and make a branch of them, or stop a
-//! comparison at the first difference. So each mask goes through `black_box`, and every choice
-//! by a secret is made here. `black_box` is best effort by its own documentation: a compiler may
-//! ignore it. The note at [`super`] says what was found in the code of a release.
+//! A choice is a mask, all ones or zero, and operations on words. A compiler that knows that a mask
+//! has two values only may make a branch of them, and one that knows that a comparison has failed
+//! may end it. So what decides goes through `black_box`, after which it may be any number, and every
+//! choice by a secret is made here. `black_box` is best effort, as its own documentation says:
+//! a compiler may ignore it. See "Timing" at [`super`].
 
 use std::hint::black_box;
 
@@ -25,15 +25,15 @@ pub(crate) fn eq(a: &[u8], b: &[u8]) -> bool {
 
 /// All ones if `choice` is 1, zero if it is 0.
 pub(super) fn mask(choice: u64) -> u64 {
-    black_box(choice.wrapping_neg())
+    black_box(choice).wrapping_neg()
 }
 
 /// `one` if `choice` is 1, `zero` if it is 0.
 pub(super) fn select<const N: usize>(choice: u64, zero: &[u64; N], one: &[u64; N]) -> [u64; N] {
     let mask = mask(choice);
-    let mut selected = *zero;
+    let mut selected = [0; N];
     for i in 0..N {
-        selected[i] ^= mask & (zero[i] ^ one[i]);
+        selected[i] = zero[i] ^ mask & (zero[i] ^ one[i]);
     }
     selected
 }

@@ -24,79 +24,62 @@ pub(crate) const fn private_len(curve: Curve) -> usize {
 /// P-521, whose order has 521 bits: the caller clears the upper seven of 528, and draws again
 /// (SP 800-56A, section 5.6.1.2.2).
 pub(crate) fn public_key(curve: Curve, private: &[u8]) -> Result<Vec<u8>, Error> {
-    match curve {
-        Curve::P256 => public_key_on(&P256, curve, private),
-        Curve::P384 => public_key_on(&P384, curve, private),
-        Curve::P521 => public_key_on(&P521, curve, private),
-    }
+    let mut encoded = vec![0x04];
+    encoded.extend(multiply(curve, private, None)?);
+    Ok(encoded)
 }
 
 /// The x-coordinate of `private * peer`. `BadPoint` unless the peer's key is a valid
 /// uncompressed point.
 pub(crate) fn shared_secret(curve: Curve, private: &[u8], peer: &[u8]) -> Result<Vec<u8>, Error> {
-    match curve {
-        Curve::P256 => shared_secret_on(&P256, curve, private, peer),
-        Curve::P384 => shared_secret_on(&P384, curve, private, peer),
-        Curve::P521 => shared_secret_on(&P521, curve, private, peer),
-    }
+    // RFC 8446, section 7.4.2: Z is x alone, in as many bytes as p has, zeros kept.
+    let mut coordinates = multiply(curve, private, Some(peer))?;
+    coordinates.truncate(private_len(curve));
+    Ok(coordinates)
 }
 
-/// [`public_key`] on one curve.
-fn public_key_on<const L: usize>(
-    parameters: &Parameters<L>,
-    curve: Curve,
-    private: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let group = Group::new(parameters).ok_or(Error::BadKey)?;
-    let scalar = scalar(&group, curve, private)?;
-    // SP 800-56A, section 5.6.1.2.2, step 7: Q = d G, never infinity for d in [1, n-1].
-    let product = group.multiply(&scalar, group.generator());
-    let (x, y) = group.affine(&product).ok_or(Error::BadKey)?;
-    let mut encoded = vec![0x04];
-    encoded.extend(coordinate(curve, x)?);
-    encoded.extend(coordinate(curve, y)?);
-    Ok(encoded)
-}
-
-/// [`shared_secret`] on one curve.
-fn shared_secret_on<const L: usize>(
-    parameters: &Parameters<L>,
-    curve: Curve,
-    private: &[u8],
-    peer: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let group = Group::new(parameters).ok_or(Error::BadKey)?;
-    let scalar = scalar(&group, curve, private)?;
-    // RFC 8446, section 4.2.8.2: peers MUST validate each other's public value; the three checks
-    // named there are those of `decode`.
-    let peer = group.decode(peer).ok_or(Error::BadPoint)?;
-    // SP 800-56A, section 5.7.1.2: step 1, P = h d Q with h = 1; step 2, an error at infinity,
-    // which a d in [1, n-1] and a point of order n exclude.
-    let product = group.multiply(&scalar, &peer);
-    let (x, _) = group.affine(&product).ok_or(Error::BadPoint)?;
-    // Step 3, and RFC 8446, section 7.4.2: Z is x in as many bytes as p has, zeros kept.
-    coordinate(curve, x)
-}
-
-/// The private key as a number in [1, n-1].
-fn scalar<const L: usize>(
-    group: &Group<L>,
-    curve: Curve,
-    private: &[u8],
-) -> Result<Uint<L>, Error> {
-    if private.len() != private_len(curve) {
+/// The coordinates, one after the other, of `private` times a point: the encoded one, or the
+/// generator if there is none.
+fn multiply(curve: Curve, private: &[u8], point: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let length = private_len(curve);
+    if private.len() != length {
         return Err(Error::BadLength);
     }
-    Uint::from_be_bytes(private)
-        .filter(|scalar| group.is_scalar(scalar))
-        .ok_or(Error::BadKey)
+    let mut out = vec![0; 2 * length];
+    let (x, y) = out.split_at_mut(length);
+    match curve {
+        Curve::P256 => multiply_on(&P256, private, point, x, y)?,
+        Curve::P384 => multiply_on(&P384, private, point, x, y)?,
+        Curve::P521 => multiply_on(&P521, private, point, x, y)?,
+    }
+    Ok(out)
 }
 
-/// A coordinate in its fixed length.
-fn coordinate<const L: usize>(curve: Curve, value: Uint<L>) -> Result<Vec<u8>, Error> {
-    let mut out = vec![0; private_len(curve)];
-    value.to_be_bytes(&mut out).ok_or(Error::BadPoint)?;
-    Ok(out)
+/// [`multiply`] on one curve, into `out_x` and `out_y`.
+fn multiply_on<const L: usize>(
+    parameters: &Parameters<L>,
+    private: &[u8],
+    point: Option<&[u8]>,
+    out_x: &mut [u8],
+    out_y: &mut [u8],
+) -> Result<(), Error> {
+    let group = Group::new(parameters).ok_or(Error::BadKey)?;
+    let scalar = Uint::from_be_bytes(private)
+        .filter(|scalar| group.is_scalar(scalar))
+        .ok_or(Error::BadKey)?;
+    // RFC 8446, section 4.2.8.2: peers MUST validate each other's public value; the three checks
+    // named there are those of `decode`.
+    let point = match point {
+        Some(encoded) => group.decode(encoded).ok_or(Error::BadPoint)?,
+        None => *group.generator(),
+    };
+    // SP 800-56A, section 5.6.1.2.2, step 7, and 5.7.1.2, steps 1 and 2: an error at infinity,
+    // which a scalar in [1, n-1] and a point of order n exclude.
+    let product = group.multiply(&scalar, &point);
+    let (x, y) = group.affine(&product).ok_or(Error::BadPoint)?;
+    x.to_be_bytes(out_x)
+        .and(y.to_be_bytes(out_y))
+        .ok_or(Error::BadPoint)
 }
 
 #[cfg(test)]

@@ -9,11 +9,7 @@ use super::Error;
 use super::bignum::Uint;
 use super::sha2::{Hash, digest};
 use super::weierstrass::{Curve, Group, P256, P384, P521, Parameters};
-use crate::wire::Reader;
-
-/// ASN.1 tags (X.690, section 8.1.2).
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
+use crate::wire::der::{self, tag};
 
 /// Verifies `signature` over the concatenation of `message` with the key `public_point`,
 /// `0x04 || X || Y`. `BadPoint` if that is no point of the curve, else `BadSignature`.
@@ -44,7 +40,7 @@ fn verify_on<const L: usize>(
     // FIPS 186-5, section 3.3: assurance of the key's validity comes before the first step.
     let public = group.decode(public_point).ok_or(Error::BadPoint)?;
     // Step 1: r and s are integers in the interval [1, n-1].
-    let (r, s) = parse(signature).ok_or(Error::BadSignature)?;
+    let (r, s) = parse(signature).map_err(|_| Error::BadSignature)?;
     let in_range = |bytes| Uint::from_be_bytes(bytes).filter(|number| group.is_scalar(number));
     let r = in_range(r).ok_or(Error::BadSignature)?;
     let s = in_range(s).ok_or(Error::BadSignature)?;
@@ -73,38 +69,13 @@ fn verify_on<const L: usize>(
     }
 }
 
-/// The contents of the integers r and s, neither negative nor padded.
-fn parse(signature: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut signature = Reader::new(signature);
-    let mut sequence = element(&mut signature, SEQUENCE)?;
-    signature.finish().ok()?;
-    let r = integer(&mut sequence)?;
-    let s = integer(&mut sequence)?;
-    sequence.finish().ok()?;
-    Some((r, s))
-}
-
-/// The contents of the next element, which must have this tag. The length takes as few bytes as
-/// it can (X.690, section 10.1), so none above 255 can occur: a signature on P-521 has 139 bytes.
-fn element<'a>(reader: &mut Reader<'a>, tag: u8) -> Option<Reader<'a>> {
-    if reader.u8().ok()? != tag {
-        return None;
-    }
-    let length = match reader.u8().ok()? {
-        short @ ..=0x7f => short,
-        0x81 => reader.u8().ok().filter(|length| *length >= 0x80)?,
-        _ => return None,
-    };
-    reader.sub(usize::from(length)).ok()
-}
-
-/// The contents of the next element, an integer that is not negative and as short as it can be
-/// (X.690, sections 8.3.2 and 8.3.3).
-fn integer<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
-    match element(reader, INTEGER)?.rest() {
-        [] | [0x80..=0xff, ..] | [0, ..=0x7f, ..] => None,
-        contents => Some(contents),
-    }
+/// The magnitudes of the integers r and s, neither negative nor padded.
+fn parse(signature: &[u8]) -> Result<(&[u8], &[u8]), der::Error> {
+    der::whole(signature, |reader| {
+        der::nested(reader, tag::SEQUENCE, |reader| {
+            Ok((der::unsigned(reader)?, der::unsigned(reader)?))
+        })
+    })
 }
 
 #[cfg(test)]

@@ -20,8 +20,14 @@
 //! All inputs are public; time depends on them.
 
 use super::Error;
-use super::field25519::Element;
+use super::bignum::{Modulus, P25519, Residue, Uint, sum_of_multiples};
 use super::sha2::{Hash, digest};
+
+/// L = 2^252 + 27742317777372353535851937790883648493, the order of the base point (section 5.1).
+#[rustfmt::skip]
+const ORDER: Uint<8> = Uint::from_be_limbs([
+    0, 0, 0, 0, 0x1000000000000000, 0, 0x14def9dea2f79cd6, 0x5812631a5cf5d3ed,
+]);
 
 /// Checks `signature` over the concatenation of `message` (section 5.1.7).
 pub(crate) fn verify(public: &[u8], message: &[&[u8]], signature: &[u8]) -> Result<(), Error> {
@@ -30,237 +36,176 @@ pub(crate) fn verify(public: &[u8], message: &[&[u8]], signature: &[u8]) -> Resu
 
     // Step 1: the halves of the signature, and the public key.
     let (r, s) = signature.split_at(32);
-    let s = Scalar::from_canonical(s).ok_or(Error::BadSignature)?;
+    let s = Uint::from_le_bytes(s);
+    if !s.is_below(&ORDER) {
+        return Err(Error::BadSignature);
+    }
     let a = Point::decode(public).ok_or(Error::BadPoint)?;
 
-    // Step 2: k.
+    // Step 2: k, modulo L.
     let mut parts = vec![r, public];
     parts.extend_from_slice(message);
-    let k = Scalar::reduced(digest(Hash::Sha512, &parts).as_ref());
+    let order = Modulus::new(ORDER).ok_or(Error::BadKey)?;
+    let k = Uint::from_le_bytes(digest(Hash::Sha512, &parts).as_ref());
+    let k = order.to_uint(&order.to_residue(&k));
 
     // Step 3: the equation, as R = [S]B - [k]A.
-    if Point::sum_of_products(&s, &Point::base(), &k, &a.neg()).encode() == r {
+    let a = a.neg();
+    if sum_of_multiples(
+        (&s, &Point::base()),
+        (&k, &a),
+        Point::identity(),
+        Point::add,
+    )
+    .encode()
+        == r
+    {
         Ok(())
     } else {
         Err(Error::BadSignature)
     }
 }
 
-/// A number below the group order L, in 64-bit limbs, the least significant first.
-struct Scalar([u64; 4]);
-
-/// L = 2^252 + 27742317777372353535851937790883648493, the order of the base point (section 5.1).
-const ORDER: [u64; 4] = [
-    0x5812631a5cf5d3ed,
-    0x14def9dea2f79cd6,
-    0,
-    0x1000000000000000,
-];
-
-impl Scalar {
-    /// Bits in L.
-    const BITS: usize = 253;
-
-    /// The number that 32 little-endian bytes encode, unless it is L or above.
-    fn from_canonical(bytes: &[u8]) -> Option<Self> {
-        let mut limbs = [0; 4];
-        for (limb, bytes) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
-            let mut array = [0; 8];
-            array.copy_from_slice(bytes);
-            *limb = u64::from_le_bytes(array);
-        }
-        match minus_order(&limbs) {
-            Some(_) => None,
-            None => Some(Self(limbs)),
-        }
-    }
-
-    /// The number that little-endian bytes encode, modulo L: bit by bit from the highest,
-    /// twice what came before plus the bit stays below 2L < 2^254.
-    fn reduced(bytes: &[u8]) -> Self {
-        let mut limbs = [0; 4];
-        for byte in bytes.iter().rev() {
-            for bit in (0..8).rev() {
-                let mut carry = u64::from(byte >> bit) & 1;
-                for limb in &mut limbs {
-                    let top = *limb >> 63;
-                    *limb = *limb << 1 | carry;
-                    carry = top;
-                }
-                limbs = minus_order(&limbs).unwrap_or(limbs);
-            }
-        }
-        Self(limbs)
-    }
-
-    fn bit(&self, index: usize) -> bool {
-        (self.0[index / 64] >> (index % 64)) & 1 == 1
-    }
-}
-
-/// `limbs - L`, unless that is negative.
-fn minus_order(limbs: &[u64; 4]) -> Option<[u64; 4]> {
-    let mut difference = [0; 4];
-    let mut borrow = false;
-    for i in 0..4 {
-        let (less, first) = limbs[i].overflowing_sub(ORDER[i]);
-        let (less, second) = less.overflowing_sub(u64::from(borrow));
-        difference[i] = less;
-        borrow = first || second;
-    }
-    if borrow { None } else { Some(difference) }
-}
-
 /// A point in extended homogeneous coordinates, x = X/Z, y = Y/Z, x * y = T/Z
 /// (section 5.1.4).
 #[derive(Clone, Copy)]
 struct Point {
-    x: Element,
-    y: Element,
-    z: Element,
-    t: Element,
+    x: Residue<4>,
+    y: Residue<4>,
+    z: Residue<4>,
+    t: Residue<4>,
 }
 
+/// The field of the coordinates.
+const F: Modulus<4> = P25519;
+
 /// d = -121665/121666, of the curve equation -x^2 + y^2 = 1 + d x^2 y^2 (section 5.1).
-const D: [u8; 32] = [
-    0xa3, 0x78, 0x59, 0x13, 0xca, 0x4d, 0xeb, 0x75, 0xab, 0xd8, 0x41, 0x41, 0x4d, 0x0a, 0x70, 0x00,
-    0x98, 0xe8, 0x79, 0x77, 0x79, 0x40, 0xc7, 0x8c, 0x73, 0xfe, 0x6f, 0x2b, 0xee, 0x6c, 0x03, 0x52,
+#[rustfmt::skip]
+const D: [u64; 4] = [
+    0x52036cee2b6ffe73, 0x8cc740797779e898,
+    0x00700a4d4141d8ab, 0x75eb4dca135978a3,
 ];
 /// 2^((p - 1) / 4), a square root of -1 (section 5.1.3, step 3).
-const SQRT_MINUS_ONE: [u8; 32] = [
-    0xb0, 0xa0, 0x0e, 0x4a, 0x27, 0x1b, 0xee, 0xc4, 0x78, 0xe4, 0x2f, 0xad, 0x06, 0x18, 0x43, 0x2f,
-    0xa7, 0xd7, 0xfb, 0x3d, 0x99, 0x00, 0x4d, 0x2b, 0x0b, 0xdf, 0xc1, 0x4f, 0x80, 0x24, 0x83, 0x2b,
+#[rustfmt::skip]
+const SQRT_MINUS_ONE: [u64; 4] = [
+    0x2b8324804fc1df0b, 0x2b4d00993dfbd7a7,
+    0x2f431806ad2fe478, 0xc4ee1b274a0ea0b0,
 ];
+/// (p - 5) / 8
+const ROOT_EXPONENT: [u64; 4] = [u64::MAX >> 4, u64::MAX, u64::MAX, u64::MAX - 2];
 /// The coordinates of the base point B (section 5.1): y is 4/5, x is even.
-const BASE_X: [u8; 32] = [
-    0x1a, 0xd5, 0x25, 0x8f, 0x60, 0x2d, 0x56, 0xc9, 0xb2, 0xa7, 0x25, 0x95, 0x60, 0xc7, 0x2c, 0x69,
-    0x5c, 0xdc, 0xd6, 0xfd, 0x31, 0xe2, 0xa4, 0xc0, 0xfe, 0x53, 0x6e, 0xcd, 0xd3, 0x36, 0x69, 0x21,
+#[rustfmt::skip]
+const BASE_X: [u64; 4] = [
+    0x216936d3cd6e53fe, 0xc0a4e231fdd6dc5c,
+    0x692cc7609525a7b2, 0xc9562d608f25d51a,
 ];
-const BASE_Y: [u8; 32] = {
-    let mut y = [0x66; 32];
-    y[0] = 0x58;
-    y
-};
+#[rustfmt::skip]
+const BASE_Y: [u64; 4] = [
+    0x6666666666666666, 0x6666666666666666,
+    0x6666666666666666, 0x6666666666666658,
+];
+
+/// The element of the field whose limbs are given, the most significant first.
+fn element(limbs: [u64; 4]) -> Residue<4> {
+    F.to_residue(&Uint::from_be_limbs(limbs))
+}
+
+fn square(x: &Residue<4>) -> Residue<4> {
+    F.mul(x, x)
+}
+
+fn negated(x: &Residue<4>) -> Residue<4> {
+    F.sub(&Residue::ZERO, x)
+}
 
 impl Point {
-    const IDENTITY: Self = Self {
-        x: Element::ZERO,
-        y: Element::ONE,
-        z: Element::ONE,
-        t: Element::ZERO,
-    };
+    fn identity() -> Self {
+        Self::from_affine(Residue::ZERO, F.one())
+    }
 
-    fn from_affine(x: Element, y: Element) -> Self {
+    fn from_affine(x: Residue<4>, y: Residue<4>) -> Self {
         Self {
             x,
             y,
-            z: Element::ONE,
-            t: x.mul(&y),
+            z: F.one(),
+            t: F.mul(&x, &y),
         }
     }
 
     fn base() -> Self {
-        Self::from_affine(Element::from_bytes(&BASE_X), Element::from_bytes(&BASE_Y))
+        Self::from_affine(element(BASE_X), element(BASE_Y))
     }
 
     /// The point that `bytes` encode canonically (section 5.1.3).
     fn decode(bytes: &[u8; 32]) -> Option<Self> {
         // Step 1: the sign of x and y, which must be below p.
-        let mut y_bytes = *bytes;
-        y_bytes[31] &= 0x7f;
-        let odd = bytes[31] >> 7;
-        let y = Element::from_bytes(&y_bytes);
-        if y.to_bytes() != y_bytes {
+        let mut y = *bytes;
+        y[31] &= 0x7f;
+        let odd = bytes[31] >> 7 == 1;
+        let y = Uint::from_le_bytes(&y);
+        if !y.is_below(F.value()) {
             return None;
         }
+        let y = F.to_residue(&y);
         // Step 2: a candidate root of x^2 = u / v, (u / v)^((p + 3) / 8) without a division.
-        let y2 = y.square();
-        let u = y2.sub(&Element::ONE);
-        let v = Element::from_bytes(&D).mul(&y2).add(&Element::ONE);
-        let v3 = v.square().mul(&v);
-        let v7 = v3.square().mul(&v);
-        let mut x = u.mul(&v3).mul(&u.mul(&v7).pow_p_minus_5_over_8());
+        let y2 = square(&y);
+        let u = F.sub(&y2, &F.one());
+        let v = F.add(&F.mul(&element(D), &y2), &F.one());
+        let v3 = F.mul(&square(&v), &v);
+        let v7 = F.mul(&square(&v3), &v);
+        let power = F.pow(&F.mul(&u, &v7), &Uint::from_be_limbs(ROOT_EXPONENT));
+        let mut x = F.mul(&F.mul(&u, &v3), &power);
         // Step 3: it is the root, or the square root of -1 turns it into the root, or there
         // is none.
-        let vx2 = v.mul(&x.square()).to_bytes();
-        if vx2 != u.to_bytes() {
-            if vx2 != u.neg().to_bytes() {
+        let vx2 = F.mul(&v, &square(&x));
+        if vx2 != u {
+            if vx2 != negated(&u) {
                 return None;
             }
-            x = x.mul(&Element::from_bytes(&SQRT_MINUS_ONE));
+            x = F.mul(&x, &element(SQRT_MINUS_ONE));
         }
         // Step 4: the root with the right sign; zero has none.
-        let x_bytes = x.to_bytes();
-        if x_bytes == [0; 32] && odd == 1 {
+        if x == Residue::ZERO && odd {
             return None;
         }
-        if x_bytes[0] & 1 != odd {
-            x = x.neg();
+        if F.to_uint(&x).is_odd() != odd {
+            x = negated(&x);
         }
         Some(Self::from_affine(x, y))
     }
 
     /// The canonical encoding (section 5.1.2).
     fn encode(&self) -> [u8; 32] {
-        let z_inverse = self.z.invert();
-        let mut bytes = self.y.mul(&z_inverse).to_bytes();
-        bytes[31] |= (self.x.mul(&z_inverse).to_bytes()[0] & 1) << 7;
+        let z_inverse = F.invert_prime(&self.z);
+        let [x, y] = [self.x, self.y].map(|c| F.to_uint(&F.mul(&c, &z_inverse)));
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(y.to_le_bytes().as_flattened());
+        bytes[31] |= u8::from(x.is_odd()) << 7;
         bytes
     }
 
     fn neg(&self) -> Self {
         Self {
-            x: self.x.neg(),
-            y: self.y,
-            z: self.z,
-            t: self.t.neg(),
+            x: negated(&self.x),
+            t: negated(&self.t),
+            ..*self
         }
     }
 
     /// The sum of any two points, equal ones too (section 5.1.4).
     fn add(&self, other: &Self) -> Self {
-        let d2 = Element::from_bytes(&D).mul_small(2);
-        let a = self.y.sub(&self.x).mul(&other.y.sub(&other.x));
-        let b = self.y.add(&self.x).mul(&other.y.add(&other.x));
-        let c = self.t.mul(&d2).mul(&other.t);
-        let d = self.z.mul_small(2).mul(&other.z);
-        Self::complete(&b.sub(&a), &d.sub(&c), &d.add(&c), &b.add(&a))
-    }
-
-    /// Twice the point (section 5.1.4).
-    fn double(&self) -> Self {
-        let a = self.x.square();
-        let b = self.y.square();
-        let c = self.z.square().mul_small(2);
-        let h = a.add(&b);
-        let e = h.sub(&self.x.add(&self.y).square());
-        let g = a.sub(&b);
-        Self::complete(&e, &c.add(&g), &g, &h)
-    }
-
-    /// The products that end both formulas of section 5.1.4.
-    fn complete(e: &Element, f: &Element, g: &Element, h: &Element) -> Self {
+        let twice = |x: Residue<4>| F.add(&x, &x);
+        let a = F.mul(&F.sub(&self.y, &self.x), &F.sub(&other.y, &other.x));
+        let b = F.mul(&F.add(&self.y, &self.x), &F.add(&other.y, &other.x));
+        let c = F.mul(&F.mul(&self.t, &twice(element(D))), &other.t);
+        let d = F.mul(&twice(self.z), &other.z);
+        let (e, f, g, h) = (F.sub(&b, &a), F.sub(&d, &c), F.add(&d, &c), F.add(&b, &a));
         Self {
-            x: e.mul(f),
-            y: g.mul(h),
-            z: f.mul(g),
-            t: e.mul(h),
+            x: F.mul(&e, &f),
+            y: F.mul(&g, &h),
+            z: F.mul(&f, &g),
+            t: F.mul(&e, &h),
         }
-    }
-
-    /// `[m]P + [n]Q`, one doubling for both a bit.
-    fn sum_of_products(m: &Scalar, p: &Self, n: &Scalar, q: &Self) -> Self {
-        let mut sum = Self::IDENTITY;
-        for index in (0..Scalar::BITS).rev() {
-            sum = sum.double();
-            if m.bit(index) {
-                sum = sum.add(p);
-            }
-            if n.bit(index) {
-                sum = sum.add(q);
-            }
-        }
-        sum
     }
 }
 
@@ -352,9 +297,9 @@ mod tests {
         let (public, message, signature) = CASES[0];
         let mut signature = from_hex(signature);
         let mut carry = 0;
-        let order: Vec<u8> = ORDER.iter().flat_map(|limb| limb.to_le_bytes()).collect();
-        for (byte, add) in signature[32..].iter_mut().zip(order) {
-            let sum = u16::from(*byte) + u16::from(add) + carry;
+        let order = ORDER.to_le_bytes();
+        for (byte, add) in signature[32..].iter_mut().zip(order.as_flattened()) {
+            let sum = u16::from(*byte) + u16::from(*add) + carry;
             *byte = sum as u8;
             carry = sum >> 8;
         }
@@ -364,47 +309,65 @@ mod tests {
         );
     }
 
-    /// The order itself is 0 and one below it is not.
+    /// S = L and S = 2^256 - 1 are out of range, S = L - 1 is in range; whatever the equation says.
     #[test]
-    fn scalars_are_reduced() {
-        let bytes = |limbs: [u64; 4]| limbs.map(u64::to_le_bytes).concat();
-        let mut below = ORDER;
-        below[0] -= 1;
-        assert_eq!(Scalar::reduced(&bytes(ORDER)).0, [0; 4]);
-        assert_eq!(Scalar::reduced(&bytes(below)).0, below);
-        assert!(Scalar::from_canonical(&bytes(ORDER)).is_none());
-        assert!(Scalar::from_canonical(&bytes(below)).is_some());
-        assert!(Scalar::from_canonical(&[0xff; 32]).is_none());
-        // 2^512 - 1 modulo L, worked out elsewhere.
+    fn s_is_below_the_order() {
+        let (public, _, _) = CASES[0];
+        let order = ORDER.to_le_bytes();
+        let below = [&[order.as_flattened()[0] - 1], &order.as_flattened()[1..32]].concat();
+        // A = (0, 1) takes every R = [S]B.
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let r = Point::base().neg().encode();
+        let of = |s: &[u8]| [&r[..], s].concat();
         assert_eq!(
-            bytes(Scalar::reduced(&[0xff; 64]).0),
-            from_hex("000f9c44e31106a447938568a71b0ed065bef517d273ecce3d9a307c1b419903")
+            verify(&identity, &[], &of(&below)),
+            Ok(()),
+            "[L - 1]B is -B"
         );
+        for s in [&order.as_flattened()[..32], &[0xff; 32]] {
+            assert_eq!(verify(&identity, &[], &of(s)), Err(Error::BadSignature));
+            assert_eq!(
+                verify(&from_hex(public), &[], &of(s)),
+                Err(Error::BadSignature)
+            );
+        }
     }
 
     /// The constants are what their definitions say.
     #[test]
     fn constants() {
-        let number = |n| Element::ONE.mul_small(n);
-        let d = Element::from_bytes(&D);
+        let number = |n| F.to_residue(&Uint::from_be_limbs([0, 0, 0, n]));
         assert_eq!(
-            d.mul_small(121_666).to_bytes(),
-            number(121_665).neg().to_bytes()
+            F.mul(&element(D), &number(121_666)),
+            negated(&number(121_665))
         );
-        let root = Element::from_bytes(&SQRT_MINUS_ONE);
-        assert_eq!(root.square().to_bytes(), Element::ONE.neg().to_bytes());
-        assert_eq!(
-            Element::from_bytes(&BASE_Y).mul_small(5).to_bytes(),
-            number(4).to_bytes()
+        assert_eq!(square(&element(SQRT_MINUS_ONE)), negated(&F.one()));
+        assert_eq!(F.mul(&element(BASE_Y), &number(5)), number(4));
+        // 8 (p - 5) / 8 + 5 = 0 modulo p: x to that power and x^5 are x^p = x.
+        let power = F.pow(&number(3), &Uint::from_be_limbs(ROOT_EXPONENT));
+        let eighth = square(&square(&square(&power)));
+        assert_eq!(F.mul(&eighth, &number(243)), number(3));
+        let base = Point::decode(&BASE).unwrap();
+        assert_eq!(base.x, element(BASE_X));
+        assert_eq!(base.encode(), BASE);
+        // L times the base point is the identity.
+        let zero = Uint::from_le_bytes(&[]);
+        let multiple = sum_of_multiples(
+            (&ORDER, &base),
+            (&zero, &base),
+            Point::identity(),
+            Point::add,
         );
-        let decoded = Point::decode(&BASE_Y).unwrap();
-        assert_eq!(decoded.x.to_bytes(), BASE_X);
-        // L times the base point is the identity: the equation with S = 0, k = L and R = 1.
-        let order = Scalar(ORDER);
-        let zero = Scalar([0; 4]);
-        let multiple = Point::sum_of_products(&order, &Point::base(), &zero, &Point::base());
-        assert_eq!(multiple.encode(), Point::IDENTITY.encode());
+        assert_eq!(multiple.encode(), Point::identity().encode());
     }
+
+    /// The encoding of the base point: y alone, x being even.
+    const BASE: [u8; 32] = {
+        let mut y = [0x66; 32];
+        y[0] = 0x58;
+        y
+    };
 
     /// Encodings of public keys: which are points (RFC 8032, section 5.1.3).
     #[test]
@@ -428,7 +391,7 @@ mod tests {
             ("y = 2^255 - 1, that is 18", bytes(0xff, 0xff, 0x7f), false),
             ("y = 2, no root", bytes(2, 0, 0), false),
             ("y = 3, a root", bytes(3, 0, 0), true),
-            ("the base point", BASE_Y, true),
+            ("the base point", BASE, true),
         ] {
             let point = Point::decode(&encoding);
             assert_eq!(point.is_some(), valid, "{name}");
@@ -464,9 +427,11 @@ mod tests {
         let mut verdicts = [0, 0];
         for message in 0..64u8 {
             let parts = [&identity[..], &minus_one[..], &[message]];
-            let k = Scalar::reduced(digest(Hash::Sha512, &parts).as_ref());
+            let k = Uint::<8>::from_le_bytes(digest(Hash::Sha512, &parts).as_ref());
+            let order = Modulus::new(ORDER).unwrap();
+            let k = order.to_uint(&order.to_residue(&k));
             let verdict = verify(&minus_one, &[&[message]], &signature);
-            assert_eq!(verdict.is_ok(), !k.bit(0), "{message}");
+            assert_eq!(verdict.is_ok(), !k.is_odd(), "{message}");
             verdicts[usize::from(verdict.is_ok())] += 1;
         }
         assert!(verdicts.iter().all(|count| *count > 16), "{verdicts:?}");

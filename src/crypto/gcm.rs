@@ -38,8 +38,8 @@ impl Gcm {
 
     /// Encrypts `data` in place and returns the tag (GCM-AE, section 7.1).
     pub(super) fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; TAG] {
-        let mask = self.counter_mode(nonce, data);
-        self.tag(mask, aad, data)
+        self.counter_mode(nonce, data);
+        self.tag(nonce, aad, data)
     }
 
     /// Checks the tag, then decrypts `data` in place (GCM-AD, section 7.2). On an error
@@ -52,48 +52,45 @@ impl Gcm {
         tag: &[u8],
     ) -> Result<(), Error> {
         // Steps 6 to 8 before 4: nothing is decrypted that is not authentic.
-        let mask = self.counter_mode(nonce, &mut []);
-        if !ct::eq(&self.tag(mask, aad, data), tag) {
+        if !ct::eq(&self.tag(nonce, aad, data), tag) {
             return Err(Error::BadTag);
         }
         self.counter_mode(nonce, data);
         Ok(())
     }
 
-    /// GCTR from inc32(J0) over `data` (section 6.5), J0 being the nonce and a counter of
-    /// one (section 7.1, step 2). Returns the encryption of J0 itself, which masks the tag.
+    /// GCTR from inc32(J0) over `data` (section 6.5), J0 being the nonce and a counter of one
+    /// (section 7.1, step 2).
     ///
     /// The counter has 32 bits: `data` must stay below 2^36 - 32 bytes (section 5.2.1.1),
     /// which the records of TLS do by far.
-    fn counter_mode(&self, nonce: &[u8; 12], data: &mut [u8]) -> u128 {
-        let mut counter = 1u32;
-        let mut next_blocks = || {
-            let mut blocks = [0; PARALLEL * BLOCK];
-            for block in blocks.chunks_exact_mut(BLOCK) {
-                block[..12].copy_from_slice(nonce);
-                block[12..].copy_from_slice(&counter.to_be_bytes());
-                counter = counter.wrapping_add(1);
+    fn counter_mode(&self, nonce: &[u8; 12], data: &mut [u8]) {
+        let mut counter = 2;
+        for chunk in data.chunks_mut(PARALLEL * BLOCK) {
+            for (byte, key) in chunk.iter_mut().zip(self.key_stream(nonce, counter)) {
+                *byte ^= key;
             }
-            self.aes.encrypt(&mut blocks);
-            blocks
-        };
-
-        let first = next_blocks();
-        // The first block of key stream is not for the data.
-        let (head, tail) = data.split_at_mut(data.len().min(first.len() - BLOCK));
-        xor(head, &first[BLOCK..]);
-        for chunk in tail.chunks_mut(PARALLEL * BLOCK) {
-            xor(chunk, &next_blocks());
+            counter += PARALLEL as u32;
         }
-        block(&first[..BLOCK])
+    }
+
+    /// The encryption of the nonce followed by this counter, and by the three after it.
+    fn key_stream(&self, nonce: &[u8; 12], counter: u32) -> [u8; PARALLEL * BLOCK] {
+        let mut blocks = [0; PARALLEL * BLOCK];
+        for (block, counter) in blocks.chunks_exact_mut(BLOCK).zip(counter..) {
+            block[..12].copy_from_slice(nonce);
+            block[12..].copy_from_slice(&counter.to_be_bytes());
+        }
+        self.aes.encrypt(&mut blocks);
+        blocks
     }
 
     /// The tag of `aad` and the ciphertext: GHASH of both, each filled up with zeros to
-    /// whole blocks, and of their lengths in bits, under `mask` (section 7.1, steps 4 to 6).
+    /// whole blocks, and of their lengths in bits, encrypted (section 7.1, steps 4 to 6).
     ///
     /// GHASH is taken four blocks at a time: ((((y + a) H + b) H + c) H + d) H is
     /// (y + a) H^4 + b H^3 + c H^2 + d H, a sum that is reduced once.
-    fn tag(&self, mask: u128, aad: &[u8], ciphertext: &[u8]) -> [u8; TAG] {
+    fn tag(&self, nonce: &[u8; 12], aad: &[u8], ciphertext: &[u8]) -> [u8; TAG] {
         let bits = |bytes: &[u8]| (bytes.len() as u128) << 3;
         let lengths = (bits(aad) << 64 | bits(ciphertext)).to_be_bytes();
         let mut hash = 0;
@@ -108,7 +105,7 @@ impl Gcm {
                 hash = sum_of_products(&blocks[..count], &self.powers[PARALLEL - count..]);
             }
         }
-        (hash ^ mask).to_be_bytes()
+        (hash ^ block(&self.key_stream(nonce, 1)[..BLOCK])).to_be_bytes()
     }
 }
 
@@ -117,12 +114,6 @@ fn block(bytes: &[u8]) -> u128 {
     let mut block = [0; BLOCK];
     block[..bytes.len()].copy_from_slice(bytes);
     u128::from_be_bytes(block)
-}
-
-fn xor(data: &mut [u8], key_stream: &[u8]) {
-    for (byte, key) in data.iter_mut().zip(key_stream) {
-        *byte ^= key;
-    }
 }
 
 /// The bits of a block that are multiplied one by one, the upper four of each half: see [`Parts`].
@@ -410,13 +401,13 @@ mod tests {
                 let hash = blocks
                     .chain([lengths])
                     .fold(0, |y, x| multiply(y ^ x, subkey));
-                assert_eq!(gcm.tag(77, aad, text), (hash ^ 77).to_be_bytes());
+                let mask = block(&gcm.key_stream(&[8; 12], 1)[..BLOCK]);
+                assert_eq!(gcm.tag(&[8; 12], aad, text), (hash ^ mask).to_be_bytes());
             }
         }
     }
 
-    /// The counter runs through groups of four blocks, the first of which gives one block to
-    /// the tag: the ciphertext of a prefix is the prefix of the ciphertext at every length.
+    /// The counter runs through groups of four blocks: the ciphertext of a prefix is the prefix of the ciphertext at every length.
     #[test]
     fn every_length() {
         let gcm = Gcm::new(&[3; 32]).unwrap();

@@ -16,7 +16,6 @@ pub(crate) mod ct;
 pub(crate) mod ecdh;
 pub(crate) mod ecdsa;
 pub(crate) mod ed25519;
-mod field25519;
 mod gcm;
 pub(crate) mod hkdf;
 pub(crate) mod hmac;

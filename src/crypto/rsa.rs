@@ -97,11 +97,13 @@ impl PublicKey {
         if signature.len() != self.modulus.len() {
             return None;
         }
-        // The usual sizes have a width of their own; another takes the next one.
+        // The usual sizes have a width of their own; another takes the next one, which costs a
+        // doubling for each bit between them.
         match self.bits {
             MIN_BITS => self.rsavp1::<32>(signature),
             2049..=3072 => self.rsavp1::<48>(signature),
             3073..=4096 => self.rsavp1::<64>(signature),
+            4097..=6144 => self.rsavp1::<96>(signature),
             _ => self.rsavp1::<MAX_LIMBS>(signature),
         }
     }

@@ -15,7 +15,7 @@
 //! (`ecdh` multiplies by a secret); [`Group::multiply_and_add`] and [`Group::decode`] are
 //! variable time and only ever see public values.
 
-use super::bignum::{Modulus, Residue, Uint};
+use super::bignum::{Modulus, Residue, Uint, sum_of_multiples};
 
 /// The curves known here, all with `a = -3`, cofactor 1 and prime order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,21 +287,10 @@ impl<const L: usize> Group<L> {
         product
     }
 
-    /// `u * G + v * point` for public scalars: both bit by bit at once (Shamir's trick), in
-    /// variable time.
+    /// `u * G + v * point` for public scalars, in variable time.
     pub(crate) fn multiply_and_add(&self, u: &Uint<L>, v: &Uint<L>, point: &Point<L>) -> Point<L> {
-        let both = self.add(&self.generator, point);
-        let mut sum = self.infinity();
-        for index in (0..u.bit_len().max(v.bit_len())).rev() {
-            sum = self.add(&sum, &sum);
-            sum = match (u.bit(index), v.bit(index)) {
-                (0, 0) => sum,
-                (0, _) => self.add(&sum, point),
-                (_, 0) => self.add(&sum, &self.generator),
-                _ => self.add(&sum, &both),
-            };
-        }
-        sum
+        let add = |p: &Point<L>, q: &Point<L>| self.add(p, q);
+        sum_of_multiples((u, &self.generator), (v, point), self.infinity(), add)
     }
 }
 

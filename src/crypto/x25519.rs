@@ -2,7 +2,7 @@
 //!
 //! The private key is secret: the ladder takes the same steps for every one (section 5).
 
-use super::field25519::Element;
+use super::bignum::{P25519, Residue, Uint};
 use super::{Error, ct};
 
 /// The u-coordinate of the base point (RFC 7748, section 4.1).
@@ -31,7 +31,7 @@ pub(crate) fn shared_secret(private: &[u8; 32], peer: &[u8; 32]) -> Result<[u8; 
 /// above is taken modulo p, as the section says.
 pub(crate) fn x25519(scalar: &[u8; 32], u: &[u8; 32]) -> [u8; 32] {
     /// (486662 - 2) / 4, from the curve equation (section 5).
-    const A24: u32 = 121_665;
+    const A24: u64 = 121_665;
 
     // decodeScalar25519
     let mut k = *scalar;
@@ -39,34 +39,50 @@ pub(crate) fn x25519(scalar: &[u8; 32], u: &[u8; 32]) -> [u8; 32] {
     k[31] &= 127;
     k[31] |= 64;
 
-    let x_1 = Element::from_bytes(u);
-    let (mut x_2, mut z_2) = (Element::ONE, Element::ZERO);
-    let (mut x_3, mut z_3) = (x_1, Element::ONE);
+    // decodeUCoordinate
+    let mut u = *u;
+    u[31] &= 127;
+
+    let f = &P25519;
+    let a24 = f.to_residue(&Uint::from_be_limbs([0, 0, 0, A24]));
+    let x_1 = f.to_residue(&Uint::from_le_bytes(&u));
+    let (mut x_2, mut z_2) = (f.one(), Residue::ZERO);
+    let (mut x_3, mut z_3) = (x_1, f.one());
     let mut swap = 0;
     for t in (0..255).rev() {
         let k_t = u64::from(k[t / 8] >> (t % 8)) & 1;
         swap ^= k_t;
-        Element::swap_if(swap, &mut x_2, &mut x_3);
-        Element::swap_if(swap, &mut z_2, &mut z_3);
+        (x_2, x_3) = cswap(swap, &x_2, &x_3);
+        (z_2, z_3) = cswap(swap, &z_2, &z_3);
         swap = k_t;
 
-        let a = x_2.add(&z_2);
-        let aa = a.square();
-        let b = x_2.sub(&z_2);
-        let bb = b.square();
-        let e = aa.sub(&bb);
-        let c = x_3.add(&z_3);
-        let d = x_3.sub(&z_3);
-        let da = d.mul(&a);
-        let cb = c.mul(&b);
-        x_3 = da.add(&cb).square();
-        z_3 = x_1.mul(&da.sub(&cb).square());
-        x_2 = aa.mul(&bb);
-        z_2 = e.mul(&aa.add(&e.mul_small(A24)));
+        let a = f.add(&x_2, &z_2);
+        let aa = f.mul(&a, &a);
+        let b = f.sub(&x_2, &z_2);
+        let bb = f.mul(&b, &b);
+        let e = f.sub(&aa, &bb);
+        let c = f.add(&x_3, &z_3);
+        let d = f.sub(&x_3, &z_3);
+        let da = f.mul(&d, &a);
+        let cb = f.mul(&c, &b);
+        let sum = f.add(&da, &cb);
+        x_3 = f.mul(&sum, &sum);
+        let difference = f.sub(&da, &cb);
+        z_3 = f.mul(&x_1, &f.mul(&difference, &difference));
+        x_2 = f.mul(&aa, &bb);
+        z_2 = f.mul(&e, &f.add(&aa, &f.mul(&a24, &e)));
     }
-    Element::swap_if(swap, &mut x_2, &mut x_3);
-    Element::swap_if(swap, &mut z_2, &mut z_3);
-    x_2.mul(&z_2.invert()).to_bytes()
+    (x_2, _) = cswap(swap, &x_2, &x_3);
+    (z_2, _) = cswap(swap, &z_2, &z_3);
+    let result = f.to_uint(&f.mul(&x_2, &f.invert_prime(&z_2)));
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(result.to_le_bytes().as_flattened());
+    bytes
+}
+
+/// Both, exchanged if `swap` is 1, in the same time if it is 0.
+fn cswap(swap: u64, a: &Residue<4>, b: &Residue<4>) -> (Residue<4>, Residue<4>) {
+    (Residue::select(swap, a, b), Residue::select(swap, b, a))
 }
 
 #[cfg(test)]

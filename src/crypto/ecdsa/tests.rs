@@ -12,15 +12,15 @@ fn der_integer(bytes: &[u8]) -> Vec<u8> {
     if contents.first().is_none_or(|byte| *byte >= 0x80) {
         contents.insert(0, 0);
     }
-    [&[INTEGER, contents.len() as u8], &contents[..]].concat()
+    [&[tag::INTEGER, contents.len() as u8], &contents[..]].concat()
 }
 
 fn der_sequence(contents: &[u8]) -> Vec<u8> {
     let length = contents.len() as u8;
     let header = if length < 0x80 {
-        vec![SEQUENCE, length]
+        vec![tag::SEQUENCE, length]
     } else {
-        vec![SEQUENCE, 0x81, length]
+        vec![tag::SEQUENCE, 0x81, length]
     };
     [header, contents.to_vec()].concat()
 }
@@ -393,8 +393,8 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
     assert_eq!(result(&good), Ok(()));
 
     let length = contents.len() as u8;
-    let padded = |integer: &[u8]| [&[INTEGER, integer[1] + 1, 0], &integer[2..]].concat();
-    let long = |integer: &[u8]| [&[INTEGER, 0x81, integer[1]], &integer[2..]].concat();
+    let padded = |integer: &[u8]| [&[tag::INTEGER, integer[1] + 1, 0], &integer[2..]].concat();
+    let long = |integer: &[u8]| [&[tag::INTEGER, 0x81, integer[1]], &integer[2..]].concat();
     // Without the zero ahead of its top bit, or with that bit set, it is negative.
     let negative = |integer: &[u8]| match integer {
         [tag, length, 0, rest @ ..] => [&[*tag, length - 1], rest].concat(),
@@ -404,12 +404,12 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
     let with = |header: &[u8], contents: &[u8]| [header, contents].concat();
     let cases: &[(&str, Vec<u8>)] = &[
         ("empty", vec![]),
-        ("a tag alone", vec![SEQUENCE]),
+        ("a tag alone", vec![tag::SEQUENCE]),
         ("an empty sequence", der_sequence(&[])),
         ("r alone", der_sequence(&r)),
         (
             "three integers",
-            der_sequence(&[&contents[..], &[INTEGER, 1, 1]].concat()),
+            der_sequence(&[&contents[..], &[tag::INTEGER, 1, 1]].concat()),
         ),
         ("trailing zero", with(&good, &[0])),
         ("trailing NULL", with(&good, &[5, 0])),
@@ -419,24 +419,24 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
         ),
         (
             "two bytes of length",
-            with(&[SEQUENCE, 0x82, 0, length], &contents),
+            with(&[tag::SEQUENCE, 0x82, 0, length], &contents),
         ),
         (
             "four bytes of length",
-            with(&[SEQUENCE, 0x84, 0, 0, 0, length], &contents),
+            with(&[tag::SEQUENCE, 0x84, 0, 0, 0, length], &contents),
         ),
         (
             "the longest length",
             with(
-                &[SEQUENCE, 0x88, 255, 255, 255, 255, 255, 255, 255, 255],
+                &[tag::SEQUENCE, 0x88, 255, 255, 255, 255, 255, 255, 255, 255],
                 &contents,
             ),
         ),
         (
             "indefinite length",
-            [&[SEQUENCE, 0x80], &contents[..], &[0, 0]].concat(),
+            [&[tag::SEQUENCE, 0x80], &contents[..], &[0, 0]].concat(),
         ),
-        ("reserved length", with(&[SEQUENCE, 0xff], &contents)),
+        ("reserved length", with(&[tag::SEQUENCE, 0xff], &contents)),
         ("a set", with(&[0x31], &good[1..])),
         ("not constructed", with(&[0x10], &good[1..])),
         ("high tag", with(&[0x3f, 0x10], &good[1..])),
@@ -450,11 +450,11 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
         ),
         (
             "r is empty",
-            der_sequence(&[&[INTEGER, 0], &s[..]].concat()),
+            der_sequence(&[&[tag::INTEGER, 0], &s[..]].concat()),
         ),
         (
             "s is empty",
-            der_sequence(&[&r[..], &[INTEGER, 0]].concat()),
+            der_sequence(&[&r[..], &[tag::INTEGER, 0]].concat()),
         ),
         ("r padded", der_sequence(&[&padded(&r)[..], &s].concat())),
         ("s padded", der_sequence(&[&r[..], &padded(&s)].concat())),
@@ -476,7 +476,7 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
         ),
         (
             "zero in two bytes",
-            der_sequence(&[&[INTEGER, 2, 0, 0], &s[..]].concat()),
+            der_sequence(&[&[tag::INTEGER, 2, 0, 0], &s[..]].concat()),
         ),
         ("raw", [&r[2..], &s[2..]].concat()),
     ];
@@ -488,7 +488,7 @@ fn encodings_that_are_not_der(curve: Curve, stride: usize) {
         );
     }
     if length < 0x80 {
-        let long = with(&[SEQUENCE, 0x81, length], &contents);
+        let long = with(&[tag::SEQUENCE, 0x81, length], &contents);
         assert_eq!(
             result(&long),
             Err(Error::BadSignature),
