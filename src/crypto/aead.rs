@@ -59,14 +59,8 @@ impl Aead {
 
     /// Encrypts `data` in place and appends the tag.
     pub(crate) fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut Vec<u8>) {
-        let tag = match &self.0 {
-            Cipher::Gcm(gcm) => gcm.seal(nonce, aad, data),
-            Cipher::ChaCha20Poly1305(key) => {
-                chacha20::apply(key, 1, nonce, data);
-                chacha20_poly1305_tag(key, nonce, aad, data)
-            }
-        };
-        data.extend_from_slice(&tag);
+        self.apply_key_stream(nonce, data);
+        data.extend_from_slice(&self.tag(nonce, aad, data));
     }
 
     /// Checks the tag at the end of `data`, and only then decrypts in place and drops the tag.
@@ -79,17 +73,27 @@ impl Aead {
     ) -> Result<(), Error> {
         let length = data.len().checked_sub(TAG_LEN).ok_or(Error::BadLength)?;
         let (ciphertext, tag) = data.split_at_mut(length);
-        match &self.0 {
-            Cipher::Gcm(gcm) => gcm.open(nonce, aad, ciphertext, tag)?,
-            Cipher::ChaCha20Poly1305(key) => {
-                if !ct::eq(&chacha20_poly1305_tag(key, nonce, aad, ciphertext), tag) {
-                    return Err(Error::BadTag);
-                }
-                chacha20::apply(key, 1, nonce, ciphertext);
-            }
+        if !ct::eq(&self.tag(nonce, aad, ciphertext), tag) {
+            return Err(Error::BadTag);
         }
+        self.apply_key_stream(nonce, ciphertext);
         data.truncate(length);
         Ok(())
+    }
+
+    /// Encrypts or decrypts `data`.
+    fn apply_key_stream(&self, nonce: &[u8; NONCE_LEN], data: &mut [u8]) {
+        match &self.0 {
+            Cipher::Gcm(gcm) => gcm.apply_key_stream(nonce, data),
+            Cipher::ChaCha20Poly1305(key) => chacha20::apply(key, 1, nonce, data),
+        }
+    }
+
+    fn tag(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], ciphertext: &[u8]) -> [u8; TAG_LEN] {
+        match &self.0 {
+            Cipher::Gcm(gcm) => gcm.tag(nonce, aad, ciphertext),
+            Cipher::ChaCha20Poly1305(key) => chacha20_poly1305_tag(key, nonce, aad, ciphertext),
+        }
     }
 }
 

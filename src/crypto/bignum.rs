@@ -5,10 +5,11 @@
 //! by `L`, so no input can cause a panic or a large allocation.
 //!
 //! Timing: [`Modulus::add`], [`Modulus::sub`], [`Modulus::mul`] and what is built of them execute
-//! the same instructions whatever the values are, because one secret passes through them, the
-//! ephemeral scalar of `ecdh`. Three things run in variable time, on data that is always public
-//! here: [`Modulus::new`] in the modulus, [`Modulus::pow`] in the exponent (not in the base), and
-//! [`Uint::bit_len`]. All that a peer chooses, signatures and keys, is public too.
+//! the same instructions whatever the values are, because secrets pass through them in `ecdh` and
+//! `x25519`. Four things run in variable time, on data that is always public here:
+//! [`Modulus::new`] in the modulus, [`Modulus::pow`] in the exponent (not in the base),
+//! [`Uint::bit_len`], and [`sum_of_multiples`]. All that a peer chooses, signatures and keys, is
+//! public too.
 //!
 //! A number in Montgomery form, `a * R mod m` with `R = 2^(64 L)`, is a [`Residue`]; a plain one
 //! is a [`Uint`]. The types keep the two forms apart; which modulus a residue belongs to is for

@@ -62,11 +62,8 @@ fn verify_on<const L: usize>(
     let (x, _) = group.affine(&point).ok_or(Error::BadSignature)?;
     // Steps 7 to 9: the x-coordinate, as an integer modulo n, is r. (It is below p, which is
     // above n, so it does need the reduction.)
-    if order.to_residue(&x) == order.to_residue(&r) {
-        Ok(())
-    } else {
-        Err(Error::BadSignature)
-    }
+    let matches = order.to_residue(&x) == order.to_residue(&r);
+    matches.then_some(()).ok_or(Error::BadSignature)
 }
 
 /// The magnitudes of the integers r and s, neither negative nor padded.

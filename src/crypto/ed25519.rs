@@ -50,20 +50,9 @@ pub(crate) fn verify(public: &[u8], message: &[&[u8]], signature: &[u8]) -> Resu
     let k = order.to_uint(&order.to_residue(&k));
 
     // Step 3: the equation, as R = [S]B - [k]A.
-    let a = a.neg();
-    if sum_of_multiples(
-        (&s, &Point::base()),
-        (&k, &a),
-        Point::identity(),
-        Point::add,
-    )
-    .encode()
-        == r
-    {
-        Ok(())
-    } else {
-        Err(Error::BadSignature)
-    }
+    let (b, a) = (Point::base(), a.neg());
+    let sum = sum_of_multiples((&s, &b), (&k, &a), Point::identity(), Point::add);
+    (sum.encode() == r).then_some(()).ok_or(Error::BadSignature)
 }
 
 /// A point in extended homogeneous coordinates, x = X/Z, y = Y/Z, x * y = T/Z

@@ -1,4 +1,5 @@
-//! AES-GCM with 96-bit nonces and 128-bit tags (NIST SP 800-38D).
+//! AES-GCM with 96-bit nonces and 128-bit tags (NIST SP 800-38D): the key stream and the tag, of
+//! which [`super::aead`] makes GCM-AE and GCM-AD (sections 7.1 and 7.2).
 //!
 //! The usual GHASH reads tables at secret places, and the cache tells which. This one multiplies
 //! polynomials by the multiplication of integers, an idea of T. Pornin's BearSSL ("Constant-Time
@@ -8,9 +9,6 @@
 use super::Error;
 use super::aes::{Aes, BLOCK, PARALLEL};
 use super::ct;
-
-/// Bytes in a tag.
-const TAG: usize = 16;
 
 /// AES-GCM under one key.
 pub(super) struct Gcm {
@@ -36,35 +34,12 @@ impl Gcm {
         Ok(Self { aes, powers })
     }
 
-    /// Encrypts `data` in place and returns the tag (GCM-AE, section 7.1).
-    pub(super) fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; TAG] {
-        self.counter_mode(nonce, data);
-        self.tag(nonce, aad, data)
-    }
-
-    /// Checks the tag, then decrypts `data` in place (GCM-AD, section 7.2). On an error
-    /// `data` is as it was.
-    pub(super) fn open(
-        &self,
-        nonce: &[u8; 12],
-        aad: &[u8],
-        data: &mut [u8],
-        tag: &[u8],
-    ) -> Result<(), Error> {
-        // Steps 6 to 8 before 4: nothing is decrypted that is not authentic.
-        if !ct::eq(&self.tag(nonce, aad, data), tag) {
-            return Err(Error::BadTag);
-        }
-        self.counter_mode(nonce, data);
-        Ok(())
-    }
-
     /// GCTR from inc32(J0) over `data` (section 6.5), J0 being the nonce and a counter of one
     /// (section 7.1, step 2).
     ///
     /// The counter has 32 bits: `data` must stay below 2^36 - 32 bytes (section 5.2.1.1),
     /// which the records of TLS do by far.
-    fn counter_mode(&self, nonce: &[u8; 12], data: &mut [u8]) {
+    pub(super) fn apply_key_stream(&self, nonce: &[u8; 12], data: &mut [u8]) {
         let mut counter = 2;
         for chunk in data.chunks_mut(PARALLEL * BLOCK) {
             for (byte, key) in chunk.iter_mut().zip(self.key_stream(nonce, counter)) {
@@ -90,7 +65,7 @@ impl Gcm {
     ///
     /// GHASH is taken four blocks at a time: ((((y + a) H + b) H + c) H + d) H is
     /// (y + a) H^4 + b H^3 + c H^2 + d H, a sum that is reduced once.
-    fn tag(&self, nonce: &[u8; 12], aad: &[u8], ciphertext: &[u8]) -> [u8; TAG] {
+    pub(super) fn tag(&self, nonce: &[u8; 12], aad: &[u8], ciphertext: &[u8]) -> [u8; BLOCK] {
         let bits = |bytes: &[u8]| (bytes.len() as u128) << 3;
         let lengths = (bits(aad) << 64 | bits(ciphertext)).to_be_bytes();
         let mut hash = 0;
@@ -319,14 +294,11 @@ mod tests {
             let nonce = from_hex(case.nonce).try_into().unwrap();
             let aad = from_hex(case.aad);
             let mut data = from_hex(case.plaintext);
-            let tag = gcm.seal(&nonce, &aad, &mut data);
+            gcm.apply_key_stream(&nonce, &mut data);
             assert_eq!(data, from_hex(case.ciphertext), "case {index}");
+            let tag = gcm.tag(&nonce, &aad, &data);
             assert_eq!(tag[..], from_hex(case.tag), "case {index}");
-            assert_eq!(
-                gcm.open(&nonce, &aad, &mut data, &tag),
-                Ok(()),
-                "case {index}"
-            );
+            gcm.apply_key_stream(&nonce, &mut data);
             assert_eq!(data, from_hex(case.plaintext), "case {index}");
         }
     }
@@ -412,10 +384,10 @@ mod tests {
     fn every_length() {
         let gcm = Gcm::new(&[3; 32]).unwrap();
         let mut longest = vec![0; 300];
-        gcm.seal(&[9; 12], &[], &mut longest);
+        gcm.apply_key_stream(&[9; 12], &mut longest);
         for length in 0..longest.len() {
             let mut data = vec![0; length];
-            gcm.seal(&[9; 12], &[], &mut data);
+            gcm.apply_key_stream(&[9; 12], &mut data);
             assert_eq!(data, longest[..length]);
         }
     }

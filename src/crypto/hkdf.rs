@@ -32,9 +32,7 @@ pub(crate) fn expand(hash: Hash, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> 
         hmac.update(&[counter]);
         let block = hmac.finish();
         // The last chunk may be shorter than a block.
-        for (out, byte) in chunk.iter_mut().zip(block.as_ref()) {
-            *out = *byte;
-        }
+        chunk.copy_from_slice(&block.as_ref()[..chunk.len()]);
         previous = Some(block);
     }
     Ok(())

@@ -69,11 +69,9 @@ impl PublicKey {
         // Step 3: EM' = EMSA-PKCS1-v1_5-ENCODE(M, k).
         let expected = emsa_pkcs1_encode(hash, &digest(hash, message), self.modulus.len());
         // Step 4.
-        if encoded == expected {
-            Ok(())
-        } else {
-            Err(Error::BadSignature)
-        }
+        (encoded == expected)
+            .then_some(())
+            .ok_or(Error::BadSignature)
     }
 
     /// RSASSA-PSS-VERIFY (section 8.1.2) of `signature` over the concatenation of `message`.

@@ -1,6 +1,7 @@
 //! The X25519 key agreement (RFC 7748).
 //!
-//! The private key is secret: the ladder takes the same steps for every one (section 5).
+//! The private key is secret: the ladder takes the same steps for every one (section 5), on the
+//! arithmetic of [`super::bignum`], which does too.
 
 use super::bignum::{P25519, Residue, Uint};
 use super::{Error, ct};
