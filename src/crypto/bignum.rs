@@ -1,8 +1,8 @@
 //! Fixed-size unsigned integers and arithmetic modulo an odd number, by Montgomery's method.
 //!
 //! The size is a type parameter, `L` limbs of 64 bits: 4, 6 and 9 for the curves P-256, P-384
-//! and P-521, 4 for Curve25519, up to [`MAX_LIMBS`] for RSA. Nothing here allocates, and every index is bounded
-//! by `L`, so no input can cause a panic or a large allocation.
+//! and P-521, 4 for Curve25519, up to [`MAX_LIMBS`] for RSA. Nothing here allocates, and every
+//! index is bounded by `L`, so no input can cause a panic or a large allocation.
 //!
 //! Timing: [`Modulus::add`], [`Modulus::sub`], [`Modulus::mul`] and what is built of them execute
 //! the same instructions whatever the values are, because secrets pass through them in `ecdh` and

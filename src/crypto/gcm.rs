@@ -379,7 +379,8 @@ mod tests {
         }
     }
 
-    /// The counter runs through groups of four blocks: the ciphertext of a prefix is the prefix of the ciphertext at every length.
+    /// The counter runs through groups of four blocks: the ciphertext of a prefix is the prefix of
+    /// the ciphertext at every length.
     #[test]
     fn every_length() {
         let gcm = Gcm::new(&[3; 32]).unwrap();

@@ -6,28 +6,27 @@
 //! # Timing
 //!
 //! Secret are the ephemeral private keys, what is agreed on with them, all keys derived from that,
-//! and with them the state of AES, GHASH, ChaCha20, Poly1305 and HMAC, and plaintext. Public are
-//! lengths, nonces, ciphertext, tags, certificates, signatures, public keys, and the curve or algorithm.
+//! and with these the state of AES, GHASH, ChaCha20, Poly1305 and HMAC, and plaintext. Public are
+//! lengths, nonces, ciphertext, tags, certificates, signatures, public keys, and which algorithm or
+//! curve is used. Whether a tag, a scalar or a shared secret is refused is public: the peer sees it.
 //!
-//! - What has to do with a secret has no branch, no address and no number of turns of a loop that
-//!   depends on it: `aead` and what it is made of, `ecdh`, `x25519`, `hkdf`, `hmac`. S-boxes and
-//!   products are computed; no table is read at a secret place. A choice by a secret is a mask of
-//!   [`ct`]. Whether a tag, a scalar or a shared secret is refused is public: the peer is told.
-//! - `ecdsa`, `ed25519` and `rsa` verify public data, sign nothing, and take a time that depends on
-//!   it. They share `bignum` and `weierstrass`, whose headers say which of their functions are of
-//!   which kind.
-//! - There is no division, and no remainder, of anything but lengths and indices: division takes
-//!   a variable time on most processors.
-//! - Secrets are multiplied (by GHASH, Poly1305 and `bignum`). Processors with 64 bits of x86 and Arm, and
-//!   those of RISC-V that have Zkt, multiply in a time that does not depend on the numbers, though
-//!   Intel and Arm promise that only in a mode (DOITM, DIT) that is not set here. Of s390x and
-//!   POWER nothing is promised. Some old or small ones end early where the upper bits are zero: of x86
-//!   the VIA Nano, of Arm those before Armv7 and the Cortex-M3. There, the time of a record tells
-//!   something about its key. On 32 bits a product of 64-bit words is made of several, inline.
-//! - The compiler promises nothing. It may make a branch of a mask, so masks go through `black_box`,
-//!   which is best effort. In releases made with Rust 1.95 for x86_64, i686, aarch64, armv7, riscv64 and
-//!   s390x all functions that handle secrets were searched for branches and conditional moves:
-//!   they are there for lengths, loops and carries alone, of which none of a carry is a branch.
+//! - In what handles secrets (`aead` and what it is made of, `ecdh`, `x25519`, `hkdf`, `hmac`), no
+//!   branch, address or count of a loop depends on one. S-boxes and products are computed: no table
+//!   is read at a secret place. A choice by a secret is a mask of [`ct`].
+//! - `ecdsa`, `ed25519` and `rsa` verify public data and sign nothing; their time depends on the
+//!   data. They share `bignum` and `weierstrass` with `ecdh`: the headers there say which functions
+//!   take variable time.
+//! - Only lengths, indices and constants are divided: most processors divide in variable time.
+//! - Secrets are multiplied, by GHASH, Poly1305 and `bignum`. No 64-bit processor of Intel, AMD or
+//!   Arm is known to take a time that depends on the factors, though Intel and Arm promise it only
+//!   in a mode (DOITM, DIT) that is not set here; those of RISC-V promise it with Zkt. For s390x and
+//!   POWER there is no promise. Some old or small processors stop early if upper bits are zero (VIA
+//!   Nano, Arm before Armv7): there, the time of a record tells something about its key. On 32 bits
+//!   a product of 64-bit words is made of several, without a call and without a branch.
+//! - A compiler may make a branch of a mask. Masks go through `black_box`, which is best effort. The
+//!   code that Rust 1.95 makes for a release was read: all that handles secrets for x86_64, and
+//!   `aes`, `gcm` and `bignum` for i686, aarch64, armv7, riscv64 and s390x. Branches and conditional
+//!   moves are there for lengths and loops; a carry is an instruction without a branch.
 //!
 //! What a leak would cost is little: the keys last for one handshake and protect no data that
 //! anyone sends (see `tls`). For the same reason, and since safe Rust cannot promise it, secrets
