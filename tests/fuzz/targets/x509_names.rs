@@ -59,7 +59,7 @@ fn wanted(text: &str) {
         Ok(ServerName::Dns(name)) => {
             assert!(ServerName::Dns(name.clone()).is_matched_by(&GeneralName::Dns(&name)));
             assert!(name.len() <= 253 && !name.ends_with('.'));
-            let other = GeneralName::Other(Form::Uri, name.as_bytes());
+            let other = GeneralName::Other(Form::URI, name.as_bytes());
             assert!(!ServerName::Dns(name.clone()).is_matched_by(&other));
         }
         Ok(ServerName::Ip(address)) => assert_eq!(address, address.to_canonical()),
