@@ -46,6 +46,11 @@ impl Now {
         self
     }
 
+    /// The present by the monotonic clock.
+    pub(crate) fn instant(&self) -> Instant {
+        self.instant
+    }
+
     fn passed_until(&self, later: Instant) -> Duration {
         later.saturating_duration_since(self.instant)
     }

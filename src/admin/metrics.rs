@@ -284,13 +284,21 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     text.family(
         "endpoint_transitions_total",
         COUNTER,
-        "Changes of the endpoint to active and to inactive.",
+        "Changes of the endpoint's state, by the state that it changed to.",
     );
     for (addr, view) in &all {
-        let (active, inactive) = (&view.ledger.activations, &view.ledger.deactivations);
-        for (to, count) in [("active", active), ("inactive", inactive)] {
-            text.sample("", &[("address", addr), ("to", to)], count.get());
+        for (to, count) in view.ledger.transitions() {
+            text.sample("", &[("address", addr), ("to", to)], count);
         }
+    }
+    text.family(
+        "endpoint_downtime_seconds_total",
+        COUNTER,
+        "How long the endpoint was not up while in the set, the present spell included.",
+    );
+    for (addr, view) in &all {
+        let downtime = view.ledger.downtime(snapshot.now.instant());
+        text.sample("", &[("address", addr)], Seconds(downtime));
     }
     text.family(
         "endpoint_certificate_expiry_timestamp_seconds",

@@ -350,7 +350,7 @@ fn every_page_follows_the_endpoints() {
             "endpoint_up{address=\"127.0.0.1:1\"} 0\n",
             "endpoint_up{address=\"127.0.0.1:2\"} 1\n",
             "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"inactive\"} 1\n",
-            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 0\n",
+            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 1\n",
             "endpoint_dials_total{address=\"127.0.0.1:1\",result=\"refused\"} 1\n",
             "discovery_endpoints 2\n",
         ],
@@ -385,7 +385,7 @@ fn every_page_follows_the_endpoints() {
         "/metrics",
         &[
             "endpoint_up{address=\"127.0.0.1:1\"} 1\n",
-            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 1\n",
+            "endpoint_transitions_total{address=\"127.0.0.1:1\",to=\"active\"} 2\n",
             "endpoint_dials_total{address=\"127.0.0.1:1\",result=\"ok\"} 1\n",
             "endpoint_dial_duration_seconds_count{address=\"127.0.0.1:1\"} 1\n",
         ],

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::dial::Verdict;
 use crate::endpoint::Proof;
 use crate::endpoint::recent::Recent;
+use crate::endpoint::status::Status;
 use crate::stats::{Counter, Histogram, Lane};
 use crate::sync::lock;
 
@@ -62,6 +63,22 @@ const CHECKED: [&str; 3] = ["passed", "failed", "local"];
 /// No certificate has been verified.
 const NO_CERTIFICATE: i64 = i64::MIN;
 
+/// How long an endpoint of the set was not up: neither active nor slow nor draining.
+#[derive(Debug, Default)]
+struct Downtime {
+    /// Spells that are over.
+    past: Duration,
+    /// When the present one began.
+    since: Option<Instant>,
+}
+
+impl Downtime {
+    fn at(&self, now: Instant) -> Duration {
+        let present = self.since.map(|since| now.saturating_duration_since(since));
+        self.past + present.unwrap_or_default()
+    }
+}
+
 /// The account of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -82,8 +99,9 @@ pub(crate) struct Ledger {
     dials: [Counter; Verdict::ALL.len()],
     /// How long dials took that were answered.
     pub(crate) dial_time: Histogram<{ DIAL_TIMES.len() }>,
-    pub(crate) activations: Counter,
-    pub(crate) deactivations: Counter,
+    /// Changes of its state, by the state that it changed to.
+    transitions: [Counter; Status::REACHED.len()],
+    downtime: Mutex<Downtime>,
     /// When the certificate expires that it last proved itself with, in seconds since 1970.
     not_after: AtomicI64,
     /// Clients that waited too long for their first answer.
@@ -108,8 +126,8 @@ impl Default for Ledger {
             ended_early: AtomicBool::new(false),
             dials: [const { Counter::new() }; Verdict::ALL.len()],
             dial_time: Histogram::new(&DIAL_TIMES),
-            activations: Counter::new(),
-            deactivations: Counter::new(),
+            transitions: [const { Counter::new() }; Status::REACHED.len()],
+            downtime: Mutex::default(),
             not_after: AtomicI64::new(NO_CERTIFICATE),
             unanswered: Counter::new(),
             probes: [const { Counter::new() }; PROBED.len()],
@@ -211,6 +229,31 @@ impl Ledger {
     pub(super) fn proven(&self, proof: Proof) {
         let not_after = proof.not_after.unwrap_or(NO_CERTIFICATE);
         self.not_after.store(not_after, Ordering::Relaxed);
+    }
+
+    /// Notes the state that it is in from `now` on.
+    pub(super) fn turned(&self, to: Status, now: Instant) {
+        let index = Status::REACHED.iter().position(|known| *known == to);
+        if let Some(counter) = index.and_then(|index| self.transitions.get(index)) {
+            counter.add(1);
+        }
+        let is_down = !to.is_active() && to != Status::Removed;
+        let mut downtime = lock(&self.downtime);
+        *downtime = Downtime {
+            past: downtime.at(now),
+            since: is_down.then_some(now),
+        };
+    }
+
+    /// How often it changed to each state.
+    pub(crate) fn transitions(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Status::REACHED.iter().map(|status| status.name());
+        names.zip(self.transitions.iter().map(Counter::get))
+    }
+
+    /// How long it was not up while it was in the set, by `now`.
+    pub(crate) fn downtime(&self, now: Instant) -> Duration {
+        lock(&self.downtime).at(now)
     }
 
     /// How many dials ended in each way.
@@ -326,6 +369,35 @@ mod tests {
         assert_eq!(ledger.dial_time.read().count, 0);
         ledger.dialled(Verdict::Ok, Some(Duration::from_micros(600)));
         assert_eq!(ledger.dial_time.read().count, 1);
+    }
+
+    #[test]
+    fn downtime_is_the_time_in_the_set_and_not_up() {
+        let (ledger, start) = (Ledger::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // (state from when on, downtime an hour later)
+        let cases = [
+            (0, Status::Untried, 3600),
+            (3, Status::Active, 3),
+            (4, Status::Slow, 3),
+            (5, Status::Draining, 3),
+            (10, Status::Inactive, 3603),
+            (12, Status::Silent, 3605),
+            (13, Status::Removed, 6),
+            (20, Status::Untried, 3606),
+            (21, Status::ThisGateway, 3607),
+            (22, Status::Unauthenticated, 3608),
+            (23, Status::Unhealthy, 3609),
+            (24, Status::Active, 10),
+        ];
+        for (when, status, downtime) in cases {
+            ledger.turned(status, at(when));
+            let found = ledger.downtime(at(when + 3600));
+            assert_eq!(found.as_secs(), downtime, "{when} {status:?}");
+        }
+        assert_eq!(ledger.downtime(at(0)).as_secs(), 10, "it never falls");
+        let counts: Vec<_> = ledger.transitions().map(|(_, count)| count).collect();
+        assert_eq!(counts, [2, 1, 1, 1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// Those that an endpoint of the set can change to.
+    pub(crate) const REACHED: [Self; 8] = [
+        Self::Active,
+        Self::Slow,
+        Self::Draining,
+        Self::Silent,
+        Self::Unhealthy,
+        Self::Inactive,
+        Self::Unauthenticated,
+        Self::ThisGateway,
+    ];
+
     /// The word.
     pub(crate) fn name(self) -> &'static str {
         match self {

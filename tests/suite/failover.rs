@@ -18,6 +18,8 @@ fn first_client_after_the_only_endpoint_returns_is_served() {
     expect_refused(gateway.address());
     let record = gateway.wait_record("deactivated endpoint");
     assert_eq!(record.text("address"), only.address().to_string());
+    let left = ["active_endpoints", "endpoints"].map(|key| record.number(key));
+    assert_eq!(left, [0.0, 1.0], "{record:?}");
     // As long as a restart of etcd takes: the outage is the fault under test.
     std::thread::sleep(Duration::from_secs(1));
     expect_refused(gateway.address());
@@ -25,7 +27,8 @@ fn first_client_after_the_only_endpoint_returns_is_served() {
     let (tag, waited) = tag(gateway.address());
     assert_eq!(tag, b'o');
     assert!(waited < AT_ONCE, "served after {waited:?}");
-    gateway.wait_record("activated");
+    let record = gateway.wait_record("activated");
+    assert!(record.number("after_seconds") >= 1.0, "{record:?}");
 }
 
 // D8: the same for a cluster that restarts as a whole.

@@ -48,6 +48,8 @@ pub(super) struct Member {
     looped: Option<Instant>,
     /// Since when it is in the state that it is in.
     pub(super) changed: Instant,
+    /// When it last became unusable, or known.
+    pub(super) away: Instant,
     /// What it last failed of, and when.
     pub(super) last_error: Option<(Instant, String)>,
     pub(super) ledger: Arc<Ledger>,
@@ -146,6 +148,7 @@ impl Member {
     /// A new one is dialled at once.
     pub(super) fn new(endpoint: Endpoint, ledger: Arc<Ledger>) -> Self {
         let now = Instant::now();
+        ledger.turned(Status::Untried, now);
         Self {
             endpoint,
             reach: Reach::Untried,
@@ -166,6 +169,7 @@ impl Member {
             rejected: None,
             looped: None,
             changed: now,
+            away: now,
             last_error: None,
             ledger,
         }
@@ -414,9 +418,10 @@ impl Member {
         self.known() == Status::Active && self.serves.is_some_and(long)
     }
 
-    /// Keeps since when it serves, when its state has changed.
+    /// Notes that its state has changed: the one place for all changes but those of the set.
     pub(super) fn has_changed(&mut self, now: Instant) {
         self.changed = now;
+        self.ledger.turned(self.status(), now);
         self.serves = match self.status().is_active() {
             true => self.serves.or(Some(now)),
             false => None,

@@ -27,6 +27,11 @@ pub(super) struct Changed {
     is_usable: bool,
     /// How long it was in the state that it has left.
     lasted: Duration,
+    /// How long it was unusable, if it is usable again.
+    away: Duration,
+    /// How many endpoints are active now, and how many there are.
+    active: usize,
+    total: usize,
     error: Option<String>,
     /// How long it is left alone, if it is.
     interval: Option<Duration>,
@@ -69,10 +74,9 @@ impl Before {
         let (to, is_usable) = (member.status(), member.is_usable());
         let lasted = now.saturating_duration_since(member.changed);
         member.has_changed(now);
-        match (self.is_usable, is_usable) {
-            (false, true) => member.ledger.activations.add(1),
-            (true, false) => member.ledger.deactivations.add(1),
-            _ => {}
+        let away = now.saturating_duration_since(member.away);
+        if self.is_usable && !is_usable {
+            member.away = now;
         }
         let left = |next: Instant| next.saturating_duration_since(now);
         let error = member.last_error.as_ref().map(|(_, error)| error.clone());
@@ -83,6 +87,9 @@ impl Before {
             to,
             is_usable,
             lasted,
+            away,
+            active: 0,
+            total: 0,
             error: error.filter(|_| !to.is_active()),
             interval: member.next().map(left),
             alarm: None,
@@ -100,6 +107,9 @@ impl State {
         if from.is_usable != changed.is_usable || from.status.is_doubted() != to.is_doubted() {
             self.turn.reset();
         }
+        let active = |member: &&Member| member.status().is_active();
+        changed.active = self.members.iter().filter(active).count();
+        changed.total = self.members.len();
         changed.alarm = self.alarm(Instant::now());
         changed
     }
@@ -174,8 +184,15 @@ fn log_change(changed: Changed) {
     ];
     let error = changed.error.map(|error| ("error", error.into()));
     match (from.is_usable, changed.is_usable) {
-        (false, true) => log::info("pool", "activated", &fields),
+        (false, true) => {
+            fields.push(("after_seconds", changed.away.into()));
+            log::info("pool", "activated", &fields);
+        }
         (true, false) => {
+            fields.extend([
+                ("active_endpoints", changed.active.into()),
+                ("endpoints", changed.total.into()),
+            ]);
             fields.extend(
                 changed
                     .interval

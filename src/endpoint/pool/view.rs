@@ -40,16 +40,20 @@ impl State {
     /// that are back or have been left by the last client.
     pub(super) fn depart(&mut self, mut old: Vec<Member>) {
         let now = Instant::now();
-        for member in &mut old {
-            member.changed = now;
-            // Nobody says anything of it any more.
-            member.endpoint.drains = false;
-        }
-        self.departed.append(&mut old);
         let back = |addr: SocketAddr| {
             let mut members = self.members.iter();
             members.any(|member| member.endpoint.addr == addr)
         };
+        for member in &mut old {
+            member.changed = now;
+            // Nobody says anything of it any more.
+            member.endpoint.drains = false;
+            // One that is back has taken the ledger over.
+            if !back(member.endpoint.addr) {
+                member.ledger.turned(Status::Removed, now);
+            }
+        }
+        self.departed.append(&mut old);
         self.departed
             .retain(|member| member.ledger.held() > 0 && !back(member.endpoint.addr));
     }

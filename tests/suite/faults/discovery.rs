@@ -162,7 +162,7 @@ fn files_that_come_and_go_are_not_worth_a_line_each_time() {
         let answers = [
             "received SIGHUP",
             "reopened access log",
-            "cannot open access log",
+            "cannot reopen access log",
         ];
         let others: Vec<String> = lines
             .into_iter()
