@@ -102,22 +102,22 @@ fn fail(message: &str, status: u8) -> ExitCode {
     // One line that a terminal shows and does not obey, also where a path has controls in it, or
     // a message of the system's several lines.
     let message = message.replace(char::is_control, " ");
-    let _ = writeln!(std::io::stderr(), "etcd-gateway: {message}");
+    let priority = match sys::journal::is_stderr(|name| std::env::var_os(name)) {
+        true => log::Level::Error.priority(),
+        false => "",
+    };
+    let _ = writeln!(std::io::stderr(), "{priority}etcd-gateway: {message}");
     ExitCode::from(status)
 }
 
 fn print(text: &str, success: bool) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) if success => return ExitCode::SUCCESS,
+        Ok(()) if success => ExitCode::SUCCESS,
         // Where nobody reads on, that is not worth a message, but no success either.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "etcd-gateway: standard output: cannot write: {}",
-                sys::Plain(&error)
-            );
+            let error = sys::Plain(&error);
+            fail(&format!("standard output: cannot write: {error}"), FAILURE)
         }
-        _ => {}
+        _ => ExitCode::from(FAILURE),
     }
-    ExitCode::from(FAILURE)
 }

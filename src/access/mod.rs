@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::log::queue::{self, Queue};
-use crate::log::{Fields, Format, Level};
+use crate::log::{Fields, Layout, Level};
 pub(crate) use file::LogFile;
 
 /// Bytes of lines that wait for the writer: some 6,000 connections, several times what one
@@ -38,17 +38,17 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Queue,
-    format: Format,
+    layout: Layout,
     /// The writer is to open its file again.
     reopen: AtomicBool,
 }
 
 impl AccessLog {
     /// A log whose lines wait for [their writer](Self::write).
-    pub(crate) fn new(format: Format) -> Self {
+    pub(crate) fn new(layout: Layout) -> Self {
         Self {
             lines: Queue::new(QUEUE),
-            format,
+            layout,
             reopen: AtomicBool::new(false),
         }
     }
@@ -75,7 +75,7 @@ impl AccessLog {
     }
 
     fn line(&self, now: SystemTime, message: &str, fields: Fields<'_>) -> String {
-        self.format.line(now, Level::Info, CALLER, message, fields)
+        self.layout.line(now, Level::Info, CALLER, message, fields)
     }
 
     /// Has the file opened again by its name, which may be another file's by now.

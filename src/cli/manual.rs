@@ -251,6 +251,11 @@ pub(super) const ENVIRONMENT: &[Entry] = &[
         "Set by systemd, which is told of readiness, state, reloads and end, see sd_notify(3).",
     ),
     (
+        "JOURNAL_STREAM",
+        "Set by systemd. If it names what stderr is, lines there begin with their priority for the \
+         journal, see systemd.exec(5).",
+    ),
+    (
         "GATEWAY_HANDOVER",
         "Set by the program itself for a process that it starts in a reload. A process that finds it \
          and was not started so does not start.",

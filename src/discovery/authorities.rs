@@ -62,6 +62,11 @@ impl Authorities {
         self.bundle.refused()
     }
 
+    /// Where they are.
+    pub(super) fn from(&self) -> String {
+        self.bundle.place().to_string()
+    }
+
     /// When the next look is due, from the last on.
     pub(super) fn pause(&self, times: &Times) -> Duration {
         self.bundle.pause(times)
@@ -89,7 +94,7 @@ impl Authorities {
             "discovery",
             "authorities changed; authenticating all members again",
             &[
-                ("from", self.bundle.place().to_string().into()),
+                ("from", self.from().into()),
                 ("authorities", anchors.len().into()),
                 ("added", added.into()),
                 ("removed", removed.into()),

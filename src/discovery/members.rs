@@ -169,6 +169,14 @@ impl Source {
         true
     }
 
+    /// Where the file is, if there is one.
+    pub(super) fn path(&self) -> Option<String> {
+        match self {
+            Self::File { file, .. } => Some(file.place().path().display().to_string()),
+            Self::List(_) | Self::Srv { .. } => None,
+        }
+    }
+
     /// How long its files are not looked at; `None`: for ever, for there is no file that tells of it.
     pub(super) fn pause(&self, times: &Times) -> Option<Duration> {
         match self {

@@ -83,6 +83,8 @@ pub(crate) struct Discovery {
     files: u64,
     /// Since the last refresh somebody has asked for one.
     asked: bool,
+    /// How the next refresh goes is to be logged: an operator has asked for it.
+    to_tell: bool,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are no alternative any more.
     has_found: bool,
@@ -132,6 +134,7 @@ impl Discovery {
             authorities: None,
             hosts: Hosts::default(),
             asked: false,
+            to_tell: false,
             has_found: false,
             falling_back: None,
             found: 0,
@@ -189,12 +192,19 @@ impl Discovery {
     fn step(&mut self, woken: io::Result<bool>, served: &Served<'_>) {
         self.poll_error = woken.as_ref().err().map(|error| Plain(error).to_string());
         let woken = woken.unwrap_or(false);
-        if catch_unwind(AssertUnwindSafe(|| self.turn(woken, served))).is_err() {
-            self.failed(Failed::Panicked);
+        // Before the refresh that was asked for begins.
+        self.to_tell |= self.refreshes.was_asked();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.turn(woken, served)));
+        let ended = ended.unwrap_or_else(|_| Some(self.failed(Failed::Panicked)));
+        if let Some(changed) = ended
+            && std::mem::take(&mut self.to_tell)
+        {
+            self.tell_outcome(changed, served.pool.census().total);
         }
     }
 
-    fn turn(&mut self, woken: bool, served: &Served<'_>) {
+    /// Whether a refresh has changed the set, if one was due.
+    fn turn(&mut self, woken: bool, served: &Served<'_>) -> Option<bool> {
         let now = Instant::now();
         self.asked |= woken;
         let files = match self.source.asks() {
@@ -221,14 +231,14 @@ impl Discovery {
         } else if is_due {
             audit(served.pool, served.gate, served.timeout);
         }
-        if self.schedule.is_due(now) {
+        self.schedule.is_due(now).then(|| {
             self.asked = false;
             let known = self.found.max(self.source.members().len());
             match memory::room(members::size(known)) {
                 Ok(()) => self.follow(asked, served),
                 Err(error) => self.failed(Failed::Refused(Plain(&error).to_string())),
             }
-        }
+        })
     }
 
     /// How long no files are looked at; `None`: for ever.
@@ -241,8 +251,8 @@ impl Discovery {
         pauses.into_iter().flatten().min()
     }
 
-    /// A refresh has failed as a whole: what is known stays, and the next one comes.
-    fn failed(&mut self, why: Failed) {
+    /// A refresh has failed as a whole: what is known stays, and the next one comes. False: nothing has changed.
+    fn failed(&mut self, why: Failed) -> bool {
         self.failed = Some(why);
         let failed = Freshness {
             complete: false,
@@ -251,10 +261,11 @@ impl Discovery {
         self.plan(failed, false);
         self.report(|_| false);
         self.refreshes.add(false);
+        false
     }
 
-    /// Refreshes, and brings the pool in step with what was found.
-    fn follow(&mut self, asked: bool, served: &Served<'_>) {
+    /// Refreshes, and brings the pool in step with what was found; whether that changed it.
+    fn follow(&mut self, asked: bool, served: &Served<'_>) -> bool {
         let (mut endpoints, freshness) = self.refresh(PATIENCE);
         self.has_found |= !endpoints.is_empty();
         let proven = served.pool.authenticated();
@@ -271,11 +282,12 @@ impl Discovery {
         self.report(|subject| asked && matches!(subject, Subject::Loop(_)));
         // A good answer is never empty; without one, all that is known stays.
         let is_empty = endpoints.is_empty();
+        let mut changed = false;
         if !is_empty {
             if freshness.open {
                 keep(&mut endpoints, served.pool.endpoints());
             }
-            self.apply(endpoints, freshness.certain, served);
+            changed = self.apply(endpoints, freshness.certain, served);
         }
         // What is not certain has to be asked for again, but no sooner than after other failures.
         let is_open = freshness.certain && !self.departures.is_empty();
@@ -284,10 +296,11 @@ impl Discovery {
         self.plan(freshness, !is_empty && is_urgent);
         // Last: whoever sees the count sees what came of it.
         self.refreshes.add(freshness.complete);
+        changed
     }
 
-    /// Brings the pool in step with these endpoints.
-    fn apply(&mut self, endpoints: Vec<Endpoint>, is_certain: bool, served: &Served<'_>) {
+    /// Brings the pool in step with these endpoints; whether that changed it.
+    fn apply(&mut self, endpoints: Vec<Endpoint>, is_certain: bool, served: &Served<'_>) -> bool {
         let before = served.pool.endpoints();
         let change = served.pool.replace(endpoints);
         log_change(&change);
@@ -305,6 +318,7 @@ impl Discovery {
         if !change.is_empty() {
             audit(served.pool, served.gate, served.timeout);
         }
+        !change.is_empty()
     }
 
     /// Sets the time of the next refresh. It is urgent if no endpoint is active, or the next answer

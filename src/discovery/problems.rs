@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::authorities::Authorities;
 use super::members::MAX_ENDPOINTS;
 use super::srv::{MAX_TARGETS, Services};
 use super::{Discovery, Failed, Source};
@@ -128,6 +129,32 @@ impl Discovery {
         let shown = now.0.values().flat_map(|trouble| &trouble.shown);
         self.refreshes.set_problems(shown.cloned().collect());
         self.reported = now;
+    }
+
+    /// Logs how a refresh went that an operator has asked for.
+    pub(super) fn tell_outcome(&self, changed: bool, endpoints: usize) {
+        /// The most problems that the line has, each of at most some hundred characters.
+        const FEW: usize = 4;
+        let authorities = self.authorities.as_ref();
+        let files = [self.source.path(), authorities.map(Authorities::from)];
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("endpoints", endpoints.into()),
+            ("changed", if changed { "yes" } else { "no" }.into()),
+            (
+                "files",
+                files.into_iter().flatten().collect::<Vec<_>>().into(),
+            ),
+        ];
+        let mut problems = self.refreshes.problems();
+        if problems.is_empty() {
+            return log::info("discovery", "refreshed endpoints", &fields);
+        }
+        if problems.len() > FEW {
+            let more = problems.split_off(FEW).len();
+            problems.push(format!("and {more} more"));
+        }
+        fields.push(("problems", problems.into()));
+        log::warn("discovery", "refreshed endpoints, with problems", &fields);
     }
 
     fn troubles(&self) -> Troubles {

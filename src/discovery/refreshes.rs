@@ -5,6 +5,7 @@
 //! bounded here; who shows them escapes them.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::stats::Counter;
@@ -23,9 +24,21 @@ pub(crate) struct Refreshes {
     /// When the last that was complete ended.
     last_complete: Mutex<Option<Instant>>,
     problems: Mutex<Vec<String>>,
+    /// An operator has asked for one, and is to be told how it went.
+    asked: AtomicBool,
 }
 
 impl Refreshes {
+    /// Has the outcome of the next refresh logged. To be called before the thread is woken.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether an operator has asked since the last call.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::SeqCst)
+    }
+
     pub(super) fn add(&self, complete: bool) {
         if !complete {
             return self.incomplete.add(1);

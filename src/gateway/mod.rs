@@ -43,12 +43,13 @@ use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::probe::Patience;
 use crate::health::watch::Checks;
-use crate::log;
+use crate::log::{self, Layout};
 use crate::proxy::listener::Listener;
 use crate::proxy::watch::{self, Rounds};
 use crate::proxy::{Bounds, Proxy};
 use crate::sys::Plain;
 use crate::sys::activation::{self, Inherited};
+use crate::sys::journal;
 use crate::sys::limits;
 use crate::sys::memory;
 use crate::sys::notify::Notifier;
@@ -99,7 +100,7 @@ pub(crate) fn run(
     let descriptors = limits::raise_descriptors();
     let times = Times::of_this_process();
     let threads = Threads::new(times);
-    log::choose(config.log_level, log_format(config));
+    log::choose(config.log_level, stderr_layout(config));
     threads::log_panics();
     let log = threads.start(Thread::Log, || log::write_lines());
     log.map_err(Error::thread)?;
@@ -143,29 +144,35 @@ fn refused(what: &'static str) -> impl Fn(io::Error) -> Error {
 /// Opens the access log, if one is wanted, and starts its writer. The form of lines is the log's
 /// where they stand beside it; a file is for programs, unless text is asked for.
 fn access_log(config: &Config, threads: &Arc<Threads>) -> Result<Option<Arc<AccessLog>>, Error> {
-    let (mut file, format) = match &config.access_log {
+    let (mut file, layout) = match &config.access_log {
         None => return Ok(None),
-        Some(Target::Stderr) => (None, log_format(config)),
+        Some(Target::Stderr) => (None, stderr_layout(config)),
         Some(Target::File(path)) => {
             let file = LogFile::open(path).map_err(|error| Error::access_log(path, error))?;
-            (Some(file), config.log_format.unwrap_or(log::Format::Json))
+            let layout = Layout {
+                format: config.log_format.unwrap_or(log::Format::Json),
+                has_priority: false,
+            };
+            (Some(file), layout)
         }
     };
-    let log = Arc::new(AccessLog::new(format));
+    let log = Arc::new(AccessLog::new(layout));
     let own = Arc::clone(&log);
     let writer = threads.start(Thread::AccessLog, move || own.write(file.as_mut()));
     writer.map_err(Error::thread)?;
     Ok(Some(log))
 }
 
-fn log_format(config: &Config) -> log::Format {
-    config.log_format.unwrap_or_else(|| {
-        if io::stderr().is_terminal() {
-            log::Format::Text
-        } else {
-            log::Format::Json
-        }
-    })
+/// Lines on stderr: JSON unless asked otherwise or for a terminal, in the journal too, where others have parsed it.
+fn stderr_layout(config: &Config) -> Layout {
+    let auto = match io::stderr().is_terminal() {
+        true => log::Format::Text,
+        false => log::Format::Json,
+    };
+    Layout {
+        format: config.log_format.unwrap_or(auto),
+        has_priority: journal::is_stderr(|name| std::env::var_os(name)),
+    }
 }
 
 /// What all parts of a start are given.

@@ -291,6 +291,7 @@ impl Signals {
         log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
         self.reopen_access_log();
         if let Some(served) = self.serving.get() {
+            served.refreshes.ask();
             served.proxy.pool.distress().wake();
             served.reloads.predecessors.ask(Request::Refresh);
         }

@@ -16,7 +16,15 @@ pub(crate) enum Format {
     Text,
 }
 
-impl Format {
+/// How a line is laid out for whoever reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    pub(crate) format: Format,
+    /// Each line begins with its priority, which the journal takes away (sd-daemon(3)).
+    pub(crate) has_priority: bool,
+}
+
+impl Layout {
     /// One line, with its end.
     pub(crate) fn line(
         self,
@@ -27,9 +35,13 @@ impl Format {
         fields: Fields<'_>,
     ) -> String {
         let now = date::since_1970(now);
-        match self {
-            Self::Json => json_line(now, level, caller, message, fields),
-            Self::Text => text_line(now, level, caller, message, fields),
+        let line = match self.format {
+            Format::Json => json_line(now, level, caller, message, fields),
+            Format::Text => text_line(now, level, caller, message, fields),
+        };
+        match self.has_priority {
+            true => format!("{}{line}", level.priority()),
+            false => line,
         }
     }
 }

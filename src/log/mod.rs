@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use line::{Fields, Format, Json, JsonList, Value};
+pub(crate) use line::{Fields, Format, Json, JsonList, Layout, Value};
 use queue::Queue;
 
 /// How much an operator wants to hear; an event below the chosen level is not written.
@@ -33,13 +33,25 @@ pub(crate) enum Level {
     Error,
 }
 
+impl Level {
+    /// Its priority in the journal (sd-daemon(3)).
+    pub(crate) fn priority(self) -> &'static str {
+        match self {
+            Self::Debug => "<7>",
+            Self::Info => "<6>",
+            Self::Warn => "<4>",
+            Self::Error => "<3>",
+        }
+    }
+}
+
 /// Bytes of lines that wait for the writer: enough for a burst, little enough to be memory
 /// nobody notices.
 const QUEUE: usize = 256 * 1024;
 
 struct Logger {
     level: Level,
-    format: Format,
+    layout: Layout,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -48,9 +60,9 @@ static LINES: Queue = Queue::new(QUEUE);
 static NAMED: AtomicBool = AtomicBool::new(false);
 
 /// Has lines wait for their writer from now on; a second call changes nothing.
-pub(crate) fn choose(level: Level, format: Format) {
+pub(crate) fn choose(level: Level, layout: Layout) {
     // It fails only if they do so already.
-    let _ = LOGGER.set(Logger { level, format });
+    let _ = LOGGER.set(Logger { level, layout });
 }
 
 /// From here on each line names this process, because another one of the same service writes lines to the same place.
@@ -115,15 +127,16 @@ fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fie
     let line = if NAMED.load(Ordering::Relaxed) {
         let mut fields = fields.to_vec();
         fields.push(("pid", u64::from(std::process::id()).into()));
-        logger.format.line(now, level, caller, message, &fields)
+        logger.layout.line(now, level, caller, message, &fields)
     } else {
-        logger.format.line(now, level, caller, message, fields)
+        logger.layout.line(now, level, caller, message, fields)
     };
     LINES.push(&line, |lost| {
         let count = [("count", lost.into())];
+        let message = "log lines dropped";
         logger
-            .format
-            .line(now, level, caller, "log lines dropped", &count)
+            .layout
+            .line(now, Level::Warn, caller, message, &count)
     });
 }
 
@@ -172,7 +185,11 @@ pub(crate) mod tests {
     }
 
     pub(super) fn hear(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
-        let line = Format::Text.line(SystemTime::now(), level, caller, message, fields);
+        let layout = Layout {
+            format: Format::Text,
+            has_priority: false,
+        };
+        let line = layout.line(SystemTime::now(), level, caller, message, fields);
         let (_, line) = line.trim_end().split_once(' ').unwrap();
         HEARD.with_borrow_mut(|heard| heard.push(line.to_owned()));
     }

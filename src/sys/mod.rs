@@ -8,6 +8,7 @@
 pub(crate) mod activation;
 mod cgroup;
 pub(crate) mod errno;
+pub(crate) mod journal;
 pub(crate) mod limits;
 #[allow(unsafe_code)]
 pub(crate) mod memory;

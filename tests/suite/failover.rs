@@ -151,12 +151,10 @@ fn refusals_are_logged_at_a_bounded_rate_and_states_once() {
         "{lines} lines for 300 refusals:\n{}",
         gateway.text()
     );
-    assert_eq!(
-        gateway.records("deactivated endpoint").len(),
-        2,
-        "{}",
-        gateway.text()
-    );
+    for (message, count) in [("deactivated endpoint", 2), ("no endpoint is active", 1)] {
+        let lines = gateway.records(message).len();
+        assert_eq!(lines, count, "{message}: {}", gateway.text());
+    }
 }
 
 /// What an endpoint does after it accepted is between it and its client.

@@ -85,6 +85,68 @@ fn each_change_of_state_is_one_line_at_its_level() {
     assert!(down.get("interval").is_some(), "{down:?}");
 }
 
+/// JOURNAL_STREAM names stderr by device and inode (systemd.exec(5)), or what it was before it was redirected.
+#[test]
+fn lines_for_the_journal_begin_with_their_priority() {
+    const SET: &str = "export JOURNAL_STREAM=$(stat -Lc %d:%i \"$0\") && exec \"$@\"";
+    for (stream, is_journal) in [("/proc/self/fd/2", true), ("/", false)] {
+        let wrapper = ["sh", "-c", SET, stream];
+        let dead = Backend::dead();
+        let flags = ["--access-log=stderr", "--log-level=debug"];
+        let launch = Launch::before(&[dead.address()], &flags);
+        let mut gateway = launch.wrapped(&wrapper).start_to_be();
+        gateway.wait_line("ready to proxy client requests");
+        gateway.wait_line("no endpoint is active");
+        gateway.signal("TERM");
+        gateway.wait_exit(SOON);
+        for line in gateway.lines() {
+            let record = Json::parse(line.trim_start_matches(|c| c != '{'));
+            let record = record.unwrap_or_else(|error| panic!("{error} in {line}"));
+            let priority = match record.text("level") {
+                "debug" => "<7>{",
+                "info" => "<6>{",
+                "warn" => "<4>{",
+                _ => "<3>{",
+            };
+            let begin = if is_journal { priority } else { "{" };
+            assert!(line.starts_with(begin), "{line}");
+        }
+        let outcome = Launch::exactly(&["start", "--nonsense"]).wrapped(&wrapper);
+        let said = outcome.run().stderr;
+        let begin = if is_journal { "<3>" } else { "" };
+        assert!(
+            said.starts_with(&format!("{begin}etcd-gateway: ")),
+            "{said}"
+        );
+    }
+}
+
+/// SIGHUP says what came of it, once, and whether the access log was opened again.
+#[test]
+fn a_refresh_that_is_asked_for_says_how_it_went() {
+    let (endpoint, dir) = (Backend::tagged(b't'), TempDir::new());
+    let list = dir.file("endpoints", &endpoint.address().to_string());
+    let log = dir.path().join("access.log");
+    let flags = [
+        format!("--endpoints-file={list}"),
+        format!("--access-log={}", log.display()),
+    ];
+    let gateway = Launch::start_with(&flags.each_ref().map(String::as_str)).start();
+    gateway.signal("HUP");
+    let record = gateway.wait_record("refreshed endpoints");
+    assert_eq!(record.text("changed"), "no", "{record:?}");
+    assert_eq!(record.number("endpoints"), 1.0, "{record:?}");
+    assert_eq!(record.texts("files"), [list.as_str()], "{record:?}");
+    gateway.wait_record("reopened access log");
+    dir.file("endpoints", "nonsense");
+    gateway.signal("HUP");
+    let record = gateway.wait_record("refreshed endpoints, with problems");
+    assert_eq!(record.text("level"), "warn", "{record:?}");
+    let problems = record.texts("problems");
+    assert!(problems[0].contains("nonsense"), "{record:?}");
+    assert_eq!(gateway.records("refreshed endpoints").len(), 1);
+}
+
 /// Text as the reader of a terminal wants it; the substring that etcd's test waits for is in it.
 #[test]
 fn text_format_is_no_json() {

@@ -337,6 +337,46 @@ fn a_bad_endpoints_file_is_one_line_a_change_and_one_when_it_is_good_again() {
 }
 
 #[test]
+fn whoever_asks_for_a_refresh_is_told_how_it_went() {
+    let (file, mut bench) = following("127.1.0.1:1");
+    bench.refresh();
+    let cases = [
+        (
+            "127.1.0.1:1",
+            "INFO  discovery: refreshed endpoints endpoints=1 changed=no files=[",
+            "]",
+        ),
+        (
+            "127.1.0.1:1\n127.1.0.2:1",
+            "refreshed endpoints endpoints=2 changed=yes files=[",
+            "]",
+        ),
+        (
+            "nonsense",
+            "WARN  discovery: refreshed endpoints, with problems endpoints=2 changed=no files=[",
+            "; the last good list stays in use\"]",
+        ),
+    ];
+    for (text, words, end) in cases {
+        file.write(text);
+        bench.discovery.refreshes.ask();
+        let lines = [(); 2].map(|()| {
+            heard();
+            bench.ask();
+            let told = heard().into_iter();
+            told.filter(|line| line.contains("refreshed endpoints"))
+                .collect()
+        });
+        let [first, second]: [Vec<String>; 2] = lines;
+        let [line] = &first[..] else {
+            panic!("{text}: {first:?}");
+        };
+        assert!(line.contains(words) && line.ends_with(end), "{line}");
+        assert_eq!(second, [""; 0], "once");
+    }
+}
+
+#[test]
 fn an_endpoints_file_that_is_away_for_a_while_has_not_changed() {
     let (file, mut bench) = following("127.1.0.1:1\n127.1.0.2:1");
     bench.refresh();

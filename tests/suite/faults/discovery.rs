@@ -161,6 +161,7 @@ fn files_that_come_and_go_are_not_worth_a_line_each_time() {
         // What answers a signal comes with each.
         let answers = [
             "received SIGHUP",
+            "refreshed endpoints",
             "reopened access log",
             "cannot reopen access log",
         ];
