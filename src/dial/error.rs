@@ -58,7 +58,7 @@ impl Error {
     }
 
     /// An attempt that was not answered in its time.
-    pub(super) fn timed_out(addr: SocketAddr) -> Self {
+    pub(crate) fn timed_out(addr: SocketAddr) -> Self {
         let cause = Cause::TimedOut;
         Self { addr, cause }
     }

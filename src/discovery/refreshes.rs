@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::log;
 use crate::stats::Counter;
 use crate::sync::lock;
 
@@ -51,12 +52,9 @@ impl Refreshes {
     pub(super) fn set_problems(&self, mut problems: Vec<String>) {
         let more = problems.len().saturating_sub(MAX_PROBLEMS);
         problems.truncate(MAX_PROBLEMS);
-        for problem in &mut problems {
-            if let Some((end, _)) = problem.char_indices().nth(MAX_PROBLEM) {
-                problem.truncate(end);
-                problem.push('…');
-            }
-        }
+        let shown = problems.into_iter();
+        let shown = shown.map(|problem| log::shortened(problem, MAX_PROBLEM));
+        let mut problems: Vec<_> = shown.collect();
         if more > 0 {
             problems.push(format!("and {more} more"));
         }

@@ -195,6 +195,14 @@ impl Pool {
             .collect()
     }
 
+    /// What was configured as the endpoint that has an address, or had it and is used still.
+    pub(crate) fn name(&self, addr: SocketAddr) -> Option<String> {
+        let state = lock(&self.state);
+        let mut known = state.members.iter().chain(&state.departed);
+        let member = known.find(|member| member.endpoint.addr == addr)?;
+        Some(member.endpoint.name.clone())
+    }
+
     /// Whether an address is an endpoint now.
     pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
         self.with(addr, |_| ()).is_some()

@@ -343,6 +343,13 @@ fn serve(
     // Whoever reads that it is ready may send the next signal at once.
     signals.serve(&served);
     threads.open();
+    if names.is_empty() {
+        log::warn(
+            "gateway",
+            "no endpoint is known; rejecting clients until there is one",
+            &[],
+        );
+    }
     let mut fields = vec![
         ("endpoints", names.into()),
         ("listen", texts(&bound).into()),

@@ -175,6 +175,18 @@ fn text_line(
     line
 }
 
+/// Names in a certificate of somebody else's may stand in an error: it is kept and logged to this many characters.
+pub(crate) const MAX_ERROR: usize = 500;
+
+/// A text of at most so many characters, or its beginning.
+pub(crate) fn shortened(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// A JSON string, RFC 8259 section 7.
 pub(crate) struct Json<'a>(pub(crate) &'a str);
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use line::{Fields, Format, Json, JsonList, Layout, Value};
+pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Value, shortened};
 use queue::Queue;
 
 /// How much an operator wants to hear; an event below the chosen level is not written.
@@ -87,6 +87,11 @@ pub(crate) fn dropped() -> u64 {
     LINES.dropped()
 }
 
+/// Whether lines of a level are written.
+pub(crate) fn writes(level: Level) -> bool {
+    LOGGER.get().is_some_and(|logger| level >= logger.level)
+}
+
 /// Logs at [`Level::Debug`]; `caller` is the module that speaks.
 pub(crate) fn debug(caller: &str, message: &str, fields: Fields<'_>) {
     write(Level::Debug, caller, message, fields);
@@ -117,7 +122,7 @@ pub(crate) fn answer(caller: &str, message: &str, fields: Fields<'_>) {
 fn write(level: Level, caller: &str, message: &str, fields: Fields<'_>) {
     #[cfg(test)]
     tests::hear(level, caller, message, fields);
-    if let Some(logger) = LOGGER.get().filter(|logger| level >= logger.level) {
+    if let Some(logger) = LOGGER.get().filter(|_| writes(level)) {
         queue(logger, level, caller, message, fields);
     }
 }

@@ -35,9 +35,13 @@ impl Arrival {
 }
 
 /// What became of a client that got an endpoint.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Served {
-    pub(super) endpoint: SocketAddr,
+    pub(super) address: SocketAddr,
+    /// What was configured, as far as it is known still.
+    pub(super) name: Option<String>,
+    /// Other clients that are connected to it.
+    pub(super) connections: u64,
     /// How long that endpoint took to answer.
     pub(super) dial: Duration,
     /// How long the client waited for an endpoint.
@@ -46,37 +50,51 @@ pub(super) struct Served {
     pub(super) to_client: u64,
 }
 
-/// Writes the line of a connection that has ended now; `attempts` endpoints were dialled for it.
-pub(super) fn write(
-    log: &AccessLog,
-    arrival: &Arrival,
-    attempts: u64,
-    served: Option<Served>,
-    cause: Cause,
-) {
-    let now = SystemTime::now();
-    let duration = arrival.elapsed();
-    let start = date::since_1970(now).saturating_sub(duration);
-    let mut fields: Vec<(&str, Value)> = vec![
-        ("start", Rfc3339(start).to_string().into()),
-        ("client", arrival.peer.into()),
-        ("listen", arrival.listen.into()),
-    ];
-    if let Some(served) = served {
+/// The end of a connection.
+#[derive(Debug)]
+pub(super) struct End {
+    /// How many endpoints were dialled for it.
+    pub(super) attempts: u64,
+    pub(super) served: Option<Served>,
+    pub(super) cause: Cause,
+    /// What the last dial met, if none was answered.
+    pub(super) error: Option<String>,
+    /// Other clients that have a connection.
+    pub(super) connections: usize,
+}
+
+impl End {
+    /// Writes the line of a connection that has ended now.
+    pub(super) fn write(self, log: &AccessLog, arrival: &Arrival) {
+        let now = SystemTime::now();
+        let duration = arrival.elapsed();
+        let start = date::since_1970(now).saturating_sub(duration);
+        let mut fields: Vec<(&str, Value)> = vec![
+            ("start", Rfc3339(start).to_string().into()),
+            ("client", arrival.peer.into()),
+            ("listen", arrival.listen.into()),
+        ];
+        let endpoint_connections = self.served.as_ref().map(|served| served.connections);
+        if let Some(served) = self.served {
+            fields.push(("address", served.address.into()));
+            fields.extend(served.name.map(|name| ("name", name.into())));
+            fields.extend([
+                ("dial_seconds", served.dial.into()),
+                ("wait_seconds", served.wait.into()),
+                ("bytes_to_endpoint", served.to_endpoint.into()),
+                ("bytes_to_client", served.to_client.into()),
+            ]);
+        }
         fields.extend([
-            ("address", served.endpoint.into()),
-            ("dial_seconds", served.dial.into()),
-            ("wait_seconds", served.wait.into()),
-            ("bytes_to_endpoint", served.to_endpoint.into()),
-            ("bytes_to_client", served.to_client.into()),
+            ("attempts", self.attempts.into()),
+            ("duration_seconds", duration.into()),
+            ("cause", self.cause.name().into()),
         ]);
+        fields.extend(self.error.map(|error| ("error", error.into())));
+        fields.push(("connections", self.connections.into()));
+        fields.extend(endpoint_connections.map(|open| ("endpoint_connections", open.into())));
+        log.record(now, "connection ended", &fields);
     }
-    fields.extend([
-        ("attempts", attempts.into()),
-        ("duration_seconds", duration.into()),
-        ("cause", cause.name().into()),
-    ]);
-    log.record(now, "connection ended", &fields);
 }
 
 #[cfg(test)]

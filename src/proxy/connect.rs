@@ -30,6 +30,9 @@ use crate::stats::Counter;
 use crate::sys::memory;
 use crate::times::Times;
 
+/// Why a client got no endpoint, and what the last dial for it met.
+type Unserved = (Rejection, Option<dial::Error>);
+
 /// A head start is not shorter, however many endpoints there are.
 const LEAST_HEAD_START: Duration = Duration::from_millis(10);
 
@@ -57,7 +60,7 @@ impl Connector<'_> {
     ///
     /// # Errors
     /// If none does: why.
-    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Rejection> {
+    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
         // Never so long that there is no time left for it.
         let spared = (self.times.head_start * SPARED).min(self.timeout / 4);
         let mut race = Race::new(self.head_start(), Instant::now() + spared);
@@ -75,7 +78,7 @@ impl Connector<'_> {
         self.times.head_start.min(share.max(LEAST_HEAD_START))
     }
 
-    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Rejection> {
+    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
         let deadline = Instant::now() + self.timeout;
         loop {
             // Before anything else: the next dial may win in an instant.
@@ -96,7 +99,7 @@ impl Connector<'_> {
             }
             if let Err(error) = dial::wait(race.attempts(), None, Some(race.until(now, deadline))) {
                 dial::cannot_wait("connect", &error);
-                return Err(Rejection::OutOfResources);
+                return Err((Rejection::OutOfResources, None));
             }
         }
     }
@@ -135,7 +138,7 @@ impl Connector<'_> {
                     race.failed_since_start = false;
                     return;
                 }
-                Err(error) => self.note_failure(race, addr, started, &error),
+                Err(error) => self.note_failure(race, addr, started, error),
             }
         }
         race.exhausted = true;
@@ -175,7 +178,7 @@ impl Connector<'_> {
                 Outcome::Connected(dialled) => {
                     match self.admit(addr, started, dialled.took, deadline) {
                         Ok(()) => winner = Some((dialled, hold)),
-                        Err(error) => self.note_failure(race, addr, started, &error),
+                        Err(error) => self.note_failure(race, addr, started, error),
                     }
                 }
                 Outcome::Pending(attempt) => race.open.push(Open {
@@ -183,7 +186,7 @@ impl Connector<'_> {
                     hold,
                     slot,
                 }),
-                Outcome::Failed(error) => self.note_failure(race, addr, started, &error),
+                Outcome::Failed(error) => self.note_failure(race, addr, started, error),
             }
         }
         winner
@@ -238,17 +241,18 @@ impl Connector<'_> {
         race: &mut Race,
         addr: SocketAddr,
         started: Instant,
-        error: &dial::Error,
+        error: dial::Error,
     ) {
         race.failed_since_start = true;
         race.spares = false;
         race.endpoint_failed |= !error.is_local();
-        self.pool.failed(addr, started, error);
+        self.pool.failed(addr, started, &error);
         log::debug(
             "connect",
             "dial failed",
             &[("error", error.to_string().into())],
         );
+        race.error = Some(error);
     }
 }
 
@@ -276,6 +280,8 @@ struct Race {
     /// No endpoint is left to be tried.
     exhausted: bool,
     endpoint_failed: bool,
+    /// What the last dial that failed met.
+    error: Option<dial::Error>,
 }
 
 impl Race {
@@ -289,6 +295,7 @@ impl Race {
             failed_since_start: false,
             exhausted: false,
             endpoint_failed: false,
+            error: None,
         }
     }
 
@@ -329,8 +336,10 @@ impl Race {
         next.map_or(deadline, |next| next.min(deadline))
     }
 
-    fn verdict(&self, pool: &Pool) -> Rejection {
-        if self.tried.is_empty() {
+    fn verdict(&mut self, pool: &Pool) -> Unserved {
+        let late = self.open.last();
+        let late = late.map(|open| dial::Error::timed_out(open.attempt.addr));
+        let reason = if self.tried.is_empty() {
             match pool.census().total {
                 0 => Rejection::NoEndpoint,
                 _ => Rejection::NoEligibleEndpoint,
@@ -339,7 +348,8 @@ impl Race {
             Rejection::Unreachable
         } else {
             Rejection::OutOfResources
-        }
+        };
+        (reason, late.or_else(|| self.error.take()))
     }
 }
 

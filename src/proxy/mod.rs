@@ -172,25 +172,23 @@ impl Proxy {
     }
 
     /// Notes that a client is rejected; its connection is reset when it closes.
-    fn reject(&self, peer: SocketAddr, reason: Rejection) {
+    fn reject(&self, peer: SocketAddr, reason: Rejection, error: Option<&str>) {
         let Some(tally) = self.rejected.get(reason as usize) else {
             return;
         };
         if let Some((count, suppressed)) = tally.add() {
             let census = self.pool.census();
-            log::warn(
-                "proxy",
-                "rejected client",
-                &[
-                    ("reason", reason.name().into()),
-                    ("client", peer.into()),
-                    ("connections", self.sessions.count().into()),
-                    ("active_endpoints", census.active.into()),
-                    ("endpoints", census.total.into()),
-                    ("count", count.into()),
-                    ("suppressed", suppressed.into()),
-                ],
-            );
+            let mut fields = vec![
+                ("reason", reason.name().into()),
+                ("client", peer.into()),
+                ("connections", self.sessions.count().into()),
+                ("active_endpoints", census.active.into()),
+                ("endpoints", census.total.into()),
+                ("count", count.into()),
+                ("suppressed", suppressed.into()),
+            ];
+            fields.extend(error.map(|error| ("error", error.into())));
+            log::warn("proxy", "rejected client", &fields);
         }
     }
 

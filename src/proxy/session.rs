@@ -14,7 +14,7 @@ use crate::endpoint::ledger::Hold;
 use crate::log;
 use crate::loop_guard::Ticket;
 use crate::proxy::Proxy;
-use crate::proxy::account::{self, Arrival, Served};
+use crate::proxy::account::{Arrival, End, Served};
 use crate::proxy::cause::{Cause, Failure, Party, Rejection};
 use crate::proxy::connect::Connector;
 use crate::proxy::parked::Park;
@@ -104,7 +104,7 @@ impl Drop for Session {
             self.proxy.host_failed(self.arrival.peer, error);
         }
         // Before the count: whoever has seen the last session end finds its line written.
-        self.log_once(self.cause());
+        self.log_once(self.cause(), None);
         self.proxy.sessions.remove(self.id);
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
                 own.run();
             };
             if proxy.workers.run(work).is_err() {
-                session.reject(Rejection::NoThread);
+                session.reject(Rejection::NoThread, None);
             }
         }
     }
@@ -147,9 +147,16 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
 
 /// Notes that a client gets no session.
 fn reject(proxy: &Proxy, arrival: &Arrival, reason: Rejection) {
-    proxy.reject(arrival.peer, reason);
+    proxy.reject(arrival.peer, reason, None);
     if let Some(log) = &proxy.access {
-        account::write(log, arrival, 0, None, Cause::Rejected(reason));
+        let end = End {
+            attempts: 0,
+            served: None,
+            cause: Cause::Rejected(reason),
+            error: None,
+            connections: proxy.sessions.count(),
+        };
+        end.write(log, arrival);
     }
 }
 
@@ -178,8 +185,8 @@ impl Session {
         };
         match connector.connect() {
             Ok((dialled, hold)) => self.join(dialled, hold),
-            Err(reason) => {
-                self.reject(reason);
+            Err((reason, error)) => {
+                self.reject(reason, error.as_ref());
                 None
             }
         }
@@ -198,7 +205,7 @@ impl Session {
             proxy
                 .pool
                 .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
-            self.reject(Rejection::Loop);
+            self.reject(Rejection::Loop, None);
             return None;
         }
         Some(())
@@ -233,7 +240,14 @@ impl Session {
         if !proxy.pool.contains(endpoint) {
             proxy.watch.late(endpoint);
         }
-        log::debug("session", "relaying", &[("address", endpoint.into())]);
+        if log::writes(log::Level::Debug) {
+            let mut fields = vec![
+                ("client", self.arrival.peer.into()),
+                ("address", endpoint.into()),
+            ];
+            fields.extend(proxy.pool.name(endpoint).map(|name| ("name", name.into())));
+            log::debug("session", "relaying", &fields);
+        }
         Some(link)
     }
 
@@ -254,7 +268,7 @@ impl Session {
             directions = silent;
         }
         if let Cause::Rejected(reason) = relay.cause() {
-            self.reject(reason);
+            self.reject(reason, None);
         }
     }
 
@@ -316,14 +330,16 @@ impl Session {
 
     /// Writes the access log's line of a session that the end of the process interrupts.
     pub(super) fn log_interrupted(&self) {
-        self.log_once(self.cause());
+        self.log_once(self.cause(), None);
     }
 
     /// Rejects the client.
-    fn reject(&self, reason: Rejection) {
+    fn reject(&self, reason: Rejection, error: Option<&dial::Error>) {
+        let error = error.map(|error| log::shortened(error.to_string(), log::MAX_ERROR));
         self.rejected.store(true, Ordering::Relaxed);
-        self.proxy.reject(self.arrival.peer, reason);
-        self.log_once(Cause::Rejected(reason));
+        self.proxy
+            .reject(self.arrival.peer, reason, error.as_deref());
+        self.log_once(Cause::Rejected(reason), error);
     }
 
     /// Why it has ended, if it was not turned away.
@@ -341,7 +357,7 @@ impl Session {
     }
 
     /// Writes the line of the access log, unless it is written.
-    fn log_once(&self, cause: Cause) {
+    fn log_once(&self, cause: Cause, error: Option<String>) {
         let Some(log) = &self.proxy.access else {
             return;
         };
@@ -352,13 +368,22 @@ impl Session {
         let served = link.map(|link| {
             let (to_endpoint, to_client) = link.relay.passed();
             Served {
-                endpoint: link.endpoint,
+                address: link.endpoint,
+                name: self.proxy.pool.name(link.endpoint),
+                connections: link.relay.leave(),
                 dial: link.dial,
                 wait: link.wait,
                 to_endpoint,
                 to_client,
             }
         });
-        account::write(log, &self.arrival, self.attempts.get(), served, cause);
+        let end = End {
+            attempts: self.attempts.get(),
+            served,
+            cause,
+            error,
+            connections: self.proxy.sessions.count().saturating_sub(1),
+        };
+        end.write(log, &self.arrival);
     }
 }

@@ -30,7 +30,12 @@ fn json_lines_have_the_references_keys() {
     let (mut gateway, _endpoints) = life(&["--log-format=json", "--log-level=debug"]);
     gateway.signal("TERM");
     gateway.wait_exit(SOON);
-    assert!(!gateway.lines().is_empty());
+    let relaying = gateway.records("relaying");
+    assert!(!relaying.is_empty(), "{}", gateway.text());
+    for record in relaying {
+        assert_ne!(record.text("client"), "", "{record:?}");
+        assert_eq!(record.text("name"), record.text("address"), "{record:?}");
+    }
     for line in gateway.lines() {
         let record = Json::parse(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
         for key in ["level", "ts", "caller", "msg"] {

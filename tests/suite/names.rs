@@ -103,6 +103,8 @@ fn endpoint_that_appears_later_is_served() {
     let list = format!("--endpoints=later.test:{}", later.address().port());
     let gateway = names.start(&[&list, "--retry-delay=200ms"]);
     gateway.wait_record("cannot resolve endpoint, will try again");
+    let record = gateway.wait_record("no endpoint is known; rejecting clients until there is one");
+    assert_eq!(record.text("level"), "warn", "{record:?}");
     expect_refused(gateway.address());
     names.set("127.0.0.1 later.test\n");
     let found = eventually(SOON * 2, "the name is resolved", || {

@@ -12,6 +12,7 @@ use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pick::Standing;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Proof, retry};
+use crate::log::{MAX_ERROR, shortened};
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -95,19 +96,6 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 const ANSWERS: u32 = 3;
 const ANSWERS_APART: Duration = Duration::from_secs(1);
 const FLAPPING: Duration = Duration::from_secs(5 * 60);
-
-/// An error keeps to this many characters: names in a certificate of somebody else's may stand
-/// in it, and it is kept for as long as the endpoint.
-const MAX_ERROR: usize = 500;
-
-/// The beginning of a text.
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
 
 /// How an endpoint is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,7 +301,7 @@ impl Member {
     /// for a while.
     pub(super) fn failed(&mut self, started: Instant, error: &dial::Error, at: Moment) {
         self.ledger.dialled(error.verdict(), None);
-        self.last_error = Some((at.now, shortened(error.to_string())));
+        self.last_error = Some((at.now, shortened(error.to_string(), MAX_ERROR)));
         // Whatever it says of the endpoint, that dial has its outcome now.
         self.slow = false;
         if error.is_unauthenticated() {
@@ -520,7 +508,7 @@ impl Member {
         // One that cannot be connected to is not asked, and begins anew when it is back.
         self.unhealthy = unhealthy && self.is_usable();
         if let Some(error) = error {
-            self.last_error = Some((Instant::now(), shortened(error)));
+            self.last_error = Some((Instant::now(), shortened(error, MAX_ERROR)));
         }
     }
 

@@ -79,7 +79,9 @@ fn client(
         timeout,
         times,
     };
-    let served = connector.connect().map(|(dialled, _hold)| dialled.endpoint);
+    let served = connector.connect();
+    let served = served.map(|(dialled, _hold)| dialled.endpoint);
+    let served = served.map_err(|(reason, _)| reason);
     (served, attempts.get(), redispatches.get())
 }
 
@@ -294,7 +296,7 @@ fn a_dial_that_fails_is_followed_by_the_next_though_another_has_just_begun() {
     connector.start_next(&mut race, Instant::now());
     assert!(!race.wants_next(Instant::now()) && !race.exhausted);
     let refused = dial::Error::connect(gone, io::ErrorKind::ConnectionRefused.into());
-    connector.note_failure(&mut race, gone, Instant::now(), &refused);
+    connector.note_failure(&mut race, gone, Instant::now(), refused);
     assert!(race.wants_next(Instant::now()));
     // There is no other: nobody looks for one again while the dial is under way.
     connector.start_next(&mut race, Instant::now());
@@ -389,7 +391,7 @@ fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
         race.open.extend(opened);
         race.endpoint_failed = endpoint_failed;
         assert_eq!(
-            race.verdict(&pool),
+            race.verdict(&pool).0,
             verdict,
             "{tried} {open} {endpoint_failed}"
         );

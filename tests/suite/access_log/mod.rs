@@ -111,6 +111,7 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
         ("client", peer.to_string()),
         ("listen", gateway.address().to_string()),
         ("address", endpoint.address().to_string()),
+        ("name", endpoint.address().to_string()),
         ("cause", "client_closed".to_owned()),
     ] {
         assert_eq!(record.text(key), wanted, "{record:#?}");
@@ -125,6 +126,10 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
         bytes
     );
     assert_eq!(record.number("attempts"), 2.0);
+    // Nobody else was there.
+    assert_eq!(record.number("connections"), 0.0);
+    assert_eq!(record.number("endpoint_connections"), 0.0);
+    assert!(record.get("error").is_none(), "{record:#?}");
     let [dial, wait, duration] =
         ["dial_seconds", "wait_seconds", "duration_seconds"].map(|key| record.number(key));
     assert!(0.0 < dial && dial < wait && wait < duration, "{record:#?}");
@@ -132,6 +137,21 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
     let path = log.path("access.log");
     let mode = std::fs::metadata(path).expect("it exists").permissions();
     assert_eq!(mode.mode() & 0o137, 0, "no more than rw-r-----");
+}
+
+/// As HAProxy's tcplog has them.
+#[test]
+fn other_connections_are_counted_in_all_and_of_the_endpoint() {
+    let (log, [one, other]) = (LogAt::new(), [b'1', b'2'].map(Backend::tagged));
+    let gateway = Gateway::before(&[&one, &other], &[&log.flag]);
+    let mut clients: Vec<_> = (0..3).map(|_| try_tag(gateway.address())).collect();
+    // In turn: one, other, one.
+    for (lines, expected) in [[2.0, 1.0], [1.0, 0.0], [0.0, 0.0]].into_iter().enumerate() {
+        drop(clients.remove(0));
+        let record = log.wait(lines + 1).remove(lines);
+        let counts = ["connections", "endpoint_connections"].map(|key| record.number(key));
+        assert_eq!(counts, expected, "{record:#?}");
+    }
 }
 
 /// What a test does to a connection that is open, and the cause that is told of it.
@@ -203,6 +223,15 @@ fn clients_that_are_turned_away_have_a_line_too() {
     let record = log.only();
     assert_eq!(record.text("cause"), "unreachable", "{record:#?}");
     assert_eq!(record.number("attempts"), 2.0, "{record:#?}");
+    let error = record.text("error");
+    let met = "dial tcp 127.0.0.1:";
+    assert!(
+        error.starts_with(met) && error.ends_with("refused"),
+        "{error}"
+    );
+    let rejected = gateway.wait_record("rejected client");
+    assert_eq!(rejected.text("reason"), "unreachable", "{rejected:#?}");
+    assert_eq!(rejected.text("error"), error, "{rejected:#?}");
     for key in [
         "address",
         "name",
@@ -210,6 +239,7 @@ fn clients_that_are_turned_away_have_a_line_too() {
         "wait_seconds",
         "bytes_to_client",
         "bytes_to_endpoint",
+        "endpoint_connections",
     ] {
         assert!(record.get(key).is_none(), "{key} in {record:#?}");
     }
@@ -221,6 +251,7 @@ fn clients_that_are_turned_away_have_a_line_too() {
     let record = log.only();
     assert_eq!(record.text("cause"), "max_connections", "{record:#?}");
     assert_eq!(record.number("attempts"), 0.0, "{record:#?}");
+    assert_eq!(record.number("connections"), 1.0, "{record:#?}");
     assert_eq!(record.text("listen"), gateway.address().to_string());
     drop(first);
     assert_eq!(log.wait(2)[1].text("cause"), "client_closed");
