@@ -266,7 +266,7 @@ impl Discovery {
                 "SRV records give no endpoint that may serve, using --endpoints until they do";
             troubles.add(
                 Subject::Fallback,
-                "SRV records give no endpoint, using --endpoints until they do",
+                "SRV records give no endpoint; using --endpoints until they do",
                 [("reason", reason.as_str().into())],
                 "",
                 [text.to_owned()]

@@ -12,7 +12,7 @@ use crate::log;
 use crate::stats::Counter;
 use crate::sync::lock;
 
-/// The most problems that are told one by one: whoever has more has one cause for them.
+/// The most problems that are told one by one: more usually have one cause.
 const MAX_PROBLEMS: usize = 32;
 /// The most characters of one: a name of 253, and an error that repeats it.
 const MAX_PROBLEM: usize = 800;

@@ -216,7 +216,7 @@ fn serve(
         log::warn("gateway", &warning, &[]);
     }
     let access = access_log(config, threads)?;
-    // The search for endpoints may take long, and whoever moves files does not ask how far it is.
+    // The search for endpoints may take long: logrotate may send SIGHUP before it is complete.
     if let Some(access) = &access {
         signals.reopen(access);
     }

@@ -352,7 +352,7 @@ impl Signals {
         }
     }
 
-    /// To be called at the end of a drain: whoever asks a second time from here on has asked too late.
+    /// To be called at the end of a drain: from here on a second signal has no effect.
     pub(super) fn have_the_last_word(&self) {
         std::mem::forget(lock(&self.last_word));
     }

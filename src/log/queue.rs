@@ -60,8 +60,8 @@ struct State {
 }
 
 impl Batch {
-    /// How many lines are not there as a whole, if so many bytes are written; and how many lines
-    /// the notices among them would have told of.
+    /// Counts the lines that are not fully written, where so many bytes are; and the lines that the notices
+    /// among them report.
     fn missing(&self, written: usize) -> (u64, u64) {
         let rest = self.lines.as_bytes().get(written..).unwrap_or_default();
         let lines = rest.iter().filter(|byte| **byte == b'\n').count();

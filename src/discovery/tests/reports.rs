@@ -202,7 +202,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
 fn that_given_endpoints_serve_is_one_line_until_it_is_over() {
     let mut bench = Bench::new(srv_or(&["127.1.0.9:1"]));
     bench.publish("");
-    let fallback = "WARN  SRV records give no endpoint, using --endpoints until they do reason=";
+    let fallback = "WARN  SRV records give no endpoint; using --endpoints until they do reason=";
     assert_one_line(&mut bench, &[fallback, TLS, PLAIN, "NXDOMAIN"]);
     let headline: &[&str] = &["SRV records give no endpoint that may serve"];
     let none: [&[&str]; 2] = [&[TLS, "NXDOMAIN"], &[PLAIN, "NXDOMAIN"]];

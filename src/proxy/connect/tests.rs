@@ -390,11 +390,13 @@ fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
         });
         race.open.extend(opened);
         race.endpoint_failed = endpoint_failed;
-        assert_eq!(
-            race.verdict(&pool).0,
-            verdict,
-            "{tried} {open} {endpoint_failed}"
-        );
+        let case = format!("{tried} {open} {endpoint_failed}");
+        let (reason, error) = race.verdict(&pool);
+        assert_eq!(reason, verdict, "{case}");
+        // What is not answered in time has failed of that.
+        let error = error.map(|error| error.to_string());
+        let late = open.then(|| format!("dial tcp {}: i/o timeout", hole.addr));
+        assert_eq!(error, late, "{case}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The real promtool, and the real server: it scrapes the gateway and is asked what it has found.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,8 @@ use crate::support::ports::free_port;
 use crate::support::process::{have, tool};
 use crate::support::{Backend, TempDir, connect, eventually, host_offers, mortal};
 
+/// The table of states.
+const STATES: &str = include_str!("../../../src/deploy/man/etcd-gateway-behaviour.7.md");
 const PAGE: &str = include_str!("../../../src/deploy/man/etcd-gateway-metrics.7.md");
 
 /// A server that starts on a busy machine.
@@ -138,6 +141,51 @@ fn promtool_finds_nothing_to_say() {
         let name = &rest[..end.unwrap_or(rest.len())];
         assert!(families.contains(&name), "the page promises {name}");
     }
+}
+
+/// Each value of a label is there from the start, and explained where the page has the metric.
+#[test]
+fn every_value_of_a_label_is_explained() {
+    /// Labels that tell whose a sample is.
+    const OPEN: [&str; 4] = ["address", "name", "version", "le"];
+    let member = Backend::tagged(b't');
+    let (_gateway, admin) = observed(&[member.address()], &[]);
+    let exposition = get(admin, "/metrics").content;
+    let mut values = BTreeMap::new();
+    for line in exposition.lines().filter(|line| !line.starts_with('#')) {
+        let Some((family, labels)) = line.split_once('{') else {
+            continue;
+        };
+        let (labels, value) = labels.split_once('}').expect("the end of the labels");
+        let row = PAGE
+            .lines()
+            .find(|row| row.starts_with(&format!("| `{family}`")));
+        for label in labels.split(',') {
+            let (name, text) = label.split_once('=').expect("a label");
+            if OPEN.contains(&name) {
+                continue;
+            }
+            let text = text.trim_matches('"');
+            // The states have a table of their own.
+            let explained = match name {
+                "state" => STATES.contains(&format!("\n| `{text}` | ")),
+                _ => row.is_some_and(|row| row.contains(&format!("`{text}`"))),
+            };
+            assert!(explained, "the page does not explain {line}");
+            values.entry(family).or_insert(vec![]).push(value);
+        }
+    }
+    // Nobody was rejected, and no connection has ended but the one that looked whether there is a listener.
+    let zeros = |family| {
+        let values: &Vec<&str> = &values[family];
+        (
+            values.len(),
+            values.iter().filter(|value| **value == " 0").count(),
+        )
+    };
+    assert_eq!(zeros("etcd_gateway_connections_rejected_total"), (7, 7));
+    let (causes, none) = zeros("etcd_gateway_connections_ended_total");
+    assert!(causes == 10 && none >= 9, "{exposition}");
 }
 
 /// The block of the page that begins like this.

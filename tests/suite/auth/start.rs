@@ -121,7 +121,7 @@ fn explicit_endpoints_serve_until_a_member_passes() {
         let flags = ["--endpoints=127.1.0.2:2379", "--retry-delay=200ms"];
         let gateway = stage.launch(&flags).start();
         let warning =
-            gateway.wait_record("SRV records give no endpoint, using --endpoints until they do");
+            gateway.wait_record("SRV records give no endpoint; using --endpoints until they do");
         assert_eq!(warning.text("level"), "warn");
         assert!(
             warning.text("reason").contains("authenticated"),

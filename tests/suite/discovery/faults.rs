@@ -10,7 +10,7 @@ use crate::support::isolated::{RESOLV_CONF, isolated};
 use crate::support::json::Json;
 use crate::support::{Backend, Gateway, Launch, SOON, eventually};
 
-const FALLING_BACK: &str = "SRV records give no endpoint, using --endpoints until they do";
+const FALLING_BACK: &str = "SRV records give no endpoint; using --endpoints until they do";
 const FAILED: &str = "SRV lookup failed, will try again";
 
 /// All faults at once, each of them met by a gateway of its own: what was known stays, the failure is named, and
