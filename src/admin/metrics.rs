@@ -40,8 +40,12 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
         "Always 1; the label tells the version.",
     );
     text.sample("", &[("version", snapshot.version)], 1);
-    text.family("draining", GAUGE, "1 once the gateway is ending, 0 before.");
-    text.sample("", &[], u8::from(snapshot.draining));
+    text.single(
+        "draining",
+        GAUGE,
+        "1 once the gateway is ending, 0 before.",
+        u8::from(snapshot.draining),
+    );
     let reloads = &snapshot.reloads;
     text.family(
         "reloads_total",
@@ -50,84 +54,84 @@ fn gateway(text: &mut Text, snapshot: &Snapshot) {
     );
     text.sample("", &[("result", "success")], reloads.succeeded);
     text.sample("", &[("result", "failure")], reloads.failed);
-    text.family(
+    text.single(
         "draining_processes",
         GAUGE,
         "Processes that served before a reload and have connections left.",
+        reloads.draining_processes,
     );
-    text.sample("", &[], reloads.draining_processes);
-    text.family(
+    text.single(
         "draining_connections",
         GAUGE,
         "Connections of these, which no other metric counts.",
+        reloads.draining_connections,
     );
-    text.sample("", &[], reloads.draining_connections);
-    text.family(
+    text.single(
         "connections_total",
         COUNTER,
         "Clients accepted, those rejected afterwards included.",
+        clients.accepted,
     );
-    text.sample("", &[], clients.accepted);
-    text.family(
+    text.single(
         "connections_active",
         GAUGE,
         "Clients that have a connection now.",
+        clients.active,
     );
-    text.sample("", &[], clients.active);
-    text.family(
+    text.single(
         "max_connections",
         GAUGE,
         "Clients that may have a connection at a time.",
+        clients.max,
     );
-    text.sample("", &[], clients.max);
-    text.family(
+    text.by(
         "connections_rejected_total",
-        COUNTER,
         "Clients accepted and then reset, by reason.",
+        "reason",
+        &clients.rejected,
     );
-    text.samples("reason", &clients.rejected);
-    text.family(
+    text.by(
         "accept_errors_total",
-        COUNTER,
         "Failures to accept a client, by error.",
+        "errno",
+        &clients.accept_errors,
     );
-    text.samples("errno", &clients.accept_errors);
-    text.family(
+    text.by(
         "connections_ended_total",
-        COUNTER,
         "Connections that have ended and were not rejected, by cause.",
+        "cause",
+        &clients.ended,
     );
-    text.samples("cause", &clients.ended);
     text.family(
         "connection_duration_seconds",
         HISTOGRAM,
         "How long connections of clients lasted, of those that have ended and were not rejected.",
     );
     text.distribution(&[], &clients.durations);
-    text.family(
+    text.single(
         "redispatches_total",
         COUNTER,
         "Dials begun because an earlier one for the same client failed or was slow.",
+        clients.redispatches,
     );
-    text.sample("", &[], clients.redispatches);
-    text.family(
+    text.by(
         "threads_lost_total",
-        COUNTER,
         "Times that a thread ended which the gateway cannot do without, and was started again.",
+        "thread",
+        &snapshot.threads_lost,
     );
-    text.samples("thread", &snapshot.threads_lost);
-    text.family(
+    text.single(
         "log_lines_dropped_total",
         COUNTER,
         "Log lines that were lost because nobody read stderr in time.",
+        snapshot.log_lines_dropped,
     );
-    text.sample("", &[], snapshot.log_lines_dropped);
-    text.family(
+    text.single(
         "access_log_lines_dropped_total",
         COUNTER,
         "Lines of the access log that were lost because they could not be written in time.",
+        snapshot.access_log_lines_dropped,
     );
-    text.sample("", &[], snapshot.access_log_lines_dropped);
 }
 
 fn endpoints(text: &mut Text, snapshot: &Snapshot) {
@@ -141,15 +145,27 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         all.iter()
             .filter(|(_, view)| view.status != Status::Removed)
     };
-    text.family(
+    let mut is = |name, help, read: fn(&View) -> bool| {
+        text.family(name, GAUGE, help);
+        for (addr, view) in members() {
+            text.sample("", &[("address", addr)], u8::from(read(view)));
+        }
+    };
+    is(
         "endpoint_up",
-        GAUGE,
         "1 if the endpoint is active, slow or draining, 0 if not; of those in the set.",
+        |view| view.status.is_active(),
     );
-    for (addr, view) in members() {
-        let up = u8::from(view.status.is_active());
-        text.sample("", &[("address", addr)], up);
-    }
+    is(
+        "endpoint_healthy",
+        "0 if the endpoint is silent or unhealthy, 1 if not; of those in the set.",
+        |view| !view.status.is_doubted(),
+    );
+    is(
+        "endpoint_draining",
+        "1 if the endpoint is to get no new client while others serve, whatever its state; of those in the set.",
+        |view| view.endpoint.drains,
+    );
     text.family(
         "endpoint_state",
         GAUGE,
@@ -158,27 +174,6 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
     for (addr, view) in &all {
         let labels = [("address", addr.as_str()), ("state", view.status.name())];
         text.sample("", &labels, 1);
-    }
-    text.family(
-        "endpoint_healthy",
-        GAUGE,
-        "0 if the endpoint is silent or unhealthy, 1 if not; of those in the set.",
-    );
-    for (addr, view) in members() {
-        text.sample(
-            "",
-            &[("address", addr)],
-            u8::from(!view.status.is_doubted()),
-        );
-    }
-    text.family(
-        "endpoint_draining",
-        GAUGE,
-        "1 if the endpoint is to get no new client while others serve, whatever its state; of those in the set.",
-    );
-    for (addr, view) in members() {
-        let drains = u8::from(view.endpoint.drains);
-        text.sample("", &[("address", addr)], drains);
     }
     text.family(
         "endpoint_last_answer_timestamp_seconds",
@@ -216,26 +211,48 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         "Clients that waited for the first answer of the endpoint for longer than --answer-timeout.",
         |view| view.ledger.unanswered.get(),
     );
-    text.family(
+    let mut by = |name, help, label, read: fn(&View) -> Vec<(&'static str, u64)>| {
+        text.family(name, COUNTER, help);
+        for (addr, view) in &all {
+            for (value, count) in read(view) {
+                text.sample("", &[("address", addr), (label, value)], count);
+            }
+        }
+    };
+    by(
         "endpoint_probes_total",
-        COUNTER,
         "Times that the endpoint was asked because a client had waited, or it was silent, by result.",
+        "result",
+        |view| view.ledger.probes().collect(),
     );
-    for (addr, view) in &all {
-        for (result, count) in view.ledger.probes() {
-            text.sample("", &[("address", addr), ("result", result)], count);
-        }
-    }
-    text.family(
+    by(
         "endpoint_health_checks_total",
-        COUNTER,
         "Health checks of the endpoint, by result.",
+        "result",
+        |view| view.ledger.checks().collect(),
     );
-    for (addr, view) in &all {
-        for (result, count) in view.ledger.checks() {
-            text.sample("", &[("address", addr), ("result", result)], count);
-        }
-    }
+    by(
+        "endpoint_bytes_total",
+        "Bytes passed on, by endpoint and direction; those of open connections included.",
+        "direction",
+        |view| {
+            let (to_endpoint, to_client) = (&view.ledger.to_endpoint, &view.ledger.to_client);
+            let bytes = [("to_endpoint", to_endpoint), ("to_client", to_client)];
+            bytes.map(|(name, lane)| (name, lane.get())).into()
+        },
+    );
+    by(
+        "endpoint_dials_total",
+        "Attempts to connect to the endpoint, those to authenticate it included, by result.",
+        "result",
+        |view| view.ledger.dials().collect(),
+    );
+    by(
+        "endpoint_transitions_total",
+        "Changes of the endpoint's state, by the state that it changed to.",
+        "to",
+        |view| view.ledger.transitions().collect(),
+    );
     text.family(
         "endpoint_info",
         GAUGE,
@@ -251,45 +268,12 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
         text.sample("", &labels, 1);
     }
     text.family(
-        "endpoint_bytes_total",
-        COUNTER,
-        "Bytes passed on, by endpoint and direction; those of open connections included.",
-    );
-    for (addr, view) in &all {
-        let ledger = &view.ledger;
-        let (to_endpoint, to_client) = (&ledger.to_endpoint, &ledger.to_client);
-        for (direction, bytes) in [("to_endpoint", to_endpoint), ("to_client", to_client)] {
-            let labels = [("address", addr.as_str()), ("direction", direction)];
-            text.sample("", &labels, bytes.get());
-        }
-    }
-    text.family(
-        "endpoint_dials_total",
-        COUNTER,
-        "Attempts to connect to the endpoint, those to authenticate it included, by result.",
-    );
-    for (addr, view) in &all {
-        for (result, count) in view.ledger.dials() {
-            text.sample("", &[("address", addr), ("result", result)], count);
-        }
-    }
-    text.family(
         "endpoint_dial_duration_seconds",
         HISTOGRAM,
         "How long the endpoint took to answer a dial, of those that it answered.",
     );
     for (addr, view) in &all {
         text.distribution(&[("address", addr)], &view.ledger.dial_time.read());
-    }
-    text.family(
-        "endpoint_transitions_total",
-        COUNTER,
-        "Changes of the endpoint's state, by the state that it changed to.",
-    );
-    for (addr, view) in &all {
-        for (to, count) in view.ledger.transitions() {
-            text.sample("", &[("address", addr), ("to", to)], count);
-        }
     }
     text.family(
         "endpoint_downtime_seconds_total",
@@ -313,18 +297,18 @@ fn endpoints(text: &mut Text, snapshot: &Snapshot) {
 }
 
 fn discovery(text: &mut Text, snapshot: &Snapshot) {
-    text.family(
+    text.single(
         "discovery_endpoints",
         GAUGE,
         "Endpoints that are known now.",
+        snapshot.census().0,
     );
-    text.sample("", &[], snapshot.census().0);
-    text.family(
+    text.by(
         "discovery_refreshes_total",
-        COUNTER,
         "Times that endpoints were looked for, by result.",
+        "result",
+        &snapshot.discovery.refreshes,
     );
-    text.samples("result", &snapshot.discovery.refreshes);
     text.family(
         "discovery_last_success_timestamp_seconds",
         GAUGE,
@@ -333,12 +317,12 @@ fn discovery(text: &mut Text, snapshot: &Snapshot) {
     let last = snapshot.discovery.last_success;
     let last = last.map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
     text.sample("", &[], Seconds(last));
-    text.family(
+    text.single(
         "discovery_problems",
         GAUGE,
         "What there is trouble with now, as in /endpoints.",
+        snapshot.problems.len(),
     );
-    text.sample("", &[], snapshot.problems.len());
 }
 
 /// The names and words that every client library of Prometheus has.
@@ -375,19 +359,19 @@ fn process(text: &mut Text, snapshot: &Snapshot, usage: &Usage) {
         usage.threads,
     );
     if let Some(time) = usage.processor_time {
-        text.family(
+        text.single(
             "process_cpu_seconds_total",
             COUNTER,
             "Total user and system CPU time spent in seconds.",
+            Seconds(time),
         );
-        text.sample("", &[], Seconds(time));
     }
-    text.family(
+    text.single(
         "process_start_time_seconds",
         GAUGE,
         "Start time of the process since unix epoch in seconds.",
+        Seconds(snapshot.now.date_of(snapshot.started)),
     );
-    text.sample("", &[], Seconds(snapshot.now.date_of(snapshot.started)));
 }
 
 /// A span in seconds, exactly, without an exponent and without trailing zeros.
@@ -441,7 +425,15 @@ impl Text {
         let _ = writeln!(self.written, "{closing} {value}");
     }
 
-    fn samples(&mut self, label: &str, counts: &[(&str, u64)]) {
+    /// A family of one sample.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample("", &[], value);
+    }
+
+    /// A family of counters with one label.
+    fn by(&mut self, name: &str, help: &str, label: &str, counts: &[(&str, u64)]) {
+        self.family(name, COUNTER, help);
         for (value, count) in counts {
             self.sample("", &[(label, value)], count);
         }
