@@ -139,7 +139,9 @@ fn answers_that_nobody_reads_end() {
             stream
         })
         .collect();
-    assert_eq!(get(admin, "/metrics").content.len() / 1000, page / 1000);
+    // Times in it have more digits at one moment than at another.
+    let read = get(admin, "/metrics").content.len();
+    assert!(read.abs_diff(page) < page / 100, "{read} {page}");
     assert!(
         threads(gateway.pid()) <= idle + 4,
         "{}",

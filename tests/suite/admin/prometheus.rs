@@ -159,7 +159,7 @@ fn every_value_of_a_label_is_explained() {
         let (labels, value) = labels.split_once('}').expect("the end of the labels");
         let row = PAGE
             .lines()
-            .find(|row| row.starts_with(&format!("| `{family}`")));
+            .find(|row| row.starts_with(&format!("| `{family}` | ")));
         for label in labels.split(',') {
             let (name, text) = label.split_once('=').expect("a label");
             if OPEN.contains(&name) {
