@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use crate::admin::{admin_of, wait_sample};
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, expect_refused, try_connect, try_tag};
@@ -203,7 +204,9 @@ fn each_end_is_told_by_its_cause() {
     for (number, (cause, way)) in ways.into_iter().enumerate() {
         let (log, (endpoint, accepted)) = (LogAt::new(), Backend::by_hand());
         let patience = ["--drain-timeout=200ms", "--drain-timeout=1h"][usize::from(number == 6)];
-        let mut gateway = Gateway::before(&[&endpoint], &[&log.flag, patience]);
+        let flags = [&log.flag, patience, "--metrics-addr=127.0.0.1:0"];
+        let mut gateway = Gateway::before(&[&endpoint], &flags);
+        let admin = admin_of(&gateway);
         let client = gateway.connect();
         let server = accepted.next();
         send(&client, 1, 10);
@@ -212,6 +215,10 @@ fn each_end_is_told_by_its_cause() {
         let record = log.only();
         assert_eq!(record.text("cause"), cause, "way {number}: {record:#?}");
         assert_eq!(record.number("bytes_to_endpoint"), 10.0, "way {number}");
+        if cause != "stopped" {
+            let ended = format!("connections_ended_total{{cause=\"{cause}\"}}");
+            wait_sample(admin, &ended, 1.0);
+        }
     }
 }
 
