@@ -23,7 +23,7 @@ use crate::sys::Plain;
 use crate::sys::errno;
 use crate::sys::syscall::{self, PollFd};
 
-pub(crate) use error::{Error, Verdict, is_exhaustion};
+pub(crate) use error::{Cause, Error, Verdict, is_exhaustion};
 
 /// Idle time before the first probe and between probes of keepalive, as the reference.
 /// There is no TCP_USER_TIMEOUT: it would also cut a reader that keeps its window shut
@@ -90,17 +90,17 @@ impl Attempt {
         let bound = socket
             .local_addr()
             .and_then(|bound| bound.as_socket().ok_or(io::ErrorKind::Unsupported.into()))
-            .map_err(|error| Error::local(addr, "getsockname", error))?;
+            .map_err(|error| Cause::Local("getsockname", error).at(addr))?;
         if bound == addr {
             // Nobody listens on a port of our own that the kernel then chose for this very
             // dial, and TCP lets a socket connect to itself (RFC 9293 section 3.5).
             let refused = io::ErrorKind::ConnectionRefused.into();
-            return Err(Error::connect(addr, refused));
+            return Err(Cause::Connect(refused).at(addr));
         }
         let received = Arc::default();
         let (ticket, looped) = guard.dialled(bound, addr, &received);
         if looped {
-            return Err(Error::looped(addr));
+            return Err(Cause::Loop.at(addr));
         }
         Ok(Self {
             socket,
@@ -125,13 +125,13 @@ impl Attempt {
             // Not yet, or no longer, connected: the kernel knows which.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                 return match self.socket.take_error() {
-                    Ok(Some(error)) => Outcome::Failed(Error::connect(addr, error)),
+                    Ok(Some(error)) => Outcome::Failed(Cause::Connect(error).at(addr)),
                     Ok(None) if now < self.deadline => Outcome::Pending(self),
-                    Ok(None) => Outcome::Failed(Error::timed_out(addr)),
-                    Err(error) => Outcome::Failed(Error::local(addr, "getsockopt", error)),
+                    Ok(None) => Outcome::Failed(Cause::TimedOut.at(addr)),
+                    Err(error) => Outcome::Failed(Cause::Local("getsockopt", error).at(addr)),
                 };
             }
-            Err(error) => return Outcome::Failed(Error::local(addr, "getpeername", error)),
+            Err(error) => return Outcome::Failed(Cause::Local("getpeername", error).at(addr)),
         }
         let stream = TcpStream::from(self.socket);
         let ready = prepare(SockRef::from(&stream)).and_then(|()| stream.set_nonblocking(false));
@@ -143,7 +143,7 @@ impl Attempt {
                 stream,
                 took: now.saturating_duration_since(self.started),
             }),
-            Err(error) => Outcome::Failed(Error::local(addr, "socket options", error)),
+            Err(error) => Outcome::Failed(Cause::Local("socket options", error).at(addr)),
         }
     }
 }
@@ -162,16 +162,16 @@ pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
 fn connect(addr: SocketAddr) -> Result<Socket, Error> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
-        .map_err(|error| Error::socket(addr, error))?;
+        .map_err(|error| Cause::Socket(error).at(addr))?;
     match begin(|| socket.connect(&addr.into())) {
         Ok(()) => Ok(socket),
         // Not for want of a port: this host has no address of that family to send from,
         // where IPv6 is switched off, say. The endpoint cannot be reached from here.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && lacks_a_source(addr) => {
             let unreachable = io::Error::from_raw_os_error(errno::ENETUNREACH);
-            Err(Error::connect(addr, unreachable))
+            Err(Cause::Connect(unreachable).at(addr))
         }
-        Err(error) => Err(Error::connect(addr, error)),
+        Err(error) => Err(Cause::Connect(error).at(addr)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Attempt, Dialled, Error, Outcome, wait};
+use super::{Attempt, Cause, Dialled, Error, Outcome, wait};
 use crate::loop_guard::LoopGuard;
 
 /// Connects to one address and waits for it, no longer than `timeout`.
@@ -21,6 +21,6 @@ pub(crate) fn connect(
         }
         let until = Some(attempt.deadline);
         wait(std::iter::once(&attempt), None, until)
-            .map_err(|error| Error::local(addr, "poll", error))?;
+            .map_err(|error| Cause::Local("poll", error).at(addr))?;
     }
 }

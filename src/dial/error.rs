@@ -20,8 +20,9 @@ pub(crate) struct Error {
     cause: Cause,
 }
 
+/// What an attempt met.
 #[derive(Debug)]
-enum Cause {
+pub(crate) enum Cause {
     /// There is no socket to connect.
     Socket(io::Error),
     /// The kernel's word on the connect.
@@ -30,7 +31,7 @@ enum Cause {
     Local(&'static str, io::Error),
     /// No answer within the attempt's time.
     TimedOut,
-    /// The connection was accepted by this process.
+    /// It reached this very gateway.
     Loop,
     /// It ended before the endpoint had proven who it is.
     Unproven(String),
@@ -38,49 +39,14 @@ enum Cause {
     Rejected(String),
 }
 
+impl Cause {
+    /// The failure of an attempt to reach this address.
+    pub(crate) fn at(self, addr: SocketAddr) -> Error {
+        Error { addr, cause: self }
+    }
+}
+
 impl Error {
-    /// An attempt that did not get a socket.
-    pub(super) fn socket(addr: SocketAddr, error: io::Error) -> Self {
-        let cause = Cause::Socket(error);
-        Self { addr, cause }
-    }
-
-    /// An attempt that the kernel refused.
-    pub(crate) fn connect(addr: SocketAddr, error: io::Error) -> Self {
-        let cause = Cause::Connect(error);
-        Self { addr, cause }
-    }
-
-    /// A step of this host's that failed.
-    pub(crate) fn local(addr: SocketAddr, step: &'static str, error: io::Error) -> Self {
-        let cause = Cause::Local(step, error);
-        Self { addr, cause }
-    }
-
-    /// An attempt that was not answered in its time.
-    pub(crate) fn timed_out(addr: SocketAddr) -> Self {
-        let cause = Cause::TimedOut;
-        Self { addr, cause }
-    }
-
-    /// An attempt that reached this very gateway.
-    pub(crate) fn looped(addr: SocketAddr) -> Self {
-        let cause = Cause::Loop;
-        Self { addr, cause }
-    }
-
-    /// An endpoint that broke off, or fell silent, while it was to prove who it is.
-    pub(crate) fn unproven(addr: SocketAddr, reason: String) -> Self {
-        let cause = Cause::Unproven(reason);
-        Self { addr, cause }
-    }
-
-    /// An endpoint that did not prove who it is.
-    pub(crate) fn rejected(addr: SocketAddr, reason: String) -> Self {
-        let cause = Cause::Rejected(reason);
-        Self { addr, cause }
-    }
-
     /// Whether the endpoint answered, and is not who it has to be.
     pub(crate) fn is_rejected(&self) -> bool {
         matches!(self.cause, Cause::Rejected(_))
@@ -320,25 +286,25 @@ mod tests {
         let cases = [
             // (error, verdict, rejected, unauthenticated, loop, words)
             (
-                Error::timed_out(addr),
+                Cause::TimedOut.at(addr),
                 Verdict::TimedOut,
                 [false; 3],
                 "dial tcp 127.0.0.1:1: i/o timeout",
             ),
             (
-                Error::looped(addr),
+                Cause::Loop.at(addr),
                 Verdict::Loop,
                 [false, false, true],
                 "dial tcp 127.0.0.1:1: endpoint is this gateway itself",
             ),
             (
-                Error::unproven(addr, why()),
+                Cause::Unproven(why()).at(addr),
                 Verdict::Unauthenticated,
                 [false, true, false],
                 "authenticate 127.0.0.1:1: why",
             ),
             (
-                Error::rejected(addr, why()),
+                Cause::Rejected(why()).at(addr),
                 Verdict::Unauthenticated,
                 [true, true, false],
                 "authenticate 127.0.0.1:1: why",

@@ -204,7 +204,7 @@ impl Session {
         if let Some(endpoint) = own_dial {
             proxy
                 .pool
-                .failed(endpoint, Instant::now(), &dial::Error::looped(endpoint));
+                .failed(endpoint, Instant::now(), &dial::Cause::Loop.at(endpoint));
             self.reject(Rejection::Loop, None);
             return None;
         }

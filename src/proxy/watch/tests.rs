@@ -318,7 +318,7 @@ fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
     assert!(is_reset(client));
     assert_eq!(rounds.closed.len(), 1);
     // What happens to the other makes it no new doubt.
-    let refused = crate::dial::Error::connect(other, std::io::Error::from_raw_os_error(111));
+    let refused = crate::dial::Cause::Connect(std::io::Error::from_raw_os_error(111)).at(other);
     pool.failed(other, Instant::now(), &refused);
     rounds.step(&fixture.proxy, News::default(), now + HOUR);
     assert_eq!(rounds.closed.len(), 1);
