@@ -65,6 +65,10 @@ impl Status {
 pub(crate) struct Request<'a> {
     /// What is asked for, without a query.
     pub(crate) path: &'a str,
+    /// What stands behind the path after a question mark, if anything.
+    pub(crate) query: &'a str,
+    /// The answer may be HTML: it is among the media types that are accepted by name, as browsers name it.
+    pub(crate) takes_html: bool,
     /// HEAD: the answer is wanted without its content.
     pub(crate) head_only: bool,
 }
@@ -170,12 +174,17 @@ fn request(head: &str) -> Result<Request<'_>, Status> {
     if fields.has_body {
         return Err(Status::ContentTooLarge);
     }
-    let path = path(target).ok_or(Status::BadRequest)?;
-    Ok(Request { path, head_only })
+    let (path, query) = path_and_query(target).ok_or(Status::BadRequest)?;
+    Ok(Request {
+        path,
+        query,
+        takes_html: fields.takes_html,
+        head_only,
+    })
 }
 
-/// The path of a target in origin-form or absolute-form (RFC 9112 section 3.2).
-fn path(target: &str) -> Option<&str> {
+/// The path and the query of a target in origin-form or absolute-form (RFC 9112 section 3.2).
+fn path_and_query(target: &str) -> Option<(&str, &str)> {
     if !target.bytes().all(|octet| octet.is_ascii_graphic()) || target.contains('#') {
         return None;
     }
@@ -192,9 +201,9 @@ fn path(target: &str) -> Option<&str> {
         _ if target.starts_with('/') => target,
         _ => return None,
     };
-    let path = origin.split('?').next().unwrap_or_default();
+    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
     // Only the absolute form can leave it out.
-    Some(if path.is_empty() { "/" } else { path })
+    Some((if path.is_empty() { "/" } else { path }, query))
 }
 
 /// What the fields say that matters here.
@@ -202,6 +211,7 @@ fn path(target: &str) -> Option<&str> {
 struct Fields {
     hosts: usize,
     has_body: bool,
+    takes_html: bool,
 }
 
 impl Fields {
@@ -232,6 +242,8 @@ impl Fields {
                 length = Some(value);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 coded = true;
+            } else if name.eq_ignore_ascii_case("accept") {
+                fields.takes_html |= value.split(',').any(is_html);
             }
         }
         // RFC 9112 section 6.3: a request with both "ought to be handled as an error".
@@ -242,6 +254,17 @@ impl Fields {
         fields.has_body = coded || long;
         Ok(fields)
     }
+}
+
+/// Whether a part of an Accept field names HTML, and not as what is not wanted (RFC 9110 sections 12.4.2 and 12.5.1).
+fn is_html(range: &str) -> bool {
+    let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let is_named = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("text/html"));
+    let is_zero = |weight: &str| weight.trim_matches(['0', '.']).is_empty();
+    let mut weights = parts.filter_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+    is_named && !weights.any(is_zero)
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2): the value of a Host field, which may be empty. A user

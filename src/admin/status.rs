@@ -1,140 +1,82 @@
 //! `/`: one page for a person, without script, image or anything from elsewhere.
 //!
-//! It reloads itself every five seconds (a `meta` element), suits a dark and a light screen, a
+//! It reloads itself every five seconds (a `meta` element) unless that is stopped, suits a dark and a light screen, a
 //! wide and a narrow one. Everything that is not written here is escaped, and the policy that
-//! is sent along allows this very style sheet and nothing else.
+//! is sent along allows this very style sheet and nothing else. Each state has a word, whatever its colour.
 
 use std::fmt::{self, Display, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Snapshot;
 use crate::date::{Now, Rfc3339};
+use crate::endpoint::history::MINUTES;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-KYrEpFIMa9H2BuOjsIneLWl4iWxVzH2DFFw8VPFktUU='; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
+    style-src 'sha256-c902H8KaRrsPEEYTRD/Ne5dlLhO6ov0BHluswl8SKEo='; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\nVary: Accept\r\n";
 
 /// Colours are pairs of a light and a dark scheme; the table of endpoints turns into cards where it is
 /// too wide, with its numbers side by side. Names and addresses may be of any length: all text breaks
-/// anywhere, but for what is short and written here, and a long name leaves the state its share.
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--line:#dfe3e8;--text:#1a2027;--dim:#5c6773;\
---good:#137a3f;--good-ground:#dff5e7;--bad:#b3261e;--bad-ground:#fce4e2;--odd:#8a5a00;--odd-ground:#fdf0d2}\
-@media(prefers-color-scheme:dark){:root{--ground:#12161b;--card:#1b2129;--line:#2d3640;--text:#e4e9ee;--dim:#94a1af;\
---good:#6fdc9b;--good-ground:#14351f;--bad:#ff9a92;--bad-ground:#451a17;--odd:#f2c66d;--odd-ground:#3b2d0c}}\
-*{box-sizing:border-box}\
-body{margin:0;background:var(--ground);color:var(--text);font:15px/1.45 system-ui,sans-serif;\
-overflow-wrap:anywhere}\
-main{max-width:1180px;margin:0 auto;padding:24px 20px 40px}\
-header{display:flex;flex-wrap:wrap;align-items:center;gap:6px 14px;margin-bottom:18px}\
-h1{font-size:22px;margin:0}\
-h2{font-size:13px;margin:26px 0 8px;color:var(--dim);text-transform:uppercase;letter-spacing:.06em}\
-.pill{display:inline-block;padding:2px 10px;border-radius:99px;font-weight:600;font-size:13px;white-space:nowrap}\
-.good{color:var(--good);background:var(--good-ground)}\
-.bad{color:var(--bad);background:var(--bad-ground)}\
-.odd{color:var(--odd);background:var(--odd-ground)}\
-.dim{color:var(--dim)}\
-.why{flex-basis:100%;margin:4px 0 0}\
-.problems{margin:0 0 14px;padding:10px 14px 10px 32px;border-radius:8px;font-size:14px}\
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
-.card,table{background:var(--card);border:1px solid var(--line);border-radius:8px}\
-.card{padding:10px 14px}\
-.card b{display:block;font-size:21px;font-variant-numeric:tabular-nums}\
-.card small{color:var(--dim);font-size:14px;font-weight:400;white-space:nowrap}\
-.card span{color:var(--dim);font-size:13px}\
-table{width:100%;border-collapse:separate;border-spacing:0;font-size:14px}\
-th,td{padding:8px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}\
-tr:last-child>td{border-bottom:0}\
-th{color:var(--dim);font-weight:600;font-size:13px;white-space:nowrap}\
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-.addr{font-family:ui-monospace,monospace;font-size:13px}\
-.endpoints th:first-child{width:32%}\
-.endpoints th:nth-child(2){width:20%}\
-.endpoints td:nth-child(3){overflow-wrap:normal}\
-.error{color:var(--bad);font-size:13px}\
-footer{margin-top:22px;color:var(--dim);font-size:13px}\
-a{color:inherit}\
-@media(max-width:1100px){\
-main{padding:16px 12px 32px}\
-.endpoints thead{display:none}\
-.endpoints,.endpoints tbody{display:block}\
-.endpoints{background:none;border:0}\
-.endpoints tr{display:grid;grid-template-columns:repeat(auto-fit,minmax(92px,1fr));background:var(--card);\
-border:1px solid var(--line);border-radius:8px;margin-bottom:10px;padding:8px 0}\
-.endpoints td{display:flex;gap:12px;grid-column:1/-1;border:0;padding:3px 14px}\
-.endpoints td::before{content:attr(data-label);color:var(--dim);font-size:13px;flex:0 0 64px}\
-.endpoints td.n{display:block;grid-column:auto;text-align:left}\
-.endpoints td>div{min-width:0}}";
+/// anywhere, but for what is short and written here.
+const STYLE: &str = include_str!("style.css");
 
-/// The page.
-pub(super) fn render(snapshot: &Snapshot) -> String {
+/// The page, which reloads itself or not.
+pub(super) fn render(snapshot: &Snapshot, reloads: bool) -> String {
     let mut page = String::new();
+    let (verdict, colour) = snapshot.verdict();
+    let host = match snapshot.host.as_str() {
+        "" => "etcd-gateway",
+        host => host,
+    };
+    let refresh = match reloads {
+        true => "<meta http-equiv=\"refresh\" content=\"5\">\n",
+        false => "",
+    };
     // Writing to a String cannot fail.
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{} – etcd-gateway</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        verdict(snapshot).0
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{refresh}\
+         <title>{verdict} – {host} – etcd-gateway</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <header><h1>{host}</h1><span class=\"pill {colour}\">{verdict}</span>\
+         <span class=\"dim\">etcd-gateway {}, process {}, listening on {}, up {} since {}</span>",
+        Escaped(snapshot.version),
+        snapshot.pid,
+        Escaped(&snapshot.listen.join(", ")),
+        Span(snapshot.now.since(snapshot.started)),
+        Time::of(snapshot.started, snapshot.now),
+        host = Escaped(host),
     );
-    head(&mut page, snapshot);
+    if let Some(reason) = snapshot.not_ready() {
+        let _ = write!(page, "<p class=\"error\">{}</p>", Escaped(&reason));
+    }
+    page.push_str("</header>\n");
     problems(&mut page, snapshot);
     cards(&mut page, snapshot);
     endpoints(&mut page, snapshot);
+    transitions(&mut page, snapshot);
     counts(&mut page, snapshot);
-    let now = snapshot.now.date();
+    let reload = match reloads {
+        true => "reloads every 5 s (<a href=\"?reload=0\">stop</a>)",
+        false => "does not reload (<a href=\"?\">reload every 5 s</a>)",
+    };
     let _ = write!(
         page,
-        "<footer>As of {}, every 5 s anew. For programs: <a href=\"/metrics\">/metrics</a> \
-         <a href=\"/endpoints\">/endpoints</a> <a href=\"/healthz\">/healthz</a> \
-         <a href=\"/readyz\">/readyz</a></footer>\n</main>\n</body>\n</html>\n",
-        Rfc3339(Duration::from_secs(now.as_secs()))
-            .to_string()
-            .replace(".000000", "")
+        "<footer>As of {}; times are in UTC. This page {reload}. For programs: \
+         <a href=\"/metrics\">/metrics</a> <a href=\"/endpoints\">/endpoints</a> \
+         <a href=\"/connections\">/connections</a> <a href=\"/config\">/config</a> \
+         <a href=\"/healthz\">/healthz</a> <a href=\"/readyz\">/readyz</a></footer>\n\
+         </main>\n</body>\n</html>\n",
+        Time(snapshot.now.date())
     );
     page
 }
 
-/// In some words and a colour.
-fn verdict(snapshot: &Snapshot) -> (String, &'static str) {
-    let (total, active) = snapshot.census();
-    if snapshot.draining {
-        ("draining".to_owned(), "odd")
-    } else if snapshot.not_ready().is_some() {
-        ("not ready".to_owned(), "bad")
-    } else if active < total {
-        (
-            format!("ready, {active} of {total} endpoints active"),
-            "odd",
-        )
-    } else if !snapshot.problems.is_empty() {
-        ("ready, with problems".to_owned(), "odd")
-    } else {
-        ("ready".to_owned(), "good")
-    }
-}
-
-fn head(page: &mut String, snapshot: &Snapshot) {
-    let (word, colour) = verdict(snapshot);
-    let _ = write!(
-        page,
-        "<header><h1>etcd-gateway</h1><span class=\"pill {colour}\">{word}</span>\
-         <span class=\"dim\">version {}, up {}, listening on {}</span>",
-        Escaped(snapshot.version),
-        Span(snapshot.now.since(snapshot.started)),
-        Escaped(&snapshot.listen.join(", "))
-    );
-    if let Some(reason) = snapshot.not_ready() {
-        let _ = write!(page, "<p class=\"why error\">{}</p>", Escaped(&reason));
-    }
-    page.push_str("</header>\n");
-}
-
-/// What discovery has trouble with, if there is anything.
+/// What there is trouble with, if there is anything.
 fn problems(page: &mut String, snapshot: &Snapshot) {
     let problems = &snapshot.problems;
     if problems.is_empty() {
@@ -150,19 +92,13 @@ fn problems(page: &mut String, snapshot: &Snapshot) {
 fn cards(page: &mut String, snapshot: &Snapshot) {
     let (total, active) = snapshot.census();
     let clients = &snapshot.clients;
-    let rejected: u64 = clients.rejected.iter().map(|(_, count)| count).sum();
     let sum = |read: fn(&View) -> u64| Bytes(snapshot.endpoints.iter().map(read).sum());
+    let of = |part: usize, all: usize| format!("{part} <small>of {all}</small>");
     let mut cards = vec![
-        (
-            "endpoints active",
-            format!("{active} <small>of {total}</small>"),
-        ),
-        (
-            "connections open",
-            format!("{} <small>of {}</small>", clients.active, clients.max),
-        ),
+        ("endpoints active", of(active, total)),
+        ("connections open", of(clients.active, clients.max)),
         ("clients accepted", clients.accepted.to_string()),
-        ("clients rejected", rejected.to_string()),
+        ("clients rejected", snapshot.rejected().to_string()),
         (
             "bytes to endpoints",
             sum(|view| view.ledger.to_endpoint.get()).to_string(),
@@ -190,21 +126,26 @@ fn cards(page: &mut String, snapshot: &Snapshot) {
     page.push_str("</div>\n");
 }
 
+/// What is wrong stands first.
 fn endpoints(page: &mut String, snapshot: &Snapshot) {
     page.push_str(
-        "<h2>Endpoints</h2>\n<table class=\"endpoints\">\n<thead><tr><th>Endpoint</th><th>State</th>\
-         <th>Source</th><th class=\"n\">Open</th><th class=\"n\">Clients</th><th class=\"n\">To endpoint</th>\
-         <th class=\"n\">To clients</th><th class=\"n\">Dials failed</th></tr></thead>\n<tbody>\n",
+        "<table class=\"rows\">\n<caption>Endpoints</caption>\n<thead><tr><th scope=\"col\">Endpoint</th>\
+         <th scope=\"col\">State</th><th scope=\"col\">Last hour</th><th scope=\"col\" class=\"n\">Open</th>\
+         <th scope=\"col\" class=\"n\">Clients</th><th scope=\"col\" class=\"n\">To endpoint</th>\
+         <th scope=\"col\" class=\"n\">To clients</th><th scope=\"col\" class=\"n\">Dials failed</th></tr></thead>\n",
     );
     let rank = |view: &View| (view.endpoint.priority, view.endpoint.weight);
     let mut ranks = snapshot.endpoints.iter().map(rank);
     let first = ranks.next();
     // Where all have the same, it decides nothing.
     let ranked = ranks.any(|rank| Some(rank) != first);
-    for view in &snapshot.endpoints {
-        endpoint(page, view, snapshot.now, ranked);
+    for colour in [Colour::Bad, Colour::Odd, Colour::Good] {
+        let views = snapshot.endpoints.iter();
+        for view in views.filter(|view| Colour::of(view.status) == colour) {
+            endpoint(page, view, snapshot.now, ranked);
+        }
     }
-    page.push_str("</tbody>\n</table>\n");
+    page.push_str("</table>\n");
 }
 
 fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
@@ -212,63 +153,34 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     let address = endpoint.addr.to_string();
     let _ = write!(
         page,
-        "<tr><td data-label=\"Endpoint\"><div><span class=\"addr\">{address}</span>"
+        "<tbody><tr><th scope=\"row\">{address}<div class=\"dim\">"
     );
     if endpoint.name != address {
-        let _ = write!(
-            page,
-            "<br><span class=\"dim\">{}</span>",
-            Escaped(&endpoint.name)
-        );
+        let _ = write!(page, "{}<br>", Escaped(&endpoint.name));
     }
-    let colour = match view.status {
-        Status::Active => "good",
-        Status::Untried | Status::Slow | Status::Draining | Status::Removed => "odd",
-        Status::Silent
-        | Status::Unhealthy
-        | Status::Inactive
-        | Status::Unauthenticated
-        | Status::ThisGateway => "bad",
-    };
+    page.push_str(endpoint.source.name());
+    if ranked {
+        let (priority, weight) = (endpoint.priority, endpoint.weight);
+        let _ = write!(page, ", priority&nbsp;{priority}, weight&nbsp;{weight}");
+    }
     let _ = write!(
         page,
-        "</div></td><td data-label=\"State\"><div><span class=\"pill {colour}\">{}</span> \
-         <span class=\"dim\">for {}</span>",
-        view.status.name(),
-        Span(now.since(view.since))
+        "</div></th><td>{} for {}<div class=\"dim\">since {}",
+        Pill(view.status),
+        Span(now.since(view.since)),
+        Time::of(view.since, now)
     );
-    if view.endpoint.drains && view.status != Status::Draining {
-        page.push_str("<br><span class=\"dim\">marked drain</span>");
-    }
-    if let Some((at, error)) = &view.last_error {
-        let class = if view.status.is_active() {
-            "dim"
-        } else {
-            "error"
-        };
-        let _ = write!(
-            page,
-            "<br><span class=\"{class}\">{} ago: {}</span>",
-            Span(now.since(*at)),
-            Escaped(error)
-        );
+    if endpoint.drains && view.status != Status::Draining {
+        page.push_str("<br>marked drain");
     }
     if let Some(at) = ledger.last_answer() {
-        let _ = write!(
-            page,
-            "<br><span class=\"dim\">answered {} ago</span>",
-            Span(now.since(at))
-        );
+        let _ = write!(page, "<br>answered {} ago", Span(now.since(at)));
     }
     if let Some(not_after) = ledger.not_after() {
         let at = Duration::from_secs(u64::try_from(not_after).unwrap_or_default());
         let now = now.date();
         let _ = match at.checked_sub(now) {
-            Some(left) => write!(
-                page,
-                "<br><span class=\"dim\">certificate expires in {}</span>",
-                Span(left)
-            ),
+            Some(left) => write!(page, "<br>certificate expires in {}", Span(left)),
             None => write!(
                 page,
                 "<br><span class=\"error\">certificate expired {} ago</span>",
@@ -276,20 +188,12 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
             ),
         };
     }
-    let failed: u64 = ledger.dials().skip(1).map(|(_, count)| count).sum();
     let _ = write!(
         page,
-        "</div></td><td data-label=\"Source\"><div>{}",
-        endpoint.source.name()
+        "</div></td><td data-label=\"Last hour\">{}</td>",
+        Strip(&view.hour)
     );
-    if ranked {
-        let (priority, weight) = (endpoint.priority, endpoint.weight);
-        let _ = write!(
-            page,
-            "<br><span class=\"dim\">priority&nbsp;{priority}, weight&nbsp;{weight}</span>"
-        );
-    }
-    page.push_str("</div></td>");
+    let failed: u64 = ledger.dials().skip(1).map(|(_, count)| count).sum();
     let numbers = [
         ("Open", ledger.open().to_string()),
         ("Clients", ledger.connections.get().to_string()),
@@ -298,12 +202,50 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
         ("Dials failed", failed.to_string()),
     ];
     for (what, number) in numbers {
+        let _ = write!(page, "<td class=\"n\" data-label=\"{what}\">{number}</td>");
+    }
+    page.push_str("</tr>");
+    if let Some((at, error)) = &view.last_error {
+        // One that is well again is not to look as if it were not.
+        let (class, what) = match view.status.is_active() {
+            true => ("dim", "last error"),
+            false => ("error", "error"),
+        };
+        // Its address stands above.
+        let said = error.strip_prefix(&format!("dial tcp {address}: "));
         let _ = write!(
             page,
-            "<td class=\"n\" data-label=\"{what}\"><div>{number}</div></td>"
+            "\n<tr class=\"why\"><td colspan=\"8\" class=\"{class}\">{what} {} ago, {}: {}</td></tr>",
+            Span(now.since(*at)),
+            Time::of(*at, now),
+            Escaped(said.unwrap_or(error))
         );
     }
-    page.push_str("</tr>\n");
+    page.push_str("</tbody>\n");
+}
+
+/// The last changes of states, the latest first.
+fn transitions(page: &mut String, snapshot: &Snapshot) {
+    if snapshot.transitions.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Last changes</h2>\n<ol>\n");
+    for change in &snapshot.transitions {
+        let _ = write!(
+            page,
+            "<li>{} {} <span>{} <span class=\"dim\">after {} {}</span></span>",
+            Time::of(change.at, snapshot.now),
+            Pill(change.to),
+            Named(change.addr.to_string(), &change.name),
+            Span(change.lasted),
+            change.from.name(),
+        );
+        if let Some(reason) = &change.reason {
+            let _ = write!(page, " <span class=\"dim\">{}</span>", Escaped(reason));
+        }
+        page.push_str("</li>\n");
+    }
+    page.push_str("</ol>\n");
 }
 
 /// Everything else that is counted, as far as it is not zero.
@@ -316,10 +258,10 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
         }
     };
     for (reason, number) in &clients.rejected {
-        count(
-            format!("clients rejected: {}", reason.replace('_', " ")),
-            *number,
-        );
+        count(format!("clients rejected: {reason}"), *number);
+    }
+    for (cause, number) in &clients.ended {
+        count(format!("connections ended: {cause}"), *number);
     }
     for (error, number) in &clients.accept_errors {
         count(format!("accept failed: {error}"), *number);
@@ -331,6 +273,8 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
     for (result, number) in &snapshot.discovery.refreshes {
         count(format!("refreshes of the endpoints: {result}"), *number);
     }
+    count("reloads".to_owned(), snapshot.reloads.succeeded);
+    count("reloads that failed".to_owned(), snapshot.reloads.failed);
     count("log lines dropped".to_owned(), snapshot.log_lines_dropped);
     count(
         "access log lines dropped".to_owned(),
@@ -341,15 +285,129 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
         |last| format!("{} ago", Span(snapshot.now.since(last))),
     );
     rows.push(("last complete refresh".to_owned(), last));
-    page.push_str("<h2>Since the start</h2>\n<table>\n<tbody>\n");
+    page.push_str("<table>\n<caption>Since the start</caption>\n<tbody>\n");
     for (what, value) in rows {
         let _ = writeln!(
             page,
-            "<tr><td>{}</td><td class=\"n\">{value}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td class=\"n\">{value}</td></tr>",
             Escaped(&what)
         );
     }
     page.push_str("</tbody>\n</table>\n");
+}
+
+/// What to think of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    Good,
+    Odd,
+    Bad,
+}
+
+impl Colour {
+    fn of(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Good,
+            Status::Untried | Status::Slow | Status::Draining | Status::Removed => Self::Odd,
+            Status::Silent
+            | Status::Unhealthy
+            | Status::Inactive
+            | Status::Unauthenticated
+            | Status::ThisGateway => Self::Bad,
+        }
+    }
+
+    /// Its class in the style sheet.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Odd => "odd",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// The word for a state.
+struct Pill(Status);
+
+impl Display for Pill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (class, word) = (Colour::of(self.0).name(), self.0.name());
+        write!(f, "<span class=\"pill {class}\">{word}</span>")
+    }
+}
+
+/// An address and the name that it was found by, if that is another.
+struct Named<'a>(String, &'a str);
+
+impl Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)?;
+        match self.0 == self.1 {
+            true => Ok(()),
+            false => write!(f, " <span class=\"dim\">{}</span>", Escaped(self.1)),
+        }
+    }
+}
+
+/// The last hour of an endpoint: a column per minute, the higher the worse, none where nothing is known. Columns that are alike
+/// are one line of a path, so that a strip is small for as long as nothing changes. Its words are for who does not see it.
+struct Strip<'a>(&'a [Option<Status>; MINUTES]);
+
+impl Display for Strip<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = |minute: Option<Status>| minute.filter(|status| *status != Status::Untried);
+        let word = |minute| known(minute).map_or("unknown", Status::name);
+        let mut words: Vec<(&str, usize)> = Vec::new();
+        for minute in self.0.iter().rev() {
+            match words.iter_mut().find(|(name, _)| *name == word(*minute)) {
+                Some((_, count)) => *count += 1,
+                None => words.push((word(*minute), 1)),
+            }
+        }
+        let words: Vec<String> = words
+            .iter()
+            .map(|(name, count)| format!("{name} {count} min"))
+            .collect();
+        let words = words.join(", ");
+        f.write_str(
+            "<svg class=\"strip\" viewBox=\"0 0 60 12\" preserveAspectRatio=\"none\" role=\"img\">",
+        )?;
+        write!(f, "<title>Last hour: {words}</title>")?;
+        let colour = |minute| known(minute).map(Colour::of);
+        let runs = self.0.chunk_by(|one, next| colour(*one) == colour(*next));
+        for (wanted, middle) in [(Colour::Good, 10), (Colour::Odd, 8), (Colour::Bad, 6)] {
+            let (mut path, mut from) = (String::new(), 0);
+            for run in runs.clone() {
+                if run.first().and_then(|minute| colour(*minute)) == Some(wanted) {
+                    let _ = write!(path, "M{from} {middle}h{}", run.len());
+                }
+                from += run.len();
+            }
+            if !path.is_empty() {
+                write!(f, "<path class=\"{}\" d=\"{path}\"/>", wanted.name())?;
+            }
+        }
+        f.write_str("</svg>")
+    }
+}
+
+/// A point in time, as the machine reads it and as a person does.
+struct Time(Duration);
+
+impl Time {
+    fn of(then: Instant, now: Now) -> Self {
+        Self(now.date_of(then))
+    }
+}
+
+impl Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Rfc3339(Duration::from_secs(self.0.as_secs())).to_string();
+        let text = text.trim_end_matches(".000000Z");
+        let shown = text.replace('T', " ");
+        write!(f, "<time datetime=\"{text}Z\">{shown}</time>")
+    }
 }
 
 /// Text in an element or a quoted attribute of HTML.
@@ -428,20 +486,19 @@ mod tests {
     /// A host name of 253 octets, an address with a zone, an error that repeats both.
     #[test]
     fn whatever_comes_from_elsewhere_breaks_anywhere() {
-        let rules: Vec<&str> = STYLE.split('}').collect();
+        let rules: Vec<&str> = STYLE.split('}').map(str::trim_start).collect();
         let of = |selector: &str| {
             let mut rules = rules.iter().filter_map(|rule| rule.rsplit_once('{'));
             let found = rules.find(|(selectors, _)| *selectors == selector);
             found.unwrap_or_else(|| panic!("no rule for {selector}")).1
         };
-        // It is inherited; the column of sources has only words of ours.
+        // It is inherited.
         assert!(of("body").contains("overflow-wrap:anywhere"));
-        assert_eq!(STYLE.matches("overflow-wrap").count(), 2);
-        assert_eq!(of(".endpoints td:nth-child(3)"), "overflow-wrap:normal");
+        assert_eq!(STYLE.matches("overflow-wrap").count(), 1);
         // These say words and numbers of ours; nothing else may refuse to break.
         let unbroken = rules.iter().filter(|rule| rule.contains("nowrap"));
         let unbroken: Vec<&str> = unbroken.filter_map(|rule| rule.split('{').next()).collect();
-        assert_eq!(unbroken, [".pill", ".card small", "th", ".n"]);
+        assert_eq!(unbroken, [".pill", ".card small", "thead th", ".n", "time"]);
     }
 
     /// RFC 4648 section 4.

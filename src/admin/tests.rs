@@ -1,13 +1,19 @@
 //! Tests of what is answered under each path, and of what it says of a gateway.
 
+mod told;
+
 use super::*;
 use crate::config::{Policy, Settings};
-use crate::date::Rfc3339;
+use crate::date::{Now, Rfc3339};
 use crate::dial;
+use crate::endpoint::history::MINUTES;
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pool::Pool;
+use crate::endpoint::pool::view::View;
 use crate::endpoint::slots::Slot;
+use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::stats::Distribution;
 use crate::sync::lock;
 use crate::sys::usage::Usage;
 use http::Request;
@@ -44,12 +50,15 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
         since: after(0),
         last_error: error.map(|error| (after(0), error.to_owned())),
         ledger: Arc::default(),
+        hour: [None; MINUTES],
     }
 }
 
 fn snapshot(endpoints: Vec<View>) -> Snapshot {
     Snapshot {
         version: "",
+        host: String::new(),
+        pid: 36,
         now: present(Duration::ZERO),
         started: after(0),
         draining: false,
@@ -70,6 +79,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
             },
         },
         endpoints,
+        transitions: Vec::new(),
         discovery: Discovery {
             refreshes: Vec::new(),
             last_success: None,
@@ -109,19 +119,25 @@ fn what_has_left_the_set_is_no_reason() {
     }
 }
 
-/// What `path` is answered with.
-fn page(observed: &Arc<Fixture>, path: &str) -> (http::Status, String) {
+/// What a browser is answered with.
+fn page(observed: &Arc<Fixture>, target: &str) -> (http::Status, String) {
+    let response = response(observed, target, true);
+    (response.status, response.content)
+}
+
+fn response(observed: &Arc<Fixture>, target: &str, takes_html: bool) -> http::Response {
     let pages = pages::Pages {
         observed: Arc::clone(observed) as Arc<dyn Observed>,
         settings: Settings::default(),
     };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let request = Request {
         path,
+        query,
+        takes_html,
         head_only: false,
     };
-    let response = pages.answer(request);
-    let response = response.unwrap();
-    (response.status, response.content)
+    pages.answer(request).unwrap()
 }
 
 /// Endpoints in a pool, and the rest of a gateway as a test wants it.
@@ -175,8 +191,32 @@ impl Observed for Fixture {
             now: present(BEGINNING.elapsed()),
             draining: self.draining.load(Ordering::SeqCst),
             problems: lock(&self.problems).clone(),
+            transitions: self.pool.transitions(),
             ..snapshot(self.pool.views())
         })
+    }
+
+    /// Three, of which one still waits for an endpoint.
+    fn connections(
+        &self,
+        endpoint: Option<SocketAddr>,
+        limit: usize,
+    ) -> io::Result<(Vec<Connection>, bool)> {
+        let all = [Some(at(1)), Some(at(2)), None].into_iter().enumerate();
+        let all = all.map(|(index, endpoint)| Connection {
+            client: at(7000 + index as u16),
+            listen: at(9000),
+            since: after(0),
+            endpoint,
+            to_endpoint: 5 * index as u64,
+            to_client: 7 * index as u64,
+            idle: endpoint.map(|_| Duration::from_millis(1500)),
+        });
+        let asked = all.filter(|shown| endpoint.is_none() || shown.endpoint == endpoint);
+        let mut asked: Vec<Connection> = asked.collect();
+        let complete = asked.len() <= limit;
+        asked.truncate(limit);
+        Ok((asked, complete))
     }
 }
 
@@ -239,7 +279,7 @@ fn every_page_shows_an_endpoint_that_drains() {
         (
             |_| {},
             [
-                "\"drain\":true,\"name\":null,\"state\":\"draining\",\"active\":true,",
+                "\"drain\":true,\"server_name\":null,\"state\":\"draining\",\"active\":true,",
                 "pill odd\">draining<",
                 "endpoint_up{address=\"127.0.0.1:1\"} 1\n",
             ],
@@ -247,8 +287,8 @@ fn every_page_shows_an_endpoint_that_drains() {
         (
             |gateway| gateway.fail(at(1)),
             [
-                "\"drain\":true,\"name\":null,\"state\":\"inactive\",\"active\":false,",
-                "<span class=\"dim\">marked drain<",
+                "\"drain\":true,\"server_name\":null,\"state\":\"inactive\",\"active\":false,",
+                "<br>marked drain",
                 "endpoint_up{address=\"127.0.0.1:1\"} 0\n",
             ],
         ),
@@ -259,7 +299,7 @@ fn every_page_shows_an_endpoint_that_drains() {
         let beside = if number == 0 {
             "marked drain"
         } else {
-            "pill odd\">draining"
+            "draining</span> for"
         };
         assert_page(&gateway, "/", &[html], &[beside]);
         let marks = [
@@ -297,9 +337,9 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/endpoints",
         &[
-            "{\"ready\":true,\"reason\":null,\"draining\":false,\"draining_processes\":0,\
-             \"draining_connections\":0,\"problems\":[],",
-            "\"priority\":1,\"weight\":10,\"drain\":false,\"name\":null,\"state\":\"active\",\"active\":true,",
+            "{\"ready\":true,\"reason\":null,\"draining\":false,\"version\":",
+            "\"problems\":[],\"endpoints\":[\n{",
+            "\"priority\":1,\"weight\":10,\"drain\":false,\"server_name\":null,\"state\":\"active\",\"active\":true,",
             "\"last_error\":null,\"last_error_at\":null,\"certificate_expiry\":null,",
         ],
         &["inactive"],
@@ -370,8 +410,8 @@ fn every_page_follows_the_endpoints() {
     assert_page(
         &gateway,
         "/",
-        &["data-label=\"Dials failed\"><div>1</div>"],
-        &["data-label=\"Dials failed\"><div>2</div>"],
+        &["data-label=\"Dials failed\">1</td>"],
+        &["data-label=\"Dials failed\">2</td>"],
     );
     // Its last error is shown for as long as it is an endpoint.
     assert_page(
@@ -444,7 +484,7 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/endpoints",
         &[
-            "\"name\":\"etcd.example\",\"state\":\"active\",\"active\":true,",
+            "\"server_name\":\"etcd.example\",\"state\":\"active\",\"active\":true,",
             "\"certificate_expiry\":\"1970-01-02T01:00:00.000000Z\"",
         ],
         &["127.0.0.1:1"],
@@ -459,7 +499,7 @@ fn every_page_follows_the_endpoints() {
         &gateway,
         "/",
         &["certificate expires in 1 d 0 h"],
-        &["removed"],
+        &["removed</span> for"],
     );
 }
 
@@ -473,7 +513,7 @@ fn problems_and_a_drain_are_shown_while_they_last() {
     assert_page(
         &gateway,
         "/endpoints",
-        &["\"problems\":[\n\"<one>\",\n\"two\"],"],
+        &["\"problems\":[\n\"<one>\",\n\"two\"\n],"],
         &[],
     );
     assert_page(
@@ -481,7 +521,7 @@ fn problems_and_a_drain_are_shown_while_they_last() {
         "/",
         &[
             "pill odd\">ready, with problems<",
-            "<li>&lt;one&gt;</li>\n<li>two</li>",
+            "<li>&lt;one&gt;</li>\n<li>two</li>\n</ul>",
         ],
         &[],
     );
@@ -493,12 +533,7 @@ fn problems_and_a_drain_are_shown_while_they_last() {
     );
     lock(&gateway.problems).clear();
     assert_page(&gateway, "/endpoints", &["\"problems\":[],"], &[]);
-    assert_page(
-        &gateway,
-        "/",
-        &["pill good\">ready<"],
-        &["<li>", "problems odd"],
-    );
+    assert_page(&gateway, "/", &["pill good\">ready<"], &["problems odd"]);
     assert_page(
         &gateway,
         "/metrics",
@@ -611,10 +646,11 @@ fn every_count_has_a_family_of_its_own() {
 
 #[test]
 fn the_page_has_every_count_that_is_not_zero() {
-    let page = status::render(&counted());
+    let page = status::render(&counted(), true);
     for (what, value) in [
-        ("clients rejected: max connections", "14"),
+        ("clients rejected: max_connections", "14"),
         ("clients rejected: loop", "15"),
+        ("connections ended: removed", "26"),
         ("accept failed: EMFILE", "16"),
         ("dials of a second endpoint for one client", "17"),
         ("refreshes of the endpoints: ok", "21"),
@@ -623,7 +659,7 @@ fn the_page_has_every_count_that_is_not_zero() {
         ("access log lines dropped", "25"),
         ("last complete refresh", "16 min 40 s ago"),
     ] {
-        let row = format!("<tr><td>{what}</td><td class=\"n\">{value}</td></tr>");
+        let row = format!("<tr><th scope=\"row\">{what}</th><td class=\"n\">{value}</td></tr>");
         assert!(page.contains(&row), "{row}");
     }
     for card in [
@@ -635,9 +671,9 @@ fn the_page_has_every_count_that_is_not_zero() {
         assert!(page.contains(card), "{card}");
     }
     assert!(page.contains("up 1 h 55 min"), "{page}");
-    let none = status::render(&snapshot(Vec::new()));
+    let none = status::render(&snapshot(Vec::new()), true);
     assert!(!none.contains("dropped"), "{none}");
-    assert!(none.contains("<td>last complete refresh</td><td class=\"n\">never</td>"));
+    assert!(none.contains("last complete refresh</th><td class=\"n\">never</td>"));
 }
 
 /// The row of one endpoint, in each of its states.
@@ -649,7 +685,7 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
             now: present(1000 * second),
             ..snapshot(vec![view])
         };
-        status::render(&snapshot)
+        status::render(&snapshot, true)
     };
     for (status, colour, error) in [
         (Status::Active, "good", "dim"),
@@ -665,12 +701,21 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
             ledger: Arc::new(Ledger::default()),
             ..view(1, status, None)
         });
+        let what = if error == "dim" {
+            "last error"
+        } else {
+            "error"
+        };
         for part in [
             format!(
-                "pill {colour}\">{}</span> <span class=\"dim\">for 1 min 30 s",
+                "pill {colour}\">{}</span> for 1 min 30 s<div class=\"dim\">since \
+                 <time datetime=\"1970-01-01T00:15:10Z\">1970-01-01 00:15:10</time>",
                 status.name()
             ),
-            format!("<span class=\"{error}\">2 min 0 s ago: why</span>"),
+            format!(
+                "<td colspan=\"8\" class=\"{error}\">{what} 2 min 0 s ago, \
+                 <time datetime=\"1970-01-01T00:14:40Z\">1970-01-01 00:14:40</time>: why</td>"
+            ),
         ] {
             assert!(page.contains(&part), "{part} in {page}");
         }

@@ -1,6 +1,7 @@
 //! The etcd members that clients are forwarded to: which there are, which of them are
 //! active, whose turn it is, and how an inactive one comes back.
 
+pub(crate) mod history;
 pub(crate) mod ledger;
 pub(crate) mod monitor;
 mod pick;

@@ -30,6 +30,7 @@ use tell::{Alarm, Before};
 
 use crate::config::Policy;
 use crate::dial::{self, Verdict};
+use crate::endpoint::history::Transitions;
 use crate::endpoint::ledger::{Checked, Hold, Probed};
 use crate::endpoint::pick::{self, Candidate, Standing, Turn};
 use crate::endpoint::slots::Slots;
@@ -66,6 +67,7 @@ struct State {
     /// Those that left while they were held, until they are not.
     departed: Vec<Member>,
     turn: Turn,
+    transitions: Transitions,
     /// Since when no endpoint is active, if so.
     none_active: Option<Instant>,
 }
@@ -251,7 +253,9 @@ impl Pool {
                         (true, false) => change.restored.push(endpoint.addr),
                         _ => {}
                     }
-                    member.described(endpoint, now);
+                    if let Some(transition) = member.described(endpoint, now) {
+                        state.transitions.push(transition);
+                    }
                     member
                 }
                 None => {

@@ -1,7 +1,7 @@
 //! The states of an endpoint: one closed list, with one word each for log, metrics, JSON and page.
 
-/// The state of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The state of an endpoint: nothing is known, and then the better before the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     /// Nothing is known of it yet.
     Untried,

@@ -16,7 +16,6 @@ mod error;
 pub(crate) mod handover;
 mod listeners;
 mod metrics;
-mod observer;
 mod plan;
 mod reports;
 mod service;
@@ -299,6 +298,10 @@ fn serve(
         room,
         reloads: Reloads::new(handover, notifier.is_enabled(), variable),
         since,
+        // Where /proc is hidden, it is not told.
+        host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map(|name| name.trim().to_owned())
+            .unwrap_or_default(),
         clock,
     });
 

@@ -1,15 +1,15 @@
-//! How the gateway is: one line for a service manager, and one line per fact in the log, which
-//! SIGUSR1 is answered with.
+//! What is being served, as those see it who ask how it is: over HTTP (`admin`), by SIGUSR1, and the service manager. All
+//! of them are told from one [`Snapshot`].
 //!
-//! Those lines are written whatever `--log-level` says, because somebody has asked for them.
-//! Each set of facts is read by itself, so a line is right as of the moment that it was
-//! made; no lock is held while it is.
+//! The answer to SIGUSR1 is logged whatever `--log-level` says, because somebody has asked for it.
+//! Each set of facts is read by itself, so it is right as of the moment that it was read; no lock is held while
+//! anything is told.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::bounds::Room;
 use super::handover::Reloads;
@@ -17,10 +17,11 @@ use super::metrics::Metrics;
 use super::texts;
 use super::threads::Threads;
 use super::zones::Zones;
+use crate::admin::{Clients, Connection, Discovery, Observed, Reloads as Reloaded, Snapshot};
 use crate::date::Now;
 use crate::discovery::Refreshes;
-use crate::log::{self, Value};
-use crate::proxy::Proxy;
+use crate::log;
+use crate::proxy::{Proxy, Relay};
 use crate::sync::lock;
 use crate::sys::{Plain, memory};
 
@@ -36,11 +37,16 @@ pub(super) struct Served {
     pub(super) room: Room,
     pub(super) metrics: Option<Arc<Metrics>>,
     pub(super) since: Instant,
+    /// The name of this host; empty if it is not known.
+    pub(super) host: String,
     /// What dates are worked out by.
     pub(super) clock: Mutex<Now>,
 }
 
 const CALLER: &str = "status";
+
+/// Said where there is no memory to say more.
+const UNTOLD: &str = "status cannot be told";
 
 impl Served {
     /// The present.
@@ -69,33 +75,6 @@ impl Served {
         problems
     }
 
-    /// The status in one line. Takes the locks that every session takes.
-    pub(super) fn line(&self) -> String {
-        let (proxy, census) = (&self.proxy, self.proxy.pool.census());
-        let draining = if self.is_draining() { "draining, " } else { "" };
-        let members = match census.draining {
-            0 => String::new(),
-            some => format!(", {some} draining"),
-        };
-        let problems = match self.problems().len() {
-            0 => String::new(),
-            1 => ", 1 problem".to_owned(),
-            more => format!(", {more} problems"),
-        };
-        let old = match self.reloads.predecessors.draining() {
-            (0, _) => String::new(),
-            (1, connections) => format!(", {connections} in an old process"),
-            (processes, connections) => format!(", {connections} in {processes} old processes"),
-        };
-        format!(
-            "{draining}{} of {} endpoints active{members}, {} connections open{old}, {} clients refused{problems}",
-            census.active,
-            census.total,
-            proxy.sessions.count(),
-            proxy.rejected()
-        )
-    }
-
     /// Whether there is memory to tell all that is known.
     ///
     /// # Errors
@@ -111,110 +90,113 @@ impl Served {
         }
     }
 
+    /// The status in one line. Takes the locks that every session takes.
+    pub(super) fn line(&self) -> String {
+        match self.snapshot() {
+            Ok(snapshot) => snapshot.line(),
+            Err(error) => format!("{UNTOLD}: {}", Plain(&error)),
+        }
+    }
+
     /// Logs the status.
     pub(super) fn log(&self) {
-        if let Err(error) = self.room() {
-            let fields = [("error", Plain(&error).to_string().into())];
-            log::answer(CALLER, "status cannot be told", &fields);
-            return;
-        }
-        let now = Instant::now();
-        let (proxy, census) = (&self.proxy, self.proxy.pool.census());
-        let accept_errors: u64 = proxy
-            .counters
-            .accept_errors()
-            .iter()
-            .map(|(_, count)| count)
-            .sum();
-        let state = match self.is_draining() {
-            true => "draining",
-            false => "serving",
-        };
-        let (processes, connections) = self.reloads.predecessors.draining();
-        log::answer(
-            CALLER,
-            "status",
-            &[
-                ("state", state.into()),
-                ("uptime", seconds(now, self.since)),
-                ("listen", texts(&self.listen).into()),
-                ("connections", proxy.sessions.count().into()),
-                ("max-connections", proxy.sessions.max().into()),
-                ("draining-processes", processes.into()),
-                ("draining-connections", connections.into()),
-                ("refused", proxy.rejected().into()),
-                ("accept-errors", accept_errors.into()),
-                ("active-endpoints", census.active.into()),
-                ("endpoints", census.total.into()),
-            ],
-        );
-        for (reason, count) in proxy
-            .rejections()
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-        {
-            log::answer(
-                CALLER,
-                "status of refusals",
-                &[("reason", reason.into()), ("count", count.into())],
-            );
-        }
-        for problem in self.problems() {
-            log::answer(
-                CALLER,
-                "status of a problem",
-                &[("problem", problem.into())],
-            );
-        }
-        // After all else that is wrong: they may be so many that lines are dropped.
-        for view in proxy.pool.views() {
-            let mut fields = vec![
-                ("address", view.endpoint.addr.into()),
-                ("endpoint", view.endpoint.name.into()),
-                ("state", view.status.name().into()),
-                ("since", seconds(now, view.since)),
-                ("priority", u64::from(view.endpoint.priority).into()),
-                ("weight", u64::from(view.endpoint.weight).into()),
-                ("connections", view.ledger.open().into()),
-            ];
-            if view.endpoint.drains {
-                fields.push(("drain", "yes".into()));
+        match self.snapshot() {
+            Ok(snapshot) => snapshot.tell(|message, fields| log::answer(CALLER, message, fields)),
+            Err(error) => {
+                let fields = [("error", Plain(&error).to_string().into())];
+                log::answer(CALLER, UNTOLD, &fields);
             }
-            fields.extend(
-                view.last_error
-                    .map(|(_, error)| ("last-error", error.into())),
-            );
-            log::answer(CALLER, "status of endpoint", &fields);
         }
-        let mut fields: Vec<(&str, Value)> = Vec::new();
-        for (result, count) in self.refreshes.counts() {
-            fields.push((result, count.into()));
-        }
-        let success = self.refreshes.last_success();
-        fields.extend(success.map(|success| ("last-success", seconds(now, success))));
-        log::answer(CALLER, "status of discovery", &fields);
     }
 }
 
-/// How long ago, in whole seconds: nobody needs more, and it is read by people.
-fn seconds(now: Instant, then: Instant) -> Value {
-    Duration::from_secs(now.saturating_duration_since(then).as_secs()).into()
-}
+impl Observed for Served {
+    fn snapshot(&self) -> io::Result<Snapshot> {
+        self.room()?;
+        let counters = &self.proxy.counters;
+        let access = self.proxy.access.as_ref();
+        let (draining_processes, draining_connections) = self.reloads.predecessors.draining();
+        Ok(Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            now: self.now(),
+            started: self.since,
+            draining: self.is_draining(),
+            reloads: Reloaded {
+                succeeded: self.reloads.succeeded,
+                failed: self.reloads.failed(),
+                draining_processes,
+                draining_connections,
+            },
+            listen: texts(&self.listen),
+            clients: Clients {
+                accepted: counters.accepted.get(),
+                active: self.proxy.sessions.count(),
+                max: self.proxy.sessions.max(),
+                rejected: self.proxy.rejections(),
+                accept_errors: counters.accept_errors(),
+                ended: counters.causes(),
+                redispatches: counters.redispatches.get(),
+                durations: counters.durations(),
+            },
+            endpoints: self.proxy.pool.views(),
+            transitions: self.proxy.pool.transitions(),
+            discovery: Discovery {
+                refreshes: self.refreshes.counts(),
+                last_success: self.refreshes.last_success(),
+            },
+            problems: self.problems(),
+            threads_lost: self.threads.lost(),
+            log_lines_dropped: log::dropped(),
+            access_log_lines_dropped: access.map_or(0, |access| access.dropped()),
+        })
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_whole_seconds() {
-        let then = Instant::now();
-        for (later, expected) in [(0, 0), (999, 0), (1000, 1), (61_900, 61)] {
-            let found = seconds(then + Duration::from_millis(later), then);
-            let expected = Duration::from_secs(expected);
-            assert!(
-                matches!(found, Value::Span(span) if span == expected),
-                "{found:?}"
-            );
+    fn connections(
+        &self,
+        endpoint: Option<SocketAddr>,
+        mut limit: usize,
+    ) -> io::Result<(Vec<Connection>, bool)> {
+        /// What the answer takes for one: some 700 bytes at most, in buffers that grow by doubling, and a copy.
+        const EACH: usize = 4 * 1024;
+        while limit > 0 && memory::room(limit.saturating_mul(EACH)).is_err() {
+            limit /= 2;
         }
+        let mut shown = Vec::new();
+        memory::carefully(|| shown.try_reserve_exact(limit))?;
+        for session in self.proxy.sessions.all() {
+            if endpoint.is_some() && session.endpoint() != endpoint {
+                continue;
+            }
+            if shown.len() >= limit {
+                return Ok((shown, false));
+            }
+            let arrival = session.arrival();
+            let (to_endpoint, to_client) = session.relay().map_or((0, 0), Relay::passed);
+            shown.push(Connection {
+                client: arrival.peer,
+                listen: arrival.listen,
+                since: arrival.at,
+                endpoint: session.endpoint(),
+                to_endpoint,
+                to_client,
+                idle: session.relay().and_then(Relay::idle),
+            });
+        }
+        Ok((shown, true))
+    }
+
+    fn try_session(&self) -> Result<(), String> {
+        if memory::is_short() {
+            return Err("no client can be served: this host is short of memory".to_owned());
+        }
+        let tried = self.proxy.check_workers(1);
+        tried.map_err(|error| {
+            format!(
+                "no client can be served: cannot start a thread: {}",
+                Plain(&error)
+            )
+        })
     }
 }

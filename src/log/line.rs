@@ -155,24 +155,32 @@ fn text_line(
         Level::Warn => "WARN ",
         Level::Error => "ERROR",
     };
-    let mut line = format!("{} {level} {caller}: {message}", Rfc3339(now));
-    for (name, value) in fields {
-        let _ = match value {
-            Value::Text(text) => write!(line, " {name}={}", Word(text)),
-            Value::Address(address) => write!(line, " {name}={}", Word(&address.to_string())),
-            Value::Number(number) => write!(line, " {name}={number}"),
-            Value::Span(span) => {
-                let unit = if name.ends_with("_seconds") { "" } else { "s" };
-                write!(line, " {name}={}{unit}", span.as_secs_f64())
-            }
-            Value::List(list) => {
-                let items: Vec<_> = list.iter().map(|item| Word(item).to_string()).collect();
-                write!(line, " {name}=[{}]", items.join(","))
-            }
-        };
+    let (time, pairs) = (Rfc3339(now), Pairs(fields));
+    format!("{time} {level} {caller}: {message}{pairs}\n")
+}
+
+/// Fields as readable text, each after a blank.
+pub(crate) struct Pairs<'a>(pub(crate) Fields<'a>);
+
+impl fmt::Display for Pairs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.0 {
+            match value {
+                Value::Text(text) => write!(f, " {name}={}", Word(text)),
+                Value::Address(address) => write!(f, " {name}={}", Word(&address.to_string())),
+                Value::Number(number) => write!(f, " {name}={number}"),
+                Value::Span(span) => {
+                    let unit = if name.ends_with("_seconds") { "" } else { "s" };
+                    write!(f, " {name}={}{unit}", span.as_secs_f64())
+                }
+                Value::List(list) => {
+                    let items: Vec<_> = list.iter().map(|item| Word(item).to_string()).collect();
+                    write!(f, " {name}=[{}]", items.join(","))
+                }
+            }?;
+        }
+        Ok(())
     }
-    line.push('\n');
-    line
 }
 
 /// Names in a certificate of somebody else's may stand in an error: it is kept and logged to this many characters.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Value, shortened};
+pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Pairs, Value, shortened};
 use queue::Queue;
 
 /// How much an operator wants to hear; an event below the chosen level is not written.

@@ -10,12 +10,12 @@ use crate::proxy::cause::Cause;
 
 /// Who came where, and when.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     /// The client's address; IPv4 seen through an IPv6 socket is IPv4.
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// The listener's.
-    listen: SocketAddr,
-    at: Instant,
+    pub(crate) listen: SocketAddr,
+    pub(crate) at: Instant,
 }
 
 impl Arrival {

@@ -37,6 +37,7 @@ use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
 use crate::proxy::parked::Parked;
 use crate::proxy::pipes::Pipes;
+pub(crate) use crate::proxy::relay::Relay;
 use crate::proxy::session::Session;
 use crate::proxy::sessions::Sessions;
 use crate::proxy::watch::{Settings, Watch};

@@ -297,13 +297,18 @@ impl Session {
         outcome.map_err(note).ok()
     }
 
+    /// Who came where, and when.
+    pub(crate) fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
     /// The endpoint that it is connected to, if it is.
-    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
         self.link.get().map(|link| link.endpoint)
     }
 
     /// What joins it to that, if it is connected.
-    pub(super) fn relay(&self) -> Option<&Relay> {
+    pub(crate) fn relay(&self) -> Option<&Relay> {
         self.link.get().map(|link| &link.relay)
     }
 

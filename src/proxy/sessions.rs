@@ -145,7 +145,8 @@ impl Sessions {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = Arc<Session>> {
+    /// Those that are open, the oldest first; as [`weak`](Self::weak) says.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Session>> {
         self.weak().filter_map(|session| session.upgrade())
     }
 

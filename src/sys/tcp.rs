@@ -40,6 +40,8 @@ pub(crate) struct Facts {
     /// How long nothing was heard of the peer, neither data nor an acknowledgement. Each of the two alone may
     /// be old: the kernel takes no note of an acknowledgement that comes with data and says nothing new.
     pub(crate) unheard: Duration,
+    /// How long ago the last data came of the peer, or the connection was made.
+    pub(crate) without_data: Duration,
 }
 
 impl Facts {
@@ -59,6 +61,7 @@ impl Facts {
             unacked: u32_at(bytes, UNACKED)?,
             not_sent: u32_at(bytes, NOTSENT_BYTES).unwrap_or(0),
             unheard: milliseconds(LAST_DATA_RECV)?.min(milliseconds(LAST_ACK_RECV)?),
+            without_data: milliseconds(LAST_DATA_RECV)?,
         })
     }
 }
@@ -105,6 +108,7 @@ mod tests {
             bytes[56..60].copy_from_slice(&u32::to_ne_bytes(ack));
             let read = Facts::read(&bytes).unwrap();
             assert_eq!(read.unheard, Duration::from_millis(7));
+            assert_eq!(read.without_data, Duration::from_millis(data.into()));
         }
     }
 

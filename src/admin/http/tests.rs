@@ -5,8 +5,14 @@ use super::Status::*;
 use super::*;
 
 fn get(path: &str) -> Parsed<'_> {
+    asked(path, "")
+}
+
+fn asked<'a>(path: &'a str, query: &'a str) -> Parsed<'a> {
     Parsed::Request(Request {
         path,
+        query,
+        takes_html: false,
         head_only: false,
     })
 }
@@ -14,6 +20,8 @@ fn get(path: &str) -> Parsed<'_> {
 fn head(path: &str) -> Parsed<'_> {
     Parsed::Request(Request {
         path,
+        query: "",
+        takes_html: false,
         head_only: true,
     })
 }
@@ -25,14 +33,15 @@ fn request_lines() {
         ("GET /metrics HTTP/1.1", get("/metrics")),
         ("HEAD /metrics HTTP/1.1", head("/metrics")),
         ("GET / HTTP/1.1", get("/")),
-        ("GET /?a=b?c/ HTTP/1.1", get("/")),
+        ("GET /?a=b?c/ HTTP/1.1", asked("/", "a=b?c/")),
+        ("GET /? HTTP/1.1", get("/")),
         ("GET /a%2Fb HTTP/1.1", get("/a%2Fb")),
         ("GET //metrics HTTP/1.1", get("//metrics")),
         ("GET /../etc/passwd HTTP/1.1", get("/../etc/passwd")),
         // What a client sends that believes to speak to a proxy.
-        ("GET http://a:1/metrics?x HTTP/1.1", get("/metrics")),
+        ("GET http://a:1/metrics?x HTTP/1.1", asked("/metrics", "x")),
         ("GET HTTP://a HTTP/1.1", get("/")),
-        ("GET http://a?x HTTP/1.1", get("/")),
+        ("GET http://a?x HTTP/1.1", asked("/", "x")),
         ("GET http://[::1]:1/metrics HTTP/1.1", get("/metrics")),
         ("GET http:///metrics HTTP/1.1", Refused(BadRequest)),
         ("GET http://:1/metrics HTTP/1.1", Refused(BadRequest)),
@@ -240,4 +249,40 @@ fn a_response_is_framed_by_its_length() {
     }
     let head = String::from_utf8(response.bytes(&"now", true)).unwrap();
     assert_eq!(head, text.strip_suffix("ok\n").unwrap());
+}
+
+/// What browsers and tools send, and what RFC 9110 allows.
+#[test]
+fn html_is_for_those_who_name_it() {
+    for (fields, expected) in [
+        ("", false),
+        ("Accept: */*\r\n", false),
+        ("Accept: text/html\r\n", true),
+        ("ACCEPT:TEXT/HTML\r\n", true),
+        // Firefox.
+        (
+            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n",
+            true,
+        ),
+        (
+            "Accept: application/json, text/html;level=1;q=0.5\r\n",
+            true,
+        ),
+        // Two fields are one list.
+        ("Accept: text/plain\r\nAccept: text/html\r\n", true),
+        ("Accept: text/html;q=0\r\n", false),
+        ("Accept: text/html ; Q=0.000\r\n", false),
+        ("Accept: text/html;q=0.001\r\n", true),
+        ("Accept: text/*\r\n", false),
+        ("Accept: text/htmlx, xtext/html\r\n", false),
+        ("Accept: text/plain;x=text/html\r\n", false),
+        ("Accept-Language: text/html\r\n", false),
+        ("Accept:\r\n", false),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let Parsed::Request(request) = parse(head.as_bytes()) else {
+            panic!("{fields:?}")
+        };
+        assert_eq!(request.takes_html, expected, "{fields:?}");
+    }
 }

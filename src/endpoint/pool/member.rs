@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dial::{self, Verdict};
+use crate::endpoint::history::{Hour, Transition};
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pick::Standing;
 use crate::endpoint::status::Status;
@@ -51,6 +52,7 @@ pub(super) struct Member {
     pub(super) changed: Instant,
     /// When it last became unusable, or known.
     pub(super) away: Instant,
+    pub(super) hour: Hour,
     /// What it last failed of, and when.
     pub(super) last_error: Option<(Instant, String)>,
     pub(super) ledger: Arc<Ledger>,
@@ -158,18 +160,22 @@ impl Member {
             looped: None,
             changed: now,
             away: now,
+            hour: Hour::new(now, Status::Untried),
             last_error: None,
             ledger,
         }
     }
 
-    /// Takes over what its source says of it now. What is known of it stays.
-    pub(super) fn described(&mut self, endpoint: Endpoint, now: Instant) {
+    /// Takes over what its source says of it now, which may change its state. What is known of it stays.
+    pub(super) fn described(&mut self, endpoint: Endpoint, now: Instant) -> Option<Transition> {
         let before = self.status();
         self.endpoint = endpoint;
-        if self.status() != before {
+        let has_changed = self.status() != before;
+        let transition = has_changed.then(|| self.transition(now, before, self.status()));
+        if has_changed {
             self.has_changed(now);
         }
+        transition
     }
 
     pub(super) fn status(&self) -> Status {
@@ -410,6 +416,7 @@ impl Member {
     pub(super) fn has_changed(&mut self, now: Instant) {
         self.changed = now;
         self.ledger.turned(self.status(), now);
+        self.hour.changed(now, self.status());
         self.serves = match self.status().is_active() {
             true => self.serves.or(Some(now)),
             false => None,

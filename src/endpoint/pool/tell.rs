@@ -1,11 +1,11 @@
 //! What a change of an endpoint's state is: counted, logged once, and a call for whoever it concerns.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::member::Member;
 use super::{Pool, State};
+use crate::endpoint::history::Transition;
 use crate::endpoint::status::Status;
 use crate::log;
 
@@ -20,19 +20,14 @@ pub(super) struct Before {
 /// A change of one endpoint.
 #[derive(Debug)]
 pub(super) struct Changed {
-    addr: SocketAddr,
-    name: String,
-    from: Before,
-    to: Status,
+    transition: Transition,
+    was_usable: bool,
     is_usable: bool,
-    /// How long it was in the state that it has left.
-    lasted: Duration,
     /// How long it was unusable, if it is usable again.
     away: Duration,
     /// How many endpoints are active now, and how many there are.
     active: usize,
     total: usize,
-    error: Option<String>,
     /// How long it is left alone, if it is.
     interval: Option<Duration>,
     alarm: Option<Alarm>,
@@ -72,25 +67,20 @@ impl Before {
     fn change(self, member: &mut Member) -> Box<Changed> {
         let now = Instant::now();
         let (to, is_usable) = (member.status(), member.is_usable());
-        let lasted = now.saturating_duration_since(member.changed);
+        let transition = member.transition(now, self.status, to);
         member.has_changed(now);
         let away = now.saturating_duration_since(member.away);
         if self.is_usable && !is_usable {
             member.away = now;
         }
         let left = |next: Instant| next.saturating_duration_since(now);
-        let error = member.last_error.as_ref().map(|(_, error)| error.clone());
         Box::new(Changed {
-            addr: member.endpoint.addr,
-            name: member.endpoint.name.clone(),
-            from: self,
-            to,
+            transition,
+            was_usable: self.is_usable,
             is_usable,
-            lasted,
             away,
             active: 0,
             total: 0,
-            error: error.filter(|_| !to.is_active()),
             interval: member.next().map(left),
             alarm: None,
         })
@@ -102,14 +92,15 @@ impl State {
     #[cold]
     #[inline(never)]
     pub(super) fn took(&mut self, mut changed: Box<Changed>) -> Box<Changed> {
-        let (from, to) = (changed.from, changed.to);
+        let (from, to) = (changed.transition.from, changed.transition.to);
         // Another set of endpoints is to be chosen from.
-        if from.is_usable != changed.is_usable || from.status.is_doubted() != to.is_doubted() {
+        if changed.was_usable != changed.is_usable || from.is_doubted() != to.is_doubted() {
             self.turn.reset();
         }
         let active = |member: &&Member| member.status().is_active();
         changed.active = self.members.iter().filter(active).count();
         changed.total = self.members.len();
+        self.transitions.push(changed.transition.clone());
         changed.alarm = self.alarm(Instant::now());
         changed
     }
@@ -177,13 +168,18 @@ impl Pool {
 }
 
 fn log_change(changed: Changed) {
-    let (from, to, lasted) = (changed.from, changed.to, changed.lasted);
-    let mut fields: Vec<(&str, log::Value)> = vec![
-        ("address", changed.addr.into()),
-        ("name", changed.name.into()),
-    ];
-    let error = changed.error.map(|error| ("error", error.into()));
-    match (from.is_usable, changed.is_usable) {
+    let Transition {
+        addr,
+        name,
+        from,
+        to,
+        lasted,
+        reason,
+        ..
+    } = changed.transition;
+    let mut fields: Vec<(&str, log::Value)> = vec![("address", addr.into()), ("name", name.into())];
+    let error = reason.map(|error| ("error", error.into()));
+    match (changed.was_usable, changed.is_usable) {
         (false, true) => {
             fields.push(("after_seconds", changed.away.into()));
             log::info("pool", "activated", &fields);
@@ -210,8 +206,8 @@ fn log_change(changed: Changed) {
             fields.extend(error);
             log::warn("pool", "endpoint fails its health checks", &fields);
         }
-        _ if from.status.is_doubted() && to.is_active() => {
-            let message = match from.status {
+        _ if from.is_doubted() && to.is_active() => {
+            let message = match from {
                 Status::Silent => "endpoint answers again",
                 _ => "endpoint passes its health checks again",
             };

@@ -1,5 +1,6 @@
 //! Tests of the pool: who is chosen, what dials change, and when an endpoint is due.
 
+mod changes;
 mod doubts;
 mod drains;
 mod loads;

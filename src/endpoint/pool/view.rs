@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::member::Member;
 use super::{Pool, State};
 use crate::endpoint::Endpoint;
+use crate::endpoint::history::{MINUTES, Transition};
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::status::Status;
 use crate::sync::lock;
@@ -21,16 +22,34 @@ pub(crate) struct View {
     /// What it last failed of, and when.
     pub(crate) last_error: Option<(Instant, String)>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Its worst state in each minute of the last hour, the oldest first; `None` where it was not known.
+    pub(crate) hour: [Option<Status>; MINUTES],
 }
 
 impl Member {
-    fn view(&self, status: Status) -> View {
+    /// A change of its state, as long as the time of the last one is known still.
+    pub(super) fn transition(&self, at: Instant, from: Status, to: Status) -> Transition {
+        let error = self.last_error.as_ref().map(|(_, error)| error.clone());
+        Transition {
+            at,
+            addr: self.endpoint.addr,
+            name: self.endpoint.name.clone(),
+            from,
+            to,
+            lasted: at.saturating_duration_since(self.changed),
+            // What it failed of before is not why it is well, or gone.
+            reason: error.filter(|_| !to.is_active() && to != Status::Removed),
+        }
+    }
+
+    fn view(&self, status: Status, now: Instant) -> View {
         View {
             endpoint: self.endpoint.clone(),
             status,
             since: self.changed,
             last_error: self.last_error.clone(),
             ledger: Arc::clone(&self.ledger),
+            hour: self.hour.at(now),
         }
     }
 }
@@ -45,7 +64,10 @@ impl State {
             members.any(|member| member.endpoint.addr == addr)
         };
         for member in &mut old {
+            let left = member.transition(now, member.status(), Status::Removed);
+            self.transitions.push(left);
             member.changed = now;
+            member.hour.changed(now, Status::Removed);
             // Nobody says anything of it any more.
             member.endpoint.drains = false;
             // One that is back has taken the ledger over.
@@ -63,11 +85,17 @@ impl Pool {
     /// All endpoints, then those that have left and still have connections.
     pub(crate) fn views(&self) -> Vec<View> {
         let mut state = lock(&self.state);
+        let now = Instant::now();
         state.depart(Vec::new());
         let members = state.members.iter();
-        let members = members.map(|member| member.view(member.status()));
+        let members = members.map(|member| member.view(member.status(), now));
         let departed = state.departed.iter();
-        let departed = departed.map(|member| member.view(Status::Removed));
+        let departed = departed.map(|member| member.view(Status::Removed, now));
         members.chain(departed).collect()
+    }
+
+    /// The last changes of all endpoints, the latest first.
+    pub(crate) fn transitions(&self) -> Vec<Transition> {
+        lock(&self.state).transitions.latest()
     }
 }

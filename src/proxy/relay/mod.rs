@@ -204,6 +204,13 @@ impl Relay {
         (self.to_endpoint.get(), self.to_client.get())
     }
 
+    /// How long ago the last bytes of either peer came, if the kernel tells: nothing is noted while bytes pass.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        let sides = [&self.client, &self.endpoint].into_iter();
+        let facts = sides.filter_map(|side| side.socket.facts().ok());
+        facts.map(|facts| facts.without_data).min()
+    }
+
     /// Counts the client as connected no more; how many are after it.
     pub(crate) fn leave(&self) -> u64 {
         self.account.leave()

@@ -8,6 +8,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// how many seconds nothing was heard.
 fn look(unacked: u32, retransmits: u8, probes: u8, not_sent: u32, unheard: u64) -> Facts {
     Facts {
+        without_data: Duration::ZERO,
         retransmits,
         probes,
         unacked,

@@ -1,0 +1,207 @@
+//! How endpoints were: the last changes of state of all of them, and the last hour of each by the minute.
+//!
+//! Both are bounded, whatever happens: [`TRANSITIONS`] changes, [`MINUTES`] octets per endpoint. The states that have a metric
+//! are counted elsewhere; this is for whoever looks at a page and wants to know what has happened. Pure: the time is a parameter.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::endpoint::status::Status;
+
+/// So many changes are kept.
+pub(crate) const TRANSITIONS: usize = 50;
+
+/// So many minutes are kept, the present one included.
+pub(crate) const MINUTES: usize = 60;
+
+/// A change of one endpoint's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transition {
+    pub(crate) at: Instant,
+    pub(crate) addr: SocketAddr,
+    /// As it is configured.
+    pub(crate) name: String,
+    pub(crate) from: Status,
+    pub(crate) to: Status,
+    /// How long the state before has lasted.
+    pub(crate) lasted: Duration,
+    /// What it failed of, if it did.
+    pub(crate) reason: Option<String>,
+}
+
+/// The last changes, the oldest first.
+#[derive(Debug)]
+pub(super) struct Transitions(VecDeque<Transition>);
+
+impl Default for Transitions {
+    fn default() -> Self {
+        Self(VecDeque::with_capacity(TRANSITIONS))
+    }
+}
+
+impl Transitions {
+    /// Adds one, in place of the oldest if there is no room.
+    pub(super) fn push(&mut self, transition: Transition) {
+        if self.0.len() >= TRANSITIONS {
+            self.0.pop_front();
+        }
+        self.0.push_back(transition);
+    }
+
+    /// All of them, the latest first.
+    pub(super) fn latest(&self) -> Vec<Transition> {
+        self.0.iter().rev().cloned().collect()
+    }
+}
+
+/// The worst state of each minute of the last hour.
+#[derive(Debug, Clone)]
+pub(super) struct Hour {
+    begun: Instant,
+    /// The state since the last change.
+    state: Status,
+    /// The number of the last minute that is recorded, counted from `begun`; minute n is at n modulo [`MINUTES`].
+    last: u64,
+    worst: [Status; MINUTES],
+}
+
+impl Hour {
+    /// Begins a record.
+    pub(super) fn new(begun: Instant, state: Status) -> Self {
+        Self {
+            begun,
+            state,
+            last: 0,
+            worst: [state; MINUTES],
+        }
+    }
+
+    /// Notes a change of the state.
+    pub(super) fn changed(&mut self, now: Instant, to: Status) {
+        self.advance(now);
+        self.state = to;
+        if let Some(worst) = self.worst.get_mut(place(self.last)) {
+            *worst = to.max(*worst);
+        }
+    }
+
+    /// The worst state of each minute, the oldest first; `None` before the record began.
+    pub(super) fn at(&self, now: Instant) -> [Option<Status>; MINUTES] {
+        let mut record = self.clone();
+        record.advance(now);
+        std::array::from_fn(|index| {
+            let back = MINUTES.saturating_sub(index + 1) as u64;
+            let minute = record.last.checked_sub(back)?;
+            record.worst.get(place(minute)).copied()
+        })
+    }
+
+    /// Fills the minutes since the last one that is recorded.
+    fn advance(&mut self, now: Instant) {
+        let minute = now.saturating_duration_since(self.begun).as_secs() / 60;
+        let oldest = (minute + 1).saturating_sub(MINUTES as u64);
+        for new in oldest.max(self.last + 1)..=minute {
+            if let Some(worst) = self.worst.get_mut(place(new)) {
+                *worst = self.state;
+            }
+        }
+        self.last = self.last.max(minute);
+    }
+}
+
+fn place(minute: u64) -> usize {
+    (minute % MINUTES as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Status::{Active, Inactive, Silent, Slow, Untried};
+
+    fn transition(number: u16) -> Transition {
+        Transition {
+            at: Instant::now(),
+            addr: ([127, 0, 0, 1], number).into(),
+            name: String::new(),
+            from: Active,
+            to: Inactive,
+            lasted: Duration::ZERO,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_latest_changes_are_kept_and_no_more() {
+        let mut transitions = Transitions::default();
+        let ports = |transitions: &Transitions| -> Vec<u16> {
+            let latest = transitions.latest().into_iter();
+            latest.map(|transition| transition.addr.port()).collect()
+        };
+        assert_eq!(ports(&transitions), []);
+        (1..=3).for_each(|number| transitions.push(transition(number)));
+        assert_eq!(ports(&transitions), [3, 2, 1]);
+        (4..=120).for_each(|number| transitions.push(transition(number)));
+        assert_eq!(ports(&transitions), (71..=120).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_minute_has_the_worst_of_its_states() {
+        // (changes: second and state; looked at in second; the minutes that are known, from the oldest: how many, of what)
+        type Case<'a> = (&'a [(u64, Status)], u64, &'a [(usize, Option<Status>)]);
+        let cases: &[Case<'_>] = &[
+            (&[], 0, &[(59, None), (1, Some(Untried))]),
+            (&[(1, Active)], 59, &[(59, None), (1, Some(Active))]),
+            (&[(1, Active)], 60, &[(58, None), (2, Some(Active))]),
+            // Down for a second, at the end of a minute; the next begins well.
+            (
+                &[(1, Active), (118, Inactive), (119, Active)],
+                150,
+                &[
+                    (57, None),
+                    (1, Some(Active)),
+                    (1, Some(Inactive)),
+                    (1, Some(Active)),
+                ],
+            ),
+            // A state goes on in minutes without a change, and what is worse stands for its minute.
+            (
+                &[(1, Slow), (70, Silent), (250, Slow), (255, Active)],
+                301,
+                &[
+                    (54, None),
+                    (1, Some(Slow)),
+                    (4, Some(Silent)),
+                    (1, Some(Active)),
+                ],
+            ),
+            // An hour on, nothing is known of what was before; nor after a day.
+            (
+                &[(1, Active), (65, Inactive), (70, Active)],
+                3_600,
+                &[(1, Some(Inactive)), (59, Some(Active))],
+            ),
+            (&[(1, Inactive), (70, Active)], 3_660, &[(60, Some(Active))]),
+            (
+                &[(1, Active), (86_400, Inactive)],
+                86_460,
+                &[(58, Some(Active)), (2, Some(Inactive))],
+            ),
+        ];
+        for (changes, looked, expected) in cases {
+            let begun = Instant::now();
+            let at = |second: u64| begun + Duration::from_secs(second);
+            let mut hour = Hour::new(begun, Untried);
+            for (second, state) in *changes {
+                hour.changed(at(*second), *state);
+            }
+            let runs = expected.iter();
+            let expected: Vec<_> = runs
+                .flat_map(|(count, state)| vec![*state; *count])
+                .collect();
+            assert_eq!(hour.at(at(*looked)).as_slice(), expected, "{changes:?}");
+            // To look changes nothing.
+            assert_eq!(hour.at(at(*looked)).as_slice(), expected, "{changes:?}");
+        }
+    }
+}
