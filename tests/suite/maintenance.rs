@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::admin::{Samples, admin_of, endpoints, get};
+use crate::admin::{Samples, admin_of, endpoints, get, page};
 use crate::discovery::problems::wait_problems;
 use crate::members::{Watch, Writer, asks_a_member};
 use crate::status::{ask, with_message};
@@ -99,11 +99,11 @@ fn expect_shown(gateway: &Gateway, admin: SocketAddr, address: SocketAddr, state
     ] {
         assert_eq!(samples.get(&format!("{name}{label}}}")), value, "{name}");
     }
-    let page = get(admin, "/").content;
-    let row = page.split("<tr>").find(|row| row.contains(&address));
+    let page = page(admin).content;
+    let row = page.split("<tbody>").find(|row| row.contains(&address));
     let row = row.expect("it is on the page");
     assert!(row.contains(&format!(">{state}<")), "{row}");
-    let cell = format!("data-label=\"Open\"><div>{open}</div>");
+    let cell = format!("data-label=\"Open\">{open}</td>");
     assert!(row.contains(&cell), "{row}");
     let answer = ask(gateway);
     let lines = with_message(&answer, "status of endpoint");
@@ -195,7 +195,7 @@ fn one_that_drains_and_is_down_is_shown_as_down() {
     a.down();
     gateway.wait_record("deactivated endpoint");
     expect_shown(&gateway, admin, a.address(), "inactive", 0.0);
-    let page = get(admin, "/").content;
+    let page = page(admin).content;
     assert!(page.contains("marked drain"), "{page}");
     assert_eq!(served(&gateway, 4), [0, 4, 0]);
     a.up_tagged(b'a');

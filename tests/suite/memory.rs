@@ -81,10 +81,13 @@ fn take_memory_away(limit: &str, room: u64) {
     dir.file("members", &list(&endpoint, 250));
     gateway.signal("HUP");
     gateway.signal("USR1");
-    for path in ["/metrics", "/endpoints", "/"] {
+    for path in ["/metrics", "/endpoints", "/connections", "/"] {
         // It is answered, or closed.
         if let Ok(mut asking) = TcpStream::connect(admin) {
-            let _ = write!(asking, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let _ = write!(
+                asking,
+                "GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n"
+            );
             let _ = asking.read_to_end(&mut Vec::new());
         }
     }

@@ -99,26 +99,26 @@ fn status_follows_what_happens() {
         .start();
     let told = |text: &str| manager.wait(&format!("STATUS={text}"));
     manager.wait("READY=1");
-    told("2 of 2 endpoints active, 0 connections open, 0 clients refused");
+    told("2 of 2 endpoints active, 0 connections open, 0 clients rejected");
     dead.down();
     let clients = [0, 1].map(|_| try_tag(gateway.address()).expect("served"));
-    told("1 of 2 endpoints active, 2 connections open, 0 clients refused");
+    told("1 of 2 endpoints active, 2 connections open, 0 clients rejected");
     expect_refused(gateway.address());
-    let status = told("1 of 2 endpoints active, 2 connections open, 1 clients refused");
+    let status = told("1 of 2 endpoints active, 2 connections open, 1 clients rejected");
     assert!(
         !status.contains("WATCHDOG"),
         "nobody asked for it: {status:?}"
     );
     let [one, other] = clients;
     drop(one);
-    told("1 of 2 endpoints active, 1 connections open, 1 clients refused");
+    told("1 of 2 endpoints active, 1 connections open, 1 clients rejected");
     gateway.signal("TERM");
     let stopping = manager.wait("STOPPING=1");
     assert_eq!(
         stopping,
         "STOPPING=1\nEXTEND_TIMEOUT_USEC=3610000000\nSTATUS=draining, 1 connections open"
     );
-    told("draining, 1 of 2 endpoints active, 1 connections open, 1 clients refused");
+    told("draining, 1 of 2 endpoints active, 1 connections open, 1 clients rejected");
     drop(other);
     assert!(gateway.wait_exit(SOON).success());
 }
@@ -132,11 +132,11 @@ fn status_has_the_number_of_problems() {
     let endpoint = Backend::tagged(b't');
     let good = endpoint.address();
     for (flags, end) in [
-        (format!("--endpoints={good}"), "0 clients refused"),
+        (format!("--endpoints={good}"), "0 clients rejected"),
         // No lookup is needed to know that this host has no such interface.
         (
             format!("--endpoints={good},[fe80::1%nowhere]:1"),
-            "0 clients refused, 1 problem",
+            "0 clients rejected, 1 problem",
         ),
     ] {
         let launch = Launch::start_with(&[&flags]);

@@ -45,10 +45,10 @@ fn every_fact_is_a_line() {
     assert_eq!(status.texts("listen"), [gateway.address().to_string()]);
     for (field, number) in [
         ("connections", 2),
-        ("max-connections", 2),
-        ("refused", 1),
-        ("accept-errors", 0),
-        ("active-endpoints", 1),
+        ("max_connections", 2),
+        ("rejected", 1),
+        ("accept_errors", 0),
+        ("active_endpoints", 1),
         ("endpoints", 2),
     ] {
         assert_eq!(
@@ -57,12 +57,12 @@ fn every_fact_is_a_line() {
             "{field}: {status:?}"
         );
     }
-    assert!(status.number("uptime") < SOON.as_secs_f64());
+    assert!(status.number("uptime_seconds") < SOON.as_secs_f64());
 
-    let refusals = with_message(&answer, "status of refusals");
-    assert_eq!(refusals.len(), 1, "{answer:?}");
-    assert_eq!(refusals[0].text("reason"), "max_connections");
-    assert_eq!(refusals[0].number("count"), 1.0);
+    let rejections = with_message(&answer, "status of rejections");
+    assert_eq!(rejections.len(), 1, "{answer:?}");
+    assert_eq!(rejections[0].text("reason"), "max_connections");
+    assert_eq!(rejections[0].number("count"), 1.0);
 
     let endpoints = with_message(&answer, "status of endpoint");
     let facts: Vec<_> = endpoints
@@ -81,7 +81,7 @@ fn every_fact_is_a_line() {
         [(up.as_str(), "active", 2.0), (&down, "inactive", 0.0)]
     );
     assert!(
-        endpoints[1].text("last-error").contains("refused"),
+        endpoints[1].text("last_error").contains("refused"),
         "{answer:?}"
     );
     for record in endpoints {
@@ -89,11 +89,11 @@ fn every_fact_is_a_line() {
             (record.number("priority"), record.number("weight")),
             (0.0, 0.0)
         );
-        assert!(record.number("since") < SOON.as_secs_f64());
+        assert!(record.number("since_seconds") < SOON.as_secs_f64());
     }
     let discovery = with_message(&answer, "status of discovery");
     assert_eq!(discovery[0].number("failed"), 0.0);
-    assert!(discovery[0].number("last-success") < SOON.as_secs_f64());
+    assert!(discovery[0].number("last_success_seconds") < SOON.as_secs_f64());
 
     // Who asks while it draws to its end is told so.
     gateway.signal("TERM");

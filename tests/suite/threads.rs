@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::admin::{Samples, admin_of, endpoints, get, knock};
+use crate::admin::{Samples, admin_of, endpoints, knock, page};
 use crate::status::{ask, with_message};
 use crate::support::gateway::READY;
 use crate::support::json::Json;
@@ -122,7 +122,7 @@ fn a_thread_that_panics_is_started_again_and_shown_everywhere() {
         Some(&Json::Bool(true)),
         "clients are served"
     );
-    assert!(get(admin, "/").content.contains(told));
+    assert!(page(admin).content.contains(told));
     let status = ask(&gateway);
     let problems = with_message(&status, "status of a problem");
     assert!(problems[0].text("problem").starts_with(told), "{status:?}");

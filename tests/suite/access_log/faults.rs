@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{LogAt, records, visit};
-use crate::admin::{Samples, admin_of, get, observed};
+use crate::admin::{Samples, admin_of, observed, page};
 use crate::support::fault::{Faults, fails};
 use crate::support::hole::BlackHole;
 use crate::support::isolated::isolated;
@@ -37,8 +37,8 @@ fn log_that_cannot_be_written_costs_lines_and_no_connection() {
         "{record:#?}"
     );
     assert_eq!(gateway.records(told).len(), 1, "once, not for each line");
-    let page = get(admin, "/").content;
-    assert!(page.contains("<td>access log lines dropped</td>"), "{page}");
+    let page = page(admin).content;
+    assert!(page.contains(">access log lines dropped</th>"), "{page}");
     gateway.signal("TERM");
     assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Samples, endpoints, get, started};
+use super::{Samples, endpoints, get, page, started};
 use crate::status::{ask, with_message};
 use crate::support::dns::FakeDns;
 use crate::support::isolated::isolated;
@@ -47,7 +47,7 @@ fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
     );
     let counted = |name| samples.get(name);
     assert_eq!(counted("discovery_endpoints"), wanted.len() as f64);
-    assert_eq!(answer[0].number("active-endpoints"), up as f64);
+    assert_eq!(answer[0].number("active_endpoints"), up as f64);
     assert_eq!(answer[0].number("endpoints"), wanted.len() as f64);
     for (shown, (row, line)) in wanted.iter().zip(rows.iter().zip(lines)) {
         let state = if shown.up { "active" } else { "inactive" };
@@ -79,7 +79,7 @@ fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
             (number(row, "connections_open"), line.number("connections")),
             (open, open)
         );
-        let errors = [row.get("last_error"), line.get("last-error")];
+        let errors = [row.get("last_error"), line.get("last_error")];
         for error in errors {
             let refused = matches!(error, Some(Json::Text(text)) if text.ends_with(REFUSED));
             assert_eq!(refused, shown.failed, "{error:?} {shown:?}");
@@ -93,15 +93,19 @@ fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
             open
         );
     }
-    let page = get(admin, "/").content;
+    let page = page(admin).content;
     let card = format!("<b>{up} <small>of {}</small></b>", wanted.len());
     assert!(page.contains(&card), "{card} in {page}");
     assert_eq!(
-        page.matches("pill bad\">inactive<").count(),
+        page.matches("pill bad\">inactive</span> for").count(),
         wanted.len() - up,
         "{page}"
     );
-    assert_eq!(page.matches("pill good\">active<").count(), up, "{page}");
+    assert_eq!(
+        page.matches("pill good\">active</span> for").count(),
+        up,
+        "{page}"
+    );
 }
 
 /// What `check` finds at the same time, with the same flags.
@@ -245,7 +249,8 @@ fn every_place_shows_the_values_after_each_change() {
     let set = [three, one];
     assert_shown(&gateway, admin, &set);
     assert_checked(&flag, &set);
-    assert!(!get(admin, "/").content.contains(&two.addr.to_string()));
+    let row = format!("<th scope=\"row\">{}<", two.addr);
+    assert!(!page(admin).content.contains(&row));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use super::{Samples, addresses, admin_of, endpoints, get, observed, wait_sample};
+use super::{Samples, addresses, admin_of, endpoints, observed, page, wait_sample};
 use crate::support::dns::FakeDns;
 use crate::support::front::{Face, Front, TlsServer};
 use crate::support::isolated::isolated;
@@ -232,7 +232,7 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
             assert!(first >= samples.get("process_start_time_seconds"));
             let (_, seen) = endpoints(admin);
             assert_eq!(seen[0].text("source"), "srv");
-            assert_eq!(seen[0].text("endpoint"), "m1.test:2379");
+            assert_eq!(seen[0].text("name"), "m1.test:2379");
             assert_eq!(
                 (number(&seen[0], "priority"), number(&seen[0], "weight")),
                 (1.0, 7.0)
@@ -319,14 +319,14 @@ fn certificates_and_impostors_are_told() {
         });
         let (_, seen) = endpoints(admin);
         assert_eq!(seen[0].text("state"), "active");
-        assert_eq!(seen[0].text("name"), "127.1.0.1");
+        assert_eq!(seen[0].text("server_name"), "127.1.0.1");
         assert_eq!(&seen[0].text("certificate_expiry")[..2], "20");
         assert_eq!(seen[1].text("state"), "unauthenticated");
         assert!(
             seen[1].text("last_error").contains("authenticate"),
             "{seen:?}"
         );
-        assert!(get(admin, "/").content.contains("certificate expires in"));
+        assert!(page(admin).content.contains("certificate expires in"));
     });
 }
 

@@ -50,7 +50,7 @@ fn a_drain_is_told_to_the_end() {
     assert!(reply.content.starts_with("draining"), "{reply:?}");
     assert_eq!(get(admin, "/healthz").status, 200);
     assert_eq!(Samples::of(admin).get("draining"), 1.0);
-    assert!(get(admin, "/").content.contains(">draining<"));
+    assert!(super::page(admin).content.contains(">draining<"));
     expect_echo(&client, 1);
     drop(client);
     assert_eq!(gateway.wait_exit(SOON).code(), Some(0));

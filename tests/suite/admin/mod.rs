@@ -4,6 +4,7 @@
 //! - `hostile`: clients that are slow, endless, many or not speaking HTTP harm nothing
 //! - `counts`: exact figures after known traffic
 //! - `changes`: the values in every place that shows a state, before and after it changes
+//! - `connections`: what is told of open connections, and its bound
 //! - `life`: health, readiness, drain, and the flag itself
 //! - `prometheus`: the real promtool and the real server, which scrapes and is asked
 
@@ -15,6 +16,7 @@ use crate::support::json::Json;
 use crate::support::{Backend, Gateway, Launch, SOON, connect, eventually};
 
 mod changes;
+mod connections;
 mod counts;
 mod hostile;
 mod life;
@@ -116,6 +118,13 @@ pub(crate) fn get(admin: SocketAddr, path: &str) -> Reply {
         admin,
         format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n").as_bytes(),
     )
+}
+
+/// What a browser is shown.
+#[track_caller]
+pub(crate) fn page(admin: SocketAddr) -> Reply {
+    let request = format!("GET / HTTP/1.1\r\nHost: {admin}\r\nAccept: text/html\r\n\r\n");
+    exchange(admin, request.as_bytes())
 }
 
 /// The samples of an exposition: what stands before the value, and the value.

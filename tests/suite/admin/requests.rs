@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use super::{admin_of, answer, exchange, get, observed};
+use super::{admin_of, answer, exchange, get, observed, page};
 use crate::support::process::{have, tool};
 use crate::support::{Backend, Launch, TempDir, connect, host_offers};
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "/",
     "/config",
+    "/connections",
     "/endpoints",
     "/healthz",
     "/metrics",
@@ -22,8 +23,9 @@ fn each_path_has_its_content() {
     let endpoint = Backend::tagged(b't');
     let (_gateway, admin) = observed(&[endpoint.address()], &[]);
     let types = [
-        "text/html; charset=utf-8",
         "text/plain; charset=utf-8",
+        "text/plain; charset=utf-8",
+        "application/json",
         "application/json",
         "text/plain; charset=utf-8",
         "text/plain; version=0.0.4; charset=utf-8",
@@ -32,7 +34,15 @@ fn each_path_has_its_content() {
     for (path, content_type) in PATHS.into_iter().zip(types) {
         for target in [
             path.to_owned(),
-            format!("{path}?a=b"),
+            // What is not known of a query is not ignored where it says what is asked for.
+            format!(
+                "{path}?{}",
+                if path == "/connections" {
+                    "limit=9"
+                } else {
+                    "a=b"
+                }
+            ),
             format!("http://{admin}{path}"),
         ] {
             let reply = get(admin, &target);
@@ -188,7 +198,7 @@ fn the_page_is_for_people_and_runs_nothing() {
     let (gateway, admin) = observed(&[endpoint.address(), dead.address()], &[]);
     let _clients = [gateway.connect(), gateway.connect(), gateway.connect()];
     gateway.wait_record("deactivated endpoint");
-    let page = get(admin, "/");
+    let page = page(admin);
     let policy = page.field("content-security-policy");
     for part in [
         "default-src 'none'",
@@ -215,6 +225,52 @@ fn the_page_is_for_people_and_runs_nothing() {
     }
 }
 
+/// A terminal is told in lines what a browser is shown, in the words of the log.
+#[test]
+fn the_root_is_text_for_who_names_no_html() {
+    let (endpoint, dead) = (Backend::tagged(b't'), Backend::dead());
+    let (gateway, admin) = observed(&[endpoint.address(), dead.address()], &[]);
+    gateway.wait_record("deactivated endpoint");
+    let asked = |accept: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{accept}\r\n");
+        exchange(admin, request.as_bytes())
+    };
+    for accept in ["", "Accept: */*\r\n", "Accept: text/html;q=0\r\n"] {
+        let reply = asked(accept);
+        assert_eq!(reply.field("vary"), "Accept", "{accept}");
+        assert_eq!(reply.field("content-type"), "text/plain; charset=utf-8");
+        let lines: Vec<&str> = reply.content.lines().collect();
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
+        let head = format!("host {:?}, pid {}: ", host.trim(), gateway.pid());
+        assert!(lines[0].contains(&head), "{head} in {lines:?}");
+        let address = format!("status of endpoint address={} ", dead.address());
+        let line = lines.iter().find(|line| line.starts_with(&address));
+        let line = line.expect("the endpoint is told");
+        assert!(line.contains(" state=inactive "), "{line}");
+        let address = format!(" address={} ", dead.address());
+        let change = lines
+            .iter()
+            .find(|line| line.starts_with("transition at=") && line.contains(&address));
+        let change = change.expect("its change is told");
+        assert!(change.contains(" from=untried to=inactive "), "{change}");
+        assert!(change.contains("connection refused"), "{change}");
+    }
+    let reply = asked("Accept: text/html,*/*;q=0.8\r\n");
+    assert_eq!(reply.field("vary"), "Accept");
+    assert_eq!(reply.field("content-type"), "text/html; charset=utf-8");
+}
+
+/// What is written in a query of `/connections` and cannot be meant is refused.
+#[test]
+fn a_query_that_says_nothing_is_refused() {
+    let endpoint = Backend::tagged(b't');
+    let (_gateway, admin) = observed(&[endpoint.address()], &[]);
+    for query in ["a=b", "limit=many", "limit=-1", "address=host:1", "address"] {
+        let reply = get(admin, &format!("/connections?{query}"));
+        assert_eq!(reply.status, 400, "{query}: {reply:?}");
+    }
+}
+
 /// Priorities and weights are shown where they decide something.
 #[test]
 fn the_page_has_ranks_where_they_differ() {
@@ -224,7 +280,7 @@ fn the_page_has_ranks_where_they_differ() {
         let lines = format!("{}\n{} {option}\n", one.address(), two.address());
         let file = format!("--endpoints-file={}", dir.file(name, &lines));
         let gateway = Launch::start_with(&["--metrics-addr=127.0.0.1:0", &file]).start();
-        let page = get(admin_of(&gateway), "/");
+        let page = page(admin_of(&gateway));
         let told = page.content.contains(&format!(
             "priority&nbsp;0, {}",
             option.replace('=', "&nbsp;")

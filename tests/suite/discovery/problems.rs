@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{PLAIN, discover, member, members, publish, refreshed, shares, srv};
-use crate::admin::{Samples, admin_of, endpoints, get};
+use crate::admin::{Samples, admin_of, endpoints, page};
 use crate::status::{ask, with_message};
 use crate::support::dns::{AAAA, FakeDns, Fault, NXDOMAIN, REFUSED, SERVFAIL};
 use crate::support::isolated::isolated;
@@ -34,7 +34,7 @@ pub(crate) fn wait_problems(gateway: &Gateway, admin: SocketAddr, wanted: &[&[&s
         let all = last.len() == wanted.len() && last.iter().zip(wanted).all(fits);
         all.then_some(())
     });
-    let page = get(admin, "/").content;
+    let page = page(admin).content;
     for told in &last {
         let escaped = told.replace('&', "&amp;").replace('<', "&lt;");
         let escaped = escaped
@@ -43,7 +43,11 @@ pub(crate) fn wait_problems(gateway: &Gateway, admin: SocketAddr, wanted: &[&[&s
             .replace('\'', "&#39;");
         assert!(page.contains(&escaped), "{told} in {page}");
     }
-    assert_eq!(page.contains("<li>"), !last.is_empty(), "{page}");
+    assert_eq!(
+        page.contains("<ul class=\"problems"),
+        !last.is_empty(),
+        "{page}"
+    );
     let count = Samples::of(admin).get("discovery_problems");
     assert_eq!(count, last.len() as f64);
     let answer = ask(gateway);
@@ -76,7 +80,7 @@ fn lookups_that_fail_are_told_until_they_work_again() {
         let kept: &[&str] = &[PLAIN, "SERVFAIL", "records that stay in use: 3"];
         wait_problems(&gateway, admin, &[&[OTHER, "REFUSED"], kept, host]);
         assert_eq!(shares(&gateway, 9), [3; 3], "what is known stays in use");
-        assert!(get(admin, "/").content.contains("ready, with problems"));
+        assert!(page(admin).content.contains("ready, with problems"));
 
         dns.mend();
         gateway.signal("HUP");
@@ -153,7 +157,7 @@ fn names_without_an_address_are_told_from_the_start() {
     assert_eq!(samples.get("discovery_endpoints"), 0.0);
     let last = samples.get("discovery_last_success_timestamp_seconds");
     assert_eq!(last, 0.0);
-    assert!(get(admin, "/").content.contains(">never<"));
+    assert!(page(admin).content.contains(">never<"));
     names.set("127.0.0.2 a.test b.test\n");
     gateway.signal("HUP");
     wait_problems(&gateway, admin, &[]);

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::admin::{Samples, admin_of, endpoints, get};
+use crate::admin::{Samples, admin_of, endpoints, page};
 use crate::status::{ask, with_message};
 use crate::support::fault::{Faults, Rule, fails};
 use crate::support::front::{Face, Front, TlsServer, ask as ask_member};
@@ -52,13 +52,16 @@ fn assert_times(gateway: &Gateway, behind: f64) {
     for date in dates {
         assert!(bounds.contains(&date.to_owned()), "{date}: {bounds:?}");
     }
-    let page = get(admin, "/").content;
-    assert!(page.contains(" ago: ") && !page.contains(" d "), "{page}");
+    let page = page(admin).content;
+    assert!(
+        page.contains(" ago, <time ") && !page.contains(" d "),
+        "{page}"
+    );
     let answer = ask(gateway);
     for (message, field) in [
-        ("status", "uptime"),
-        ("status of endpoint", "since"),
-        ("status of discovery", "last-success"),
+        ("status", "uptime_seconds"),
+        ("status of endpoint", "since_seconds"),
+        ("status of discovery", "last_success_seconds"),
     ] {
         for record in with_message(&answer, message) {
             assert!(record.number(field) < soon, "{record:?}");

@@ -1,7 +1,7 @@
 //! Processes that drain: how many, for how long, and where an operator sees them.
 
 use super::*;
-use crate::admin::{Samples, admin_of, endpoints, wait_sample};
+use crate::admin::{Samples, admin_of, endpoints, get, page, wait_sample};
 use crate::status::ask;
 use crate::support::net::{expect_echo, expect_end};
 use crate::support::supervisor::{Kind, Plan, RELOADED};
@@ -79,7 +79,12 @@ fn draining_processes_are_shown_wherever_an_operator_looks() {
     assert_eq!(Samples::of(admin).get("connections_active"), 0.0);
     let (json, _) = endpoints(admin);
     assert!(format!("{json:?}").contains("draining"), "{json:?}");
-    let page = http(admin, "/").expect("the page");
+    let open = get(admin, "/connections").content;
+    assert!(
+        open.contains("\"draining_processes\":2,\"draining_connections\":4,\"connections\":[\n]"),
+        "{open}"
+    );
+    let page = page(admin).content;
     assert!(page.contains("connections in old processes"), "{page}");
     eventually(SOON, "the service manager is told", || {
         let events = service.events();
