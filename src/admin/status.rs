@@ -139,9 +139,9 @@ fn endpoints(page: &mut String, snapshot: &Snapshot) {
     let first = ranks.next();
     // Where all have the same, it decides nothing.
     let ranked = ranks.any(|rank| Some(rank) != first);
-    for colour in [Colour::Bad, Colour::Odd, Colour::Good] {
+    for class in ["bad", "odd", "good"] {
         let views = snapshot.endpoints.iter();
-        for view in views.filter(|view| Colour::of(view.status) == colour) {
+        for view in views.filter(|view| colour(view.status) == class) {
             endpoint(page, view, snapshot.now, ranked);
         }
     }
@@ -231,12 +231,16 @@ fn transitions(page: &mut String, snapshot: &Snapshot) {
     }
     page.push_str("<h2>Last changes</h2>\n<ol>\n");
     for change in &snapshot.transitions {
+        let (address, mut name) = (change.addr.to_string(), change.name.as_str());
+        if name == address {
+            name = "";
+        }
         let _ = write!(
             page,
-            "<li>{} {} <span>{} <span class=\"dim\">after {} {}</span></span>",
+            "<li>{} {} <span>{address} <span class=\"dim\">{} after {} {}</span></span>",
             Time::of(change.at, snapshot.now),
             Pill(change.to),
-            Named(change.addr.to_string(), &change.name),
+            Escaped(name),
             Span(change.lasted),
             change.from.name(),
         );
@@ -296,34 +300,16 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-/// What to think of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Colour {
-    Good,
-    Odd,
-    Bad,
-}
-
-impl Colour {
-    fn of(status: Status) -> Self {
-        match status {
-            Status::Active => Self::Good,
-            Status::Untried | Status::Slow | Status::Draining | Status::Removed => Self::Odd,
-            Status::Silent
-            | Status::Unhealthy
-            | Status::Inactive
-            | Status::Unauthenticated
-            | Status::ThisGateway => Self::Bad,
-        }
-    }
-
-    /// Its class in the style sheet.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Odd => "odd",
-            Self::Bad => "bad",
-        }
+/// What to think of a state, as a class of the style sheet.
+fn colour(status: Status) -> &'static str {
+    match status {
+        Status::Active => "good",
+        Status::Untried | Status::Slow | Status::Draining | Status::Removed => "odd",
+        Status::Silent
+        | Status::Unhealthy
+        | Status::Inactive
+        | Status::Unauthenticated
+        | Status::ThisGateway => "bad",
     }
 }
 
@@ -332,21 +318,8 @@ struct Pill(Status);
 
 impl Display for Pill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (class, word) = (Colour::of(self.0).name(), self.0.name());
+        let (class, word) = (colour(self.0), self.0.name());
         write!(f, "<span class=\"pill {class}\">{word}</span>")
-    }
-}
-
-/// An address and the name that it was found by, if that is another.
-struct Named<'a>(String, &'a str);
-
-impl Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)?;
-        match self.0 == self.1 {
-            true => Ok(()),
-            false => write!(f, " <span class=\"dim\">{}</span>", Escaped(self.1)),
-        }
     }
 }
 
@@ -374,18 +347,18 @@ impl Display for Strip<'_> {
             "<svg class=\"strip\" viewBox=\"0 0 60 12\" preserveAspectRatio=\"none\" role=\"img\">",
         )?;
         write!(f, "<title>Last hour: {words}</title>")?;
-        let colour = |minute| known(minute).map(Colour::of);
-        let runs = self.0.chunk_by(|one, next| colour(*one) == colour(*next));
-        for (wanted, middle) in [(Colour::Good, 10), (Colour::Odd, 8), (Colour::Bad, 6)] {
+        let class = |minute| known(minute).map(colour);
+        let runs = self.0.chunk_by(|one, next| class(*one) == class(*next));
+        for (wanted, middle) in [("good", 10), ("odd", 8), ("bad", 6)] {
             let (mut path, mut from) = (String::new(), 0);
             for run in runs.clone() {
-                if run.first().and_then(|minute| colour(*minute)) == Some(wanted) {
+                if run.first().and_then(|minute| class(*minute)) == Some(wanted) {
                     let _ = write!(path, "M{from} {middle}h{}", run.len());
                 }
                 from += run.len();
             }
             if !path.is_empty() {
-                write!(f, "<path class=\"{}\" d=\"{path}\"/>", wanted.name())?;
+                write!(f, "<path class=\"{}\" d=\"{path}\"/>", wanted)?;
             }
         }
         f.write_str("</svg>")

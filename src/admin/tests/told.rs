@@ -187,7 +187,7 @@ fn the_page_has_what_is_wrong_first_and_escapes_all_that_is_not_its_own() {
         "</time>: connect: connection refused</td>",
         "<h2>Last changes</h2>",
         ">1970-01-01 01:55:40</time> <span class=\"pill bad\">silent</span> <span>127.0.0.1:2 \
-         <span class=\"dim\">m2:2379</span> <span class=\"dim\">after 1 min 30 s active</span></span> \
+         <span class=\"dim\">m2:2379 after 1 min 30 s active</span></span> \
          <span class=\"dim\">&lt;/td&gt;",
         "<span class=\"pill odd\">draining</span> <span>127.0.0.1:3",
         "<th scope=\"row\">reloads</th><td class=\"n\">27<",
