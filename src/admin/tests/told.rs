@@ -202,6 +202,12 @@ fn the_page_has_what_is_wrong_first_and_escapes_all_that_is_not_its_own() {
             .1;
     }
     assert!(!page.contains("<script"), "{page}");
+    let host = Snapshot {
+        host: HOSTILE.to_owned(),
+        ..told()
+    };
+    let hostile = status::render(&host, true);
+    assert!(!hostile.contains("<script"), "{hostile}");
     let still = status::render(&told(), false);
     assert!(!still.contains("http-equiv"), "{still}");
     assert!(
