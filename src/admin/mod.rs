@@ -1,12 +1,12 @@
 //! What an operator can ask a running gateway, over HTTP, read-only: `--metrics-addr`.
 //!
-//! `http` reads requests, `server` keeps clients in bounds, `pages` answers, `metrics` and
-//! `status` word the two large answers. There is no file behind a path, nothing can be
-//! changed, and what is told holds no secret: addresses, names and counts.
+//! `http` reads requests, `server` keeps clients in bounds, `pages` answers. All answers are told from
+//! one `snapshot`, which words the text; `metrics` and `status`, the page, word the other large ones. There
+//! is no file behind a path, nothing can be changed, and what is told holds no secret: addresses, names and counts.
 //!
 //! It runs in one thread of its own and stands apart from the proxy: its connections are not
 //! under `--max-connections`, which keeps descriptors for it, and count in no metric. It
-//! knows nothing of the gateway but a [`Snapshot`], which is taken under the locks that
+//! knows nothing of the gateway but a [`Snapshot`] and open [`Connection`]s, which are taken under the locks that
 //! sessions take and let go before a byte is sent.
 
 pub(crate) mod http;
