@@ -20,6 +20,7 @@ use super::zones::Zones;
 use crate::admin::{Clients, Connection, Discovery, Observed, Reloads as Reloaded, Snapshot};
 use crate::date::Now;
 use crate::discovery::Refreshes;
+use crate::endpoint::history::TRANSITIONS;
 use crate::log;
 use crate::proxy::{Proxy, Relay};
 use crate::sync::lock;
@@ -44,6 +45,9 @@ pub(super) struct Served {
 }
 
 const CALLER: &str = "status";
+
+/// What the longest answer takes for an endpoint, or a change of one: 30 lines of 100 bytes, and it grows by doubling.
+const EACH: usize = 8 * 1024;
 
 /// Said where there is no memory to say more.
 const UNTOLD: &str = "status cannot be told";
@@ -80,8 +84,6 @@ impl Served {
     /// # Errors
     /// If there is not.
     pub(super) fn room(&self) -> io::Result<()> {
-        /// The longest answer has 30 lines of 100 bytes for each endpoint, and grows by doubling.
-        const EACH: usize = 8 * 1024;
         /// So many endpoints may be told of from the reserve: somebody may want to know what is wrong.
         const FEW: usize = 8;
         match self.proxy.pool.census().total {
@@ -116,6 +118,11 @@ impl Observed for Served {
         let counters = &self.proxy.counters;
         let access = self.proxy.access.as_ref();
         let (draining_processes, draining_connections) = self.reloads.predecessors.draining();
+        // What has happened is not told from the reserve: how things are now is worth more.
+        let transitions = match memory::room(TRANSITIONS * EACH) {
+            Ok(()) => self.proxy.pool.transitions(),
+            Err(_) => Vec::new(),
+        };
         Ok(Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             host: self.host.clone(),
@@ -141,7 +148,7 @@ impl Observed for Served {
                 durations: counters.durations(),
             },
             endpoints: self.proxy.pool.views(),
-            transitions: self.proxy.pool.transitions(),
+            transitions,
             discovery: Discovery {
                 refreshes: self.refreshes.counts(),
                 last_success: self.refreshes.last_success(),
@@ -158,8 +165,7 @@ impl Observed for Served {
         endpoint: Option<SocketAddr>,
         mut limit: usize,
     ) -> io::Result<(Vec<Connection>, bool)> {
-        /// What the answer takes for one: some 700 bytes at most, in buffers that grow by doubling, and a copy.
-        const EACH: usize = 4 * 1024;
+        // Some 700 bytes at most for one, in buffers that grow by doubling.
         while limit > 0 && memory::room(limit.saturating_mul(EACH)).is_err() {
             limit /= 2;
         }
