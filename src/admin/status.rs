@@ -15,7 +15,7 @@ use crate::endpoint::status::Status;
 
 /// What is sent with the page. The digest is that of [`STYLE`]; a test holds the two together.
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-c902H8KaRrsPEEYTRD/Ne5dlLhO6ov0BHluswl8SKEo='; base-uri 'none'; \
+    style-src 'sha256-sBXIwNIu+zhL/OnRWeEWeeaopqSfbikFYZxdZfgk5wQ='; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\nVary: Accept\r\n";
 
 /// Colours are pairs of a light and a dark scheme; the table of endpoints turns into cards where it is
