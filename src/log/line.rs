@@ -113,14 +113,9 @@ fn json_line(
     message: &str,
     fields: Fields<'_>,
 ) -> String {
-    let level = match level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Error => "error",
-    };
     let mut line = format!(
-        "{{\"level\":\"{level}\",\"ts\":\"{}\",\"caller\":{},\"msg\":{}",
+        "{{\"level\":\"{}\",\"ts\":\"{}\",\"caller\":{},\"msg\":{}",
+        level.name(),
         Rfc3339(now),
         Json(caller),
         Json(message)
@@ -149,14 +144,9 @@ fn text_line(
     message: &str,
     fields: Fields<'_>,
 ) -> String {
-    let level = match level {
-        Level::Debug => "DEBUG",
-        Level::Info => "INFO ",
-        Level::Warn => "WARN ",
-        Level::Error => "ERROR",
-    };
+    let level = level.name().to_ascii_uppercase();
     let (time, pairs) = (Rfc3339(now), Pairs(fields));
-    format!("{time} {level} {caller}: {message}{pairs}\n")
+    format!("{time} {level:5} {caller}: {message}{pairs}\n")
 }
 
 /// Fields as readable text, each after a blank.

@@ -34,6 +34,15 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
     /// Its priority in the journal (sd-daemon(3)).
     pub(crate) fn priority(self) -> &'static str {
         match self {
