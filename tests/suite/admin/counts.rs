@@ -145,6 +145,11 @@ fn failures_are_told_apart() {
         samples.at(addr, "endpoint_transitions_total", &format!(",to=\"{to}\""))
     };
     assert_eq!(to(&samples, addresses[1], "inactive"), 1.0);
+    // The present spell counts: of one that is down it is longer at each scrape, of one that is up it is over.
+    let down = |samples: &Samples, addr| samples.at(addr, "endpoint_downtime_seconds_total", "");
+    let later = Samples::of(admin);
+    assert!(down(&later, addresses[1]) > down(&samples, addresses[1]));
+    assert!((down(&later, addresses[0]) - down(&samples, addresses[0])).abs() < f64::EPSILON);
 
     held.into_iter().for_each(end);
     wait_sample(admin, "connections_active", 0.0);
