@@ -163,3 +163,22 @@ fn hostile_chains_are_too_expensive() {
         eprintln!("{what}: {took:?}");
     }
 }
+
+#[test]
+fn certificates_that_issue_each_other_in_every_order() {
+    let crossed = |count: usize| {
+        let others = (0..count).map(|number| {
+            let mut key = key_of("leaf");
+            *key.last_mut().unwrap() = number as u8;
+            ca(&key, number).encode()
+        });
+        let chain: Vec<_> = std::iter::once(leaf().encode()).chain(others).collect();
+        under(&[], &chain).unwrap_err().to_string()
+    };
+    // Of four there are 64 paths, of seven some 13,000.
+    assert_eq!(crossed(4), "CN=CA is signed by itself and not trusted");
+    assert_eq!(
+        crossed(7),
+        "chain takes too much work: too many possible issuers"
+    );
+}
