@@ -368,7 +368,8 @@ mod tests {
         for aad in [0, 1, 5, 15, 16, 17, 63, 64, 65, 130] {
             for text in 0..150 {
                 let (aad, text) = (&bytes[..aad], &bytes[bytes.len() - text..]);
-                let lengths = ((aad.len() as u128 * 8) << 64) | (text.len() as u128 * 8);
+                let bits = |bytes: &[u8]| bytes.len() as u128 * 8;
+                let lengths = bits(aad) << 64 | bits(text);
                 let blocks = aad.chunks(BLOCK).chain(text.chunks(BLOCK)).map(block);
                 let hash = blocks
                     .chain([lengths])
