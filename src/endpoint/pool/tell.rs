@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::member::Member;
-use super::{Pool, State};
+use super::{Census, Pool, State};
 use crate::endpoint::history::Transition;
 use crate::endpoint::status::Status;
 use crate::log;
@@ -25,9 +25,6 @@ pub(super) struct Changed {
     is_usable: bool,
     /// How long it was unusable, if it is usable again.
     away: Duration,
-    /// How many endpoints are active now, and how many there are.
-    active: usize,
-    total: usize,
     /// How long it is left alone, if it is.
     interval: Option<Duration>,
     alarm: Option<Alarm>,
@@ -79,8 +76,6 @@ impl Before {
             was_usable: self.is_usable,
             is_usable,
             away,
-            active: 0,
-            total: 0,
             interval: member.next().map(left),
             alarm: None,
         })
@@ -97,9 +92,6 @@ impl State {
         if changed.was_usable != changed.is_usable || from.is_doubted() != to.is_doubted() {
             self.turn.reset();
         }
-        let active = |member: &&Member| member.status().is_active();
-        changed.active = self.members.iter().filter(active).count();
-        changed.total = self.members.len();
         self.transitions.push(changed.transition.clone());
         changed.alarm = self.alarm(Instant::now());
         changed
@@ -131,7 +123,7 @@ impl Pool {
     #[inline(never)]
     pub(super) fn tell(&self, changed: Changed) {
         let alarm = changed.alarm;
-        log_change(changed);
+        log_change(changed, self.census());
         self.sound(alarm);
     }
 
@@ -167,7 +159,7 @@ impl Pool {
     }
 }
 
-fn log_change(changed: Changed) {
+fn log_change(changed: Changed, census: Census) {
     let Transition {
         addr,
         name,
@@ -186,8 +178,8 @@ fn log_change(changed: Changed) {
         }
         (true, false) => {
             fields.extend([
-                ("active_endpoints", changed.active.into()),
-                ("endpoints", changed.total.into()),
+                ("active_endpoints", census.active.into()),
+                ("endpoints", census.total.into()),
             ]);
             fields.extend(
                 changed
