@@ -90,9 +90,12 @@ mod tests {
             let seen = (status.name(), status.is_active(), status.is_doubted());
             assert_eq!(seen, (word, active, doubted));
         }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).expect("README.md is readable");
-        let (_, table) = readme.split_once("| state | what is known |").unwrap();
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/deploy/man/etcd-gateway-behaviour.7.md"
+        );
+        let page = std::fs::read_to_string(path).expect("the page is readable");
+        let (_, table) = page.split_once("| state | what is known |").unwrap();
         let (table, _) = table.split_once("\n\n").unwrap();
         let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
         let mut explained: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();

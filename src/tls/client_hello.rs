@@ -126,9 +126,13 @@ fn codes(numbers: impl IntoIterator<Item = u16>) -> Vec<u8> {
 /// What every hello offers, in words for errors: as the tables say, which it is composed of.
 pub(crate) fn offer() -> String {
     let list = |parts: &mut dyn Iterator<Item = String>| {
-        let mut parts: Vec<_> = parts.collect();
-        parts.dedup();
-        parts.join(", ")
+        let mut seen: Vec<String> = Vec::new();
+        for part in parts {
+            if !seen.contains(&part) {
+                seen.push(part);
+            }
+        }
+        seen.join(", ")
     };
     let versions = list(&mut VERSIONS.iter().map(Version::to_string));
     let ciphers = suite::TLS13.iter().map(|suite| suite.suite.cipher());
@@ -166,7 +170,7 @@ mod tests {
             .compose(&share, None)
             .unwrap();
         let schemes: &[u8] = &[
-            0, 26, 4, 3, 5, 3, 6, 3, 8, 7, 8, 4, 8, 5, 8, 6, 8, 9, 8, 10, 8, 11, 4, 1, 5, 1, 6, 1,
+            0, 26, 4, 3, 8, 7, 5, 3, 6, 3, 8, 4, 8, 5, 8, 6, 8, 9, 8, 10, 8, 11, 4, 1, 5, 1, 6, 1,
         ];
         let expected: &[&[u8]] = &[
             &[1, 0, 1, 3, 3, 3],

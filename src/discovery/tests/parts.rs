@@ -40,7 +40,7 @@ fn at_a_start_the_part_that_came_serves() {
         for part in [
             asked,
             "truncated even over TCP, asked 127.0.0.1:",
-            "-used=2",
+            "_used=2",
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }
@@ -82,7 +82,7 @@ fn what_is_known_whole_stays() {
         assert!(bench.removed.borrow().is_empty());
         let lines = heard();
         assert_eq!(lines.len(), 1, "{lines:?}");
-        for part in [lookup, "will try again", asked, "-kept=3"] {
+        for part in [lookup, "will try again", asked, "_kept=3"] {
             assert!(lines[0].contains(part), "{part}: {lines:?}");
         }
         assert_eq!(bench.counts(), (1, 3));

@@ -149,11 +149,11 @@ fn assert_checked(flag: &str, wanted: &[Shown]) {
         let beginning = format!("{} ", shown.addr);
         let line = lines.iter().find(|line| line.starts_with(&beginning));
         let cells: Vec<&str> = line.expect("a row").split_whitespace().collect();
-        assert_eq!(
-            cells[3],
-            format!("{}/{}", shown.rank.0, shown.rank.1),
-            "{cells:?}"
-        );
+        // Where all ranks are the same they are no column.
+        if table.stdout.contains("PRIO/WEIGHT") {
+            let rank = format!("{}/{}", shown.rank.0, shown.rank.1);
+            assert!(cells.contains(&rank.as_str()), "{rank}: {cells:?}");
+        }
         let said = cells
             .iter()
             .any(|cell| cell.trim_end_matches(':') == verdict);

@@ -84,7 +84,8 @@ fn an_address_of_something_else_is_refused() {
         let metrics = format!("--metrics-addr={metrics}:{port}");
         for command in ["start", "check"] {
             let words = [metrics.as_str(), listen.as_str(), "another port"];
-            assert_bad_flag(&[command, &listen, &metrics], &words);
+            let endpoints = "--endpoints=192.0.2.1:2379";
+            assert_bad_flag(&[command, endpoints, &listen, &metrics], &words);
         }
     }
     // One that is an endpoint would be asked for data of the cluster.
