@@ -226,7 +226,10 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
     }
     match selected {
         Some(code) if code == Version::Tls13.code() => Ok(true),
-        // not even TLS 1.2, which was offered, may be chosen that way
+        // it was offered, but may not be chosen that way
+        Some(code) if code == Version::Tls12.code() => Err(Error::illegal(
+            "supported_versions chooses TLS 1.2, which it may not",
+        )),
         Some(other) => Err(Error::not_offered("version by supported_versions", other)),
         // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
         None if server.random == RETRY_RANDOM => Err(missing(ExtensionType::SUPPORTED_VERSIONS)),
