@@ -14,6 +14,8 @@ use crate::{crypto, wire, x509};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Error {
     // The connection.
+    /// It ended before a record came, as that of a server without TLS does; `reset` if by a reset.
+    NoAnswer { reset: bool },
     /// End of the stream.
     Closed { awaiting: HandshakeType },
     /// The connection was reset.
@@ -156,7 +158,8 @@ impl Error {
     pub(crate) fn is_transport(&self) -> bool {
         matches!(
             self,
-            Self::Closed { .. }
+            Self::NoAnswer { .. }
+                | Self::Closed { .. }
                 | Self::Reset { .. }
                 | Self::TimedOut { .. }
                 | Self::Io { .. }
@@ -182,9 +185,7 @@ impl Error {
         let hello = HandshakeType::SERVER_HELLO;
         let likely = match self {
             // etcd without --cert-file ends the connection, by a reset if it has not read all
-            Self::Closed { awaiting } | Self::Reset { awaiting } if *awaiting == hello => {
-                ", as one without TLS does"
-            }
+            Self::NoAnswer { .. } => ", as one without TLS does",
             Self::Alert { alert, awaiting } if *awaiting == hello => match *alert {
                 Description::HANDSHAKE_FAILURE
                 | Description::INSUFFICIENT_SECURITY
@@ -213,6 +214,14 @@ impl From<crypto::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoAnswer { reset } => {
+                let ended = if *reset { "reset" } else { "closed" };
+                let hello = HandshakeType::SERVER_HELLO;
+                write!(
+                    f,
+                    "the server {ended} the connection instead of sending {hello}"
+                )
+            }
             Self::Closed { awaiting } => {
                 write!(
                     f,
@@ -314,7 +323,8 @@ mod tests {
         };
         let closed = |awaiting| Error::Closed { awaiting };
         let hello = HandshakeType::SERVER_HELLO;
-        for error in [alert(hello), closed(hello)] {
+        let silent = |reset| Error::NoAnswer { reset };
+        for error in [alert(hello), silent(false), silent(true)] {
             assert!(
                 error.to_string().contains("; offered: TLS 1.3, "),
                 "{error}"
@@ -324,6 +334,8 @@ mod tests {
         for error in [
             alert(later),
             closed(later),
+            // a record came, so it speaks TLS
+            closed(hello),
             Error::TimedOut { awaiting: hello },
         ] {
             assert!(!error.to_string().contains("offered"), "{error}");

@@ -328,7 +328,16 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     fn fill(&mut self, buffer: &mut [u8], awaiting: HandshakeType) -> Result<(), Error> {
         self.stream
             .read_exact(buffer)
-            .map_err(|error| Error::from_io(&error, awaiting))
+            .map_err(|error| self.failed(&error, awaiting))
+    }
+
+    /// What a failed read or write means while `awaiting` was due.
+    fn failed(&self, error: &io::Error, awaiting: HandshakeType) -> Error {
+        match Error::from_io(error, awaiting) {
+            Error::Closed { .. } if self.records == MAX_RECORDS => Error::NoAnswer { reset: false },
+            Error::Reset { .. } if self.records == MAX_RECORDS => Error::NoAnswer { reset: true },
+            error => error,
+        }
     }
 
     /// Queues `payload`, under the keys of [`Self::seal_with`] if there are any.
@@ -364,7 +373,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     pub(crate) fn send_hello(&mut self, hello: &[u8]) -> Result<(), Error> {
         self.send(ContentType::HANDSHAKE, hello)?;
         self.flush()
-            .map_err(|error| Error::from_io(&error, HandshakeType::SERVER_HELLO))
+            .map_err(|error| self.failed(&error, HandshakeType::SERVER_HELLO))
     }
 
     /// Sends what is queued and these alerts. The server is to be left anyway: if it cannot be

@@ -5,7 +5,6 @@ use std::process::{Child, Stdio};
 
 use crate::peers::mortal::mortal;
 use crate::peers::pki::{client, file, installed, scratch};
-use crate::tls::codes::HandshakeType;
 use crate::tls::{Error, Version};
 
 /// An etcd of one member.
@@ -132,12 +131,10 @@ fn without_tls() {
     let etcd = Etcd::start("plain", "http", &[]);
     let failure = client(&etcd.address, &[b"h2"]).unwrap_err();
     etcd.stop();
-    let awaiting = HandshakeType::SERVER_HELLO;
     let error = failure.error.to_string();
     // etcd closes without having read all that was sent, which makes the end a reset, if the
     // rest has come by then.
-    let ends = [Error::Closed { awaiting }, Error::Reset { awaiting }];
-    assert!(ends.contains(&failure.error), "{error}");
+    assert!(matches!(failure.error, Error::NoAnswer { .. }), "{error}");
     assert!(
         error.contains(", as one without TLS does; offered: TLS 1.3, "),
         "{error}"

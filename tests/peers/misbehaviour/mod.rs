@@ -1,7 +1,7 @@
 //! Servers that break a rule, each refused for its own reason, and told so.
 
 use crate::peers::tls_server::{
-    Conversation, Edit, NAME, Plan, Server, client, extension, fix_extensions, fix_length,
+    Conversation, Edit, NAME, Plan, Server, client, extension, fix_extensions, fix_length, flight,
     handshake, last_alert, leaf, length16, length24, record, records, run, run_bytes,
 };
 use crate::tls::codes::{ContentType, Description, HandshakeType};
@@ -361,6 +361,33 @@ fn what_is_presented_is_reported() {
     }
 }
 
+/// Whoever has sent a record speaks TLS, and one that has answered the hello took what it offers.
+#[test]
+fn only_who_answers_nothing_is_as_one_without_tls() {
+    let retry = flight(retrying());
+    let hello = flight(tls12());
+    let warning = record(21, &[1, 112]);
+    let retry_record = 5 + records(&retry)[0].1.len();
+    let cases: &[(&str, &[u8], bool)] = &[
+        ("nothing", &[], true),
+        ("half a header", &hello[..3], true),
+        ("a header", &hello[..5], false),
+        ("half a ServerHello", &hello[..40], false),
+        ("a warning", &warning, false),
+        ("a HelloRetryRequest", &retry[..retry_record], false),
+    ];
+    for (name, bytes, expected) in cases {
+        let error = run_bytes(bytes).unwrap_err().error;
+        assert!(error.is_transport(), "{name}: {error}");
+        let error = error.to_string();
+        let start = "the server closed the connection instead of sending ServerHello";
+        assert!(error.starts_with(start), "{name}: {error}");
+        let hint = ", as one without TLS does; offered: ";
+        assert_eq!(error.contains(hint), *expected, "{name}: {error}");
+        assert_eq!(error != start, *expected, "{name}: {error}");
+    }
+}
+
 #[test]
 fn what_is_no_tls_server() {
     let awaiting = HandshakeType::SERVER_HELLO;
@@ -380,8 +407,12 @@ fn what_is_no_tls_server() {
             vec![0, 0, 6, 4, 0, 0, 0, 0, 0],
             Error::NotTls { http: false },
         ),
-        ("nothing", vec![], Error::Closed { awaiting }),
-        ("half a header", vec![22, 3, 3], Error::Closed { awaiting }),
+        ("nothing", vec![], Error::NoAnswer { reset: false }),
+        (
+            "half a header",
+            vec![22, 3, 3],
+            Error::NoAnswer { reset: false },
+        ),
         (
             "an alert",
             record(21, &[2, 40]),
