@@ -193,7 +193,9 @@ impl Error {
                     ": probably no cipher suite, group or key type in common"
                 }
                 Description::PROTOCOL_VERSION => ": probably its versions of TLS are all below 1.2",
-                Description::UNRECOGNIZED_NAME => ": it has no certificate for the name",
+                Description::UNRECOGNIZED_NAME => {
+                    ": it has no certificate for the name sent; for an address, none is sent"
+                }
                 Description::NO_APPLICATION_PROTOCOL => {
                     ": it speaks none of the protocols offered by ALPN"
                 }
@@ -313,6 +315,18 @@ mod tests {
             assert!(error.to_string().contains("ServerHello"), "{error}");
             assert_eq!(error.alert(), None);
         }
+    }
+
+    /// The ClientHello names no address (RFC 6066 section 3), so the server cannot know one.
+    #[test]
+    fn a_name_that_is_not_recognized_may_be_one_that_was_not_sent() {
+        let error = Error::Alert {
+            alert: Description::UNRECOGNIZED_NAME,
+            awaiting: HandshakeType::SERVER_HELLO,
+        };
+        let expected = "the server sent alert unrecognized_name instead of ServerHello: it has no \
+                        certificate for the name sent; for an address, none is sent; offered: ";
+        assert!(error.to_string().starts_with(expected), "{error}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ const BAD_ALERT: Error = Error::misbehaved(
 
 const TOO_MANY_RECORDS: Error = Error::unexpected("too many records");
 const TOO_MANY_BYTES: Error = Error::unexpected("too many bytes in records");
-const TOO_MANY_IGNORED: Error = Error::unexpected("too many records without effect");
+const TOO_MANY_IGNORED: Error = Error::unexpected("too many records or messages without effect");
 
 /// A record header; an error if the length does not fit, which no caller lets happen.
 fn header(content: ContentType, version: [u8; 2], length: usize) -> Result<[u8; 5], Error> {

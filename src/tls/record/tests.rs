@@ -165,20 +165,26 @@ fn records_without_effect() {
             "one more",
             None,
             before(&change, 17),
-            Err(Error::unexpected("too many records without effect")),
+            Err(Error::unexpected(
+                "too many records or messages without effect",
+            )),
         ),
         ("warning", None, before(&warning, 16), passes.clone()),
         (
             "one too many",
             None,
             before(&warning, 17),
-            Err(Error::unexpected("too many records without effect")),
+            Err(Error::unexpected(
+                "too many records or messages without effect",
+            )),
         ),
         (
             "both",
             None,
             before(&[change.clone(), warning.clone()].concat(), 9),
-            Err(Error::unexpected("too many records without effect")),
+            Err(Error::unexpected(
+                "too many records or messages without effect",
+            )),
         ),
         (
             "warning in TLS 1.2",
@@ -257,7 +263,9 @@ fn records_without_effect() {
             "one more in it",
             Some(Tls12),
             record(22, &[&[0; 17 * 4], MESSAGE].concat()),
-            Err(Error::unexpected("too many records without effect")),
+            Err(Error::unexpected(
+                "too many records or messages without effect",
+            )),
         ),
         (
             "HelloRequest in TLS 1.3",

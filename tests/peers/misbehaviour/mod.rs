@@ -432,12 +432,12 @@ fn what_is_no_tls_server() {
         (
             "endless warnings",
             record(21, &[1, 112]).repeat(20),
-            Error::unexpected("too many records without effect"),
+            Error::unexpected("too many records or messages without effect"),
         ),
         (
             "endless change_cipher_spec",
             record(20, &[1]).repeat(20),
-            Error::unexpected("too many records without effect"),
+            Error::unexpected("too many records or messages without effect"),
         ),
         (
             "empty records",

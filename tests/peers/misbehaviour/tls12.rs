@@ -271,7 +271,7 @@ fn bad_servers_of_tls_1_2() {
                 on!("Certificate", |m| {
                     m.splice(..0, [0; 17 * 4]);
                 }),
-                Error::unexpected("too many records without effect"),
+                Error::unexpected("too many records or messages without effect"),
             ),
             case(
                 "a request to negotiate with content",
