@@ -70,6 +70,7 @@ const BAD_ALERT: Error = Error::misbehaved(
     "alert record does not hold one alert",
 );
 
+const MISPLACED: Error = Error::unexpected("record of a type that has no place here");
 const TOO_MANY_RECORDS: Error = Error::unexpected("too many records");
 const TOO_MANY_BYTES: Error = Error::unexpected("too many bytes in records");
 const TOO_MANY_IGNORED: Error = Error::unexpected("too many records or messages without effect");
@@ -237,12 +238,16 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         let [code, major, _, high, low] = header;
         // Only to tell what is no TLS at all: legacy_record_version means nothing else
         // (RFC 8446 section 5.1).
-        if self.records == MAX_RECORDS && (major != 3 || !(20..=23).contains(&code)) {
+        let known = (20..=23).contains(&code);
+        if self.records == MAX_RECORDS && (major != 3 || !known) {
             return Err(Error::NotTls {
                 http: header == *b"HTTP/",
             });
         }
         self.records = self.records.checked_sub(1).ok_or(TOO_MANY_RECORDS)?;
+        if !known {
+            return Err(MISPLACED);
+        }
         let outer = ContentType(code);
         let limit = match (&self.open, outer) {
             (Some(_), ContentType::APPLICATION_DATA) => MAX_CIPHERTEXT,
@@ -276,7 +281,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             }
             ContentType::ALERT => self.alert(&payload, awaiting),
             // a change_cipher_spec that comes protected is none (RFC 8446 section 5)
-            _ => Err(Error::unexpected("record of a type that has no place here")),
+            _ => Err(MISPLACED),
         }
     }
 

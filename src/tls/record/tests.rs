@@ -95,6 +95,18 @@ fn messages_arrive_however_they_are_cut() {
     }
 }
 
+/// So a server cannot have its payload waited for, up to the deadline, and pass for a slow one.
+#[test]
+fn a_record_of_no_known_type_is_refused_by_its_header() {
+    for version in [None, Some(Version::Tls12), Some(Version::Tls13)] {
+        for code in [0, 19, 24, 255] {
+            let bytes = [&record(22, &MESSAGE[..2])[..], &[code, 3, 3, 0, 9]].concat();
+            let misplaced = Error::unexpected("record of a type that has no place here");
+            assert_eq!(first(version, &bytes), Err(misplaced), "{version:?} {code}");
+        }
+    }
+}
+
 #[test]
 fn records_without_effect() {
     use Version::{Tls12, Tls13};
