@@ -19,12 +19,12 @@ cd "$(dirname "$0")/../.."
 target=$(static_target "${1:-}")
 program=$(static_program "$target")
 map=$program.map
-# Much of it is the C library (0.7 MB of glibc, 0.1 of musl) and Rust's (0.5 MB): 2.6 and 1.8 MB together. Above this
+# Much of it is the C library (0.8 MB more of glibc than of musl), Rust's (0.5 MB) and the manual (0.15 MB): 2.9 MB with glibc. Above this
 # something came in that should be looked at. A build that is not optimised (repro.sh quick) is larger, and has what is never called.
 case $target in
-*-musl*) size_max=1900000 ;;
-powerpc64le-* | s390x-*) size_max=2900000 ;; # parts begin on pages of 64 KiB; long instructions
-*) size_max=2700000 ;;
+*-musl*) size_max=2200000 ;;
+powerpc64le-* | s390x-*) size_max=3200000 ;; # parts begin on pages of 64 KiB; long instructions
+*) size_max=3000000 ;;
 esac
 size_max=${STATIC_SIZE_MAX:-$size_max}
 
