@@ -56,6 +56,11 @@ impl PublicKey {
         })
     }
 
+    /// The size of the exponent, which the cost of a verification grows with.
+    pub(crate) fn exponent_bits(&self) -> usize {
+        self.exponent.bit_len()
+    }
+
     /// RSASSA-PKCS1-V1_5-VERIFY (section 8.2.2) of `signature` over the concatenation of
     /// `message`.
     pub(crate) fn verify_pkcs1(
