@@ -23,7 +23,7 @@
 
 use std::fmt;
 
-use super::dn::{DistinguishedName, Match};
+use super::dn::{DistinguishedName, Match, OCTETS_COMPARED_AT_ONCE};
 use super::name::{Form, GeneralName, IPV4_MAPPED, address_text, ends_in_number, is_host_name};
 use super::{Budget, Error};
 use crate::wire::Reader;
@@ -242,13 +242,17 @@ impl Subtree<'_> {
                 let mut compared = address.iter().zip(*mask).rev().zip(octets.iter().rev());
                 comparable && compared.all(|((a, m), o)| a & m == o & m)
             }
-            (Self::Uri(base), GeneralName::Other(_, uri)) => match uri_host(uri) {
-                Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
-                    dns_covers(base, host)
+            (Self::Uri(base), GeneralName::Other(_, uri)) => {
+                // All of it is read, and it may be as long as the certificate.
+                budget.spend_comparisons(uri.len().div_ceil(OCTETS_COMPARED_AT_ONCE))?;
+                match uri_host(uri) {
+                    Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
+                        dns_covers(base, host)
+                    }
+                    Some(host) => base.eq_ignore_ascii_case(host),
+                    None => return Ok(Match::Unknown),
                 }
-                Some(host) => base.eq_ignore_ascii_case(host),
-                None => return Ok(Match::Unknown),
-            },
+            }
             (Self::Directory(base), GeneralName::Directory(name)) => {
                 return name.is_within(*base, budget);
             }

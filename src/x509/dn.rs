@@ -17,9 +17,9 @@ use crate::wire::der::{self, Oid, tag};
 /// and a hostile certificate may carry kilobytes of it.
 const MAX_TEXT: usize = 256;
 
-/// Octets of two relative names whose comparison costs about as much as that of two short
-/// names.
-const OCTETS_COMPARED_AT_ONCE: usize = 64;
+/// Octets of two relative names, or of a URI, whose comparison costs about as much as that of two
+/// short names.
+pub(crate) const OCTETS_COMPARED_AT_ONCE: usize = 64;
 
 /// Attribute types with a short name (RFC 4514, section 3, and emailAddress of PKCS #9).
 const SHORT_NAMES: &[(&[u8], &str)] = &[
