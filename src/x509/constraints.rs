@@ -95,14 +95,15 @@ impl<'a> NameConstraints<'a> {
         for name in names.chain(alternative_names).chain(&as_ipv4) {
             // Charged in advance and whole, so that subtrees of other forms count as well.
             budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
-            match find(&self.excluded, name, Sense::Excluded, budget)? {
+            let host = host(name, budget)?;
+            match find(&self.excluded, name, host, Sense::Excluded, budget)? {
                 Some((Match::Yes, subtree)) => {
                     return Err(refused(name, Rule::Excluded(subtree.to_string())));
                 }
                 Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
                 Some((Match::No, _)) | None => {}
             }
-            match find(&self.permitted, name, Sense::Permitted, budget)? {
+            match find(&self.permitted, name, host, Sense::Permitted, budget)? {
                 Some((Match::No, _)) => return Err(refused(name, Rule::NotPermitted)),
                 Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
                 Some((Match::Yes, _)) | None => {}
@@ -117,6 +118,7 @@ impl<'a> NameConstraints<'a> {
 fn find<'s, 'a>(
     subtrees: &'s [Subtree<'a>],
     name: &GeneralName<'_>,
+    host: Option<&str>,
     sense: Sense,
     budget: &mut Budget,
 ) -> Result<Option<(Match, &'s Subtree<'a>)>, Error> {
@@ -125,7 +127,7 @@ fn find<'s, 'a>(
         .iter()
         .filter(|subtree| subtree.form() == name.form())
     {
-        match (subtree.covers(name, sense, budget)?, &found) {
+        match (subtree.covers(name, host, sense, budget)?, &found) {
             (Match::Yes, _) => return Ok(Some((Match::Yes, subtree))),
             (Match::No, Some(_)) => {}
             (covers, _) => found = Some((covers, subtree)),
@@ -219,22 +221,24 @@ impl Subtree<'_> {
         }
     }
 
-    /// Whether `name`, of the same form, lies in this subtree.
+    /// Whether `name`, of the same form and with this [`host`], lies in this subtree.
     fn covers(
         &self,
         name: &GeneralName<'_>,
+        host: Option<&str>,
         sense: Sense,
         budget: &mut Budget,
     ) -> Result<Match, Error> {
         let covered = match (self, name) {
-            // A name of no valid form lies in no subtree, yet others may read it.
-            (Self::Dns(_), GeneralName::Dns(name)) if !is_comparable(name) => match sense {
-                Sense::Permitted => false,
-                Sense::Excluded => return Ok(Match::Unknown),
+            (Self::Dns(base), GeneralName::Dns(_)) => match (host, sense) {
+                (Some(name), Sense::Permitted) => dns_covers(base, name),
+                (Some(name), Sense::Excluded) => {
+                    dns_covers(base, name) || could_expand_to(name, base)
+                }
+                // A name of no valid form lies in no subtree, yet others may read it.
+                (None, Sense::Permitted) => false,
+                (None, Sense::Excluded) => return Ok(Match::Unknown),
             },
-            (Self::Dns(base), GeneralName::Dns(name)) => {
-                dns_covers(base, name) || (sense == Sense::Excluded && could_expand_to(name, base))
-            }
             (Self::Ip(address, mask), GeneralName::Ip(octets)) => {
                 // Excluded addresses of IPv4 may have been written as IPv6: the last octets count.
                 let comparable = address.len() == octets.len()
@@ -242,17 +246,13 @@ impl Subtree<'_> {
                 let mut compared = address.iter().zip(*mask).rev().zip(octets.iter().rev());
                 comparable && compared.all(|((a, m), o)| a & m == o & m)
             }
-            (Self::Uri(base), GeneralName::Other(_, uri)) => {
-                // All of it is read, and it may be as long as the certificate.
-                budget.spend_comparisons(uri.len().div_ceil(OCTETS_COMPARED_AT_ONCE))?;
-                match uri_host(uri) {
-                    Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
-                        dns_covers(base, host)
-                    }
-                    Some(host) => base.eq_ignore_ascii_case(host),
-                    None => return Ok(Match::Unknown),
+            (Self::Uri(base), GeneralName::Other(..)) => match host {
+                Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
+                    dns_covers(base, host)
                 }
-            }
+                Some(host) => base.eq_ignore_ascii_case(host),
+                None => return Ok(Match::Unknown),
+            },
             (Self::Directory(base), GeneralName::Directory(name)) => {
                 return name.is_within(*base, budget);
             }
@@ -260,6 +260,19 @@ impl Subtree<'_> {
         };
         Ok(if covered { Match::Yes } else { Match::No })
     }
+}
+
+/// What of a DNS name or URI is held against the subtrees, if it can be. Read once for all of them:
+/// both may be as long as the certificate.
+fn host<'a>(name: &GeneralName<'a>, budget: &mut Budget) -> Result<Option<&'a str>, Error> {
+    Ok(match name {
+        GeneralName::Dns(name) => is_comparable(name).then_some(name),
+        GeneralName::Other(Form::URI, uri) => {
+            budget.spend_comparisons(uri.len() / OCTETS_COMPARED_AT_ONCE)?;
+            uri_host(uri)
+        }
+        _ => None,
+    })
 }
 
 /// The host in a URI (RFC 3986, section 3): `None` if it has none, if that is an address, or if
@@ -376,7 +389,8 @@ mod tests {
         for (base, name, permitted, excluded) in cases {
             let covers = |sense| {
                 let name = GeneralName::Dns(name);
-                Subtree::Dns(base).covers(&name, sense, &mut Budget::new())
+                let host = host(&name, &mut Budget::new()).unwrap();
+                Subtree::Dns(base).covers(&name, host, sense, &mut Budget::new())
             };
             assert_eq!(covers(Sense::Permitted), Ok(permitted), "{name} in {base}");
             assert_eq!(covers(Sense::Excluded), Ok(excluded), "{name} in {base}");
@@ -423,6 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_uri_is_charged_by_its_length_and_once_for_all_subtrees() {
+        let constraints = NameConstraints {
+            permitted: vec![],
+            excluded: vec![Subtree::Uri("b"); 1000],
+        };
+        let nobody = DistinguishedName::parse(&mut Reader::new(&[0x30, 0])).unwrap();
+        // Nothing in it but digits, all of which are looked at.
+        let uri = format!("a://a:{}", "1".repeat(63_994));
+        let names = [GeneralName::Other(Form::URI, uri.as_bytes())];
+        let mut budget = Budget::new();
+        let mut check = || constraints.check(nobody, &names, nobody, &mut budget);
+        // 1000 comparisons and 1000 times 64 octets each, of 250,000.
+        assert_eq!((0..200).take_while(|_| check().is_ok()).count(), 125);
+        assert!(matches!(check(), Err(Error::BudgetExhausted { .. })));
+    }
+
+    #[test]
     fn address_subtrees() {
         let cases: &[(&[u8], &[u8], Match)] = &[
             (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 1, 2, 3], Match::Yes),
@@ -445,7 +476,7 @@ mod tests {
         for (base, octets, expected) in cases {
             let subtree = ip_base(base).unwrap();
             let name = GeneralName::Ip(octets);
-            let got = subtree.covers(&name, Sense::Excluded, &mut Budget::new());
+            let got = subtree.covers(&name, None, Sense::Excluded, &mut Budget::new());
             assert_eq!(got, Ok(*expected), "{subtree} {name}");
         }
         let malformed: &[&[u8]] = &[
