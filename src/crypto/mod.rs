@@ -24,9 +24,10 @@
 //!   Nano, Arm before Armv7): there, the time of a record tells something about its key. On 32 bits
 //!   a product of 64-bit words is made of several, without a call and without a branch.
 //! - A compiler may make a branch of a mask. Masks go through `black_box`, which is best effort. The
-//!   code that Rust 1.95 makes for a release was read: all that handles secrets for x86_64, and
-//!   `aes`, `gcm` and `bignum` for i686, aarch64, armv7, riscv64 and s390x. Branches and conditional
-//!   moves are there for lengths and loops; a carry is an instruction without a branch.
+//!   code that Rust 1.95 makes for a release was read for `aes`, `gcm`, `chacha20`, `poly1305`, `bignum`
+//!   and the scalar multiplications on x86_64, and for `aes`, `gcm` and parts of `bignum` on i686,
+//!   aarch64, armv7, riscv64 and s390x. Branches and conditional moves are there for lengths and
+//!   loops; a carry is an instruction without a branch.
 //!
 //! What a leak would cost is little: the keys last for one handshake and protect no data that
 //! anyone sends (see `tls`). For the same reason, and since safe Rust cannot promise it, secrets
