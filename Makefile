@@ -46,9 +46,10 @@ lint: ## formatting and clippy, of the crates below tests/ too, warnings are err
 audit: ## dependencies, unsafe code, import layers and the length of files are as promised, and listed
 	tests/tools/audit.sh
 
-# Most tests wait for something: more of them run at a time than there are processors.
+# Most tests wait for something: more of them run at a time than there are processors. `foreign` comes first, because it may
+# add the target that `static` is built for then.
 THREADS ?= 12
-test: deps static foreign ## every test, those against real servers included, and a moment of each fuzz target
+test: deps foreign static ## every test, those against real servers included, and a moment of each fuzz target
 	tests/tools/repro.sh quick
 	PATH="$$PATH:/usr/sbin:/sbin" RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked
 	cd tests/bench && $(CARGO) test --locked

@@ -51,7 +51,8 @@ for target in $(targets_to_pack "$@"); do
     documents "$target" "$root/$doc"
     # Debian has the text of the licence, and wants manual and changelog compressed.
     rm "$root/$doc/LICENSE"
-    gzip -9n "$root/usr/share/man/man1/etcd-gateway.1" "$root/$doc/README.md"
+    find "$root/usr/share/man" -type f -exec gzip -9n {} +
+    gzip -9n "$root/$doc/README.md"
     {
         printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\n'
         printf 'Copyright: %s The maintainers of etcd-gateway\nLicense: Apache-2.0\n' "$(date -u -d "@$time" +%Y)"
