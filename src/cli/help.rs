@@ -50,7 +50,7 @@ pub(super) fn long(command: Option<&Command>) -> String {
     text
 }
 
-/// The short help: of all commands what fits on one screen, of one a line per flag.
+/// The short help: of all commands what fits on one screen, of one command one line per flag.
 pub(super) fn short(command: Option<&Command>) -> String {
     let mut text = String::new();
     let Some(command) = command else {

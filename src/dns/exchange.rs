@@ -11,10 +11,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::error::{Class, Server};
+use super::error::{Class, Flaw, Server};
 use super::message::{self, Message, Query, Question, parse_reply};
 use crate::deadline::{Timed, left};
 use crate::sys::memory;
+use crate::wire;
 
 /// The largest datagram there is: a server that sends more than was offered is read all the same.
 const MAX_DATAGRAM: usize = 65_535;
@@ -234,7 +235,12 @@ fn ask_over_tcp(
     loop {
         let mut length = [0; 2];
         connection.read_exact(&mut length)?;
-        let mut message = memory::zeroed(u16::from_be_bytes(length).into())?;
+        let length = usize::from(u16::from_be_bytes(length));
+        // No server means it, and nothing better follows: the next one is not kept waiting.
+        if length == 0 {
+            return Err(Class::Malformed(Flaw::Wire(wire::Error::Truncated)));
+        }
+        let mut message = memory::zeroed(length)?;
         connection.read_exact(&mut message)?;
         if let Some(reply) = parse_reply(&message, query) {
             return reply.map_err(Class::Malformed);

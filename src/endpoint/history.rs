@@ -164,7 +164,7 @@ mod tests {
                     (1, Some(Active)),
                 ],
             ),
-            // A state goes on in minutes without a change, and what is worse stands for its minute.
+            // A state lasts through minutes without a change; the worst state of a minute stands for it.
             (
                 &[(1, Slow), (70, Silent), (250, Slow), (255, Active)],
                 301,

@@ -227,7 +227,7 @@ const SHORTENED: [&str; 3] = ["NAME", "SUBJECT", "SANS"];
 /// The widest that a table should be, with TLS, and without.
 const WIDTHS: (usize, usize) = (160, 100);
 
-/// Aligns the rows below their heads. A column that tells nothing, or no endpoint from another, is left out.
+/// Aligns the rows below their heads. A column that is empty, or the same for every endpoint, is omitted.
 fn aligned(rows: Vec<Vec<String>>) -> String {
     let mut lines = vec![HEADS.map(str::to_owned).to_vec()];
     lines.extend(rows);

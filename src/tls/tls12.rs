@@ -14,7 +14,7 @@
 //! ServerKeyExchange is the last message with a state. What comes after it, CertificateRequest
 //! and ServerHelloDone, is not signed and says nothing that is used. [`run`] reads it all the
 //! same, to close after the server's flight and not into it, and holds it to the order of the
-//! standard, so that a server which ends early or goes on is still refused.
+//! standard, so that a server which ends early or sends more is still refused.
 
 use std::io::{Read, Write};
 
@@ -92,7 +92,7 @@ impl<'c> ExpectCertificate<'c> {
         }
         // One that is ours would resume a session, and there is none: ours was made up for the
         // sake of middleboxes. Some servers send it back all the same and then make a whole
-        // handshake, as Go and OpenSSL let them. Nothing hangs on it: whoever goes on without
+        // handshake, as Go and OpenSSL let them. Nothing depends on it: a server that continues without
         // a Certificate is refused for that.
         if server.session_id.len() > MAX_SESSION_ID {
             return Err(Error::illegal("session id is too long"));

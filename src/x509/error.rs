@@ -199,7 +199,7 @@ impl fmt::Display for Error {
             Self::BadHandshakeSignature { scheme, cause } => {
                 write!(f, "server has not proven its key ({scheme}): {cause}")
             }
-            Self::BadServerName { name, why } => write!(f, "{name:?} is no server name: {why}"),
+            Self::BadServerName { name, why } => write!(f, "{name:?} is not a server name: {why}"),
         }
     }
 }
