@@ -15,11 +15,10 @@
 //! | `mutation` | every truncation and every changed byte of good handshakes |
 //! | `deadline` | servers that are silent or slow |
 
-#[path = "../support/kept.rs"]
-mod kept;
+#[path = "../support/kept_keys.rs"]
+mod kept_keys;
 #[path = "../support/mortal.rs"]
 mod mortal;
-#[path = "../support/tls_server.rs"]
 mod tls_server;
 
 mod deadline;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::kept;
+use super::kept_keys;
 use crate::tls::{Config, Failure, Verified, authenticate};
 use crate::x509::{Anchors, ServerName, UnixTime, pem};
 
@@ -108,7 +108,7 @@ fn make(directory: &Path) {
     )
     .unwrap();
     let keep = |name: &str, algorithm: &[&str]| {
-        let kept = kept::key(&Path::new(LEFT).join("keys"), name, algorithm);
+        let kept = kept_keys::key(&Path::new(LEFT).join("keys"), name, algorithm);
         std::fs::copy(kept, directory.join(format!("{name}.key"))).unwrap();
     };
     let (_, p256) = KEYS[0];

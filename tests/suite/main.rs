@@ -10,7 +10,7 @@
 //! - `discovery`: endpoints by SRV records, followed for as long as the gateway runs
 //! - `auth`: endpoints that have to prove who they are before they carry a client
 //! - `halves`, `resets`, `pressure`, `sockets`: what happens to the bytes of one connection
-//! - `gone`: peers that vanish without a word
+//! - `vanished_peers`: peers that vanish without a word
 //! - `limits`, `memory_limits`, `overload`: descriptors, processes, memory and connections run out
 //! - `memory`: memory is refused, comes back, and is not touched where there is nothing to do
 //! - `access_log`: one line per connection, and what happens when it cannot be written
@@ -25,7 +25,7 @@
 //! - `readme`: README against the program
 //! - `reload`: a new process takes over, and clients see nothing of it
 //! - `reload_faults`: reloads in which another process is not what it should be
-//! - `words`: the manual and the completions that are installed beside the program
+//! - `manual`: the manual and the completions that are installed beside the program
 //! - `deploy`: rules, dashboard, manifests and samples that are shipped
 //! - `release`: the static executable alone in its root directory, the bill of materials
 //! - `packages`: the tarball, the package of Debian and the image for containers
@@ -52,14 +52,15 @@ mod endpoints_file;
 mod etcd;
 mod failover;
 mod faults;
-mod gone;
 mod halves;
 mod health;
+mod idle_connections;
 mod limits;
 mod listen;
 mod logs;
 mod loops;
 mod maintenance;
+mod manual;
 mod members;
 mod memory;
 mod memory_limits;
@@ -67,7 +68,6 @@ mod names;
 mod notify;
 mod overload;
 mod packages;
-mod parked;
 mod policy;
 mod pressure;
 mod processors;
@@ -79,9 +79,10 @@ mod reload_faults;
 mod resets;
 mod settings;
 mod shutdown;
-mod silent;
+mod silent_endpoints;
 mod sockets;
 mod status;
+#[path = "../support/mod.rs"]
 mod support;
 mod threads;
-mod words;
+mod vanished_peers;

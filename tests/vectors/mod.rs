@@ -7,7 +7,6 @@
 //! is a failure. Each test asserts and prints how many cases it ran, so that a reader that
 //! finds nothing does not pass. One file a primitive.
 
-#[path = "../support/json.rs"]
 mod json;
 
 mod aes_gcm;

@@ -26,7 +26,7 @@ mod x509_names;
 mod x509_pem;
 
 #[expect(dead_code, reason = "unit tests use the rest")]
-#[path = "../../support/tls_server.rs"]
+#[path = "../../peers/tls_server/mod.rs"]
 mod tls_server;
 
 /// Something that must not panic, nor take long, whatever it is given.

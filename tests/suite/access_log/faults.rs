@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{LogAt, records, visit};
 use crate::admin::{Samples, admin_of, observed, page};
+use crate::support::BlackHole;
 use crate::support::fault::{Faults, fails};
-use crate::support::hole::BlackHole;
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
 use crate::support::net::{expect_echo, expect_refused};

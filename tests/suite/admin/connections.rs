@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{admin_of, get, page};
-use crate::support::hole::BlackHole;
+use crate::support::BlackHole;
 use crate::support::json::Json;
 use crate::support::net::{expect, expect_echo, send};
 use crate::support::process::threads;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::feature::{ACTIVE, DOES_NOT_ANSWER, PROBES, REFUSED_CLIENT, REJECTED, SILENT, label};
 use super::load::Call;
 use super::members::{Setup, client};
+use super::observed::{given, states};
 use super::report::{HANG, Report, UNDER_WAY};
 use super::rig::{CONTROL_NAME, FEATURE, Outcome, Plan, Rig};
-use super::seen::{given, states};
+use super::vocabulary::{ACTIVE, DOES_NOT_ANSWER, PROBES, REFUSED_CLIENT, REJECTED, SILENT, label};
 use super::{LONG, seconds};
 use crate::support::isolated::isolated_within;
 

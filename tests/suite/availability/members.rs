@@ -1,4 +1,4 @@
-//! A real cluster, each member on a machine of its own (`wires`), and what befalls a member.
+//! A real cluster, each member on a machine of its own (`network`), and what befalls a member.
 //!
 //! Heartbeat and election are etcd's defaults. Peers speak plain; clients plain, or TLS with `--client-cert-auth`.
 //! Metrics and /health are served plain on port 2381 of each member in both cases.
@@ -9,7 +9,7 @@ use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use super::access::{Access, Etcd};
-use super::wires::{HUB, Wires, host};
+use super::network::{HUB, Wires, host};
 use crate::support::isolated::Site;
 use crate::support::pki::{Certified, Pki, Request};
 use crate::support::process::{signal, tool_text};

@@ -5,16 +5,16 @@
 //! `AVAILABILITY_SETUP=mtls,3.5.1` those without variants of their own in another setup.
 //! What each module holds:
 //!
-//! - `wires`, `members`, `access`: namespaces and faults of the network, the cluster and faults of its members, clients
-//! - `load`, `held`, `channel`: fresh clients, clients that stay, a gRPC client without keepalive
-//! - `rig`, `seen`, `report`: two gateways under the same load, what they say of their endpoints, figures and verdicts
+//! - `network`, `members`, `access`: namespaces and faults of the network, the cluster and faults of its members, clients
+//! - `load`, `long_lived`, `grpc_client`: fresh clients, clients that stay, a gRPC client without keepalive
+//! - `rig`, `observed`, `report`: two gateways under the same load, what they say of their endpoints, figures and verdicts
 //! - `servers`: what else than a member may be behind an address
-//! - `feature`: the names of flags, states, log lines and metrics
+//! - `vocabulary`: the names of flags, states, log lines and metrics
 //! - `frozen`: A1 to A4, members that are stopped
-//! - `weather`: A5, what a gateway has always borne
-//! - `cut`: A6 to A9, members that answer and cannot serve
-//! - `quiet`: A10 and A11, nothing is wrong
-//! - `standing`: A12 to A14, endpoints that are second choice
+//! - `tolerated`: A5, what a gateway has always borne
+//! - `cut_off`: A6 to A9, members that answer and cannot serve
+//! - `no_fault`: A10 and A11, nothing is wrong
+//! - `second_choice`: A12 to A14, endpoints that are second choice
 //! - `short`: what of it the suite can afford
 //!
 //! Three things are not as in the study. Latency is added by a forwarder in front of the member's port, not to packets.
@@ -24,22 +24,22 @@
 use std::time::Duration;
 
 mod access;
-mod channel;
-mod cut;
-mod feature;
+mod cut_off;
 mod frozen;
-mod held;
+mod grpc_client;
 mod load;
+mod long_lived;
 mod members;
-mod quiet;
+mod network;
+mod no_fault;
+mod observed;
 mod report;
 mod rig;
-mod seen;
+mod second_choice;
 mod servers;
 mod short;
-mod standing;
-mod weather;
-mod wires;
+mod tolerated;
+mod vocabulary;
 
 /// An experiment that takes longer hangs.
 const LONG: Duration = Duration::from_secs(240);

@@ -1,6 +1,6 @@
 //! A cluster, two gateways in front of it, and the same clients through both of them at the same time.
 //!
-//! `feature` is the gateway as the experiment wants it, `control` one that does not ask whether a member answers: it
+//! `vocabulary` is the gateway as the experiment wants it, `control` one that does not ask whether a member answers: it
 //! shows that the harness sees the fault. `direct` are clients of the members that stay well: what fails there is not
 //! the gateway's doing.
 
@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::channel::Channel;
-use super::feature::{CONTROL, known};
-use super::held::{Held, Story};
+use super::grpc_client::Channel;
 use super::load::{Call, Load, Notes, Request, Stream};
+use super::long_lived::{Held, Story};
 use super::members::{Cluster, Setup, client};
+use super::network::HUB;
+use super::observed::{Pulse, Sights, Watcher, metric};
 use super::report::{Report, Tally};
-use super::seen::{Pulse, Sights, Watcher, metric};
-use super::wires::HUB;
+use super::vocabulary::{CONTROL, known};
 use crate::admin::admin_of;
 use crate::support::isolated::Site;
 use crate::support::{Gateway, Launch, SOON, eventually};

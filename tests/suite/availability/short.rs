@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::cut::{Then, checked, cut_off};
+use super::cut_off::{Then, checked, cut_off};
 use super::frozen::{all_frozen, freeze_first, judge_freeze, print_freeze};
 use super::members::Setup;
 use super::rig::{Plan, Rig};

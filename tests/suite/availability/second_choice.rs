@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::LONG;
-use super::feature::{ACTIVE, SILENT};
 use super::load::Call;
 use super::members::{Cluster, Setup, client};
+use super::observed::{Sights, given, states};
 use super::rig::{CONTROL_NAME, FEATURE, Plan, Rig};
-use super::seen::{Sights, given, states};
 use super::servers::{forward, say_healthy, sink};
+use super::vocabulary::{ACTIVE, SILENT};
 use crate::support::SOON;
 use crate::support::isolated::isolated_within;
 
@@ -94,7 +94,7 @@ fn a12_overload() {
             even.iter().all(|share| (26.0..41.0).contains(share)),
             &format!("where all are, shares are even: {even:.0?} %"),
         );
-        let ends = |stories: &[super::held::Story]| -> usize {
+        let ends = |stories: &[super::long_lived::Story]| -> usize {
             stories.iter().map(|story| story.ends.len()).sum()
         };
         let ended = ends(&seen.watches) + ends(&seen.leases);
@@ -199,7 +199,7 @@ fn a14_learner() {
         rig.cluster.add_learner();
         crate::support::eventually(4 * SOON, "the learner is an active endpoint", || {
             let all_active = rig.fronts.iter().all(|front| {
-                let seen = super::seen::look(front.admin, rig.now()).unwrap_or_default();
+                let seen = super::observed::look(front.admin, rig.now()).unwrap_or_default();
                 seen.iter().all(|(_, sight)| sight.state == ACTIVE)
             });
             all_active.then_some(())

@@ -11,19 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) mod backend;
+pub(crate) mod black_hole;
 pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod family;
 pub(crate) mod fault;
 pub(crate) mod front;
 pub(crate) mod gateway;
-pub(crate) mod hole;
 pub(crate) mod isolated;
 pub(crate) mod json;
-#[path = "../../support/kept.rs"]
-mod kept;
+mod kept_keys;
 pub(crate) mod memory_group;
-#[path = "../../support/mortal.rs"]
 pub(crate) mod mortal;
 pub(crate) mod names;
 pub(crate) mod nameservers;
@@ -37,8 +35,8 @@ pub(crate) mod systemd;
 pub(crate) mod tls_cluster;
 
 pub(crate) use backend::Backend;
+pub(crate) use black_hole::BlackHole;
 pub(crate) use gateway::{Gateway, Launch};
-pub(crate) use hole::BlackHole;
 pub(crate) use mortal::mortal;
 pub(crate) use net::{End, connect, end_of, expect, expect_end, reset, send};
 

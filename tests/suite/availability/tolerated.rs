@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::feature::SILENT;
 use super::load::Request;
 use super::members::{Cluster, Setup, client};
+use super::observed::states;
 use super::report::{Report, Tally};
 use super::rig::{CONTROL_NAME, FEATURE, Outcome, Plan, Rig};
-use super::seen::states;
 use super::servers::forward;
+use super::vocabulary::SILENT;
 use super::{LONG, seconds};
 use crate::support::isolated::isolated_within;
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::access::Access;
-use super::feature::{PROBES, SILENT, UNANSWERED, label};
 use super::load::Call;
 use super::members::{Setup, client};
+use super::observed::{metric, states};
 use super::rig::{FEATURE, Plan, Rig};
-use super::seen::{metric, states};
+use super::vocabulary::{PROBES, SILENT, UNANSWERED, label};
 use super::{LONG, seconds};
 use crate::support::isolated::isolated_within;
 use crate::support::{SOON, eventually};

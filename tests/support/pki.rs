@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{host_offers, kept, process};
+use super::{host_offers, kept_keys, process};
 
 /// `openssl ca` is the one command of OpenSSL 3.0 that sets the dates of a certificate; it wants a database.
 const CONFIG: &str = "\
@@ -185,7 +185,7 @@ impl Pki {
         if algorithm[0] == "RSA" {
             // Certificates of one PKI differ by more than their keys.
             let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keys");
-            let kept = kept::key(&directory, &format!("suite-{:?}", request.key), algorithm);
+            let kept = kept_keys::key(&directory, &format!("suite-{:?}", request.key), algorithm);
             std::fs::copy(kept, &certified.key).expect("copy a key");
         } else {
             let genpkey = ["genpkey", "-out", &certified.key, "-algorithm"];

@@ -107,7 +107,7 @@ impl Wires {
         self.inside(index, &["nft", &format!("{CHAINS}{LOSS}")]);
     }
 
-    /// Ends what `cut` or `lose` began.
+    /// Ends what `cut_off` or `lose` began.
     pub(super) fn heal(&self, index: usize) {
         self.inside(index, &["nft", "delete table inet fault"]);
     }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::access::Etcd;
-use super::feature::{HEALTH_CHECK, UNHEALTHY};
 use super::frozen::judge_control;
 use super::load::Call;
 use super::members::{Cluster, Setup, client};
+use super::observed::states;
 use super::report::{Tally, UNDER_WAY};
 use super::rig::{CONTROL_NAME, DIRECT, FEATURE, Plan, Rig};
-use super::seen::states;
+use super::vocabulary::{HEALTH_CHECK, UNHEALTHY};
 use super::{LONG, seconds};
 use crate::support::isolated::isolated_within;
 use crate::support::{SOON, eventually, skipped};
