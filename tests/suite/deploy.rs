@@ -393,10 +393,7 @@ fn every_query_of_the_dashboard_has_an_answer() {
     }
     let dashboard = Json::parse(DASHBOARD.trim_end()).expect("the dashboard is JSON");
     assert_eq!(dashboard.number("schemaVersion"), 39.0);
-    let panels = match dashboard.get("panels") {
-        Some(Json::List(panels)) => panels,
-        other => panic!("{other:?}"),
-    };
+    let panels = dashboard.list("panels");
     let ids: std::collections::BTreeSet<String> =
         panels.iter().map(|p| p.number("id").to_string()).collect();
     assert_eq!(ids.len(), panels.len(), "ids of panels are their own");

@@ -144,16 +144,9 @@ fn bill_of_materials() -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("output in UTF-8"))
 }
 
-fn list<'a>(json: &'a Json, key: &str) -> &'a [Json] {
-    match json.get(key) {
-        Some(Json::List(items)) => items,
-        other => panic!("{key}: {other:?}"),
-    }
-}
-
 /// The only field of the only item, `licenses[0].expression`.
 fn only<'a>(json: &'a Json, key: &str, field: &str) -> &'a str {
-    match list(json, key) {
+    match json.list(key) {
         [item] => item.text(field),
         other => panic!("{key}: {other:?}"),
     }
@@ -163,7 +156,7 @@ fn only<'a>(json: &'a Json, key: &str, field: &str) -> &'a str {
 fn properties<'a>(json: &'a Json, name: &str) -> Vec<&'a str> {
     let all = json
         .get("properties")
-        .map_or(&[][..], |_| list(json, "properties"));
+        .map_or(&[][..], |_| json.list("properties"));
     let name = format!("etcd-gateway:{name}");
     let named = all.iter().filter(|one| one.text("name") == name);
     named.map(|one| one.text("value")).collect()
@@ -201,7 +194,7 @@ fn bill_of_materials_is_of_the_executable_and_complete_in_itself() {
     );
 
     let mut references = BTreeSet::from([program.text("bom-ref")]);
-    for component in list(&bom, "components") {
+    for component in bom.list("components") {
         let name = component.text("name");
         assert!(references.insert(component.text("bom-ref")), "{name} twice");
         for field in ["version", "purl"] {
@@ -215,7 +208,8 @@ fn bill_of_materials_is_of_the_executable_and_complete_in_itself() {
         assert!(!supplier.text("name").is_empty(), "{name}");
     }
     // Every part says what it needs, that is here, and the program needs all of it in the end.
-    let graph: BTreeMap<&str, Vec<&str>> = list(&bom, "dependencies")
+    let graph: BTreeMap<&str, Vec<&str>> = bom
+        .list("dependencies")
         .iter()
         .map(|node| (node.text("ref"), node.texts("dependsOn")))
         .collect();
@@ -235,7 +229,7 @@ fn bill_of_materials_is_of_the_executable_and_complete_in_itself() {
     // The packages of Cargo.lock that are linked on Linux; what it has for Windows is not in the program.
     let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
     let lock = std::fs::read_to_string(lock).expect("read Cargo.lock");
-    let components = list(&bom, "components").iter();
+    let components = bom.list("components").iter();
     let locked: Vec<&str> = components
         .filter(|one| {
             let hash = one.get("hashes").map(|_| only(one, "hashes", "content"));
@@ -280,7 +274,7 @@ fn bill_of_materials_has_each_object_that_was_linked() {
     // The C library, its start-up objects and something to unwind with, at least.
     assert!(linked.len() > 3 && linked.contains("libc.a"), "{linked:?}");
     for file in linked {
-        let components = list(&bom, "components").iter();
+        let components = bom.list("components").iter();
         let of: Vec<&str> = components
             .filter(|component| properties(component, "file").contains(&file))
             .map(|component| component.text("name"))
@@ -288,7 +282,7 @@ fn bill_of_materials_has_each_object_that_was_linked() {
         assert_eq!(of.len(), 1, "{file} is of {of:?}");
     }
     for name in ["rust-std", "gimli", "hashbrown", "miniz_oxide"] {
-        let mut names = list(&bom, "components").iter().map(|one| one.text("name"));
+        let mut names = bom.list("components").iter().map(|one| one.text("name"));
         assert!(names.any(|one| one == name), "{name} is missing");
     }
 }

@@ -235,9 +235,7 @@ fn config_prints_a_table_json_or_a_settings_file() {
 
     let json = Json::parse(&print("--output=json")).expect("valid JSON");
     assert_eq!(json.texts("warnings"), [warning.as_str()]);
-    let Some(Json::List(settings)) = json.get("settings") else {
-        panic!("no settings in {json:?}")
-    };
+    let settings = json.list("settings");
     let setting = |name: &str| {
         let found = settings.iter().find(|setting| setting.text("name") == name);
         found.unwrap_or_else(|| panic!("no {name} in {json:?}"))

@@ -20,6 +20,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod isolated;
 pub(crate) mod json;
+mod json_members;
 mod kept_keys;
 pub(crate) mod memory_group;
 pub(crate) mod mortal;

@@ -10,14 +10,14 @@ fn wycheproof_ecdsa() {
     let name = "ecdsa_secp256r1_sha256_test";
     let Some(file) = wycheproof(name) else { return };
     let (mut count, mut accepted) = (0, 0);
-    for group in file.get("testGroups").array() {
-        let public = group.get("publicKey").get("uncompressed").hex();
-        for test in group.get("tests").array() {
-            let id = test.get("tcId").count();
-            let message = test.get("msg").hex();
-            let signature = test.get("sig").hex();
+    for group in file.field("testGroups").array() {
+        let public = group.field("publicKey").field("uncompressed").hex();
+        for test in group.field("tests").array() {
+            let id = test.field("tcId").count();
+            let message = test.field("msg").hex();
+            let signature = test.field("sig").hex();
             let outcome = verify(Curve::P256, Hash::Sha256, &public, &[&message], &signature);
-            let valid = match test.get("result").str() {
+            let valid = match test.field("result").str() {
                 "valid" => true,
                 "invalid" => false,
                 result => panic!("test {id}: {result}"),

@@ -9,12 +9,16 @@ fn wycheproof_ed25519() {
         return;
     };
     let mut count = 0;
-    for group in file.get("testGroups").array() {
-        let public = group.get("publicKey").get("pk").hex();
-        for test in group.get("tests").array() {
-            let id = test.get("tcId").count();
-            let outcome = verify(&public, &[&test.get("msg").hex()], &test.get("sig").hex());
-            let valid = match test.get("result").str() {
+    for group in file.field("testGroups").array() {
+        let public = group.field("publicKey").field("pk").hex();
+        for test in group.field("tests").array() {
+            let id = test.field("tcId").count();
+            let outcome = verify(
+                &public,
+                &[&test.field("msg").hex()],
+                &test.field("sig").hex(),
+            );
+            let valid = match test.field("result").str() {
                 "valid" => true,
                 "invalid" => false,
                 result => panic!("test {id}: {result}"),

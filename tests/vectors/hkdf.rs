@@ -13,16 +13,16 @@ fn wycheproof_hkdf() {
     ] {
         let Some(file) = wycheproof(name) else { return };
         let mut count = 0;
-        for group in file.get("testGroups").array() {
-            for test in group.get("tests").array() {
-                let id = test.get("tcId").count();
-                let prk = extract(hash, &test.get("salt").hex(), &test.get("ikm").hex());
-                let mut okm = vec![0; test.get("size").count()];
-                let outcome = expand(hash, prk.as_ref(), &[&test.get("info").hex()], &mut okm);
-                match test.get("result").str() {
+        for group in file.field("testGroups").array() {
+            for test in group.field("tests").array() {
+                let id = test.field("tcId").count();
+                let prk = extract(hash, &test.field("salt").hex(), &test.field("ikm").hex());
+                let mut okm = vec![0; test.field("size").count()];
+                let outcome = expand(hash, prk.as_ref(), &[&test.field("info").hex()], &mut okm);
+                match test.field("result").str() {
                     "valid" => {
                         assert_eq!(outcome, Ok(()), "{name} {id}");
-                        assert_eq!(okm, test.get("okm").hex(), "{name} {id}");
+                        assert_eq!(okm, test.field("okm").hex(), "{name} {id}");
                     }
                     "invalid" => assert_eq!(outcome, Err(Error::BadLength), "{name} {id}"),
                     result => panic!("{name} {id}: {result}"),

@@ -5,8 +5,9 @@
 //! the directory that the environment variable `VECTORS_DIR` names. Where there is none, every
 //! test here says so on standard error and returns; where there is one, a missing or empty file
 //! is a failure. Each test asserts and prints how many cases it ran, so that a reader that
-//! finds nothing does not pass. One file a primitive.
+//! finds nothing does not pass. One file per primitive.
 
+#[path = "../support/json.rs"]
 mod json;
 
 mod aes_gcm;
@@ -26,6 +27,51 @@ use std::path::PathBuf;
 
 use json::Json;
 
+/// Accessors that panic where the file is not what is expected: a vector that is read wrongly must not pass for a test
+/// that ran.
+impl Json {
+    fn field(&self, name: &str) -> &Self {
+        self.get(name)
+            .unwrap_or_else(|| panic!("no member {name:?} in {self:?}"))
+    }
+
+    fn array(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => panic!("not a list: {self:?}"),
+        }
+    }
+
+    fn str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            _ => panic!("not a string: {self:?}"),
+        }
+    }
+
+    /// A number that counts something.
+    fn count(&self) -> usize {
+        match self {
+            Self::Number(number) if *number >= 0.0 && number.fract() == 0.0 => *number as usize,
+            _ => panic!("not a count: {self:?}"),
+        }
+    }
+
+    /// The bytes that a string writes in hexadecimal.
+    fn hex(&self) -> Vec<u8> {
+        let digits: Vec<u32> = self
+            .str()
+            .chars()
+            .map(|c| c.to_digit(16).expect("a hexadecimal digit"))
+            .collect();
+        assert!(digits.len().is_multiple_of(2), "an even number of digits");
+        digits
+            .chunks(2)
+            .map(|pair| (pair[0] << 4 | pair[1]) as u8)
+            .collect()
+    }
+}
+
 /// The text of the vector file at `path`, or `None` where there are no vectors at all.
 fn vectors(path: &str) -> Option<String> {
     let directory = match std::env::var_os("VECTORS_DIR") {
@@ -44,19 +90,20 @@ fn vectors(path: &str) -> Option<String> {
 
 /// The Wycheproof file `name`, after a check that it holds as many tests as it says.
 fn wycheproof(name: &str) -> Option<Json> {
-    let file = Json::parse(&vectors(&format!("wycheproof/{name}.json"))?);
-    let groups = file.get("testGroups").array();
+    let text = vectors(&format!("wycheproof/{name}.json"))?;
+    let file = Json::parse(&text).unwrap();
+    let groups = file.field("testGroups").array();
     let tests: usize = groups
         .iter()
-        .map(|group| group.get("tests").array().len())
+        .map(|group| group.field("tests").array().len())
         .sum();
-    assert_eq!(tests, file.get("numberOfTests").count(), "{name}");
+    assert_eq!(tests, file.field("numberOfTests").count(), "{name}");
     Some(file)
 }
 
 /// Whether a Wycheproof test carries `flag`.
 fn flagged(test: &Json, flag: &str) -> bool {
-    test.get("flags")
+    test.field("flags")
         .array()
         .iter()
         .any(|found| found.str() == flag)

@@ -1,6 +1,6 @@
 //! RSA, PKCS #1 v1.5 and PSS: Wycheproof.
 
-use super::json::Json;
+use super::Json;
 use super::{flagged, ran, wycheproof};
 use crate::crypto::Error;
 use crate::crypto::rsa::PublicKey;
@@ -13,14 +13,17 @@ type Verify = fn(&PublicKey, Hash, &[&[u8]], &[u8]) -> Result<(), Error>;
 fn run(name: &str, verify: Verify, valid: fn(&Json) -> bool) -> Option<usize> {
     let file = wycheproof(name)?;
     let mut count = 0;
-    for group in file.get("testGroups").array() {
-        let key = group.get("publicKey");
-        let key = PublicKey::new(&key.get("modulus").hex(), &key.get("publicExponent").hex())
-            .expect("a good key");
-        for test in group.get("tests").array() {
-            let id = test.get("tcId").count();
-            let message = test.get("msg").hex();
-            let outcome = verify(&key, Hash::Sha256, &[&message], &test.get("sig").hex());
+    for group in file.field("testGroups").array() {
+        let key = group.field("publicKey");
+        let key = PublicKey::new(
+            &key.field("modulus").hex(),
+            &key.field("publicExponent").hex(),
+        )
+        .expect("a good key");
+        for test in group.field("tests").array() {
+            let id = test.field("tcId").count();
+            let message = test.field("msg").hex();
+            let outcome = verify(&key, Hash::Sha256, &[&message], &test.field("sig").hex());
             assert_eq!(outcome.is_ok(), valid(test), "{name} {id}: {outcome:?}");
             count += 1;
         }
@@ -29,7 +32,7 @@ fn run(name: &str, verify: Verify, valid: fn(&Json) -> bool) -> Option<usize> {
 }
 
 fn is(test: &Json, result: &str) -> bool {
-    test.get("result").str() == result
+    test.field("result").str() == result
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn wycheproof_pss_without_salt() {
     let name = "rsa_pss_2048_sha256_mgf1_0_test";
     // A salt must be as long as the hash here, so what is valid in this file is refused, and of
     // its invalid tests the one whose only fault is a salt of 32 bytes is a good signature.
-    let valid = |test: &Json| test.get("comment").str() == "s_len changed to 32";
+    let valid = |test: &Json| test.field("comment").str() == "s_len changed to 32";
     if let Some(count) = run(name, PublicKey::verify_pss, valid) {
         ran(name, count, 103);
     }

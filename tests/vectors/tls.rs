@@ -7,7 +7,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use super::json::Json;
+use super::Json;
 use super::{ran, vectors};
 use crate::crypto::hkdf;
 use crate::crypto::sha2::{Hash, digest};
@@ -17,15 +17,6 @@ use crate::tls::msgs::{Extensions, Message, ServerHello};
 use crate::tls::record::RecordLayer;
 use crate::tls::schedule::{Secrets, Transcript, derive_secret, expand_label};
 use crate::tls::{Version, msgs, suite};
-
-/// The bytes that `text` writes in hexadecimal.
-fn hex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2), "{text}");
-    let digits = (0..text.len()).step_by(2);
-    digits
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
-        .collect()
-}
 
 /// What a server sent.
 struct Recorded(Cursor<Vec<u8>>);
@@ -133,8 +124,8 @@ fn rfc_8448_section_3() {
     let Some(text) = vectors(name) else {
         return;
     };
-    let trace = Json::parse(&text);
-    let field = |name: &str| hex(trace.get(name).str());
+    let trace = Json::parse(&text).unwrap();
+    let field = |name: &str| trace.field(name).hex();
 
     // the schedule, secret by secret (RFC 8446 section 7.1)
     let hash = Hash::Sha256;
@@ -238,10 +229,10 @@ fn draft_editors_copy() {
     let Some(text) = vectors(name) else {
         return;
     };
-    let file = Json::parse(&text);
+    let file = Json::parse(&text).unwrap();
     let mut handshakes = 0;
-    for section in file.get("sections").array() {
-        let number = section.get("section").str();
+    for section in file.field("sections").array() {
+        let number = section.field("section").str();
         // resumption: this client knows none
         if number == "4" {
             continue;
@@ -267,13 +258,15 @@ fn draft_editors_copy() {
 fn read(section: &Json) -> Handshake {
     let mut handshake = Handshake::default();
     let mut server_finished = false;
-    for step in section.get("steps").array() {
-        let actor = step.get("actor").str();
-        let what = step.get("step").str();
+    for step in section.field("steps").array() {
+        let actor = step.field("actor").str();
+        let what = step.field("step").str();
         let field = |name: &str| {
-            let fields = step.get("fields").array();
-            let field = fields.iter().find(|field| field.get("name").str() == name);
-            field.map(|field| hex(field.get("hex").str()))
+            let fields = step.field("fields").array();
+            let field = fields
+                .iter()
+                .find(|field| field.field("name").str() == name);
+            field.map(|field| field.field("hex").hex())
         };
         match (actor, what) {
             ("client", "create an ephemeral x25519 key pair") => {

@@ -89,7 +89,7 @@ impl Results {
     pub fn save(&self, path: &Path, head: &[(String, String)]) -> Result<(), String> {
         let head = head
             .iter()
-            .map(|(name, value)| (name.clone(), Json::text(value)))
+            .map(|(name, value)| (name.clone(), Json::Text(value.clone())))
             .collect();
         let loads = self.loads.iter().enumerate().map(|(index, load)| {
             let metrics = load.kind.metrics().iter().map(|metric| {
@@ -100,7 +100,7 @@ impl Results {
             });
             (load.name.clone(), Json::Object(metrics.collect()))
         });
-        let failures = self.failures.iter().map(Json::text).collect();
+        let failures = self.failures.iter().cloned().map(Json::Text).collect();
         let json = Json::Object(vec![
             ("head".to_owned(), Json::Object(head)),
             ("loads".to_owned(), Json::Object(loads.collect())),
@@ -116,14 +116,14 @@ impl Results {
         let spread = self.spread(load, peer, metric)?;
         let values = self.values(load, peer, metric);
         let mut members = vec![
-            ("unit".to_owned(), Json::text(metric.unit)),
+            ("unit".to_owned(), Json::Text(metric.unit.to_owned())),
             ("median".to_owned(), Json::Number(spread.median)),
         ];
         if let Some(ratio) = self.ratio(load, peer, &self.base, metric) {
             let numbers = [ratio.low, ratio.median, ratio.high].map(Json::Number);
             members.push(("ratio".to_owned(), Json::List(numbers.to_vec())));
         }
-        let values = values.into_iter().map(Json::number).collect();
+        let values = values.into_iter().map(Json::from_number).collect();
         members.push(("rounds".to_owned(), Json::List(values)));
         Some(Json::Object(members))
     }
@@ -140,8 +140,10 @@ impl Earlier {
     }
 
     pub fn head(&self, name: &str) -> &str {
-        let value = self.0.at(&["head", name]);
-        value.and_then(Json::as_text).unwrap_or("unknown")
+        match self.0.at(&["head", name]) {
+            Some(Json::Text(text)) => text,
+            _ => "unknown",
+        }
     }
 
     pub fn median(&self, load: &str, metric: &str, peer: &str) -> Option<f64> {

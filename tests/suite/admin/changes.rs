@@ -24,13 +24,6 @@ struct Shown {
 
 const REFUSED: &str = "connection refused";
 
-fn number(json: &Json, key: &str) -> f64 {
-    match json.get(key) {
-        Some(Json::Number(number)) => *number,
-        other => panic!("{key} is {other:?} in {json:?}"),
-    }
-}
-
 /// What a running gateway shows.
 #[track_caller]
 fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
@@ -65,7 +58,7 @@ fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
         );
         assert_eq!(row.get("active"), Some(&Json::Bool(shown.up)), "{row:?}");
         assert_eq!(
-            (number(row, "priority"), number(row, "weight")),
+            (row.number("priority"), row.number("weight")),
             rank,
             "{row:?}"
         );
@@ -76,7 +69,7 @@ fn assert_shown(gateway: &Gateway, admin: SocketAddr, wanted: &[Shown]) {
         );
         let open = f64::from(shown.open);
         assert_eq!(
-            (number(row, "connections_open"), line.number("connections")),
+            (row.number("connections_open"), line.number("connections")),
             (open, open)
         );
         let errors = [row.get("last_error"), line.get("last_error")];
@@ -122,9 +115,7 @@ fn assert_checked(flag: &str, wanted: &[Shown]) {
         Some(&Json::Bool(up)),
         "{report:?}"
     );
-    let Some(Json::List(rows)) = report.get("endpoints") else {
-        panic!("no endpoints in {report:?}")
-    };
+    let rows = report.list("endpoints");
     let lines: Vec<&str> = table.stdout.lines().skip(1).collect();
     for (shown, row) in wanted.iter().zip(rows) {
         let verdict = if shown.up { "reachable" } else { "unreachable" };
@@ -132,7 +123,7 @@ fn assert_checked(flag: &str, wanted: &[Shown]) {
         assert_eq!(row.text("address"), shown.addr.to_string(), "{row:?}");
         assert_eq!(row.text("verdict"), verdict, "{row:?}");
         assert_eq!(
-            (number(row, "priority"), number(row, "weight")),
+            (row.number("priority"), row.number("weight")),
             rank,
             "{row:?}"
         );
@@ -230,7 +221,7 @@ fn every_place_shows_the_values_after_each_change() {
     drop(client);
     two.open = 0;
     eventually(SOON, "the client has left", || {
-        (number(&endpoints(admin).1[1], "connections_open") == 0.0).then_some(())
+        (endpoints(admin).1[1].number("connections_open") == 0.0).then_some(())
     });
 
     // Another set: one has another rank, one is gone, one is new.
@@ -270,9 +261,7 @@ fn check_looks_at_the_fallback_only_where_a_start_would() {
             let outcome = Launch::exactly(&args).run();
             assert_eq!(outcome.code, Some(0), "{outcome:?}");
             let report = Json::parse(outcome.stdout.trim_end()).expect("valid JSON");
-            let Some(Json::List(rows)) = report.get("endpoints") else {
-                panic!("no endpoints in {report:?}")
-            };
+            let rows = report.list("endpoints");
             let rows = rows.iter().map(|row| row.text("source").to_owned());
             rows.collect::<Vec<_>>()
         };

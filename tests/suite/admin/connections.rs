@@ -20,11 +20,9 @@ fn connections(admin: SocketAddr, query: &str) -> (Json, Vec<Json>) {
     let reply = get(admin, &format!("/connections{query}"));
     assert_eq!(reply.status(), 200, "{reply:?}");
     let json = Json::parse(&reply.content).expect("valid JSON");
-    let Some(Json::List(list)) = json.get("connections") else {
-        panic!("no connections in {json:?}")
-    };
+    let list = json.list("connections").to_vec();
     assert_eq!(json.number("connections_shown"), list.len() as f64);
-    (json.clone(), list.clone())
+    (json, list)
 }
 
 fn address(client: &TcpStream) -> String {

@@ -6,17 +6,9 @@ use super::{Samples, addresses, admin_of, endpoints, observed, page, wait_sample
 use crate::support::dns::FakeDns;
 use crate::support::front::{Face, Front, TlsServer};
 use crate::support::isolated::isolated;
-use crate::support::json::Json;
 use crate::support::net::{expect, expect_echo, expect_refused, send, try_tag};
 use crate::support::pki::{Pki, Request};
 use crate::support::{Backend, End, Launch, connect, expect_end, reset};
-
-fn number(json: &Json, key: &str) -> f64 {
-    match json.get(key) {
-        Some(Json::Number(number)) => *number,
-        other => panic!("{key} is {other:?} in {json:?}"),
-    }
-}
 
 /// Ends a client's direction, and sees the answer's end.
 fn end(client: TcpStream) {
@@ -92,9 +84,9 @@ fn connections_and_bytes_of_each_endpoint_are_exact() {
     for (at, json) in seen.iter().enumerate() {
         assert_eq!(json.text("address"), addresses[at].to_string());
         assert_eq!(json.text("state"), "active");
-        assert_eq!(number(json, "connections_open"), opened[at] as f64);
-        assert_eq!(number(json, "bytes_to_client"), bytes(at, "to_client"));
-        assert_eq!(number(json, "bytes_to_endpoint"), bytes(at, "to_endpoint"));
+        assert_eq!(json.number("connections_open"), opened[at] as f64);
+        assert_eq!(json.number("bytes_to_client"), bytes(at, "to_client"));
+        assert_eq!(json.number("bytes_to_endpoint"), bytes(at, "to_endpoint"));
     }
 
     clients.into_iter().for_each(|(_, client)| end(client));
@@ -239,7 +231,7 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
             assert_eq!(seen[0].text("source"), "srv");
             assert_eq!(seen[0].text("name"), "m1.test:2379");
             assert_eq!(
-                (number(&seen[0], "priority"), number(&seen[0], "weight")),
+                (seen[0].number("priority"), seen[0].number("weight")),
                 (1.0, 7.0)
             );
             let info =

@@ -18,20 +18,11 @@ fn report(outcome: &Outcome) -> (Json, Vec<Json>) {
     let report = report.unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
     let would_serve = Json::Bool(outcome.code == Some(0));
     assert_eq!(report.get("would_serve"), Some(&would_serve), "{outcome:?}");
-    let Some(Json::List(rows)) = report.get("endpoints").cloned() else {
-        panic!("no list of endpoints: {outcome:?}");
-    };
+    let rows = report.list("endpoints").to_vec();
     (report, rows)
 }
 
 #[track_caller]
-fn number(row: &Json, key: &str) -> f64 {
-    match row.get(key) {
-        Some(Json::Number(number)) => *number,
-        other => panic!("{key} is {other:?} in {row:?}"),
-    }
-}
-
 /// One member of each kind: the row of each says what there is to know, in both forms.
 #[test]
 fn check_prints_a_row_an_endpoint() {
@@ -64,7 +55,7 @@ fn check_prints_a_row_an_endpoint() {
         let facts: Vec<_> = rows
             .iter()
             .map(|row| {
-                let rank = (number(row, "priority"), number(row, "weight"));
+                let rank = (row.number("priority"), row.number("weight"));
                 (
                     row.text("address"),
                     row.text("name"),
@@ -101,14 +92,14 @@ fn check_prints_a_row_an_endpoint() {
             "{passed:?}"
         );
         assert_eq!(passed.get("reason"), Some(&Json::Null), "{passed:?}");
-        let dial = number(passed, "dial_seconds");
+        let dial = passed.number("dial_seconds");
         assert!((0.0..5.0).contains(&dial), "{passed:?}");
         let certificate = passed.get("certificate").expect("a certificate");
         assert_eq!(certificate.text("subject"), "CN=member");
         assert_eq!(certificate.text("issuer"), "CN=true CA,O=suite");
         assert_eq!(certificate.texts("sans"), ["DNS:x.test"]);
         assert_eq!(certificate.text("not_after"), "2049-01-01T00:00:00Z");
-        assert!(number(certificate, "days_left") > 300.0, "{certificate:?}");
+        assert!(certificate.number("days_left") > 300.0, "{certificate:?}");
         assert!(
             rows[1].text("reason").contains("is not known"),
             "{:?}",
@@ -117,7 +108,7 @@ fn check_prints_a_row_an_endpoint() {
         let shown = rows[1].get("certificate").expect("what was presented");
         assert_eq!(shown.text("issuer"), "CN=false CA,O=suite");
         let shown = rows[2].get("certificate").expect("what was presented");
-        assert!(number(shown, "days_left") < -300.0, "{shown:?}");
+        assert!(shown.number("days_left") < -300.0, "{shown:?}");
         assert!(
             rows[3].text("reason").contains("onnection refused"),
             "{:?}",
@@ -173,7 +164,7 @@ fn expect_table(table: &Outcome, rows: &[Json]) {
         assert_eq!(cell(0), row.text("address"), "{line}");
         assert_eq!(cell(1), row.text("name"), "{line}");
         assert_eq!(cell(2), row.text("source"), "{line}");
-        let rank = format!("{}/{}", number(row, "priority"), number(row, "weight"));
+        let rank = format!("{}/{}", row.number("priority"), row.number("weight"));
         assert_eq!(cell(3), rank, "{line}");
         let text = row.text("tls");
         assert_eq!(cell(5), if text.is_empty() { "-" } else { text }, "{line}");
@@ -186,7 +177,7 @@ fn expect_table(table: &Outcome, rows: &[Json]) {
                 assert_eq!(cell(7), shown.texts("sans").join(","), "{line}");
                 assert_eq!(
                     cell(8),
-                    format!("{} d", number(shown, "days_left")),
+                    format!("{} d", shown.number("days_left")),
                     "{line}"
                 );
             }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::upgrade::Program;
 use super::*;
 use crate::admin::{Samples, admin_of, endpoints};
-use crate::support::json::Json;
 use crate::support::net::expect_echo;
 use crate::support::process::set_limit;
 use crate::support::{Backend, Launch, TempDir};
@@ -59,9 +58,7 @@ fn write(path: &Path, text: &str) {
 /// What is wrong, as the page for programs has it.
 fn problems(admin: SocketAddr) -> Vec<String> {
     let (json, _) = endpoints(admin);
-    let Some(Json::List(list)) = json.get("problems") else {
-        panic!("no problems in {json:?}")
-    };
+    let list = json.list("problems");
     list.iter().map(|problem| format!("{problem:?}")).collect()
 }
 
