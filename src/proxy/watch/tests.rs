@@ -6,7 +6,6 @@ use std::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Policy;
-use crate::dial::BlackHole;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Source};
@@ -14,6 +13,8 @@ use crate::loop_guard::LoopGuard;
 use crate::proxy::account::Arrival;
 use crate::proxy::{Bounds, session};
 use crate::times::Times;
+
+mod closing;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -299,108 +300,6 @@ fn one_that_was_never_answered_is_kept_while_nothing_is_known_of_others() {
 }
 
 #[test]
-fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
-    let delay = 10 * MS;
-    let fixture = Fixture::new(
-        2,
-        Settings {
-            answer_timeout: Duration::ZERO,
-            close_unhealthy: Some(delay),
-            ..SETTINGS
-        },
-    );
-    let [sick, other] = [fixture.addrs[0], fixture.addrs[1]];
-    let pool = &fixture.proxy.pool;
-    let (mut rounds, now) = (Rounds::default(), Instant::now());
-    let (client, _endpoint) = fixture.client(b"x");
-    fixture.silence();
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
-    assert!(is_reset(client));
-    assert_eq!(rounds.closed.len(), 1);
-    // What happens to the other makes it no new doubt.
-    let refused = crate::dial::Cause::Connect(std::io::Error::from_raw_os_error(111)).at(other);
-    pool.failed(other, Instant::now(), &refused);
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
-    assert_eq!(rounds.closed.len(), 1);
-    let (client, _endpoint) = fixture.client(b"x");
-    pool.kept(other, Instant::now());
-    pool.heard(other, Instant::now());
-    let back = Instant::now();
-    eventually("it takes a moment", || back.elapsed() > 2 * delay);
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
-    assert!(is_open(&client), "once for each time");
-    pool.probed(sick, Some(Instant::now()));
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
-    assert!(rounds.closed.is_empty());
-}
-
-/// Members that were unhealthy together are found well one after the other.
-#[test]
-fn the_first_to_be_well_again_costs_the_others_no_connection() {
-    let delay = HOUR;
-    let fixture = Fixture::new(
-        2,
-        Settings {
-            close_unhealthy: Some(delay),
-            ..SETTINGS
-        },
-    );
-    let (mut rounds, now) = (Rounds::default(), Instant::now());
-    let (client, _endpoint) = fixture.client(b"x");
-    let pool = &fixture.proxy.pool;
-    let check = |addr, passed| {
-        let (checked, error) = match passed {
-            true => (crate::endpoint::ledger::Checked::Passed, None),
-            false => (
-                crate::endpoint::ledger::Checked::Failed,
-                Some("503".to_owned()),
-            ),
-        };
-        pool.checked(addr, checked, !passed, error);
-    };
-    fixture.addrs.iter().for_each(|addr| check(*addr, false));
-    check(fixture.addrs[1], true);
-    let back = Instant::now();
-    eventually("it takes a moment", || back.elapsed() > 10 * MS);
-    rounds.step(&fixture.proxy, News::default(), now + 2 * delay);
-    assert!(is_open(&client) && rounds.closed.is_empty());
-}
-
-#[test]
-fn connections_to_a_removed_endpoint_are_reset_in_time_unless_it_is_back() {
-    let settings = Settings {
-        close_removed: Some(60 * SECOND),
-        ..SETTINGS
-    };
-    for is_back in [false, true] {
-        let fixture = Fixture::new(2, settings);
-        let (mut rounds, now) = (Rounds::default(), Instant::now());
-        let (client, _endpoint) = fixture.client(b"x");
-        fixture.endpoints(&fixture.addrs[1..]);
-        fixture.proxy.removed(vec![fixture.addrs[0]]);
-        // News of that kind are heard at once.
-        let news = fixture.proxy.watch.wait(None, false);
-        rounds.step(&fixture.proxy, news, now);
-        if is_back {
-            fixture.endpoints(&fixture.addrs);
-        }
-        rounds.step(&fixture.proxy, News::default(), now + 60 * SECOND - MS);
-        assert!(is_open(&client));
-        let session = fixture.proxy.sessions.weak().last().unwrap();
-        let session = session.upgrade().unwrap();
-        rounds.step(&fixture.proxy, News::default(), now + 60 * SECOND);
-        match is_back {
-            true => assert!(is_open(&client)),
-            false => {
-                assert_eq!(session.relay().unwrap().cause(), Cause::Removed);
-                assert!(is_reset(client));
-            }
-        }
-        assert!(rounds.removed.is_empty());
-    }
-}
-
-#[test]
 fn no_interval_that_can_be_set_is_too_long() {
     let most = Duration::from_nanos(i64::MAX.unsigned_abs());
     let fixture = Fixture::new(
@@ -436,85 +335,6 @@ fn a_suspicion_that_comes_too_soon_is_raised_again() {
     rounds.step(&fixture.proxy, News::default(), now + MS);
     assert_eq!(fixture.unanswered(), 1);
     assert!(!rounds.waiting[0].settled && !fixture.is_asked());
-}
-
-#[test]
-fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
-    let settings = Settings {
-        close_removed: Some(60 * SECOND),
-        ..SETTINGS
-    };
-    let times = Times {
-        head_start: MS,
-        ..Times::REAL
-    };
-    let (fixture, hole) = (Fixture::timed(0, settings, times), BlackHole::new());
-    fixture.endpoints(&[hole.addr]);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let _client = TcpStream::connect(addr).unwrap();
-    let (accepted, peer) = listener.accept().unwrap();
-    session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
-    eventually("it is dialled", || {
-        fixture.proxy.pool.views()[0].status == Status::Slow
-    });
-    fixture.endpoints(&[]);
-    hole.listener.set_nonblocking(true).unwrap();
-    let mut accepted = Vec::new();
-    // The kernel tries again after a second.
-    eventually("it tells", || {
-        accepted.extend(hole.listener.accept());
-        fixture.news().late == [hole.addr]
-    });
-}
-
-/// Its dial had begun before.
-#[test]
-fn a_session_that_is_connected_after_its_endpoint_has_left_is_reset_in_time() {
-    let delay = 60 * SECOND;
-    let fixture = Fixture::new(
-        1,
-        Settings {
-            close_removed: Some(delay),
-            ..SETTINGS
-        },
-    );
-    let (mut rounds, now) = (Rounds::default(), Instant::now());
-    let (client, _endpoint) = fixture.client(b"x");
-    fixture.endpoints(&[]);
-    let watch = &fixture.proxy.watch;
-    watch.late(fixture.addrs[0]);
-    rounds.step(&fixture.proxy, fixture.news(), now);
-    rounds.step(&fixture.proxy, News::default(), now + delay);
-    assert!(is_open(&client), "nobody has told that it has left");
-    // What was reported long ago is remembered.
-    fixture.proxy.removed(vec![fixture.addrs[0]]);
-    rounds.step(&fixture.proxy, fixture.news(), now);
-    rounds.removed.clear();
-    watch.late(fixture.addrs[0]);
-    rounds.step(&fixture.proxy, fixture.news(), now + delay);
-    rounds.step(&fixture.proxy, News::default(), now + 2 * delay - MS);
-    assert!(is_open(&client));
-    rounds.step(&fixture.proxy, News::default(), now + 2 * delay);
-    assert!(is_reset(client));
-}
-
-#[test]
-fn what_is_connected_elsewhere_is_not_reset() {
-    let fixture = Fixture::new(
-        2,
-        Settings {
-            close_removed: Some(60 * SECOND),
-            ..SETTINGS
-        },
-    );
-    let (mut rounds, now) = (Rounds::default(), Instant::now());
-    let (client, _endpoint) = fixture.client(b"x");
-    fixture.endpoints(&fixture.addrs[..1]);
-    fixture.proxy.removed(vec![fixture.addrs[1]]);
-    rounds.step(&fixture.proxy, fixture.news(), now);
-    rounds.step(&fixture.proxy, News::default(), now + 60 * SECOND);
-    assert!(is_open(&client) && rounds.removed.is_empty());
 }
 
 #[test]

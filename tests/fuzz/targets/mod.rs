@@ -25,7 +25,7 @@ mod x509_der;
 mod x509_names;
 mod x509_pem;
 
-#[expect(dead_code, reason = "unit tests use the rest")]
+#[expect(dead_code, unused_imports, reason = "unit tests use the rest")]
 #[path = "../../peers/tls_server/mod.rs"]
 mod tls_server;
 
