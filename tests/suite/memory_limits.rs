@@ -80,13 +80,19 @@ fn a_start_without_address_space_names_the_limit() {
     if !host_offers(can("prlimit", &["true"]), "prlimit") {
         return;
     }
-    for (limit, named) in [
-        ("--as=10500000", "RLIMIT_AS"),
-        ("--data=4000000", "RLIMIT_DATA"),
-    ] {
+    for (limit, named) in [("--as", "RLIMIT_AS"), ("--data", "RLIMIT_DATA")] {
+        let limit = |bytes: u64| format!("{limit}={bytes}");
+        // The program itself fits, and the stack of a thread, 2 MiB, does not.
+        let fits = |kib: &u64| {
+            let launch = Launch::exactly(&["--version"]);
+            let outcome = launch.wrapped(&["prlimit", &limit(kib * 1024)]).run();
+            outcome.code == Some(0)
+        };
+        let least = (0..64 * 1024).step_by(512).find(fits).expect("it starts");
         let endpoint = Backend::tagged(b't');
         let launch = Launch::before(&[endpoint.address()], &[]);
-        let outcome = launch.wrapped(&["prlimit", limit]).run();
+        let limit = limit((least + 1024) * 1024);
+        let outcome = launch.wrapped(&["prlimit", &limit]).run();
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
         let said = outcome.stderr.lines().last().unwrap_or_default();
         assert!(

@@ -133,8 +133,8 @@ impl Book {
         lock(&self.strays).push(wrong);
     }
 
-    /// Whose session it is. Nobody's, where the gateway only looks whether the endpoint is there, or
-    /// where the session was reset before it could be told.
+    /// Whose session it is. Nobody's, where the gateway only looks whether the endpoint is there and answers, or where
+    /// the session was reset before it could be told.
     fn first_word(&self, mut stream: &TcpStream) -> Result<Option<Plan>, String> {
         let mut word = [0; WORD as usize];
         let mut had = 0;
@@ -150,6 +150,9 @@ impl Book {
                 },
             }
         }
+        if word == PREFACE {
+            return Ok(None);
+        }
         let (stream, offset) = owner(word);
         let plan = lock(&self.plans).get(&stream.session).copied();
         match plan {
@@ -162,6 +165,10 @@ impl Book {
         }
     }
 }
+
+/// How a probe of the gateway begins: HTTP/2's connection preface. On a busy host it asks whether an endpoint that is
+/// slow still answers.
+const PREFACE: [u8; WORD as usize] = *b"PRI * HT";
 
 /// Counts a connection until it ends, whatever way.
 struct Open<'a>(&'a AtomicUsize);
