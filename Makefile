@@ -43,7 +43,7 @@ lint: ## formatting and clippy, of the crates below tests/ too, warnings are err
 	for crate in bench fuzz mutants; do (cd tests/$$crate && $(CARGO) fmt --all --check && \
 		$(CARGO) clippy --locked --all-targets -- -D warnings) || exit 1; done
 
-audit: ## dependencies, unsafe code, import layers and the length of files are as promised, and listed
+audit: ## dependencies, unsafe code, import layers and the length of files and of all code are as promised, and listed
 	tests/tools/audit.sh
 
 # Most tests wait for something: more of them run at a time than there are processors. `foreign` comes first, because it may

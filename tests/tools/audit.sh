@@ -3,8 +3,10 @@
 #   1. on Linux it consists of std, socket2, libc and itself;
 #   2. `unsafe` stands only below src/sys, and each block says why it is sound; all are listed with that;
 #   3. each module imports only what the table allows;
-#   4. no file is longer than can be read in one go; lines a module are listed.
-# Every violation is printed as file:line: what; the status is 1 if there was one. Run from the top of the repository.
+#   4. no file is longer than can be read in one go, and all code is not longer than README.md says; lines per module are
+#      listed.
+# Every violation is printed as file:line: what; the status is 1 if there was one. Files that import each other in a circle
+# are listed too, and are no violation yet. Run from the top of the repository.
 set -eu
 
 # The law of the layers: a module, the layer it is in, what it may import besides std, socket2 and its own parts.
@@ -42,6 +44,12 @@ layers='
 '
 failed=0
 
+most=$(sed -n 's/.*at most \([0-9,]*\) lines of code.*/\1/p' README.md | tr -d ,)
+if [ -z "$most" ]; then
+    echo 'README.md: "at most N lines of code" is missing'
+    failed=1
+fi
+
 echo "dependencies on x86_64 Linux:"
 found=$("${CARGO:-cargo}" tree --locked --edges normal,build,dev --target x86_64-unknown-linux-gnu --prefix none --format '{p}' |
     cut -d' ' -f1,2 | sort -u)
@@ -53,7 +61,7 @@ fi
 
 # Reads all sources in order; comments and string contents are blanked before anything is looked for.
 # shellcheck disable=SC2016 # the dollars are those of awk
-find src -name '*.rs' | LC_ALL=C sort | LAYERS=$layers LINES_MAX=600 xargs awk '
+find src -name '*.rs' | LC_ALL=C sort | LAYERS=$layers CODE_MAX=${most:-0} xargs awk '
 function complain(what) { print FILENAME ":" FNR ": " what; bad = 1 }
 
 # A path crate::NAME was met.
@@ -99,7 +107,6 @@ FNR == 1 {
     files[module]++
     in_tests = FILENAME ~ /\/tests(\.rs$|\/)/
     test_attribute = permit = group = safety = ""
-    lines = 0
 }
 
 {
@@ -117,7 +124,6 @@ FNR == 1 {
     if (in_tests) tests[module]++
     else if (comment) comments[module]++
     else if (!blank) code[module]++
-    if (!in_tests && ++lines == ENVIRON["LINES_MAX"] + 1) complain("longer than " ENVIRON["LINES_MAX"] " lines")
 
     # The comment above a statement that has an unsafe block in it, which may begin some lines further down.
     if (comment && match($0, /SAFETY: /)) safety = substr($0, RSTART + RLENGTH)
@@ -168,8 +174,19 @@ END {
         all_files += files[name]; all_code += code[name]; all_comments += comments[name]; all_tests += tests[name]
     }
     printf form, "", "all", all_files, all_code, all_comments, all_tests
+    if (ENVIRON["CODE_MAX"] && all_code > ENVIRON["CODE_MAX"] + 0) {
+        print "README.md: " all_code " lines of code are more than the " ENVIRON["CODE_MAX"] " that it states"
+        bad = 1
+    }
     exit bad
 }' || failed=1
 
-[ "$failed" = 0 ] && echo && echo "audit: dependencies, unsafe and layers are as promised"
+find src tests -name target -prune -o -name '*.rs' -print -o -name '*.sh' -print -o -name '*.c' -print |
+    xargs awk 'FNR == 601 { print FILENAME ": longer than 600 lines"; bad = 1 } END { exit bad }' || failed=1
+
+echo
+echo "files that import each other in a circle:"
+tests/tools/circles.sh | sed 's/^/  /'
+
+[ "$failed" = 0 ] && echo && echo "audit: dependencies, unsafe code, layers and lengths are as promised"
 exit "$failed"
