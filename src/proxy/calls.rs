@@ -1,6 +1,6 @@
-//! Every system call that a session makes on its sockets and pipes. They stand in one place so that a
-//! test can have each of them fail, be interrupted, transfer less than asked, or take its time
-//! ([`Seam`]); of that nothing is in a build that is not a test.
+//! Every system call that a session makes on its sockets and pipes. They are in one place so that a test can
+//! make each of them fail, be interrupted, transfer less than asked, or take longer ([`Seam`]). Builds other
+//! than tests contain nothing of that.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read};
 use std::net::{Shutdown, TcpStream};
@@ -75,139 +75,127 @@ impl Socket {
         }
     }
 
-    /// Zero is the end of the stream; `WouldBlock`, that nothing came within the timeout.
+    /// Makes a call that transfers at most `length` bytes, again for as long as signals interrupt it.
+    #[inline]
+    fn transfer<T>(
+        &self,
+        kind: Call,
+        length: usize,
+        mut call: impl FnMut(usize) -> io::Result<T>,
+    ) -> io::Result<T> {
+        uninterrupted(|| call(self.seam.due(kind, length)?))
+    }
+
+    /// Makes a call that transfers no bytes, in the same way.
+    #[inline]
+    fn call<T>(&self, kind: Call, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.transfer(kind, 0, |_| call())
+    }
+
+    /// Zero is the end of the stream; `WouldBlock`: nothing came within the timeout.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::Read, buffer.len())?;
+        self.transfer(Call::Read, buffer.len(), |length| {
             (&*self.stream).read(buffer.get_mut(..length).unwrap_or_default())
         })
     }
 
-    /// What a [`Socket::read`] would find now; `WouldBlock`, that it would wait.
+    /// What a [`Socket::read`] would return now; `WouldBlock`: it would wait.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::Peek, buffer.len())?;
+        self.transfer(Call::Peek, buffer.len(), |length| {
             syscall::peek(self.as_fd(), buffer.get_mut(..length).unwrap_or_default())
         })
     }
 
     /// `WouldBlock`: there is no room.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::Send, bytes.len())?;
+        self.transfer(Call::Send, bytes.len(), |length| {
             let bytes = bytes.get(..length).unwrap_or_default();
             SockRef::from(&*self.stream).send_with_flags(bytes, MSG_DONTWAIT)
         })
     }
 
-    /// Moves bytes from here into a pipe. Zero and errors are as of [`Socket::read`].
+    /// Moves bytes from here into a pipe. Zero and errors mean the same as for [`Socket::read`].
     pub(crate) fn splice_into(&self, pipe: &PipeWriter, length: usize) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::SpliceIn, length)?;
+        self.transfer(Call::SpliceIn, length, |length| {
             syscall::move_bytes(self.as_fd(), pipe.as_fd(), length)
         })
     }
 
-    /// Moves bytes out of a pipe to here. `WouldBlock`: there was no room within the timeout.
+    /// Moves bytes from a pipe to here. `WouldBlock`: there was no room within the timeout.
     pub(crate) fn splice_from(&self, pipe: &PipeReader, length: usize) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::SpliceOut, length)?;
+        self.transfer(Call::SpliceOut, length, |length| {
             syscall::move_bytes(pipe.as_fd(), self.as_fd(), length)
         })
     }
 
-    /// Reads from a pipe what did not go by [`Socket::splice_from`].
+    /// Reads bytes from a pipe that [`Socket::splice_from`] could not move.
     pub(crate) fn read_pipe(&self, mut pipe: &PipeReader, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| {
-            let length = self.seam.due(Call::ReadPipe, buffer.len())?;
+        self.transfer(Call::ReadPipe, buffer.len(), |length| {
             pipe.read(buffer.get_mut(..length).unwrap_or_default())
         })
     }
 
-    /// Sleeps until one of the descriptors is ready, or that long. It may return before, with none.
+    /// Sleeps until one of the descriptors is ready, at most for `timeout`. It may return earlier, with none ready.
     pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
-        uninterrupted(|| self.seam.due(Call::Poll, 0))?;
+        self.call(Call::Poll, || Ok(()))?;
         syscall::wait(fds, timeout)
     }
 
-    /// Neither reset nor ended in both directions, the peer having confirmed our end.
+    /// False once it was reset, or has ended in both directions and the peer has acknowledged our FIN.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        let name = uninterrupted(|| {
-            self.seam.due(Call::PeerName, 0)?;
-            self.stream.peer_addr()
-        });
-        match name {
+        match self.call(Call::PeerName, || self.stream.peer_addr()) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the end of its last handle resets the connection (SO_LINGER at zero, socket(7)). What
-    /// is on its way to the peer is lost then; otherwise it arrives all the same.
+    /// Whether closing its last handle resets the connection (SO_LINGER at zero, socket(7)). Bytes that
+    /// are on their way to the peer are lost then; otherwise they still arrive.
     pub(crate) fn reset_on_close(&self, reset: bool) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::Linger, 0)?;
+        self.call(Call::Linger, || {
             SockRef::from(&*self.stream).set_linger(reset.then_some(Duration::ZERO))
         })
     }
 
-    /// Bounds how long a read of it waits.
+    /// Limits how long a read waits.
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::Timeout, 0)?;
-            self.stream.set_read_timeout(timeout)
-        })
+        self.call(Call::Timeout, || self.stream.set_read_timeout(timeout))
     }
 
-    /// Bounds how long [`Socket::splice_from`] waits for room.
+    /// Limits how long [`Socket::splice_from`] waits for room.
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::Timeout, 0)?;
-            self.stream.set_write_timeout(timeout)
-        })
+        self.call(Call::Timeout, || self.stream.set_write_timeout(timeout))
     }
 
     /// Sends our FIN, after all that was sent.
     pub(crate) fn end_writes(&self) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::EndWrites, 0)?;
-            self.stream.shutdown(Shutdown::Write)
-        })
+        self.call(Call::EndWrites, || self.stream.shutdown(Shutdown::Write))
     }
 
-    /// Has reads end that wait for something, without a word to the peer.
+    /// Ends reads that wait; nothing is sent to the peer.
     pub(crate) fn end_reads(&self) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::EndReads, 0)?;
-            self.stream.shutdown(Shutdown::Read)
-        })
+        self.call(Call::EndReads, || self.stream.shutdown(Shutdown::Read))
     }
 
-    /// What the kernel knows of the connection.
+    /// What the kernel records about the connection.
     pub(crate) fn facts(&self) -> io::Result<Facts> {
-        uninterrupted(|| {
-            self.seam.due(Call::Facts, 0)?;
-            Facts::of(self.as_fd())
-        })
+        self.call(Call::Facts, || Facts::of(self.as_fd()))
     }
 
-    /// Has the kernel ask a peer that does not answer at least this often, where it can.
+    /// Has the kernel probe a peer that does not answer at least this often, where it can.
     pub(crate) fn set_longest_wait(&self, wait: Duration) -> io::Result<()> {
         uninterrupted(|| tcp::set_longest_wait(self.as_fd(), wait))
     }
 
     /// Resets the connection, whoever else uses it; see [`syscall::disconnect`].
     pub(crate) fn disconnect(&self) -> io::Result<()> {
-        uninterrupted(|| {
-            self.seam.due(Call::Disconnect, 0)?;
-            syscall::disconnect(self.as_fd())
-        })
+        self.call(Call::Disconnect, || syscall::disconnect(self.as_fd()))
     }
 }
 
-/// A pipe, and how many bytes it holds: `size`, or less where a user's pipes hold too much already
-/// (pipe(7)).
+/// Opens a pipe. The last value is how many bytes it holds: `size`, or less where the user's pipes hold
+/// too much already (pipe(7)).
 pub(crate) fn open_pipe(seam: &Seam, size: usize) -> io::Result<(PipeReader, PipeWriter, usize)> {
     seam.due(Call::OpenPipe, 0)?;
     let (reader, writer) = io::pipe()?;
@@ -219,7 +207,7 @@ pub(crate) fn open_pipe(seam: &Seam, size: usize) -> io::Result<(PipeReader, Pip
     Ok((reader, writer, size))
 }
 
-/// The outcome of a call that is made again for as long as signals interrupt it.
+/// Repeats a call for as long as signals interrupt it.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
