@@ -141,7 +141,7 @@ impl Observed for Served {
                 accepted: counters.accepted.get(),
                 active: self.proxy.sessions.count(),
                 max: self.proxy.sessions.max(),
-                rejected: self.proxy.rejections(),
+                rejected: counters.rejections(),
                 accept_errors: counters.accept_errors(),
                 ended: counters.causes(),
                 redispatches: counters.redispatches.get(),
@@ -178,7 +178,7 @@ impl Observed for Served {
             if shown.len() >= limit {
                 return Ok((shown, false));
             }
-            let arrival = session.arrival();
+            let arrival = &session.arrival;
             let (to_endpoint, to_client) = session.relay().map_or((0, 0), Relay::passed);
             shown.push(Connection {
                 client: arrival.peer,

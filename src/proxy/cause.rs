@@ -1,4 +1,4 @@
-//! Why a connection ended, in the words of the access log and of metrics: a closed set.
+//! Why a connection ended: a closed set, with one name per cause for the log, metrics and the access log.
 
 use std::io::{self, ErrorKind};
 
@@ -7,38 +7,38 @@ use crate::sys::errno;
 /// One of the two peers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Party {
-    /// Who connected to us.
+    /// It connected to us.
     Client,
-    /// Whom we connected to.
+    /// We connected to it.
     Endpoint,
 }
 
-/// Why a connection that was accepted is no more.
+/// Why an accepted connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Both directions have ended as they should, this peer's first.
+    /// Both directions have ended in order, this peer's first.
     Closed(Party),
     /// This peer's connection was reset or has timed out.
     Failed(Party),
-    /// A call of this host's kernel failed that says nothing about either peer.
+    /// A system call failed on this host, for a reason that is neither peer's.
     Host,
-    /// Its endpoint has left the set (`--close-removed`).
+    /// Its endpoint was removed from the set (`--close-removed`).
     Removed,
     /// Its endpoint was silent or unhealthy for too long (`--close-unhealthy`).
     Unhealthy,
     /// Its endpoint is silent and never answered it, and another is active.
     Unanswered,
-    /// The gateway has ended before the connection did.
+    /// The gateway ended before the connection did.
     Stopped,
-    /// It was not served.
-    Rejected(Rejection),
-    /// A defect of the gateway's: a thread of the session has panicked.
+    /// A defect of the gateway: a thread of the session has panicked.
     Internal,
+    /// The client was not served.
+    Rejected(Rejection),
 }
 
 impl Cause {
-    /// Those of connections that were not rejected.
-    pub(crate) const SERVED: [Self; 10] = [
+    /// Every cause; those of rejected clients are last.
+    pub(crate) const ALL: [Self; 17] = [
         Self::Closed(Party::Client),
         Self::Closed(Party::Endpoint),
         Self::Failed(Party::Client),
@@ -49,9 +49,16 @@ impl Cause {
         Self::Unanswered,
         Self::Stopped,
         Self::Internal,
+        Self::Rejected(Rejection::MaxConnections),
+        Self::Rejected(Rejection::NoThread),
+        Self::Rejected(Rejection::Loop),
+        Self::Rejected(Rejection::Unreachable),
+        Self::Rejected(Rejection::OutOfResources),
+        Self::Rejected(Rejection::NoEndpoint),
+        Self::Rejected(Rejection::NoEligibleEndpoint),
     ];
 
-    /// The word for it.
+    /// Its name in the log, in metrics and in the access log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Closed(Party::Client) => "client_closed",
@@ -63,22 +70,51 @@ impl Cause {
             Self::Unhealthy => "unhealthy",
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
-            Self::Rejected(reason) => reason.name(),
             Self::Internal => "internal",
+            Self::Rejected(Rejection::MaxConnections) => "max_connections",
+            Self::Rejected(Rejection::NoThread) => "no_thread",
+            Self::Rejected(Rejection::Loop) => "loop",
+            Self::Rejected(Rejection::Unreachable) => "unreachable",
+            Self::Rejected(Rejection::OutOfResources) => "out_of_resources",
+            Self::Rejected(Rejection::NoEndpoint) => "no_endpoint",
+            Self::Rejected(Rejection::NoEligibleEndpoint) => "no_eligible_endpoint",
         }
     }
+
+    pub(super) fn is_rejection(self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+}
+
+/// Why a client gets no connection to an endpoint; its own is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// As many connections as `--max-connections` allows are open.
+    MaxConnections,
+    /// The host has no thread left.
+    NoThread,
+    /// The client is this gateway.
+    Loop,
+    /// Every endpoint was tried and none answered in time.
+    Unreachable,
+    /// The host has no memory left for the session, or no descriptor, port or memory for the dial.
+    OutOfResources,
+    /// No name of an endpoint has been resolved so far.
+    NoEndpoint,
+    /// Every endpoint is this gateway, or has not authenticated.
+    NoEligibleEndpoint,
 }
 
 /// Why a session ends with a reset.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
-    /// What the kernel said, if this host failed.
+    /// The error of the system call, if this host failed, or of the last dial, if no endpoint answered.
     pub(crate) error: Option<io::Error>,
 }
 
 impl Failure {
-    /// A call on this peer's connection failed. Whose failure that is, the error says.
+    /// A call on this peer's connection failed. The error says whether the peer or this host is at fault.
     pub(crate) fn of(party: Party, error: io::Error) -> Self {
         if is_of_the_connection(&error) {
             Cause::Failed(party).into()
@@ -87,7 +123,7 @@ impl Failure {
         }
     }
 
-    /// A call failed that has to do with no peer.
+    /// A call failed that concerns neither peer.
     pub(crate) fn of_this_host(error: io::Error) -> Self {
         Self {
             cause: Cause::Host,
@@ -102,8 +138,8 @@ impl From<Cause> for Failure {
     }
 }
 
-/// Whether an error tells of one connection, or of the way to its peer: those that TCP reports of a
-/// connection (tcp(7), ip(7)), which accept(2) passes on too. All others are of this host: its memory,
+/// Whether an error concerns one connection, or the network path to its peer: those that TCP reports for a
+/// connection (tcp(7), ip(7)), which accept(2) returns too. All others concern this host: its memory,
 /// a filter of system calls, a security module.
 pub(super) fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
@@ -127,50 +163,6 @@ pub(super) fn is_of_the_connection(error: &io::Error) -> bool {
                 | errno::EHOSTDOWN
         )
     )
-}
-
-/// Why a client gets no connection to an endpoint; its own is reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rejection {
-    /// As many connections as `--max-connections` allows are open.
-    MaxConnections,
-    /// The host has no thread left.
-    NoThread,
-    /// The client is this gateway.
-    Loop,
-    /// Every endpoint was tried and none answered in time.
-    Unreachable,
-    /// The host has no memory left for the session, or no descriptor, port or memory for the dial.
-    OutOfResources,
-    /// No name of an endpoint could be resolved so far.
-    NoEndpoint,
-    /// Every endpoint is known to be this gateway, or has not proven who it is.
-    NoEligibleEndpoint,
-}
-
-impl Rejection {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::MaxConnections,
-        Self::NoThread,
-        Self::Loop,
-        Self::Unreachable,
-        Self::OutOfResources,
-        Self::NoEndpoint,
-        Self::NoEligibleEndpoint,
-    ];
-
-    /// The word for it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max_connections",
-            Self::NoThread => "no_thread",
-            Self::Loop => "loop",
-            Self::Unreachable => "unreachable",
-            Self::OutOfResources => "out_of_resources",
-            Self::NoEndpoint => "no_endpoint",
-            Self::NoEligibleEndpoint => "no_eligible_endpoint",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -210,9 +202,7 @@ mod tests {
         let (table, _) = table.split_once("\n\n").unwrap();
         let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
         let mut explained: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-        let rejected = Rejection::ALL.map(Cause::Rejected);
-        let all = Cause::SERVED.iter().chain(&rejected);
-        let mut names: Vec<&str> = all.map(|cause| cause.name()).collect();
+        let mut names = Cause::ALL.map(Cause::name);
         explained.sort_unstable();
         names.sort_unstable();
         assert_eq!(explained, names);

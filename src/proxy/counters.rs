@@ -1,8 +1,9 @@
-//! What is counted of clients as a whole.
+//! What is counted for clients as a whole. No counter needs a lock.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::log;
 use crate::proxy::cause::Cause;
 use crate::stats::{Counter, Distribution, Histogram};
 use crate::sys::errno;
@@ -22,16 +23,16 @@ const DURATIONS: [Duration; 11] = [
     Duration::from_secs(7 * 24 * 3600),
 ];
 
-/// The errors of accept(2) that tell an operator something; all others are counted together.
-const ACCEPT_ERRORS: [(&str, i32); 5] = [
-    ("EMFILE", errno::EMFILE),
-    ("ENFILE", errno::ENFILE),
-    ("ENOBUFS", errno::ENOBUFS),
-    ("ENOMEM", errno::ENOMEM),
-    ("ECONNABORTED", errno::ECONNABORTED),
+/// The errors of accept(2) that are counted by name; all others are counted as the last.
+const ACCEPT_ERRORS: [(&str, Option<i32>); 6] = [
+    ("EMFILE", Some(errno::EMFILE)),
+    ("ENFILE", Some(errno::ENFILE)),
+    ("ENOBUFS", Some(errno::ENOBUFS)),
+    ("ENOMEM", Some(errno::ENOMEM)),
+    ("ECONNABORTED", Some(errno::ECONNABORTED)),
+    ("other", None),
 ];
 
-/// Counters that need no lock.
 #[derive(Debug)]
 pub(crate) struct Counters {
     /// Clients that accept(2) returned.
@@ -39,9 +40,25 @@ pub(crate) struct Counters {
     /// Dials beyond a client's first.
     pub(crate) redispatches: Counter,
     durations: Histogram<{ DURATIONS.len() }>,
-    ended: [Counter; Cause::SERVED.len()],
+    ended: [Ended; Cause::ALL.len()],
     accept_errors: [Counter; ACCEPT_ERRORS.len()],
-    other_accept_errors: Counter,
+    accept_log: log::Limit,
+}
+
+/// How many connections ended for one cause; some causes are logged.
+#[derive(Debug)]
+struct Ended {
+    count: Counter,
+    log: log::Limit,
+}
+
+impl Ended {
+    const fn new() -> Self {
+        Self {
+            count: Counter::new(),
+            log: log::Limit::new(),
+        }
+    }
 }
 
 impl Counters {
@@ -50,46 +67,94 @@ impl Counters {
             accepted: Counter::new(),
             redispatches: Counter::new(),
             durations: Histogram::new(&DURATIONS),
-            ended: [const { Counter::new() }; Cause::SERVED.len()],
+            ended: [const { Ended::new() }; Cause::ALL.len()],
             accept_errors: [const { Counter::new() }; ACCEPT_ERRORS.len()],
-            other_accept_errors: Counter::new(),
+            accept_log: log::Limit::new(),
         }
     }
 
-    pub(super) fn accept_failed(&self, error: &io::Error) {
-        let number = error.raw_os_error();
-        let known = ACCEPT_ERRORS
-            .iter()
-            .position(|(_, known)| number == Some(*known));
-        let counter = known.and_then(|index| self.accept_errors.get(index));
-        counter.unwrap_or(&self.other_accept_errors).add(1);
+    /// Counts a failure of accept(2), and logs it with these fields.
+    pub(super) fn accept_failed<'a>(
+        &self,
+        error: &io::Error,
+        fields: impl FnOnce() -> Vec<(&'a str, log::Value)>,
+    ) {
+        let is_it = |number: Option<i32>| number.is_none() || number == error.raw_os_error();
+        let index = ACCEPT_ERRORS.iter().position(|(_, number)| is_it(*number));
+        if let Some(counter) = index.and_then(|index| self.accept_errors.get(index)) {
+            counter.add(1);
+        }
+        let count = self.accept_errors.iter().map(Counter::get).sum();
+        warn(&self.accept_log, "cannot accept", fields, count);
     }
 
     /// Failures of accept(2), by error.
     pub(crate) fn accept_errors(&self) -> Vec<(&'static str, u64)> {
         let names = ACCEPT_ERRORS.iter().map(|(name, _)| *name);
-        let counts = self.accept_errors.iter().map(Counter::get);
-        let other = ("other", self.other_accept_errors.get());
-        names.zip(counts).chain([other]).collect()
+        names
+            .zip(self.accept_errors.iter().map(Counter::get))
+            .collect()
     }
 
-    /// Notes why a connection has ended, and how long it lasted.
+    /// Counts a connection that has ended, after it was open for `lasted`.
     pub(super) fn ended(&self, cause: Cause, lasted: Duration) {
-        self.durations.observe(lasted);
-        let index = Cause::SERVED.iter().position(|known| *known == cause);
-        if let Some(counter) = index.and_then(|index| self.ended.get(index)) {
-            counter.add(1);
+        if !cause.is_rejection() {
+            self.durations.observe(lasted);
         }
+        self.of(cause).inspect(|ended| ended.count.add(1));
+    }
+
+    /// Logs that connections end for this cause, at most once per second; `fields` says more about the one that ended
+    /// now.
+    pub(super) fn warn<'a>(
+        &self,
+        cause: Cause,
+        message: &str,
+        fields: impl FnOnce() -> Vec<(&'a str, log::Value)>,
+    ) {
+        if let Some(ended) = self.of(cause) {
+            warn(&ended.log, message, fields, ended.count.get());
+        }
+    }
+
+    fn of(&self, cause: Cause) -> Option<&Ended> {
+        let index = Cause::ALL.iter().position(|known| *known == cause)?;
+        self.ended.get(index)
     }
 
     /// Connections that have ended, by cause.
     pub(crate) fn causes(&self) -> Vec<(&'static str, u64)> {
-        let names = Cause::SERVED.iter().map(|cause| cause.name());
-        names.zip(self.ended.iter().map(Counter::get)).collect()
+        self.counts(false)
+    }
+
+    /// Rejected clients, by cause.
+    pub(crate) fn rejections(&self) -> Vec<(&'static str, u64)> {
+        self.counts(true)
+    }
+
+    fn counts(&self, rejected: bool) -> Vec<(&'static str, u64)> {
+        let all = Cause::ALL.iter().zip(&self.ended);
+        let some = all.filter(|(cause, _)| cause.is_rejection() == rejected);
+        some.map(|(cause, ended)| (cause.name(), ended.count.get()))
+            .collect()
     }
 
     /// How long connections lasted.
     pub(crate) fn durations(&self) -> Distribution {
         self.durations.read()
+    }
+}
+
+/// Logs a warning about what has happened `count` times, if `limit` allows a line now.
+fn warn<'a>(
+    limit: &log::Limit,
+    message: &str,
+    fields: impl FnOnce() -> Vec<(&'a str, log::Value)>,
+    count: u64,
+) {
+    if let Some(suppressed) = limit.admit(Instant::now()) {
+        let mut fields = fields();
+        fields.extend([("count", count.into()), ("suppressed", suppressed.into())]);
+        log::warn("proxy", message, &fields);
     }
 }

@@ -1,116 +1,66 @@
 //! Serves clients: accepts them, counts them, and gives each a session of its own.
 //!
+//! The way of a connection, which is also the order in which to read the files:
+//!
+//! 1. A thread per listener accepts a client ([`Proxy::accept`], `listener`).
+//! 2. `session` registers the client (`sessions`), hands it to a thread (`workers`), and stays until both connections
+//!    have ended.
+//! 3. `connect` picks endpoints and dials them; the first that answers is taken.
+//! 4. `relay` moves bytes in both directions and passes on how each of them ends. All its system calls are in `calls`;
+//!    bulk goes through `pipes`.
+//! 5. `parked` waits for the sessions that are silent, with one thread for all of them.
+//! 6. `watch` ends sessions whose peer or endpoint is gone (`notices` tells it when to look).
+//! 7. When the session is dropped, its `cause` is counted (`counters`) and logged.
+//!
 //! Nothing that happens here ends the process. An error of `accept`, a thread that
-//! cannot be started, a client above the cap: each costs at most that one client its
+//! cannot be started, a client above the limit: each costs at most that one client its
 //! connection, is counted, and is logged at most once a second.
 
-mod account;
 mod calls;
 mod cause;
 mod connect;
 pub(crate) mod counters;
-pub(crate) mod gone;
 pub(crate) mod listener;
+mod notices;
 mod parked;
 mod pipes;
 mod relay;
 mod session;
-pub(crate) mod sessions;
+mod sessions;
 pub(crate) mod watch;
 mod workers;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::access::AccessLog;
 use crate::dial;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
-use crate::log;
 use crate::loop_guard::LoopGuard;
-use crate::proxy::account::Arrival;
-use crate::proxy::cause::{Rejection, is_of_the_connection};
+use crate::proxy::cause::is_of_the_connection;
 use crate::proxy::counters::Counters;
 use crate::proxy::listener::Listener;
+use crate::proxy::notices::Notices;
 use crate::proxy::parked::Parked;
 use crate::proxy::pipes::Pipes;
 pub(crate) use crate::proxy::relay::Relay;
-use crate::proxy::session::Session;
+use crate::proxy::session::{Arrival, Session};
+pub(crate) use crate::proxy::session::{Bounds, Proxy};
 use crate::proxy::sessions::Sessions;
-use crate::proxy::watch::{Settings, Watch};
 pub(crate) use crate::proxy::workers::STACK;
 use crate::proxy::workers::Workers;
 use crate::sys::Plain;
-use crate::times::Times;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often one thing happened, and when it was last logged.
-#[derive(Debug)]
-struct Tally {
-    count: AtomicU64,
-    log: log::Limit,
-}
-
-impl Tally {
-    const fn new() -> Self {
-        Self {
-            count: AtomicU64::new(0),
-            log: log::Limit::new(),
-        }
-    }
-
-    /// Counts, and returns the count with what was held back, if it is time to log.
-    fn add(&self) -> Option<(u64, u64)> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        Some((count, self.log.admit(Instant::now())?))
-    }
-}
-
-/// How much there may be of what.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// For all attempts of one client together.
-    pub(crate) dial_timeout: Duration,
-    /// Clients at a time.
-    pub(crate) max_connections: usize,
-    /// Pipes for bulk at a time.
-    pub(crate) max_pipes: usize,
-    /// Buffers for bulk at a time.
-    pub(crate) max_buffers: usize,
-    /// What becomes of connections that nobody looks at.
-    pub(crate) watch: Settings,
-    pub(crate) times: Times,
-}
-
-/// All that sessions share.
-#[derive(Debug)]
-pub(crate) struct Proxy {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) monitor: Arc<Monitor>,
-    pub(crate) guard: LoopGuard,
-    pub(crate) sessions: Sessions,
-    workers: Arc<Workers>,
-    pipes: Pipes,
-    parked: Parked<Session>,
-    /// For all attempts of one client together.
-    dial_timeout: Duration,
-    times: Times,
-    watch: Watch,
-    rejected: [Tally; Rejection::ALL.len()],
-    accept_errors: Tally,
-    host_failures: Tally,
-    pub(crate) counters: Counters,
-    pub(crate) access: Option<Arc<AccessLog>>,
-}
-
 impl Proxy {
-    /// A proxy that has served nobody yet.
+    /// A proxy without sessions.
     pub(crate) fn new(
         pool: Arc<Pool>,
         monitor: Arc<Monitor>,
@@ -127,13 +77,9 @@ impl Proxy {
             pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause)
                 .with_buffers(bounds.max_buffers),
             parked: Parked::new(bounds.times.wake_pause),
-            dial_timeout: bounds.dial_timeout,
-            times: bounds.times,
-            watch: Watch::new(bounds.watch),
-            rejected: [const { Tally::new() }; Rejection::ALL.len()],
-            accept_errors: Tally::new(),
-            host_failures: Tally::new(),
+            notices: Notices::default(),
             counters: Counters::new(),
+            bounds,
             access,
         }
     }
@@ -154,97 +100,47 @@ impl Proxy {
 
     fn accept_failed(&self, listener: &Listener, error: &io::Error) {
         let pause = accept_pause(error);
-        self.counters.accept_failed(error);
-        if let Some((count, suppressed)) = self.accept_errors.add() {
-            log::warn(
-                "proxy",
-                "cannot accept",
-                &[
-                    ("listen", listener.addr.into()),
-                    ("error", Plain(error).to_string().into()),
-                    ("exhausted", dial::is_exhaustion(error).to_string().into()),
-                    ("pause_seconds", pause.into()),
-                    ("count", count.into()),
-                    ("suppressed", suppressed.into()),
-                ],
-            );
-        }
+        self.counters.accept_failed(error, || {
+            vec![
+                ("listen", listener.addr.into()),
+                ("error", Plain(error).to_string().into()),
+                ("exhausted", dial::is_exhaustion(error).to_string().into()),
+                ("pause_seconds", pause.into()),
+            ]
+        });
         std::thread::sleep(pause);
     }
 
-    /// Notes that a client is rejected; its connection is reset when it closes.
-    fn reject(&self, peer: SocketAddr, reason: Rejection, error: Option<&str>) {
-        let Some(tally) = self.rejected.get(reason as usize) else {
-            return;
-        };
-        if let Some((count, suppressed)) = tally.add() {
-            let census = self.pool.census();
-            let mut fields = vec![
-                ("reason", reason.name().into()),
-                ("client", peer.into()),
-                ("connections", self.sessions.count().into()),
-                ("active_endpoints", census.active.into()),
-                ("endpoints", census.total.into()),
-                ("count", count.into()),
-                ("suppressed", suppressed.into()),
-            ];
-            fields.extend(error.map(|error| ("error", error.into())));
-            log::warn("proxy", "rejected client", &fields);
-        }
-    }
-
-    /// Notes that a connection was reset because a call of this host failed.
-    fn host_failed(&self, client: SocketAddr, error: &io::Error) {
-        if let Some((count, suppressed)) = self.host_failures.add() {
-            log::warn(
-                "proxy",
-                "reset connection, this host failed",
-                &[
-                    ("client", client.into()),
-                    ("error", Plain(error).to_string().into()),
-                    ("exhausted", dial::is_exhaustion(error).to_string().into()),
-                    ("count", count.into()),
-                    ("suppressed", suppressed.into()),
-                ],
-            );
-        }
-    }
-
-    /// Waits for sessions that are silent; the work of a thread.
+    /// Waits for silent sessions; the work of a thread.
     pub(crate) fn wait_for_silent(&self) {
         self.parked.run(Session::wake);
     }
 
-    /// Reports endpoints that are no more, so that their connections end in time.
+    /// Reports removed endpoints, so that their connections end in time.
     pub(crate) fn removed(&self, addrs: Vec<SocketAddr>) {
-        self.watch.removed(addrs);
+        if self.bounds.close_removed.is_some() {
+            self.notices.removed(addrs);
+        }
     }
 
-    /// Whether clients could be given so many threads now.
+    /// Whether so many threads could be started for clients now.
     ///
     /// # Errors
-    /// What the host says, if it does not give them.
+    /// That of the host, if they could not.
     pub(crate) fn check_workers(&self, count: usize) -> io::Result<()> {
         self.workers.check(count)
     }
 
-    /// Clients rejected, by reason.
-    pub(crate) fn rejections(&self) -> Vec<(&'static str, u64)> {
-        let names = Rejection::ALL.into_iter().map(Rejection::name);
-        let counts = self.rejected.iter();
-        let counts = counts.map(|tally| tally.count.load(Ordering::Relaxed));
-        names.zip(counts).collect()
-    }
-
     /// How many clients were rejected so far.
     pub(crate) fn rejected(&self) -> u64 {
-        self.rejections().iter().map(|(_, count)| count).sum()
+        let rejections = self.counters.rejections();
+        rejections.iter().map(|(_, count)| count).sum()
     }
 }
 
-/// How long to accept nobody after an error. None if it belongs to the one connection that was to
-/// be accepted (accept(2)). EPERM and EACCES do not, whatever the manual says of firewalls: Linux has
-/// them from security modules and filters of system calls, which leave the client in the queue.
+/// How long to pause after an error of accept(2): not at all if it concerns the one connection that was to
+/// be accepted. EPERM and EACCES do not, whatever the manual page says about firewalls: on Linux they come
+/// from security modules and filters of system calls, and leave the client in the queue.
 fn accept_pause(error: &io::Error) -> Duration {
     if is_of_the_connection(error) || error.kind() == io::ErrorKind::Interrupted {
         Duration::ZERO
@@ -256,6 +152,7 @@ fn accept_pause(error: &io::Error) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::times::Times;
 
     /// The errors of accept(2) on Linux; numbers of asm-generic/errno.h.
     #[test]
@@ -282,11 +179,9 @@ mod tests {
             max_connections: 1,
             max_pipes: 0,
             max_buffers: 0,
-            watch: Settings {
-                answer_timeout: Duration::ZERO,
-                close_removed: None,
-                close_unhealthy: None,
-            },
+            answer_timeout: Duration::ZERO,
+            close_removed: None,
+            close_unhealthy: None,
             times: Times::REAL,
         };
         let monitor = Arc::new(Monitor::new(Times::REAL));

@@ -1,53 +1,119 @@
-//! One client's session, from the accepted socket to the end of both connections:
-//! loop check, pick and dial, then copying. The worker that is handed the client does all of it
-//! until there is more than little to copy; from then on it has one direction and a
-//! second worker the other.
+//! One client's session, from the accepted socket to the end of both connections, and what all sessions share
+//! ([`Proxy`]).
+//!
+//! [`start`] registers the client and gives it to a worker. That checks for a loop, connects to an endpoint
+//! (`connect`), and copies in both directions (`relay`); when there is much to copy, it keeps one direction and a
+//! second worker gets the other. Directions that are silent are parked and cost no thread. The session ends when
+//! its last handle is dropped: it is counted, logged, and its sockets close.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::access::AccessLog;
+use crate::date::{self, Rfc3339};
 use crate::dial::{self, Dialled};
 use crate::endpoint::ledger::Hold;
+use crate::endpoint::monitor::Monitor;
+use crate::endpoint::pool::Pool;
 use crate::log;
-use crate::loop_guard::Ticket;
-use crate::proxy::Proxy;
-use crate::proxy::account::{Arrival, End, Served};
+use crate::loop_guard::{LoopGuard, Ticket};
 use crate::proxy::cause::{Cause, Failure, Party, Rejection};
 use crate::proxy::connect::Connector;
-use crate::proxy::parked::Park;
+use crate::proxy::counters::Counters;
+use crate::proxy::notices::Notices;
+use crate::proxy::parked::{Park, Parked};
+use crate::proxy::pipes::Pipes;
 use crate::proxy::relay::{Directions, Relay};
+use crate::proxy::sessions::{AT_A_TIME, Sessions};
+use crate::proxy::workers::Workers;
 use crate::stats::Counter;
-use crate::sys::memory;
+use crate::sys::{Plain, memory};
+use crate::times::Times;
 
 /// Bytes of memory that a session takes in many small pieces, its dials included.
 const NEED: usize = 4096;
 
-/// So many sessions at a time that have become busy keep their threads through a silence: to wait for no longer than
-/// that costs a timer for each message, a twentieth of what an exchange costs, and the threads of so few are nothing
-/// that a host would miss.
+/// So many busy sessions keep their threads through a silence. To give a thread back after a silence costs a timer
+/// for each message, a twentieth of what an exchange costs, and so few threads are cheap for a host.
 const FEW: usize = 32;
 
-/// A client that was accepted and counted. The count ends, and the sockets close, when
+/// How long sessions get to end by themselves as the process ends. Copying needs less, a dial may need more.
+const STOP_GRACE: Duration = Duration::from_millis(250);
+
+/// Limits and intervals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// For all dials of one client together.
+    pub(crate) dial_timeout: Duration,
+    /// Clients that may be connected at the same time.
+    pub(crate) max_connections: usize,
+    /// Pipes for bulk that may be open at the same time.
+    pub(crate) max_pipes: usize,
+    /// Buffers for bulk that may be in use at the same time.
+    pub(crate) max_buffers: usize,
+    /// How long an endpoint may take for its first bytes; zero: without limit.
+    pub(crate) answer_timeout: Duration,
+    /// After how long connections to a removed endpoint are reset; `None`: never.
+    pub(crate) close_removed: Option<Duration>,
+    /// After how long connections to a silent or unhealthy endpoint are reset; `None`: never.
+    pub(crate) close_unhealthy: Option<Duration>,
+    pub(crate) times: Times,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) guard: LoopGuard,
+    pub(crate) sessions: Sessions<Session>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) pipes: Pipes,
+    pub(super) parked: Parked<Session>,
+    pub(super) notices: Notices,
+    pub(super) bounds: Bounds,
+    pub(crate) counters: Counters,
+    pub(crate) access: Option<Arc<AccessLog>>,
+}
+
+/// A client that has connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// The client's address; an IPv4 address that is seen through an IPv6 socket is IPv4.
+    pub(crate) peer: SocketAddr,
+    /// The listener's address.
+    pub(crate) listen: SocketAddr,
+    pub(crate) at: Instant,
+}
+
+impl Arrival {
+    /// That of a client that was accepted just now.
+    pub(super) fn now(peer: SocketAddr, listen: SocketAddr) -> Self {
+        Self {
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            listen,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// An accepted and registered client. It is unregistered, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
-/// given back before the sockets close, whose ports may belong to others then.
+/// returned before the sockets close, because other sockets may get their ports then.
 #[derive(Debug)]
 pub(crate) struct Session {
     proxy: Arc<Proxy>,
-    id: u64,
+    pub(super) id: u64,
     accepted: OnceLock<Ticket>,
-    arrival: Arrival,
+    pub(crate) arrival: Arrival,
     /// How many endpoints were dialled for it so far.
     attempts: Counter,
-    /// It is to end, as the gateway does.
-    stopped: AtomicBool,
-    /// It was rejected, and counted.
-    rejected: AtomicBool,
-    /// The access log tells of its end.
+    /// The access log has its line.
     logged: AtomicBool,
-    /// Why it failed before an endpoint was found.
+    /// Why it ends before it is connected to an endpoint.
     failure: OnceLock<Failure>,
     /// Set once an endpoint has answered.
     link: OnceLock<Link>,
@@ -55,17 +121,236 @@ pub(crate) struct Session {
     client: Arc<TcpStream>,
 }
 
-/// A session's way to its endpoint.
+/// A session's connection to its endpoint.
 #[derive(Debug)]
 struct Link {
     endpoint: SocketAddr,
     since: Instant,
-    /// How long it took to answer.
+    /// How long the endpoint took to answer.
     dial: Duration,
-    /// How long the client waited for it.
+    /// How long the client waited for an endpoint.
     wait: Duration,
     _dialled: Ticket,
     relay: Relay,
+}
+
+/// Starts the session of an accepted client, or rejects the client.
+pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
+    // Freed as the session's thread begins, which needs as much: memory for sessions that have not begun yet is
+    // taken already.
+    let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
+        proxy.reject(&arrival, Rejection::OutOfResources);
+        return;
+    };
+    let admitted = proxy.sessions.admit(|id| Session {
+        proxy: Arc::clone(proxy),
+        id,
+        accepted: OnceLock::new(),
+        arrival,
+        attempts: Counter::new(),
+        logged: AtomicBool::new(false),
+        failure: OnceLock::new(),
+        link: OnceLock::new(),
+        client: Arc::new(client),
+    });
+    let Some(session) = admitted else {
+        proxy.reject(&arrival, Rejection::MaxConnections);
+        return;
+    };
+    let own = Arc::clone(&session);
+    let work = move || {
+        drop(need);
+        own.run();
+    };
+    if proxy.workers.run(work).is_err() {
+        session.fail(Cause::Rejected(Rejection::NoThread));
+    }
+}
+
+impl Session {
+    fn run(self: &Arc<Self>) {
+        match self.connect() {
+            Ok(link) => {
+                self.proxy.notices.begun();
+                self.copy(&link.relay, Directions::Both);
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Finds an endpoint that answers. Not inlined: its stack is used
+    /// again by [`Session::copy`].
+    #[inline(never)]
+    fn connect(&self) -> Result<&Link, Failure> {
+        let proxy = &self.proxy;
+        self.check_loop()?;
+        let connector = Connector {
+            pool: &proxy.pool,
+            monitor: &proxy.monitor,
+            guard: &proxy.guard,
+            attempts: &self.attempts,
+            redispatches: &proxy.counters.redispatches,
+            timeout: proxy.bounds.dial_timeout,
+            times: proxy.bounds.times,
+        };
+        match connector.connect() {
+            Ok((dialled, hold)) => self.join(dialled, hold),
+            Err((reason, error)) => Err(Failure {
+                cause: Cause::Rejected(reason),
+                error: error.map(io::Error::other),
+            }),
+        }
+    }
+
+    /// Registers the client with the loop guard, to the end of the session: a dial of this gateway that is
+    /// registered later still finds it. Fails if the client is this gateway.
+    #[inline(never)]
+    fn check_loop(&self) -> Result<(), Failure> {
+        let accepted = self.proxy.guard.accepted(&self.client);
+        let (ticket, own_dial) = accepted.map_err(|error| Failure::of(Party::Client, error))?;
+        self.accepted.get_or_init(|| ticket);
+        let Some(endpoint) = own_dial else {
+            return Ok(());
+        };
+        let error = dial::Cause::Loop.at(endpoint);
+        self.proxy.pool.failed(endpoint, Instant::now(), &error);
+        Err(Cause::Rejected(Rejection::Loop).into())
+    }
+
+    /// Joins the client to its endpoint. Not inlined, as [`Session::connect`] is not.
+    #[inline(never)]
+    fn join(&self, dialled: Dialled, hold: Hold) -> Result<&Link, Failure> {
+        let (proxy, times) = (&self.proxy, &self.proxy.bounds.times);
+        let endpoint = dialled.endpoint;
+        let relay = Relay::new(
+            Arc::clone(&self.client),
+            dialled.stream,
+            hold.connected(),
+            dialled.received,
+            times.silence,
+            (proxy.sessions.count() > FEW).then_some(times.silence),
+        );
+        let relay = relay.map_err(|error| Failure::of(Party::Endpoint, error))?;
+        let link = self.link.get_or_init(|| Link {
+            endpoint,
+            since: Instant::now(),
+            dial: dialled.took,
+            wait: self.arrival.at.elapsed(),
+            _dialled: dialled.ticket,
+            relay,
+        });
+        // From here on others can find the relay. Before, they could only note that the session is to end.
+        if let Some(failure) = self.failure.get() {
+            link.relay.abort(failure.cause);
+        }
+        if proxy.bounds.close_removed.is_some() && !proxy.pool.contains(endpoint) {
+            proxy.notices.late(endpoint);
+        }
+        if log::writes(log::Level::Debug) {
+            let mut fields = vec![
+                ("client", self.arrival.peer.into()),
+                ("address", endpoint.into()),
+            ];
+            fields.extend(proxy.pool.name(endpoint).map(|name| ("name", name.into())));
+            log::debug("session", "relaying", &fields);
+        }
+        Ok(link)
+    }
+
+    /// Copies to the end, or until these directions are parked. Not inlined: an idle worker keeps every
+    /// page of its stack that it has ever touched, so the buffer takes those that connecting has used.
+    #[inline(never)]
+    fn copy(self: &Arc<Self>, relay: &Relay, mut directions: Directions) {
+        let proxy = &self.proxy;
+        let help = |direction| {
+            let other = Arc::clone(self);
+            proxy
+                .workers
+                .run(move || other.resume(Directions::One(direction)))
+        };
+        while let Some(silent) = relay.serve(directions, &proxy.pipes, help) {
+            if proxy.parked.park(self, silent).is_ok() {
+                return;
+            }
+            directions = silent;
+        }
+    }
+
+    /// Copies on in directions that nobody serves.
+    fn resume(self: &Arc<Self>, directions: Directions) {
+        if let Some(link) = self.link.get() {
+            self.copy(&link.relay, directions);
+        }
+    }
+
+    /// Has a worker copy on in directions that were parked.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    pub(super) fn wake(self: Arc<Self>, directions: Directions) -> io::Result<()> {
+        let proxy = Arc::clone(&self.proxy);
+        proxy.workers.run(move || {
+            self.proxy.parked.forget(&self, directions);
+            self.resume(directions);
+        })
+    }
+
+    /// The endpoint that it is connected to, if any.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        self.link.get().map(|link| link.endpoint)
+    }
+
+    /// The relay to its endpoint, if it is connected.
+    pub(crate) fn relay(&self) -> Option<&Relay> {
+        self.link.get().map(|link| &link.relay)
+    }
+
+    /// Its endpoint, since when it is connected to that, and how many bytes the endpoint and the client were sent.
+    pub(super) fn passed(&self) -> Option<(SocketAddr, Instant, u64, u64)> {
+        let link = self.link.get()?;
+        let (to_endpoint, to_client) = link.relay.passed();
+        Some((link.endpoint, link.since, to_endpoint, to_client))
+    }
+
+    /// Ends it because the gateway ends: nothing is copied from here on.
+    fn stop(&self) {
+        // Before the link is looked for: one that is made later finds it.
+        self.fail(Cause::Stopped);
+        if let Some(link) = self.link.get() {
+            link.relay.abort(Cause::Stopped);
+        }
+    }
+
+    /// Notes why it ends before it is connected to an endpoint. The first reason counts.
+    fn fail(&self, failure: impl Into<Failure>) {
+        let _ = self.failure.set(failure.into());
+    }
+
+    /// Why it fails, if it does.
+    fn failure(&self) -> Option<&Failure> {
+        match self.link.get() {
+            Some(link) => link.relay.failure(),
+            None => self.failure.get(),
+        }
+    }
+
+    /// Why it has ended.
+    fn cause(&self) -> Cause {
+        match self.link.get() {
+            Some(link) => link.relay.cause(),
+            // Without a failure: a thread has panicked.
+            None => self
+                .failure()
+                .map_or(Cause::Internal, |failure| failure.cause),
+        }
+    }
+
+    /// Writes its line in the access log, once.
+    fn log_once(&self) {
+        if !self.logged.swap(true, Ordering::SeqCst) {
+            self.proxy.log_end(&self.arrival, self.cause(), Some(self));
+        }
+    }
 }
 
 impl Park for Session {
@@ -80,315 +365,161 @@ impl Park for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Each that was accepted is counted once: as open, as rejected, or here.
-        if !self.rejected.load(Ordering::Relaxed) {
-            self.proxy
-                .counters
-                .ended(self.cause(), self.arrival.elapsed());
-        }
-        let failure = match self.link.get() {
-            Some(link) => link.relay.failure(),
-            None => self.failure.get(),
-        };
-        if let Some(link) = self.link.get() {
-            match link.relay.cause() {
-                Cause::Failed(Party::Endpoint) => self.proxy.pool.reset(link.endpoint),
-                Cause::Closed(Party::Endpoint) => {
-                    let left = link.relay.leave();
-                    self.proxy.pool.ended(link.endpoint, left);
-                }
-                _ => {}
+        let (proxy, cause) = (&self.proxy, self.cause());
+        proxy.counters.ended(cause, self.arrival.at.elapsed());
+        let error = self.failure().and_then(|failure| failure.error.as_ref());
+        match (cause, self.link.get(), error) {
+            (Cause::Rejected(_), _, error) => proxy.warn_rejected(&self.arrival, cause, error),
+            (_, _, Some(error)) => proxy.warn_host_failed(&self.arrival, error),
+            (Cause::Failed(Party::Endpoint), Some(link), _) => proxy.pool.reset(link.endpoint),
+            (Cause::Closed(Party::Endpoint), Some(link), _) => {
+                proxy.pool.ended(link.endpoint, link.relay.leave());
             }
+            _ => {}
         }
-        if let Some(error) = failure.and_then(|failure| failure.error.as_ref()) {
-            self.proxy.host_failed(self.arrival.peer, error);
-        }
-        // Before the count: whoever has seen the last session end finds its line written.
-        self.log_once(self.cause(), None);
-        self.proxy.sessions.remove(self.id);
+        // Before it is unregistered: when the last session has ended, its line is written.
+        self.log_once();
+        proxy.sessions.remove(self.id);
     }
 }
 
-/// Starts the session of an accepted client, or rejects the client.
-pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
-    // Given back as the session's thread begins, which needs as much: those that have not begun yet
-    // have it between them.
-    let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
-        reject(proxy, &arrival, Rejection::OutOfResources);
-        return;
-    };
-    let admitted = proxy.sessions.admit(client, |id, client| Session {
-        proxy: Arc::clone(proxy),
-        id,
-        accepted: OnceLock::new(),
-        failure: OnceLock::new(),
-        link: OnceLock::new(),
-        arrival,
-        attempts: Counter::new(),
-        stopped: AtomicBool::new(false),
-        rejected: AtomicBool::new(false),
-        logged: AtomicBool::new(false),
-        client: Arc::new(client),
-    });
-    match admitted {
-        None => reject(proxy, &arrival, Rejection::MaxConnections),
-        Some(session) => {
-            let own = Arc::clone(&session);
-            let work = move || {
-                drop(need);
-                own.run();
-            };
-            if proxy.workers.run(work).is_err() {
-                session.reject(Rejection::NoThread, None);
-            }
-        }
-    }
-}
-
-/// Notes that a client gets no session.
-fn reject(proxy: &Proxy, arrival: &Arrival, reason: Rejection) {
-    proxy.reject(arrival.peer, reason, None);
-    if let Some(log) = &proxy.access {
-        let end = End {
-            attempts: 0,
-            served: None,
-            cause: Cause::Rejected(reason),
-            error: None,
-            connections: proxy.sessions.count(),
-        };
-        end.write(log, arrival);
-    }
-}
-
-impl Session {
-    fn run(self: &Arc<Self>) {
-        if let Some(link) = self.connect() {
-            self.proxy.watch.began(self);
-            self.copy(&link.relay, Directions::Both);
-        }
+impl Proxy {
+    /// Counts and logs a client that gets no session.
+    fn reject(&self, arrival: &Arrival, reason: Rejection) {
+        let cause = Cause::Rejected(reason);
+        self.counters.ended(cause, Duration::ZERO);
+        self.warn_rejected(arrival, cause, None);
+        self.log_end(arrival, cause, None);
     }
 
-    /// Finds an endpoint that answers, or rejects the client. Not inlined: its stack is used
-    /// again by [`Session::copy`].
-    #[inline(never)]
-    fn connect(&self) -> Option<&Link> {
-        let proxy = &self.proxy;
-        self.check_loop()?;
-        let connector = Connector {
-            pool: &proxy.pool,
-            monitor: &proxy.monitor,
-            guard: &proxy.guard,
-            attempts: &self.attempts,
-            redispatches: &proxy.counters.redispatches,
-            timeout: proxy.dial_timeout,
-            times: proxy.times,
-        };
-        match connector.connect() {
-            Ok((dialled, hold)) => self.join(dialled, hold),
-            Err((reason, error)) => {
-                self.reject(reason, error.as_ref());
-                None
-            }
-        }
-    }
-
-    /// Makes the session known to the loop guard; `None` if its client is this gateway itself.
-    #[inline(never)]
-    fn check_loop(&self) -> Option<()> {
-        let proxy = &self.proxy;
-        // Held to the end of the session, so that a dial of ours that is noted later
-        // still finds it.
-        let (accepted, own_dial) =
-            self.unless_failed(Party::Client, proxy.guard.accepted(&self.client))?;
-        self.accepted.get_or_init(|| accepted);
-        if let Some(endpoint) = own_dial {
-            proxy
-                .pool
-                .failed(endpoint, Instant::now(), &dial::Cause::Loop.at(endpoint));
-            self.reject(Rejection::Loop, None);
-            return None;
-        }
-        Some(())
-    }
-
-    /// Joins the client to its endpoint. Not inlined, as [`Session::connect`] is not.
-    #[inline(never)]
-    fn join(&self, dialled: Dialled, hold: Hold) -> Option<&Link> {
-        let proxy = &self.proxy;
-        let endpoint = dialled.endpoint;
-        let relay = Relay::new(
-            Arc::clone(&self.client),
-            dialled.stream,
-            hold.connected(),
-            dialled.received,
-            proxy.times.silence,
-            (proxy.sessions.count() > FEW).then_some(proxy.times.silence),
-        );
-        let relay = self.unless_failed(Party::Endpoint, relay)?;
-        let link = self.link.get_or_init(|| Link {
-            endpoint,
-            since: Instant::now(),
-            dial: dialled.took,
-            wait: self.arrival.elapsed(),
-            _dialled: dialled.ticket,
-            relay,
-        });
-        // From here on it can be found; before, nobody could have closed it.
-        if self.stopped.load(Ordering::SeqCst) {
-            link.relay.abort(Cause::Stopped);
-        }
-        if !proxy.pool.contains(endpoint) {
-            proxy.watch.late(endpoint);
-        }
-        if log::writes(log::Level::Debug) {
+    fn warn_rejected(&self, arrival: &Arrival, cause: Cause, error: Option<&io::Error>) {
+        self.counters.warn(cause, "rejected client", || {
+            let census = self.pool.census();
             let mut fields = vec![
-                ("client", self.arrival.peer.into()),
-                ("address", endpoint.into()),
+                ("reason", cause.name().into()),
+                ("client", arrival.peer.into()),
+                ("connections", self.sessions.count().into()),
+                ("active_endpoints", census.active.into()),
+                ("endpoints", census.total.into()),
             ];
-            fields.extend(proxy.pool.name(endpoint).map(|name| ("name", name.into())));
-            log::debug("session", "relaying", &fields);
-        }
-        Some(link)
-    }
-
-    /// Copies to the end, or until these directions are parked. Not inlined: a worker that is idle keeps every
-    /// page of its stack that it has ever touched, so the buffer takes those of connecting.
-    #[inline(never)]
-    fn copy(self: &Arc<Self>, relay: &Relay, mut directions: Directions) {
-        let proxy = &self.proxy;
-        let help = |direction| {
-            let other = Arc::clone(self);
-            let work = move || other.go_on(Directions::One(direction));
-            proxy.workers.run(work)
-        };
-        while let Some(silent) = relay.serve(directions, &proxy.pipes, help) {
-            if proxy.parked.park(self, silent).is_ok() {
-                return;
-            }
-            directions = silent;
-        }
-        if let Cause::Rejected(reason) = relay.cause() {
-            self.reject(reason, None);
-        }
-    }
-
-    /// The part of a worker that begins in the middle.
-    fn go_on(self: &Arc<Self>, directions: Directions) {
-        if let Some(link) = self.link.get() {
-            self.copy(&link.relay, directions);
-        }
-    }
-
-    /// Has a worker go on with what was parked.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub(super) fn wake(self: Arc<Self>, directions: Directions) -> io::Result<()> {
-        let proxy = Arc::clone(&self.proxy);
-        proxy.workers.run(move || {
-            self.proxy.parked.forget(&self, directions);
-            self.go_on(directions);
-        })
-    }
-
-    /// The outcome of a call on one peer's socket; the session is over if it failed.
-    fn unless_failed<T>(&self, party: Party, outcome: io::Result<T>) -> Option<T> {
-        let note = |error| self.failure.get_or_init(|| Failure::of(party, error));
-        outcome.map_err(note).ok()
-    }
-
-    /// Who came where, and when.
-    pub(crate) fn arrival(&self) -> &Arrival {
-        &self.arrival
-    }
-
-    /// The endpoint that it is connected to, if it is.
-    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
-        self.link.get().map(|link| link.endpoint)
-    }
-
-    /// What joins it to that, if it is connected.
-    pub(crate) fn relay(&self) -> Option<&Relay> {
-        self.link.get().map(|link| &link.relay)
-    }
-
-    /// Ends it if one of its peers is gone, and tells which.
-    pub(super) fn end_if_gone(&self) -> Option<Party> {
-        self.relay()?.end_if_gone(self.proxy.times.peer_patience)
-    }
-
-    /// Its endpoint, since when it is connected to that, and how many bytes that and the client were given.
-    pub(super) fn passed(&self) -> Option<(SocketAddr, Instant, u64, u64)> {
-        let link = self.link.get()?;
-        let (to_endpoint, to_client) = link.relay.passed();
-        Some((link.endpoint, link.since, to_endpoint, to_client))
-    }
-
-    /// Ends it with a reset, as the gateway ends: nothing is copied from here on.
-    pub(super) fn stop(&self) {
-        // Before the link is looked for: one that comes later finds it.
-        self.stopped.store(true, Ordering::SeqCst);
-        if let Some(link) = self.link.get() {
-            link.relay.abort(Cause::Stopped);
-        }
-    }
-
-    /// Writes the access log's line of a session that the end of the process interrupts.
-    pub(super) fn log_interrupted(&self) {
-        self.log_once(self.cause(), None);
-    }
-
-    /// Rejects the client.
-    fn reject(&self, reason: Rejection, error: Option<&dial::Error>) {
-        let error = error.map(|error| log::shortened(error.to_string(), log::MAX_ERROR));
-        self.rejected.store(true, Ordering::Relaxed);
-        self.proxy
-            .reject(self.arrival.peer, reason, error.as_deref());
-        self.log_once(Cause::Rejected(reason), error);
-    }
-
-    /// Why it has ended, if it was not turned away.
-    fn cause(&self) -> Cause {
-        match self.link.get() {
-            Some(link) => link.relay.cause(),
-            None if std::thread::panicking() => Cause::Internal,
-            None if self.stopped.load(Ordering::SeqCst) => Cause::Stopped,
-            None => match self.failure.get() {
-                Some(failure) => failure.cause,
-                // It never began.
-                None => Cause::Internal,
-            },
-        }
-    }
-
-    /// Writes the line of the access log, unless it is written.
-    fn log_once(&self, cause: Cause, error: Option<String>) {
-        let Some(log) = &self.proxy.access else {
-            return;
-        };
-        if self.logged.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let link = self.link.get();
-        let served = link.map(|link| {
-            let (to_endpoint, to_client) = link.relay.passed();
-            Served {
-                address: link.endpoint,
-                name: self.proxy.pool.name(link.endpoint),
-                connections: link.relay.leave(),
-                dial: link.dial,
-                wait: link.wait,
-                to_endpoint,
-                to_client,
-            }
+            fields.extend(error.map(|error| ("error", shortened(error).into())));
+            fields
         });
-        let end = End {
-            attempts: self.attempts.get(),
-            served,
-            cause,
-            error,
-            connections: self.proxy.sessions.count().saturating_sub(1),
+    }
+
+    /// A connection was reset because a system call of this host failed.
+    fn warn_host_failed(&self, arrival: &Arrival, error: &io::Error) {
+        let message = "reset connection, this host failed";
+        self.counters.warn(Cause::Host, message, || {
+            vec![
+                ("client", arrival.peer.into()),
+                ("error", Plain(error).to_string().into()),
+                ("exhausted", dial::is_exhaustion(error).to_string().into()),
+            ]
+        });
+    }
+
+    /// Writes the line of the access log for a connection that has ended.
+    fn log_end(&self, arrival: &Arrival, cause: Cause, session: Option<&Session>) {
+        let Some(log) = &self.access else {
+            return;
         };
-        end.write(log, &self.arrival);
+        let (now, duration) = (SystemTime::now(), arrival.at.elapsed());
+        let start = date::since_1970(now).saturating_sub(duration);
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("start", Rfc3339(start).to_string().into()),
+            ("client", arrival.peer.into()),
+            ("listen", arrival.listen.into()),
+        ];
+        let link = session.and_then(|session| session.link.get());
+        if let Some(link) = link {
+            let (to_endpoint, to_client) = link.relay.passed();
+            fields.push(("address", link.endpoint.into()));
+            let name = self.pool.name(link.endpoint);
+            fields.extend(name.map(|name| ("name", name.into())));
+            fields.extend([
+                ("dial_seconds", link.dial.into()),
+                ("wait_seconds", link.wait.into()),
+                ("bytes_to_endpoint", to_endpoint.into()),
+                ("bytes_to_client", to_client.into()),
+            ]);
+        }
+        let attempts = session.map_or(0, |session| session.attempts.get());
+        fields.extend([
+            ("attempts", attempts.into()),
+            ("duration_seconds", duration.into()),
+            ("cause", cause.name().into()),
+        ]);
+        if cause.is_rejection()
+            && let Some(error) = session.and_then(|session| session.failure()?.error.as_ref())
+        {
+            fields.push(("error", shortened(error).into()));
+        }
+        // Other clients only.
+        let itself = usize::from(session.is_some());
+        let others = self.sessions.count().saturating_sub(itself);
+        fields.push(("connections", others.into()));
+        fields.extend(link.map(|link| ("endpoint_connections", link.relay.leave().into())));
+        log.record(now, "connection ended", &fields);
+    }
+}
+
+fn shortened(error: &io::Error) -> String {
+    log::shortened(Plain(error).to_string(), log::MAX_ERROR)
+}
+
+impl Sessions<Session> {
+    /// Resets all sessions that are connected to an endpoint; returns how many there were.
+    pub(super) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
+        let is_to_it = |session: &Arc<Session>| session.endpoint() == Some(endpoint);
+        let mut to_it = self.all().filter(is_to_it);
+        let mut count = 0;
+        loop {
+            let some: Vec<_> = to_it.by_ref().take(AT_A_TIME).collect();
+            if some.is_empty() {
+                return count;
+            }
+            count += reset(some.iter(), cause);
+        }
+    }
+
+    /// Resets every open connection, because the process is about to end. Returns once the sessions have
+    /// ended; those that still wait for something end with the process.
+    pub(crate) fn reset_all(&self) {
+        self.all().for_each(|session| session.stop());
+        self.wait_for_none(STOP_GRACE);
+        for session in self.all() {
+            session.log_once();
+            // Not dropped: the end of the process closes what is left, all at once.
+            std::mem::forget(session);
+        }
+    }
+}
+
+/// Resets sessions; returns how many of them were connected.
+pub(super) fn reset<'a>(
+    sessions: impl Iterator<Item = &'a Arc<Session>> + Clone,
+    cause: Cause,
+) -> usize {
+    let relays = sessions.filter_map(|session| session.relay());
+    // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
+    relays.clone().for_each(|relay| relay.abort(cause));
+    relays.map(|relay| relay.reset()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_with_an_ipv4_address_is_shown_with_it_whatever_the_listener_is() {
+        let listen = ([127, 0, 0, 1], 1).into();
+        let mapped = "[::ffff:127.0.0.2]:5".parse().unwrap();
+        assert_eq!(
+            Arrival::now(mapped, listen).peer,
+            ([127, 0, 0, 2], 5).into()
+        );
+        let other = "[::1]:5".parse().unwrap();
+        assert_eq!(Arrival::now(other, listen).peer, other);
     }
 }

@@ -1,67 +1,59 @@
-//! The sessions that are open now: how many, and a hold on each for the end of the
-//! program.
+//! The open sessions: how many there are, how many there may be, and a handle of each that does not keep it open.
+//! This does not depend on what a session is.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::proxy::cause::Cause;
-use crate::proxy::session::Session;
 use crate::sync::lock;
 use crate::sys::waker::Waker;
 
-/// How long sessions get to end by themselves as the process ends: nothing that copies needs
-/// as long, a dial may.
-const STOP_GRACE: Duration = Duration::from_millis(250);
-
-/// So many are looked up at once: there may be a hundred thousand, and no memory for a list of them.
-const AT_A_TIME: usize = 256;
+/// How many are looked up at a time: a list of all, a hundred thousand perhaps, might not fit into memory.
+pub(super) const AT_A_TIME: usize = 256;
 
 /// The open sessions, at most a given number.
 #[derive(Debug)]
-pub(crate) struct Sessions {
+pub(crate) struct Sessions<S> {
     max: AtomicUsize,
-    open: Mutex<Open>,
+    open: Mutex<Open<S>>,
     ended: Condvar,
     /// Woken whenever one ends, once the process drains.
     waker: OnceLock<Arc<Waker>>,
 }
 
-#[derive(Debug, Default)]
-struct Open {
+#[derive(Debug)]
+struct Open<S> {
     next_id: u64,
-    /// Somebody waits for the last one to end.
+    /// A thread waits for the last one to end.
     awaited: bool,
-    /// A map that grows and shrinks a little at a time: no memory for thousands of them is asked for at once.
-    by_id: BTreeMap<u64, Weak<Session>>,
+    /// A map that grows and shrinks a little at a time: it never asks for memory for thousands of sessions at once.
+    by_id: BTreeMap<u64, Weak<S>>,
 }
 
-impl Sessions {
+impl<S> Sessions<S> {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max: max.into(),
-            open: Mutex::default(),
+            open: Mutex::new(Open {
+                next_id: 0,
+                awaited: false,
+                by_id: BTreeMap::new(),
+            }),
             ended: Condvar::new(),
             waker: OnceLock::new(),
         }
     }
 
-    /// Counts a new session, made by `make` from its number, or closes the client
-    /// if there are as many as may be.
-    pub(super) fn admit(
-        &self,
-        client: TcpStream,
-        make: impl FnOnce(u64, TcpStream) -> Session,
-    ) -> Option<Arc<Session>> {
+    /// Registers a new session, which `make` builds from its number. `None` if as many as allowed are open.
+    pub(super) fn admit(&self, make: impl FnOnce(u64) -> S) -> Option<Arc<S>> {
         let mut open = lock(&self.open);
         if open.by_id.len() >= self.max() {
             return None;
         }
         let id = open.next_id;
         open.next_id += 1;
-        let session = Arc::new(make(id, client));
+        let session = Arc::new(make(id));
         open.by_id.insert(id, Arc::downgrade(&session));
         Some(session)
     }
@@ -81,7 +73,7 @@ impl Sessions {
         }
     }
 
-    /// From here on the end of each wakes somebody.
+    /// From now on the end of each session wakes this.
     pub(crate) fn wake_at_each_end(&self, waker: &Arc<Waker>) {
         let _ = self.waker.set(Arc::clone(waker));
     }
@@ -91,18 +83,19 @@ impl Sessions {
         lock(&self.open).by_id.len()
     }
 
-    /// The most that may be open.
+    /// How many may be open.
     pub(crate) fn max(&self) -> usize {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Sets that. Those above it stay.
+    /// Changes that number. Sessions beyond it stay open.
     pub(crate) fn limit(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Waits until none is open, at most until `deadline`; returns how many are left.
-    fn wait_for_none(&self, deadline: Instant) -> usize {
+    /// Waits until none is open, at most for `patience`.
+    pub(super) fn wait_for_none(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         let mut open = lock(&self.open);
         open.awaited = true;
         while !open.by_id.is_empty() {
@@ -110,69 +103,33 @@ impl Sessions {
             if left == Duration::ZERO {
                 break;
             }
-            open = self
-                .ended
-                .wait_timeout(open, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        open.by_id.len()
-    }
-
-    /// Resets all sessions with an endpoint; returns how many there were.
-    pub(crate) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
-        let is_to_it = |session: &Arc<Session>| session.endpoint() == Some(endpoint);
-        let mut to_it = self.all().filter(is_to_it);
-        let mut count = 0;
-        loop {
-            let some: Vec<_> = to_it.by_ref().take(AT_A_TIME).collect();
-            if some.is_empty() {
-                return count;
-            }
-            count += reset(some.iter(), cause);
+            let waited = self.ended.wait_timeout(open, left);
+            open = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Resets every open connection, as the process is to end. Returns once the sessions are
-    /// over; what some still wait for then, ends with the process.
-    pub(crate) fn reset_all(&self) {
-        self.all().for_each(|session| session.stop());
-        self.wait_for_none(Instant::now() + STOP_GRACE);
-        for session in self.all() {
-            session.log_interrupted();
-            // Not dropped: the end of the process closes what is left, all at once.
-            std::mem::forget(session);
-        }
+    /// The open sessions, the oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<S>> {
+        self.from(0)
     }
 
-    /// Those that are open, the oldest first; as [`weak`](Self::weak) says.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Session>> {
-        self.weak().filter_map(|session| session.upgrade())
-    }
-
-    /// Those that are open, without a hold on them. They are looked up [`AT_A_TIME`]; one that begins meanwhile
-    /// may be among them.
-    pub(super) fn weak(&self) -> impl Iterator<Item = Weak<Session>> {
-        let mut from = Some(0);
+    /// Those with this number or a higher one. They are looked up [`AT_A_TIME`], so that one that begins meanwhile may
+    /// be among them; only the one that is returned is kept open.
+    pub(super) fn from(&self, first: u64) -> impl Iterator<Item = Arc<S>> {
+        let mut next = Some(first);
         let some = move || {
             let open = lock(&self.open);
-            let mut rest = open.by_id.range(from.take()?..);
-            let some = rest.by_ref().take(AT_A_TIME);
-            let some: Vec<_> = some.map(|(_, session)| session.clone()).collect();
-            from = rest.next().map(|(id, _)| *id);
+            let mut rest = open.by_id.range(next.take()?..);
+            let some: Vec<_> = rest
+                .by_ref()
+                .take(AT_A_TIME)
+                .map(|(_, s)| s.clone())
+                .collect();
+            next = rest.next().map(|(id, _)| *id);
             Some(some)
         };
-        std::iter::from_fn(some).flatten()
+        std::iter::from_fn(some)
+            .flatten()
+            .filter_map(|session: Weak<S>| session.upgrade())
     }
-}
-
-/// Resets sessions; returns how many of them had begun.
-pub(super) fn reset<'a>(
-    sessions: impl Iterator<Item = &'a Arc<Session>> + Clone,
-    cause: Cause,
-) -> usize {
-    let relays = sessions.filter_map(|session| session.relay());
-    // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
-    relays.clone().for_each(|relay| relay.abort(cause));
-    relays.map(|relay| relay.reset()).count()
 }

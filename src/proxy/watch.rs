@@ -1,260 +1,159 @@
-//! What becomes of sessions that nobody else looks at: the work of the thread `sessions`.
+//! Ends sessions that nobody else looks at; the work of the thread `sessions`.
 //!
-//! - One whose client has sent its first bytes and got none back for `--answer-timeout` raises a suspicion:
-//!   its endpoint is probed by the monitor. One that is still unanswered after `--dial-timeout` is reset, if
-//!   its endpoint is silent and another is active: its client has been connected in no sense that it knows,
-//!   and its next try reaches a member that answers. No byte of it is looked at, only counts of them.
-//! - Connections to an endpoint that has left the set are reset after `--close-removed`. An endpoint that
-//!   comes back meanwhile keeps its connections, and has the whole time again when it is removed again. A
+//! - A client that has sent its first bytes and got none back for `--answer-timeout` raises a suspicion:
+//!   the monitor probes its endpoint. If it is still unanswered after `--dial-timeout`, it is reset, provided that
+//!   its endpoint is silent and another is active: its next attempt reaches a member that answers. The bytes are only
+//!   counted; no content is looked at.
+//! - Connections to an endpoint that was removed are reset after `--close-removed`. An endpoint that
+//!   comes back meanwhile keeps its connections, and the time begins anew when it is removed again. A
 //!   session that was still dialling when its endpoint was removed reports it itself.
 //! - Connections to an endpoint that has been silent or unhealthy for `--close-unhealthy` are reset, once,
 //!   if another has been active for as long.
-//! - Sessions whose peer is gone are reset (`gone`).
+//! - Sessions whose peer is dead are reset (`relay::dead_peer`).
 //!
-//! Where none of this is to be done the thread sleeps: a session wakes it at most once per look. Without a
-//! session it wakes for nothing but connections to removed endpoints that were to be reset.
+//! The thread sleeps when none of this is to be done: a session wakes it at most once per look. Without a
+//! session it wakes only for connections to removed endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::endpoint::pool::doubts::Doubted;
 use crate::endpoint::status::Status;
 use crate::log;
-use crate::proxy::Proxy;
-use crate::proxy::cause::Cause;
-use crate::proxy::gone;
-use crate::proxy::session::Session;
-use crate::sync::lock;
+use crate::proxy::cause::{Cause, Party};
+use crate::proxy::notices::Inbox;
+use crate::proxy::session::{self, Bounds, Proxy, Session};
 use crate::sys::memory;
-use crate::times::Times;
 
-/// For so long a session is looked at often that has no answer, and longer if it may be given up.
+/// A session without an answer is looked at often for so long, and longer if it may be reset for that.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// How many endpoints that have left are remembered for sessions that are connected to one late: as many as
+/// How many removed endpoints are remembered, for sessions that are connected to one late: as many as
 /// there may be endpoints.
-const MAX_GONE: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
-/// What is to be watched for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// How long an endpoint may take for its first bytes; zero: for ever.
-    pub(crate) answer_timeout: Duration,
-    /// How long connections to an endpoint live that has left the set; `None`: for ever.
-    pub(crate) close_removed: Option<Duration>,
-    /// How long those to an endpoint live that is silent or unhealthy; `None`: for ever.
-    pub(crate) close_unhealthy: Option<Duration>,
-}
-
-/// Where the thread is told what there is to watch.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    settings: Settings,
-    news: Mutex<News>,
-    called: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct News {
-    /// The thread waits for sessions, and will not look at any until one begins.
-    asleep: bool,
-    /// A session has begun.
-    any_begun: bool,
-    /// Sessions that have begun, if their first answer is to be waited for.
-    begun: Vec<Weak<Session>>,
-    /// Endpoints that have left the set, for which connections are to end.
-    removed: Vec<SocketAddr>,
-    /// Endpoints that sessions were connected to after they had left the set.
-    late: Vec<SocketAddr>,
-}
-
-/// What the thread knows; kept by whoever starts it, for the case that it ends.
+/// The state of the thread; whoever starts it keeps this, in case the thread ends.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
+    /// The number of the next session that begins to wait.
+    next_id: u64,
     waiting: Vec<Waiting>,
-    /// Endpoints that have been reported to have left the set, and are not known to be back.
-    gone: BTreeSet<SocketAddr>,
-    /// When the connections of these endpoints are to be reset.
+    /// Endpoints that were reported as removed, and are not known to be back.
+    remembered: BTreeSet<SocketAddr>,
+    /// When the connections to these endpoints are to be reset.
     removed: BTreeMap<SocketAddr, Instant>,
-    /// The next session is to wake the thread: there is none, or none that is looked at often.
+    /// The next session is to wake the thread: there is no session, or none that is looked at often.
     asleep: bool,
-    /// When peers are to be looked at.
+    /// When to look for dead peers next.
     peers: Option<Instant>,
-    /// Since when these were in the state that their connections were reset for.
+    /// Endpoints whose connections were reset because they were silent or unhealthy, and since when they are.
     closed: BTreeMap<SocketAddr, Instant>,
 }
 
-/// A session that has not been answered.
+/// A session whose endpoint has not answered.
 #[derive(Debug)]
 struct Waiting {
     session: Weak<Session>,
-    began: Instant,
+    /// When it was first seen to be connected.
+    connected: Option<Instant>,
     /// When it was first seen that its client has sent something.
-    since: Option<Instant>,
-    /// It is counted.
+    sent: Option<Instant>,
+    /// It is counted as unanswered.
     counted: bool,
-    /// Its endpoint has been asked for it.
-    settled: bool,
-}
-
-impl Watch {
-    /// Nothing to watch yet.
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            news: Mutex::default(),
-            called: Condvar::new(),
-        }
-    }
-
-    /// A session has been connected to its endpoint.
-    pub(super) fn began(&self, session: &Arc<Session>) {
-        let wake = {
-            let mut news = lock(&self.news);
-            news.any_begun = true;
-            // For one that is missing there for want of memory, no member is suspected.
-            if !self.settings.answer_timeout.is_zero()
-                && memory::carefully(|| news.begun.try_reserve(1)).is_ok()
-            {
-                news.begun.push(Arc::downgrade(session));
-            }
-            std::mem::take(&mut news.asleep)
-        };
-        if wake {
-            self.called.notify_one();
-        }
-    }
-
-    /// These are not endpoints any more.
-    pub(super) fn removed(&self, addrs: Vec<SocketAddr>) {
-        if self.settings.close_removed.is_some() {
-            lock(&self.news).removed.extend(addrs);
-            self.called.notify_one();
-        }
-    }
-
-    /// A session has been connected to what is not an endpoint any more.
-    pub(super) fn late(&self, addr: SocketAddr) {
-        if self.settings.close_removed.is_some() {
-            lock(&self.news).late.push(addr);
-            self.called.notify_one();
-        }
-    }
-
-    /// Waits until a time, or for news; sessions that begin are news only if it is `asleep`.
-    fn wait(&self, until: Option<Instant>, asleep: bool) -> News {
-        let mut news = lock(&self.news);
-        let is_quiet = |news: &News| {
-            news.removed.is_empty() && news.late.is_empty() && !(asleep && news.any_begun)
-        };
-        while is_quiet(&news) {
-            news.asleep = asleep;
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            news = match left {
-                Some(Duration::ZERO) => break,
-                Some(left) => {
-                    let waited = self.called.wait_timeout(news, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let waited = self.called.wait(news);
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
-        }
-        std::mem::take(&mut news)
-    }
+    /// The monitor has probed its endpoint for it.
+    probed: bool,
 }
 
 /// Watches all sessions; the work of a thread.
 pub(crate) fn run(proxy: &Proxy, rounds: &mut Rounds) -> ! {
     let mut until = Some(Instant::now());
     loop {
-        let news = proxy.watch.wait(until, rounds.asleep);
-        until = rounds.step(proxy, news, Instant::now());
+        let inbox = proxy.notices.wait(until, rounds.asleep);
+        until = rounds.step(proxy, inbox, Instant::now());
     }
 }
 
 impl Rounds {
-    /// Does what is due; returns when there is more to do, if nothing is heard until then.
-    fn step(&mut self, proxy: &Proxy, news: News, now: Instant) -> Option<Instant> {
-        self.close_removed(proxy, news.removed, news.late, now);
-        let begun = news.begun.into_iter().map(|session| Waiting {
-            session,
-            began: now,
-            since: None,
-            counted: false,
-            settled: false,
-        });
-        if memory::carefully(|| self.waiting.try_reserve(begun.len())).is_ok() {
-            self.waiting.extend(begun);
+    /// Does what is due; returns when to look again, if no notice comes before.
+    fn step(&mut self, proxy: &Proxy, inbox: Inbox, now: Instant) -> Option<Instant> {
+        let (bounds, times) = (&proxy.bounds, &proxy.bounds.times);
+        if let Some(delay) = bounds.close_removed {
+            self.close_removed(proxy, delay, inbox, now);
         }
-        self.look(proxy, now);
-        if self.waiting.is_empty() {
-            // After a burst it has room for thousands.
-            self.waiting = Vec::new();
+        let waits_for_answers = !bounds.answer_timeout.is_zero();
+        if waits_for_answers {
+            self.look(proxy, now);
         }
-        if proxy.watch.settings.close_unhealthy.is_some() {
-            self.close_unhealthy(proxy, now);
+        if let Some(delay) = bounds.close_unhealthy {
+            self.close_unhealthy(proxy, delay, now);
         }
-        let times = &proxy.times;
-        let look = self.pace(now, times, proxy.dial_timeout);
+        let look = self.pace(now, bounds);
         let is_any = proxy.sessions.count() > 0;
-        let unhealthy = proxy.watch.settings.close_unhealthy;
-        let doubted = unhealthy.filter(|_| is_any).map(|_| times.session_look);
-        let looks = look.into_iter().chain(doubted).map(|pause| now + pause);
-        let peers = is_any.then(|| self.look_at_peers(proxy, now));
-        self.peers = peers;
-        let waits_for_answers = !proxy.watch.settings.answer_timeout.is_zero();
+        let unhealthy = bounds.close_unhealthy.filter(|_| is_any);
+        let unhealthy = unhealthy.map(|_| times.session_look);
+        let looks = look.into_iter().chain(unhealthy).map(|pause| now + pause);
+        self.peers = is_any.then(|| self.look_at_peers(proxy, now));
         self.asleep = !is_any || waits_for_answers && look.is_none();
         let removed = self.removed.values().copied();
-        looks.chain(removed).chain(peers).min()
+        looks.chain(removed).chain(self.peers).min()
     }
 
-    /// Looks for peers that are gone, if it is time to; returns when it is next.
+    /// Resets sessions whose peer is dead, if it is time to look; returns when to look next.
     fn look_at_peers(&self, proxy: &Proxy, now: Instant) -> Instant {
-        let later = now + proxy.times.peer_look;
-        let next = self.peers.unwrap_or(later);
-        if next > now {
-            return next;
+        let times = &proxy.bounds.times;
+        let later = now + times.peer_look;
+        match self.peers {
+            Some(next) if next <= now => reset_dead(proxy, times.peer_patience),
+            Some(next) => return next,
+            None => {}
         }
-        gone::look(proxy);
         later
     }
 
-    /// How soon to look at those that wait.
-    fn pace(&self, now: Instant, times: &Times, dial_timeout: Duration) -> Option<Duration> {
-        let (often, seldom) = (times.answer_look, times.session_look);
+    /// How soon to look at the sessions that wait.
+    fn pace(&self, now: Instant, bounds: &Bounds) -> Option<Duration> {
         let passed = |since: Instant| now.saturating_duration_since(since);
-        // One that waits by right may do so for hours.
-        let young = |waiting: &Waiting| {
-            let open = waiting.since.filter(|_| !waiting.settled);
-            let given_up = |since| passed(since) < dial_timeout.saturating_add(YOUNG);
-            passed(waiting.began) < YOUNG || open.is_some() || waiting.since.is_some_and(given_up)
+        // A session may have to wait for hours, for good reasons.
+        let is_young = |waiting: &Waiting| {
+            let patience = bounds.dial_timeout.saturating_add(YOUNG);
+            waiting.connected.is_some_and(|since| passed(since) < YOUNG)
+                || (waiting.sent).is_some_and(|since| !waiting.probed || passed(since) < patience)
         };
-        match self.waiting.iter().any(young) {
-            true => Some(often),
-            // For one that has said nothing at all, the looks at its peers do.
-            false => {
-                let has_sent = |waiting: &Waiting| waiting.since.is_some();
-                self.waiting.iter().any(has_sent).then_some(seldom)
-            }
+        if self.waiting.iter().any(is_young) {
+            return Some(bounds.times.answer_look);
         }
+        // A client that has sent nothing at all is looked at for its peers only.
+        let has_sent = self.waiting.iter().any(|waiting| waiting.sent.is_some());
+        has_sent.then_some(bounds.times.session_look)
     }
 
     /// Looks at the sessions that wait for their first answer.
     fn look(&mut self, proxy: &Proxy, now: Instant) {
-        let timeout = proxy.watch.settings.answer_timeout;
+        for session in proxy.sessions.from(self.next_id) {
+            self.next_id = session.id + 1;
+            // One that there is no memory for raises no suspicion.
+            if memory::carefully(|| self.waiting.try_reserve(1)).is_ok() {
+                self.waiting.push(Waiting {
+                    session: Arc::downgrade(&session),
+                    connected: None,
+                    sent: None,
+                    counted: false,
+                    probed: false,
+                });
+            }
+        }
+        let timeout = proxy.bounds.answer_timeout;
         let mut overdue = Vec::new();
         self.waiting.retain_mut(|waiting| {
             let Some(session) = waiting.session.upgrade() else {
                 return false;
             };
             let Some((endpoint, connected, to_endpoint, to_client)) = session.passed() else {
-                return false;
+                return true;
             };
+            waiting.connected.get_or_insert(now);
             if to_client > 0 {
                 proxy.pool.heard(endpoint, connected);
                 return false;
@@ -262,17 +161,17 @@ impl Rounds {
             if to_endpoint == 0 {
                 return true;
             }
-            let waited = now.saturating_duration_since(*waiting.since.get_or_insert(now));
+            let waited = now.saturating_duration_since(*waiting.sent.get_or_insert(now));
             if waited >= timeout {
                 if !std::mem::replace(&mut waiting.counted, true) {
                     proxy.pool.unanswered(endpoint);
                 }
                 // Bytes may have been sent a little later than they were seen to be.
                 let since = now.checked_sub(waited).unwrap_or(now);
-                waiting.settled = waiting.settled || proxy.pool.suspect(endpoint, since);
+                waiting.probed = waiting.probed || proxy.pool.suspect(endpoint, since);
             }
             // One that there is no memory for is overdue at the next look, too.
-            if waited >= proxy.dial_timeout.max(timeout)
+            if waited >= proxy.bounds.dial_timeout.max(timeout)
                 && memory::carefully(|| overdue.try_reserve(1)).is_ok()
             {
                 overdue.push((endpoint, session));
@@ -282,81 +181,66 @@ impl Rounds {
         if !overdue.is_empty() {
             give_up(proxy, &overdue, timeout);
         }
+        if self.waiting.is_empty() {
+            // After a burst it has room for thousands.
+            self.waiting = Vec::new();
+        }
     }
 
-    /// Resets what is connected to endpoints that have been removed for long enough.
-    fn close_removed(
-        &mut self,
-        proxy: &Proxy,
-        removed: Vec<SocketAddr>,
-        late: Vec<SocketAddr>,
-        now: Instant,
-    ) {
-        let Some(delay) = proxy.watch.settings.close_removed else {
-            return;
-        };
-        let has_news = !removed.is_empty() || !late.is_empty();
-        if self.gone.len() > MAX_GONE {
-            self.gone.clear();
+    /// Resets connections to endpoints that were removed `delay` ago.
+    fn close_removed(&mut self, proxy: &Proxy, delay: Duration, inbox: Inbox, now: Instant) {
+        let has_notices = !inbox.removed.is_empty() || !inbox.late.is_empty();
+        if self.remembered.len() > MAX_REMEMBERED {
+            self.remembered.clear();
         }
-        self.gone.extend(removed.iter().copied());
-        // A session may report one that has left for the time of one answer.
-        let late = late.into_iter().filter(|addr| self.gone.contains(addr));
-        let due = removed
-            .into_iter()
-            .chain(late)
-            .map(|addr| (addr, now + delay));
-        self.removed.extend(due);
-        if has_news {
-            self.gone.retain(|addr| !proxy.pool.contains(*addr));
+        self.remembered.extend(inbox.removed.iter().copied());
+        // A session may report an endpoint that is missing for the time of one answer only.
+        let late = inbox.late.into_iter();
+        let late = late.filter(|addr| self.remembered.contains(addr));
+        let due = inbox.removed.into_iter().chain(late);
+        self.removed.extend(due.map(|addr| (addr, now + delay)));
+        if has_notices {
+            self.remembered.retain(|addr| !proxy.pool.contains(*addr));
         }
-        let over: Vec<SocketAddr> = self
-            .removed
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(addr, _)| *addr)
-            .collect();
-        for addr in over {
-            self.removed.remove(&addr);
-            if proxy.pool.contains(addr) {
-                continue;
+        self.removed.retain(|addr, at| {
+            let is_due = *at <= now;
+            if is_due && !proxy.pool.contains(*addr) {
+                let count = proxy.sessions.reset_endpoint(*addr, Cause::Removed);
+                report("reset connections to a removed endpoint", *addr, count);
             }
-            let count = proxy.sessions.reset_endpoint(addr, Cause::Removed);
-            report("reset connections to a removed endpoint", addr, count);
-        }
+            !is_due
+        });
     }
 
-    /// Resets what is connected to endpoints that have been doubted for long enough.
-    fn close_unhealthy(&mut self, proxy: &Proxy, now: Instant) {
-        let settings = &proxy.watch.settings;
-        let Some(delay) = settings.close_unhealthy else {
-            return;
-        };
-        // Of members that were unhealthy alike one is the first to be found well: that the others are not is no
-        // news then.
-        let doubted = proxy.pool.doubted(delay.max(settings.answer_timeout));
-        let known = |addr: &SocketAddr, since: &Instant| {
-            let is_same = |doubted: &Doubted| (&doubted.addr, &doubted.since) == (addr, since);
+    /// Resets connections to endpoints that have been silent or unhealthy for `delay`.
+    fn close_unhealthy(&mut self, proxy: &Proxy, delay: Duration, now: Instant) {
+        // Of members that were unhealthy together one is found healthy first: that says nothing about the others.
+        let doubted = proxy.pool.doubted(delay.max(proxy.bounds.answer_timeout));
+        self.closed.retain(|addr, since| {
+            let is_same = |doubted: &Doubted| doubted.addr == *addr && doubted.since == *since;
             doubted.iter().any(is_same)
-        };
-        self.closed.retain(|addr, since| known(addr, since));
-        for doubted in &doubted {
-            let Doubted { addr, since, .. } = *doubted;
-            let is_over = now.saturating_duration_since(since) >= delay && doubted.is_outdone;
-            if !is_over || self.closed.insert(addr, since).is_some() {
+        });
+        for doubted in doubted {
+            let is_over = now.saturating_duration_since(doubted.since) >= delay;
+            if !is_over
+                || !doubted.is_outdone
+                || self.closed.insert(doubted.addr, doubted.since).is_some()
+            {
                 continue;
             }
-            let count = proxy.sessions.reset_endpoint(addr, Cause::Unhealthy);
+            let count = proxy
+                .sessions
+                .reset_endpoint(doubted.addr, Cause::Unhealthy);
             let message = match doubted.status {
                 Status::Silent => "reset connections to a silent endpoint",
                 _ => "reset connections to an unhealthy endpoint",
             };
-            report(message, addr, count);
+            report(message, doubted.addr, count);
         }
     }
 }
 
-/// Resets those sessions whose endpoint is silent while another has been active for so long.
+/// Resets the overdue sessions whose endpoint is silent while another has been active for so long.
 fn give_up(proxy: &Proxy, overdue: &[(SocketAddr, Arc<Session>)], active_for: Duration) {
     for doubted in proxy.pool.doubted(active_for) {
         if doubted.status != Status::Silent || !doubted.is_outdone {
@@ -364,17 +248,50 @@ fn give_up(proxy: &Proxy, overdue: &[(SocketAddr, Arc<Session>)], active_for: Du
         }
         let addr = doubted.addr;
         let to_it = overdue.iter().filter(|(endpoint, _)| *endpoint == addr);
-        let count = super::sessions::reset(to_it.map(|(_, session)| session), Cause::Unanswered);
+        let count = session::reset(to_it.map(|(_, session)| session), Cause::Unanswered);
         report("reset connections that were never answered", addr, count);
     }
 }
 
 fn report(message: &str, addr: SocketAddr, count: usize) {
     if count > 0 {
+        let fields = [("address", addr.into()), ("connections", count.into())];
+        log::info("proxy", message, &fields);
+    }
+}
+
+/// Looks at each session once, and resets those with a dead peer.
+fn reset_dead(proxy: &Proxy, patience: Duration) {
+    let (mut clients, mut endpoints) = (0u64, 0u64);
+    let mut ended = Vec::new();
+    for session in proxy.sessions.all() {
+        let Some(relay) = session.relay() else {
+            continue;
+        };
+        match relay.end_if_gone(patience) {
+            None => continue,
+            Some(Party::Client) => clients += 1,
+            Some(Party::Endpoint) => endpoints += 1,
+        }
+        if memory::carefully(|| ended.try_reserve(1)).is_ok() {
+            ended.push(session);
+        } else {
+            relay.reset();
+        }
+    }
+    // Where a reset has to wait for a call to end, that has ended meanwhile.
+    for relay in ended.iter().filter_map(|session| session.relay()) {
+        relay.reset();
+    }
+    if clients + endpoints > 0 {
         log::info(
             "proxy",
-            message,
-            &[("address", addr.into()), ("connections", count.into())],
+            "reset connections whose peer is gone",
+            &[
+                ("clients", clients.into()),
+                ("endpoints", endpoints.into()),
+                ("silence_seconds", patience.into()),
+            ],
         );
     }
 }

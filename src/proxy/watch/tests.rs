@@ -6,25 +6,28 @@ use std::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Policy;
+use crate::dial::BlackHole;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Source};
 use crate::loop_guard::LoopGuard;
-use crate::proxy::account::Arrival;
-use crate::proxy::{Bounds, session};
+use crate::proxy::session::Arrival;
 use crate::times::Times;
-
-mod closing;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Little, for the pool asks a clock how long another is active.
-const SETTINGS: Settings = Settings {
+/// The answer timeout is short, because the pool asks a clock how long another endpoint is active.
+const BOUNDS: Bounds = Bounds {
+    dial_timeout: Duration::from_secs(5),
+    max_connections: 100,
+    max_pipes: 0,
+    max_buffers: 0,
     answer_timeout: MS,
     close_removed: None,
     close_unhealthy: None,
+    times: Times::REAL,
 };
 
 /// A proxy, and as many endpoints, which are known to serve.
@@ -35,25 +38,14 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(count: usize, watch: Settings) -> Self {
-        Self::timed(count, watch, Times::REAL)
-    }
-
-    fn timed(count: usize, watch: Settings, times: Times) -> Self {
+    fn new(count: usize, bounds: Bounds) -> Self {
+        let times = bounds.times;
         let bind = |_| TcpListener::bind("127.0.0.1:0").unwrap();
         let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
         let addrs = listeners.iter().map(|own| own.local_addr().unwrap());
         let addrs: Vec<SocketAddr> = addrs.collect();
         let pool = Pool::new(Policy::RoundRobin, 60 * SECOND, None).unwrap();
         let pool = pool.tuned(16, times);
-        let bounds = Bounds {
-            dial_timeout: 5 * SECOND,
-            max_connections: 100,
-            max_pipes: 0,
-            max_buffers: 0,
-            watch,
-            times,
-        };
         let (pool, monitor) = (Arc::new(pool), Arc::new(Monitor::new(times)));
         let proxy = Proxy::new(pool, monitor, LoopGuard::default(), bounds, None);
         let fixture = Self {
@@ -91,16 +83,16 @@ impl Fixture {
         session::start(&self.proxy, accepted, Arrival::now(peer, addr));
         let (endpoint, _) = self.listeners[0].accept().unwrap();
         eventually("what is sent is passed on", || {
-            let session = self.proxy.sessions.weak().last().unwrap();
-            let passed = session.upgrade().and_then(|session| session.passed());
+            let session = self.proxy.sessions.all().last();
+            let passed = session.and_then(|session| session.passed());
             passed.is_some_and(|(_, _, to_endpoint, _)| to_endpoint == sent.len() as u64)
         });
         (client, endpoint)
     }
 
     /// What has begun, as the thread takes it.
-    fn news(&self) -> News {
-        self.proxy.watch.wait(Some(Instant::now()), false)
+    fn news(&self) -> Inbox {
+        self.proxy.notices.wait(Some(Instant::now()), false)
     }
 
     fn unanswered(&self) -> u64 {
@@ -149,32 +141,34 @@ fn is_open(client: &TcpStream) -> bool {
 
 #[test]
 fn a_session_that_begins_wakes_the_thread_only_from_its_sleep() {
-    let fixture = Fixture::new(1, SETTINGS);
-    let watch = &fixture.proxy.watch;
+    let fixture = Fixture::new(1, BOUNDS);
+    let notices = &fixture.proxy.notices;
     let _client = std::thread::scope(|scope| {
         let began = Instant::now();
-        let sleeper = scope.spawn(move || watch.wait(Some(began + 20 * SECOND), true));
-        eventually("it sleeps", || lock(&watch.news).asleep);
+        let sleeper = scope.spawn(move || notices.wait(Some(began + 20 * SECOND), true));
+        eventually("it sleeps", || notices.is_asleep());
         let client = fixture.client(b"x");
-        assert_eq!(sleeper.join().unwrap().begun.len(), 1);
+        assert!(sleeper.join().unwrap().any_begun);
         assert!(began.elapsed() < 10 * SECOND, "it is woken");
         client
     });
-    assert!(!lock(&watch.news).asleep);
+    assert!(!notices.is_asleep());
     let _client = fixture.client(b"x");
     // Awake, it waits for its time.
     let began = Instant::now();
-    assert_eq!(watch.wait(Some(began + 20 * MS), false).begun.len(), 1);
+    assert!(notices.wait(Some(began + 20 * MS), false).any_begun);
     assert!(began.elapsed() >= 20 * MS);
     let off = Fixture::new(
         1,
-        Settings {
+        Bounds {
             answer_timeout: Duration::ZERO,
-            ..SETTINGS
+            ..BOUNDS
         },
     );
     let _client = off.client(b"x");
-    assert!(off.news().begun.is_empty(), "where nobody looks");
+    let mut rounds = Rounds::default();
+    rounds.step(&off.proxy, off.news(), began);
+    assert!(rounds.waiting.is_empty(), "where nobody looks");
 }
 
 #[test]
@@ -182,17 +176,22 @@ fn it_looks_often_only_while_a_session_is_young_or_waits() {
     let now = Instant::now();
     let waiting = |age: Duration, waits: bool| Waiting {
         session: Weak::new(),
-        began: now,
-        since: waits.then(|| now + age),
+        connected: Some(now),
+        sent: waits.then(|| now + age),
         counted: false,
-        settled: false,
+        probed: false,
     };
     let times = Times {
         answer_look: MS,
         session_look: SECOND,
         ..Times::REAL
     };
-    let pace = |rounds: &Rounds, age| rounds.pace(now + age, &times, SECOND);
+    let bounds = Bounds {
+        dial_timeout: SECOND,
+        times,
+        ..BOUNDS
+    };
+    let pace = |rounds: &Rounds, age| rounds.pace(now + age, &bounds);
     let mut rounds = Rounds::default();
     assert_eq!(pace(&rounds, Duration::ZERO), None);
     rounds.waiting.push(waiting(YOUNG, false));
@@ -207,7 +206,7 @@ fn it_looks_often_only_while_a_session_is_young_or_waits() {
     );
     // It waits by right: it is not given up any more.
     for waiting in &mut rounds.waiting {
-        waiting.settled = true;
+        waiting.probed = true;
     }
     assert_eq!(pace(&rounds, 2 * YOUNG + SECOND - MS), Some(MS));
     assert_eq!(pace(&rounds, 2 * YOUNG + SECOND), Some(SECOND));
@@ -215,25 +214,25 @@ fn it_looks_often_only_while_a_session_is_young_or_waits() {
 
 #[test]
 fn a_client_that_waits_too_long_raises_one_suspicion() {
-    let fixture = Fixture::new(1, SETTINGS);
+    let fixture = Fixture::new(1, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, mut endpoint) = fixture.client(b"x");
     rounds.step(&fixture.proxy, fixture.news(), now);
     assert!(!fixture.is_asked(), "it has just begun");
     for round in 1..=3 {
-        rounds.step(&fixture.proxy, News::default(), now + round * MS);
+        rounds.step(&fixture.proxy, Inbox::default(), now + round * MS);
         assert_eq!(fixture.is_asked(), round == 1, "{round}");
     }
     assert_eq!(fixture.unanswered(), 1);
     // There is no other.
     fixture.silence();
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert!(is_open(&client));
     endpoint.write_all(b"y").unwrap();
     let mut client = client;
     client.read_exact(&mut [0]).unwrap();
     eventually("the answer is counted", || {
-        rounds.step(&fixture.proxy, News::default(), now + HOUR);
+        rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
         rounds.waiting.is_empty()
     });
     assert!(fixture.is_asked(), "whether it is silent no more");
@@ -241,62 +240,158 @@ fn a_client_that_waits_too_long_raises_one_suspicion() {
 
 #[test]
 fn a_client_that_has_sent_nothing_waits_for_nothing() {
-    let fixture = Fixture::new(2, SETTINGS);
+    let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, endpoint) = fixture.client(b"");
-    let mut news = News::default();
-    eventually("its session is reported", || {
-        news = fixture.news();
-        !news.begun.is_empty()
-    });
-    rounds.step(&fixture.proxy, news, now);
+    rounds.step(&fixture.proxy, fixture.news(), now);
     fixture.silence();
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert!(is_open(&client) && fixture.unanswered() == 0);
     assert_eq!(rounds.waiting.len(), 1, "it may still send something");
     drop((client, endpoint));
     eventually("a session that has ended is forgotten", || {
-        rounds.step(&fixture.proxy, News::default(), now + HOUR);
+        rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
         rounds.waiting.is_empty()
     });
 }
 
 #[test]
 fn one_that_was_never_answered_is_reset_if_another_endpoint_answers() {
-    let fixture = Fixture::new(2, SETTINGS);
+    let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, _endpoint) = fixture.client(b"x");
     rounds.step(&fixture.proxy, fixture.news(), now);
     fixture.silence();
-    rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND - MS);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 5 * SECOND - MS);
     assert!(is_open(&client), "it has the time of a dial");
     let refused = memory::tests::refuse();
-    rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 5 * SECOND);
     assert!(is_open(&client), "there is no memory for a list of them");
     drop(refused);
-    rounds.step(&fixture.proxy, News::default(), now + 5 * SECOND);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 5 * SECOND);
     assert!(is_reset(client));
 }
 
 /// All have stopped alike, and only one of them has a client.
 #[test]
 fn one_that_was_never_answered_is_kept_while_nothing_is_known_of_others() {
-    let fixture = Fixture::new(2, SETTINGS);
+    let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, _endpoint) = fixture.client(b"x");
     rounds.step(&fixture.proxy, fixture.news(), now);
     fixture.proxy.pool.probed(fixture.addrs[0], None);
     let silent = Instant::now();
     eventually("it takes a moment", || silent.elapsed() > 10 * MS);
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert!(is_open(&client));
     assert!(fixture.is_asked(), "the other");
     fixture
         .proxy
         .pool
         .probed(fixture.addrs[1], Some(Instant::now()));
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert!(is_reset(client));
+}
+
+#[test]
+fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
+    let delay = 10 * MS;
+    let fixture = Fixture::new(
+        2,
+        Bounds {
+            answer_timeout: Duration::ZERO,
+            close_unhealthy: Some(delay),
+            ..BOUNDS
+        },
+    );
+    let [sick, other] = [fixture.addrs[0], fixture.addrs[1]];
+    let pool = &fixture.proxy.pool;
+    let (mut rounds, now) = (Rounds::default(), Instant::now());
+    let (client, _endpoint) = fixture.client(b"x");
+    fixture.silence();
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
+    assert!(is_reset(client));
+    assert_eq!(rounds.closed.len(), 1);
+    // What happens to the other makes it no new doubt.
+    let refused = crate::dial::Cause::Connect(std::io::Error::from_raw_os_error(111)).at(other);
+    pool.failed(other, Instant::now(), &refused);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
+    assert_eq!(rounds.closed.len(), 1);
+    let (client, _endpoint) = fixture.client(b"x");
+    pool.kept(other, Instant::now());
+    pool.heard(other, Instant::now());
+    let back = Instant::now();
+    eventually("it takes a moment", || back.elapsed() > 2 * delay);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
+    assert!(is_open(&client), "once for each time");
+    pool.probed(sick, Some(Instant::now()));
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
+    assert!(rounds.closed.is_empty());
+}
+
+/// Members that were unhealthy together are found well one after the other.
+#[test]
+fn the_first_to_be_well_again_costs_the_others_no_connection() {
+    let delay = HOUR;
+    let fixture = Fixture::new(
+        2,
+        Bounds {
+            close_unhealthy: Some(delay),
+            ..BOUNDS
+        },
+    );
+    let (mut rounds, now) = (Rounds::default(), Instant::now());
+    let (client, _endpoint) = fixture.client(b"x");
+    let pool = &fixture.proxy.pool;
+    let check = |addr, passed| {
+        let (checked, error) = match passed {
+            true => (crate::endpoint::ledger::Checked::Passed, None),
+            false => (
+                crate::endpoint::ledger::Checked::Failed,
+                Some("503".to_owned()),
+            ),
+        };
+        pool.checked(addr, checked, !passed, error);
+    };
+    fixture.addrs.iter().for_each(|addr| check(*addr, false));
+    check(fixture.addrs[1], true);
+    let back = Instant::now();
+    eventually("it takes a moment", || back.elapsed() > 10 * MS);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 2 * delay);
+    assert!(is_open(&client) && rounds.closed.is_empty());
+}
+
+#[test]
+fn connections_to_a_removed_endpoint_are_reset_in_time_unless_it_is_back() {
+    let settings = Bounds {
+        close_removed: Some(60 * SECOND),
+        ..BOUNDS
+    };
+    for is_back in [false, true] {
+        let fixture = Fixture::new(2, settings);
+        let (mut rounds, now) = (Rounds::default(), Instant::now());
+        let (client, _endpoint) = fixture.client(b"x");
+        fixture.endpoints(&fixture.addrs[1..]);
+        fixture.proxy.removed(vec![fixture.addrs[0]]);
+        // News of that kind are heard at once.
+        let news = fixture.proxy.notices.wait(None, false);
+        rounds.step(&fixture.proxy, news, now);
+        if is_back {
+            fixture.endpoints(&fixture.addrs);
+        }
+        rounds.step(&fixture.proxy, Inbox::default(), now + 60 * SECOND - MS);
+        assert!(is_open(&client));
+        let session = fixture.proxy.sessions.all().last().unwrap();
+        rounds.step(&fixture.proxy, Inbox::default(), now + 60 * SECOND);
+        match is_back {
+            true => assert!(is_open(&client)),
+            false => {
+                assert_eq!(session.relay().unwrap().cause(), Cause::Removed);
+                assert!(is_reset(client));
+            }
+        }
+        assert!(rounds.removed.is_empty());
+    }
 }
 
 #[test]
@@ -304,10 +399,11 @@ fn no_interval_that_can_be_set_is_too_long() {
     let most = Duration::from_nanos(i64::MAX.unsigned_abs());
     let fixture = Fixture::new(
         2,
-        Settings {
+        Bounds {
             answer_timeout: most,
             close_removed: Some(most),
             close_unhealthy: Some(most),
+            ..BOUNDS
         },
     );
     let (mut rounds, now) = (Rounds::default(), Instant::now());
@@ -317,14 +413,14 @@ fn no_interval_that_can_be_set_is_too_long() {
     let next = rounds.step(&fixture.proxy, news, now).unwrap();
     assert!(next > now && next <= now + SECOND);
     fixture.silence();
-    rounds.step(&fixture.proxy, News::default(), now + HOUR);
+    rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert!(is_open(&client));
 }
 
 /// The doubt of another client was followed just before, and its answer says nothing of this one's.
 #[test]
 fn a_suspicion_that_comes_too_soon_is_raised_again() {
-    let fixture = Fixture::new(1, SETTINGS);
+    let fixture = Fixture::new(1, BOUNDS);
     let pool = &fixture.proxy.pool;
     assert!(pool.suspect(fixture.addrs[0], Instant::now()));
     assert!(fixture.is_asked());
@@ -332,18 +428,106 @@ fn a_suspicion_that_comes_too_soon_is_raised_again() {
     let (_client, _endpoint) = fixture.client(b"x");
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     rounds.step(&fixture.proxy, fixture.news(), now);
-    rounds.step(&fixture.proxy, News::default(), now + MS);
+    rounds.step(&fixture.proxy, Inbox::default(), now + MS);
     assert_eq!(fixture.unanswered(), 1);
-    assert!(!rounds.waiting[0].settled && !fixture.is_asked());
+    assert!(!rounds.waiting[0].probed && !fixture.is_asked());
+}
+
+#[test]
+fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
+    let settings = Bounds {
+        close_removed: Some(60 * SECOND),
+        ..BOUNDS
+    };
+    let times = Times {
+        head_start: MS,
+        ..Times::REAL
+    };
+    let (fixture, hole) = (
+        Fixture::new(
+            0,
+            Bounds {
+                times: times,
+                ..settings
+            },
+        ),
+        BlackHole::new(),
+    );
+    fixture.endpoints(&[hole.addr]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let _client = TcpStream::connect(addr).unwrap();
+    let (accepted, peer) = listener.accept().unwrap();
+    session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
+    eventually("it is dialled", || {
+        fixture.proxy.pool.views()[0].status == Status::Slow
+    });
+    fixture.endpoints(&[]);
+    hole.listener.set_nonblocking(true).unwrap();
+    let mut accepted = Vec::new();
+    // The kernel tries again after a second.
+    eventually("it tells", || {
+        accepted.extend(hole.listener.accept());
+        fixture.news().late == [hole.addr]
+    });
+}
+
+/// Its dial had begun before.
+#[test]
+fn a_session_that_is_connected_after_its_endpoint_has_left_is_reset_in_time() {
+    let delay = 60 * SECOND;
+    let fixture = Fixture::new(
+        1,
+        Bounds {
+            close_removed: Some(delay),
+            ..BOUNDS
+        },
+    );
+    let (mut rounds, now) = (Rounds::default(), Instant::now());
+    let (client, _endpoint) = fixture.client(b"x");
+    fixture.endpoints(&[]);
+    let notices = &fixture.proxy.notices;
+    notices.late(fixture.addrs[0]);
+    rounds.step(&fixture.proxy, fixture.news(), now);
+    rounds.step(&fixture.proxy, Inbox::default(), now + delay);
+    assert!(is_open(&client), "nobody has told that it has left");
+    // What was reported long ago is remembered.
+    fixture.proxy.removed(vec![fixture.addrs[0]]);
+    rounds.step(&fixture.proxy, fixture.news(), now);
+    rounds.removed.clear();
+    notices.late(fixture.addrs[0]);
+    rounds.step(&fixture.proxy, fixture.news(), now + delay);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 2 * delay - MS);
+    assert!(is_open(&client));
+    rounds.step(&fixture.proxy, Inbox::default(), now + 2 * delay);
+    assert!(is_reset(client));
+}
+
+#[test]
+fn what_is_connected_elsewhere_is_not_reset() {
+    let fixture = Fixture::new(
+        2,
+        Bounds {
+            close_removed: Some(60 * SECOND),
+            ..BOUNDS
+        },
+    );
+    let (mut rounds, now) = (Rounds::default(), Instant::now());
+    let (client, _endpoint) = fixture.client(b"x");
+    fixture.endpoints(&fixture.addrs[..1]);
+    fixture.proxy.removed(vec![fixture.addrs[1]]);
+    rounds.step(&fixture.proxy, fixture.news(), now);
+    rounds.step(&fixture.proxy, Inbox::default(), now + 60 * SECOND);
+    assert!(is_open(&client) && rounds.removed.is_empty());
 }
 
 #[test]
 fn peers_that_are_gone_are_looked_for_again_and_again() {
     let (mut rounds, now, look) = (Rounds::default(), Instant::now(), Times::REAL.peer_look);
     // Of all looks only those are left.
-    let settings = Settings {
+    let settings = Bounds {
         answer_timeout: Duration::ZERO,
-        ..SETTINGS
+        ..BOUNDS
     };
     let fixture = Fixture::new(1, settings);
     let (client, endpoint) = fixture.client(b"x");
@@ -363,7 +547,7 @@ fn peers_that_are_gone_are_looked_for_again_and_again() {
     );
     assert!(rounds.asleep);
     let (_client, _endpoint) = fixture.client(b"x");
-    let news = fixture.proxy.watch.wait(None, rounds.asleep);
+    let news = fixture.proxy.notices.wait(None, rounds.asleep);
     let until = rounds.step(&fixture.proxy, news, now + look * 3);
     assert_eq!(until, Some(now + look * 4));
 }
@@ -371,9 +555,9 @@ fn peers_that_are_gone_are_looked_for_again_and_again() {
 /// Nor is a look at unhealthy endpoints.
 #[test]
 fn where_there_is_no_session_nothing_is_looked_at() {
-    let settings = Settings {
+    let settings = Bounds {
         close_unhealthy: Some(SECOND),
-        ..SETTINGS
+        ..BOUNDS
     };
     let fixture = Fixture::new(1, settings);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
@@ -384,7 +568,7 @@ fn where_there_is_no_session_nothing_is_looked_at() {
 
 #[test]
 fn without_memory_a_client_is_turned_away_and_the_next_is_served() {
-    let fixture = Fixture::new(1, SETTINGS);
+    let fixture = Fixture::new(1, BOUNDS);
     let refused = memory::tests::refuse();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -395,7 +579,7 @@ fn without_memory_a_client_is_turned_away_and_the_next_is_served() {
         .unwrap();
     session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
     assert!(is_reset(client));
-    let refusals = fixture.proxy.rejections().into_iter();
+    let refusals = fixture.proxy.counters.rejections().into_iter();
     let counted: Vec<_> = refusals.filter(|(_, count)| *count > 0).collect();
     assert_eq!(counted, [("out_of_resources", 1)]);
     assert_eq!(fixture.proxy.sessions.count(), 0);
@@ -412,7 +596,13 @@ const PROMPT: Times = Times {
 
 #[test]
 fn an_endpoint_that_resets_a_connection_is_asked() {
-    let fixture = Fixture::timed(1, SETTINGS, PROMPT);
+    let fixture = Fixture::new(
+        1,
+        Bounds {
+            times: PROMPT,
+            ..BOUNDS
+        },
+    );
     let (_client, endpoint) = fixture.client(b"x");
     assert!(!fixture.is_asked());
     let reset = socket2::SockRef::from(&endpoint).set_linger(Some(Duration::ZERO));
@@ -423,7 +613,13 @@ fn an_endpoint_that_resets_a_connection_is_asked() {
 
 #[test]
 fn an_endpoint_that_ends_the_last_of_its_connections_is_asked() {
-    let fixture = Fixture::timed(1, SETTINGS, PROMPT);
+    let fixture = Fixture::new(
+        1,
+        Bounds {
+            times: PROMPT,
+            ..BOUNDS
+        },
+    );
     let pairs = [(); 2].map(|()| fixture.client(b"x"));
     for ((mut client, mut endpoint), left) in pairs.into_iter().zip([1, 0]) {
         assert!(!fixture.is_asked());
