@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::follow::Followed;
+use super::polled::Polled;
 use super::roots::{Bundle, Error, Roots};
 use crate::log;
 use crate::sync::lock;
@@ -36,7 +36,7 @@ impl Trusted {
 /// Authorities that are followed.
 #[derive(Debug)]
 pub(crate) struct Authorities {
-    bundle: Followed<Bundle>,
+    bundle: Polled<Bundle>,
     trusted: Trusted,
 }
 
@@ -46,7 +46,7 @@ impl Authorities {
     /// # Errors
     /// If a named file is not a bundle of certificates, or the system has none.
     pub(crate) fn open(bundle: Bundle) -> Result<(Self, Vec<String>), Error> {
-        let (bundle, roots) = Followed::open(bundle)?;
+        let (bundle, roots) = Polled::open(bundle)?;
         let odd = roots.passed_over.iter().map(passed_over).collect();
         let trusted = Trusted::new(roots.anchors);
         Ok((Self { bundle, trusted }, odd))

@@ -6,9 +6,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::follow::{Place, Texts};
 use super::listing::{self, Listing, MAX_TEXT, Oddity};
 use super::members;
+use super::polled::{Contents, PolledFiles};
 use crate::stamp;
 use crate::sys::{self, Plain, memory};
 
@@ -58,7 +58,7 @@ impl EndpointsFile {
     }
 }
 
-impl Place for EndpointsFile {
+impl PolledFiles for EndpointsFile {
     type Value = Listing;
     type Error = Error;
 
@@ -66,7 +66,7 @@ impl Place for EndpointsFile {
         vec![self.0.clone()]
     }
 
-    fn read(&self) -> Result<Texts, Error> {
+    fn read(&self) -> Result<Contents, Error> {
         let text = stamp::read(&self.0, MAX_TEXT + 1).map_err(|error| self.unreadable(&error))?;
         let text = text.ok_or_else(|| self.failed(Cause::NotAFile))?;
         if text.len() > MAX_TEXT {
@@ -77,11 +77,11 @@ impl Place for EndpointsFile {
         Ok(vec![text])
     }
 
-    fn is_passing(error: &Error) -> bool {
+    fn is_transient(error: &Error) -> bool {
         matches!(error.cause, Cause::Unreadable(_))
     }
 
-    fn parse(&self, texts: Texts) -> Result<Listing, Error> {
+    fn parse(&self, texts: Contents) -> Result<Listing, Error> {
         let text = texts.first().map(Vec::as_slice).unwrap_or_default();
         let listing = listing::parse(text);
         listing.map_err(|error| self.failed(Cause::Listing(error)))
@@ -120,8 +120,8 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::follow::Followed;
-    use crate::discovery::follow::tests::Site;
+    use crate::discovery::polled::Polled;
+    use crate::discovery::polled::tests::Site;
 
     #[test]
     fn the_remedy_fits_the_error() {
@@ -147,7 +147,7 @@ mod tests {
         site.write("large", &"#\n".repeat(MAX_TEXT / 2 + 1));
         let dir = site.0.display();
         let error = |path: &Path| {
-            let opened = Followed::open(EndpointsFile::new(path));
+            let opened = Polled::open(EndpointsFile::new(path));
             opened.map(|_| ()).unwrap_err().to_string()
         };
         for (name, text) in [

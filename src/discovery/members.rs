@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::{self, EndpointsFile};
-use super::follow::Followed;
-use super::hosts::Hosts;
 use super::member::Member;
+use super::polled::Polled;
+use super::resolved::ResolvedHosts;
 use super::schedule::resolver_pause;
 use super::srv::Services;
 use crate::addr::{Host, HostPort};
@@ -38,7 +38,7 @@ pub(crate) enum Source {
     List(Vec<Member>),
     /// The list in a file: the last good one.
     File {
-        file: Box<Followed<EndpointsFile>>,
+        file: Box<Polled<EndpointsFile>>,
         identity: Identity,
         members: Vec<Member>,
     },
@@ -120,7 +120,7 @@ impl Source {
         path: &Path,
         identity: Identity,
     ) -> Result<(Self, Vec<String>), file::Error> {
-        let (file, listing) = Followed::open(EndpointsFile::new(path))?;
+        let (file, listing) = Polled::open(EndpointsFile::new(path))?;
         let place = file.place();
         let odd = listing.odd.iter().map(|odd| place.describe(odd)).collect();
         let source = Self::File {
@@ -272,20 +272,20 @@ pub(super) fn names(members: &[Member]) -> HashSet<String> {
 }
 
 /// Literal addresses that this host does not have now, and why.
-pub(super) fn adrift(members: &[Member]) -> Vec<(String, String)> {
-    let adrift = |member: &Member| match &member.at.host {
+pub(super) fn unresolvable_zones(members: &[Member]) -> Vec<(String, String)> {
+    let unresolvable_zones = |member: &Member| match &member.at.host {
         Host::Ip6Zone(_, zone) if literal(&member.at).is_none() => Some((
             member.at.to_string(),
             format!("this host has no interface {zone}"),
         )),
         _ => None,
     };
-    members.iter().filter_map(adrift).collect()
+    members.iter().filter_map(unresolvable_zones).collect()
 }
 
 /// All their addresses, each once: where several name one, the first has it; and how many
 /// there are, which may be more than are used.
-pub(super) fn endpoints(members: &[Member], hosts: &Hosts) -> (Vec<Endpoint>, usize) {
+pub(super) fn endpoints(members: &[Member], hosts: &ResolvedHosts) -> (Vec<Endpoint>, usize) {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let mut found: HashSet<SocketAddr> = HashSet::new();
     let mut beyond = 0_usize;

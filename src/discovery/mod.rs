@@ -15,20 +15,20 @@
 
 pub(crate) mod auth;
 pub(crate) mod authorities;
-mod departures;
 pub(crate) mod file;
-mod follow;
-mod hosts;
 mod listen;
 pub(crate) mod listing;
 mod member;
 mod members;
+mod parallel;
+mod polled;
 mod problems;
-mod proofs;
+mod reauthenticate;
 mod refreshes;
+mod removed;
+mod resolved;
 pub(crate) mod roots;
 mod schedule;
-mod side_by_side;
 mod srv;
 mod start;
 #[cfg(test)]
@@ -53,17 +53,17 @@ use crate::sys::waker::Waker;
 use crate::times::Times;
 
 use authorities::Authorities;
-use departures::Departures;
-use hosts::{Freshness, Hosts};
 pub(crate) use listen::listen_address;
 pub(crate) use members::{Identity, Source, given, identity_of};
-use members::{adrift, endpoints, keep, names};
+use members::{endpoints, keep, names, unresolvable_zones};
+pub(crate) use parallel::{limit_parallel, parallel_map};
 pub(crate) use problems::INSECURE;
 use problems::{Subject, Troubles};
-use proofs::{audit, audit_all};
+use reauthenticate::{reauthenticate_all, reauthenticate_serving};
 pub(crate) use refreshes::Refreshes;
+use removed::RemovedEndpoints;
+use resolved::{Freshness, ResolvedHosts};
 use schedule::{Outcome, Schedule};
-pub(crate) use side_by_side::{limit, side_by_side};
 pub(crate) use start::{Found, NothingFound};
 
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
@@ -78,7 +78,7 @@ pub(crate) struct Discovery {
     authorities: Option<Authorities>,
     times: Times,
     schedule: Schedule,
-    hosts: Hosts,
+    hosts: ResolvedHosts,
     /// What the resolver's files were when they were last asked by.
     files: u64,
     /// Since the last refresh somebody has asked for one.
@@ -93,7 +93,7 @@ pub(crate) struct Discovery {
     /// How many endpoints there were at the last refresh, more than are used among them.
     found: usize,
     /// Endpoints that have left, until it is certain that they were removed.
-    departures: Departures,
+    removed: RemovedEndpoints,
     /// Endpoints that are this gateway.
     looped: Vec<Endpoint>,
     /// Why the last refresh failed as a whole, if it did.
@@ -132,13 +132,13 @@ impl Discovery {
             schedule: Schedule::new(Instant::now(), times, source.authenticates()),
             source,
             authorities: None,
-            hosts: Hosts::default(),
+            hosts: ResolvedHosts::default(),
             asked: false,
             to_tell: false,
             has_found: false,
             falling_back: None,
             found: 0,
-            departures: Departures::default(),
+            removed: RemovedEndpoints::default(),
             looped: Vec::new(),
             failed: None,
             poll_error: None,
@@ -161,7 +161,7 @@ impl Discovery {
     }
 
     /// Keeps `pool` in step for ever. A call of its `distress` asks for a refresh; `removed` is
-    /// given the addresses that were certainly removed (`departures`).
+    /// given the addresses that were certainly removed (`removed`).
     pub(crate) fn run(
         &mut self,
         pool: &Pool,
@@ -227,9 +227,9 @@ impl Discovery {
         }
         let is_due = self.schedule.audit_is_due(now, random::number());
         if trusts_others {
-            audit_all(served.pool, served.gate, served.timeout);
+            reauthenticate_all(served.pool, served.gate, served.timeout);
         } else if is_due {
-            audit(served.pool, served.gate, served.timeout);
+            reauthenticate_serving(served.pool, served.gate, served.timeout);
         }
         self.schedule.is_due(now).then(|| {
             self.asked = false;
@@ -284,13 +284,13 @@ impl Discovery {
         let is_empty = endpoints.is_empty();
         let mut changed = false;
         if !is_empty {
-            if freshness.open {
+            if freshness.inconclusive {
                 keep(&mut endpoints, served.pool.endpoints());
             }
             changed = self.apply(endpoints, freshness.certain, served);
         }
         // What is not certain has to be asked for again, but no sooner than after other failures.
-        let is_open = freshness.certain && !self.departures.is_empty();
+        let is_open = freshness.certain && !self.removed.is_empty();
         let census = served.pool.census();
         let is_urgent = is_open || census.active == 0 && census.untried == 0;
         self.plan(freshness, !is_empty && is_urgent);
@@ -304,19 +304,17 @@ impl Discovery {
         let before = served.pool.endpoints();
         let change = served.pool.replace(endpoints);
         log_change(&change);
-        if !change.removed.is_empty() || !self.departures.is_empty() {
+        if !change.removed.is_empty() || !self.removed.is_empty() {
             let names = self.source.listed();
             let is_listed = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
             let after = served.pool.endpoints();
-            let removed = self
-                .departures
-                .settle(before, &after, is_certain, is_listed);
+            let removed = self.removed.settle(before, &after, is_certain, is_listed);
             if !removed.is_empty() {
                 (served.removed)(removed);
             }
         }
         if !change.is_empty() {
-            audit(served.pool, served.gate, served.timeout);
+            reauthenticate_serving(served.pool, served.gate, served.timeout);
         }
         !change.is_empty()
     }
@@ -369,9 +367,14 @@ impl Discovery {
         }
         let members = self.source.members();
         let all = [&members, self.source.fallback()].concat();
-        let (names, adrift) = (names(&all), adrift(&all));
-        self.hosts
-            .refresh(&self.resolver, &names, &adrift, deadline, &mut freshness);
+        let (names, unresolvable_zones) = (names(&all), unresolvable_zones(&all));
+        self.hosts.refresh(
+            &self.resolver,
+            &names,
+            &unresolvable_zones,
+            deadline,
+            &mut freshness,
+        );
         let (endpoints, found) = endpoints(&members, &self.hosts);
         self.found = found;
         (endpoints, freshness)

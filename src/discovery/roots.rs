@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::follow::{Place, Texts};
+use super::polled::{Contents, PolledFiles};
 use crate::stamp;
 use crate::sys::{Plain, memory, shortage};
 use crate::x509::{self, Anchors, pem};
@@ -154,7 +154,7 @@ impl fmt::Display for Bundle {
     }
 }
 
-impl Place for Bundle {
+impl PolledFiles for Bundle {
     type Value = Roots;
     type Error = Error;
 
@@ -168,7 +168,7 @@ impl Place for Bundle {
         }
     }
 
-    fn read(&self) -> Result<Texts, Error> {
+    fn read(&self) -> Result<Contents, Error> {
         let texts = match self {
             Self::Named(path) => vec![read(path)?],
             Self::System { files, directories } => system(files, directories)?,
@@ -181,11 +181,11 @@ impl Place for Bundle {
         Ok(texts)
     }
 
-    fn is_passing(error: &Error) -> bool {
+    fn is_transient(error: &Error) -> bool {
         matches!(error, Error::Read(..))
     }
 
-    fn parse(&self, texts: Texts) -> Result<Roots, Error> {
+    fn parse(&self, texts: Contents) -> Result<Roots, Error> {
         match self {
             Self::Named(path) => named(path, texts.first().map(Vec::as_slice).unwrap_or_default()),
             Self::System { files, .. } => match (all(&texts), files.as_slice()) {
@@ -230,7 +230,7 @@ fn named(path: &Path, text: &[u8]) -> Result<Roots, Error> {
 }
 
 /// The usable certificates of the system's files, each once.
-fn all(texts: &Texts) -> Result<Roots, Error> {
+fn all(texts: &Contents) -> Result<Roots, Error> {
     let mut seen = HashSet::new();
     let usable = texts
         .iter()
@@ -258,7 +258,7 @@ fn unless_short<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 /// The first of the files that can be read, and all files of the directories.
-fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Texts, Error> {
+fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Contents, Error> {
     let mut texts = Vec::new();
     for file in files {
         if let Some(text) = unless_short(read(file))? {
@@ -295,8 +295,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 pub(in crate::discovery) mod tests {
-    use super::super::follow::Followed;
-    use super::super::follow::tests::Site;
+    use super::super::polled::Polled;
+    use super::super::polled::tests::Site;
     use super::*;
     use std::fs;
 
@@ -318,7 +318,7 @@ pub(in crate::discovery) mod tests {
         file: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Roots, Error> {
-        Followed::open(Bundle::of(file, variable)).map(|(_, roots)| roots)
+        Polled::open(Bundle::of(file, variable)).map(|(_, roots)| roots)
     }
 
     fn load_named(path: &Path) -> Result<(usize, Vec<String>), String> {

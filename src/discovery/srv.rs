@@ -18,9 +18,9 @@ use crate::dns::{self, Resolver};
 use crate::endpoint::Source;
 use crate::log;
 
-use super::hosts::{Freshness, Hosts};
 use super::member::Member;
-use super::side_by_side;
+use super::parallel_map;
+use super::resolved::{Freshness, ResolvedHosts};
 
 /// What the name of a service promises of its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Services {
         &mut self,
         resolver: &Resolver,
         deadline: Instant,
-        hosts: &Hosts,
+        hosts: &ResolvedHosts,
         freshness: &mut Freshness,
     ) {
         let owners: Vec<&str> = self
@@ -127,7 +127,7 @@ impl Services {
             .iter()
             .map(|service| service.owner.as_str())
             .collect();
-        let answers = side_by_side(&owners, |owner| resolver.lookup_srv(owner, deadline));
+        let answers = parallel_map(&owners, |owner| resolver.lookup_srv(owner, deadline));
         for (service, answer) in self.services.iter_mut().zip(answers) {
             service.certain =
                 matches!(&answer, Ok(answer) if answer.doubt.is_none() && !answer.is_part());
@@ -150,7 +150,7 @@ impl Services {
     }
 
     /// Whether it is certain that a service names a member that may serve and has an address.
-    fn serves(&self, service: &Service, hosts: &Hosts) -> bool {
+    fn serves(&self, service: &Service, hosts: &ResolvedHosts) -> bool {
         let may_serve = !self.authenticates() || service.scheme != Scheme::Http;
         let records = service.records.iter();
         let mut members = records.filter(|record| names_member(record));
@@ -312,7 +312,7 @@ impl Service {
             return;
         }
         // Of a part it is not known what it lacks.
-        freshness.open |= is_part;
+        freshness.inconclusive |= is_part;
         freshness.add(answer.ttl);
         self.found = answer.owner;
         self.records = answer.data;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::members::endpoints;
-use super::proofs::prove;
+use super::reauthenticate::authenticate_all;
 use super::{Discovery, PATIENCE, Source};
 use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
@@ -130,14 +130,14 @@ impl Discovery {
         self.has_found = !endpoints.is_empty();
         // Nobody else asks yet.
         let slots = Slots::default();
-        let (mut proven, mut refused) = prove(&endpoints, gate, &slots, timeout);
+        let (mut proven, mut refused) = authenticate_all(&endpoints, gate, &slots, timeout);
         let free =
             |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.identity.is_none());
         if !free(&endpoints) && proven.is_empty() {
             let found = endpoints.len();
             self.fall_back(&mut endpoints);
             let others = endpoints.get(found..).unwrap_or_default();
-            let (more_proven, more_refused) = prove(others, gate, &slots, timeout);
+            let (more_proven, more_refused) = authenticate_all(others, gate, &slots, timeout);
             proven.extend(more_proven);
             refused.extend(more_refused);
         }

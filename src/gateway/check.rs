@@ -15,7 +15,7 @@ use crate::columns;
 use crate::config::{Config, Output, Url};
 use crate::dial::blocking;
 use crate::discovery::auth::{self, Authenticator, Certified};
-use crate::discovery::{Found, INSECURE, side_by_side};
+use crate::discovery::{Found, INSECURE, parallel_map};
 use crate::endpoint::Endpoint;
 use crate::health;
 use crate::log::{Json, JsonList};
@@ -83,7 +83,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
     warnings.append(&mut found.surplus);
     refuse_loops(&found.endpoints, &listen, metrics.as_ref())?;
     let look = |fallback, endpoints: &[Endpoint]| {
-        side_by_side(endpoints, |endpoint| {
+        parallel_map(endpoints, |endpoint| {
             let mut row = examine(
                 endpoint,
                 fallback,

@@ -255,7 +255,7 @@ fn serve(
     let (room, bounded_by) = max_connections(config.max_connections, &capacity, before);
     // Until it is known how many drain.
     let max_connections = room.beside(u64::MAX);
-    discovery::limit(capacity.lookups);
+    discovery::limit_parallel(capacity.lookups);
     let pool = Arc::new(pool.tuned(capacity.slots, times));
     let names: Vec<String> = start
         .endpoints

@@ -2,7 +2,7 @@
 //! so that nothing is waited for. What each module holds:
 //!
 //! - `times`: when the next refresh comes
-//! - `departures`: which endpoints count as removed, and when
+//! - `removed`: which endpoints count as removed, and when
 //! - `doubt`: what half of an answer, none, or one of another name changes
 //! - `parts`: what a part of an answer is good for
 //! - `moves`: members move from one service of a domain to the other
@@ -12,11 +12,11 @@
 //! - `authorities`: members are asked anew when their authorities change
 
 mod authorities;
-mod departures;
 mod doubt;
 mod moves;
 mod panics;
 mod parts;
+mod removed;
 mod reports;
 mod start;
 mod times;

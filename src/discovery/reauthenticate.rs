@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::side_by_side;
+use super::parallel_map;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
 
 /// Has endpoints prove who they are, side by side: those that have, and why the others have
 /// not. Once one has, and `timeout` is over, no more are asked: the rest can wait, a start cannot.
-pub(super) fn prove(
+pub(super) fn authenticate_all(
     endpoints: &[Endpoint],
     gate: Option<&dyn Gate>,
     slots: &Slots,
@@ -24,7 +24,7 @@ pub(super) fn prove(
         return (Vec::new(), Vec::new());
     };
     let (began, is_any_proven) = (Instant::now(), AtomicBool::new(false));
-    let outcomes = side_by_side(&asked, |endpoint| {
+    let outcomes = parallel_map(&asked, |endpoint| {
         let slot = slots.wait_for_background();
         if is_any_proven.load(Ordering::Relaxed) && began.elapsed() >= timeout {
             return None;
@@ -46,12 +46,12 @@ pub(super) fn prove(
 
 /// Has the endpoints that serve prove again who they are: a certificate may have expired,
 /// an address may have changed hands.
-pub(super) fn audit(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
+pub(super) fn reauthenticate_serving(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
     ask(pool, gate, timeout, pool.authenticated(), Vec::new());
 }
 
 /// The same where other authorities are trusted now: those that did not pass before may do so.
-pub(super) fn audit_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
+pub(super) fn reauthenticate_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
     let serving = pool.authenticated();
     let mut others = pool.endpoints();
     others.retain(|other| other.identity.is_some() && !serving.contains(other));
@@ -73,7 +73,7 @@ fn ask(
     let serving = serving.into_iter().map(|endpoint| (endpoint, true));
     let others = others.into_iter().map(|endpoint| (endpoint, false));
     let all: Vec<(Endpoint, bool)> = serving.chain(others).collect();
-    side_by_side(&all, |(endpoint, serves)| {
+    parallel_map(&all, |(endpoint, serves)| {
         let slot = pool.slots().wait_for_background();
         let started = Instant::now();
         if !serves && began.elapsed() >= timeout {

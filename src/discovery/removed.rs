@@ -15,21 +15,21 @@ use crate::endpoint::Endpoint;
 
 /// The most endpoints that are followed. Only answers that are not certain for long, while
 /// addresses come and go, make so many; the connections of what is beyond are left alone.
-const MAX_DEPARTED: usize = 4 * MAX_ENDPOINTS;
+const MAX_MISSING: usize = 4 * MAX_ENDPOINTS;
 
 /// Those that have left and are not reported yet.
 #[derive(Debug, Default)]
-pub(super) struct Departures(BTreeMap<SocketAddr, Departed>);
+pub(super) struct RemovedEndpoints(BTreeMap<SocketAddr, Missing>);
 
 #[derive(Debug)]
-struct Departed {
+struct Missing {
     /// The member that had the address, as the list or the record names it.
     name: String,
     /// A certain answer has lacked it.
-    was_lacking: bool,
+    missed_before: bool,
 }
 
-impl Departures {
+impl RemovedEndpoints {
     /// Whether the next answer has something to confirm.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -47,18 +47,18 @@ impl Departures {
         let after: HashSet<SocketAddr> = after.iter().map(|endpoint| endpoint.addr).collect();
         self.0.retain(|addr, _| !after.contains(addr));
         for endpoint in before {
-            if !after.contains(&endpoint.addr) && self.0.len() < MAX_DEPARTED {
-                self.0.entry(endpoint.addr).or_insert(Departed {
+            if !after.contains(&endpoint.addr) && self.0.len() < MAX_MISSING {
+                self.0.entry(endpoint.addr).or_insert(Missing {
                     name: endpoint.name,
-                    was_lacking: false,
+                    missed_before: false,
                 });
             }
         }
         let mut removed = Vec::new();
-        self.0.retain(|addr, departed| {
-            let was_lacking = departed.was_lacking;
-            departed.was_lacking |= is_certain;
-            let is_removed = is_certain && was_lacking || !is_listed(&departed.name);
+        self.0.retain(|addr, missing| {
+            let missed_before = missing.missed_before;
+            missing.missed_before |= is_certain;
+            let is_removed = is_certain && missed_before || !is_listed(&missing.name);
             if is_removed {
                 removed.push(*addr);
             }
@@ -90,13 +90,13 @@ mod tests {
     /// What is removed by each of these answers, the first of which makes the set. `?` is one that is
     /// not certain; behind `/` are the members that are listed, which are all if that is not given.
     fn removed(answers: &str) -> String {
-        let mut departures = Departures::default();
+        let mut removed_endpoints = RemovedEndpoints::default();
         let mut before: Option<Vec<Endpoint>> = None;
         let mut removed = Vec::new();
         for answer in answers.split(' ') {
             let (set, listed) = answer.split_once('/').unwrap_or((answer, "abcdef"));
             let after = endpoints(set.trim_end_matches('?'));
-            let gone = departures.settle(
+            let gone = removed_endpoints.settle(
                 before.unwrap_or_default(),
                 &after,
                 !set.ends_with('?'),
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_without_certainty_is_bounded() {
-        let mut departures = Departures::default();
+        let mut removed_endpoints = RemovedEndpoints::default();
         let template = endpoints("a").remove(0);
         let set = |round: u32| -> Vec<Endpoint> {
             let addr = |n: u32| SocketAddr::from(((round * 1024 + n).to_be_bytes(), 1));
@@ -160,15 +160,15 @@ mod tests {
             (0..1000).map(endpoint).collect()
         };
         for round in 0..20 {
-            let removed = departures.settle(set(round), &set(round + 1), false, |_| true);
+            let removed = removed_endpoints.settle(set(round), &set(round + 1), false, |_| true);
             assert_eq!(removed, []);
         }
-        assert_eq!(departures.0.len(), MAX_DEPARTED);
+        assert_eq!(removed_endpoints.0.len(), MAX_MISSING);
         // They are reported all the same, and then forgotten.
-        for expected in [0, MAX_DEPARTED] {
-            let removed = departures.settle(Vec::new(), &set(20), true, |_| true);
+        for expected in [0, MAX_MISSING] {
+            let removed = removed_endpoints.settle(Vec::new(), &set(20), true, |_| true);
             assert_eq!(removed.len(), expected);
         }
-        assert!(departures.is_empty());
+        assert!(removed_endpoints.is_empty());
     }
 }

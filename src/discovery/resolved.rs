@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::dns::{self, Resolver};
 
-use super::side_by_side;
+use super::parallel_map;
 
 /// The most addresses of one name that are kept: as many as are ever used of all.
 const MAX_ADDRESSES: usize = 1024;
 
 /// What is known of some names.
 #[derive(Debug, Default)]
-pub(super) struct Hosts {
+pub(super) struct ResolvedHosts {
     known: HashMap<String, Known>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Freshness {
     pub(super) certain: bool,
     /// A name without any known address was not answered for: it may be that of a member
     /// that serves under another name, so that none may be taken away.
-    pub(super) open: bool,
+    pub(super) inconclusive: bool,
 }
 
 impl Freshness {
@@ -52,7 +52,7 @@ impl Freshness {
         ttl: None,
         complete: true,
         certain: true,
-        open: false,
+        inconclusive: false,
     };
 
     /// Adds an answer that stands for `ttl`.
@@ -61,25 +61,26 @@ impl Freshness {
     }
 }
 
-impl Hosts {
-    /// Resolves all `names`, side by side, until `deadline`, notes why those in `adrift` have no
+impl ResolvedHosts {
+    /// Resolves all `names`, side by side, until `deadline`, notes why those in `unresolvable_zones` have no
     /// address, and forgets all others.
     pub(super) fn refresh(
         &mut self,
         resolver: &Resolver,
         names: &HashSet<String>,
-        adrift: &[(String, String)],
+        unresolvable_zones: &[(String, String)],
         deadline: Instant,
         freshness: &mut Freshness,
     ) {
-        self.known
-            .retain(|name, _| names.contains(name) || adrift.iter().any(|(host, _)| host == name));
-        for (host, reason) in adrift {
+        self.known.retain(|name, _| {
+            names.contains(name) || unresolvable_zones.iter().any(|(host, _)| host == name)
+        });
+        for (host, reason) in unresolvable_zones {
             let known = self.known.entry(host.clone()).or_default();
             known.keep(reason.clone(), false, freshness);
         }
         let names: Vec<&String> = names.iter().collect();
-        let answers = side_by_side(&names, |name| {
+        let answers = parallel_map(&names, |name| {
             resolver.lookup_host(name, deadline).map(bounded)
         });
         for (name, answer) in names.into_iter().zip(answers) {
@@ -88,7 +89,7 @@ impl Hosts {
                 Ok(answer) => known.learn(answer, freshness),
                 Err(error) => {
                     let is_definite = error.class.is_definite();
-                    freshness.open |= known.addresses.is_empty() && !is_definite;
+                    freshness.inconclusive |= known.addresses.is_empty() && !is_definite;
                     known.keep(error.to_string(), is_definite, freshness);
                 }
             }
@@ -162,7 +163,7 @@ impl Known {
         if let (Some(error), true) = (&answer.missing, is_part) {
             if self.addresses.is_empty() || self.is_part {
                 // Of a part it is not known what it lacks.
-                freshness.open = true;
+                freshness.inconclusive = true;
                 self.addresses = addresses;
                 self.beyond = beyond;
                 self.owner = answer.owner;

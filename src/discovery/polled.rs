@@ -20,10 +20,10 @@ use crate::stamp::Stamp;
 use crate::times::Times;
 
 /// The octets of files, in their order.
-pub(crate) type Texts = Vec<Vec<u8>>;
+pub(crate) type Contents = Vec<Vec<u8>>;
 
 /// What can be followed.
-pub(crate) trait Place: fmt::Debug {
+pub(crate) trait PolledFiles: fmt::Debug {
     /// What its content means.
     type Value;
     type Error: fmt::Display;
@@ -35,16 +35,16 @@ pub(crate) trait Place: fmt::Debug {
     ///
     /// # Errors
     /// If it cannot be had.
-    fn read(&self) -> Result<Texts, Self::Error>;
+    fn read(&self) -> Result<Contents, Self::Error>;
 
     /// Whether what a read failed of may be over without a trace in any stamp.
-    fn is_passing(error: &Self::Error) -> bool;
+    fn is_transient(error: &Self::Error) -> bool;
 
     /// What a content means.
     ///
     /// # Errors
     /// If it is refused.
-    fn parse(&self, texts: Texts) -> Result<Self::Value, Self::Error>;
+    fn parse(&self, texts: Contents) -> Result<Self::Value, Self::Error>;
 }
 
 /// What one look found: the digest of a content, or why there is none.
@@ -52,7 +52,7 @@ type Seen = Result<Digest, String>;
 
 /// What is followed.
 #[derive(Debug)]
-pub(crate) struct Followed<P> {
+pub(crate) struct Polled<P> {
     place: P,
     /// What the last look found, and the stamp of all files from before it.
     stamp: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Followed<P> {
     refused: Option<String>,
 }
 
-impl<P: Place> Followed<P> {
+impl<P: PolledFiles> Polled<P> {
     /// Reads it for the first time.
     ///
     /// # Errors
@@ -121,8 +121,8 @@ impl<P: Place> Followed<P> {
             Err(error) => Err(error.to_string()),
         };
         let same = seen == self.seen;
-        let passing = content.as_ref().is_err_and(P::is_passing);
-        self.settled = same && same_stamp && !passing;
+        let is_transient = content.as_ref().is_err_and(P::is_transient);
+        self.settled = same && same_stamp && !is_transient;
         self.stamp = stamp;
         self.seen = seen;
         if !asked && !same {
@@ -139,7 +139,7 @@ impl<P: Place> Followed<P> {
 }
 
 /// The stamps of all files in one number. A hash that can be forged is enough: the files are the operator's.
-fn stamp(place: &impl Place) -> u64 {
+fn stamp(place: &impl PolledFiles) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in place.files() {
         Stamp::of(&path).unwrap_or(None).hash(&mut hasher);
@@ -148,7 +148,7 @@ fn stamp(place: &impl Place) -> u64 {
     hasher.finish()
 }
 
-fn digest(texts: &Texts) -> Digest {
+fn digest(texts: &Contents) -> Digest {
     let mut hasher = sha2::Hasher::new(sha2::Hash::Sha256);
     for text in texts {
         hasher.update(&text.len().to_be_bytes());
@@ -205,17 +205,17 @@ pub(in crate::discovery) mod tests {
     /// What is followed in production, with names `a` to `d` for what can be in it.
     trait Kind {
         const NAME: &str;
-        type Place: Place;
+        type PolledFiles: PolledFiles;
 
-        fn at(site: &Site) -> Self::Place;
+        fn at(site: &Site) -> Self::PolledFiles;
 
         fn text(names: &str) -> String;
 
         /// The names of what was found.
-        fn show(value: &<Self::Place as Place>::Value) -> String;
+        fn show(value: &<Self::PolledFiles as PolledFiles>::Value) -> String;
 
-        fn open(site: &Site) -> Followed<Self::Place> {
-            let opened = Followed::open(Self::at(site)).map_err(|error| error.to_string());
+        fn open(site: &Site) -> Polled<Self::PolledFiles> {
+            let opened = Polled::open(Self::at(site)).map_err(|error| error.to_string());
             opened.unwrap().0
         }
 
@@ -224,7 +224,7 @@ pub(in crate::discovery) mod tests {
         }
 
         /// One look: `-` for no news, `!` for a bad content, otherwise the names.
-        fn look(followed: &mut Followed<Self::Place>, asked: bool) -> String {
+        fn look(followed: &mut Polled<Self::PolledFiles>, asked: bool) -> String {
             match followed.look(asked) {
                 None => "-".to_owned(),
                 Some(Err(_)) => "!".to_owned(),
@@ -232,7 +232,7 @@ pub(in crate::discovery) mod tests {
             }
         }
 
-        fn looks(followed: &mut Followed<Self::Place>, count: usize) -> Vec<String> {
+        fn looks(followed: &mut Polled<Self::PolledFiles>, count: usize) -> Vec<String> {
             (0..count).map(|_| Self::look(followed, false)).collect()
         }
     }
@@ -242,7 +242,7 @@ pub(in crate::discovery) mod tests {
 
     impl Kind for List {
         const NAME: &str = "list";
-        type Place = EndpointsFile;
+        type PolledFiles = EndpointsFile;
 
         fn at(site: &Site) -> EndpointsFile {
             EndpointsFile::new(&site.path("f"))
@@ -263,7 +263,7 @@ pub(in crate::discovery) mod tests {
 
     impl Kind for Named {
         const NAME: &str = "named";
-        type Place = Bundle;
+        type PolledFiles = Bundle;
 
         fn at(site: &Site) -> Bundle {
             Bundle::of(Some(&site.path("f")), |_| None)
@@ -295,7 +295,7 @@ pub(in crate::discovery) mod tests {
 
     impl Kind for OfTheSystem {
         const NAME: &str = "system";
-        type Place = Bundle;
+        type PolledFiles = Bundle;
 
         fn at(site: &Site) -> Bundle {
             let directory = site.0.clone();
@@ -503,24 +503,24 @@ pub(in crate::discovery) mod tests {
     #[derive(Debug)]
     struct Counted(EndpointsFile, std::cell::Cell<usize>);
 
-    impl Place for Counted {
+    impl PolledFiles for Counted {
         type Value = Listing;
-        type Error = <EndpointsFile as Place>::Error;
+        type Error = <EndpointsFile as PolledFiles>::Error;
 
         fn files(&self) -> Vec<PathBuf> {
             self.0.files()
         }
 
-        fn read(&self) -> Result<Texts, Self::Error> {
+        fn read(&self) -> Result<Contents, Self::Error> {
             self.1.set(self.1.get() + 1);
             self.0.read()
         }
 
-        fn is_passing(error: &Self::Error) -> bool {
-            EndpointsFile::is_passing(error)
+        fn is_transient(error: &Self::Error) -> bool {
+            EndpointsFile::is_transient(error)
         }
 
-        fn parse(&self, texts: Texts) -> Result<Listing, Self::Error> {
+        fn parse(&self, texts: Contents) -> Result<Listing, Self::Error> {
             self.0.parse(texts)
         }
     }
@@ -531,7 +531,7 @@ pub(in crate::discovery) mod tests {
         let large = "#".repeat(2 * 1024 * 1024);
         List::write(&site, "a");
         let place = Counted(List::at(&site), std::cell::Cell::default());
-        let (mut followed, _) = Followed::open(place).unwrap();
+        let (mut followed, _) = Polled::open(place).unwrap();
         let mut reads = |asked: bool| {
             let before = followed.place.1.get();
             for _ in 0..5 {

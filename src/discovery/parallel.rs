@@ -7,20 +7,20 @@ use crate::sync::lock;
 use crate::sys::memory;
 
 /// Lookups, or dials, that run at the same time: fewer where the process has less room.
-static SIDE_BY_SIDE: AtomicUsize = AtomicUsize::new(16);
+static MOST_AT_ONCE: AtomicUsize = AtomicUsize::new(16);
 
 /// From here on no more than `most` run at the same time.
-pub(crate) fn limit(most: usize) {
-    SIDE_BY_SIDE.fetch_min(most, Ordering::Relaxed);
+pub(crate) fn limit_parallel(most: usize) {
+    MOST_AT_ONCE.fetch_min(most, Ordering::Relaxed);
 }
 
-/// Does the same for all `items`, as many at a time as there is [room](limit) for; results in order. The
+/// Does the same for all `items`, as many at a time as there is [room](limit_parallel) for; results in order. The
 /// caller works too, so that all is done even where no thread can be had.
 ///
 /// # Panics
 /// If the work panics for an item, once all that is under way is done.
-pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = items.len().min(SIDE_BY_SIDE.load(Ordering::Relaxed));
+pub(crate) fn parallel_map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = items.len().min(MOST_AT_ONCE.load(Ordering::Relaxed));
     with_threads(threads, items, work)
 }
 
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(results, expected, "{threads} threads");
             assert_eq!(done.load(Ordering::SeqCst), 100, "each once");
         }
-        assert_eq!(side_by_side(&[0; 0], |item| *item), [0; 0]);
+        assert_eq!(parallel_map(&[0; 0], |item| *item), [0; 0]);
     }
 
     /// Each waits for all others, which ends only if all are at work at the same time.
@@ -86,7 +86,7 @@ mod tests {
     fn items_are_worked_on_at_the_same_time_but_not_too_many() {
         let barrier = Barrier::new(16);
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        side_by_side(&[(); 64], |()| {
+        parallel_map(&[(); 64], |()| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             barrier.wait();
             now.fetch_sub(1, Ordering::SeqCst);
@@ -100,7 +100,7 @@ mod tests {
             let done = AtomicUsize::new(0);
             let items: Vec<usize> = (0..100).collect();
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                side_by_side(&items, |item| {
+                parallel_map(&items, |item| {
                     assert_ne!(*item, bad, "a defect");
                     done.fetch_add(1, Ordering::SeqCst)
                 })
