@@ -64,7 +64,7 @@ pub(crate) use refreshes::Refreshes;
 use removed::RemovedEndpoints;
 use resolved::{Freshness, ResolvedHosts};
 use schedule::{Outcome, Schedule};
-pub(crate) use start::{Found, NothingFound};
+pub(crate) use start::Found;
 
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
 /// time for the third server to answer where the first two are dead.

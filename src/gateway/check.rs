@@ -65,7 +65,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         warnings: more,
     } = plan(config, &[], times)?;
     if let Some(Target::File(path)) = &config.access_log {
-        LogFile::probe(path).map_err(|error| Error::access_log(path, error))?;
+        LogFile::probe(path).map_err(|error| Error::access_log(path, &error))?;
     }
     let mut warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
     warnings.extend(

@@ -1,62 +1,30 @@
-//! Why the gateway did not start, in words that name the flag and the remedy.
+//! Why the gateway did not start: one line that names the flag and says what to do about it.
+//!
+//! The text is made where the reason is found, so this type has no variants. [`remedy`] is the table of what to do about
+//! errors of the operating system.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::discovery::{NothingFound, file, roots};
-use crate::endpoint::Source;
 use crate::proxy;
-use crate::sys::{self, Plain, activation, errno, limits};
-use crate::x509;
+use crate::sys::{self, Plain, errno, limits};
 
 /// Why the gateway did not start.
 #[derive(Debug)]
-pub(crate) enum Error {
-    /// Endpoint and listener are the same.
-    Loop {
-        source: Source,
-        endpoint: String,
-        addr: SocketAddr,
-        listen: String,
-    },
-    /// SRV records give no member.
-    Discovery(NothingFound),
-    /// The file that names the members does not.
-    EndpointsFile(file::Error),
-    /// There is nothing to authenticate members by.
-    Roots(roots::Error),
-    /// What members are to prove is not a name that a certificate can have.
-    ServerName(String, x509::Error),
-    /// Metrics are wanted on an address that clients are accepted on.
-    MetricsOnListener { metrics: String, listen: String },
-    /// Of two addresses to accept clients on one is part of the other.
-    ListenOverlap { one: String, other: String },
-    /// What the service manager passed cannot be listened on.
-    Activation(activation::Error),
-    /// The operator and the service manager say different things.
-    ListenTwice {
-        named: Vec<String>,
-        passed: Vec<String>,
-    },
-    /// The service manager's environment cannot be served.
-    Notify(String),
-    /// The host has too few descriptors for one client.
-    Descriptors(limits::Shortage),
-    /// The host gives no thread, because of this limit, if it can be seen.
-    Thread(io::Error, Option<limits::Met>),
-    /// The host refuses a step of the start.
-    Host {
-        /// What cannot be done, with the flag that wants it.
-        what: String,
-        step: Step,
-        error: io::Error,
-    },
-    /// The process that served before does not hand over.
-    HandedOver,
-    /// A fault of ours.
-    Panicked(String),
+pub(crate) struct Error {
+    text: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What the operator wrote is wrong.
+    Usage,
+    /// Another process listens on the address.
+    AddressInUse,
+    /// Anything else.
+    Runtime,
 }
 
 /// What the host was asked for. The remedy depends on this and on the error.
@@ -69,57 +37,119 @@ pub(crate) enum Step {
     /// A port for it.
     Bind(u16),
     AccessLog,
+    Thread,
     /// Anything else.
     Other,
 }
 
 impl Error {
-    /// The host refuses `step`, so that it cannot do `what`.
-    pub(super) fn host(what: impl Into<String>, step: Step, error: io::Error) -> Self {
-        let what = what.into();
-        Self::Host { what, step, error }
+    /// What the operator wrote is wrong.
+    pub(super) fn usage(text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self {
+            text,
+            kind: Kind::Usage,
+        }
     }
 
+    /// Anything else is wrong.
+    pub(super) fn runtime(text: impl fmt::Display) -> Self {
+        let text = text.to_string();
+        Self {
+            text,
+            kind: Kind::Runtime,
+        }
+    }
+
+    /// The host refuses `step`, so that the gateway cannot do `what`.
+    pub(super) fn host(what: impl fmt::Display, step: Step, error: &io::Error) -> Self {
+        Self::refused(what, step, error, remedy(step, error).map(str::to_owned))
+    }
+
+    fn refused(
+        what: impl fmt::Display,
+        step: Step,
+        error: &io::Error,
+        remedy: Option<String>,
+    ) -> Self {
+        let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
+        let kind = match (step, error.kind()) {
+            (Step::Bind(_), io::ErrorKind::AddrInUse) => Kind::AddressInUse,
+            _ => Kind::Runtime,
+        };
+        Self {
+            text: format!("{what}: {}{remedy}", Plain(error)),
+            kind,
+        }
+    }
+
+    /// The host gives no thread to the gateway.
     pub(super) fn thread(error: io::Error) -> Self {
-        Self::Thread(error, limits::met_by_a_thread())
+        Self::no_thread(&error, limits::met_by_a_thread())
     }
 
-    /// There are no threads for even one client.
+    /// The host gives no threads to even one client.
     pub(super) fn session(error: io::Error) -> Self {
-        Self::Thread(error, limits::met_by_a_session(proxy::STACK))
+        Self::no_thread(&error, limits::met_by_a_session(proxy::STACK))
     }
 
-    pub(super) fn access_log(path: &Path, error: io::Error) -> Self {
+    /// `limit` is the reason, if it can be seen.
+    fn no_thread(error: &io::Error, limit: Option<limits::Met>) -> Self {
+        let remedy = match limit {
+            Some(limits::Met { what, name }) => Some(format!("raise the limit on {what} ({name})")),
+            None => remedy(Step::Thread, error).map(str::to_owned),
+        };
+        Self::refused("cannot start a thread", Step::Thread, error, remedy)
+    }
+
+    pub(super) fn access_log(path: &Path, error: &io::Error) -> Self {
         let what = format!("--access-log={}: cannot append to it", path.display());
         Self::host(what, Step::AccessLog, error)
     }
 
-    /// Whether an address is another's.
-    pub(super) fn is_in_use(&self) -> bool {
-        matches!(self, Self::Host { step: Step::Bind(_), error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+    pub(super) fn descriptors(shortage: &limits::Shortage) -> Self {
+        let limits::Shortage {
+            limit,
+            open,
+            needed,
+        } = shortage;
+        Self::runtime(format!(
+            "too few descriptors: RLIMIT_NOFILE is {limit}, {open} are open, and {needed} are needed to \
+             serve one client; raise the limit on open files of this process (LimitNOFILE in a unit)"
+        ))
     }
 
-    /// Whether what the operator wrote is at fault, rather than the host.
+    /// A fault of this program.
+    pub(super) fn panicked(panic: &str) -> Self {
+        Self::runtime(format!(
+            "{panic}; this is a fault of etcd-gateway itself: please report it"
+        ))
+    }
+
+    pub(super) fn is_address_in_use(&self) -> bool {
+        self.kind == Kind::AddressInUse
+    }
+
+    /// Whether what the operator wrote is wrong, rather than the host.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Loop { .. }
-                | Self::ServerName(..)
-                | Self::MetricsOnListener { .. }
-                | Self::ListenOverlap { .. }
-                | Self::Activation(_)
-                | Self::ListenTwice { .. }
-        )
+        self.kind == Kind::Usage
     }
 }
 
-/// What helps against an error, if that is known.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What the operator can do about an error, if that is known.
 fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind as Kind;
     if let Some(remedy) = sys::shortage(error) {
         return Some(remedy);
     }
-    let forbidden = "a sandbox or a security module of this host forbids it";
     let remedy = match (step, error.kind()) {
         (Step::AccessLog, Kind::NotFound | Kind::NotADirectory) => {
             "create its directory, or name another file"
@@ -142,7 +172,10 @@ fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
         (Step::Bind(..1024), _) if error.raw_os_error() == Some(errno::EACCES) => {
             "ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
         }
-        (_, Kind::PermissionDenied) => forbidden,
+        (_, Kind::PermissionDenied) => "a sandbox or a security module of this host forbids it",
+        (Step::Thread, Kind::WouldBlock) => {
+            "raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax in a unit)"
+        }
         (Step::Bind(_), Kind::AddrInUse) => {
             "another program listens there: stop it or choose another port"
         }
@@ -154,118 +187,9 @@ fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {
         (Step::Socket, _) if error.raw_os_error() == Some(errno::EAFNOSUPPORT) => {
             "this host does not have that family of addresses: choose another address"
         }
-        (Step::Socket | Step::Other, _) => return None,
+        (Step::Socket | Step::Thread | Step::Other, _) => return None,
     };
     Some(remedy)
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loop {
-                source,
-                endpoint,
-                addr,
-                listen,
-            } => {
-                let flag = match source {
-                    Source::Endpoints => "--endpoints",
-                    Source::File => "--endpoints-file",
-                    Source::Srv => "--discovery-srv",
-                };
-                write!(
-                    f,
-                    "{flag}: SRV or endpoint ({endpoint}->{addr}) should not resolve to the gateway \
-                     listen addr ({listen}): name the etcd members, or listen on another port"
-                )
-            }
-            Self::Discovery(error) => error.fmt(f),
-            Self::EndpointsFile(error) => write!(f, "--endpoints-file: {error}"),
-            Self::Roots(error) => write!(f, "--trusted-ca-file: {error}"),
-            Self::ServerName(name, error) => write!(
-                f,
-                "members cannot prove that they are {name:?}: {error}; give the name that their \
-                 certificates have with --discovery-server-name"
-            ),
-            Self::MetricsOnListener { metrics, listen } => write!(
-                f,
-                "--metrics-addr={metrics}: clients are accepted there (--listen-addr={listen}): \
-                 choose another port"
-            ),
-            Self::ListenOverlap { one, other } => write!(
-                f,
-                "--listen-addr={one},{other}: only one of the two can be listened on: \
-                 leave one of them away"
-            ),
-            Self::Activation(error) => error.fmt(f),
-            Self::ListenTwice { named, passed } => write!(
-                f,
-                "--listen-addr={}: the service manager passes sockets at {} instead (LISTEN_FDS); leave \
-                 --listen-addr away, name the same addresses, or disable the socket unit",
-                named.join(","),
-                passed.join(",")
-            ),
-            Self::Notify(error) => f.write_str(error),
-            Self::Descriptors(limits::Shortage {
-                limit,
-                open,
-                needed,
-            }) => write!(
-                f,
-                "too few descriptors: RLIMIT_NOFILE is {limit}, {open} are open, and {needed} are needed to \
-                 serve one client; raise the limit on open files of this process (LimitNOFILE in a unit)"
-            ),
-            Self::Thread(error, met) => {
-                write!(f, "cannot start a thread: {}", Plain(error))?;
-                match (met, remedy(Step::Other, error)) {
-                    (Some(limits::Met { what, name }), _) => {
-                        write!(f, "; raise the limit on {what} ({name})")
-                    }
-                    (None, Some(remedy)) => write!(f, "; {remedy}"),
-                    (None, None) if error.kind() == io::ErrorKind::WouldBlock => f.write_str(
-                        "; raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax \
-                         in a unit)",
-                    ),
-                    (None, None) => Ok(()),
-                }
-            }
-            Self::Host { what, step, error } => {
-                write!(f, "{what}: {}", Plain(error))?;
-                match remedy(*step, error) {
-                    Some(remedy) => write!(f, "; {remedy}"),
-                    None => Ok(()),
-                }
-            }
-            Self::HandedOver => f.write_str(
-                "the process that serves does not hand over: it has ended, or has waited too long",
-            ),
-            Self::Panicked(error) => write!(
-                f,
-                "{error}; this is a fault of etcd-gateway itself: please report it"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Host { error, .. } | Self::Thread(error, _) => Some(error),
-            Self::Discovery(error) => Some(error),
-            Self::EndpointsFile(error) => Some(error),
-            Self::Roots(error) => Some(error),
-            Self::ServerName(_, error) => Some(error),
-            Self::Loop { .. }
-            | Self::MetricsOnListener { .. }
-            | Self::ListenOverlap { .. }
-            | Self::Activation(_)
-            | Self::ListenTwice { .. }
-            | Self::Notify(_)
-            | Self::Descriptors(_)
-            | Self::HandedOver
-            | Self::Panicked(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -61,10 +61,12 @@ pub(super) fn places(
     wanted.sort_unstable();
     given.sort_unstable();
     if config.listen_given && wanted != given {
-        return Err(Error::ListenTwice {
-            named: texts(&config.listen_addrs),
-            passed: texts(passed),
-        });
+        return Err(Error::usage(format!(
+            "--listen-addr={}: the service manager passes sockets at {} instead (LISTEN_FDS); remove \
+             --listen-addr, name the same addresses, or disable the socket unit",
+            texts(&config.listen_addrs).join(","),
+            texts(passed).join(",")
+        )));
     }
     let place = |addr: &SocketAddr| Place {
         addr: *addr,
@@ -79,10 +81,10 @@ fn refuse_overlap(places: &[Place]) -> Result<(), Error> {
     let mut rest = places.iter();
     while let Some(place) = rest.next() {
         if let Some(other) = rest.clone().find(|other| overlap(place.addr, other.addr)) {
-            return Err(Error::ListenOverlap {
-                one: place.shown.clone(),
-                other: other.shown.clone(),
-            });
+            return Err(Error::usage(format!(
+                "--listen-addr={},{}: the addresses overlap: remove one of them",
+                place.shown, other.shown
+            )));
         }
     }
     Ok(())
@@ -108,10 +110,10 @@ pub(super) fn metrics_place(
     let addr = discovery::listen_address(wanted, resolver)
         .map_err(|error| unresolved("metrics-addr", wanted, error))?;
     match listen.iter().find(|place| overlap(place.addr, addr)) {
-        Some(place) => Err(Error::MetricsOnListener {
-            metrics: wanted.to_string(),
-            listen: place.shown.clone(),
-        }),
+        Some(place) => Err(Error::usage(format!(
+            "--metrics-addr={wanted}: clients are accepted there (--listen-addr={}): choose another port",
+            place.shown
+        ))),
         None => Ok(Some(Place {
             addr,
             shown: wanted.to_string(),
@@ -123,7 +125,7 @@ fn unresolved(flag: &str, wanted: &HostPort, error: io::Error) -> Error {
     Error::host(
         format!("--{flag}={wanted}: cannot resolve"),
         Step::Resolve,
-        error,
+        &error,
     )
 }
 
@@ -135,7 +137,7 @@ fn socket(error: io::Error) -> Refused {
 }
 
 fn cannot_listen(flag: &str, addr: SocketAddr, (step, error): Refused) -> Error {
-    Error::host(format!("--{flag}={addr}: cannot listen"), step, error)
+    Error::host(format!("--{flag}={addr}: cannot listen"), step, &error)
 }
 
 /// Opens a listener for metrics.
@@ -178,7 +180,7 @@ pub(super) fn open(
     for Inherited { listener, addr } in passed {
         let listener = adopt(listener).map_err(|error| {
             let what = format!("LISTEN_FDS: cannot prepare the socket at {addr}");
-            Error::host(what, Step::Socket, error)
+            Error::host(what, Step::Socket, &error)
         })?;
         listeners.push(listener);
     }

@@ -57,7 +57,7 @@ impl Metrics {
         };
         let listener = match opened {
             Ok(listener) => Slot::Open(Arc::new(listener)),
-            Err(error) if error.is_in_use() && drains(wanted) => Slot::Awaited,
+            Err(error) if error.is_address_in_use() && drains(wanted) => Slot::Awaited,
             Err(error) => return Err(error),
         };
         Ok(Self {

@@ -90,12 +90,12 @@ pub(crate) fn run(
     let passed = match &mut handover {
         Some(handover) => std::mem::take(&mut handover.passed),
         None => activation::sockets(std::process::id(), |name| std::env::var_os(name))
-            .map_err(Error::Activation)?,
+            .map_err(Error::usage)?,
     };
     let privileges = syscall::forbid_new_privileges();
     random::check().map_err(refused("no entropy"))?;
     let notifier =
-        Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::Notify)?;
+        Notifier::from_environment(|name| std::env::var_os(name)).map_err(Error::runtime)?;
     let descriptors = limits::raise_descriptors();
     let times = Times::of_this_process();
     let threads = Threads::new(times);
@@ -132,12 +132,12 @@ pub(crate) fn run(
     };
     let result = threads::attempt(|| serve(&process, passed, handover));
     log::flush(times.flush_patience);
-    result.unwrap_or_else(|panic| Err(Error::Panicked(panic)))
+    result.unwrap_or_else(|panic| Err(Error::panicked(&panic)))
 }
 
 /// The host refuses a step of the start that has no remedy of its own.
 fn refused(what: &'static str) -> impl Fn(io::Error) -> Error {
-    move |error| Error::host(what, Step::Other, error)
+    move |error| Error::host(what, Step::Other, &error)
 }
 
 /// Opens the access log, if one is wanted, and starts its writer. The form of lines is the log's
@@ -147,7 +147,7 @@ fn access_log(config: &Config, threads: &Arc<Threads>) -> Result<Option<Arc<Acce
         None => return Ok(None),
         Some(Target::Stderr) => (None, stderr_layout(config)),
         Some(Target::File(path)) => {
-            let file = LogFile::open(path).map_err(|error| Error::access_log(path, error))?;
+            let file = LogFile::open(path).map_err(|error| Error::access_log(path, &error))?;
             let layout = Layout {
                 format: config.log_format.unwrap_or(log::Format::Json),
                 has_priority: false,
@@ -222,7 +222,7 @@ fn serve(
     let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Gate>);
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
-        .map_err(Error::Discovery)?;
+        .map_err(Error::runtime)?;
     refuse_loops(&start.endpoints, &listen, metrics.as_ref())?;
 
     let listen_from = if passed.is_empty() {
@@ -250,7 +250,8 @@ fn serve(
         !zones.is_empty(),
         notifier,
     );
-    let capacity = limits::capacity(descriptors, &needs).map_err(Error::Descriptors)?;
+    let capacity =
+        limits::capacity(descriptors, &needs).map_err(|shortage| Error::descriptors(&shortage))?;
     let before = handover.as_ref().map(|handover| handover.host);
     let (room, bounded_by) = max_connections(config.max_connections, &capacity, before);
     // Until it is known how many drain.
@@ -338,7 +339,9 @@ fn serve(
     if let Some(teller) = teller {
         wait_for_answers(&proxy, &times);
         if !teller.take_over() {
-            return Err(Error::HandedOver);
+            return Err(Error::runtime(
+                "the process that serves does not hand over: it has ended, or has waited too long",
+            ));
         }
     }
     // Whoever reads that it is ready may send the next signal at once.

@@ -12,7 +12,7 @@ use crate::discovery::authorities::Authorities;
 use crate::discovery::roots::Bundle;
 use crate::discovery::{self, Discovery, Identity, Source};
 use crate::dns::{Resolver, Sources};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::loop_guard::{self, LoopGuard};
 use crate::sys::activation::Inherited;
 use crate::sys::random;
@@ -57,7 +57,8 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     let authorities = if source.authenticates() {
         let file = config.trusted_ca_file.as_deref();
         let bundle = Bundle::of(file, |name| std::env::var_os(name));
-        let (authorities, odd) = Authorities::open(bundle).map_err(Error::Roots)?;
+        let (authorities, odd) = Authorities::open(bundle)
+            .map_err(|error| Error::runtime(format!("--trusted-ca-file: {error}")))?;
         warnings.extend(odd);
         Some(authorities)
     } else {
@@ -81,7 +82,10 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
 fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> {
     let valid = |name: String| match ServerName::parse(&name) {
         Ok(_) => Ok(name),
-        Err(error) => Err(Error::ServerName(name, error)),
+        Err(error) => Err(Error::usage(format!(
+            "members cannot prove that they are {name:?}: {error}; give the name that their \
+             certificates have with --discovery-server-name"
+        ))),
     };
     let named = config
         .server_name
@@ -93,7 +97,8 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
         (true, Some(name)) => Identity::Named(valid(name.clone())?),
     };
     if let Some(path) = &config.endpoints_file {
-        let (source, odd) = Source::file(path, listed).map_err(Error::EndpointsFile)?;
+        let (source, odd) = Source::file(path, listed)
+            .map_err(|error| Error::runtime(format!("--endpoints-file: {error}")))?;
         warnings.extend(odd);
         return Ok(source);
     }
@@ -128,12 +133,16 @@ pub(super) fn refuse_loops(
     for endpoint in endpoints {
         let own = |(place, _): &&(&Place, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
         if let Some((place, which)) = places.iter().find(own) {
-            return Err(Error::Loop {
-                source: endpoint.source,
-                endpoint: endpoint.name.clone(),
-                addr: endpoint.addr,
-                listen: format!("{}{which}", place.shown),
-            });
+            let flag = match endpoint.source {
+                endpoint::Source::Endpoints => "--endpoints",
+                endpoint::Source::File => "--endpoints-file",
+                endpoint::Source::Srv => "--discovery-srv",
+            };
+            return Err(Error::usage(format!(
+                "{flag}: SRV or endpoint ({}->{}) should not resolve to the gateway listen addr \
+                 ({}{which}): name the etcd members, or listen on another port",
+                endpoint.name, endpoint.addr, place.shown
+            )));
         }
     }
     Ok(())

@@ -193,7 +193,7 @@ mod tests {
         let SocketAddr::V6(addr) = addr else {
             unreachable!("it has a zone")
         };
-        let refused = |error| Error::host("cannot listen", super::super::Step::Other, error);
+        let refused = |error| Error::host("cannot listen", super::super::Step::Other, &error);
         match addr.scope_id() {
             9 => Err(refused(std::io::ErrorKind::AddrNotAvailable.into())),
             _ => TcpListener::bind(("::1", addr.port())).map_err(refused),

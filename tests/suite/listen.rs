@@ -147,7 +147,7 @@ fn listener_that_is_part_of_another_is_refused() {
         let (one, other) = (format!("{one}:{port}"), format!("{other}:{port}"));
         let flag = format!("--listen-addr={one},{other}");
         for command in ["start", "check"] {
-            let words = [flag.as_str(), "leave one of them away"];
+            let words = [flag.as_str(), "the addresses overlap: remove one of them"];
             assert_bad_flag(&[command, "--endpoints=127.0.0.1:1", &flag], &words);
         }
     }

@@ -4,6 +4,8 @@ use super::*;
 
 const FORBIDDEN: &str = "a sandbox or a security module of this host forbids it";
 const OPEN_FILES: &str = "raise the limit on open files of this process (LimitNOFILE in a unit)";
+const PROCESSES: &str =
+    "raise the limit on processes of this user or cgroup (LimitNPROC and TasksMax in a unit)";
 const MEMORY: &str =
     "free memory of this host, or raise the limit of the cgroup (MemoryMax in a unit)";
 const SOCKET_OR_PIPE: &str = "if it is a pipe, start its reader first; if it is a socket, as \
@@ -75,6 +77,7 @@ fn the_remedy_fits_the_error() {
         (Step::Resolve, EINVAL, Some("use an address of this host")),
         (Step::Other, EPERM, Some(FORBIDDEN)),
         (Step::Other, EAGAIN, None),
+        (Step::Thread, EAGAIN, Some(PROCESSES)),
         (
             Step::AccessLog,
             ENOENT,
@@ -111,19 +114,19 @@ fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
             Error::host(
                 "--listen-addr=[::1]:1: cannot listen",
                 Step::Socket,
-                refused(97),
+                &refused(97),
             ),
             "--listen-addr=[::1]:1: cannot listen: address family not supported by protocol; this \
              host does not have that family of addresses: choose another address",
         ),
         (
-            Error::Thread(refused(11), None),
+            Error::no_thread(&refused(11), None),
             "cannot start a thread: resource temporarily unavailable; raise the limit on processes \
              of this user or cgroup (LimitNPROC and TasksMax in a unit)",
         ),
         (
-            Error::Thread(
-                refused(11),
+            Error::no_thread(
+                &refused(11),
                 Some(limits::Met {
                     what: "data of this process",
                     name: "RLIMIT_DATA",
@@ -133,21 +136,21 @@ fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
              process (RLIMIT_DATA)",
         ),
         (
-            Error::Thread(refused(12), None),
+            Error::no_thread(&refused(12), None),
             "cannot start a thread: cannot allocate memory; free memory of this host, or raise the \
              limit of the cgroup (MemoryMax in a unit)",
         ),
         (
-            Error::Thread(refused(1), None),
+            Error::no_thread(&refused(1), None),
             "cannot start a thread: operation not permitted; a sandbox or a security module of this \
              host forbids it",
         ),
         (
-            Error::Thread(refused(25), None),
+            Error::no_thread(&refused(25), None),
             "cannot start a thread: inappropriate ioctl for device",
         ),
         (
-            Error::Descriptors(limits::Shortage {
+            Error::descriptors(&limits::Shortage {
                 limit: 9,
                 open: 8,
                 needed: 13,
@@ -156,12 +159,12 @@ fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
              raise the limit on open files of this process (LimitNOFILE in a unit)",
         ),
         (
-            Error::access_log(Path::new("/a/b"), refused(2)),
+            Error::access_log(Path::new("/a/b"), &refused(2)),
             "--access-log=/a/b: cannot append to it: no such file or directory; create its \
              directory, or name another file",
         ),
         (
-            Error::Panicked("panicked at a.rs:1:1: words".to_owned()),
+            Error::panicked("panicked at a.rs:1:1: words"),
             "panicked at a.rs:1:1: words; this is a fault of etcd-gateway itself: please report it",
         ),
     ] {

@@ -55,13 +55,12 @@ fn the_overlap_of_any_two_places_is_named() {
         let mut places = places.clone();
         let same = format!("0.0.0.0:{}", places[first].addr.port());
         places[second] = place(&same);
-        match refuse_overlap(&places) {
-            Err(Error::ListenOverlap { one, other }) => {
-                assert_eq!(one, places[first].shown);
-                assert_eq!(other, places[second].shown);
-            }
-            other => panic!("{other:?}"),
-        }
+        let error = refuse_overlap(&places).expect_err("they overlap");
+        assert!(error.is_usage());
+        let (one, other) = (&places[first].shown, &places[second].shown);
+        let expected =
+            format!("--listen-addr={one},{other}: the addresses overlap: remove one of them");
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -111,11 +110,15 @@ fn passed_sockets_take_the_place_of_the_default_and_have_to_agree_with_the_rest(
         (&[a], &[a, b]),
         (&[a, b], &[a, c]),
     ] {
-        let found = listen(named, true, passed);
-        assert!(
-            matches!(&found, Err(Error::ListenTwice { .. })),
-            "{named:?} {passed:?}: {found:?}"
+        let error = listen(named, true, passed).expect_err("they differ");
+        assert!(error.is_usage());
+        let expected = format!(
+            "--listen-addr={}: the service manager passes sockets at {} instead (LISTEN_FDS); remove \
+             --listen-addr, name the same addresses, or disable the socket unit",
+            named.join(","),
+            passed.join(",")
         );
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -149,12 +152,13 @@ fn metrics_are_served_elsewhere_than_clients() {
         ("127.0.0.1:1001", "localhost:1001"),
         ("127.0.0.1:1002", "127.0.0.1:1002"),
     ] {
-        match place(Some(text)) {
-            Err(Error::MetricsOnListener { metrics, listen }) => {
-                assert_eq!((metrics.as_str(), listen.as_str()), (text, listener));
-            }
-            other => panic!("{other:?}"),
-        }
+        let error = place(Some(text)).expect_err("clients are accepted there");
+        assert!(error.is_usage());
+        let expected = format!(
+            "--metrics-addr={text}: clients are accepted there (--listen-addr={listener}): choose \
+             another port"
+        );
+        assert_eq!(error.to_string(), expected);
     }
 }
 
