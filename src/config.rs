@@ -49,8 +49,13 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     /// The time connections get in the old process after a reload; `None` for ever.
     pub(crate) reload_timeout: Option<Duration>,
-    /// Where SRV records name the members; `None` if `endpoints` or `endpoints_file` does.
-    pub(crate) discovery: Option<SrvDiscovery>,
+    /// The domain whose SRV records name the members, or the owner of the records if it begins with `_`; `None` if
+    /// `endpoints` or `endpoints_file` names them.
+    pub(crate) discovery_srv: Option<String>,
+    /// The suffix to the service in names of SRV records; empty for none.
+    pub(crate) discovery_srv_name: String,
+    /// Whether members from SRV records are used without authentication.
+    pub(crate) insecure_discovery: bool,
     /// The authorities to authenticate members by; `None` for those of the system.
     pub(crate) trusted_ca_file: Option<PathBuf>,
     /// The name that members must prove; `None` for the domain, or their own.
@@ -100,17 +105,6 @@ pub(crate) enum Output {
     Json,
 }
 
-/// What `--discovery-srv` and the flags that belong to it say.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SrvDiscovery {
-    /// A domain, or the owner of SRV records if it begins with `_`.
-    pub(crate) domain: String,
-    /// The suffix to the service; empty for none.
-    pub(crate) name: String,
-    /// Whether members need not prove who they are.
-    pub(crate) insecure: bool,
-}
-
 impl Default for Config {
     fn default() -> Self {
         let loopback = |port| HostPort {
@@ -127,7 +121,9 @@ impl Default for Config {
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             reload_timeout: None,
-            discovery: None,
+            discovery_srv: None,
+            discovery_srv_name: String::new(),
+            insecure_discovery: false,
             trusted_ca_file: None,
             server_name: None,
             verify_endpoints: false,

@@ -7,16 +7,16 @@
 use std::ffi::{OsStr, OsString};
 
 use super::error::Error;
-use super::flags::{FLAGS, Flag, VARIABLE_PREFIX};
-use super::given::Given;
+use super::flags::{self, FLAGS, Flag, VARIABLE_PREFIX};
 use super::shown::shown;
+use super::sources::Sources;
 use super::suggest;
 use crate::config::Origin;
 
 /// Applies the variables of the flags that the command line leaves open.
 pub(super) fn apply_environment(
     env: &[(OsString, OsString)],
-    given: &mut Given,
+    sources: &mut Sources,
 ) -> Result<(), Error> {
     let set = |name: &str| {
         let (_, value) = env.iter().find(|(key, _)| key == name)?;
@@ -27,7 +27,7 @@ pub(super) fn apply_environment(
             continue;
         };
         if let Some(value) = set(&variable) {
-            given.take(flag, Origin::Environment, value)?;
+            sources.take(flag, Origin::Environment, value)?;
         }
     }
     for (key, value) in env {
@@ -35,14 +35,12 @@ pub(super) fn apply_environment(
         let Some(rest) = key_text.strip_prefix(VARIABLE_PREFIX) else {
             continue;
         };
-        let known = FLAGS
-            .iter()
-            .any(|flag| flag.variable().is_some_and(|name| name == *key_text));
+        let known = flags::of_variable(&key_text).is_some();
         if known || value.is_empty() || is_service_link(rest, value) {
             continue;
         }
         let typed = shown(key);
-        given.warnings.push(match meant(&key_text) {
+        sources.warnings.push(match meant(&key_text) {
             Some(name) => format!("unknown variable {typed} is ignored; did you mean {name}?"),
             None => format!("unknown variable {typed} is ignored"),
         });
@@ -53,10 +51,9 @@ pub(super) fn apply_environment(
 /// The variable of ours that a mistyped one was probably meant to be.
 pub(super) fn meant(typed: &str) -> Option<String> {
     let rest = typed.strip_prefix(VARIABLE_PREFIX)?.replace('_', "-");
-    let candidates = FLAGS.iter().filter(|flag| flag.in_environment);
-    let nearest = suggest::nearest(&rest, candidates.map(|flag| flag.name));
-    let meant = FLAGS.iter().find(|flag| Some(flag.name) == nearest);
-    meant.and_then(Flag::variable)
+    let settings = FLAGS.iter().filter(|flag| flag.variable().is_some());
+    let nearest = suggest::nearest(&rest, settings.map(|flag| flag.name))?;
+    flags::named(nearest).and_then(Flag::variable)
 }
 
 /// Whether `rest`, behind our prefix, is a variable that Kubernetes puts into every pod of a

@@ -1,72 +1,66 @@
 //! FLAGS: every flag there is, in the order of the help.
 //!
-//! The parser, the environment, the settings file, `--help`, the manual and the suggestions for a
-//! mistyped flag read this table and nothing else: a new flag is one entry here, one field
-//! in [`RawArgs`] and one line in `resolve`. Names, defaults and meanings of the flags that
-//! `etcd gateway start` has are its own.
-
-use std::path::PathBuf;
-use std::time::Duration;
+//! The parser, the environment, the settings file, `--help`, the manual, the completions and the suggestions for a
+//! mistyped flag read this table and nothing else: a new flag is one entry here, which writes its value in place. Names,
+//! defaults and meanings of the flags that `etcd gateway start` has are its own.
 
 use super::kind::words;
 pub(super) use super::kind::{Scope, Takes};
-use super::settings_file::SettingsFile;
-use super::value::{self, ValueError};
-use crate::addr::{self, HostPort, Scheme};
-use crate::config::{AccessLogTarget, Form, LogFormat, LogLevel, Output, Policy, Url};
+use super::value::{self, SettingsFile, ValueError};
+use crate::addr;
+use crate::config::{Config, Form, LogFormat, LogLevel, Output, Policy};
 
 /// One flag. The docs are sentences; they are wrapped where they are printed.
 pub(super) struct Flag {
     /// The name behind `--`.
     pub(super) name: &'static str,
-    /// The letter behind `-`, if it has one.
+    /// The letter behind `-`.
     pub(super) short: Option<&'static str>,
-    /// What follows it.
     pub(super) takes: Takes,
-    /// What it has an effect on.
     pub(super) scope: Scope,
-    /// What holds without the flag; empty if nothing is set then.
+    /// The value without the flag; empty if there is none.
     pub(super) default: &'static str,
-    /// Whether `ETCD_GATEWAY_<NAME>` sets it too.
-    pub(super) in_environment: bool,
     /// What it sets, in one sentence.
     pub(super) doc_short: &'static str,
     /// What else one must know to use it.
     pub(super) doc_long: &'static str,
     /// Checks a value and stores it; never does I/O.
-    pub(super) apply: fn(&str, &mut RawArgs) -> Result<(), ValueError>,
+    pub(super) apply: fn(&str, &mut Options) -> Result<(), ValueError>,
 }
 
-/// What was typed, flag by flag: `None` and empty lists where nothing was.
+/// What the flags set.
 #[derive(Default)]
-pub(super) struct RawArgs {
-    pub(super) endpoints: Vec<(HostPort, Option<Scheme>)>,
-    pub(super) endpoints_file: Option<PathBuf>,
-    pub(super) listen_addrs: Vec<HostPort>,
-    pub(super) retry_delay: Option<Duration>,
-    pub(super) dial_timeout: Option<Duration>,
-    pub(super) max_connections: Option<usize>,
-    pub(super) drain_timeout: Option<Duration>,
-    pub(super) reload_timeout: Option<Duration>,
-    pub(super) discovery_srv: Option<String>,
-    pub(super) discovery_srv_name: Option<String>,
-    pub(super) insecure_discovery: Option<bool>,
-    pub(super) trusted_ca_file: Option<PathBuf>,
-    pub(super) discovery_server_name: Option<String>,
-    pub(super) verify_endpoints: Option<bool>,
-    pub(super) health_check: Option<Url>,
-    pub(super) close_removed: Option<Duration>,
-    pub(super) answer_timeout: Option<Duration>,
-    pub(super) close_unhealthy: Option<Duration>,
-    pub(super) policy: Option<Policy>,
-    pub(super) metrics_addr: Option<HostPort>,
-    pub(super) access_log: Option<AccessLogTarget>,
+pub(super) struct Options {
+    pub(super) config: Config,
     pub(super) config_file: Option<SettingsFile>,
     pub(super) output: Option<Form>,
-    pub(super) log_level: Option<LogLevel>,
-    pub(super) log_format: Option<LogFormat>,
     pub(super) help: bool,
     pub(super) version: bool,
+}
+
+/// What a flag is unless its entry says otherwise.
+const PLAIN: Flag = Flag {
+    name: "",
+    short: None,
+    takes: Takes::Switch,
+    scope: Scope::Any,
+    default: "",
+    doc_short: "",
+    doc_long: "",
+    apply: |_, _| Ok(()),
+};
+
+fn set<T>(field: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
+    *field = value?;
+    Ok(())
+}
+
+/// Adds to a list. The first items that are given replace its default.
+fn add<T>(list: &mut Vec<T>, given: &mut bool, items: impl IntoIterator<Item = T>) {
+    if !std::mem::replace(given, true) {
+        list.clear();
+    }
+    list.extend(items);
 }
 
 const LOG_LEVELS: [(&str, LogLevel); 4] = [
@@ -98,441 +92,410 @@ const OUTPUTS: [(&str, Form); 3] = [
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "endpoints",
-        short: None,
         takes: Takes::List("HOST:PORT,..."),
         scope: Scope::Setup,
         default: "127.0.0.1:2379",
-        in_environment: true,
         doc_short: "The etcd members to forward clients to.",
         doc_long: "Separated by commas; may be given more than once. Every address of a name \
             is a target of its own. http:// and https:// in front are accepted and stripped: \
             the gateway passes TLS through and does not terminate it.",
-        apply: |text, raw| {
+        apply: |text, options| {
+            let config = &mut options.config;
             let items = value::addresses(text, addr::parse_endpoint)?;
-            raw.endpoints.extend(items);
+            let items = items.into_iter().map(|(endpoint, _)| endpoint);
+            add(&mut config.endpoints, &mut config.endpoints_given, items);
             Ok(())
         },
+        ..PLAIN
     },
     Flag {
         name: "listen-addr",
-        short: None,
         takes: Takes::List("HOST:PORT,..."),
         scope: Scope::Setup,
         default: "127.0.0.1:23790",
-        in_environment: true,
         doc_short: "Where to accept clients.",
         doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free \
             port. Separated by commas; may be given more than once. Whoever reaches it reaches \
             etcd. Sockets that a service manager passes (LISTEN_FDS) take its place.",
-        apply: |text, raw| {
+        apply: |text, options| {
+            let config = &mut options.config;
             let items = value::addresses(text, addr::parse_listen)?;
-            raw.listen_addrs.extend(items);
+            add(&mut config.listen_addrs, &mut config.listen_given, items);
             Ok(())
         },
+        ..PLAIN
     },
     Flag {
         name: "retry-delay",
-        short: None,
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
         default: "1m0s",
-        in_environment: true,
         doc_short: "The longest pause before an endpoint is tried again.",
         doc_long: "One that failed or is silent, that is. A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
             twice as long. Clients never wait for it: when no endpoint is active, each new client \
             tries all of them.",
-        apply: |text, raw| {
+        apply: |text, options| {
             let consequence = "retrying without a pause would be a busy loop";
-            raw.retry_delay = Some(value::positive_duration(text, consequence)?);
-            Ok(())
+            let delay = value::positive_duration(text, consequence);
+            set(&mut options.config.retry_delay, delay)
         },
+        ..PLAIN
     },
     Flag {
         name: "dial-timeout",
-        short: None,
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Setup,
         default: "5s",
-        in_environment: true,
         doc_short: "How long a client may wait for an endpoint.",
         doc_long: "It covers all attempts for this client together. A connection that a silent member has \
             not answered for as long is reset, if another member is active.",
-        apply: |text, raw| {
+        apply: |text, options| {
             let consequence = "no connection could be made in that time";
-            raw.dial_timeout = Some(value::positive_duration(text, consequence)?);
-            Ok(())
+            let delay = value::positive_duration(text, consequence);
+            set(&mut options.config.dial_timeout, delay)
         },
+        ..PLAIN
     },
     Flag {
         name: "max-connections",
-        short: None,
         takes: Takes::Value("COUNT", &["auto"]),
         scope: Scope::Serving,
         default: "auto",
-        in_environment: true,
         doc_short: "The most clients at a time; others are rejected.",
         doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
             cgroup included.",
-        apply: |text, raw| {
-            raw.max_connections = value::connections(text)?;
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.max_connections,
+                value::connections(text),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "drain-timeout",
-        short: None,
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
         default: "10s",
-        in_environment: true,
         doc_short: "How long connections may last after SIGTERM.",
         doc_long: "Or after SIGINT. What is left then is reset. 0s resets at once.",
-        apply: |text, raw| {
-            raw.drain_timeout = Some(value::duration(text)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.drain_timeout, value::duration(text)),
+        ..PLAIN
     },
     Flag {
         name: "reload-timeout",
-        short: None,
         takes: Takes::Value("DURATION", &["never"]),
         scope: Scope::Serving,
         default: "never",
-        in_environment: true,
         doc_short: "How long old connections may last after a reload.",
         doc_long: "They stay in the old process. What is left then is reset. never leaves connections alone.",
-        apply: |text, raw| {
-            raw.reload_timeout = value::duration_or_never(text)?;
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.reload_timeout,
+                value::duration_or_never(text),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "endpoints-file",
-        short: None,
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "The file that names the members.",
         doc_long: "It takes the place of --endpoints. One endpoint per line; weight=N, priority=N and drain may follow it. It is followed: a \
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
-        apply: |text, raw| {
-            raw.endpoints_file = Some(text.into());
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.endpoints_file, Ok(Some(text.into()))),
+        ..PLAIN
     },
     Flag {
         name: "discovery-srv",
-        short: None,
         takes: Takes::Value("DOMAIN", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "The DNS domain whose SRV records name the members.",
         doc_long: "Asks for _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
             the records for as long as the gateway runs. A value that begins with an underscore, \
             such as _client._tcp.etcd.default.svc.cluster.local, is asked as it stands. \
             --endpoints, if given, serves for as long as there are no records.",
-        apply: |text, raw| {
-            raw.discovery_srv = Some(value::domain(text)?);
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.discovery_srv,
+                value::domain(text).map(Some),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "discovery-srv-name",
-        short: None,
         takes: Takes::Value("NAME", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "A suffix to the service in names of SRV records.",
         doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
-        apply: |text, raw| {
-            raw.discovery_srv_name = Some(value::service_name(text)?);
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.discovery_srv_name,
+                value::service_name(text),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "insecure-discovery",
-        short: None,
         takes: Takes::Switch,
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "Do not authenticate members from SRV records.",
         doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
             connections of every client.",
-        apply: |text, raw| {
-            raw.insecure_discovery = Some(value::boolean(text)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.insecure_discovery, value::boolean(text)),
+        ..PLAIN
     },
     Flag {
         name: "trusted-ca-file",
-        short: None,
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "The authorities (PEM) that members must chain to.",
         doc_long: "It is ONLY used for authenticating the discovered endpoints (and others with --verify-endpoints), over connections of \
             their own; data never runs over these. Without it the system's bundle is used. Either is \
             followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
             gone change nothing.",
-        apply: |text, raw| {
-            raw.trusted_ca_file = Some(text.into());
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.trusted_ca_file, Ok(Some(text.into()))),
+        ..PLAIN
     },
     Flag {
         name: "discovery-server-name",
-        short: None,
         takes: Takes::Value("NAME", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "The name that the certificates of members must have.",
         doc_long: "Without it that is the domain of --discovery-srv, because the names that DNS \
             answers with prove nothing; with --verify-endpoints, each member's own name or address.",
-        apply: |text, raw| {
-            raw.discovery_server_name = Some(value::certificate_name(text)?);
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.server_name,
+                value::certificate_name(text).map(Some),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "verify-endpoints",
-        short: None,
         takes: Takes::Switch,
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "Authenticate the members of a list, too.",
         doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
-        apply: |text, raw| {
-            raw.verify_endpoints = Some(value::boolean(text)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.verify_endpoints, value::boolean(text)),
+        ..PLAIN
     },
     Flag {
         name: "health-check",
-        short: None,
         takes: Takes::Value("URL", &["off"]),
         scope: Scope::Setup,
         default: "off",
-        in_environment: true,
         doc_short: "Where each member is asked how it is: off or a URL.",
         doc_long: "Plain HTTP. Without a host each member is asked at its own address, without a \
             port at its own port. For --listen-metrics-urls with port 2381 write \
             http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or \
             http://:2381/health?exclude=NOSPACE. A member that does not answer 200 within 2s, \
             twice in a row, gets clients only where no better one is left. It is asked every 5s.",
-        apply: |text, raw| {
-            raw.health_check = value::health_check(text)?;
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.health_check, value::health_check(text)),
+        ..PLAIN
     },
     Flag {
         name: "close-removed",
-        short: None,
         takes: Takes::Value("DURATION", &["never"]),
         scope: Scope::Serving,
         default: "never",
-        in_environment: true,
         doc_short: "How long connections to a removed member may last.",
         doc_long: "A member is removed when it has left the endpoints, or, if DNS named it, when two answers in a row lack it. What is left then is reset. never leaves connections alone.",
-        apply: |text, raw| {
-            raw.close_removed = value::duration_or_never(text)?;
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.close_removed,
+                value::duration_or_never(text),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "answer-timeout",
-        short: None,
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
         default: "1s",
-        in_environment: true,
         doc_short: "How long a member may take for its first answer.",
         doc_long: "That is the answer to a client's first bytes. A member that takes longer is probed, over a connection of its own; if it does not answer that \
             either, it is used only where no other member is better, until it answers again. 0s probes \
             nobody.",
-        apply: |text, raw| {
-            raw.answer_timeout = Some(value::duration(text)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.answer_timeout, value::duration(text)),
+        ..PLAIN
     },
     Flag {
         name: "close-unhealthy",
-        short: None,
         takes: Takes::Value("DURATION", &["never"]),
         scope: Scope::Serving,
         default: "never",
-        in_environment: true,
         doc_short: "How long connections to an unhealthy member may last.",
         doc_long: "Or to a silent one. Then they are reset, if another has been active for as long, so that clients without \
             keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
-        apply: |text, raw| {
-            raw.close_unhealthy = value::duration_or_never(text)?;
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.close_unhealthy,
+                value::duration_or_never(text),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "policy",
-        short: None,
         takes: Takes::Choice("POLICY", &words(POLICIES)),
         scope: Scope::Serving,
         default: "round-robin",
-        in_environment: true,
         doc_short: "Which endpoint a client gets.",
         doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
             open connections, and so evens out what piled up on the members that did not restart. \
             Both keep to priorities and weights.",
-        apply: |text, raw| {
-            raw.policy = Some(value::choice(text, &POLICIES)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.policy, value::choice(text, &POLICIES)),
+        ..PLAIN
     },
     Flag {
         name: "metrics-addr",
-        short: None,
         takes: Takes::Value("HOST:PORT", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "Where to serve metrics, health and a status page.",
         doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
             http:// in front is accepted. Without it nothing is served.",
-        apply: |text, raw| {
-            raw.metrics_addr = Some(value::metrics_address(text)?);
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.metrics_addr,
+                value::metrics_address(text).map(Some),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "access-log",
-        short: None,
         takes: Takes::Path("TARGET", &["off", "stderr"]),
         scope: Scope::Setup,
         default: "off",
-        in_environment: true,
         doc_short: "Where to log connections that have ended.",
         doc_long: "off, stderr or a path: one line per connection. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
             logrotate. Lines that cannot be written are dropped and counted; no connection waits \
             for them.",
-        apply: |text, raw| {
-            raw.access_log = value::access_log(text)?;
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.config.access_log, value::access_log(text)),
+        ..PLAIN
     },
     Flag {
         name: "log-level",
-        short: None,
         takes: Takes::Choice("LEVEL", &words(LOG_LEVELS)),
         scope: Scope::Serving,
         default: "info",
-        in_environment: true,
         doc_short: "The least severe messages to log.",
-        doc_long: "",
-        apply: |text, raw| {
+        apply: |text, options| {
             // As zap reads it: WARN, and its longer name.
             let level = text.to_ascii_lowercase();
             let level = match level.as_str() {
                 "warning" => "warn",
                 other => other,
             };
-            raw.log_level = Some(value::choice(level, &LOG_LEVELS)?);
-            Ok(())
+            set(
+                &mut options.config.log_level,
+                value::choice(level, &LOG_LEVELS),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "log-format",
-        short: None,
         takes: Takes::Choice("FORMAT", &words(LOG_FORMATS)),
         scope: Scope::Serving,
         default: "auto",
-        in_environment: true,
         doc_short: "The form of log lines.",
         doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
             accepted too.",
-        apply: |text, raw| {
-            raw.log_format = value::choice(text, &LOG_FORMATS)?;
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config.log_format,
+                value::choice(text, &LOG_FORMATS),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "config-file",
-        short: None,
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
-        default: "",
-        in_environment: true,
         doc_short: "A file with settings that are given nowhere else.",
         doc_long: "Lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
             systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
             It is read when the program starts, and so at a reload. With a - in front of the path it may be absent.",
-        apply: |text, raw| {
-            raw.config_file = Some(value::settings_file(text)?);
-            Ok(())
+        apply: |text, options| {
+            set(
+                &mut options.config_file,
+                value::settings_file(text).map(Some),
+            )
         },
+        ..PLAIN
     },
     Flag {
         name: "output",
-        short: None,
         takes: Takes::Choice("FORMAT", &words(OUTPUTS)),
         scope: Scope::Output,
         default: "table",
-        in_environment: false,
         doc_short: "What check and config print: table or json.",
         doc_long: "env is for config alone: a settings file.",
-        apply: |text, raw| {
-            raw.output = Some(value::choice(text, &OUTPUTS)?);
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.output, value::choice(text, &OUTPUTS).map(Some)),
+        ..PLAIN
     },
     Flag {
         name: "help",
         short: Some("h"),
         takes: Takes::Switch,
         scope: Scope::Any,
-        default: "",
-        in_environment: false,
         doc_short: "Print this help and exit.",
-        doc_long: "",
-        apply: |text, raw| {
-            raw.help = value::boolean(text)?;
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.help, value::boolean(text)),
+        ..PLAIN
     },
     Flag {
         name: "version",
         short: Some("V"),
         takes: Takes::Switch,
         scope: Scope::Any,
-        default: "",
-        in_environment: false,
         doc_short: "Print the version and exit.",
-        doc_long: "",
-        apply: |text, raw| {
-            raw.version = value::boolean(text)?;
-            Ok(())
-        },
+        apply: |text, options| set(&mut options.version, value::boolean(text)),
+        ..PLAIN
     },
 ];
 
-/// What every variable of ours begins with.
+/// What the names of our variables begin with.
 pub(super) const VARIABLE_PREFIX: &str = "ETCD_GATEWAY_";
 
 impl Flag {
-    /// The variable that sets the flag, if one does.
+    /// The environment variable that sets the flag. What is only for one call has none.
     pub(super) fn variable(&self) -> Option<String> {
         let name = self.name.to_ascii_uppercase().replace('-', "_");
-        self.in_environment
-            .then(|| format!("{VARIABLE_PREFIX}{name}"))
+        let is_setting = matches!(self.scope, Scope::Serving | Scope::Setup);
+        is_setting.then(|| format!("{VARIABLE_PREFIX}{name}"))
     }
 
-    /// Whether a settings file sets the flag, under the name of its variable: it cannot name another such file.
+    /// Whether a settings file can set the flag, under the name of its variable: it cannot name another such file.
     pub(super) fn in_file(&self) -> bool {
-        self.in_environment && self.name != "config-file"
+        self.variable().is_some() && self.name != "config-file"
     }
+
+    /// The value without the flag, as text.
+    pub(super) fn default_value(&self) -> &'static str {
+        match self.takes {
+            Takes::Switch => "false",
+            _ => self.default,
+        }
+    }
+}
+
+/// The flag of this name.
+pub(super) fn named(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name == name)
+}
+
+/// The flag that this environment variable sets.
+pub(super) fn of_variable(variable: &str) -> Option<&'static Flag> {
+    let is_it = |flag: &&Flag| flag.variable().as_deref() == Some(variable);
+    FLAGS.iter().find(is_it)
 }

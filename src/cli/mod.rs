@@ -14,32 +14,32 @@
 //! (the reference ignores it), and every value is checked before anything is bound.
 
 mod args;
+mod combinations;
 mod duration;
 mod env;
 pub(crate) mod env_file;
 mod error;
 mod flags;
 mod generate;
-mod given;
 mod help;
 mod kind;
 mod manual;
 mod settings_file;
 mod shown;
+mod sources;
 mod suggest;
 mod value;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::addr::HostPort;
-use crate::config::{Config, Form, Origin, Output, SrvDiscovery};
+use crate::config::{Config, Form, Origin, Output};
 use args::{Args, Token};
 pub(crate) use error::Error;
-use flags::{FLAGS, Flag, RawArgs};
-use given::Given;
+use flags::{FLAGS, Flag};
 use settings_file::ReadFile;
 use shown::shown;
+use sources::Sources;
 
 /// What the operator asked for.
 #[derive(Debug, PartialEq)]
@@ -88,7 +88,7 @@ pub(crate) fn parse(
         return Err(Error::OnlyTheGateway);
     }
 
-    let mut given = Given::default();
+    let mut sources = Sources::default();
     let mut words = Vec::new();
     let mut short_help = false;
     let mut args = Args::new(arguments);
@@ -121,11 +121,11 @@ pub(crate) fn parse(
             }
             (None, attached) => attached.unwrap_or_else(|| "true".into()),
         };
-        given.take(flag, Origin::CommandLine, &value)?;
+        sources.take(flag, Origin::CommandLine, &value)?;
     }
 
     // Asked for with a flag, help needs no command to go with it.
-    if given.raw.help {
+    if sources.options.help {
         let named = skip_one_of(&words, &["gateway"]).first();
         let named = named.and_then(|word| manual::command(word.to_str()?));
         let text = match short_help {
@@ -134,7 +134,7 @@ pub(crate) fn parse(
         };
         return Ok(Invocation::Print(text));
     }
-    if given.raw.version {
+    if sources.options.version {
         return Ok(Invocation::Print(help::version()));
     }
     match command(&words, called_etcd)? {
@@ -142,17 +142,18 @@ pub(crate) fn parse(
         Command::Version => Ok(Invocation::Print(help::version())),
         Command::Generate(text) => Ok(Invocation::Print(text)),
         command @ (Command::Start | Command::Check | Command::Config) => {
-            given.warn_of_repeated();
-            env::apply_environment(env, &mut given)?;
-            settings_file::apply_settings_file(&mut given, read)?;
-            refuse_exclusive(&given.raw)?;
-            let output = given.raw.output;
-            let settings = given.settings();
-            let mut warnings = given.warnings;
-            let config = Config {
-                settings,
-                ..resolve(given.raw, &mut warnings)
-            };
+            sources.warn_of_repeated();
+            env::apply_environment(env, &mut sources)?;
+            settings_file::apply_settings_file(&mut sources, read)?;
+            combinations::check(&mut sources)?;
+            let settings = sources.settings();
+            let Sources {
+                options,
+                mut warnings,
+                ..
+            } = sources;
+            let (mut config, output) = (options.config, options.output);
+            config.settings = settings;
             if matches!(command, Command::Start) {
                 if output.is_some() {
                     let text = "--output has no effect on start; it belongs to check and config";
@@ -259,8 +260,7 @@ fn nearest_flag(name: &str) -> Option<&'static str> {
 }
 
 fn long_flag(name: &str) -> Result<&'static Flag, Error> {
-    let found = FLAGS.iter().find(|flag| flag.name == name);
-    found.ok_or_else(|| Error::UnknownFlag {
+    flags::named(name).ok_or_else(|| Error::UnknownFlag {
         typed: shown(format!("--{name}").as_ref()),
         nearest: nearest_flag(name),
     })
@@ -278,145 +278,6 @@ fn short_flag(name: &str) -> Result<&'static Flag, Error> {
             },
         }
     })
-}
-
-/// Refuses what would leave it open where the members come from.
-fn refuse_exclusive(raw: &RawArgs) -> Result<(), Error> {
-    let others = [
-        ("endpoints", !raw.endpoints.is_empty()),
-        ("discovery-srv", raw.discovery_srv.is_some()),
-    ];
-    let given = others.iter().find(|(_, given)| *given);
-    match (given, &raw.endpoints_file) {
-        (Some((other, _)), Some(_)) => Err(Error::Exclusive {
-            one: "endpoints-file",
-            other,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Said where the reference's default is used, which is right on the host of a member alone.
-const NO_ENDPOINTS: &str = "no endpoints are given, using the default, 127.0.0.1:2379; give --endpoints, \
-    --endpoints-file or --discovery-srv";
-
-/// Fills in the defaults, merges what is double and warns about what has no effect.
-fn resolve(raw: RawArgs, warnings: &mut Vec<String>) -> Config {
-    let default = Config::default();
-    let endpoints_given = !raw.endpoints.is_empty();
-    if raw.endpoints.iter().any(|(_, scheme)| scheme.is_some()) {
-        warnings.push(
-            "http:// and https:// in front of endpoints have no effect: the gateway passes TLS \
-             through and does not terminate it"
-                .to_owned(),
-        );
-    }
-    let mut endpoints: Vec<HostPort> = raw.endpoints.into_iter().map(|(e, _)| e).collect();
-    let listen_given = !raw.listen_addrs.is_empty();
-    let mut listen_addrs = raw.listen_addrs;
-    if !endpoints_given {
-        if raw.endpoints_file.is_none() && raw.discovery_srv.is_none() {
-            warnings.push(NO_ENDPOINTS.to_owned());
-        }
-        endpoints = default.endpoints;
-    }
-    if !listen_given {
-        listen_addrs = default.listen_addrs;
-    }
-    let discovery = raw.discovery_srv.map(|domain| SrvDiscovery {
-        domain,
-        name: raw.discovery_srv_name.clone().unwrap_or_default(),
-        insecure: raw.insecure_discovery == Some(true),
-    });
-    let verify_endpoints = raw.verify_endpoints == Some(true);
-    let authenticates = match &discovery {
-        Some(srv) => !srv.insecure || endpoints_given && verify_endpoints,
-        None => verify_endpoints,
-    };
-    let without_effect = [
-        (
-            discovery.is_none() && raw.discovery_srv_name.is_some(),
-            "--discovery-srv-name has no effect without --discovery-srv",
-        ),
-        (
-            discovery.is_none() && raw.insecure_discovery == Some(true),
-            "--insecure-discovery has no effect without --discovery-srv",
-        ),
-        (
-            raw.discovery_srv_name.is_some()
-                && discovery
-                    .as_ref()
-                    .is_some_and(|srv| srv.domain.starts_with('_')),
-            "--discovery-srv-name has no effect on a --discovery-srv that begins with _",
-        ),
-        (
-            discovery.is_some() && verify_endpoints && !endpoints_given,
-            "--verify-endpoints has no effect without --endpoints: members from SRV records are \
-             authenticated without it",
-        ),
-        (
-            !authenticates && raw.trusted_ca_file.is_some(),
-            "--trusted-ca-file has no effect: nothing is authenticated without --discovery-srv or \
-             --verify-endpoints, or with --insecure-discovery",
-        ),
-        (
-            !authenticates && raw.discovery_server_name.is_some(),
-            "--discovery-server-name has no effect: nothing is authenticated without \
-             --discovery-srv or --verify-endpoints, or with --insecure-discovery",
-        ),
-    ];
-    let given = without_effect.into_iter().filter(|(given, _)| *given);
-    warnings.extend(given.map(|(_, warning)| warning.to_owned()));
-    merge(&mut endpoints, "endpoint", warnings);
-    merge(&mut listen_addrs, "address to listen on", warnings);
-    Config {
-        endpoints,
-        endpoints_given,
-        endpoints_file: raw.endpoints_file,
-        listen_addrs,
-        listen_given,
-        retry_delay: raw.retry_delay.unwrap_or(default.retry_delay),
-        dial_timeout: raw.dial_timeout.unwrap_or(default.dial_timeout),
-        drain_timeout: raw.drain_timeout.unwrap_or(default.drain_timeout),
-        reload_timeout: raw.reload_timeout.or(default.reload_timeout),
-        discovery,
-        trusted_ca_file: raw.trusted_ca_file,
-        server_name: raw.discovery_server_name,
-        verify_endpoints,
-        health_check: raw.health_check.or(default.health_check),
-        close_removed: raw.close_removed.or(default.close_removed),
-        answer_timeout: raw.answer_timeout.unwrap_or(default.answer_timeout),
-        close_unhealthy: raw.close_unhealthy.or(default.close_unhealthy),
-        policy: raw.policy.unwrap_or(default.policy),
-        max_connections: raw.max_connections.or(default.max_connections),
-        metrics_addr: raw.metrics_addr,
-        access_log: raw.access_log,
-        log_level: raw.log_level.unwrap_or(default.log_level),
-        log_format: raw.log_format.or(default.log_format),
-        settings: default.settings,
-    }
-}
-
-/// Keeps the first of equal addresses, in order, and warns once if there are others. Port 0
-/// asks for any free port, so two of those are two listeners.
-fn merge(addresses: &mut Vec<HostPort>, what: &str, warnings: &mut Vec<String>) {
-    // Not hashed: that takes random numbers, of which it is not known yet whether there are any.
-    let mut seen = Vec::new();
-    let mut double = None;
-    addresses.retain(|address| {
-        let keep = address.port == 0 || !seen.contains(address);
-        if keep {
-            seen.push(address.clone());
-        } else if double.is_none() {
-            double = Some(address.clone());
-        }
-        keep
-    });
-    if let Some(address) = double {
-        warnings.push(format!(
-            "{what} {address} is given more than once; duplicates are merged"
-        ));
-    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::env::meant;
 use super::env_file::{self, Assignment};
 use super::error::Error;
-use super::flags::{FLAGS, Flag, VARIABLE_PREFIX};
-use super::given::Given;
+use super::flags::{self, FLAGS, Flag, VARIABLE_PREFIX};
 use super::shown::shown;
+use super::sources::Sources;
+use super::value::SettingsFile;
 use crate::config::Origin;
 use crate::sys::{self, Plain};
 
@@ -22,14 +23,6 @@ pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> io::Result<Option<Vec
 
 /// The most octets of a settings file: some hundred times what it takes to set everything.
 const MAX_TEXT: usize = 64 * 1024;
-
-/// The file that `--config-file` names.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SettingsFile {
-    pub(super) path: PathBuf,
-    /// Whether it may be absent.
-    pub(super) optional: bool,
-}
 
 /// Why a settings file is refused. Texts are escaped and cut already.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +52,8 @@ pub(crate) enum Cause {
 }
 
 /// Applies the settings file, if one is named, to what the other sources leave open.
-pub(super) fn apply_settings_file(given: &mut Given, read: ReadFile) -> Result<(), Error> {
-    let Some(SettingsFile { path, optional }) = given.raw.config_file.clone() else {
+pub(super) fn apply_settings_file(sources: &mut Sources, read: ReadFile) -> Result<(), Error> {
+    let Some(SettingsFile { path, optional }) = sources.options.config_file.clone() else {
         return Ok(());
     };
     let refused = |line, cause| Error::SettingsFile {
@@ -99,12 +92,12 @@ pub(super) fn apply_settings_file(given: &mut Given, read: ReadFile) -> Result<(
             line,
         };
         if count > 1 {
-            given.warnings.push(format!(
+            sources.warnings.push(format!(
                 "{name} ({origin}) is set more than once; the last counts"
             ));
         }
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            given.take(flag, origin, value.as_ref())?;
+            sources.take(flag, origin, value.as_ref())?;
         }
     }
     Ok(())
@@ -129,8 +122,7 @@ fn flag_of(assignment: &Assignment) -> Result<Option<&'static Flag>, Cause> {
     if !name.starts_with(VARIABLE_PREFIX) {
         return Ok(None);
     }
-    let is_it = |flag: &&Flag| flag.variable().is_some_and(|variable| variable == *name);
-    match FLAGS.iter().find(is_it) {
+    match flags::of_variable(name) {
         Some(flag) if flag.in_file() => Ok(Some(flag)),
         Some(_) => Err(Cause::Nested),
         None => Err(Cause::Unknown {

@@ -2,9 +2,10 @@
 
 mod whole;
 
+use super::combinations::NO_ENDPOINTS;
 use super::flags::Takes;
 use super::*;
-use crate::addr::{parse_endpoint, parse_listen};
+use crate::addr::{HostPort, parse_endpoint, parse_listen};
 use crate::config::{AccessLogTarget, LogFormat, LogLevel, Policy, Url};
 use std::collections::HashSet;
 use std::io;
@@ -183,14 +184,6 @@ fn authentication_flags_together() {
     }
 }
 
-fn srv(domain: &str) -> SrvDiscovery {
-    SrvDiscovery {
-        domain: domain.to_owned(),
-        name: String::new(),
-        insecure: false,
-    }
-}
-
 #[test]
 fn discovery_flags_together() {
     let (config, warnings) = start(
@@ -198,17 +191,16 @@ fn discovery_flags_together() {
          --insecure-discovery --endpoints=a:1",
         &[],
     );
-    let expected = SrvDiscovery {
-        name: "blue".to_owned(),
-        insecure: true,
-        ..srv("example.com.")
-    };
-    assert_eq!(config.discovery, Some(expected));
-    assert!(config.endpoints_given && warnings.is_empty());
+    assert_eq!(config.discovery_srv.as_deref(), Some("example.com."));
+    assert_eq!(config.discovery_srv_name, "blue");
+    assert!(config.insecure_discovery && config.endpoints_given && warnings.is_empty());
 
     let off = [("ETCD_GATEWAY_INSECURE_DISCOVERY", "true")];
     let line = "etcd-gateway start --discovery-srv=a --insecure-discovery=false";
-    assert_eq!(start(line, &off).0.discovery, Some(srv("a")));
+    let (config, _) = start(line, &off);
+    assert_eq!(config.discovery_srv.as_deref(), Some("a"));
+    assert_eq!(config.discovery_srv_name, "");
+    assert!(!config.insecure_discovery);
 
     for (line, warning) in [
         (
@@ -285,10 +277,15 @@ fn every_flag_in_every_form() {
         (
             "discovery-srv",
             "_client._tcp.Example.com",
-            |c| c.discovery = Some(srv("_client._tcp.example.com")),
+            |c| c.discovery_srv = Some("_client._tcp.example.com".to_owned()),
             "10.0.0.1",
         ),
-        ("discovery-srv-name", "a", |_| {}, "a.b"),
+        (
+            "discovery-srv-name",
+            "a",
+            |c| c.discovery_srv_name = "a".to_owned(),
+            "a.b",
+        ),
         (
             "trusted-ca-file",
             "/ca.pem",

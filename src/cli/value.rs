@@ -9,10 +9,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{DurationError, GoDuration};
-use super::settings_file::SettingsFile;
 use super::shown::shown;
 use crate::addr::{self, AddrError, HostPort};
 use crate::config::{AccessLogTarget, Url, UrlError};
@@ -133,6 +133,14 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, ValueErr
             Err(error) => Err(ValueError::NorNever(Box::new(error))),
         },
     }
+}
+
+/// The file that `--config-file` names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SettingsFile {
+    pub(super) path: PathBuf,
+    /// Whether it may be absent.
+    pub(super) optional: bool,
 }
 
 /// The path of a settings file, behind a `-` if the file may be absent.

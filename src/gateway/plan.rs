@@ -103,14 +103,14 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
         return Ok(source);
     }
     let list = discovery::given(&config.endpoints, &listed);
-    let Some(srv) = &config.discovery else {
+    let Some(domain) = &config.discovery_srv else {
         return Ok(Source::List(list));
     };
-    let identity = if srv.insecure {
+    let identity = if config.insecure_discovery {
         None
     } else {
         Some(valid(
-            named.unwrap_or_else(|| discovery::identity_of(&srv.domain)),
+            named.unwrap_or_else(|| discovery::identity_of(domain)),
         )?)
     };
     let fallback = if config.endpoints_given {
@@ -118,7 +118,12 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
     } else {
         Vec::new()
     };
-    Ok(Source::srv(&srv.domain, &srv.name, identity, fallback))
+    Ok(Source::srv(
+        domain,
+        &config.discovery_srv_name,
+        identity,
+        fallback,
+    ))
 }
 
 /// Refuses an endpoint that is one of the addresses to listen on.

@@ -18,10 +18,7 @@ pub(super) fn file() -> String {
         push_wrapped(&mut text, "# ", flag.doc_short);
         push_wrapped(&mut text, "# ", flag.doc_long);
         let variable = flag.variable().unwrap_or_default();
-        let default = match flag.takes.value_name() {
-            None => "false",
-            Some(_) => flag.default,
-        };
+        let default = flag.default_value();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "#{variable}={default}");
     }

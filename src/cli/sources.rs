@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
 use super::error::Error;
-use super::flags::{FLAGS, Flag, RawArgs, Takes};
+use super::flags::{FLAGS, Flag, Options, Takes};
 use super::shown::shown;
 use super::value::ValueError;
 use crate::config::{Origin, Setting, Settings};
 
 /// What the sources have given so far.
 #[derive(Default)]
-pub(super) struct Given {
-    pub(super) raw: RawArgs,
+pub(super) struct Sources {
+    pub(super) options: Options,
     /// What is odd, one line each.
     pub(super) warnings: Vec<String>,
     uses: BTreeMap<&'static str, Use>,
@@ -29,7 +29,7 @@ struct Use {
     count: usize,
 }
 
-impl Given {
+impl Sources {
     /// Takes a value for a flag, unless an earlier source has given one.
     pub(super) fn take(
         &mut self,
@@ -54,7 +54,7 @@ impl Given {
             error,
         };
         let text = value.to_str().ok_or(ValueError::NotUtf8);
-        let text = text.and_then(|text| (flag.apply)(text, &mut self.raw).map(|()| text));
+        let text = text.and_then(|text| (flag.apply)(text, &mut self.options).map(|()| text));
         let text = text.map_err(refused)?;
         let used = self.uses.entry(flag.name).or_insert_with(|| Use {
             value: String::new(),
@@ -70,6 +70,16 @@ impl Given {
         }
         used.count += 1;
         Ok(())
+    }
+
+    /// Whether a source has given this flag.
+    pub(super) fn is_given(&self, flag: &str) -> bool {
+        self.uses.contains_key(flag)
+    }
+
+    /// What a source has given for this flag; empty if none has.
+    pub(super) fn text(&self, flag: &str) -> &str {
+        self.uses.get(flag).map_or("", |used| &used.value)
     }
 
     /// Warns of flags of which only the last use counts.
@@ -88,14 +98,13 @@ impl Given {
 
     /// All settings, with the defaults of what is not given.
     pub(super) fn settings(&self) -> Settings {
-        let named_elsewhere = self.raw.endpoints_file.is_some() || self.raw.discovery_srv.is_some();
+        let named_elsewhere = self.is_given("endpoints-file") || self.is_given("discovery-srv");
         let setting = |flag: &Flag| {
             let used = self.uses.get(flag.name);
-            let default = match flag.takes {
-                Takes::Switch => "false",
+            let default = match flag.name {
                 // The default endpoint is not used beside another source of members.
-                _ if flag.name == "endpoints" && named_elsewhere => "",
-                _ => flag.default,
+                "endpoints" if named_elsewhere => "",
+                _ => flag.default_value(),
             };
             Some(Setting {
                 variable: flag.variable()?,
