@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) use crate::access::Target as AccessLogTarget;
 use crate::addr::{ENDPOINT_PORT, Host, HostPort, LISTEN_PORT};
 pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
-pub(crate) use crate::url::{Url, UrlError};
+pub(crate) use crate::url::Url;
 pub(crate) use settings::{Form, Origin, Setting, Settings};
 
 /// How long an inactive endpoint waits to be tried again; the reference's value.

@@ -18,10 +18,11 @@ pub(super) fn check(sources: &mut Sources) -> Result<(), Error> {
     );
     let others = [("endpoints", by_list), ("discovery-srv", by_dns)];
     if let Some((other, _)) = others.iter().find(|(_, given)| by_file && *given) {
-        return Err(Error::Exclusive {
-            one: "endpoints-file",
-            other,
-        });
+        return Err(format!(
+            "--endpoints-file and --{other} (or their variables) exclude each other; give only one \
+             of them"
+        )
+        .into());
     }
     let config = &sources.options.config;
     let authenticates = match by_dns {

@@ -1,29 +1,13 @@
-//! Go's durations, as `time.ParseDuration` reads and `Duration.String` prints them.
+//! Go's durations, as `time.ParseDuration` reads them.
 //!
 //! The reference's flags are Go durations, so an existing unit file must mean the same
 //! here, down to the rounding of fractions. The messages are Go's, they are what operators
 //! search for. One divergence, on purpose: Go adds the terms in 64 bits and checks after
 //! the addition, so that two terms of 2^63 ns each wrap around to zero; here they overflow.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::shown::shown;
-
-/// A signed count of nanoseconds; about 292 years either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GoDuration(pub(super) i64);
-
-/// Why a text is no duration; the texts are escaped and cut already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum DurationError {
-    /// Not of the form `1h2.5m`, or beyond 2^63 ns.
-    Invalid { text: String },
-    /// A number without a unit behind it.
-    MissingUnit { text: String },
-    /// A unit other than ns, us, ms, s, m and h.
-    UnknownUnit { unit: String, text: String },
-}
+use super::error::{Error, shown};
 
 /// 2^63: the largest magnitude (of a negative duration), and Go's bound for every step.
 const MAGNITUDE_MAX: u64 = 1 << 63;
@@ -34,76 +18,71 @@ const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
-impl GoDuration {
-    /// Reads `[-+]?([0-9]*(\.[0-9]*)?unit)+`, or a bare `0` with or without a sign.
-    pub(super) fn parse(text: &str) -> Result<Self, DurationError> {
-        let invalid = || DurationError::Invalid {
-            text: shown(text.as_ref()),
-        };
-        let negative = text.starts_with('-');
-        let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-        if rest == "0" {
-            return Ok(Self(0));
-        }
-        if rest.is_empty() {
-            return Err(invalid());
-        }
-        let mut total: u64 = 0;
-        while !rest.is_empty() {
-            let (whole, after) = take_digits(rest);
-            let (fraction, after) = match after.strip_prefix('.') {
-                Some(after) => take_digits(after),
-                None => ("", after),
-            };
-            if whole.is_empty() && fraction.is_empty() {
-                return Err(invalid());
-            }
-            // Only now the size of the number: Go too looks at it before the unit.
-            let count = leading_int(whole).ok_or_else(invalid)?;
-            let unit_end = after
-                .find(|c: char| c == '.' || c.is_ascii_digit())
-                .unwrap_or(after.len());
-            let (unit_name, after) = after.split_at(unit_end);
-            let unit = match unit_name {
-                "ns" => 1,
-                // Two spellings of micro: U+00B5 and U+03BC.
-                "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
-                "ms" => MILLISECOND,
-                "s" => SECOND,
-                "m" => MINUTE,
-                "h" => HOUR,
-                "" => {
-                    return Err(DurationError::MissingUnit {
-                        text: shown(text.as_ref()),
-                    });
-                }
-                other => {
-                    return Err(DurationError::UnknownUnit {
-                        unit: shown(other.as_ref()),
-                        text: shown(text.as_ref()),
-                    });
-                }
-            };
-            total = count
-                .checked_mul(unit)
-                .and_then(|term| term.checked_add(fraction_of(fraction, unit)))
-                .and_then(|term| total.checked_add(term))
-                .filter(|&sum| sum <= MAGNITUDE_MAX)
-                .ok_or_else(invalid)?;
-            rest = after;
-        }
-        let nanoseconds = if negative {
-            0i64.checked_sub_unsigned(total)
-        } else {
-            0i64.checked_add_unsigned(total)
-        };
-        nanoseconds.map(Self).ok_or_else(invalid)
-    }
+/// A duration; `None` if it is negative.
+pub(super) fn parse(text: &str) -> Result<Option<Duration>, Error> {
+    let nanoseconds = nanoseconds(text)?;
+    Ok(u64::try_from(nanoseconds).ok().map(Duration::from_nanos))
+}
 
-    /// As std's unsigned type; `None` if it is negative.
-    pub(super) fn unsigned(self) -> Option<Duration> {
-        u64::try_from(self.0).ok().map(Duration::from_nanos)
+/// Reads `[-+]?([0-9]*(\.[0-9]*)?unit)+`, or a bare `0` with or without a sign.
+fn nanoseconds(text: &str) -> Result<i64, Error> {
+    let quoted = shown(text.as_ref());
+    let invalid = || format!("time: invalid duration {quoted}; write 1m30s, 5s or 250ms");
+    let negative = text.starts_with('-');
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(0);
     }
+    if rest.is_empty() {
+        return Err(invalid().into());
+    }
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let (whole, after) = take_digits(rest);
+        let (fraction, after) = match after.strip_prefix('.') {
+            Some(after) => take_digits(after),
+            None => ("", after),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid().into());
+        }
+        // Only now the size of the number: Go too looks at it before the unit.
+        let count = leading_int(whole).ok_or_else(invalid)?;
+        let unit_end = after
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit_name, after) = after.split_at(unit_end);
+        let unit = match unit_name {
+            "ns" => 1,
+            // Two spellings of micro: U+00B5 and U+03BC.
+            "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
+            "ms" => MILLISECOND,
+            "s" => SECOND,
+            "m" => MINUTE,
+            "h" => HOUR,
+            "" => {
+                let problem = format!("time: missing unit in duration {quoted}");
+                return Err(format!("{problem}; write 1m30s, 5s or 250ms").into());
+            }
+            other => {
+                let other = shown(other.as_ref());
+                let problem = format!("time: unknown unit {other} in duration {quoted}");
+                return Err(format!("{problem}; the units are ns us ms s m h").into());
+            }
+        };
+        total = count
+            .checked_mul(unit)
+            .and_then(|term| term.checked_add(fraction_of(fraction, unit)))
+            .and_then(|term| total.checked_add(term))
+            .filter(|&sum| sum <= MAGNITUDE_MAX)
+            .ok_or_else(invalid)?;
+        rest = after;
+    }
+    let signed = match negative {
+        true => 0i64.checked_sub_unsigned(total),
+        false => 0i64.checked_add_unsigned(total),
+    };
+    Ok(signed.ok_or_else(invalid)?)
 }
 
 fn take_digits(text: &str) -> (&str, &str) {
@@ -139,60 +118,6 @@ fn fraction_of(digits: &str, unit: u64) -> u64 {
     // Below `unit`, apart from rounding: the conversion back cannot lose anything.
     (value as f64 * (unit as f64 / scale)) as u64
 }
-
-impl fmt::Display for GoDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        if self.0 < 0 {
-            f.write_str("-")?;
-        }
-        let (scale, unit) = match magnitude {
-            0 => return f.write_str("0s"),
-            1..MICROSECOND => (1, "ns"),
-            MICROSECOND..MILLISECOND => (MICROSECOND, "\u{b5}s"),
-            MILLISECOND..SECOND => (MILLISECOND, "ms"),
-            SECOND.. => {
-                let (hours, minutes) = (magnitude / HOUR, magnitude % HOUR / MINUTE);
-                if hours > 0 {
-                    write!(f, "{hours}h")?;
-                }
-                if hours > 0 || minutes > 0 {
-                    write!(f, "{minutes}m")?;
-                }
-                (SECOND, "s")
-            }
-        };
-        let below_minute = magnitude % MINUTE;
-        write!(f, "{}", below_minute / scale)?;
-        let fraction = below_minute % scale;
-        if fraction > 0 {
-            // Nine digits of the fraction, without the zeros at its end.
-            let digits = format!("{:09}", fraction * (SECOND / scale));
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
-        }
-        f.write_str(unit)
-    }
-}
-
-impl fmt::Display for DurationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid { text } => {
-                write!(f, "time: invalid duration {text}; write 1m30s, 5s or 250ms")
-            }
-            Self::MissingUnit { text } => write!(
-                f,
-                "time: missing unit in duration {text}; write 1m30s, 5s or 250ms"
-            ),
-            Self::UnknownUnit { unit, text } => write!(
-                f,
-                "time: unknown unit {unit} in duration {text}; the units are ns us ms s m h"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for DurationError {}
 
 #[cfg(test)]
 mod tests {
@@ -262,11 +187,7 @@ mod tests {
             ("-2562047h47m16.854775808s", i64::MIN),
         ];
         for &(text, expected) in CASES {
-            assert_eq!(
-                GoDuration::parse(text),
-                Ok(GoDuration(expected)),
-                "{text:?}"
-            );
+            assert_eq!(nanoseconds(text), Ok(expected), "{text:?}");
         }
     }
 
@@ -311,38 +232,9 @@ mod tests {
             ),
         ];
         for &(text, message) in CASES {
-            let error = GoDuration::parse(text).unwrap_err().to_string();
+            let error = nanoseconds(text).unwrap_err().to_string();
             let expected = format!("time: {message}");
             assert!(error.starts_with(&expected), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn printed_as_go_does() {
-        const CASES: &[(i64, &str)] = &[
-            (0, "0s"),
-            (NS, "1ns"),
-            (1100 * NS, "1.1\u{b5}s"),
-            (999_999, "999.999\u{b5}s"),
-            (2200 * US, "2.2ms"),
-            (100 * MS, "100ms"),
-            (S, "1s"),
-            (1500 * MS, "1.5s"),
-            (3300 * MS, "3.3s"),
-            (S + NS, "1.000000001s"),
-            (M, "1m0s"),
-            (4 * M + 5 * S, "4m5s"),
-            (4 * M + 5001 * MS, "4m5.001s"),
-            (2 * H, "2h0m0s"),
-            (5 * H + 6 * M + 7001 * MS, "5h6m7.001s"),
-            (8 * M + NS, "8m0.000000001s"),
-            (-S, "-1s"),
-            (i64::MAX, "2562047h47m16.854775807s"),
-            (i64::MIN, "-2562047h47m16.854775808s"),
-        ];
-        for &(nanoseconds, expected) in CASES {
-            assert_eq!(GoDuration(nanoseconds).to_string(), expected);
-            assert_eq!(GoDuration::parse(expected), Ok(GoDuration(nanoseconds)));
         }
     }
 
@@ -402,14 +294,12 @@ mod tests {
             layer = layer.iter().flat_map(longer).collect();
             for text in &layer {
                 tried += 1;
-                let parsed = GoDuration::parse(text);
-                let value = parsed.as_ref().ok().map(|d| i128::from(d.0));
-                assert_eq!(value, oracle(text), "{text:?}");
-                if let Ok(duration) = parsed {
-                    accepted += 1;
-                    let printed = duration.to_string();
-                    assert_eq!(GoDuration::parse(&printed), Ok(duration), "{text:?}");
-                }
+                let value = nanoseconds(text).ok();
+                assert_eq!(value.map(i128::from), oracle(text), "{text:?}");
+                let unsigned = value.map(|value| u64::try_from(value).ok());
+                let duration = unsigned.map(|value| value.map(Duration::from_nanos));
+                assert_eq!(parse(text).ok(), duration, "{text:?}");
+                accepted += usize::from(value.is_some());
             }
         }
         assert_eq!(tried, 13 + 169 + 2_197 + 28_561 + 371_293);

@@ -6,9 +6,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::error::Error;
+use super::error::{Error, shown};
 use super::flags::{self, FLAGS, Flag, VARIABLE_PREFIX};
-use super::shown::shown;
 use super::sources::Sources;
 use super::suggest;
 use crate::config::Origin;

@@ -1,190 +1,54 @@
-//! Why a command line is refused: one line that names the flag or variable, the value and
-//! the remedy.
+//! Why a command line is refused: one line that names the flag or variable, the value and the remedy.
 //!
-//! All text that came from outside has been through `value::shown` before it gets in here,
-//! so the line can be printed as it is. The program's name is for the caller to add.
+//! Nobody acts on the kind of an error, so an error is its message, written where the check is. All text that came from
+//! outside has been through [`shown`], so the line can be printed as it is. Parsers of values do not name the flag, and
+//! nobody adds the name of the program: the caller does.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
-use super::generate;
-use super::manual;
-use super::settings_file::Cause;
-use super::value::ValueError;
-
-/// Why the command line or the environment is refused. Texts are escaped and cut already.
+/// A command line, a variable, a settings file or a value is refused.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Error {
-    /// Called as `etcd`, for anything but the gateway.
-    OnlyTheGateway,
-    /// No command was given.
-    NoCommand {
-        /// What to write.
-        usage: &'static str,
-    },
-    /// A word where a command is expected, but none.
-    UnknownCommand {
-        /// The word.
-        typed: String,
-        /// The command that was probably meant.
-        nearest: Option<&'static str>,
-    },
-    /// `generate` without the name of what it can generate.
-    NotGenerated,
-    /// `generate man` with a name that no page has.
-    NoSuchPage,
-    /// A word behind the command.
-    ExtraArgument {
-        /// The word.
-        typed: String,
-    },
-    /// What a switch was meant to be set to, as a word of its own.
-    DetachedBoolean {
-        /// The word.
-        typed: String,
-    },
-    /// A flag that does not exist.
-    UnknownFlag {
-        /// The flag with its dashes.
-        typed: String,
-        /// The flag that was probably meant.
-        nearest: Option<&'static str>,
-    },
-    /// A long flag behind one dash.
-    SingleDash {
-        /// The flag with its dash.
-        typed: String,
-        /// The flag that was probably meant.
-        nearest: &'static str,
-    },
-    /// A flag at the end of the line that takes a value.
-    MissingValue {
-        /// The flag's name.
-        flag: &'static str,
-        /// The name of its value.
-        value_name: &'static str,
-    },
-    /// A flag with nothing behind its `=`, as of a shell's variable that is not set.
-    EmptyValue {
-        /// The flag's name.
-        flag: &'static str,
-        /// The name of its value.
-        value_name: &'static str,
-    },
-    /// `check --output=env`.
-    OnlyConfigPrintsEnv,
-    /// Two flags of which only one can hold.
-    Exclusive {
-        /// The one flag's name.
-        one: &'static str,
-        /// The other's.
-        other: &'static str,
-    },
-    /// A settings file that cannot be read, or is wrong.
-    SettingsFile {
-        path: String,
-        /// From 1.
-        line: Option<usize>,
-        cause: Cause,
-    },
-    /// A value that is refused.
-    InvalidValue {
-        /// `--flag`, or the name of the variable with its place if it is in a file.
-        origin: String,
-        /// The value.
-        value: String,
-        /// What is wrong with it.
-        error: ValueError,
-    },
+pub(crate) struct Error(String);
+
+impl<T: Into<String>> From<T> for Error {
+    fn from(message: T) -> Self {
+        Self(message.into())
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OnlyTheGateway => f.write_str(
-                "called as etcd, but this program is only its gateway; write `etcd gateway start`",
-            ),
-            Self::NoCommand { usage } => write!(f, "no command is given; write `{usage}`"),
-            Self::UnknownCommand { typed, nearest } => {
-                write!(f, "unknown command {typed}; ")?;
-                match nearest {
-                    Some(name) => write!(f, "did you mean {name}?"),
-                    None => {
-                        let names: Vec<&str> = manual::command_names().collect();
-                        write!(f, "the commands are {}", names.join(", "))
-                    }
-                }
-            }
-            Self::NotGenerated => {
-                write!(f, "generate: write one of {}", generate::names().join(", "))
-            }
-            Self::NoSuchPage => write!(
-                f,
-                "generate man: write one of {}, or none of them for the page of commands and flags",
-                generate::page_names().join(", ")
-            ),
-            Self::ExtraArgument { typed } => write!(
-                f,
-                "unexpected argument {typed}; only flags may follow, and lists have no blanks"
-            ),
-            Self::DetachedBoolean { typed } => write!(
-                f,
-                "unexpected argument {typed}; a flag that takes no value is written alone, or with \
-                 =true or =false attached"
-            ),
-            Self::UnknownFlag { typed, nearest } => {
-                write!(f, "unknown flag {typed}; ")?;
-                match nearest {
-                    Some(name) => write!(f, "did you mean --{name}?"),
-                    None => f.write_str("--help lists the flags"),
-                }
-            }
-            Self::SingleDash { typed, nearest } => {
-                write!(
-                    f,
-                    "unknown flag {typed}; write --{nearest}, with two dashes"
-                )
-            }
-            Self::MissingValue { flag, value_name } => {
-                write!(f, "--{flag} needs a value; write --{flag}={value_name}")
-            }
-            Self::EmptyValue { flag, value_name } => write!(
-                f,
-                "--{flag} has an empty value; write --{flag}={value_name}, or remove the flag"
-            ),
-            Self::OnlyConfigPrintsEnv => {
-                f.write_str("--output=env is for config alone; write table or json")
-            }
-            Self::Exclusive { one, other } => write!(
-                f,
-                "--{one} and --{other} (or their variables) exclude each other; give one of them"
-            ),
-            Self::SettingsFile { path, line, cause } => {
-                let line = line.map_or_else(String::new, |line| format!(":{line}"));
-                write!(f, "--config-file: {path}{line}: {cause}")
-            }
-            Self::InvalidValue {
-                origin,
-                value,
-                error,
-            } => write!(f, "invalid value {value} for {origin}: {error}"),
-        }
+        f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::InvalidValue { error, .. } => Some(error),
-            _ => None,
-        }
+impl std::error::Error for Error {}
+
+/// The most bytes of a value that a message repeats: one line of a terminal.
+const SHOWN_MAX: usize = 64;
+
+/// `value` in quotes, cut at a sane length, with everything escaped that could garble a
+/// terminal or break the line: control characters, direction marks, bytes that are no UTF-8.
+pub(super) fn shown(value: &OsStr) -> String {
+    let bytes = value.as_bytes();
+    if bytes.len() <= SHOWN_MAX {
+        return format!("{value:?}");
     }
+    // Back to the start of a character; in text it is at most three bytes away.
+    let is_start = |at: &usize| bytes.get(*at).is_some_and(|b| b & 0xc0 != 0x80);
+    let end = (SHOWN_MAX - 3..=SHOWN_MAX)
+        .rfind(is_start)
+        .unwrap_or(SHOWN_MAX);
+    let head = OsStr::from_bytes(bytes.get(..end).unwrap_or(bytes));
+    format!("{head:?}...")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addr::AddrError;
-    use crate::cli::tests::{refusal, run};
+    use crate::cli::tests::refusal;
 
     #[test]
     fn refusals_name_the_thing_and_the_remedy() {
@@ -231,16 +95,16 @@ mod tests {
             ),
             (
                 "etcd-gateway generate man page",
-                "generate man: write one of files, behaviour, operation, metrics, logs, security, or none of them \
-                 for the page of commands and flags",
+                "generate man: write one of files, behaviour, operation, metrics, logs, security, or no \
+                 name for the page of commands and flags",
             ),
             (
                 "etcd-gateway generate man logs page",
-                "unexpected argument \"page\"; only flags may follow, and lists have no blanks",
+                "unexpected argument \"page\"; only flags are allowed here, and a list must not contain spaces",
             ),
             (
                 "etcd-gateway start help",
-                "unexpected argument \"help\"; only flags may follow, and lists have no blanks",
+                "unexpected argument \"help\"; only flags are allowed here, and a list must not contain spaces",
             ),
             (
                 "etcd-gateway start --verify-endpoints yes",
@@ -249,12 +113,12 @@ mod tests {
             ),
             (
                 "etcd-gateway start --endpoints a:1 b:1",
-                "unexpected argument \"b:1\"; only flags may follow, and lists have no blanks",
+                "unexpected argument \"b:1\"; only flags are allowed here, and a list must not contain spaces",
             ),
             (
                 "etcd-gateway start -- --endpoints=a:1",
-                "unexpected argument \"--endpoints=a:1\"; only flags may follow, and lists have no \
-                 blanks",
+                "unexpected argument \"--endpoints=a:1\"; only flags are allowed here, and a list \
+                 must not contain spaces",
             ),
             (
                 "etcd-gateway start --endpoint=a:1",
@@ -356,14 +220,30 @@ mod tests {
         for &(line, expected) in CASES {
             assert_eq!(refusal(line, &[]), expected, "{line}");
         }
-        // By value, once: what the layers above may match on.
-        assert_eq!(
-            run("etcd-gateway start --endpoints=a:1/x", &[]),
-            Err(Error::InvalidValue {
-                origin: "--endpoints".to_owned(),
-                value: "\"a:1/x\"".to_owned(),
-                error: ValueError::Address(AddrError::Path),
-            })
-        );
+    }
+
+    #[test]
+    fn shown_is_one_safe_short_line() {
+        let long = "x".repeat(65);
+        let head = "x".repeat(64);
+        let cut = format!("{}\u{e9}\u{e9}", "x".repeat(63));
+        let cases: [(&[u8], String); 7] = [
+            (b"plain", "\"plain\"".to_owned()),
+            (b"a\"b\n\x1b[2J", "\"a\\\"b\\n\\u{1b}[2J\"".to_owned()),
+            (b"\xff", "\"\\xFF\"".to_owned()),
+            // A mark that turns the direction of the text round.
+            ("\u{202e}".as_bytes(), "\"\\u{202e}\"".to_owned()),
+            (head.as_bytes(), format!("\"{head}\"")),
+            (long.as_bytes(), format!("\"{head}\"...")),
+            // Never cut within a character.
+            (cut.as_bytes(), format!("\"{}\"...", "x".repeat(63))),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(shown(OsStr::from_bytes(bytes)), expected);
+        }
+        for length in 0..200 {
+            let text = shown(OsStr::from_bytes(&vec![0xff; length]));
+            assert!(text.len() <= 4 * SHOWN_MAX + 5, "{length}");
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! mistyped flag read this table and nothing else: a new flag is one entry here, which writes its value in place. Names,
 //! defaults and meanings of the flags that `etcd gateway start` has are its own.
 
+use super::error::Error;
 use super::kind::words;
 pub(super) use super::kind::{Scope, Takes};
-use super::value::{self, SettingsFile, ValueError};
+use super::value::{self, SettingsFile};
 use crate::addr;
 use crate::config::{Config, Form, LogFormat, LogLevel, Output, Policy};
 
@@ -25,7 +26,7 @@ pub(super) struct Flag {
     /// What else one must know to use it.
     pub(super) doc_long: &'static str,
     /// Checks a value and stores it; never does I/O.
-    pub(super) apply: fn(&str, &mut Options) -> Result<(), ValueError>,
+    pub(super) apply: fn(&str, &mut Options) -> Result<(), Error>,
 }
 
 /// What the flags set.
@@ -50,7 +51,7 @@ const PLAIN: Flag = Flag {
     apply: |_, _| Ok(()),
 };
 
-fn set<T>(field: &mut T, value: Result<T, ValueError>) -> Result<(), ValueError> {
+fn set<T>(field: &mut T, value: Result<T, Error>) -> Result<(), Error> {
     *field = value?;
     Ok(())
 }

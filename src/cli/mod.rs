@@ -1,17 +1,16 @@
-//! From the command line, the environment and the settings file to a [`Config`], or to one line of refusal.
+//! From the command line, the environment and the settings file to a [`Config`], or to one line that says why not.
 //!
-//! `args` cuts arguments into flags and words, `flags` is the table that gives them a
-//! meaning, `kind` the kinds of its entries, `value` and `duration` read values, `env` does the same for variables and `settings_file`
-//! for the assignments that `env_file` reads, `given` knows which of them wins, `suggest`
-//! finds what a mistyped name was meant to be, `manual` has what else there is to say, `help`
-//! and `generate` render both, `error` words the refusals. This file drives them. Two stages: `RawArgs` is what was typed, `Config` is
-//! resolved and cross-checked. Nothing here does I/O, but that `generate unit` asks for the path of the program: argv,
-//! environment and what reads a file are parameters, what is to be printed is returned.
+//! `args` splits arguments into flags and words, `flags` is the table of flags, `kind` the kinds of its entries, `value`
+//! and `duration` read values. `env` reads the environment, `env_file` the syntax of a settings file and `settings_file`
+//! its content; `sources` decides which of them sets a flag, `combinations` checks the settings together. `suggest` finds
+//! the name that a mistyped one stands for, `manual` has the commands and the manual page, `help` and `generate` print
+//! both, `error` is the message of a refusal. This file drives them. Nothing here does I/O, except that `generate unit`
+//! asks for the path of the program: arguments, environment and what reads a file are parameters, and text to be printed
+//! is returned.
 //!
-//! The grammar is that of cobra and pflag, which the reference uses: flags before or after
-//! the command, `--flag value` or `--flag=value`, `--` ends the flags, the last use of a
-//! scalar counts and lists add up. Stricter on purpose: an argument too many is refused
-//! (the reference ignores it), and every value is checked before anything is bound.
+//! The grammar is that of cobra and pflag, which the reference uses: flags before or after the command, `--flag value` or
+//! `--flag=value`, `--` ends the flags, the last value of a flag counts and lists add up. Stricter on purpose: an extra
+//! argument is refused (the reference ignores it), and every value is checked before anything is bound.
 
 mod args;
 mod combinations;
@@ -25,7 +24,6 @@ mod help;
 mod kind;
 mod manual;
 mod settings_file;
-mod shown;
 mod sources;
 mod suggest;
 mod value;
@@ -36,42 +34,27 @@ use std::path::Path;
 use crate::config::{Config, Form, Origin, Output};
 use args::{Args, Token};
 pub(crate) use error::Error;
+use error::shown;
 use flags::{FLAGS, Flag};
 use settings_file::ReadFile;
-use shown::shown;
 use sources::Sources;
 
-/// What the operator asked for.
+/// What the operator asked for. Warnings are one line each.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Invocation {
-    /// To run the gateway.
+    /// To run the gateway, and to log the warnings.
     Start {
-        /// The settings.
         config: Config,
-        /// What is odd about them but not wrong, one line each, to be logged.
         warnings: Vec<String>,
     },
-    /// To look at what a start would do.
+    /// To check what a start would do, and to print the warnings.
     Check {
-        /// The settings.
         config: Config,
-        /// How to print what was found.
         output: Output,
-        /// What is odd about the settings, one line each, to be printed.
         warnings: Vec<String>,
     },
-    /// To print this on stdout and exit with 0.
+    /// To print this text and exit with 0.
     Print(String),
-}
-
-enum Command {
-    Start,
-    Check,
-    Config,
-    /// Of one command, or of all.
-    Help(Option<&'static manual::Command>),
-    Version,
-    Generate(String),
 }
 
 /// Reads the command line; `argv[0]` is the name that the program was called by, and `read` reads the settings file.
@@ -85,7 +68,8 @@ pub(crate) fn parse(
     let arguments: Vec<OsString> = arguments.collect();
     let called_etcd = Path::new(&called_as).file_name() == Some(OsStr::new("etcd"));
     if called_etcd && !is_for_the_gateway(arguments.first()) {
-        return Err(Error::OnlyTheGateway);
+        let problem = "called as etcd, but this program is only its gateway";
+        return Err(format!("{problem}; write `etcd gateway start`").into());
     }
 
     let mut sources = Sources::default();
@@ -105,153 +89,162 @@ pub(crate) fn parse(
                 (flag, attached)
             }
         };
-        let name = flag.name;
-        let value = match (flag.takes.value_name(), attached) {
-            (Some(value_name), attached) => {
-                let given = attached.or_else(|| args.value());
-                let value = given.ok_or(Error::MissingValue {
-                    flag: name,
-                    value_name,
-                })?;
-                if value.is_empty() {
-                    let flag = name;
-                    return Err(Error::EmptyValue { flag, value_name });
-                }
-                value
-            }
-            (None, attached) => attached.unwrap_or_else(|| "true".into()),
+        let value = match flag.takes.value_name() {
+            Some(value_name) => value_of(flag.name, value_name, attached.or_else(|| args.value()))?,
+            None => attached.unwrap_or_else(|| "true".into()),
         };
         sources.take(flag, Origin::CommandLine, &value)?;
     }
 
-    // Asked for with a flag, help needs no command to go with it.
+    let words = skip_gateway(&words);
+    // With the flag for help a command is optional, and need not be right.
     if sources.options.help {
-        let named = skip_one_of(&words, &["gateway"]).first();
-        let named = named.and_then(|word| manual::command(word.to_str()?));
-        let text = match short_help {
-            true => help::short(named),
-            false => help::long(named),
-        };
-        return Ok(Invocation::Print(text));
+        let named = words
+            .first()
+            .and_then(|word| manual::command(word.to_str()?));
+        let help = if short_help { help::short } else { help::long };
+        return Ok(Invocation::Print(help(named)));
     }
     if sources.options.version {
         return Ok(Invocation::Print(help::version()));
     }
-    match command(&words, called_etcd)? {
-        Command::Help(named) => Ok(Invocation::Print(help::long(named))),
-        Command::Version => Ok(Invocation::Print(help::version())),
-        Command::Generate(text) => Ok(Invocation::Print(text)),
-        command @ (Command::Start | Command::Check | Command::Config) => {
+    let Some((first, rest)) = words.split_first() else {
+        let program = if called_etcd {
+            "etcd gateway"
+        } else {
+            "etcd-gateway"
+        };
+        return Err(format!("no command is given; write `{program} start`").into());
+    };
+    let text = match first.to_str() {
+        Some("version") => end_of(rest, help::version())?,
+        Some("help") => match skip_gateway(rest).split_first() {
+            Some((word, rest)) => {
+                let named = word.to_str().and_then(manual::command);
+                end_of(
+                    rest,
+                    help::long(Some(named.ok_or_else(|| unknown_command(word))?)),
+                )?
+            }
+            None => help::long(None),
+        },
+        Some("generate") => generated(rest)?,
+        Some(command @ ("start" | "check" | "config")) => {
+            let command = end_of(rest, command)?;
             sources.warn_of_repeated();
             env::apply_environment(env, &mut sources)?;
             settings_file::apply_settings_file(&mut sources, read)?;
             combinations::check(&mut sources)?;
-            let settings = sources.settings();
-            let Sources {
-                options,
-                mut warnings,
-                ..
-            } = sources;
-            let (mut config, output) = (options.config, options.output);
-            config.settings = settings;
-            if matches!(command, Command::Start) {
-                if output.is_some() {
-                    let text = "--output has no effect on start; it belongs to check and config";
-                    warnings.push(text.to_owned());
-                }
-                return Ok(Invocation::Start { config, warnings });
-            }
-            let form = output.unwrap_or(Form::Shown(Output::Table));
-            match (command, form) {
-                (Command::Config, _) => {
-                    Ok(Invocation::Print(config.settings.render(form, &warnings)))
-                }
-                (_, Form::Env) => Err(Error::OnlyConfigPrintsEnv),
-                (_, Form::Shown(output)) => Ok(Invocation::Check {
-                    config,
-                    output,
-                    warnings,
-                }),
-            }
+            return invocation(command, sources);
         }
+        _ => return Err(unknown_command(first)),
+    };
+    Ok(Invocation::Print(text))
+}
+
+/// What `start`, `check` or `config` does with the settings.
+fn invocation(command: &str, sources: Sources) -> Result<Invocation, Error> {
+    let settings = sources.settings();
+    let Sources {
+        options,
+        mut warnings,
+        ..
+    } = sources;
+    let config = Config {
+        settings,
+        ..options.config
+    };
+    if command == "start" {
+        if options.output.is_some() {
+            let text = "--output has no effect on start; it belongs to check and config";
+            warnings.push(text.to_owned());
+        }
+        return Ok(Invocation::Start { config, warnings });
+    }
+    let form = options.output.unwrap_or(Form::Shown(Output::Table));
+    match form {
+        form if command == "config" => {
+            Ok(Invocation::Print(config.settings.render(form, &warnings)))
+        }
+        Form::Env => Err("--output=env is for config alone; write table or json".into()),
+        Form::Shown(output) => Ok(Invocation::Check {
+            config,
+            output,
+            warnings,
+        }),
     }
 }
 
-/// Whether a program named `etcd` would understand `first` as what we are. Anything else is
+/// Whether a program named `etcd` would understand `first` as a command for its gateway. Anything else is
 /// meant for the server, and must not start a gateway by accident.
 fn is_for_the_gateway(first: Option<&OsString>) -> bool {
     const FIRST: [&str; 6] = ["gateway", "help", "version", "--help", "-h", "--version"];
     first.is_some_and(|first| FIRST.iter().any(|word| first == word))
 }
 
-/// Reads `[gateway] COMMAND`; `help` may be followed by what it is asked about.
-fn command(words: &[OsString], called_etcd: bool) -> Result<Command, Error> {
-    let words = skip_one_of(words, &["gateway"]);
-    let Some((first, rest)) = words.split_first() else {
-        let usage = if called_etcd {
-            "etcd gateway start"
-        } else {
-            "etcd-gateway start"
+/// The text that `generate` prints.
+fn generated(words: &[OsString]) -> Result<String, Error> {
+    let unknown = || format!("generate: write one of {}", generate::names().join(", "));
+    let (name, rest) = words.split_first().ok_or_else(unknown)?;
+    if name == "man"
+        && let Some((page, rest)) = rest.split_first()
+    {
+        let text = page.to_str().and_then(generate::manual_page);
+        let unknown = || {
+            let pages = generate::page_names().join(", ");
+            format!(
+                "generate man: write one of {pages}, or no name for the page of commands and flags"
+            )
         };
-        return Err(Error::NoCommand { usage });
-    };
-    let command = match first.to_str() {
-        Some("start") => Command::Start,
-        Some("check") => Command::Check,
-        Some("config") => Command::Config,
-        Some("version") => Command::Version,
-        Some("generate") => {
-            let Some((name, rest)) = rest.split_first() else {
-                return Err(Error::NotGenerated);
-            };
-            let (text, rest) = match (name.to_str(), rest.split_first()) {
-                (Some("man"), Some((page, rest))) => {
-                    let text = page.to_str().and_then(generate::manual_page);
-                    (Some(text.ok_or(Error::NoSuchPage)?), rest)
-                }
-                (name, _) => (name.and_then(generate::generate), rest),
-            };
-            let command = Command::Generate(text.ok_or(Error::NotGenerated)?);
-            return end_of(rest, command);
-        }
-        Some("help") => {
-            let rest = skip_one_of(rest, &["gateway"]);
-            let Some((word, rest)) = rest.split_first() else {
-                return Ok(Command::Help(None));
-            };
-            let named = word.to_str().and_then(manual::command);
-            let named = named.ok_or_else(|| unknown_command(word))?;
-            return end_of(rest, Command::Help(Some(named)));
-        }
-        _ => return Err(unknown_command(first)),
-    };
-    end_of(rest, command)
+        return end_of(rest, text.ok_or_else(unknown)?);
+    }
+    let text = name.to_str().and_then(generate::generate);
+    end_of(rest, text.ok_or_else(unknown)?)
 }
 
-/// The command, if nothing is left behind it.
-fn end_of(rest: &[OsString], command: Command) -> Result<Command, Error> {
+/// The result, if no argument is left.
+fn end_of<T>(rest: &[OsString], result: T) -> Result<T, Error> {
     /// No list has such items.
     const BOOLEANS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "1", "0"];
-    match rest.first() {
-        Some(word) if BOOLEANS.iter().any(|boolean| word == boolean) => {
-            Err(Error::DetachedBoolean { typed: shown(word) })
-        }
-        Some(word) => Err(Error::ExtraArgument { typed: shown(word) }),
-        None => Ok(command),
-    }
+    let Some(word) = rest.first() else {
+        return Ok(result);
+    };
+    let remedy = match BOOLEANS.iter().any(|boolean| word == boolean) {
+        true => "a flag that takes no value is written alone, or with =true or =false attached",
+        false => "only flags are allowed here, and a list must not contain spaces",
+    };
+    Err(format!("unexpected argument {}; {remedy}", shown(word)).into())
 }
 
-fn skip_one_of<'a>(words: &'a [OsString], known: &[&str]) -> &'a [OsString] {
+/// The words without the `gateway` of `etcd gateway`.
+fn skip_gateway(words: &[OsString]) -> &[OsString] {
     match words.split_first() {
-        Some((first, rest)) if known.iter().any(|name| first == name) => rest,
+        Some((first, rest)) if first == "gateway" => rest,
         _ => words,
     }
 }
 
 fn unknown_command(word: &OsStr) -> Error {
-    Error::UnknownCommand {
-        typed: shown(word),
-        nearest: suggest::nearest(&word.to_string_lossy(), manual::command_names()),
+    let nearest = suggest::nearest(&word.to_string_lossy(), manual::command_names());
+    let remedy = match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => {
+            let names: Vec<&str> = manual::command_names().collect();
+            format!("the commands are {}", names.join(", "))
+        }
+    };
+    format!("unknown command {}; {remedy}", shown(word)).into()
+}
+
+/// The value that stands with a flag, which is neither missing nor empty.
+fn value_of(flag: &str, value_name: &str, value: Option<OsString>) -> Result<OsString, Error> {
+    match value {
+        Some(value) if !value.is_empty() => Ok(value),
+        Some(_) => Err(format!(
+            "--{flag} has an empty value; write --{flag}={value_name}, or remove the flag"
+        )
+        .into()),
+        None => Err(format!("--{flag} needs a value; write --{flag}={value_name}").into()),
     }
 }
 
@@ -260,24 +253,28 @@ fn nearest_flag(name: &str) -> Option<&'static str> {
 }
 
 fn long_flag(name: &str) -> Result<&'static Flag, Error> {
-    flags::named(name).ok_or_else(|| Error::UnknownFlag {
-        typed: shown(format!("--{name}").as_ref()),
-        nearest: nearest_flag(name),
+    flags::named(name).ok_or_else(|| {
+        let remedy = match nearest_flag(name) {
+            Some(nearest) => format!("did you mean --{nearest}?"),
+            None => "--help lists the flags".to_owned(),
+        };
+        unknown_flag(&format!("--{name}"), &remedy)
     })
 }
 
 fn short_flag(name: &str) -> Result<&'static Flag, Error> {
     let found = FLAGS.iter().find(|flag| flag.short == Some(name));
     found.ok_or_else(|| {
-        let typed = shown(format!("-{name}").as_ref());
-        match nearest_flag(name) {
-            Some(nearest) => Error::SingleDash { typed, nearest },
-            None => Error::UnknownFlag {
-                typed,
-                nearest: None,
-            },
-        }
+        let remedy = match nearest_flag(name) {
+            Some(nearest) => format!("write --{nearest}, with two dashes"),
+            None => "--help lists the flags".to_owned(),
+        };
+        unknown_flag(&format!("-{name}"), &remedy)
     })
+}
+
+fn unknown_flag(typed: &str, remedy: &str) -> Error {
+    format!("unknown flag {}; {remedy}", shown(typed.as_ref())).into()
 }
 
 #[cfg(test)]

@@ -4,15 +4,13 @@
 //! our prefix is an error unless it is a flag's, for the file is written for us. An empty value counts as unset. `env_file`
 //! reads the syntax; how a file is read is for the caller to say.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
 use super::env::meant;
 use super::env_file::{self, Assignment};
-use super::error::Error;
+use super::error::{Error, shown};
 use super::flags::{self, FLAGS, Flag, VARIABLE_PREFIX};
-use super::shown::shown;
 use super::sources::Sources;
 use super::value::SettingsFile;
 use crate::config::Origin;
@@ -24,57 +22,36 @@ pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> io::Result<Option<Vec
 /// The most octets of a settings file: some hundred times what it takes to set everything.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Why a settings file is refused. Texts are escaped and cut already.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cause {
-    /// In the words of the system, with the remedy.
-    Unreadable(String),
-    NotAFile,
-    TooLarge,
-    /// What `env_file` does not read.
-    Syntax(String),
-    /// A line with our prefix that assigns nothing.
-    NoValue {
-        typed: String,
-    },
-    /// What stands before the `=` has our prefix in it, but is not a name.
-    NotAName {
-        typed: String,
-    },
-    /// A name that is not a flag's.
-    Unknown {
-        typed: String,
-        /// The variable that was probably meant.
-        meant: Option<String>,
-    },
-    /// The name of the settings file itself.
-    Nested,
-}
-
 /// Applies the settings file, if one is named, to what the other sources leave open.
 pub(super) fn apply_settings_file(sources: &mut Sources, read: ReadFile) -> Result<(), Error> {
     let Some(SettingsFile { path, optional }) = sources.options.config_file.clone() else {
         return Ok(());
     };
-    let refused = |line, cause| Error::SettingsFile {
-        path: path.to_string_lossy().replace(char::is_control, " "),
-        line,
-        cause,
-    };
+    let file = path.to_string_lossy().replace(char::is_control, " ");
+    let refused = |problem: String| Error::from(format!("--config-file: {file}: {problem}"));
+    let refused_at =
+        |line, problem| Error::from(format!("--config-file: {file}:{line}: {problem}"));
     let content = match read(&path, MAX_TEXT + 1) {
         Ok(Some(content)) if content.len() <= MAX_TEXT => content,
-        Ok(Some(_)) => return Err(refused(None, Cause::TooLarge)),
-        Ok(None) => return Err(refused(None, Cause::NotAFile)),
+        Ok(Some(_)) => {
+            let problem = format!("is larger than {MAX_TEXT} bytes; name a file of settings");
+            return Err(refused(problem));
+        }
+        Ok(None) => {
+            return Err(refused(
+                "is not a regular file; name one that is".to_owned(),
+            ));
+        }
         Err(error) if optional && error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(refused(None, Cause::unreadable(&error))),
+        Err(error) => return Err(refused(unreadable(&error))),
     };
     let assignments = env_file::parse(&content)
-        .map_err(|error| refused(Some(error.line), Cause::Syntax(error.cause.to_string())))?;
+        .map_err(|error| refused_at(error.line, error.cause.to_string()))?;
     // In the order of the flags; the last assignment of each, and how many there were.
     let mut last: Vec<(&'static Flag, Option<Assignment>, usize)> =
         FLAGS.iter().map(|flag| (flag, None, 0)).collect();
     for assignment in assignments {
-        let flag = flag_of(&assignment).map_err(|cause| refused(Some(assignment.line), cause))?;
+        let flag = flag_of(&assignment).map_err(|problem| refused_at(assignment.line, problem))?;
         let place = last
             .iter_mut()
             .find(|(own, ..)| flag.is_some_and(|flag| flag.name == own.name));
@@ -103,76 +80,48 @@ pub(super) fn apply_settings_file(sources: &mut Sources, read: ReadFile) -> Resu
     Ok(())
 }
 
-/// The flag that an assignment is for; `None` if it is not for us.
-fn flag_of(assignment: &Assignment) -> Result<Option<&'static Flag>, Cause> {
+/// The flag that an assignment is for; `None` if it is for another program.
+fn flag_of(assignment: &Assignment) -> Result<Option<&'static Flag>, String> {
     let name = &assignment.name;
     if !name.contains(VARIABLE_PREFIX) {
         return Ok(None);
     }
-    let typed = || shown(name.as_ref());
+    let typed = shown(name.as_ref());
     if assignment.value.is_none() {
-        return Err(Cause::NoValue { typed: typed() });
+        return Err(format!("{typed} has no =; write NAME=value"));
     }
-    let is_name = name
-        .bytes()
-        .all(|octet| octet.is_ascii_alphanumeric() || octet == b'_');
-    if !is_name {
-        return Err(Cause::NotAName { typed: typed() });
+    let is_name = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
+    if !name.bytes().all(is_name) {
+        return Err(format!(
+            "{typed} is not the name of a variable; write NAME=value, and nothing in front (no \
+             export)"
+        ));
     }
     if !name.starts_with(VARIABLE_PREFIX) {
         return Ok(None);
     }
     match flags::of_variable(name) {
         Some(flag) if flag.in_file() => Ok(Some(flag)),
-        Some(_) => Err(Cause::Nested),
-        None => Err(Cause::Unknown {
-            typed: typed(),
-            meant: meant(name),
+        Some(_) => Err("a settings file cannot name another; remove the line".to_owned()),
+        None => Err(match meant(name) {
+            Some(name) => format!("unknown variable {typed}; did you mean {name}?"),
+            None => format!("unknown variable {typed}; --help lists the variables"),
         }),
     }
 }
 
-impl Cause {
-    fn unreadable(error: &io::Error) -> Self {
-        let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "let the user of the gateway read it: it holds nothing secret"
-            }
-            io::ErrorKind::NotFound => {
-                "name a file that is there, or write - in front of the path if it may be absent"
-            }
-            _ => sys::shortage(error).unwrap_or("name a readable file"),
-        };
-        Self::Unreadable(format!("{}; {remedy}", Plain(error)))
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
-            Self::NotAFile => f.write_str("is not a regular file; name one that is"),
-            Self::TooLarge => write!(
-                f,
-                "is larger than {MAX_TEXT} bytes; name a file of settings"
-            ),
-            Self::Syntax(error) => f.write_str(error),
-            Self::NoValue { typed } => write!(f, "{typed} has no =; write NAME=value"),
-            Self::NotAName { typed } => write!(
-                f,
-                "{typed} is not the name of a variable; write NAME=value, and nothing in front \
-                 (no export)"
-            ),
-            Self::Unknown { typed, meant } => {
-                write!(f, "unknown variable {typed}; ")?;
-                match meant {
-                    Some(name) => write!(f, "did you mean {name}?"),
-                    None => f.write_str("--help lists the variables"),
-                }
-            }
-            Self::Nested => f.write_str("a settings file cannot name another; remove the line"),
+/// Why the file cannot be read, in the words of the system, with the remedy.
+fn unreadable(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "let the user of the gateway read it: it holds nothing secret"
         }
-    }
+        io::ErrorKind::NotFound => {
+            "name a file that is there, or write - in front of the path if it may be absent"
+        }
+        _ => sys::shortage(error).unwrap_or("name a readable file"),
+    };
+    format!("cannot be read: {}; {remedy}", Plain(error))
 }
 
 #[cfg(test)]

@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use super::error::Error;
+use super::error::{Error, shown};
 use super::flags::{FLAGS, Flag, Options, Takes};
-use super::shown::shown;
-use super::value::ValueError;
 use crate::config::{Origin, Setting, Settings};
 
 /// What the sources have given so far.
@@ -48,14 +46,13 @@ impl Sources {
             self.warnings.push(warning);
             return Ok(());
         }
-        let refused = |error| Error::InvalidValue {
-            origin: origin.gives(flag),
-            value: shown(value),
-            error,
-        };
-        let text = value.to_str().ok_or(ValueError::NotUtf8);
+        let not_utf8 = || Error::from("is not UTF-8 text; write plain ASCII");
+        let text = value.to_str().ok_or_else(not_utf8);
         let text = text.and_then(|text| (flag.apply)(text, &mut self.options).map(|()| text));
-        let text = text.map_err(refused)?;
+        let text = text.map_err(|error| {
+            let (value, name) = (shown(value), origin.gives(flag));
+            format!("invalid value {value} for {name}: {error}")
+        })?;
         let used = self.uses.entry(flag.name).or_insert_with(|| Use {
             value: String::new(),
             origin,

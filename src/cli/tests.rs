@@ -428,8 +428,8 @@ fn the_default_endpoint_is_warned_of() {
 fn members_come_from_one_place() {
     let refused = |other: &str| {
         format!(
-            "--endpoints-file and --{other} (or their variables) exclude each other; give one of \
-             them"
+            "--endpoints-file and --{other} (or their variables) exclude each other; give only one \
+             of them"
         )
     };
     type Variables = &'static [(&'static str, &'static str)];

@@ -102,7 +102,7 @@ fn groff_prints_the_manual_without_a_warning() {
 fn pages() -> Vec<String> {
     let said = Launch::exactly(&["generate", "man", "?"]).run().stderr;
     let (_, names) = said.split_once("write one of ").expect("names");
-    let names = names.split(", or none").next().unwrap_or_default();
+    let names = names.split(", or no name").next().unwrap_or_default();
     let names: Vec<String> = names.split(", ").map(str::to_owned).collect();
     assert!(names.len() > 4, "{said}");
     names
