@@ -22,9 +22,11 @@ pub(super) fn long(command: Option<&Command>) -> String {
     let mut text = String::new();
     match command {
         None => {
-            push_wrapped(&mut text, "", manual::LEAD);
+            for paragraph in manual::section("Description").split("\n\n") {
+                push_wrapped(&mut text, "", paragraph);
+                text.push('\n');
+            }
             push_usage(&mut text);
-            let _ = writeln!(text, "\n  {}", manual::CALLED_ETCD);
         }
         Some(command) => {
             push_command(&mut text, command);
@@ -34,17 +36,24 @@ pub(super) fn long(command: Option<&Command>) -> String {
     let flags: Vec<&Flag> = flags_of(command).collect();
     if command.is_none_or(|command| command.takes == "[flags]") {
         text.push('\n');
-        push_wrapped(&mut text, "", FLAGS_ARE_VARIABLES);
+        let (words, _) = manual::section("Options")
+            .split_once("\n\n")
+            .unwrap_or_default();
+        push_wrapped(&mut text, "", words);
     }
     for flag in flags {
         text.push('\n');
         push_flag(&mut text, flag);
     }
     if command.is_none() {
-        push_examples(&mut text, manual::EXAMPLES);
-        text.push_str("\nExit codes:\n");
-        for (status, doc) in manual::EXIT_STATUS {
-            let _ = writeln!(text, "  {status}  {doc}");
+        push_examples(&mut text, usize::MAX);
+        text.push_str("\nExit status:\n");
+        for row in manual::section("Exit status").lines().skip(2) {
+            let _ = writeln!(
+                text,
+                "  {}",
+                row.trim_matches(['|', ' ']).replace(" | ", "  ")
+            );
         }
     }
     text
@@ -54,9 +63,9 @@ pub(super) fn long(command: Option<&Command>) -> String {
 pub(super) fn short(command: Option<&Command>) -> String {
     let mut text = String::new();
     let Some(command) = command else {
-        let _ = writeln!(text, "{}", manual::SUMMARY);
+        text.push_str("TCP gateway in front of an etcd cluster\n\n");
         push_usage(&mut text);
-        push_examples(&mut text, manual::EXAMPLES.get(..1).unwrap_or_default());
+        push_examples(&mut text, 2);
         let _ = writeln!(text, "\n{MORE_HELP}");
         return text;
     };
@@ -74,9 +83,6 @@ pub(super) fn short(command: Option<&Command>) -> String {
 const MORE_HELP: &str = "`etcd-gateway COMMAND -h` lists the flags of a command, and \
     `COMMAND --help`\nexplains them.";
 
-const FLAGS_ARE_VARIABLES: &str = "Flags, with the variables that set them too (the command line wins over the \
-    environment, and that over --config-file; an empty variable counts as unset):";
-
 /// The flags that have an effect on a command, or on any.
 fn flags_of(command: Option<&Command>) -> impl Iterator<Item = &'static Flag> {
     let name = command.map(|command| command.name);
@@ -90,7 +96,7 @@ fn push_command(text: &mut String, command: &Command) {
 }
 
 fn push_usage(text: &mut String) {
-    text.push_str("\nUsage:\n");
+    text.push_str("Usage:\n");
     for command in &manual::COMMANDS {
         let usage = format!("etcd-gateway {}", command.usage());
         // Writing to a String cannot fail.
@@ -98,13 +104,19 @@ fn push_usage(text: &mut String) {
     }
 }
 
-fn push_examples(text: &mut String, examples: &[(&str, &[&str])]) {
-    text.push_str("\nExamples:\n");
-    for (index, (what, lines)) in examples.iter().enumerate() {
-        let gap = if index == 0 { "" } else { "\n" };
-        let _ = writeln!(text, "{gap}  {what}");
-        for line in *lines {
-            let _ = writeln!(text, "    {line}");
+/// The first blocks of the examples: sentences, and code below each.
+fn push_examples(text: &mut String, blocks: usize) {
+    text.push_str("\nExamples:");
+    for block in manual::section("Examples").split("\n\n").take(blocks) {
+        match block.strip_prefix("```sh\n") {
+            Some(code) => {
+                for line in code.lines().filter(|line| !line.starts_with("```")) {
+                    let _ = writeln!(text, "    {line}");
+                }
+            }
+            None => {
+                let _ = writeln!(text, "\n  {block}");
+            }
         }
     }
 }

@@ -89,7 +89,7 @@ fn groff_prints_the_manual_without_a_warning() {
     // What roff would have eaten or made typographic.
     for wanted in [
         "--endpoints HOST:PORT,...",
-        "`etcd gateway start [flags]`",
+        "accepts etcd gateway start [flags].",
         "etcd's word for text",
         "etcd-gateway start --discovery-srv=example.com \\",
         "Variable: ETCD_GATEWAY_LISTEN_ADDR",

@@ -7,7 +7,7 @@ use crate::support::Launch;
 use crate::support::sources::all_sources;
 
 /// README, the pages and what else there is to read, by path.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "src/deploy/building.md",
     "src/deploy/man/etcd-gateway.5.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 9] = [
     LOGS,
     "src/deploy/man/etcd-gateway-security.7.md",
     "tests/bench/README.md",
+    "src/deploy/man/etcd-gateway.1.md",
 ];
 /// The page of messages.
 const LOGS: &str = "src/deploy/man/etcd-gateway-logs.7.md";

@@ -1,12 +1,11 @@
 //! What is installed beside the program: manual, completions of shells, units of systemd and a commented settings file.
 //!
-//! `etcd-gateway generate man|bash|zsh|fish|unit|socket|settings` prints them. All but the units are
-//! rendered from [`FLAGS`] and `manual`, so they cannot say anything else than the program does.
+//! `etcd-gateway generate man|bash|zsh|fish|unit|socket|settings` prints them. All but the units are rendered from
+//! [`FLAGS`] and `manual`, so they cannot contradict the program.
 
 mod bash;
 mod fish;
 mod man;
-mod markup;
 mod settings;
 mod unit;
 mod zsh;
@@ -19,7 +18,7 @@ type Render = fn() -> String;
 
 /// What can be generated, and how.
 const TEXTS: [(&str, Render); 7] = [
-    ("man", man::page),
+    ("man", man::main_page),
     ("bash", bash::script),
     ("zsh", zsh::script),
     ("fish", fish::script),
@@ -62,7 +61,7 @@ pub(super) fn generate(name: &str) -> Option<String> {
 /// The page of the manual of this name; `None` if there is none.
 pub(super) fn manual_page(name: &str) -> Option<String> {
     let (_, text) = PAGES.iter().find(|(known, _)| *known == name)?;
-    Some(markup::page(text))
+    Some(man::page(text))
 }
 
 /// The names of texts.
