@@ -1,29 +1,28 @@
 //! Name constraints of a CA (RFC 5280, section 4.2.1.10) and their check.
 //!
-//! dNSName, iPAddress, directoryName and uniformResourceIdentifier subtrees are compared. Any
+//! dNSName, iPAddress, directoryName and uniformResourceIdentifier subtrees are compared. Every
 //! other form fails closed: a certificate that carries a name of such a form under a CA that
-//! constrains it is refused, whether the extension is critical or not. The names checked are the
-//! subject and every entry of the subjectAltName; the common name is no name and not checked as
-//! one.
+//! constrains the form is refused, whether the extension is critical or not. The names checked are the
+//! subject and every entry of the subjectAltName; the common name is not checked as a DNS name.
 //!
-//! As Go does, a dNSName constraint with a leading dot is taken to require a further label,
-//! and an empty one covers every name; section 4.2.1.10 knows neither. A wildcard is held
-//! against an excluded subtree by every name it could stand for (CVE-2025-61727).
+//! As in Go, a dNSName constraint with a leading dot requires a further label, and an empty one
+//! covers every name; section 4.2.1.10 has neither. A wildcard name breaks an excluded subtree if
+//! one of the names that it stands for does (CVE-2025-61727).
 //!
 //! Of a URI the host is compared. Section 4.2.1.10: a constraint is that host alone, or with a
-//! leading dot every host below it. Go takes in what is below in both cases; here a permitted
-//! subtree is what both understand by it, and an excluded one what either does. A URI whose host
-//! is an address, or that has none, is in no subtree and refused under any, as in Go.
+//! leading dot every host below it. Go includes the hosts below in both cases. Here a permitted
+//! subtree holds what both readings allow, and an excluded one what either excludes. A URI without a
+//! host, or with an address for it, is refused under every URI constraint, as in Go.
 //!
-//! IPv4 written as IPv6 (`::ffff:10.0.0.1`) must pass as both.
+//! An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) must pass as both.
 //!
-//! Stricter than Go, besides: a minimum other than 0 and any maximum are refused, which Go does not
-//! read and RFC 5280 forbids; directoryName and e-mail constraints hold where Go ignores or compares
-//! them, because a constraint that is not understood must not be ignored.
+//! Stricter than Go: a minimum other than 0 and any maximum are refused, which RFC 5280 forbids and
+//! Go does not read; and directoryName and e-mail constraints are enforced, since a constraint that is
+//! not understood must not be ignored.
 
 use std::fmt;
 
-use super::dn::{DistinguishedName, Match, OCTETS_COMPARED_AT_ONCE};
+use super::dn::{DistinguishedName, OCTETS_COMPARED_AT_ONCE};
 use super::name::{Form, GeneralName, IPV4_MAPPED, address_text, ends_in_number, is_host_name};
 use super::{Budget, Error};
 use crate::wire::Reader;
@@ -76,11 +75,6 @@ impl<'a> NameConstraints<'a> {
         issuer: DistinguishedName<'_>,
         budget: &mut Budget,
     ) -> Result<(), Error> {
-        let refused = |name: &GeneralName<'_>, rule| Error::NameConstraintViolated {
-            name: name.to_string(),
-            issuer: issuer.to_string(),
-            rule,
-        };
         // "Restrictions of the form directoryName MUST be applied to the subject field in the
         // certificate (when the certificate includes a non-empty subject field)", and those
         // of the form rfc822Name to an emailAddress in it where there is no subjectAltName.
@@ -93,65 +87,39 @@ impl<'a> NameConstraints<'a> {
             .filter_map(GeneralName::as_ipv4)
             .collect();
         for name in names.chain(alternative_names).chain(&as_ipv4) {
-            // Charged in advance and whole, so that subtrees of other forms count as well.
+            // Charged in advance for all subtrees, so that those of other forms count as well.
             budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
             let host = host(name, budget)?;
-            match find(&self.excluded, name, host, Sense::Excluded, budget)? {
-                Some((Match::Yes, subtree)) => {
-                    return Err(refused(name, Rule::Excluded(subtree.to_string())));
-                }
-                Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
-                Some((Match::No, _)) | None => {}
-            }
-            match find(&self.permitted, name, host, Sense::Permitted, budget)? {
-                Some((Match::No, _)) => return Err(refused(name, Rule::NotPermitted)),
-                Some((Match::Unknown, _)) => return Err(refused(name, Rule::Undecidable)),
-                Some((Match::Yes, _)) | None => {}
+            let excluded = find(&self.excluded, name, host, true, budget)?;
+            let is_constrained = self.permitted.iter().any(|base| base.form() == name.form());
+            if excluded.is_some()
+                || is_constrained && find(&self.permitted, name, host, false, budget)?.is_none()
+            {
+                return Err(Error::NameConstraintViolated {
+                    name: name.to_string(),
+                    issuer: issuer.to_string(),
+                    excluded: excluded.map(Subtree::to_string),
+                });
             }
         }
         Ok(())
     }
 }
 
-/// The first subtree of the name's form that covers it, or else one of which that cannot be told, or
-/// else one that does not.
+/// The first subtree that `name` is in; see [`Subtree::contains`].
 fn find<'s, 'a>(
     subtrees: &'s [Subtree<'a>],
     name: &GeneralName<'_>,
     host: Option<&str>,
-    sense: Sense,
+    in_doubt: bool,
     budget: &mut Budget,
-) -> Result<Option<(Match, &'s Subtree<'a>)>, Error> {
-    let mut found = None;
-    for subtree in subtrees
-        .iter()
-        .filter(|subtree| subtree.form() == name.form())
-    {
-        match (subtree.covers(name, host, sense, budget)?, &found) {
-            (Match::Yes, _) => return Ok(Some((Match::Yes, subtree))),
-            (Match::No, Some(_)) => {}
-            (covers, _) => found = Some((covers, subtree)),
+) -> Result<Option<&'s Subtree<'a>>, Error> {
+    for subtree in subtrees {
+        if subtree.form() == name.form() && subtree.contains(name, host, in_doubt, budget)? {
+            return Ok(Some(subtree));
         }
     }
-    Ok(found)
-}
-
-/// Why a name breaks a constraint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// It lies in this excluded subtree.
-    Excluded(String),
-    /// There are permitted subtrees of its form and it lies in none.
-    NotPermitted,
-    /// It cannot be compared with a subtree of its form.
-    Undecidable,
-}
-
-/// The list a subtree stands in: wildcards are read against the certificate in both.
-#[derive(Clone, Copy, PartialEq)]
-enum Sense {
-    Permitted,
-    Excluded,
+    Ok(None)
 }
 
 /// GeneralSubtrees ::= SEQUENCE SIZE (1..MAX) OF GeneralSubtree
@@ -221,49 +189,41 @@ impl Subtree<'_> {
         }
     }
 
-    /// Whether `name`, of the same form and with this [`host`], lies in this subtree.
-    fn covers(
+    /// Whether `name`, of the same form and with this [`host`], is in this subtree. `in_doubt` is the
+    /// answer where that cannot be known, and where it depends on how the name is read: `true` for an
+    /// excluded subtree and `false` for a permitted one, so that each doubt refuses the name.
+    fn contains(
         &self,
         name: &GeneralName<'_>,
         host: Option<&str>,
-        sense: Sense,
+        in_doubt: bool,
         budget: &mut Budget,
-    ) -> Result<Match, Error> {
-        let covered = match (self, name) {
-            (Self::Dns(base), GeneralName::Dns(_)) => match (host, sense) {
-                (Some(name), Sense::Permitted) => dns_covers(base, name),
-                (Some(name), Sense::Excluded) => {
-                    dns_covers(base, name) || could_expand_to(name, base)
-                }
-                // A name of no valid form lies in no subtree, yet others may read it.
-                (None, Sense::Permitted) => false,
-                (None, Sense::Excluded) => return Ok(Match::Unknown),
-            },
-            (Self::Ip(address, mask), GeneralName::Ip(octets)) => {
-                // Excluded addresses of IPv4 may have been written as IPv6: the last octets count.
-                let comparable = address.len() == octets.len()
-                    || (sense == Sense::Excluded && address.starts_with(&IPV4_MAPPED));
+    ) -> Result<bool, Error> {
+        Ok(match (self, name, host) {
+            (Self::Dns(base), GeneralName::Dns(_), Some(name)) => {
+                dns_covers(base, name) || in_doubt && could_expand_to(name, base)
+            }
+            (Self::Ip(address, mask), GeneralName::Ip(octets), _) => {
+                // An excluded IPv4 address may have been written as IPv6: the last octets count.
+                let comparable =
+                    address.len() == octets.len() || in_doubt && address.starts_with(&IPV4_MAPPED);
                 let mut compared = address.iter().zip(*mask).rev().zip(octets.iter().rev());
                 comparable && compared.all(|((a, m), o)| a & m == o & m)
             }
-            (Self::Uri(base), GeneralName::Other(..)) => match host {
-                Some(host) if sense == Sense::Excluded || base.starts_with('.') => {
-                    dns_covers(base, host)
-                }
-                Some(host) => base.eq_ignore_ascii_case(host),
-                None => return Ok(Match::Unknown),
-            },
-            (Self::Directory(base), GeneralName::Directory(name)) => {
-                return name.is_within(*base, budget);
+            (Self::Uri(base), GeneralName::Other(..), Some(host)) => {
+                let is_below = (in_doubt || base.starts_with('.')) && dns_covers(base, host);
+                is_below || base.eq_ignore_ascii_case(host)
             }
-            _ => return Ok(Match::Unknown),
-        };
-        Ok(if covered { Match::Yes } else { Match::No })
+            (Self::Directory(base), GeneralName::Directory(name), _) => {
+                name.is_within(*base, in_doubt, budget)?
+            }
+            _ => in_doubt,
+        })
     }
 }
 
-/// What of a DNS name or URI is held against the subtrees, if it can be. Read once for all of them:
-/// both may be as long as the certificate.
+/// The part of a DNS name or URI that is compared with the subtrees, if it is well-formed. Read once
+/// for all subtrees: the name may be as long as the certificate.
 fn host<'a>(name: &GeneralName<'a>, budget: &mut Budget) -> Result<Option<&'a str>, Error> {
     Ok(match name {
         GeneralName::Dns(name) => is_comparable(name).then_some(name),
@@ -275,8 +235,8 @@ fn host<'a>(name: &GeneralName<'a>, budget: &mut Budget) -> Result<Option<&'a st
     })
 }
 
-/// The host in a URI (RFC 3986, section 3): `None` if it has none, if that is an address, or if
-/// there is anything about it that others might read otherwise.
+/// The host in a URI (RFC 3986, section 3): `None` if there is none, if it is an address, or if
+/// another parser could read another host.
 fn uri_host(uri: &[u8]) -> Option<&str> {
     let (scheme, rest) = std::str::from_utf8(uri).ok()?.split_once("://")?;
     let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
@@ -289,34 +249,22 @@ fn uri_host(uri: &[u8]) -> Option<&str> {
 }
 
 /// Whether a dNSName can be compared with a subtree: a host name, or one after `*.`. Unlike in
-/// `name`, one label may stand behind the wildcard: `*.local` matches no server here, but it
-/// does lie in the subtree `local`.
+/// `name`, one label after the wildcard is enough: `*.local` matches no server here, but it
+/// is in the subtree `local`.
 fn is_comparable(name: &str) -> bool {
     is_host_name(name.strip_prefix("*.").unwrap_or(name))
 }
 
 /// Whether `name` is `base` with zero or more labels in front (one or more if `base` begins
-/// with a dot).
+/// with a dot). An empty `base` covers every name.
 fn dns_covers(base: &str, name: &str) -> bool {
-    if base.is_empty() {
-        return true;
-    }
-    let (base, itself) = match base.strip_prefix('.') {
-        Some(base) => (base, false),
-        None => (base, true),
-    };
     let front = name.len().checked_sub(base.len());
     // Both are ASCII, so any split is at a character.
     match front.and_then(|front| name.split_at_checked(front)) {
-        Some((front, tail)) => {
-            tail.eq_ignore_ascii_case(base)
-                && if front.is_empty() {
-                    itself
-                } else {
-                    front.ends_with('.')
-                }
+        Some((front, tail)) if tail.eq_ignore_ascii_case(base) => {
+            matches!(base.as_bytes(), [] | [b'.', ..]) || front.is_empty() || front.ends_with('.')
         }
-        None => false,
+        _ => false,
     }
 }
 
@@ -363,42 +311,42 @@ mod tests {
     fn dns_subtrees() {
         // base, name, permitted, excluded
         let cases = [
-            ("example.com", "example.com", Match::Yes, Match::Yes),
-            ("example.com", "EXAMPLE.com", Match::Yes, Match::Yes),
-            ("example.com", "a.b.example.com", Match::Yes, Match::Yes),
-            ("example.com", "notexample.com", Match::No, Match::No),
-            ("example.com", "com", Match::No, Match::No),
-            (".example.com", "a.example.com", Match::Yes, Match::Yes),
-            (".example.com", "example.com", Match::No, Match::No),
-            (".example.com", "notexample.com", Match::No, Match::No),
-            ("", "anything.example", Match::Yes, Match::Yes),
-            ("com", "example.com", Match::Yes, Match::Yes),
+            ("example.com", "example.com", true, true),
+            ("example.com", "EXAMPLE.com", true, true),
+            ("example.com", "a.b.example.com", true, true),
+            ("example.com", "notexample.com", false, false),
+            ("example.com", "com", false, false),
+            (".example.com", "a.example.com", true, true),
+            (".example.com", "example.com", false, false),
+            (".example.com", "notexample.com", false, false),
+            ("", "anything.example", true, true),
+            ("com", "example.com", true, true),
             // Wildcards.
-            ("example.com", "*.example.com", Match::Yes, Match::Yes),
-            ("b.example.com", "*.example.com", Match::No, Match::Yes),
-            ("B.Example.com", "*.example.com", Match::No, Match::Yes),
-            (".b.example.com", "*.example.com", Match::No, Match::No),
-            ("c.b.example.com", "*.example.com", Match::No, Match::No),
-            (".example.com", "*.example.com", Match::Yes, Match::Yes),
-            ("example.org", "*.example.com", Match::No, Match::No),
+            ("example.com", "*.example.com", true, true),
+            ("b.example.com", "*.example.com", false, true),
+            ("B.Example.com", "*.example.com", false, true),
+            (".b.example.com", "*.example.com", false, false),
+            ("c.b.example.com", "*.example.com", false, false),
+            (".example.com", "*.example.com", true, true),
+            ("example.org", "*.example.com", false, false),
             // One label behind the wildcard.
-            ("local", "*.local", Match::Yes, Match::Yes),
-            ("etcd.local", "*.local", Match::No, Match::Yes),
-            ("org", "*.local", Match::No, Match::No),
+            ("local", "*.local", true, true),
+            ("etcd.local", "*.local", false, true),
+            ("org", "*.local", false, false),
         ];
         for (base, name, permitted, excluded) in cases {
-            let covers = |sense| {
+            let contains = |in_doubt| {
                 let name = GeneralName::Dns(name);
                 let host = host(&name, &mut Budget::new()).unwrap();
-                Subtree::Dns(base).covers(&name, host, sense, &mut Budget::new())
+                Subtree::Dns(base).contains(&name, host, in_doubt, &mut Budget::new())
             };
-            assert_eq!(covers(Sense::Permitted), Ok(permitted), "{name} in {base}");
-            assert_eq!(covers(Sense::Excluded), Ok(excluded), "{name} in {base}");
+            assert_eq!(contains(false), Ok(permitted), "{name} in {base}");
+            assert_eq!(contains(true), Ok(excluded), "{name} in {base}");
         }
     }
 
     #[test]
-    fn names_that_are_none_are_not_compared() {
+    fn malformed_names_are_refused_under_every_constraint_of_their_form() {
         for name in ["a.b", "local", "*.a.b", "*.local", "etcd_1.a"] {
             assert!(is_comparable(name), "{name}");
         }
@@ -416,17 +364,14 @@ mod tests {
                 let subject = DistinguishedName::parse(&mut Reader::new(&[0x30, 0])).unwrap();
                 let names = [GeneralName::Dns(name)];
                 match constraints.check(subject, &names, issuer, &mut Budget::new()) {
-                    Err(Error::NameConstraintViolated { rule, .. }) => Some(rule),
+                    Err(Error::NameConstraintViolated { excluded, .. }) => Some(excluded),
                     other => other.map(|()| None).unwrap(),
                 }
             };
             let dns = |base| vec![Subtree::Dns(base)];
-            assert_eq!(
-                check(constraints(dns("b"), vec![])),
-                Some(Rule::NotPermitted)
-            );
+            assert_eq!(check(constraints(dns("b"), vec![])), Some(None));
             let excluded = check(constraints(vec![], dns("other.example")));
-            assert_eq!(excluded, Some(Rule::Undecidable));
+            assert_eq!(excluded, Some(Some("DNS:other.example".into())));
             let of_another_form = vec![Subtree::Unsupported(Form::URI)];
             assert_eq!(check(constraints(of_another_form, vec![])), None);
         }
@@ -455,28 +400,20 @@ mod tests {
 
     #[test]
     fn address_subtrees() {
-        let cases: &[(&[u8], &[u8], Match)] = &[
-            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 1, 2, 3], Match::Yes),
-            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 2, 2, 3], Match::No),
-            (&[10, 1, 9, 9, 255, 255, 0, 0], &[10, 1, 2, 3], Match::Yes),
-            (
-                &[10, 128, 0, 0, 255, 192, 0, 0],
-                &[10, 191, 0, 0],
-                Match::Yes,
-            ),
-            (
-                &[10, 128, 0, 0, 255, 192, 0, 0],
-                &[10, 192, 0, 0],
-                Match::No,
-            ),
-            (&[0; 8], &[1, 2, 3, 4], Match::Yes),
-            (&[0; 8], &[0; 16], Match::No),
-            (&[0; 32], &[0; 16], Match::Yes),
+        let cases: &[(&[u8], &[u8], bool)] = &[
+            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 1, 2, 3], true),
+            (&[10, 1, 0, 0, 255, 255, 0, 0], &[10, 2, 2, 3], false),
+            (&[10, 1, 9, 9, 255, 255, 0, 0], &[10, 1, 2, 3], true),
+            (&[10, 128, 0, 0, 255, 192, 0, 0], &[10, 191, 0, 0], true),
+            (&[10, 128, 0, 0, 255, 192, 0, 0], &[10, 192, 0, 0], false),
+            (&[0; 8], &[1, 2, 3, 4], true),
+            (&[0; 8], &[0; 16], false),
+            (&[0; 32], &[0; 16], true),
         ];
         for (base, octets, expected) in cases {
             let subtree = ip_base(base).unwrap();
             let name = GeneralName::Ip(octets);
-            let got = subtree.covers(&name, None, Sense::Excluded, &mut Budget::new());
+            let got = subtree.contains(&name, None, true, &mut Budget::new());
             assert_eq!(got, Ok(*expected), "{subtree} {name}");
         }
         let malformed: &[&[u8]] = &[

@@ -1,11 +1,10 @@
-//! Distinguished names (RFC 5280, section 4.1.2.4): well-formedness, text, comparison.
+//! Distinguished names (RFC 5280, section 4.1.2.4): parsing, text, comparison.
 //!
-//! Chaining of issuer to subject compares the encoded bytes, as Go and webpki do; that can
-//! only refuse more than section 7.1 would. Directory name constraints cannot be that
-//! plain: an excluded subtree compared by bytes would be evaded by another string type or
-//! another case. [`DistinguishedName::is_within`] therefore compares text as section 7.1
-//! says where all of it is ASCII, and answers [`Match::Unknown`] where it would take the
-//! Unicode tables of RFC 4518 to tell; callers count that against the certificate.
+//! The name of an issuer is compared with a subject byte by byte, as in Go and webpki; that can
+//! only refuse more than section 7.1 would. Name constraints need more: an excluded subtree compared
+//! by bytes would be evaded by another string type or another case.
+//! [`DistinguishedName::is_within`] therefore compares ASCII text as section 7.1 says. Other text
+//! would need the Unicode tables of RFC 4518; there the caller says what to answer.
 
 use std::fmt::{self, Write};
 
@@ -13,12 +12,12 @@ use super::{Budget, Error};
 use crate::wire::Reader;
 use crate::wire::der::{self, Oid, tag};
 
-/// Text of a name beyond this many characters, as written, is cut: it goes to logs and tables,
-/// and a hostile certificate may carry kilobytes of it.
+/// The text of a name is cut after this many characters, escapes included: it goes to logs and tables,
+/// and a hostile certificate may carry kilobytes.
 const MAX_TEXT: usize = 256;
 
-/// Octets of two relative names, or of a URI, whose comparison costs about as much as that of two
-/// short names.
+/// So many octets of two relative names, or of a URI, cost about as much as a comparison of two short
+/// names.
 pub(crate) const OCTETS_COMPARED_AT_ONCE: usize = 64;
 
 /// Attribute types with a short name (RFC 4514, section 3, and emailAddress of PKCS #9).
@@ -37,17 +36,6 @@ const SHORT_NAMES: &[(&[u8], &str)] = &[
 
 /// id-emailAddress, 1.2.840.113549.1.9.1.
 const EMAIL_ADDRESS: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01";
-
-/// Whether one name is what another describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Match {
-    /// It is.
-    Yes,
-    /// It is not.
-    No,
-    /// It cannot be told; to be counted against the certificate either way.
-    Unknown,
-}
 
 /// A well-formed `Name`, held as the contents of its RDNSequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +67,6 @@ impl<'a> DistinguishedName<'a> {
         self.0
     }
 
-    /// Whether the name has no part at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -95,24 +82,27 @@ impl<'a> DistinguishedName<'a> {
         Ok(false)
     }
 
-    /// Whether this name lies in the subtree under `base`: begins with the same relative
-    /// names (section 7.1). Each one compared is charged to the budget, by its length.
-    pub(crate) fn is_within(&self, base: Self, budget: &mut Budget) -> Result<Match, Error> {
+    /// Whether this name is in the subtree under `base`: begins with the same relative
+    /// names (section 7.1); `in_doubt` where only Unicode tables could say. Each comparison is charged
+    /// to the budget by its length.
+    pub(crate) fn is_within(
+        &self,
+        base: Self,
+        in_doubt: bool,
+        budget: &mut Budget,
+    ) -> Result<bool, Error> {
         let mut own = self.relative_names();
-        let mut all = Match::Yes;
         for wanted in base.relative_names() {
             let Some(found) = own.next() else {
-                return Ok(Match::No);
+                return Ok(false);
             };
             let octets = wanted.len().saturating_add(found.len());
             budget.spend_comparisons(octets.div_ceil(OCTETS_COMPARED_AT_ONCE))?;
-            match compare(wanted, found) {
-                Match::Yes => {}
-                Match::No => return Ok(Match::No),
-                Match::Unknown => all = Match::Unknown,
+            if !equal_relative_names(wanted, found, in_doubt) {
+                return Ok(false);
             }
         }
-        Ok(all)
+        Ok(true)
     }
 
     /// The relative names, each as the octets of its attributes.
@@ -122,8 +112,7 @@ impl<'a> DistinguishedName<'a> {
     }
 }
 
-/// The attributes of a relative name. `parse` has walked the same octets, so no error can stop this
-/// early.
+/// The attributes of a relative name. `parse` has read the same octets, so no error ends this early.
 fn attributes(relative_name: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     let mut reader = Reader::new(relative_name);
     std::iter::from_fn(move || attribute(&mut reader).ok())
@@ -138,95 +127,64 @@ fn attribute<'a>(reader: &mut Reader<'a>) -> Result<Attribute<'a>, der::Error> {
     })
 }
 
-/// Compares two relative names. They are sets; DER sorts them by their encoding, which
-/// string types and case change, so several attributes that do not match in their order
-/// leave it open.
-fn compare(wanted: &[u8], found: &[u8]) -> Match {
-    let (mut wanted, mut found) = (attributes(wanted), attributes(found));
-    let mut all = None;
-    loop {
-        let this = match (wanted.next(), found.next()) {
-            (None, None) => return all.unwrap_or(Match::Yes),
-            (Some(a), Some(b)) => compare_attributes(a, b),
-            _ => return Match::No,
-        };
-        all = Some(match (all, this) {
-            (None, this) => this,
-            (Some(Match::Yes), Match::Yes) => Match::Yes,
-            _ => Match::Unknown,
-        });
-    }
+/// Relative names are sets, which DER sorts by their encoding. String types and case change the
+/// order, so several attributes that differ one by one may still be the same set.
+fn equal_relative_names(a: &[u8], b: &[u8], in_doubt: bool) -> bool {
+    let count = attributes(a).count();
+    let mut pairs = attributes(a).zip(attributes(b));
+    count == attributes(b).count()
+        && (pairs.all(|(a, b)| equal_attributes(a, b, in_doubt)) || in_doubt && count > 1)
 }
 
-fn compare_attributes(a: Attribute<'_>, b: Attribute<'_>) -> Match {
-    if a == b {
-        return Match::Yes;
-    }
-    match (ascii_text(a), ascii_text(b)) {
-        _ if a.oid != b.oid => Match::No,
-        (Some(a), Some(b)) if folded(a).eq(folded(b)) => Match::Yes,
-        (Some(_), Some(_)) => Match::No,
-        _ => Match::Unknown,
-    }
+fn equal_attributes(a: Attribute<'_>, b: Attribute<'_>, in_doubt: bool) -> bool {
+    a.oid == b.oid
+        && match (normalised(a), normalised(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => a == b || in_doubt,
+        }
 }
 
-/// The value's characters if its type is a string of single octets and all are ASCII.
-fn ascii_text(attribute: Attribute<'_>) -> Option<&[u8]> {
-    let is_text = matches!(
-        attribute.tag,
-        tag::UTF8_STRING
-            | tag::PRINTABLE_STRING
-            | tag::IA5_STRING
-            | tag::TELETEX_STRING
-            | tag::NUMERIC_STRING
-            | tag::VISIBLE_STRING
-    );
-    // RFC 4518, section 2.2, maps the other controls to nothing and VT to a blank: such text
-    // is left undecided.
-    let plain = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b' '..=b'~');
-    (is_text && attribute.value.iter().all(plain)).then_some(attribute.value)
-}
-
-/// The words of a text in lower case: blanks at the ends are dropped and runs of them are one
-/// (RFC 4518, sections 2.2 and 2.6.1, for ASCII).
-fn folded(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    text.split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
-        .map(<[u8]>::to_ascii_lowercase)
+/// The value as it is compared, if it is ASCII in a string type of single octets: in lower case, with
+/// one blank between words (RFC 4518, sections 2.2 and 2.6.1). Section 2.2 drops the other controls
+/// and takes VT for a blank: text with such a character is not compared.
+fn normalised(attribute: Attribute<'_>) -> Option<String> {
+    let plain = |c: char| c.is_ascii_whitespace() || matches!(c, ' '..='~');
+    let text = characters(attribute)
+        .filter(|text| attribute.tag != tag::BMP_STRING && text.chars().all(plain))?
+        .to_ascii_lowercase();
+    Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 impl fmt::Display for DistinguishedName<'_> {
     /// As in RFC 4514: the last relative name first, so that the common name leads. Only
-    /// printable ASCII comes out as it is; the rest (control characters, those that are not
-    /// seen, that look like others or change the direction of text) as `\xx` octets.
+    /// printable ASCII is written as it is; everything else (control characters, characters that are
+    /// invisible, look like others or change the direction of text) as `\xx` octets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("(empty name)");
         }
         let relative_names: Vec<_> = self.relative_names().collect();
+        // A comma between relative names, a plus sign between the attributes of one.
+        let separators = || std::iter::once(",").chain(std::iter::repeat("+"));
+        let attributes = relative_names
+            .into_iter()
+            .rev()
+            .flat_map(|relative_name| attributes(relative_name).zip(separators()));
         let mut text = String::new();
-        for (index, relative_name) in relative_names.into_iter().rev().enumerate() {
-            for (inner, attribute) in attributes(relative_name).enumerate() {
-                text.push_str(match (index, inner) {
-                    (0, 0) => "",
-                    (_, 0) => ",",
-                    _ => "+",
-                });
-                write_attribute(&mut text, attribute)?;
-            }
+        for (attribute, separator) in attributes {
             if text.len() > MAX_TEXT {
                 break;
             }
+            if !text.is_empty() {
+                text.push_str(separator);
+            }
+            write_attribute(&mut text, attribute)?;
         }
         f.write_str(&cut(text))
     }
 }
 
-/// Appends an attribute, if the text is not too long already.
 fn write_attribute(text: &mut String, attribute: Attribute<'_>) -> fmt::Result {
-    if text.len() > MAX_TEXT {
-        return Ok(());
-    }
     let oid = attribute.oid.contents();
     match SHORT_NAMES.iter().find(|(known, _)| *known == oid) {
         Some((_, name)) => text.push_str(name),
@@ -236,7 +194,7 @@ fn write_attribute(text: &mut String, attribute: Attribute<'_>) -> fmt::Result {
     if let Some(value) = characters(attribute) {
         return escape(text, value.trim(), ",+\"\\<>;");
     }
-    // After RFC 4514, section 2.4, for what is no text: `#` and hexadecimal, here of the tag and
+    // RFC 4514, section 2.4, for what is not text: `#` and hexadecimal, here of the tag and
     // the contents.
     write!(text, "#{:02x}", attribute.tag)?;
     let mut octets = attribute.value.iter().take(MAX_TEXT);
@@ -263,7 +221,7 @@ fn characters(attribute: Attribute<'_>) -> Option<String> {
 }
 
 /// Appends `value` with everything escaped that is in `special` or not printable ASCII. Stops
-/// when the text is longer than will be shown: it is then to be [`cut`].
+/// when the text is longer than [`cut`] leaves it.
 pub(crate) fn escape(text: &mut String, value: &str, special: &str) -> fmt::Result {
     for character in value.chars() {
         if text.len() > MAX_TEXT {
@@ -283,7 +241,7 @@ pub(crate) fn escape(text: &mut String, value: &str, special: &str) -> fmt::Resu
     Ok(())
 }
 
-/// The text as it is to be shown: no longer than [`MAX_TEXT`] characters, or marked as cut.
+/// The text, cut and marked if it is longer than [`MAX_TEXT`] characters.
 pub(crate) fn cut(mut text: String) -> String {
     if text.len() > MAX_TEXT {
         // Escaped, so every octet is a character.
@@ -390,9 +348,9 @@ pub(crate) mod tests {
             let (own, base) = (parse(&own).unwrap(), parse(&base).unwrap());
             let mut budget = Budget::new();
             for _ in 0..allowed {
-                assert_eq!(own.is_within(base, &mut budget), Ok(Match::No));
+                assert_eq!(own.is_within(base, false, &mut budget), Ok(false));
             }
-            let exhausted = own.is_within(base, &mut budget);
+            let exhausted = own.is_within(base, false, &mut budget);
             assert!(matches!(exhausted, Err(Error::BudgetExhausted { .. })));
         }
         let relative_name = name(&[(3, UTF8, "a")])[2..].to_vec();
@@ -416,47 +374,50 @@ pub(crate) mod tests {
 
     #[test]
     fn subtrees() {
-        use Match::*;
+        // With what decides a doubt as no and as yes.
+        const YES: [bool; 2] = [true; 2];
+        const NO: [bool; 2] = [false; 2];
+        const DOUBT: [bool; 2] = [false, true];
         type Parts<'a> = &'a [(u8, u8, &'a str)];
-        let cases: &[(Parts<'_>, Parts<'_>, Match)] = &[
-            (&[(10, UTF8, "Acme"), (3, UTF8, "x")], &[], Yes),
+        let cases: &[(Parts<'_>, Parts<'_>, [bool; 2])] = &[
+            (&[(10, UTF8, "Acme"), (3, UTF8, "x")], &[], YES),
             (
                 &[(10, UTF8, "Acme"), (3, UTF8, "x")],
                 &[(10, UTF8, "Acme")],
-                Yes,
+                YES,
             ),
             (
                 &[(10, UTF8, "Acme")],
                 &[(10, UTF8, "Acme"), (3, UTF8, "x")],
-                No,
+                NO,
             ),
             (
                 &[(3, UTF8, "x"), (10, UTF8, "Acme")],
                 &[(10, UTF8, "Acme")],
-                No,
+                NO,
             ),
             (
                 &[(10, PRINTABLE, " ACME \t Inc ")],
                 &[(10, UTF8, "acme inc")],
-                Yes,
+                YES,
             ),
-            (&[(10, UTF8, "Acme")], &[(10, UTF8, "Acm")], No),
-            (&[(10, UTF8, "Acme Inc")], &[(10, UTF8, "AcmeInc")], No),
-            (&[(10, UTF8, "\u{fc}")], &[(10, UTF8, "\u{fc}")], Yes),
-            (&[(10, UTF8, "\u{fc}")], &[(10, UTF8, "u\u{308}")], Unknown),
+            (&[(10, UTF8, "Acme")], &[(10, UTF8, "Acm")], NO),
+            (&[(10, UTF8, "Acme Inc")], &[(10, UTF8, "AcmeInc")], NO),
+            (&[(10, UTF8, "\u{fc}")], &[(10, UTF8, "\u{fc}")], YES),
+            (&[(10, UTF8, "\u{fc}")], &[(10, UTF8, "u\u{308}")], DOUBT),
             // A fullwidth A folds to an ASCII one under RFC 4518.
-            (&[(10, UTF8, "\u{ff21}")], &[(10, UTF8, "A")], Unknown),
-            (&[(10, tag::BMP_STRING, "\0A")], &[(10, UTF8, "A")], Unknown),
-            (&[(11, UTF8, "Acme")], &[(10, UTF8, "Acme")], No),
+            (&[(10, UTF8, "\u{ff21}")], &[(10, UTF8, "A")], DOUBT),
+            (&[(10, tag::BMP_STRING, "\0A")], &[(10, UTF8, "A")], DOUBT),
+            (&[(11, UTF8, "Acme")], &[(10, UTF8, "Acme")], NO),
             // RFC 4518, section 2.2: controls are dropped, a vertical tab is a blank.
-            (&[(10, UTF8, "Ac\u{7f}me")], &[(10, UTF8, "Acme")], Unknown),
-            (&[(10, UTF8, "Acme\u{b}")], &[(10, UTF8, "Acme")], Unknown),
+            (&[(10, UTF8, "Ac\u{7f}me")], &[(10, UTF8, "Acme")], DOUBT),
+            (&[(10, UTF8, "Acme\u{b}")], &[(10, UTF8, "Acme")], DOUBT),
         ];
         for (own, base, expected) in cases {
             let (own, base) = (name(own), name(base));
             let (own, base) = (parse(&own).unwrap(), parse(&base).unwrap());
-            let got = own.is_within(base, &mut Budget::new()).unwrap();
-            assert_eq!(got, *expected, "{own} within {base}");
+            let got = [false, true].map(|doubt| own.is_within(base, doubt, &mut Budget::new()));
+            assert_eq!(got, expected.map(Ok), "{own} within {base}");
         }
         // Sets of two: equal, reordered by case, of other sizes.
         let set = |parts: &[(u8, &str)]| {
@@ -468,13 +429,13 @@ pub(crate) mod tests {
         };
         let within = |a: &[u8], b: &[u8]| {
             let (a, b) = (parse(a).unwrap(), parse(b).unwrap());
-            a.is_within(b, &mut Budget::new()).unwrap()
+            [false, true].map(|doubt| a.is_within(b, doubt, &mut Budget::new()).unwrap())
         };
         let two = set(&[(3, "a"), (10, "b")]);
-        assert_eq!(within(&two, &set(&[(3, "A"), (10, "B")])), Yes);
-        assert_eq!(within(&two, &set(&[(10, "b"), (3, "a")])), Unknown);
-        assert_eq!(within(&two, &set(&[(3, "a")])), No);
-        assert_eq!(within(&set(&[(3, "a")]), &two), No);
+        assert_eq!(within(&two, &set(&[(3, "A"), (10, "B")])), YES);
+        assert_eq!(within(&two, &set(&[(10, "b"), (3, "a")])), DOUBT);
+        assert_eq!(within(&two, &set(&[(3, "a")])), NO);
+        assert_eq!(within(&set(&[(3, "a")]), &two), NO);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use std::fmt;
 
 use super::cert::Certificate;
-use super::constraints::Rule;
 use super::sig::SignatureScheme;
 use super::time::UnixTime;
 use crate::crypto;
@@ -36,11 +35,12 @@ pub(crate) enum Error {
         presented: Vec<String>,
         more: usize,
     },
-    /// A name lies outside of what the CA `issuer` may certify.
+    /// The CA `issuer` may not certify this name: it is in this `excluded` subtree, or in none that is
+    /// permitted. A name that cannot be compared with the subtrees counts as excluded or not permitted.
     NameConstraintViolated {
         name: String,
         issuer: String,
-        rule: Rule,
+        excluded: Option<String>,
     },
     /// The path would be longer than is followed.
     PathTooLong,
@@ -176,20 +176,17 @@ impl fmt::Display for Error {
                 }
                 write!(f, ", not for {wanted}")
             }
-            Self::NameConstraintViolated { name, issuer, rule } => match rule {
-                Rule::Undecidable => write!(
-                    f,
-                    "{name} is of a kind that cannot be compared with the name constraints of {issuer}"
-                ),
-                Rule::Excluded(subtree) => write!(
-                    f,
-                    "{name} breaks a name constraint of {issuer}: excluded by {subtree}"
-                ),
-                Rule::NotPermitted => write!(
-                    f,
-                    "{name} breaks a name constraint of {issuer}: in no permitted subtree"
-                ),
-            },
+            Self::NameConstraintViolated {
+                name,
+                issuer,
+                excluded,
+            } => {
+                write!(f, "{name} breaks a name constraint of {issuer}: ")?;
+                match excluded {
+                    Some(subtree) => write!(f, "excluded by {subtree}, or not comparable with it"),
+                    None => f.write_str("in no permitted subtree that it can be compared with"),
+                }
+            }
             Self::PathTooLong => f.write_str("chain of certificates is too long"),
             Self::BudgetExhausted { what } => write!(f, "chain takes too much work: {what}"),
             Self::SchemeMismatch { scheme, key } => write!(
