@@ -496,6 +496,8 @@ mod tests {
     fn a_proof_that_this_host_spoils_is_not_held_against_the_endpoint() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let broken = || tls::Error::Closed {
+            reset: false,
+            answered: true,
             awaiting: tls::codes::HandshakeType::SERVER_HELLO,
         };
         let plaintext = || tls::Error::NotTls { http: true };

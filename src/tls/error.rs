@@ -1,9 +1,10 @@
-//! Why a handshake failed, and the alert that tells the server so.
+//! Why a handshake failed, and the alert that is sent to the server for it.
 //!
-//! A rule that is broken is told in words where it is checked, with the alert that RFC 8446 names
-//! for it ([`Error::Misbehaved`]); variants of their own are for facts that are shown or looked
-//! at. `awaiting` is the message that was due.
+//! A server that breaks a rule is one variant, [`Error::Misbehaved`]: the rule in words, and the alert
+//! that RFC 8446 names for it, both stated where the rule is checked. The other variants carry facts
+//! that something depends on. `awaiting` is the message that was due.
 
+use std::borrow::Cow;
 use std::{fmt, io};
 
 use super::client_hello::offer;
@@ -13,13 +14,13 @@ use crate::{crypto, wire, x509};
 /// Why the server is not authenticated.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Error {
-    // The connection.
-    /// It ended before a record came, as that of a server without TLS does; `reset` if by a reset.
-    NoAnswer { reset: bool },
-    /// End of the stream.
-    Closed { awaiting: HandshakeType },
-    /// The connection was reset.
-    Reset { awaiting: HandshakeType },
+    /// The server closed or reset the connection. If it had not `answered` by a single record, it
+    /// probably does not use TLS.
+    Closed {
+        reset: bool,
+        answered: bool,
+        awaiting: HandshakeType,
+    },
     /// The stream's own deadline passed.
     TimedOut { awaiting: HandshakeType },
     /// Any other failure of the stream.
@@ -34,70 +35,25 @@ pub(crate) enum Error {
         alert: Description,
         awaiting: HandshakeType,
     },
-
-    // A rule is broken.
-    /// What the server did, and what it is told.
+    /// The server broke a rule: which one, and the alert for it.
     Misbehaved {
         alert: Description,
-        what: &'static str,
+        what: Cow<'static, str>,
     },
-    /// It chose what was not offered: what, and its code.
-    NotOffered {
-        alert: Description,
-        what: &'static str,
-        code: u16,
-    },
-    /// Another message than the one that is due.
-    UnexpectedMessage {
-        got: HandshakeType,
-        awaiting: HandshakeType,
-    },
-    /// A message that does not parse.
-    Malformed {
-        message: HandshakeType,
-        error: wire::Error,
-    },
-    /// An extension whose content does not parse.
-    MalformedExtension {
-        extension: ExtensionType,
-        error: wire::Error,
-    },
-    /// An extension that should not be there, or should.
-    Extension {
-        flaw: Flaw,
-        message: HandshakeType,
-        extension: ExtensionType,
-    },
-    /// A public value of the key exchange that is not valid.
-    BadKeyShare(crypto::Error),
-
-    // Authentication.
     /// The chain does not lead from the name to a trust anchor.
     Certificate(x509::Error),
     /// The server did not prove that it has the certificate's key.
     Signature(x509::Error),
-
-    // This host.
-    /// The random source fails, or does not yield a usable key.
+    /// The random source of this host fails, or does not yield a usable key.
     RandomSource,
-    /// A length that the standard does not allow, of our own.
+    /// A length of our own that the standard does not allow.
     Internal(crypto::Error),
 }
 
-/// What is wrong with an extension (RFC 8446 section 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    /// It answers none that was sent.
-    Unsolicited,
-    /// It was sent, but may not be answered in this message.
-    Misplaced,
-    Duplicate,
-    Missing,
-}
-
 impl Error {
-    /// The server did that, and is told so.
+    /// The server broke a rule.
     pub(crate) const fn misbehaved(alert: Description, what: &'static str) -> Self {
+        let what = Cow::Borrowed(what);
         Self::Misbehaved { alert, what }
     }
 
@@ -111,27 +67,94 @@ impl Error {
         Self::misbehaved(Description::UNEXPECTED_MESSAGE, what)
     }
 
+    fn composed(alert: Description, what: String) -> Self {
+        let what = Cow::Owned(what);
+        Self::Misbehaved { alert, what }
+    }
+
     /// The server chose what was not offered, by its code.
-    pub(crate) fn not_offered(what: &'static str, code: impl Into<u16>) -> Self {
-        Self::NotOffered {
-            alert: Description::ILLEGAL_PARAMETER,
-            what,
-            code: code.into(),
+    pub(crate) fn not_offered(what: &str, code: impl Into<u16>) -> Self {
+        Self::chosen(Description::ILLEGAL_PARAMETER, what, code.into())
+    }
+
+    /// The server chose a version below 1.2 (RFC 8446 section 4.2.1).
+    pub(crate) fn old_version(code: u16) -> Self {
+        Self::chosen(Description::PROTOCOL_VERSION, "protocol version", code)
+    }
+
+    fn chosen(alert: Description, what: &str, code: u16) -> Self {
+        let what = format!("the server chose {what} 0x{code:04x}, which was not offered");
+        Self::composed(alert, what)
+    }
+
+    /// Another message than the one that is due.
+    pub(crate) fn out_of_order(got: HandshakeType, awaiting: HandshakeType) -> Self {
+        let what = format!("{got} where {awaiting} was due");
+        Self::composed(Description::UNEXPECTED_MESSAGE, what)
+    }
+
+    /// A message that does not parse.
+    pub(crate) fn malformed(message: HandshakeType, error: wire::Error) -> Self {
+        Self::composed(Description::DECODE_ERROR, format!("{message} {error}"))
+    }
+
+    /// An extension whose content does not parse.
+    pub(crate) fn malformed_extension(extension: ExtensionType, error: wire::Error) -> Self {
+        let what = format!("extension {extension} {error}");
+        Self::composed(Description::DECODE_ERROR, what)
+    }
+
+    /// A public value of the key exchange that is not valid.
+    pub(crate) fn bad_key_share(error: crypto::Error) -> Self {
+        let what = format!("the server's key share is not valid: {error}");
+        Self::composed(Description::ILLEGAL_PARAMETER, what)
+    }
+
+    /// An extension that answers none that was sent (RFC 8446 section 4.2).
+    pub(crate) fn unsolicited(extension: ExtensionType, message: HandshakeType) -> Self {
+        let what = format!("{message} answers extension {extension}, which was not sent");
+        Self::composed(Description::UNSUPPORTED_EXTENSION, what)
+    }
+
+    /// An extension that was sent, but may not be answered in this message.
+    pub(crate) fn misplaced(extension: ExtensionType, message: HandshakeType) -> Self {
+        let what = format!("extension {extension} is not allowed in {message}");
+        Self::composed(Description::ILLEGAL_PARAMETER, what)
+    }
+
+    pub(crate) fn duplicate(extension: ExtensionType, message: HandshakeType) -> Self {
+        let what = format!("{message} has extension {extension} twice");
+        Self::composed(Description::ILLEGAL_PARAMETER, what)
+    }
+
+    pub(crate) fn missing(extension: ExtensionType, message: HandshakeType) -> Self {
+        let what = format!("{message} lacks extension {extension}");
+        Self::composed(Description::MISSING_EXTENSION, what)
+    }
+
+    /// What a failed read or write means while `awaiting` was due, and whether the server had
+    /// `answered` before.
+    pub(crate) fn from_io(error: &io::Error, answered: bool, awaiting: HandshakeType) -> Self {
+        let closed = |reset| Self::Closed {
+            reset,
+            answered,
+            awaiting,
+        };
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => closed(false),
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => closed(true),
+            // a socket's read timeout is EAGAIN on Unix
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut { awaiting },
+            kind => Self::Io { kind, awaiting },
         }
     }
 
-    /// What to tell the server before closing; `None` if it is gone or gave up first.
+    /// The alert to send before closing; `None` if the server is gone or ended the handshake itself.
     pub(crate) fn alert(&self) -> Option<Description> {
         Some(match self {
-            Self::Misbehaved { alert, .. } | Self::NotOffered { alert, .. } => *alert,
-            Self::UnexpectedMessage { .. } => Description::UNEXPECTED_MESSAGE,
-            Self::Malformed { .. } | Self::MalformedExtension { .. } => Description::DECODE_ERROR,
-            Self::Extension { flaw, .. } => match flaw {
-                Flaw::Unsolicited => Description::UNSUPPORTED_EXTENSION,
-                Flaw::Misplaced | Flaw::Duplicate => Description::ILLEGAL_PARAMETER,
-                Flaw::Missing => Description::MISSING_EXTENSION,
-            },
-            Self::BadKeyShare(_) => Description::ILLEGAL_PARAMETER,
+            Self::Misbehaved { alert, .. } => *alert,
             // as precise as the server's operator can use it
             Self::Certificate(error) => match error {
                 x509::Error::Flawed {
@@ -148,8 +171,11 @@ impl Error {
             },
             Self::Signature(_) => Description::DECRYPT_ERROR,
             Self::RandomSource | Self::Internal(_) => Description::INTERNAL_ERROR,
-            // the connection, NotTls, Alert
-            _ => return None,
+            Self::Closed { .. }
+            | Self::TimedOut { .. }
+            | Self::Io { .. }
+            | Self::NotTls { .. }
+            | Self::Alert { .. } => return None,
         })
     }
 
@@ -158,34 +184,18 @@ impl Error {
     pub(crate) fn is_transport(&self) -> bool {
         matches!(
             self,
-            Self::NoAnswer { .. }
-                | Self::Closed { .. }
-                | Self::Reset { .. }
-                | Self::TimedOut { .. }
-                | Self::Io { .. }
-                | Self::RandomSource
+            Self::Closed { .. } | Self::TimedOut { .. } | Self::Io { .. } | Self::RandomSource
         )
     }
 
-    /// What a failed read or write means while `awaiting` was due.
-    pub(crate) fn from_io(error: &io::Error, awaiting: HandshakeType) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => Self::Closed { awaiting },
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Self::Reset { awaiting },
-            // a socket's read timeout is EAGAIN on Unix
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut { awaiting },
-            kind => Self::Io { kind, awaiting },
-        }
-    }
-
-    /// If it is the ClientHello that is answered so: what is likely, and what it offered.
-    fn refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// If the server refused the ClientHello: the probable reason, and what the hello offered.
+    fn write_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hello = HandshakeType::SERVER_HELLO;
         let likely = match self {
             // etcd without --cert-file ends the connection, by a reset if it has not read all
-            Self::NoAnswer { .. } => ", as one without TLS does",
+            Self::Closed {
+                answered: false, ..
+            } => ", as one without TLS does",
             Self::Alert { alert, awaiting } if *awaiting == hello => match *alert {
                 Description::HANDSHAKE_FAILURE
                 | Description::INSUFFICIENT_SECURITY
@@ -197,7 +207,7 @@ impl Error {
                     ": it has no certificate for the name sent; for an address, none is sent"
                 }
                 Description::NO_APPLICATION_PROTOCOL => {
-                    ": it speaks none of the protocols offered by ALPN"
+                    ": it supports none of the protocols offered by ALPN"
                 }
                 _ => "",
             },
@@ -216,72 +226,32 @@ impl From<crypto::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer { reset } => {
-                let ended = if *reset { "reset" } else { "closed" };
-                let hello = HandshakeType::SERVER_HELLO;
-                write!(
-                    f,
-                    "the server {ended} the connection instead of sending {hello}"
-                )
-            }
-            Self::Closed { awaiting } => {
-                write!(
-                    f,
-                    "the server closed the connection instead of sending {awaiting}"
-                )
-            }
-            Self::Reset { awaiting } => {
-                write!(
-                    f,
-                    "the server reset the connection instead of sending {awaiting}"
-                )
+            Self::Closed {
+                reset, awaiting, ..
+            } => {
+                let closed = if *reset { "reset" } else { "closed" };
+                let instead = format_args!("instead of sending {awaiting}");
+                write!(f, "the server {closed} the connection {instead}")
             }
             Self::TimedOut { awaiting } => write!(f, "timed out waiting for {awaiting}"),
             Self::Io { kind, awaiting } => write!(f, "{kind} while waiting for {awaiting}"),
-            Self::NotTls { http } => f.write_str(match http {
-                true => "not a TLS server: it answered in plaintext HTTP",
-                false => "not a TLS server: its answer is no TLS record",
-            }),
+            Self::NotTls { http: true } => {
+                f.write_str("not a TLS server: it answered in plaintext HTTP")
+            }
+            Self::NotTls { http: false } => {
+                f.write_str("not a TLS server: its answer is not a TLS record")
+            }
             Self::Alert { alert, awaiting } => {
                 write!(f, "the server sent alert {alert} instead of {awaiting}")
             }
             Self::Misbehaved { what, .. } => f.write_str(what),
-            Self::NotOffered { what, code, .. } => {
-                write!(
-                    f,
-                    "the server chose {what} 0x{code:04x}, which was not offered"
-                )
-            }
-            Self::UnexpectedMessage { got, awaiting } => {
-                write!(f, "{got} where {awaiting} was due")
-            }
-            Self::Malformed { message, error } => write!(f, "{message} {error}"),
-            Self::MalformedExtension { extension, error } => {
-                write!(f, "extension {extension} {error}")
-            }
-            Self::Extension {
-                flaw,
-                message,
-                extension,
-            } => match flaw {
-                Flaw::Unsolicited => {
-                    write!(
-                        f,
-                        "{message} answers extension {extension}, which was not sent"
-                    )
-                }
-                Flaw::Misplaced => write!(f, "extension {extension} has no place in {message}"),
-                Flaw::Duplicate => write!(f, "{message} has extension {extension} twice"),
-                Flaw::Missing => write!(f, "{message} lacks extension {extension}"),
-            },
-            Self::BadKeyShare(error) => write!(f, "the server's key share is not valid: {error}"),
             Self::Certificate(error) | Self::Signature(error) => error.fmt(f),
             Self::RandomSource => {
                 f.write_str("the random source of this host yields no usable key")
             }
             Self::Internal(error) => write!(f, "internal error: {error}"),
         }?;
-        self.refusal(f)
+        self.write_refusal(f)
     }
 }
 
@@ -295,10 +265,15 @@ mod tests {
     fn io_errors_name_the_phase() {
         use io::ErrorKind as Kind;
         let awaiting = HandshakeType::SERVER_HELLO;
+        let closed = |reset| Error::Closed {
+            reset,
+            answered: true,
+            awaiting,
+        };
         let cases = [
-            (Kind::UnexpectedEof, Error::Closed { awaiting }),
-            (Kind::ConnectionReset, Error::Reset { awaiting }),
-            (Kind::BrokenPipe, Error::Reset { awaiting }),
+            (Kind::UnexpectedEof, closed(false)),
+            (Kind::ConnectionReset, closed(true)),
+            (Kind::BrokenPipe, closed(true)),
             (Kind::WouldBlock, Error::TimedOut { awaiting }),
             (Kind::TimedOut, Error::TimedOut { awaiting }),
             (
@@ -310,7 +285,7 @@ mod tests {
             ),
         ];
         for (kind, expected) in cases {
-            let error = Error::from_io(&kind.into(), awaiting);
+            let error = Error::from_io(&kind.into(), true, awaiting);
             assert_eq!(error, expected);
             assert!(error.to_string().contains("ServerHello"), "{error}");
             assert_eq!(error.alert(), None);
@@ -335,9 +310,17 @@ mod tests {
             alert: Description::HANDSHAKE_FAILURE,
             awaiting,
         };
-        let closed = |awaiting| Error::Closed { awaiting };
+        let closed = |awaiting| Error::Closed {
+            reset: false,
+            answered: true,
+            awaiting,
+        };
         let hello = HandshakeType::SERVER_HELLO;
-        let silent = |reset| Error::NoAnswer { reset };
+        let silent = |reset| Error::Closed {
+            reset,
+            answered: false,
+            awaiting: hello,
+        };
         for error in [alert(hello), silent(false), silent(true)] {
             assert!(
                 error.to_string().contains("; offered: TLS 1.3, "),

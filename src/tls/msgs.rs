@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::codes::{ExtensionType, HandshakeType};
-use super::error::{Error, Flaw};
+use super::error::Error;
 use crate::crypto;
 use crate::wire::{self, Reader};
 use crate::x509::sig::SignatureScheme;
@@ -80,19 +80,13 @@ impl Message {
         parse: impl FnOnce(&mut Reader<'m>) -> Result<T, wire::Error>,
     ) -> Result<T, Error> {
         if self.kind != kind {
-            return Err(Error::UnexpectedMessage {
-                got: self.kind,
-                awaiting: kind,
-            });
+            return Err(Error::out_of_order(self.kind, kind));
         }
         let body = |reader: &mut Reader<'m>| {
             reader.array::<4>()?;
             parse(reader)
         };
-        whole(&self.bytes, body).map_err(|error| Error::Malformed {
-            message: kind,
-            error,
-        })
+        whole(&self.bytes, body).map_err(|error| Error::malformed(kind, error))
     }
 }
 
@@ -134,17 +128,14 @@ impl<'a> Extensions<'a> {
         let answers = message != HandshakeType::CERTIFICATE_REQUEST;
         let mut seen = BTreeSet::new();
         for &(extension, _) in &self.0 {
-            let flaw = match sent.contains(&extension) {
-                false if answers => Flaw::Unsolicited,
-                true if !allowed.contains(&extension) => Flaw::Misplaced,
-                _ if !seen.insert(extension) => Flaw::Duplicate,
-                _ => continue,
-            };
-            return Err(Error::Extension {
-                flaw,
-                message,
-                extension,
-            });
+            match sent.contains(&extension) {
+                false if answers => return Err(Error::unsolicited(extension, message)),
+                true if !allowed.contains(&extension) => {
+                    return Err(Error::misplaced(extension, message));
+                }
+                _ if !seen.insert(extension) => return Err(Error::duplicate(extension, message)),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -160,7 +151,7 @@ impl<'a> Extensions<'a> {
         };
         whole(content, parse)
             .map(Some)
-            .map_err(|error| Error::MalformedExtension { extension, error })
+            .map_err(|error| Error::malformed_extension(extension, error))
     }
 
     /// Checks that the extension of that type, if there is one, has no content.
@@ -310,7 +301,7 @@ impl<'a> DigitallySigned<'a> {
     /// The scheme, which has to be one that was offered.
     pub(crate) fn scheme(&self) -> Result<SignatureScheme, Error> {
         SignatureScheme::from_code(self.scheme)
-            .ok_or(Error::not_offered("signature scheme", self.scheme))
+            .ok_or_else(|| Error::not_offered("signature scheme", self.scheme))
     }
 }
 
@@ -375,7 +366,7 @@ mod tests {
     }
 
     fn malformed(message: HandshakeType, error: wire::Error) -> Error {
-        Error::Malformed { message, error }
+        Error::malformed(message, error)
     }
 
     #[test]
@@ -447,20 +438,12 @@ mod tests {
         let extension = ExtensionType(5);
         assert_eq!(
             parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 5, 0, 0]),
-            Err(Error::Extension {
-                flaw: Flaw::Unsolicited,
-                message: kind,
-                extension
-            })
+            Err(Error::unsolicited(extension, kind))
         );
         let extension = ExtensionType::KEY_SHARE;
         assert_eq!(
             parse(&[0, 0, 0, 10, 0, 0, 1, 1, 0, 4, 0, 51, 0, 0]),
-            Err(Error::Extension {
-                flaw: Flaw::Misplaced,
-                message: kind,
-                extension
-            })
+            Err(Error::misplaced(extension, kind))
         );
 
         let bytes = [11, 0, 0, 11, 0, 0, 8, 0, 0, 2, 1, 2, 0, 0, 0];
@@ -469,10 +452,7 @@ mod tests {
             Ok(vec![&[1, 2][..], &[]])
         );
         let other = message(&[12, 0, 0, 0]);
-        let unexpected = Error::UnexpectedMessage {
-            got: HandshakeType::SERVER_KEY_EXCHANGE,
-            awaiting: kind,
-        };
+        let unexpected = Error::out_of_order(HandshakeType::SERVER_KEY_EXCHANGE, kind);
         assert_eq!(parse_certificate12(&other), Err(unexpected));
     }
 
@@ -501,11 +481,7 @@ mod tests {
         let extension = ExtensionType(3);
         assert_eq!(
             extensions.check(kind, &[], &[]),
-            Err(Error::Extension {
-                flaw: Flaw::Duplicate,
-                message: kind,
-                extension
-            })
+            Err(Error::duplicate(extension, kind))
         );
     }
 

@@ -5,8 +5,8 @@
 //! HelloRetryRequest, at the price of a round trip.
 
 use super::client_hello::{ClientHello, Sent};
-use super::codes::{Description, ExtensionType, HandshakeType};
-use super::error::{Error, Flaw};
+use super::codes::{ExtensionType, HandshakeType};
+use super::error::Error;
 use super::group::{Group, KeyShare, draw};
 use super::msgs::{Message, ServerHello};
 use super::schedule::{Secrets, Transcript};
@@ -108,7 +108,7 @@ impl<'c> ExpectServerHello<'c> {
         })?;
         match extensions.read(ExtensionType::KEY_SHARE, |reader| reader.u16())? {
             Some(code) => {
-                let group = Group::find(code).ok_or(Error::not_offered("group", code))?;
+                let group = Group::find(code).ok_or_else(|| Error::not_offered("group", code))?;
                 if group == self.share.group() {
                     return Err(POINTLESS);
                 }
@@ -142,7 +142,7 @@ impl<'c> ExpectServerHello<'c> {
         }
         server.check_compression()?;
         let code = server.cipher_suite;
-        suite::find13(code).ok_or(Error::not_offered("cipher suite", code))
+        suite::find13(code).ok_or_else(|| Error::not_offered("cipher suite", code))
     }
 
     /// Agrees on a secret by the ServerHello's key_share (RFC 8446 section 4.2.8); `transcript`
@@ -157,11 +157,11 @@ impl<'c> ExpectServerHello<'c> {
         let share = server.extensions.read(ExtensionType::KEY_SHARE, |reader| {
             Ok((reader.u16()?, reader.sub16()?.rest()))
         })?;
-        let (group, public) = share.ok_or(missing(ExtensionType::KEY_SHARE))?;
+        let (group, public) = share.ok_or_else(|| missing(ExtensionType::KEY_SHARE))?;
         if group != self.share.group().code() {
             return Err(Error::not_offered("key share of group", group));
         }
-        let shared = self.share.agree(public).map_err(Error::BadKeyShare)?;
+        let shared = self.share.agree(public).map_err(Error::bad_key_share)?;
         transcript.add(&self.sent.bytes);
         transcript.add(message.bytes());
         Ok(tls13::ExpectEncryptedExtensions(tls13::Handshake {
@@ -218,11 +218,7 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
         .extensions
         .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16())?;
     if server.legacy_version != Version::Tls12.code() {
-        return Err(Error::NotOffered {
-            alert: Description::PROTOCOL_VERSION,
-            what: "protocol version",
-            code: server.legacy_version,
-        });
+        return Err(Error::old_version(server.legacy_version));
     }
     match selected {
         Some(code) if code == Version::Tls13.code() => Ok(true),
@@ -244,11 +240,7 @@ const DOWNGRADED: Error = Error::illegal(
 
 /// A ServerHello lacks this extension.
 fn missing(extension: ExtensionType) -> Error {
-    Error::Extension {
-        flaw: Flaw::Missing,
-        message: HandshakeType::SERVER_HELLO,
-        extension,
-    }
+    Error::missing(extension, HandshakeType::SERVER_HELLO)
 }
 
 /// Extensions of a TLS 1.3 ServerHello (RFC 8446 section 4.2; no PSK was offered).

@@ -338,11 +338,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
 
     /// What a failed read or write means while `awaiting` was due.
     fn failed(&self, error: &io::Error, awaiting: HandshakeType) -> Error {
-        match Error::from_io(error, awaiting) {
-            Error::Closed { .. } if self.records == MAX_RECORDS => Error::NoAnswer { reset: false },
-            Error::Reset { .. } if self.records == MAX_RECORDS => Error::NoAnswer { reset: true },
-            error => error,
-        }
+        Error::from_io(error, self.records < MAX_RECORDS, awaiting)
     }
 
     /// Queues `payload`, under the keys of [`Self::seal_with`] if there are any.

@@ -99,7 +99,7 @@ impl<'c> ExpectCertificate<'c> {
         }
         server.check_compression()?;
         let code = server.cipher_suite;
-        let suite = suite::find12(code).ok_or(Error::not_offered("cipher suite", code))?;
+        let suite = suite::find12(code).ok_or_else(|| Error::not_offered("cipher suite", code))?;
         Ok(Self(Handshake {
             config,
             suite,
@@ -135,11 +135,11 @@ impl ExpectServerKeyExchange<'_> {
             return Err(Error::not_offered("curve type", exchange.curve_type));
         }
         let code = exchange.named_curve;
-        let group = Group::find(code).ok_or(Error::not_offered("group", code))?;
+        let group = Group::find(code).ok_or_else(|| Error::not_offered("group", code))?;
         // Whether it is a point of the curve matters to no one: no secret is derived from it.
         group
             .check_shape(exchange.public)
-            .map_err(Error::BadKeyShare)?;
+            .map_err(Error::bad_key_share)?;
         let scheme = exchange.signed.scheme()?;
         if signer(scheme) != suite.signer {
             return Err(Error::illegal("signature scheme does not fit the suite"));

@@ -8,7 +8,7 @@
 use std::io::{Read, Write};
 
 use super::codes::{ContentType, Description, ExtensionType, HandshakeType, Level};
-use super::error::{Error, Flaw};
+use super::error::Error;
 use super::msgs::{
     DigitallySigned, Extensions, Message, check_context, compose, parse_certificate13,
 };
@@ -70,11 +70,7 @@ impl<'c> ExpectCertificate<'c> {
         extensions.check(kind, &[schemes, certificate_schemes], &self.0.sent)?;
         extensions.check_list16(certificate_schemes)?;
         if !extensions.check_list16(schemes)? {
-            return Err(Error::Extension {
-                flaw: Flaw::Missing,
-                message: kind,
-                extension: schemes,
-            });
+            return Err(Error::missing(schemes, kind));
         }
         self.0.transcript.add(message.bytes());
         self.0.requested = true;

@@ -249,7 +249,7 @@ fn servers_that_cannot_be_talked_to() {
             "rsa2048",
             "-alpn http/1.1",
             "no_application_protocol",
-            "it speaks none of the protocols offered by ALPN",
+            "it supports none of the protocols offered by ALPN",
         ),
     ];
     for (key, options, alert, likely) in cases {

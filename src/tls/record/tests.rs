@@ -90,7 +90,11 @@ fn messages_arrive_however_they_are_cut() {
         let message = records.message(AWAITING).unwrap();
         assert_eq!(message.kind(), HandshakeType::SERVER_HELLO_DONE);
         assert_eq!(records.expect_boundary(), Ok(()));
-        let closed = Error::Closed { awaiting: AWAITING };
+        let closed = Error::Closed {
+            reset: false,
+            answered: true,
+            awaiting: AWAITING,
+        };
         assert_eq!(records.message(AWAITING), Err(closed));
     }
 }
@@ -115,10 +119,10 @@ fn records_without_effect() {
         alert: Description(code),
         awaiting: AWAITING,
     };
-    let bad_alert = Error::Misbehaved {
-        alert: Description::DECODE_ERROR,
-        what: "alert record does not hold one alert",
-    };
+    let bad_alert = Error::misbehaved(
+        Description::DECODE_ERROR,
+        "alert record does not hold one alert",
+    );
     let change = record(20, &[1]);
     let warning = record(21, &[1, 112]);
     let canceled = record(21, &[1, 90]);
@@ -312,10 +316,10 @@ fn limits() {
     let long = record(22, &[0; MAX_PLAINTEXT + 1]);
     assert_eq!(
         first(None, &long),
-        Err(Error::Misbehaved {
-            alert: Description::RECORD_OVERFLOW,
-            what: "record is too long",
-        })
+        Err(Error::misbehaved(
+            Description::RECORD_OVERFLOW,
+            "record is too long"
+        ))
     );
     let too_long = Error::illegal("handshake message is too long");
     assert_eq!(first(None, &record(22, &[2, 0, 0x40, 1])), Err(too_long));
@@ -391,42 +395,42 @@ fn protection() {
         (
             "too long inside",
             sealed(&inner(fit + 1)),
-            Err(Error::Misbehaved {
-                alert: Description::RECORD_OVERFLOW,
-                what: "record is too long",
-            }),
+            Err(Error::misbehaved(
+                Description::RECORD_OVERFLOW,
+                "record is too long",
+            )),
         ),
         (
             "too long outside",
             vec![23, 3, 3, 0x41, 1],
-            Err(Error::Misbehaved {
-                alert: Description::RECORD_OVERFLOW,
-                what: "record is too long",
-            }),
+            Err(Error::misbehaved(
+                Description::RECORD_OVERFLOW,
+                "record is too long",
+            )),
         ),
         (
             "changed",
             changed,
-            Err(Error::Misbehaved {
-                alert: Description::BAD_RECORD_MAC,
-                what: "record does not decrypt: it was changed on the way",
-            }),
+            Err(Error::misbehaved(
+                Description::BAD_RECORD_MAC,
+                "record does not decrypt: it was changed on the way",
+            )),
         ),
         (
             "changed header",
             header,
-            Err(Error::Misbehaved {
-                alert: Description::BAD_RECORD_MAC,
-                what: "record does not decrypt: it was changed on the way",
-            }),
+            Err(Error::misbehaved(
+                Description::BAD_RECORD_MAC,
+                "record does not decrypt: it was changed on the way",
+            )),
         ),
         (
             "shorter than a tag",
             record(23, &[0; 15]),
-            Err(Error::Misbehaved {
-                alert: Description::BAD_RECORD_MAC,
-                what: "record does not decrypt: it was changed on the way",
-            }),
+            Err(Error::misbehaved(
+                Description::BAD_RECORD_MAC,
+                "record does not decrypt: it was changed on the way",
+            )),
         ),
         (
             "padding alone",
@@ -478,10 +482,10 @@ fn protection() {
     let twice = sealed(&[1, 2, 3, 22]).repeat(2);
     assert_eq!(
         first_protected(&twice),
-        Err(Error::Misbehaved {
-            alert: Description::BAD_RECORD_MAC,
-            what: "record does not decrypt: it was changed on the way",
-        })
+        Err(Error::misbehaved(
+            Description::BAD_RECORD_MAC,
+            "record does not decrypt: it was changed on the way"
+        ))
     );
 }
 

@@ -5,7 +5,6 @@ use crate::crypto;
 use crate::peers::tls_server::{extension, fix_length, handshake, leaf, length16, length24, sign};
 use crate::tls::Error;
 use crate::tls::codes::{Description, ExtensionType, HandshakeType};
-use crate::tls::error::Flaw;
 use crate::wire;
 use crate::x509::{self, sig::SignatureScheme};
 
@@ -13,7 +12,7 @@ const ENCRYPTED_EXTENSIONS: HandshakeType = HandshakeType::ENCRYPTED_EXTENSIONS;
 
 #[test]
 fn bad_encrypted_messages() {
-    let unexpected = |got, awaiting| Error::UnexpectedMessage { got, awaiting };
+    let unexpected = |got, awaiting| Error::out_of_order(got, awaiting);
     let signature =
         |scheme, cause| Error::Signature(x509::Error::BadHandshakeSignature { scheme, cause });
     let ecdsa = SignatureScheme::EcdsaP256Sha256;
@@ -53,54 +52,32 @@ fn bad_encrypted_messages() {
             case(
                 "an extension that was not sent",
                 &ee(15, &[1]),
-                Error::Extension {
-                    flaw: Flaw::Unsolicited,
-                    message: ENCRYPTED_EXTENSIONS,
-                    extension: ExtensionType(15),
-                },
+                Error::unsolicited(ExtensionType(15), ENCRYPTED_EXTENSIONS),
             ),
             case(
                 "early data",
                 &ee(42, &[]),
-                Error::Extension {
-                    flaw: Flaw::Unsolicited,
-                    message: ENCRYPTED_EXTENSIONS,
-                    extension: ExtensionType(42),
-                },
+                Error::unsolicited(ExtensionType(42), ENCRYPTED_EXTENSIONS),
             ),
             case(
                 "an extension of ServerHello",
                 &ee(43, &[3, 4]),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: ENCRYPTED_EXTENSIONS,
-                    extension: ExtensionType::SUPPORTED_VERSIONS,
-                },
+                Error::misplaced(ExtensionType::SUPPORTED_VERSIONS, ENCRYPTED_EXTENSIONS),
             ),
             case(
                 "ALPN twice",
                 &ee(16, &[0, 3, 2, b'h', b'2']),
-                Error::Extension {
-                    flaw: Flaw::Duplicate,
-                    message: ENCRYPTED_EXTENSIONS,
-                    extension: ExtensionType::ALPN,
-                },
+                Error::duplicate(ExtensionType::ALPN, ENCRYPTED_EXTENSIONS),
             ),
             case(
                 "a server_name with content",
                 &ee(0, &[0]),
-                Error::MalformedExtension {
-                    extension: ExtensionType::SERVER_NAME,
-                    error: wire::Error::Trailing,
-                },
+                Error::malformed_extension(ExtensionType::SERVER_NAME, wire::Error::Trailing),
             ),
             case(
                 "groups without a list",
                 &ee(10, &[0, 23]),
-                Error::MalformedExtension {
-                    extension: ExtensionType::SUPPORTED_GROUPS,
-                    error: wire::Error::Truncated,
-                },
+                Error::malformed_extension(ExtensionType::SUPPORTED_GROUPS, wire::Error::Truncated),
             ),
             case(
                 "a protocol that was not offered",
@@ -110,18 +87,12 @@ fn bad_encrypted_messages() {
             case(
                 "two protocols",
                 &alpn(&[0, 6, 2, b'h', b'2', 2, b'h', b'2']),
-                Error::MalformedExtension {
-                    extension: ExtensionType::ALPN,
-                    error: wire::Error::Trailing,
-                },
+                Error::malformed_extension(ExtensionType::ALPN, wire::Error::Trailing),
             ),
             case(
                 "no protocol in ALPN",
                 &alpn(&[0, 0]),
-                Error::MalformedExtension {
-                    extension: ExtensionType::ALPN,
-                    error: wire::Error::Truncated,
-                },
+                Error::malformed_extension(ExtensionType::ALPN, wire::Error::Truncated),
             ),
             case(
                 "no EncryptedExtensions",
@@ -139,36 +110,34 @@ fn bad_encrypted_messages() {
             case(
                 "a request for a certificate without schemes",
                 &request(&[0, 0, 0], 1),
-                Error::Extension {
-                    flaw: Flaw::Missing,
-                    message: HandshakeType::CERTIFICATE_REQUEST,
-                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
-                },
+                Error::missing(
+                    ExtensionType::SIGNATURE_ALGORITHMS,
+                    HandshakeType::CERTIFICATE_REQUEST,
+                ),
             ),
             case(
                 "a request for a certificate with an extension twice",
                 &request(&[0, 0, 12, 0, 13, 0, 2, 4, 3, 0, 13, 0, 2, 4, 3], 1),
-                Error::Extension {
-                    flaw: Flaw::Duplicate,
-                    message: HandshakeType::CERTIFICATE_REQUEST,
-                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
-                },
+                Error::duplicate(
+                    ExtensionType::SIGNATURE_ALGORITHMS,
+                    HandshakeType::CERTIFICATE_REQUEST,
+                ),
             ),
             case(
                 "a request for a certificate with half a scheme",
                 &request(&[0, 0, 9, 0, 13, 0, 5, 0, 3, 4, 3, 5], 1),
-                Error::MalformedExtension {
-                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
-                    error: wire::Error::Truncated,
-                },
+                Error::malformed_extension(
+                    ExtensionType::SIGNATURE_ALGORITHMS,
+                    wire::Error::Truncated,
+                ),
             ),
             case(
                 "a request for a certificate with no scheme in its list",
                 &request(&[0, 0, 6, 0, 13, 0, 2, 0, 0], 1),
-                Error::MalformedExtension {
-                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
-                    error: wire::Error::Truncated,
-                },
+                Error::malformed_extension(
+                    ExtensionType::SIGNATURE_ALGORITHMS,
+                    wire::Error::Truncated,
+                ),
             ),
             case(
                 "a request for a certificate with a protocol",
@@ -178,11 +147,7 @@ fn bad_encrypted_messages() {
                     ],
                     1,
                 ),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: HandshakeType::CERTIFICATE_REQUEST,
-                    extension: ExtensionType::ALPN,
-                },
+                Error::misplaced(ExtensionType::ALPN, HandshakeType::CERTIFICATE_REQUEST),
             ),
             case(
                 "two requests for a certificate",
@@ -222,11 +187,7 @@ fn bad_encrypted_messages() {
                     let parts: [&[u8]; 3] = [&[0], &length24(&entry), &entry];
                     *m = handshake(HandshakeType::CERTIFICATE, &parts);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Unsolicited,
-                    message: HandshakeType::CERTIFICATE,
-                    extension: ExtensionType(5),
-                },
+                Error::unsolicited(ExtensionType(5), HandshakeType::CERTIFICATE),
             ),
             case(
                 "ten thousand certificates",
@@ -304,10 +265,10 @@ fn bad_encrypted_messages() {
             case(
                 "a changed Finished",
                 on!("Finished", |m| *m.last_mut().unwrap() ^= 1),
-                Error::Misbehaved {
-                    alert: Description::DECRYPT_ERROR,
-                    what: "Finished does not verify: the handshake was tampered with",
-                },
+                Error::misbehaved(
+                    Description::DECRYPT_ERROR,
+                    "Finished does not verify: the handshake was tampered with",
+                ),
             ),
             case(
                 "a short Finished",
@@ -315,18 +276,18 @@ fn bad_encrypted_messages() {
                     m.pop();
                     fix_length(m);
                 }),
-                Error::Misbehaved {
-                    alert: Description::DECRYPT_ERROR,
-                    what: "Finished does not verify: the handshake was tampered with",
-                },
+                Error::misbehaved(
+                    Description::DECRYPT_ERROR,
+                    "Finished does not verify: the handshake was tampered with",
+                ),
             ),
             case(
                 "an empty Finished",
                 on!("Finished", |m| *m = vec![20, 0, 0, 0]),
-                Error::Misbehaved {
-                    alert: Description::DECRYPT_ERROR,
-                    what: "Finished does not verify: the handshake was tampered with",
-                },
+                Error::misbehaved(
+                    Description::DECRYPT_ERROR,
+                    "Finished does not verify: the handshake was tampered with",
+                ),
             ),
             case(
                 "a ticket in the record of Finished",

@@ -4,8 +4,7 @@ use super::{EXTENSIONS_13, KEY_SHARE, SERVER_HELLO, add_extension, case, check, 
 use crate::crypto;
 use crate::peers::tls_server::{RETRY_RANDOM, fix_extensions, fix_length};
 use crate::tls::Error;
-use crate::tls::codes::{Description, ExtensionType, HandshakeType};
-use crate::tls::error::Flaw;
+use crate::tls::codes::{ExtensionType, HandshakeType};
 use crate::wire;
 
 /// Where the parts of the good TLS 1.3 ServerHello are.
@@ -15,22 +14,14 @@ const SHARE: usize = 90;
 
 #[test]
 fn bad_hellos_of_tls_1_3() {
-    let unsolicited = |extension| Error::Extension {
-        flaw: Flaw::Unsolicited,
-        message: SERVER_HELLO,
-        extension: ExtensionType(extension),
-    };
+    let unsolicited = |extension| Error::unsolicited(ExtensionType(extension), SERVER_HELLO);
     check(
         tls13,
         &[
             case(
                 "TLS 1.1 as legacy version",
                 on!("ServerHello", |m| m[5] = 2),
-                Error::NotOffered {
-                    alert: Description::PROTOCOL_VERSION,
-                    what: "protocol version",
-                    code: 0x0302,
-                },
+                Error::old_version(0x0302),
             ),
             case(
                 "TLS 1.2 by supported_versions",
@@ -85,7 +76,7 @@ fn bad_hellos_of_tls_1_3() {
             case(
                 "a share of zeros",
                 on!("ServerHello", |m| m[SHARE..SHARE + 32].fill(0)),
-                Error::BadKeyShare(crypto::Error::WeakSharedSecret),
+                Error::bad_key_share(crypto::Error::WeakSharedSecret),
             ),
             case(
                 "a share of low order",
@@ -93,7 +84,7 @@ fn bad_hellos_of_tls_1_3() {
                     m[SHARE..SHARE + 32].fill(0);
                     m[SHARE] = 1;
                 }),
-                Error::BadKeyShare(crypto::Error::WeakSharedSecret),
+                Error::bad_key_share(crypto::Error::WeakSharedSecret),
             ),
             case(
                 "a short share",
@@ -101,7 +92,7 @@ fn bad_hellos_of_tls_1_3() {
                     m.truncate(KEY_SHARE);
                     add_extension(m, EXTENSIONS_13, 51, &[0, 0x1d, 0, 1, 9]);
                 }),
-                Error::BadKeyShare(crypto::Error::BadLength),
+                Error::bad_key_share(crypto::Error::BadLength),
             ),
             case(
                 "no share",
@@ -109,11 +100,7 @@ fn bad_hellos_of_tls_1_3() {
                     m.truncate(KEY_SHARE);
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Missing,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::KEY_SHARE,
-                },
+                Error::missing(ExtensionType::KEY_SHARE, SERVER_HELLO),
             ),
             case(
                 "a pre-shared key",
@@ -140,11 +127,7 @@ fn bad_hellos_of_tls_1_3() {
                 on!("ServerHello", |m| {
                     add_extension(m, EXTENSIONS_13, 16, &[0, 3, 2, b'h', b'2']);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::ALPN,
-                },
+                Error::misplaced(ExtensionType::ALPN, SERVER_HELLO),
             ),
             case(
                 "supported_versions twice",
@@ -154,11 +137,7 @@ fn bad_hellos_of_tls_1_3() {
                     43,
                     &[3, 4]
                 )),
-                Error::Extension {
-                    flaw: Flaw::Duplicate,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::SUPPORTED_VERSIONS,
-                },
+                Error::duplicate(ExtensionType::SUPPORTED_VERSIONS, SERVER_HELLO),
             ),
             case(
                 "a byte after the extensions",
@@ -166,10 +145,7 @@ fn bad_hellos_of_tls_1_3() {
                     m.push(0);
                     fix_length(m);
                 }),
-                Error::Malformed {
-                    message: SERVER_HELLO,
-                    error: wire::Error::Trailing,
-                },
+                Error::malformed(SERVER_HELLO, wire::Error::Trailing),
             ),
             case(
                 "a byte after a key share",
@@ -178,18 +154,12 @@ fn bad_hellos_of_tls_1_3() {
                     m[KEY_SHARE + 3] += 1;
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::MalformedExtension {
-                    extension: ExtensionType::KEY_SHARE,
-                    error: wire::Error::Trailing,
-                },
+                Error::malformed_extension(ExtensionType::KEY_SHARE, wire::Error::Trailing),
             ),
             case(
                 "another message first",
                 on!("ServerHello", |m| m[0] = 11),
-                Error::UnexpectedMessage {
-                    got: HandshakeType::CERTIFICATE,
-                    awaiting: HandshakeType::SERVER_HELLO,
-                },
+                Error::out_of_order(HandshakeType::CERTIFICATE, HandshakeType::SERVER_HELLO),
             ),
             case(
                 "a message after ServerHello under no keys",
@@ -228,21 +198,14 @@ fn bad_retries() {
                 on!("HelloRetryRequest", |m| {
                     add_extension(m, EXTENSIONS_13, 44, &[0, 0]);
                 }),
-                Error::MalformedExtension {
-                    extension: ExtensionType::COOKIE,
-                    error: wire::Error::Truncated,
-                },
+                Error::malformed_extension(ExtensionType::COOKIE, wire::Error::Truncated),
             ),
             case(
                 "ALPN",
                 on!("HelloRetryRequest", |m| {
                     add_extension(m, EXTENSIONS_13, 16, &[0, 3, 2, b'h', b'2']);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::ALPN,
-                },
+                Error::misplaced(ExtensionType::ALPN, SERVER_HELLO),
             ),
             case(
                 "a second one",
@@ -264,7 +227,7 @@ fn bad_retries() {
             case(
                 "a point off the curve",
                 on!("ServerHello", |m| *m.last_mut().unwrap() ^= 1),
-                Error::BadKeyShare(crypto::Error::BadPoint),
+                Error::bad_key_share(crypto::Error::BadPoint),
             ),
             case(
                 "TLS 1.2 then",
@@ -280,11 +243,7 @@ fn bad_retries() {
                     m.drain(EXTENSIONS_13 + 2..KEY_SHARE);
                     fix_extensions(m, EXTENSIONS_13);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Missing,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::SUPPORTED_VERSIONS,
-                },
+                Error::missing(ExtensionType::SUPPORTED_VERSIONS, SERVER_HELLO),
             ),
             case(
                 "a message after the retry",

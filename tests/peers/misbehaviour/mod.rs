@@ -407,11 +407,23 @@ fn what_is_no_tls_server() {
             vec![0, 0, 6, 4, 0, 0, 0, 0, 0],
             Error::NotTls { http: false },
         ),
-        ("nothing", vec![], Error::NoAnswer { reset: false }),
+        (
+            "nothing",
+            vec![],
+            Error::Closed {
+                reset: false,
+                answered: false,
+                awaiting: SERVER_HELLO,
+            },
+        ),
         (
             "half a header",
             vec![22, 3, 3],
-            Error::NoAnswer { reset: false },
+            Error::Closed {
+                reset: false,
+                answered: false,
+                awaiting: SERVER_HELLO,
+            },
         ),
         (
             "an alert",
@@ -452,10 +464,7 @@ fn what_is_no_tls_server() {
         (
             "a record too long",
             vec![22, 3, 3, 0x40, 1],
-            Error::Misbehaved {
-                alert: Description::RECORD_OVERFLOW,
-                what: "record is too long",
-            },
+            Error::misbehaved(Description::RECORD_OVERFLOW, "record is too long"),
         ),
         (
             "a message too long",

@@ -5,13 +5,12 @@ use crate::crypto;
 use crate::peers::tls_server::{RANDOM, RETRY_RANDOM, fix_length, handshake, length16, sign};
 use crate::tls::Error;
 use crate::tls::codes::{Description, ExtensionType, HandshakeType};
-use crate::tls::error::Flaw;
 use crate::wire;
 use crate::x509::{self, sig::SignatureScheme};
 
 #[test]
 fn bad_servers_of_tls_1_2() {
-    let unexpected = |got, awaiting| Error::UnexpectedMessage { got, awaiting };
+    let unexpected = |got, awaiting| Error::out_of_order(got, awaiting);
     let hello = |kind: u16, content: &'static [u8]| {
         move |name: &str, message: &mut Vec<u8>| {
             if name == "ServerHello" {
@@ -34,7 +33,7 @@ fn bad_servers_of_tls_1_2() {
             }
         }
     };
-    let malformed = |extension, error| Error::MalformedExtension { extension, error };
+    let malformed = |extension, error| Error::malformed_extension(extension, error);
     let ecdsa = SignatureScheme::EcdsaP256Sha256;
     let signature = Error::Signature(x509::Error::BadHandshakeSignature {
         scheme: ecdsa,
@@ -60,29 +59,17 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "the random value of a HelloRetryRequest",
                 on!("ServerHello", |m| m[6..38].copy_from_slice(&RETRY_RANDOM)),
-                Error::Extension {
-                    flaw: Flaw::Missing,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::SUPPORTED_VERSIONS,
-                },
+                Error::missing(ExtensionType::SUPPORTED_VERSIONS, SERVER_HELLO),
             ),
             case(
                 "TLS 1.1",
                 on!("ServerHello", |m| m[5] = 2),
-                Error::NotOffered {
-                    alert: Description::PROTOCOL_VERSION,
-                    what: "protocol version",
-                    code: 0x0302,
-                },
+                Error::old_version(0x0302),
             ),
             case(
                 "SSL 3.0",
                 on!("ServerHello", |m| m[5] = 0),
-                Error::NotOffered {
-                    alert: Description::PROTOCOL_VERSION,
-                    what: "protocol version",
-                    code: 0x0300,
-                },
+                Error::old_version(0x0300),
             ),
             case(
                 "a suite of TLS 1.3",
@@ -121,17 +108,15 @@ fn bad_servers_of_tls_1_2() {
                     _ => m.clear(),
                 },
                 Error::Closed {
+                    reset: false,
+                    answered: true,
                     awaiting: HandshakeType::CERTIFICATE,
                 },
             ),
             case(
                 "the algorithms of signatures",
                 &hello(13, &[0, 2, 4, 3]),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::SIGNATURE_ALGORITHMS,
-                },
+                Error::misplaced(ExtensionType::SIGNATURE_ALGORITHMS, SERVER_HELLO),
             ),
             case(
                 "groups twice",
@@ -139,11 +124,7 @@ fn bad_servers_of_tls_1_2() {
                     add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
                     add_extension(m, EXTENSIONS_12, 10, &[0, 2, 0, 23]);
                 }),
-                Error::Extension {
-                    flaw: Flaw::Duplicate,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::SUPPORTED_GROUPS,
-                },
+                Error::duplicate(ExtensionType::SUPPORTED_GROUPS, SERVER_HELLO),
             ),
             case(
                 "a session id of 33 bytes",
@@ -157,28 +138,20 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "a ticket",
                 &hello(35, &[]),
-                Error::Extension {
-                    flaw: Flaw::Unsolicited,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType(35),
-                },
+                Error::unsolicited(ExtensionType(35), SERVER_HELLO),
             ),
             case(
                 "a key share of TLS 1.3",
                 &hello(51, &[]),
-                Error::Extension {
-                    flaw: Flaw::Misplaced,
-                    message: SERVER_HELLO,
-                    extension: ExtensionType::KEY_SHARE,
-                },
+                Error::misplaced(ExtensionType::KEY_SHARE, SERVER_HELLO),
             ),
             case(
                 "a renegotiation",
                 &hello(0xff01, &[1, 1]),
-                Error::Misbehaved {
-                    alert: Description::HANDSHAKE_FAILURE,
-                    what: "renegotiation_info is not that of a first handshake",
-                },
+                Error::misbehaved(
+                    Description::HANDSHAKE_FAILURE,
+                    "renegotiation_info is not that of a first handshake",
+                ),
             ),
             case(
                 "an extended master secret with content",
@@ -234,7 +207,7 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "a public value of another group",
                 on!("ServerKeyExchange", |m| m[6] = 0x17),
-                Error::BadKeyShare(crypto::Error::BadLength),
+                Error::bad_key_share(crypto::Error::BadLength),
             ),
             case(
                 "an ephemeral key that was not signed",
@@ -293,15 +266,14 @@ fn bad_servers_of_tls_1_2() {
             case(
                 "a ServerHelloDone with content",
                 on!("ServerHelloDone", |m| *m = vec![14, 0, 0, 1, 0]),
-                Error::Malformed {
-                    message: HandshakeType::SERVER_HELLO_DONE,
-                    error: wire::Error::Trailing,
-                },
+                Error::malformed(HandshakeType::SERVER_HELLO_DONE, wire::Error::Trailing),
             ),
             case(
                 "no ServerHelloDone",
                 on!("ServerHelloDone", Vec::clear),
                 Error::Closed {
+                    reset: false,
+                    answered: true,
                     awaiting: HandshakeType::SERVER_HELLO_DONE,
                 },
             ),

@@ -36,7 +36,7 @@ fn without_certificate() -> Vec<Impostor> {
         (
             "plaintext that is not HTTP",
             Face::Says(b"-ERR unknown command\r\n"),
-            "not a TLS server: its answer is no TLS record",
+            "not a TLS server: its answer is not a TLS record",
         ),
         (
             "plaintext HTTP",
