@@ -56,7 +56,7 @@ pub(crate) struct Examination {
     /// How long the connect took, if it came to that.
     pub(crate) dial: Option<Duration>,
     /// Version and cipher suite, if all was proven.
-    pub(crate) outcome: Result<(tls::Version, tls::Suite), dial::Error>,
+    pub(crate) outcome: Result<(tls::Version, &'static str), dial::Error>,
     /// The server's certificate, also where it was refused. Nothing vouches for it then.
     pub(crate) certified: Option<Certified>,
 }
@@ -363,12 +363,8 @@ mod tests {
         assert_eq!(lines(1, "expired, now is 10:00"), 1);
         assert_eq!(lines(1, "expired, now is 10:01"), 0);
         // A success in between does.
-        let suite = tls::Suite {
-            code: 0x1301,
-            name: "TLS_AES_128_GCM_SHA256",
-        };
         let success = Examination {
-            outcome: Ok((tls::Version::Tls13, suite)),
+            outcome: Ok((tls::Version::TLS13, "TLS_AES_128_GCM_SHA256")),
             ..refused("")
         };
         authenticator.report(&endpoint(addr(1), None), "x.test", &success);

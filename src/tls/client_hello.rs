@@ -27,7 +27,7 @@ use crate::x509::sig::SignatureScheme;
 const RENEGOTIATION_SCSV: u16 = 0x00ff;
 
 /// supported_versions, in order of preference.
-const VERSIONS: [Version; 2] = [Version::Tls13, Version::Tls12];
+const VERSIONS: [Version; 2] = [Version::TLS13, Version::TLS12];
 
 /// What stays the same in both hellos of a handshake with a HelloRetryRequest (RFC 8446
 /// section 4.1.2).
@@ -50,11 +50,11 @@ pub(crate) struct Sent {
 impl ClientHello<'_> {
     /// The message with this one key share, and the cookie if there is one.
     pub(crate) fn compose(&self, share: &KeyShare, cookie: Option<&[u8]>) -> Result<Sent, Error> {
-        let tls13 = suite::TLS13.into_iter().map(|suite| suite.suite.code);
-        let tls12 = suite::TLS12.into_iter().map(|suite| suite.suite.code);
+        let tls13 = suite::TLS13.into_iter().map(|suite| suite.code);
+        let tls12 = suite::TLS12.into_iter().map(|suite| suite.code);
         let suites = codes(tls13.chain(tls12).chain([RENEGOTIATION_SCSV]));
         let (extensions, bytes) = self.extensions(share, cookie)?;
-        let legacy_version = codes([Version::Tls12.code()]);
+        let legacy_version = codes([Version::TLS12.0]);
         let body: [&[u8]; 6] = [
             &legacy_version,
             &self.random,
@@ -103,7 +103,7 @@ impl ClientHello<'_> {
             extension(ExtensionType::ALPN, &prefixed::<2>(&protocols)?)?;
         }
         extension(ExtensionType::EXTENDED_MASTER_SECRET, &[])?;
-        let versions = prefixed::<1>(&codes(VERSIONS.map(Version::code)))?;
+        let versions = prefixed::<1>(&codes(VERSIONS.map(|version| version.0)))?;
         extension(ExtensionType::SUPPORTED_VERSIONS, &versions)?;
         let share = [
             codes([share.group().code()]),
@@ -123,27 +123,9 @@ fn codes(numbers: impl IntoIterator<Item = u16>) -> Vec<u8> {
     numbers.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-/// What every hello offers, in words for errors: as the tables say, which it is composed of.
-pub(crate) fn offer() -> String {
-    let list = |parts: &mut dyn Iterator<Item = String>| {
-        let mut seen: Vec<String> = Vec::new();
-        for part in parts {
-            if !seen.contains(&part) {
-                seen.push(part);
-            }
-        }
-        seen.join(", ")
-    };
-    let versions = list(&mut VERSIONS.iter().map(Version::to_string));
-    let ciphers = suite::TLS13.iter().map(|suite| suite.suite.cipher());
-    let ciphers = list(&mut ciphers.map(str::to_owned));
-    let groups = list(&mut GROUPS.iter().map(Group::to_string));
-    let keys = list(&mut SignatureScheme::ALL.iter().map(|scheme| {
-        let name = scheme.to_string().to_uppercase();
-        name.split('_').next().map(str::to_owned).unwrap_or(name)
-    }));
-    format!("{versions}, ECDHE with {ciphers}, groups {groups}, keys {keys}")
-}
+/// What every hello offers, for errors.
+pub(crate) const OFFER: &str = "TLS 1.3, TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, \
+     CHACHA20_POLY1305, groups X25519, P-256, P-384, P-521, keys ECDSA, ED25519, RSA";
 
 #[cfg(test)]
 mod tests {
@@ -241,19 +223,41 @@ mod tests {
 
     #[test]
     fn the_offer_in_words_is_the_offer() {
-        assert_eq!(
-            offer(),
-            "TLS 1.3, TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, \
-             groups X25519, P-256, P-384, P-521, keys ECDSA, ED25519, RSA"
-        );
-        let ciphers = suite::TLS13.map(|suite| suite.suite.cipher());
+        let list = |parts: &[String]| {
+            let mut seen: Vec<&str> = Vec::new();
+            for part in parts {
+                if !seen.contains(&part.as_str()) {
+                    seen.push(part);
+                }
+            }
+            seen.join(", ")
+        };
+        let cipher = |name: &str| {
+            let (_, name) = name.split_once("TLS_").unwrap();
+            let name = name
+                .strip_prefix("ECDHE_")
+                .map_or(name, |name| name.split_once("_WITH_").unwrap().1);
+            name.rsplit_once("_SHA").unwrap().0.to_owned()
+        };
+        let ciphers = suite::TLS13.map(|suite| cipher(suite.name));
         for suite in suite::TLS12 {
-            assert!(
-                suite.suite.name.starts_with("TLS_ECDHE_"),
-                "{}",
-                suite.suite
-            );
-            assert!(ciphers.contains(&suite.suite.cipher()), "{}", suite.suite);
+            assert!(suite.name.starts_with("TLS_ECDHE_"), "{}", suite.name);
+            assert!(ciphers.contains(&cipher(suite.name)), "{}", suite.name);
         }
+        let groups = GROUPS.map(|group| format!("{group:?}"));
+        let groups = groups.map(|name| match name.strip_prefix("Secp") {
+            Some(curve) => format!("P-{}", curve.trim_end_matches("r1")),
+            None => name,
+        });
+        let keys = SignatureScheme::ALL.map(|scheme| {
+            let name = scheme.to_string().to_uppercase();
+            name.split('_').next().unwrap().to_owned()
+        });
+        let (versions, ciphers) = (list(&VERSIONS.map(|v| v.to_string())), list(&ciphers));
+        let (groups, keys) = (list(&groups), list(&keys));
+        assert_eq!(
+            OFFER,
+            format!("{versions}, ECDHE with {ciphers}, groups {groups}, keys {keys}")
+        );
     }
 }

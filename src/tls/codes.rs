@@ -1,9 +1,9 @@
-//! Code points and names of IANA's registries for TLS. A code that is not here is one as well,
-//! shown by its number in errors, because a server may send any.
+//! Code points and names of IANA's registries for TLS. A server may send codes that are not listed
+//! here: errors show them by their number.
 
 use std::fmt;
 
-/// A type of codes: its constants with their names, and codes that have a name alone.
+/// A type of codes: its constants with their names, then codes that have only a name.
 macro_rules! codes {
     (
         $(#[$doc:meta])* $name:ident($number:ty), $unknown:literal;
@@ -40,15 +40,15 @@ codes! {
 }
 
 codes! {
-    /// How grave an alert is, says its sender. TLS 1.3 ignores it (RFC 8446 section 6).
-    Level(u8), "level";
-    WARNING = 1 "warning",
-    FATAL = 2 "fatal",;
+    /// ProtocolVersion (RFC 8446 section 4.1.2).
+    Version(u16), "version";
+    TLS12 = 0x0303 "TLS 1.2",
+    TLS13 = 0x0304 "TLS 1.3",;
 }
 
 codes! {
     /// AlertDescription (RFC 8446 section 6, RFC 5246 section 7.2): constants for those that are
-    /// sent or read here, names for those that Go and OpenSSL send besides.
+    /// sent or read here, names also for the others that Go and OpenSSL send.
     Description(u8), "number";
     CLOSE_NOTIFY = 0 "close_notify",
     UNEXPECTED_MESSAGE = 10 "unexpected_message",

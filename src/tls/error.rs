@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::{fmt, io};
 
-use super::client_hello::offer;
+use super::client_hello::OFFER;
 use super::codes::{Description, ExtensionType, HandshakeType};
 use crate::{crypto, wire, x509};
 
@@ -213,7 +213,7 @@ impl Error {
             },
             _ => return Ok(()),
         };
-        write!(f, "{likely}; offered: {}", offer())
+        write!(f, "{likely}; offered: {OFFER}")
     }
 }
 

@@ -3,8 +3,6 @@
 //! The private key is the only secret of this client. It lives for one handshake and
 //! protects nothing that anyone sends: see the threat model in [`super`].
 
-use std::fmt;
-
 use super::Random;
 use super::error::Error;
 use crate::crypto::weierstrass::Curve;
@@ -34,14 +32,14 @@ pub(crate) const GROUPS: [Group; 4] = [
 const DRAWS: usize = 4;
 
 impl Group {
-    /// The NamedGroup code point, the name, the length of a public value, and the curve that
-    /// the values are points of; none for X25519, which is not on points.
-    fn definition(self) -> (u16, &'static str, usize, Option<Curve>) {
+    /// The NamedGroup code point, the length of a public value, and the Weierstrass curve; `None`
+    /// for X25519.
+    fn definition(self) -> (u16, usize, Option<Curve>) {
         match self {
-            Self::X25519 => (0x001d, "X25519", 32, None),
-            Self::Secp256r1 => (0x0017, "P-256", 65, Some(Curve::P256)),
-            Self::Secp384r1 => (0x0018, "P-384", 97, Some(Curve::P384)),
-            Self::Secp521r1 => (0x0019, "P-521", 133, Some(Curve::P521)),
+            Self::X25519 => (0x001d, 32, None),
+            Self::Secp256r1 => (0x0017, 65, Some(Curve::P256)),
+            Self::Secp384r1 => (0x0018, 97, Some(Curve::P384)),
+            Self::Secp521r1 => (0x0019, 133, Some(Curve::P521)),
         }
     }
 
@@ -58,7 +56,7 @@ impl Group {
     /// uncompressed point (RFC 8446 section 4.2.8.2). Whether it is on the curve takes
     /// [`KeyShare::agree`] to tell.
     pub(crate) fn check_shape(self, public: &[u8]) -> Result<(), crypto::Error> {
-        let (_, _, length, curve) = self.definition();
+        let (_, length, curve) = self.definition();
         if public.len() != length {
             return Err(crypto::Error::BadLength);
         }
@@ -71,12 +69,6 @@ impl Group {
 
 /// First byte of an uncompressed point (RFC 8446 section 4.2.8.2).
 const UNCOMPRESSED: u8 = 4;
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.definition().1)
-    }
-}
 
 /// An ephemeral key pair.
 pub(crate) struct KeyShare {
@@ -99,7 +91,7 @@ pub(crate) fn draw(random: &mut Random<'_>, bytes: &mut [u8]) -> Result<(), Erro
 impl KeyShare {
     /// Draws a key pair.
     pub(crate) fn generate(group: Group, random: &mut Random<'_>) -> Result<Self, Error> {
-        let (_, _, _, Some(curve)) = group.definition() else {
+        let (_, _, Some(curve)) = group.definition() else {
             let mut private = [0; 32];
             draw(random, &mut private)?;
             return Ok(Self {
@@ -171,9 +163,9 @@ mod tests {
         for group in GROUPS {
             let ours = KeyShare::generate(group, &mut counting(1)).unwrap();
             let theirs = KeyShare::generate(group, &mut counting(77)).unwrap();
-            assert_eq!(group.check_shape(ours.public()), Ok(()), "{group}");
+            assert_eq!(group.check_shape(ours.public()), Ok(()), "{group:?}");
             assert_eq!(ours.agree(theirs.public()), theirs.agree(ours.public()));
-            assert!(ours.agree(theirs.public()).is_ok(), "{group}");
+            assert!(ours.agree(theirs.public()).is_ok(), "{group:?}");
         }
     }
 
@@ -187,14 +179,14 @@ mod tests {
             compressed[0] = 2;
             for bad in [&[][..], &[4], short, &long] {
                 assert_eq!(group.check_shape(bad), Err(crypto::Error::BadLength));
-                assert!(ours.agree(bad).is_err(), "{group} {bad:02x?}");
+                assert!(ours.agree(bad).is_err(), "{group:?} {bad:02x?}");
             }
             if group != Group::X25519 {
                 assert_eq!(group.check_shape(&compressed), Err(crypto::Error::BadPoint));
-                assert!(ours.agree(&compressed).is_err(), "{group}");
+                assert!(ours.agree(&compressed).is_err(), "{group:?}");
                 let mut off_curve = ours.public().to_vec();
                 *off_curve.last_mut().unwrap() ^= 1;
-                assert!(ours.agree(&off_curve).is_err(), "{group}");
+                assert!(ours.agree(&off_curve).is_err(), "{group:?}");
             }
         }
     }
@@ -208,7 +200,7 @@ mod tests {
                     out.fill(byte);
                     Ok(())
                 });
-                assert_eq!(share.err(), Some(Error::RandomSource), "{group} {byte}");
+                assert_eq!(share.err(), Some(Error::RandomSource), "{group:?} {byte}");
             }
         }
     }
@@ -221,7 +213,7 @@ mod tests {
                 out.fill(1);
                 Err(io::ErrorKind::WouldBlock.into())
             });
-            assert_eq!(share.err(), Some(Error::RandomSource), "{group}");
+            assert_eq!(share.err(), Some(Error::RandomSource), "{group:?}");
         }
     }
 

@@ -58,10 +58,10 @@
 //!
 //! # Files
 //!
-//! `authenticate` drives typed states over the record layer: [`negotiate`] (hellos), then
-//! [`tls13`] or [`tls12`]; each takes one message and returns the next state. Below them:
-//! [`msgs`] and [`client_hello`] (what is on the wire), [`record`], [`schedule`] (keys),
-//! [`suite`] and [`group`] (what is offered), [`codes`], [`error`].
+//! `authenticate` runs [`negotiate`] (the hellos), which continues with [`tls13`] or [`tls12`]:
+//! states, each of which takes one message and returns the next. Below them: [`msgs`] and
+//! [`client_hello`] (what is on the wire), [`record`], [`schedule`] (keys), [`suite`] and [`group`]
+//! (what is offered), [`codes`], [`error`].
 #![cfg_attr(
     not(test),
     deny(
@@ -86,16 +86,13 @@ pub(crate) mod suite;
 pub(crate) mod tls12;
 pub(crate) mod tls13;
 
-use std::fmt;
 use std::io::{self, Read, Write};
 
-use crate::x509::{Anchors, ServerName, UnixTime};
+use crate::x509::{self, Anchors, ServerName, UnixTime};
 
+pub(crate) use codes::Version;
 pub(crate) use error::Error;
-pub(crate) use suite::Suite;
 
-use codes::{HandshakeType, Level};
-use negotiate::{ExpectServerHello, Negotiated};
 use record::RecordLayer;
 
 /// What a server has to prove, and when.
@@ -110,32 +107,6 @@ pub(crate) struct Config<'a> {
     pub(crate) alpn: &'a [&'a [u8]],
 }
 
-/// A protocol version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    Tls12,
-    Tls13,
-}
-
-impl Version {
-    /// Its code point.
-    pub(crate) fn code(self) -> u16 {
-        match self {
-            Self::Tls12 => 0x0303,
-            Self::Tls13 => 0x0304,
-        }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "TLS 1.2",
-            Self::Tls13 => "TLS 1.3",
-        })
-    }
-}
-
 /// Fills bytes from the operating system's random source, or says why it cannot.
 pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
 
@@ -143,7 +114,8 @@ pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verified {
     pub(crate) version: Version,
-    pub(crate) suite: Suite,
+    /// The name of the cipher suite.
+    pub(crate) suite: &'static str,
     /// The certificates as sent, leaf first, DER.
     pub(crate) chain: Vec<Vec<u8>>,
 }
@@ -152,13 +124,21 @@ pub(crate) struct Verified {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// The certificates as sent, if it came to that. Nothing vouches for them.
+    /// The certificates as sent, if the server sent any; they are not verified.
     pub(crate) presented: Vec<Vec<u8>>,
+}
+
+impl Config<'_> {
+    /// Copies the chain to `presented`, then verifies it.
+    fn verify(&self, chain: &[&[u8]], presented: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+        *presented = chain.iter().map(|der| der.to_vec()).collect();
+        x509::verify(chain, self.anchors, self.name, self.now).map_err(Error::Certificate)
+    }
 }
 
 /// Authenticates the server at the other end of `stream`, which has a deadline of its own.
 ///
-/// The server is told of a failure by an alert, and parted from by close_notify; closing the
+/// A failure is sent to the server as an alert; a success ends with close_notify. Closing the
 /// stream itself is up to the caller.
 pub(crate) fn authenticate<S: Read + Write>(
     stream: &mut S,
@@ -167,34 +147,10 @@ pub(crate) fn authenticate<S: Read + Write>(
 ) -> Result<Verified, Failure> {
     let mut records = RecordLayer::new(stream);
     let mut presented = Vec::new();
-    handshake(&mut records, config, random, &mut presented).map_err(|error| {
-        if let Some(description) = error.alert() {
-            records.part(&[(Level::FATAL, description)]);
+    negotiate::run(&mut records, config, random, &mut presented).map_err(|error| {
+        if let Some(alert) = error.alert() {
+            records.send_alerts(&[alert]);
         }
         Failure { error, presented }
     })
-}
-
-/// The hellos, then the rest of the version that they settle on.
-fn handshake<S: Read + Write>(
-    records: &mut RecordLayer<'_, S>,
-    config: &Config<'_>,
-    random: &mut Random<'_>,
-    presented: &mut Vec<Vec<u8>>,
-) -> Result<Verified, Error> {
-    let awaiting = HandshakeType::SERVER_HELLO;
-    let state = ExpectServerHello::start(config, random)?;
-    records.send_hello(state.hello())?;
-    match state.handle(&records.message(awaiting)?, random)? {
-        Negotiated::Tls12(state) => tls12::run(records, state, presented),
-        Negotiated::Tls13(state) => tls13::run(records, state, presented),
-        Negotiated::Retry(state) => {
-            records.set_version(Version::Tls13);
-            records.expect_boundary()?;
-            records.send_change_cipher_spec()?;
-            records.send_hello(state.hello())?;
-            let state = state.handle(&records.message(awaiting)?)?;
-            tls13::run(records, state, presented)
-        }
-    }
 }

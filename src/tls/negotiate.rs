@@ -4,14 +4,17 @@
 //! which every current server takes; one that insists on another group asks for it by a
 //! HelloRetryRequest, at the price of a round trip.
 
+use std::io::{Read, Write};
+
 use super::client_hello::{ClientHello, Sent};
 use super::codes::{ExtensionType, HandshakeType};
 use super::error::Error;
 use super::group::{Group, KeyShare, draw};
 use super::msgs::{Message, ServerHello};
+use super::record::RecordLayer;
 use super::schedule::{Secrets, Transcript};
 use super::suite::{self, Suite13};
-use super::{Config, Random, Version};
+use super::{Config, Random, Verified, Version};
 use super::{tls12, tls13};
 use crate::x509::ServerName;
 
@@ -22,29 +25,62 @@ const RETRY_RANDOM: [u8; 32] = [
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// How the random value of a server ends that knows a higher version than it chooses: 1.3 but
-/// 1.2, 1.2 but less (RFC 8446 section 4.1.3).
+/// The end of a server's random value if it supports a higher version than it chooses: TLS 1.3 when
+/// it chooses 1.2, or 1.2 when it chooses less (RFC 8446 section 4.1.3).
 const DOWNGRADE: [[u8; 8]; 2] = [*b"DOWNGRD\x01", *b"DOWNGRD\x00"];
 
-/// A ClientHello is sent, or is to be.
-pub(crate) struct ExpectServerHello<'c> {
+/// The hellos, then the rest of the version that they settle on. `presented` is set to the
+/// server's certificates once it has sent them.
+pub(super) fn run<S: Read + Write>(
+    records: &mut RecordLayer<'_, S>,
+    config: &Config<'_>,
+    random: &mut Random<'_>,
+    presented: &mut Vec<Vec<u8>>,
+) -> Result<Verified, Error> {
+    let mut client = Client::new(config, random)?;
+    records.send_hello(&client.sent.bytes)?;
+    let message = records.message(HandshakeType::SERVER_HELLO)?;
+    let server = ServerHello::parse(&message)?;
+    if !chooses_tls13(&server)? {
+        let sent = &client.sent.extensions;
+        let state = tls12::ExpectCertificate::new(config, client.hello.random, sent, &server)?;
+        return tls12::run(records, state, presented);
+    }
+    if server.random != RETRY_RANDOM {
+        let state = client.agree(&message, &server, None)?;
+        return tls13::run(records, state, presented);
+    }
+    let retry = client.retry(&message, &server, random)?;
+    records.set_version(Version::TLS13);
+    records.expect_boundary()?;
+    records.send_change_cipher_spec()?;
+    records.send_hello(&client.sent.bytes)?;
+    let message = records.message(HandshakeType::SERVER_HELLO)?;
+    let server = ServerHello::parse(&message)?;
+    if !chooses_tls13(&server)? {
+        return Err(Error::illegal("TLS 1.2 after a HelloRetryRequest"));
+    }
+    if server.random == RETRY_RANDOM {
+        return Err(Error::unexpected("second HelloRetryRequest"));
+    }
+    let state = client.agree(&message, &server, Some(retry))?;
+    tls13::run(records, state, presented)
+}
+
+/// What the client sent last.
+struct Client<'c> {
     config: &'c Config<'c>,
     hello: ClientHello<'c>,
     sent: Sent,
     share: KeyShare,
 }
 
-/// What a first ServerHello turns out to be.
-pub(crate) enum Negotiated<'c> {
-    /// A HelloRetryRequest: the second hello is to be sent.
-    Retry(ExpectSecondServerHello<'c>),
-    Tls13(tls13::ExpectEncryptedExtensions<'c>),
-    Tls12(tls12::ExpectCertificate<'c>),
-}
+/// What a HelloRetryRequest fixes: the suite, and the transcript, which ends with it.
+type Retry = (Suite13, Transcript);
 
-impl<'c> ExpectServerHello<'c> {
+impl<'c> Client<'c> {
     /// Draws the random values and composes the first hello.
-    pub(crate) fn start(config: &'c Config<'c>, random: &mut Random<'_>) -> Result<Self, Error> {
+    fn new(config: &'c Config<'c>, random: &mut Random<'_>) -> Result<Self, Error> {
         let mut hello = ClientHello {
             random: [0; 32],
             session_id: [0; 32],
@@ -65,38 +101,15 @@ impl<'c> ExpectServerHello<'c> {
         })
     }
 
-    /// The hello to send.
-    pub(crate) fn hello(&self) -> &[u8] {
-        &self.sent.bytes
-    }
-
-    /// Takes the ServerHello; `random` is for the key of another group.
-    pub(crate) fn handle(
-        self,
-        message: &Message,
-        random: &mut Random<'_>,
-    ) -> Result<Negotiated<'c>, Error> {
-        let server = ServerHello::parse(message)?;
-        if !chooses_tls13(&server)? {
-            return tls12::ExpectCertificate::new(self.config, &self.hello, &self.sent, &server)
-                .map(Negotiated::Tls12);
-        }
-        if server.random == RETRY_RANDOM {
-            return self.retry(message, &server, random).map(Negotiated::Retry);
-        }
-        let suite = self.check_tls13(&server, SERVER_HELLO_EXTENSIONS)?;
-        self.agree(Transcript::new(suite.hash), message, &server, suite)
-            .map(Negotiated::Tls13)
-    }
-
-    /// HelloRetryRequest (RFC 8446 section 4.1.4).
+    /// Takes a HelloRetryRequest (RFC 8446 section 4.1.4) and composes the second hello; `random` is
+    /// for the key of another group.
     fn retry(
-        mut self,
+        &mut self,
         message: &Message,
         server: &ServerHello<'_>,
         random: &mut Random<'_>,
-    ) -> Result<ExpectSecondServerHello<'c>, Error> {
-        // the one extension that a server may bring up itself (section 4.2)
+    ) -> Result<Retry, Error> {
+        // the one extension that a server may send unasked (section 4.2)
         self.sent.extensions.push(ExtensionType::COOKIE);
         let suite = self.check_tls13(server, RETRY_EXTENSIONS)?;
         let extensions = &server.extensions;
@@ -117,13 +130,9 @@ impl<'c> ExpectServerHello<'c> {
             None if cookie.is_none() => return Err(POINTLESS),
             None => (),
         }
-        let transcript = Transcript::after_retry(suite.hash, self.hello(), message.bytes())?;
+        let transcript = Transcript::after_retry(suite.hash, &self.sent.bytes, message.bytes())?;
         self.sent = self.hello.compose(&self.share, cookie)?;
-        Ok(ExpectSecondServerHello {
-            second: self,
-            suite,
-            transcript,
-        })
+        Ok((suite, transcript))
     }
 
     /// The checks that HelloRetryRequest and a TLS 1.3 ServerHello share (RFC 8446 sections
@@ -145,15 +154,20 @@ impl<'c> ExpectServerHello<'c> {
         suite::find13(code).ok_or_else(|| Error::not_offered("cipher suite", code))
     }
 
-    /// Agrees on a secret by the ServerHello's key_share (RFC 8446 section 4.2.8); `transcript`
-    /// ends before the last ClientHello.
+    /// Takes a TLS 1.3 ServerHello, which has to agree with the HelloRetryRequest if there was one,
+    /// and agrees on a secret by its key_share (RFC 8446 section 4.2.8).
     fn agree(
         self,
-        mut transcript: Transcript,
         message: &Message,
         server: &ServerHello<'_>,
-        suite: Suite13,
+        retry: Option<Retry>,
     ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
+        let suite = self.check_tls13(server, SERVER_HELLO_EXTENSIONS)?;
+        let mut transcript = match retry {
+            None => Transcript::new(suite.hash),
+            Some((chosen, transcript)) if chosen.code == suite.code => transcript,
+            Some(_) => return Err(Error::illegal("cipher suite is not HelloRetryRequest's")),
+        };
         let share = server.extensions.read(ExtensionType::KEY_SHARE, |reader| {
             Ok((reader.u16()?, reader.sub16()?.rest()))
         })?;
@@ -177,53 +191,19 @@ impl<'c> ExpectServerHello<'c> {
 /// RFC 8446 section 4.1.4: a HelloRetryRequest has to change the ClientHello.
 const POINTLESS: Error = Error::illegal("HelloRetryRequest asks for what was sent");
 
-/// The second ClientHello is to be sent, or is.
-pub(crate) struct ExpectSecondServerHello<'c> {
-    second: ExpectServerHello<'c>,
-    suite: Suite13,
-    /// Ends with the HelloRetryRequest.
-    transcript: Transcript,
-}
-
-impl<'c> ExpectSecondServerHello<'c> {
-    /// The hello to send.
-    pub(crate) fn hello(&self) -> &[u8] {
-        self.second.hello()
-    }
-
-    /// Takes the ServerHello, which has to agree with the HelloRetryRequest before.
-    pub(crate) fn handle(
-        self,
-        message: &Message,
-    ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
-        let server = ServerHello::parse(message)?;
-        if !chooses_tls13(&server)? {
-            return Err(Error::illegal("TLS 1.2 after a HelloRetryRequest"));
-        }
-        if server.random == RETRY_RANDOM {
-            return Err(Error::unexpected("second HelloRetryRequest"));
-        }
-        let suite = self.second.check_tls13(&server, SERVER_HELLO_EXTENSIONS)?;
-        if suite.suite != self.suite.suite {
-            return Err(Error::illegal("cipher suite is not HelloRetryRequest's"));
-        }
-        self.second.agree(self.transcript, message, &server, suite)
-    }
-}
-
 /// Whether the server chose TLS 1.3; otherwise it is TLS 1.2, and not by a downgrade
 /// (RFC 8446 sections 4.2.1 and 4.1.3).
 fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
     let selected = server
         .extensions
         .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16())?;
-    if server.legacy_version != Version::Tls12.code() {
+    if server.legacy_version != Version::TLS12.0 {
         return Err(Error::old_version(server.legacy_version));
     }
     match selected {
-        Some(code) if code == Version::Tls13.code() => Ok(true),
+        Some(code) if code == Version::TLS13.0 => Ok(true),
         // it was offered, but may not be chosen that way
-        Some(code) if code == Version::Tls12.code() => Err(Error::illegal(
+        Some(code) if code == Version::TLS12.0 => Err(Error::illegal(
             "supported_versions chooses TLS 1.2, which it may not",
         )),
         Some(other) => Err(Error::not_offered("version by supported_versions", other)),

@@ -14,7 +14,7 @@
 use std::io::{self, Read, Write};
 
 use super::Version;
-use super::codes::{ContentType, Description, HandshakeType, Level};
+use super::codes::{ContentType, Description, HandshakeType};
 use super::error::Error;
 use super::msgs::Message;
 use crate::crypto::aead::Aead;
@@ -54,6 +54,11 @@ const FIRST_RECORD_VERSION: [u8; 2] = [3, 1];
 
 /// legacy_record_version of everything else.
 const RECORD_VERSION: [u8; 2] = [3, 3];
+
+/// AlertLevel (RFC 8446 section 6): close_notify and user_canceled are sent as warnings, everything
+/// else is fatal. Of what is received TLS 1.3 ignores the level.
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
 
 /// A record is longer than it may be (RFC 8446 sections 5.1 and 5.2).
 const TOO_LONG: Error = Error::misbehaved(Description::RECORD_OVERFLOW, "record is too long");
@@ -227,7 +232,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// A TLS 1.2 client that is in a handshake ignores the request to begin one, and no
     /// transcript has it (RFC 5246 section 7.4.1.1). TLS 1.3 does not know it.
     fn is_hello_request(&self, message: &Message) -> bool {
-        self.version == Some(Version::Tls12)
+        self.version == Some(Version::TLS12)
             && message.bytes() == [HandshakeType::HELLO_REQUEST.0, 0, 0, 0]
     }
 
@@ -289,7 +294,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// ClientHello and the server's Finished, is dropped; any other is an error. In TLS 1.2
     /// the server's follows our own, which is never sent.
     fn change_cipher_spec(&mut self, payload: &[u8]) -> Result<(), Error> {
-        if self.version == Some(Version::Tls12) || payload != [1] {
+        if self.version == Some(Version::TLS12) || payload != [1] {
             return Err(Error::unexpected("change_cipher_spec out of place"));
         }
         self.ignore()
@@ -301,13 +306,13 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// level that counts: servers send unrecognized_name as a warning (RFC 6066 section 3).
     fn alert(&mut self, payload: &[u8], awaiting: HandshakeType) -> Result<(), Error> {
         // one alert, neither split nor joined (RFC 8446 section 5.1)
-        let &[level @ (1 | 2), description] = payload else {
+        let &[level @ (WARNING | FATAL), description] = payload else {
             return Err(BAD_ALERT);
         };
         let alert = Description(description);
         let warning = match self.version {
-            Some(Version::Tls13) => alert == Description::USER_CANCELED,
-            _ => Level(level) == Level::WARNING && alert != Description::CLOSE_NOTIFY,
+            Some(Version::TLS13) => alert == Description::USER_CANCELED,
+            _ => level == WARNING && alert != Description::CLOSE_NOTIFY,
         };
         if warning {
             self.ignore()
@@ -377,13 +382,16 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
             .map_err(|error| self.failed(&error, HandshakeType::SERVER_HELLO))
     }
 
-    /// Sends what is queued and these alerts. The server is to be left anyway: if it cannot be
-    /// told why, so be it.
-    pub(crate) fn part(&mut self, alerts: &[(Level, Description)]) {
-        let mut queued = alerts
-            .iter()
-            .map(|(level, description)| self.send(ContentType::ALERT, &[level.0, description.0]));
-        if queued.all(|queued| queued.is_ok()) {
+    /// Sends what is queued and these alerts. Nothing follows them, so an error does not matter.
+    pub(crate) fn send_alerts(&mut self, alerts: &[Description]) {
+        let queued = alerts.iter().try_for_each(|alert| {
+            let level = match *alert {
+                Description::CLOSE_NOTIFY | Description::USER_CANCELED => WARNING,
+                _ => FATAL,
+            };
+            self.send(ContentType::ALERT, &[level, alert.0])
+        });
+        if queued.is_ok() {
             let _ = self.flush();
         }
     }

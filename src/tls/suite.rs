@@ -1,11 +1,9 @@
-//! The cipher suites offered, in order of preference.
+//! The cipher suites offered, in order of preference, with their names in the registry of IANA.
 //!
 //! TLS 1.3: the three of RFC 8446 section B.4 that have an authentication tag of 16 bytes.
 //! TLS 1.2: ephemeral ECDH with an AEAD cipher only (RFC 5289, RFC 7905). There the suite's
 //! cipher is never used, because the handshake ends before any record is protected (see
 //! `tls12`); what counts is the kind of key that it makes the server sign with.
-
-use std::fmt;
 
 use Signer::{Ecdsa, Rsa};
 
@@ -14,36 +12,21 @@ use crate::crypto::aead::AeadAlgorithm::{
 };
 use crate::crypto::sha2::Hash::{self, Sha256, Sha384};
 
-/// A cipher suite's code point and its name in the registry of IANA.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Suite {
-    pub(crate) code: u16,
-    pub(crate) name: &'static str,
-}
-
-impl Suite {
-    /// The part of the name that is the cipher's.
-    pub(crate) fn cipher(&self) -> &'static str {
-        let (_, cipher) = self.name.split_once("TLS_").unwrap_or_default();
-        let cipher = cipher.split_once("_WITH_").map_or(cipher, |(_, rest)| rest);
-        cipher
-            .rsplit_once("_SHA")
-            .map_or(cipher, |(cipher, _)| cipher)
-    }
-}
-
-impl fmt::Display for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
 /// A suite of TLS 1.3.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Suite13 {
-    pub(crate) suite: Suite,
+    pub(crate) code: u16,
+    pub(crate) name: &'static str,
     pub(crate) hash: Hash,
     pub(crate) aead: AeadAlgorithm,
+}
+
+/// A suite of TLS 1.2.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Suite12 {
+    pub(crate) code: u16,
+    pub(crate) name: &'static str,
+    pub(crate) signer: Signer,
 }
 
 /// What the server of a TLS 1.2 suite signs its key exchange with.
@@ -52,13 +35,6 @@ pub(crate) enum Signer {
     /// An ECDSA key or, since RFC 8422 section 5.10, an Ed25519 one.
     Ecdsa,
     Rsa,
-}
-
-/// A suite of TLS 1.2.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Suite12 {
-    pub(crate) suite: Suite,
-    pub(crate) signer: Signer,
 }
 
 /// Offered for TLS 1.3.
@@ -83,23 +59,26 @@ pub(crate) const TLS12: [Suite12; 6] = [
 ];
 
 const fn tls13(code: u16, name: &'static str, hash: Hash, aead: AeadAlgorithm) -> Suite13 {
-    let suite = Suite { code, name };
-    Suite13 { suite, hash, aead }
+    Suite13 {
+        code,
+        name,
+        hash,
+        aead,
+    }
 }
 
 const fn tls12(code: u16, name: &'static str, signer: Signer) -> Suite12 {
-    let suite = Suite { code, name };
-    Suite12 { suite, signer }
+    Suite12 { code, name, signer }
 }
 
 /// The TLS 1.3 suite of that code, if it was offered.
 pub(crate) fn find13(code: u16) -> Option<Suite13> {
-    TLS13.into_iter().find(|s| s.suite.code == code)
+    TLS13.into_iter().find(|suite| suite.code == code)
 }
 
 /// The TLS 1.2 suite of that code, if it was offered.
 pub(crate) fn find12(code: u16) -> Option<Suite12> {
-    TLS12.into_iter().find(|s| s.suite.code == code)
+    TLS12.into_iter().find(|suite| suite.code == code)
 }
 
 #[cfg(test)]
@@ -109,10 +88,10 @@ mod tests {
     #[test]
     fn a_suite_belongs_to_one_version() {
         for suite in TLS13 {
-            assert!(find13(suite.suite.code).is_some() && find12(suite.suite.code).is_none());
+            assert!(find13(suite.code).is_some() && find12(suite.code).is_none());
         }
         for suite in TLS12 {
-            assert!(find12(suite.suite.code).is_some() && find13(suite.suite.code).is_none());
+            assert!(find12(suite.code).is_some() && find13(suite.code).is_none());
         }
     }
 

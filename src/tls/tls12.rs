@@ -18,16 +18,15 @@
 
 use std::io::{Read, Write};
 
-use super::client_hello::{ClientHello, Sent};
-use super::codes::{Description, ExtensionType, HandshakeType, Level};
+use super::codes::{Description, ExtensionType, HandshakeType};
 use super::error::Error;
 use super::group::Group;
 use super::msgs::{Message, ServerHello, ServerKeyExchange, parse_certificate12};
 use super::record::RecordLayer;
-use super::suite::{self, Signer, Suite, Suite12};
+use super::suite::{self, Signer, Suite12};
 use super::{Config, Verified, Version};
+use crate::x509::Certificate;
 use crate::x509::sig::{self, SignatureScheme};
-use crate::x509::{self, Certificate};
 
 /// Longest session id, in bytes (RFC 5246 section 7.4.1.2).
 const MAX_SESSION_ID: usize = 32;
@@ -56,8 +55,8 @@ impl<'c> ExpectCertificate<'c> {
     /// The state after a TLS 1.2 ServerHello (RFC 5246 section 7.4.1.3), which is checked.
     pub(crate) fn new(
         config: &'c Config<'c>,
-        hello: &ClientHello<'_>,
-        sent: &Sent,
+        random: [u8; 32],
+        sent: &[ExtensionType],
         server: &ServerHello<'_>,
     ) -> Result<Self, Error> {
         let kind = HandshakeType::SERVER_HELLO;
@@ -72,7 +71,7 @@ impl<'c> ExpectCertificate<'c> {
             ExtensionType::RENEGOTIATION_INFO,
         ];
         let extensions = &server.extensions;
-        extensions.check(kind, &allowed, &sent.extensions)?;
+        extensions.check(kind, &allowed, sent)?;
         extensions.check_empty(ExtensionType::SERVER_NAME)?;
         extensions.check_empty(ExtensionType::EXTENDED_MASTER_SECRET)?;
         extensions.check_alpn(config.alpn)?;
@@ -103,7 +102,7 @@ impl<'c> ExpectCertificate<'c> {
         Ok(Self(Handshake {
             config,
             suite,
-            randoms: [hello.random, server.random],
+            randoms: [random, server.random],
         }))
     }
 
@@ -114,10 +113,7 @@ impl<'c> ExpectCertificate<'c> {
         presented: &mut Vec<Vec<u8>>,
     ) -> Result<ExpectServerKeyExchange<'c>, Error> {
         let chain = parse_certificate12(message)?;
-        *presented = chain.iter().map(|der| der.to_vec()).collect();
-        let config = self.0.config;
-        x509::verify(&chain, config.anchors, config.name, config.now)
-            .map_err(Error::Certificate)?;
+        self.0.config.verify(&chain, presented)?;
         Ok(ExpectServerKeyExchange(self.0))
     }
 }
@@ -128,7 +124,7 @@ pub(crate) struct ExpectServerKeyExchange<'c>(Handshake<'c>);
 impl ExpectServerKeyExchange<'_> {
     /// RFC 8422 section 5.4: the ephemeral key, signed with the key of `leaf`. With that the
     /// server is authenticated.
-    pub(crate) fn handle(self, message: &Message, leaf: &[u8]) -> Result<Suite, Error> {
+    pub(crate) fn handle(self, message: &Message, leaf: &[u8]) -> Result<&'static str, Error> {
         let Handshake { suite, randoms, .. } = self.0;
         let exchange = ServerKeyExchange::parse(message)?;
         if exchange.curve_type != NAMED_CURVE {
@@ -148,7 +144,7 @@ impl ExpectServerKeyExchange<'_> {
         let content = [randoms.as_flattened(), exchange.params];
         sig::verify_tls12(scheme, &leaf, &content, exchange.signed.signature)
             .map_err(Error::Signature)?;
-        Ok(suite.suite)
+        Ok(suite.name)
     }
 }
 
@@ -169,7 +165,7 @@ pub(crate) fn run<S: Read + Write>(
     state: ExpectCertificate<'_>,
     presented: &mut Vec<Vec<u8>>,
 ) -> Result<Verified, Error> {
-    records.set_version(Version::Tls12);
+    records.set_version(Version::TLS12);
     let state = state.handle(&records.message(HandshakeType::CERTIFICATE)?, presented)?;
     let leaf = presented.first().map_or(&[][..], Vec::as_slice);
     let suite = state.handle(&records.message(HandshakeType::SERVER_KEY_EXCHANGE)?, leaf)?;
@@ -182,12 +178,9 @@ pub(crate) fn run<S: Read + Write>(
     message.read(kind, |_| Ok(()))?;
     records.expect_boundary()?;
     // RFC 5246 section 7.2.2: how a handshake is given up
-    records.part(&[
-        (Level::WARNING, Description::USER_CANCELED),
-        (Level::WARNING, Description::CLOSE_NOTIFY),
-    ]);
+    records.send_alerts(&[Description::USER_CANCELED, Description::CLOSE_NOTIFY]);
     Ok(Verified {
-        version: Version::Tls12,
+        version: Version::TLS12,
         suite,
         chain: std::mem::take(presented),
     })

@@ -7,7 +7,7 @@
 
 use std::io::{Read, Write};
 
-use super::codes::{ContentType, Description, ExtensionType, HandshakeType, Level};
+use super::codes::{ContentType, Description, ExtensionType, HandshakeType};
 use super::error::Error;
 use super::msgs::{
     DigitallySigned, Extensions, Message, check_context, compose, parse_certificate13,
@@ -17,7 +17,7 @@ use super::schedule::{Secrets, Transcript};
 use super::{Config, Verified, Version};
 use crate::crypto::ct;
 use crate::crypto::sha2::Digest;
-use crate::x509::{self, Certificate, sig};
+use crate::x509::{Certificate, sig};
 
 /// What every state carries.
 pub(crate) struct Handshake<'c> {
@@ -85,10 +85,7 @@ impl<'c> ExpectCertificate<'c> {
         presented: &mut Vec<Vec<u8>>,
     ) -> Result<ExpectCertificateVerify<'c>, Error> {
         let chain = parse_certificate13(message, &self.0.sent)?;
-        *presented = chain.iter().map(|der| der.to_vec()).collect();
-        let config = self.0.config;
-        x509::verify(&chain, config.anchors, config.name, config.now)
-            .map_err(Error::Certificate)?;
+        self.0.config.verify(&chain, presented)?;
         self.0.transcript.add(message.bytes());
         Ok(ExpectCertificateVerify(self.0))
     }
@@ -136,7 +133,7 @@ pub(crate) struct ExpectFinished<'c>(Handshake<'c>);
 
 impl<'c> ExpectFinished<'c> {
     /// RFC 8446 section 4.4.4.
-    pub(crate) fn handle(mut self, message: &Message) -> Result<Authenticated<'c>, Error> {
+    pub(crate) fn handle(mut self, message: &Message) -> Result<Handshake<'c>, Error> {
         let verify_data = message.read(HandshakeType::FINISHED, |reader| Ok(reader.rest()))?;
         let transcript = &mut self.0.transcript;
         let expected = self.0.secrets.server.verify_data(&transcript.current())?;
@@ -144,23 +141,20 @@ impl<'c> ExpectFinished<'c> {
             return Err(TAMPERED);
         }
         transcript.add(message.bytes());
-        Ok(Authenticated(self.0))
+        Ok(self.0)
     }
 }
 
-/// Everything passed; what is left is to part on good terms.
-pub(crate) struct Authenticated<'c>(Handshake<'c>);
-
-impl Authenticated<'_> {
-    /// Completes the handshake and closes, so that a server which asks for no certificate
-    /// sees an ordinary connection that carried nothing.
+impl Handshake<'_> {
+    /// Once the server is authenticated: completes the handshake and closes, so that a server
+    /// which asks for no certificate sees an ordinary connection that carried no data.
     fn close<S: Read + Write>(self, records: &mut RecordLayer<'_, S>) -> Result<(), Error> {
         let Handshake {
             mut transcript,
             secrets,
             requested,
             ..
-        } = self.0;
+        } = self;
         let application = secrets.client_application(&transcript.current())?;
         records.send_change_cipher_spec()?;
         if requested {
@@ -174,7 +168,7 @@ impl Authenticated<'_> {
         let finished = compose(HandshakeType::FINISHED, verify_data.as_ref())?;
         records.send(ContentType::HANDSHAKE, &finished)?;
         records.seal_with(application.protection()?);
-        records.part(&[(Level::WARNING, Description::CLOSE_NOTIFY)]);
+        records.send_alerts(&[Description::CLOSE_NOTIFY]);
         Ok(())
     }
 }
@@ -186,8 +180,8 @@ pub(crate) fn run<S: Read + Write>(
     presented: &mut Vec<Vec<u8>>,
 ) -> Result<Verified, Error> {
     let secrets = &state.0.secrets;
-    let suite = secrets.suite.suite;
-    records.set_version(Version::Tls13);
+    let suite = secrets.suite.name;
+    records.set_version(Version::TLS13);
     records.open_with(secrets.server.protection()?)?;
     records.seal_with(secrets.client.protection()?);
     let mut state = state.handle(&records.message(HandshakeType::ENCRYPTED_EXTENSIONS)?)?;
@@ -199,13 +193,12 @@ pub(crate) fn run<S: Read + Write>(
     let state = state.handle(&message, presented)?;
     let leaf = presented.first().map_or(&[][..], Vec::as_slice);
     let state = state.handle(&records.message(HandshakeType::CERTIFICATE_VERIFY)?, leaf)?;
-    let authenticated = state.handle(&records.message(HandshakeType::FINISHED)?)?;
+    let handshake = state.handle(&records.message(HandshakeType::FINISHED)?)?;
     records.expect_boundary()?;
-    // The server is authenticated: that it may be gone already, or not read on, is no longer
-    // of importance.
-    let _ = authenticated.close(records);
+    // The server is authenticated: whether it still reads does not matter any more.
+    let _ = handshake.close(records);
     Ok(Verified {
-        version: Version::Tls13,
+        version: Version::TLS13,
         suite,
         chain: std::mem::take(presented),
     })

@@ -69,8 +69,8 @@ fn the_error_says_what_was_waited_for() {
         }
     }
     let cases = [
-        (Version::Tls13, HandshakeType::ENCRYPTED_EXTENSIONS),
-        (Version::Tls12, HandshakeType::SERVER_HELLO_DONE),
+        (Version::TLS13, HandshakeType::ENCRYPTED_EXTENSIONS),
+        (Version::TLS12, HandshakeType::SERVER_HELLO_DONE),
     ];
     for (version, awaiting) in cases {
         let mut flight = flight(Plan {
@@ -79,7 +79,7 @@ fn the_error_says_what_was_waited_for() {
             ..Plan::default()
         });
         flight.pop();
-        if version == Version::Tls13 {
+        if version == Version::TLS13 {
             // up to the first byte of the first protected record
             flight.truncate(flight.windows(3).position(|w| w == [23, 3, 3]).unwrap() + 1);
         }

@@ -91,7 +91,7 @@ fn check(key: &str, client_cert_auth: bool) {
     let log = etcd.stop();
     for verified in [verified, again] {
         let verified = verified.unwrap_or_else(|failure| panic!("{key}: {}", failure.error));
-        assert_eq!(verified.version, Version::Tls13);
+        assert_eq!(verified.version, Version::TLS13);
     }
     // etcd warns of each client that does not show the certificate it insists on, and of
     // nothing else

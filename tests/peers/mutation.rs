@@ -13,7 +13,7 @@ fn plan(version: Version) -> Plan<'static> {
 
 #[test]
 fn every_truncation_is_refused() {
-    for version in [Version::Tls13, Version::Tls12] {
+    for version in [Version::TLS13, Version::TLS12] {
         let flight = flight(plan(version));
         assert!(run_bytes(&flight).is_ok());
         for length in 0..flight.len() {
@@ -60,11 +60,11 @@ fn every_changed_byte_of_tls_1_3_is_refused_or_harmless() {
     let hello = 5 + 4 + 118;
     let versions = [2, hello + 1, hello + 2];
     let harmless = versions.map(|at| CHANGES.map(|change| (at, change)));
-    every_changed_byte(Version::Tls13, harmless.as_flattened());
+    every_changed_byte(Version::TLS13, harmless.as_flattened());
 }
 
 #[test]
 fn every_changed_byte_of_tls_1_2_is_refused_or_harmless() {
     // ec_point_formats becomes supported_groups
-    every_changed_byte(Version::Tls12, &[(2, 0x01), (2, 0xff), (55, 0x01)]);
+    every_changed_byte(Version::TLS12, &[(2, 0x01), (2, 0xff), (55, 0x01)]);
 }

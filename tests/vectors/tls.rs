@@ -71,7 +71,7 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
 
     let hello = records.message(HandshakeType::SERVER_HELLO).unwrap();
     let server = ServerHello::parse(&hello).unwrap();
-    assert_eq!(server.cipher_suite, suite.suite.code);
+    assert_eq!(server.cipher_suite, suite.code);
     let version = server
         .extensions
         .read(ExtensionType::SUPPORTED_VERSIONS, |reader| reader.u16());
@@ -90,7 +90,7 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
     transcript.add(hello.bytes());
     let secrets = Secrets::new(suite, &shared, &transcript.current()).unwrap();
 
-    records.set_version(Version::Tls13);
+    records.set_version(Version::TLS13);
     let keys = secrets.server.protection().unwrap();
     records.open_with(keys).unwrap();
     let mut messages = Vec::new();

@@ -72,7 +72,7 @@ fn first(version: Option<Version>, bytes: &[u8]) -> Outcome {
 fn first_protected(bytes: &[u8]) -> Outcome {
     let mut pipe = Pipe::new(bytes);
     let mut records = RecordLayer::new(&mut pipe);
-    records.set_version(Version::Tls13);
+    records.set_version(Version::TLS13);
     records.open_with(keys()).unwrap();
     records.message(AWAITING).map(|m| m.bytes().to_vec())
 }
@@ -102,7 +102,7 @@ fn messages_arrive_however_they_are_cut() {
 /// So a server cannot have its payload waited for, up to the deadline, and pass for a slow one.
 #[test]
 fn a_record_of_no_known_type_is_refused_by_its_header() {
-    for version in [None, Some(Version::Tls12), Some(Version::Tls13)] {
+    for version in [None, Some(Version::TLS12), Some(Version::TLS13)] {
         for code in [0, 19, 24, 255] {
             let bytes = [&record(22, &MESSAGE[..2])[..], &[code, 3, 3, 0, 9]].concat();
             let misplaced = Error::unexpected("record of a type that has no place here");
@@ -113,7 +113,6 @@ fn a_record_of_no_known_type_is_refused_by_its_header() {
 
 #[test]
 fn records_without_effect() {
-    use Version::{Tls12, Tls13};
     let message = record(22, MESSAGE);
     let alert = |code| Error::Alert {
         alert: Description(code),
@@ -140,10 +139,15 @@ fn records_without_effect() {
             before(&change, 1),
             passes.clone(),
         ),
-        ("two", Some(Tls13), before(&change, 2), passes.clone()),
+        (
+            "two",
+            Some(Version::TLS13),
+            before(&change, 2),
+            passes.clone(),
+        ),
         (
             "in TLS 1.2",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&change, 1),
             Err(Error::unexpected("change_cipher_spec out of place")),
         ),
@@ -167,7 +171,7 @@ fn records_without_effect() {
         ),
         (
             "amid a message",
-            Some(Tls13),
+            Some(Version::TLS13),
             interleaved(&change),
             Err(Error::unexpected("record amid a handshake message")),
         ),
@@ -204,43 +208,43 @@ fn records_without_effect() {
         ),
         (
             "warning in TLS 1.2",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&warning, 1),
             passes.clone(),
         ),
         (
             "warning in TLS 1.3",
-            Some(Tls13),
+            Some(Version::TLS13),
             before(&warning, 1),
             Err(alert(112)),
         ),
         (
             "warning amid a message",
-            Some(Tls12),
+            Some(Version::TLS12),
             interleaved(&warning),
             Err(Error::unexpected("record amid a handshake message")),
         ),
         (
             "user_canceled in TLS 1.3",
-            Some(Tls13),
+            Some(Version::TLS13),
             before(&canceled, 1),
             passes.clone(),
         ),
         (
             "user_canceled, fatal, in TLS 1.3",
-            Some(Tls13),
+            Some(Version::TLS13),
             before(&record(21, &[2, 90]), 1),
             passes.clone(),
         ),
         (
             "user_canceled, fatal, in TLS 1.2",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&record(21, &[2, 90]), 1),
             Err(alert(90)),
         ),
         (
             "close_notify",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&record(21, &[1, 0]), 1),
             Err(alert(0)),
         ),
@@ -265,19 +269,19 @@ fn records_without_effect() {
         ("no alert", None, record(21, &[]), Err(bad_alert.clone())),
         (
             "HelloRequest in TLS 1.2",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&record(22, &[0; 4]), 1),
             passes.clone(),
         ),
         (
             "as many as may be, in one record",
-            Some(Tls12),
+            Some(Version::TLS12),
             record(22, &[&[0; 16 * 4], MESSAGE].concat()),
             passes.clone(),
         ),
         (
             "one more in it",
-            Some(Tls12),
+            Some(Version::TLS12),
             record(22, &[&[0; 17 * 4], MESSAGE].concat()),
             Err(Error::unexpected(
                 "too many records or messages without effect",
@@ -285,7 +289,7 @@ fn records_without_effect() {
         ),
         (
             "HelloRequest in TLS 1.3",
-            Some(Tls13),
+            Some(Version::TLS13),
             before(&record(22, &[0; 4]), 1),
             Ok(vec![0; 4]),
         ),
@@ -297,7 +301,7 @@ fn records_without_effect() {
         ),
         (
             "HelloRequest with content",
-            Some(Tls12),
+            Some(Version::TLS12),
             before(&record(22, &[0, 0, 0, 1, 0]), 1),
             Ok(vec![0, 0, 0, 1, 0]),
         ),
@@ -513,7 +517,7 @@ fn what_is_sent() {
     records.send(ContentType::HANDSHAKE, &long).unwrap();
     records.seal_with(keys());
     records.send(ContentType::HANDSHAKE, MESSAGE).unwrap();
-    records.part(&[(Level::WARNING, Description::CLOSE_NOTIFY)]);
+    records.send_alerts(&[Description::CLOSE_NOTIFY]);
     let mut expected = vec![22, 3, 1, 0, 4, 1, 0, 0, 0];
     // the middlebox record but once
     expected.extend(record(20, &[1]));

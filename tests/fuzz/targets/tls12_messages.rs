@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use super::Target;
 use super::tls_server::{Conversation, handshake, length24, record};
 use super::tls13_messages::{CONFIG, LEAF, SENT};
-use crate::tls::client_hello::{ClientHello, Sent};
 use crate::tls::codes::HandshakeType;
 use crate::tls::msgs::{Message, ServerHello};
 use crate::tls::record::RecordLayer;
@@ -54,7 +53,7 @@ fn run(input: &[u8]) {
     let before = &FLIGHT[..usize::from(first % 3)];
     match follow(&[before.concat(), input.to_vec()].concat()) {
         Ok(verified) => {
-            assert_eq!(verified.version, Version::Tls12);
+            assert_eq!(verified.version, Version::TLS12);
             assert_eq!(verified.chain.first(), Some(&*LEAF));
         }
         Err(error) => super::harmless(&error.to_string()),
@@ -62,18 +61,8 @@ fn run(input: &[u8]) {
 }
 
 fn follow(messages: &[u8]) -> Result<Verified, Error> {
-    let hello = ClientHello {
-        random: [1; 32],
-        session_id: [1; 32],
-        server_name: None,
-        alpn: CONFIG.alpn,
-    };
-    let sent = Sent {
-        bytes: Vec::new(),
-        extensions: SENT.to_vec(),
-    };
     let server = ServerHello::parse(&SERVER_HELLO).unwrap();
-    let state = tls12::ExpectCertificate::new(&CONFIG, &hello, &sent, &server).unwrap();
+    let state = tls12::ExpectCertificate::new(&CONFIG, [1; 32], &SENT, &server).unwrap();
     let records = messages.chunks(16_384);
     let mut bytes: Vec<u8> = records.flat_map(|part| record(22, part)).collect();
     let mut stream = Conversation::new(|_: &[u8]| std::mem::take(&mut bytes));

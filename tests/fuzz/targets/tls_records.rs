@@ -25,7 +25,7 @@ fn run(input: &[u8]) {
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for fragment in [usize::MAX, 60] {
-        for version in [Version::Tls12, Version::Tls13] {
+        for version in [Version::TLS12, Version::TLS13] {
             for retry in [None, Some(Group::Secp256r1)] {
                 seeds.push(flight(Plan {
                     version,

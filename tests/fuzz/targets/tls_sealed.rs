@@ -55,7 +55,7 @@ fn run(input: &[u8]) {
     let total = bytes.len();
     let mut stream = Conversation::new(|_: &[u8]| std::mem::take(&mut bytes));
     let mut records = RecordLayer::new(&mut stream);
-    records.set_version(Version::Tls13);
+    records.set_version(Version::TLS13);
     records.open_with(Protection::new(aead(), [0; 12])).unwrap();
     let mut opened = 0;
     let error = loop {

@@ -84,7 +84,7 @@ fn tls13() -> Plan<'static> {
 /// A good server of TLS 1.2.
 fn tls12() -> Plan<'static> {
     Plan {
-        version: Version::Tls12,
+        version: Version::TLS12,
         ..Plan::default()
     }
 }

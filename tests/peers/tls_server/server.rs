@@ -38,7 +38,7 @@ pub(crate) struct Plan<'a> {
 impl Default for Plan<'_> {
     fn default() -> Self {
         Self {
-            version: Version::Tls13,
+            version: Version::TLS13,
             suite: 0,
             retry: None,
             edit: &|_, _| {},
@@ -82,8 +82,8 @@ impl<'a> Server<'a> {
         let client = Hello::parse(&hello);
         self.groups.push(client.group);
         match self.plan.version {
-            Version::Tls12 => self.flight12(&client),
-            Version::Tls13 => match self.plan.retry {
+            Version::TLS12 => self.flight12(&client),
+            _ => match self.plan.retry {
                 Some(group) if self.retried.is_none() => self.retry(hello, &client, group),
                 _ => self.flight13(&hello, &client),
             },
@@ -105,7 +105,7 @@ impl<'a> Server<'a> {
     }
 
     fn retry(&mut self, hello: Vec<u8>, client: &Hello, group: Group) -> Vec<u8> {
-        let suite = suite::TLS13[self.plan.suite].suite.code;
+        let suite = suite::TLS13[self.plan.suite].code;
         let retry = server_hello(&RETRY_RANDOM, &client.session_id, suite, |out| {
             extension(out, 43, &[3, 4]);
             extension(out, 51, &group.code().to_be_bytes());
@@ -129,7 +129,7 @@ impl<'a> Server<'a> {
             Ok(())
         })
         .unwrap();
-        let message = server_hello(&RANDOM, &client.session_id, suite.suite.code, |out| {
+        let message = server_hello(&RANDOM, &client.session_id, suite.code, |out| {
             extension(out, 43, &[3, 4]);
             let public = prefixed::<2>(share.public()).unwrap();
             extension(
@@ -185,7 +185,7 @@ impl<'a> Server<'a> {
     }
 
     fn flight12(&mut self, client: &Hello) -> Vec<u8> {
-        let suite = suite::TLS12[self.plan.suite].suite.code;
+        let suite = suite::TLS12[self.plan.suite].code;
         let message = server_hello(&RANDOM, &[], suite, |out| {
             extension(out, 0xff01, &[0]);
             extension(out, 11, &[1, 0]);
