@@ -9,11 +9,11 @@
 //! | application_layer_protocol_negotiation | as configured: servers may insist on theirs |
 //! | extended_master_secret | TLS 1.2 servers may insist (RFC 7627 section 5.3) |
 //! | supported_versions | 1.3 and 1.2 |
-//! | cookie | what a HelloRetryRequest gave |
+//! | cookie | the one of a HelloRetryRequest |
 //!
 //! The renegotiation SCSV (RFC 5746 section 3.4) stands for an empty renegotiation_info, and
-//! the session id is a random one for the sake of middleboxes (RFC 8446 appendix D.4). There
-//! is no PSK, ticket, early data, compression or status request, so no server may answer any.
+//! the session id is a random one for the sake of middleboxes (RFC 8446 appendix D.4). No PSK,
+//! ticket, early data, compression or status request is offered, so no server may answer one.
 
 use super::Version;
 use super::codes::{ExtensionType, HandshakeType};
@@ -29,7 +29,7 @@ const RENEGOTIATION_SCSV: u16 = 0x00ff;
 /// supported_versions, in order of preference.
 const VERSIONS: [Version; 2] = [Version::TLS13, Version::TLS12];
 
-/// What stays the same in both hellos of a handshake with a HelloRetryRequest (RFC 8446
+/// The fields that are the same in both hellos of a handshake with a HelloRetryRequest (RFC 8446
 /// section 4.1.2).
 pub(crate) struct ClientHello<'c> {
     pub(crate) random: [u8; 32],
@@ -39,7 +39,7 @@ pub(crate) struct ClientHello<'c> {
     pub(crate) alpn: &'c [&'c [u8]],
 }
 
-/// A hello as it is sent.
+/// A composed hello.
 pub(crate) struct Sent {
     /// The handshake message, header included.
     pub(crate) bytes: Vec<u8>,
@@ -93,7 +93,7 @@ impl ClientHello<'_> {
         extension(ExtensionType::EC_POINT_FORMATS, &[1, 0])?;
         let groups = prefixed::<2>(&codes(GROUPS.map(Group::code)))?;
         extension(ExtensionType::SUPPORTED_GROUPS, &groups)?;
-        // twice the same list: stated, so that servers choose their certificates by it
+        // the same list twice, so that servers choose their certificates by it
         let schemes = prefixed::<2>(&codes(SignatureScheme::ALL.map(SignatureScheme::code)))?;
         extension(ExtensionType::SIGNATURE_ALGORITHMS, &schemes)?;
         extension(ExtensionType::SIGNATURE_ALGORITHMS_CERT, &schemes)?;

@@ -179,8 +179,7 @@ impl Error {
         })
     }
 
-    /// Whether the connection, or this host, failed before the server had shown who it is, rather than what
-    /// it showed.
+    /// Whether the connection, or this host, failed, rather than the server's answer.
     pub(crate) fn is_transport(&self) -> bool {
         matches!(
             self,

@@ -27,6 +27,9 @@ pub(crate) const GROUPS: [Group; 4] = [
     Group::Secp521r1,
 ];
 
+/// Length of a private key, a public value and a secret of X25519, in bytes (RFC 7748 section 5).
+const X25519_LEN: usize = 32;
+
 /// How often a scalar is drawn. On P-256 a draw is out of range once in 2^32, elsewhere more
 /// rarely, so a source that fails this often is no random source.
 const DRAWS: usize = 4;
@@ -36,7 +39,7 @@ impl Group {
     /// for X25519.
     fn definition(self) -> (u16, usize, Option<Curve>) {
         match self {
-            Self::X25519 => (0x001d, 32, None),
+            Self::X25519 => (0x001d, X25519_LEN, None),
             Self::Secp256r1 => (0x0017, 65, Some(Curve::P256)),
             Self::Secp384r1 => (0x0018, 97, Some(Curve::P384)),
             Self::Secp521r1 => (0x0019, 133, Some(Curve::P521)),
@@ -53,8 +56,8 @@ impl Group {
     }
 
     /// Checks the shape of a public value: a u-coordinate (RFC 7748 section 5) or an
-    /// uncompressed point (RFC 8446 section 4.2.8.2). Whether it is on the curve takes
-    /// [`KeyShare::agree`] to tell.
+    /// uncompressed point (RFC 8446 section 4.2.8.2). [`KeyShare::agree`] checks that it is on the
+    /// curve.
     pub(crate) fn check_shape(self, public: &[u8]) -> Result<(), crypto::Error> {
         let (_, length, curve) = self.definition();
         if public.len() != length {
@@ -73,14 +76,8 @@ const UNCOMPRESSED: u8 = 4;
 /// An ephemeral key pair.
 pub(crate) struct KeyShare {
     group: Group,
-    private: Private,
+    private: Vec<u8>,
     public: Vec<u8>,
-}
-
-/// The secret half: RFC 7748 takes any 32 bytes, a curve a number below its order.
-enum Private {
-    X25519([u8; 32]),
-    Scalar(Curve, Vec<u8>),
 }
 
 /// Fills `bytes`.
@@ -89,28 +86,24 @@ pub(crate) fn draw(random: &mut Random<'_>, bytes: &mut [u8]) -> Result<(), Erro
 }
 
 impl KeyShare {
-    /// Draws a key pair.
+    /// Draws a key pair: any 32 bytes for X25519 (RFC 7748), for a curve a number below its order.
     pub(crate) fn generate(group: Group, random: &mut Random<'_>) -> Result<Self, Error> {
-        let (_, _, Some(curve)) = group.definition() else {
-            let mut private = [0; 32];
-            draw(random, &mut private)?;
-            return Ok(Self {
-                group,
-                public: x25519::public_key(&private).to_vec(),
-                private: Private::X25519(private),
-            });
-        };
-        let mut private = vec![0; ecdh::private_len(curve)];
+        let (_, _, curve) = group.definition();
+        let mut private = vec![0; curve.map_or(X25519_LEN, ecdh::private_len)];
         for _ in 0..DRAWS {
             draw(random, &mut private)?;
             // 66 bytes have seven bits more than the order of P-521
-            if let (Curve::P521, Some(first)) = (curve, private.first_mut()) {
+            if let (Some(Curve::P521), Some(first)) = (curve, private.first_mut()) {
                 *first &= 1;
             }
-            if let Ok(public) = ecdh::public_key(curve, &private) {
+            let public = match curve {
+                None => Ok(x25519::public_key(&array(&private)?).to_vec()),
+                Some(curve) => ecdh::public_key(curve, &private),
+            };
+            if let Ok(public) = public {
                 return Ok(Self {
                     group,
-                    private: Private::Scalar(curve, private),
+                    private,
                     public,
                 });
             }
@@ -118,12 +111,11 @@ impl KeyShare {
         Err(Error::RandomSource)
     }
 
-    /// The group it is of.
     pub(crate) fn group(&self) -> Group {
         self.group
     }
 
-    /// What is sent.
+    /// The public value, which is sent.
     pub(crate) fn public(&self) -> &[u8] {
         &self.public
     }
@@ -131,14 +123,18 @@ impl KeyShare {
     /// The shared secret with the server's public value. An all-zero one is refused
     /// (RFC 8446 section 7.4.2), as is a point that is not on the curve (4.2.8.2).
     pub(crate) fn agree(&self, server: &[u8]) -> Result<Vec<u8>, crypto::Error> {
-        match &self.private {
-            Private::X25519(private) => {
-                let server = server.try_into().map_err(|_| crypto::Error::BadLength)?;
-                Ok(x25519::shared_secret(private, server)?.to_vec())
+        match self.group.definition().2 {
+            None => {
+                let (private, server) = (array(&self.private)?, array(server)?);
+                Ok(x25519::shared_secret(&private, &server)?.to_vec())
             }
-            Private::Scalar(curve, private) => ecdh::shared_secret(*curve, private, server),
+            Some(curve) => ecdh::shared_secret(curve, &self.private, server),
         }
     }
+}
+
+fn array(bytes: &[u8]) -> Result<[u8; X25519_LEN], crypto::Error> {
+    bytes.try_into().map_err(|_| crypto::Error::BadLength)
 }
 
 #[cfg(test)]

@@ -3,56 +3,55 @@
 //!
 //! # Threat model
 //!
-//! **What is verified.** That whoever answered at this address holds, now, the private key of
-//! a certificate which chains to a trusted authority and names what is being looked for:
-//! `x509` verifies the chain, the name and the dates, before the key in it is believed; then
-//! the server's signature over our fresh random value is verified with that key, in TLS 1.3
-//! the Finished message too. All of it or nothing: there is no result in between.
+//! **What is verified.** That the server at this address holds, now, the private key of a
+//! certificate which chains to a trusted authority and is for the expected name: `x509` verifies the
+//! chain, the name and the dates before the key in it is used; then the server's signature over our
+//! fresh random value is verified with that key, in TLS 1.3 the Finished message too. There is no
+//! partial result.
 //!
 //! **When.** Before an endpoint found by discovery carries its first client, and again as
-//! often as discovery says. It is a statement about that moment.
+//! often as discovery asks. The result is about that moment only.
 //!
 //! **What an attacker on the path, or in the DNS, cannot do**: pass without the key of a
 //! certificate for the name, by a recorded handshake (our random value is new each time), by
-//! making the two ends settle on something weaker (TLS 1.3 signs all of the handshake, in
-//! TLS 1.2 the downgrade sentinels are checked, and nothing weak is offered), or by holding
-//! us up for longer than the deadline of the stream, or by filling the memory (every message,
-//! record and count has a limit).
+//! making the two ends agree on something weaker (TLS 1.3 signs all of the handshake, in
+//! TLS 1.2 the downgrade sentinels are checked, and nothing weak is offered), delay this client
+//! beyond the deadline of the stream, or fill the memory (every message, record and count has a
+//! limit).
 //!
 //! **What such an attacker can do**: prevent the verification, so that the endpoint is not
-//! used. Pass it by relaying it, byte for byte, to a true server within reach, and then take
-//! the connections of clients all the same: what is verified is another connection than those
-//! that carry data, which this gateway cannot look into. The verification finds wrong, stale
-//! and misdirected endpoints; the data itself is protected by the TLS that clients speak
-//! through the gateway with the cluster, and only by that. Also: learn the name (server_name
-//! is not encrypted), that a gateway looks, and in TLS 1.2 the certificate.
+//! used. Pass it by relaying it, byte for byte, to a true server within reach, and then receive
+//! the connections of clients: the verified connection is not one of those that carry data, which
+//! this gateway cannot decrypt. The verification finds wrong, stale and misdirected endpoints; the
+//! data itself is protected only by the TLS between the clients and the cluster. It can also see
+//! the name (server_name is not encrypted), that a gateway verifies this server, and in TLS 1.2 the
+//! certificate.
 //!
-//! **Secrets.** There is one, the ephemeral key of the key exchange, with what is derived of
-//! it. It hides the server's certificate from onlookers and protects nothing that anyone
-//! sends; who learned it could read that certificate, but not pass for the server, because
-//! what counts is signed. It is handled in constant time all the same: X25519 and the other
-//! key agreements, HKDF, AES-GCM, ChaCha20-Poly1305 and the comparison of Finished and of
-//! tags neither branch nor index by secrets. It is not wiped from memory, which safe Rust
-//! cannot promise. Everything else is public: certificates, signatures, the keys to verify
-//! them with. The parsers and the verification of signatures take variable time: with nothing
-//! to hide there is nothing to leak.
+//! **Secrets.** There is one, the ephemeral key of the key exchange, with what is derived from
+//! it. It hides the server's certificate from observers and protects no data. An attacker with this
+//! key could read the certificate, but not impersonate the server, because that takes a signature.
+//! It is still handled in constant time: X25519 and the other key agreements, HKDF, AES-GCM,
+//! ChaCha20-Poly1305 and the comparison of Finished and of tags neither branch nor index by
+//! secrets. It is not wiped from memory, which safe Rust cannot promise. Everything else is public:
+//! certificates, signatures, the keys to verify them with. So the parsers and the verification of
+//! signatures may take variable time.
 //!
-//! **Randomness** and the present time are parameters. Were the random source predictable, a
-//! recorded handshake could be replayed to us.
+//! **Randomness** and the present time are parameters. If the random source were predictable, a
+//! recorded handshake could be replayed to this client.
 //!
 //! # Stricter than Go
 //!
-//! What Go's crypto/tls takes from a server and this client refuses, each for the reason given.
-//! (`x509` says in its files where it is stricter.)
+//! What Go's crypto/tls accepts from a server and this client refuses, and why. (The files of `x509`
+//! state where it is stricter.)
 //!
 //! | refused | reason |
 //! |---|---|
-//! | in TLS 1.2: static RSA, CBC, RC4, 3DES, SHA-1 | weak; static RSA signs nothing, which is what is verified here |
-//! | X25519MLKEM768 alone | secrecy matters to no one here; every server of Go takes another group too |
-//! | an extension that was not sent, has no place or is there twice | RFC 8446 section 4.2 and OpenSSL refuse it; supported_groups in TLS 1.2 is the exception that others make |
-//! | OCSP responses and SCTs | they are not asked for, because nothing would read them |
+//! | in TLS 1.2: static RSA, CBC, RC4, 3DES, SHA-1 | weak; with static RSA there is no signature to verify |
+//! | X25519MLKEM768 alone | no secrecy is needed here; every server of Go accepts another group too |
+//! | an extension that was not sent, is in the wrong message or is there twice | RFC 8446 section 4.2 and OpenSSL refuse it; supported_groups in TLS 1.2 is accepted, as by others |
+//! | OCSP responses and SCTs | they are not asked for, because they would not be used |
 //! | more than 256 records or 256 KiB, a Certificate above 64 KiB, another message above 16 KiB | CPU and memory ([`record`], [`msgs`]) |
-//! | in TLS 1.2, a warning amid a handshake message | TLS 1.3 forbids it (RFC 8446 section 5.1), and no server does it |
+//! | in TLS 1.2, a warning within a handshake message | TLS 1.3 forbids it (RFC 8446 section 5.1), and no server does it |
 //! | handshake data after ServerHelloDone | no server sends it |
 //! | a session id of TLS 1.2 of more than 32 bytes | RFC 5246 section 7.4.1.2 |
 //!
@@ -97,17 +96,17 @@ use record::RecordLayer;
 
 /// What a server has to prove, and when.
 pub(crate) struct Config<'a> {
-    /// The authorities that are trusted.
+    /// The trusted authorities.
     pub(crate) anchors: &'a Anchors,
-    /// The name that the certificate has to have.
+    /// The name that the certificate must be for.
     pub(crate) name: &'a ServerName,
-    /// The time that the certificates have to be valid at.
+    /// The time at which the certificates must be valid.
     pub(crate) now: UnixTime,
     /// The protocols to offer by ALPN, in order of preference; none: no ALPN.
     pub(crate) alpn: &'a [&'a [u8]],
 }
 
-/// Fills bytes from the operating system's random source, or says why it cannot.
+/// Fills bytes from the operating system's random source.
 pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
 
 /// A server that passed.

@@ -1,8 +1,8 @@
 //! Handshake messages: their structure on the wire (RFC 8446 section 4, RFC 5246 section 7.4,
 //! RFC 8422 section 5.4), read from and written to bytes.
 //!
-//! Reading checks structure alone: lengths add up, nothing is left over. What a value may be
-//! at that point of a handshake is for the states to check (`negotiate`, `tls13`, `tls12`).
+//! Reading checks only the structure: lengths add up, no byte is left over. Which values are allowed
+//! at that point of a handshake is checked by the states (`negotiate`, `tls13`, `tls12`).
 //! Everything read borrows from the message.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ fn limit(kind: HandshakeType) -> u32 {
     }
 }
 
-/// One whole handshake message, header included: that is what transcripts hash.
+/// One whole handshake message, header included, as transcripts hash it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     kind: HandshakeType,
@@ -46,6 +46,7 @@ impl Message {
     /// claims more than its type's limit is refused on its header.
     pub(crate) fn split_off(buffer: &mut Vec<u8>) -> Result<Option<Self>, Error> {
         let mut reader = Reader::new(buffer);
+        let mut body = reader.clone();
         let (Ok(kind), Ok(length)) = (reader.u8(), reader.u24()) else {
             return Ok(None);
         };
@@ -53,17 +54,14 @@ impl Message {
         if length > limit(kind) {
             return Err(Error::illegal("handshake message is too long"));
         }
-        if usize::try_from(length).map_or(true, |length| reader.take(length).is_err()) {
+        if body.u8().is_err() || body.sub24().is_err() {
             return Ok(None);
         }
-        let rest = reader.rest().to_vec();
-        let end = buffer.len().saturating_sub(rest.len());
-        buffer.truncate(end);
+        let rest = buffer.split_off(body.position());
         let bytes = std::mem::replace(buffer, rest);
         Ok(Some(Self { kind, bytes }))
     }
 
-    /// The type.
     pub(crate) fn kind(&self) -> HandshakeType {
         self.kind
     }
@@ -118,7 +116,7 @@ impl<'a> Extensions<'a> {
 
     /// Refuses duplicates, what was `sent` in the ClientHello and is not `allowed` in this
     /// message, and what was not sent (RFC 8446 section 4.2). A CertificateRequest answers
-    /// nothing: what is unknown in it is ignored (section 4.3.2).
+    /// nothing, so unknown extensions in it are ignored (section 4.3.2).
     pub(crate) fn check(
         &self,
         message: HandshakeType,
@@ -159,8 +157,8 @@ impl<'a> Extensions<'a> {
         self.read(extension, |_| Ok(())).map(|_| ())
     }
 
-    /// Checks that the extension of that type, if there is one, holds a list of numbers of two
-    /// bytes, at least one. Whether there is one.
+    /// Checks that the extension of that type, if there is one, holds a list of at least one
+    /// two-byte number. True if there is one.
     pub(crate) fn check_list16(&self, extension: ExtensionType) -> Result<bool, Error> {
         let list = self.read(extension, |reader| {
             let mut list = reader.sub16()?;
@@ -203,7 +201,7 @@ pub(crate) struct ServerHello<'a> {
 }
 
 impl<'a> ServerHello<'a> {
-    /// Reads RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.
+    /// RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3.
     pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
         message.read(HandshakeType::SERVER_HELLO, |reader| {
             Ok(Self {
@@ -212,7 +210,7 @@ impl<'a> ServerHello<'a> {
                 session_id: reader.sub8()?.rest(),
                 cipher_suite: reader.u16()?,
                 compression_method: reader.u8()?,
-                // TLS 1.2 may leave out the whole block
+                // in TLS 1.2 the whole block may be absent
                 extensions: if reader.is_empty() {
                     Extensions::default()
                 } else {
@@ -221,10 +219,8 @@ impl<'a> ServerHello<'a> {
             })
         })
     }
-}
 
-impl ServerHello<'_> {
-    /// No method but null was offered (RFC 8446 section 4.1.3).
+    /// Only the method null was offered (RFC 8446 section 4.1.3).
     pub(crate) fn check_compression(&self) -> Result<(), Error> {
         match self.compression_method {
             0 => Ok(()),
@@ -233,10 +229,9 @@ impl ServerHello<'_> {
     }
 }
 
-/// Reads a TLS 1.3 Certificate (RFC 8446 section 4.4.2): the chain as sent, leaf first.
-/// Extensions of its entries would answer status_request and signed_certificate_timestamp,
-/// which are not sent, so any is refused. How many there are, and that there is one, is for
-/// `x509` to check.
+/// Reads a TLS 1.3 Certificate (RFC 8446 section 4.4.2): the chain as sent, leaf first, which may
+/// have any length; `x509` checks it. Extensions of its entries would answer status_request and
+/// signed_certificate_timestamp, which are not sent, so every one is refused.
 pub(crate) fn parse_certificate13<'a>(
     message: &'a Message,
     sent: &[ExtensionType],
@@ -260,7 +255,7 @@ pub(crate) fn parse_certificate13<'a>(
     Ok(chain)
 }
 
-/// Checks the certificate_request_context, which is for after the handshake (RFC 8446 sections
+/// Checks the certificate_request_context, which is used only after a handshake (RFC 8446 sections
 /// 4.3.2 and 4.4.2).
 pub(crate) fn check_context(context: &[u8]) -> Result<(), Error> {
     match context {
@@ -282,58 +277,48 @@ pub(crate) fn parse_certificate12(message: &Message) -> Result<Vec<&[u8]>, Error
     })
 }
 
-/// A signature and the code of its scheme, as CertificateVerify and ServerKeyExchange end.
-#[derive(Debug)]
-pub(crate) struct DigitallySigned<'a> {
-    scheme: u16,
-    pub(crate) signature: &'a [u8],
+/// Reads the code of a signature scheme and the signature: the end of CertificateVerify (RFC 8446
+/// section 4.4.3) and of ServerKeyExchange (RFC 5246 section 4.7).
+pub(crate) fn parse_signed<'a>(reader: &mut Reader<'a>) -> Result<(u16, &'a [u8]), wire::Error> {
+    Ok((reader.u16()?, reader.sub16()?.rest()))
 }
 
-impl<'a> DigitallySigned<'a> {
-    /// Reads RFC 8446 section 4.4.3, RFC 5246 section 4.7.
-    pub(crate) fn parse(reader: &mut Reader<'a>) -> Result<Self, wire::Error> {
-        Ok(Self {
-            scheme: reader.u16()?,
-            signature: reader.sub16()?.rest(),
-        })
-    }
-
-    /// The scheme, which has to be one that was offered.
-    pub(crate) fn scheme(&self) -> Result<SignatureScheme, Error> {
-        SignatureScheme::from_code(self.scheme)
-            .ok_or_else(|| Error::not_offered("signature scheme", self.scheme))
-    }
+/// The signature scheme of that code, which must be one that was offered.
+pub(crate) fn offered_scheme(code: u16) -> Result<SignatureScheme, Error> {
+    SignatureScheme::from_code(code).ok_or_else(|| Error::not_offered("signature scheme", code))
 }
 
 /// ServerKeyExchange of ECDHE (RFC 8422 section 5.4).
 #[derive(Debug)]
 pub(crate) struct ServerKeyExchange<'a> {
-    /// The ServerECDHParams as they stand on the wire: what is signed.
+    /// The ServerECDHParams as sent, which are signed.
     pub(crate) params: &'a [u8],
     pub(crate) curve_type: u8,
     pub(crate) named_curve: u16,
     pub(crate) public: &'a [u8],
-    pub(crate) signed: DigitallySigned<'a>,
+    pub(crate) scheme: u16,
+    pub(crate) signature: &'a [u8],
 }
 
 impl<'a> ServerKeyExchange<'a> {
-    /// Reads the message. For a curve type other than named_curve the fields are not those
-    /// of the standard; the state refuses it before it looks at them.
+    /// If the curve type is not named_curve, the other fields have no meaning; the state refuses the
+    /// message before it uses them.
     pub(crate) fn parse(message: &'a Message) -> Result<Self, Error> {
         let kind = HandshakeType::SERVER_KEY_EXCHANGE;
         message.read(kind, |reader| {
-            let mut start = reader.clone();
-            let before = reader.remaining();
+            let (mut start, before) = (reader.clone(), reader.position());
             let curve_type = reader.u8()?;
             let named_curve = reader.u16()?;
             let public = reader.sub8()?.rest();
-            let params = start.take(before.saturating_sub(reader.remaining()))?;
+            let params = start.take(reader.position().saturating_sub(before))?;
+            let (scheme, signature) = parse_signed(reader)?;
             Ok(Self {
                 params,
                 curve_type,
                 named_curve,
                 public,
-                signed: DigitallySigned::parse(reader)?,
+                scheme,
+                signature,
             })
         })
     }
@@ -464,8 +449,8 @@ mod tests {
         assert_eq!(exchange.params, &bytes[4..10]);
         assert_eq!((exchange.curve_type, exchange.named_curve), (3, 29));
         assert_eq!(exchange.public, [8, 9]);
-        assert_eq!(exchange.signed.scheme, 0x0403);
-        assert_eq!(exchange.signed.signature, [5, 6, 7]);
+        assert_eq!(exchange.scheme, 0x0403);
+        assert_eq!(exchange.signature, [5, 6, 7]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! From ClientHello to the chosen version: ServerHello, HelloRetryRequest, downgrades.
 //!
-//! RFC 8446 sections 4.1.3, 4.1.4 and 4.2.1. The first hello has a share for X25519 alone,
-//! which every current server takes; one that insists on another group asks for it by a
-//! HelloRetryRequest, at the price of a round trip.
+//! RFC 8446 sections 4.1.3, 4.1.4 and 4.2.1. The first hello has a share only for X25519, which
+//! every current server accepts; one that requires another group asks for it by a
+//! HelloRetryRequest, which costs a round trip.
 
 use std::io::{Read, Write};
 
@@ -42,9 +42,8 @@ pub(super) fn run<S: Read + Write>(
     let message = records.message(HandshakeType::SERVER_HELLO)?;
     let server = ServerHello::parse(&message)?;
     if !chooses_tls13(&server)? {
-        let sent = &client.sent.extensions;
-        let state = tls12::ExpectCertificate::new(config, client.hello.random, sent, &server)?;
-        return tls12::run(records, state, presented);
+        let (random, sent) = (client.hello.random, &client.sent.extensions);
+        return tls12::run(records, config, random, sent, &server, presented);
     }
     if server.random != RETRY_RANDOM {
         let state = client.agree(&message, &server, None)?;
@@ -188,7 +187,7 @@ impl<'c> Client<'c> {
     }
 }
 
-/// RFC 8446 section 4.1.4: a HelloRetryRequest has to change the ClientHello.
+/// RFC 8446 section 4.1.4: a HelloRetryRequest must change the ClientHello.
 const POINTLESS: Error = Error::illegal("HelloRetryRequest asks for what was sent");
 
 /// Whether the server chose TLS 1.3; otherwise it is TLS 1.2, and not by a downgrade
@@ -215,7 +214,7 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
 }
 
 const DOWNGRADED: Error = Error::illegal(
-    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+    "the server supports TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
 );
 
 /// A ServerHello lacks this extension.

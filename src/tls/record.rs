@@ -1,15 +1,14 @@
 //! The record layer: RFC 8446 section 5 and appendix D.4, RFC 5246 section 6.2.
 //!
-//! Cuts records out of a stream, opens the protected ones of TLS 1.3 and puts handshake
-//! messages together, however they are fragmented or coalesced. TLS 1.2 records are never
-//! protected here, because that handshake ends before (see `tls12`). Application data is
-//! never expected, so it is always refused.
+//! Reads records from a stream, decrypts the protected ones of TLS 1.3 and joins them to handshake
+//! messages, however these are fragmented or coalesced. TLS 1.2 records are never protected here,
+//! because that handshake ends earlier (see `tls12`). Application data is always refused.
 //!
-//! Bounds: a record is read only after its length was checked; a handshake message grows
-//! only to its type's limit (`msgs`); records, the bytes in them and what is without effect
-//! are limited. So a server can neither fill the memory nor cost more than some tens of
-//! milliseconds of CPU here, however it pads and cuts; the time is limited by the deadline of
-//! the stream.
+//! Bounds: a record is read only after its length was checked; a handshake message grows only to
+//! its type's limit (`msgs`); the number of records, their bytes and the number of those without
+//! effect are limited. So a server can neither fill the memory nor use more than some tens of
+//! milliseconds of CPU, however it pads and fragments; the time is limited by the deadline of the
+//! stream.
 
 use std::io::{self, Read, Write};
 
@@ -32,15 +31,15 @@ const MAX_CIPHERTEXT: usize = 16_640;
 const TAG_LEN: usize = 16;
 
 /// Most records of a handshake, of all types. No record_size_limit (RFC 8449) and no
-/// max_fragment_length is sent, so what a server cuts small it cuts by its own choice: OpenSSL
-/// and GnuTLS can be told to make records of 512 bytes, no smaller; Go makes short ones of
-/// application data only. A Certificate of the full 64 KiB takes 129 of 512 bytes.
+/// max_fragment_length is sent, so small records are the server's own choice: OpenSSL and GnuTLS
+/// can be configured for records of 512 bytes, no smaller; Go sends short ones only with
+/// application data. A Certificate of the full 64 KiB takes 129 of 512 bytes.
 const MAX_RECORDS: u32 = 256;
 
 /// Most bytes in the records of a handshake, headers not counted. The longest Certificate and
 /// the longest CertificateRequest take 128 KiB, all else some hundreds of bytes; real servers
-/// send 2 to 20 KiB in all, and none pads: OpenSSL alone can, by an option that rounds each
-/// record up to a multiple. Decrypting as much takes some tens of milliseconds.
+/// send 2 to 20 KiB in all without padding (only OpenSSL has an option for it). Decrypting this many
+/// bytes takes some tens of milliseconds.
 const MAX_BYTES: usize = 262_144;
 
 /// Most records and messages without effect: warnings, the HelloRequests of TLS 1.2, and the
@@ -49,7 +48,7 @@ const MAX_BYTES: usize = 262_144;
 const MAX_IGNORED: u32 = 16;
 
 /// legacy_record_version of the first ClientHello (RFC 8446 section 5.1): the value that
-/// old servers and middleboxes take.
+/// old servers and middleboxes accept.
 const FIRST_RECORD_VERSION: [u8; 2] = [3, 1];
 
 /// legacy_record_version of everything else.
@@ -63,7 +62,7 @@ const FATAL: u8 = 2;
 /// A record is longer than it may be (RFC 8446 sections 5.1 and 5.2).
 const TOO_LONG: Error = Error::misbehaved(Description::RECORD_OVERFLOW, "record is too long");
 
-/// A protected record is not what the keys protect (section 5.2).
+/// A protected record does not decrypt (section 5.2).
 const BAD_RECORD_MAC: Error = Error::misbehaved(
     Description::BAD_RECORD_MAC,
     "record does not decrypt: it was changed on the way",
@@ -80,7 +79,7 @@ const TOO_MANY_RECORDS: Error = Error::unexpected("too many records");
 const TOO_MANY_BYTES: Error = Error::unexpected("too many bytes in records");
 const TOO_MANY_IGNORED: Error = Error::unexpected("too many records or messages without effect");
 
-/// A record header; an error if the length does not fit, which no caller lets happen.
+/// A record header. The length always fits: callers limit it.
 fn header(content: ContentType, version: [u8; 2], length: usize) -> Result<[u8; 5], Error> {
     let [high, low] = u16::try_from(length).map_err(|_| TOO_LONG)?.to_be_bytes();
     let [major, minor] = version;
@@ -116,13 +115,9 @@ impl Protection {
         Ok(nonce)
     }
 
-    /// A whole protected record of `content`, without padding.
-    pub(crate) fn seal(&mut self, content: ContentType, payload: &[u8]) -> Result<Vec<u8>, Error> {
-        self.protect([payload, &[content.0]].concat())
-    }
-
-    /// A whole protected record of this TLSInnerPlaintext (RFC 8446 section 5.2).
-    pub(crate) fn protect(&mut self, mut inner: Vec<u8>) -> Result<Vec<u8>, Error> {
+    /// A whole protected record of this TLSInnerPlaintext: content, type and padding (RFC 8446
+    /// section 5.2).
+    pub(crate) fn seal(&mut self, mut inner: Vec<u8>) -> Result<Vec<u8>, Error> {
         let length = inner.len().saturating_add(TAG_LEN);
         let header = header(ContentType::APPLICATION_DATA, RECORD_VERSION, length)?;
         let nonce = self.nonce()?;
@@ -191,7 +186,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         }
     }
 
-    /// Fixes the version, which decides what is tolerated.
+    /// Sets the version, which decides what is ignored.
     pub(crate) fn set_version(&mut self, version: Version) {
         self.version = Some(version);
     }
@@ -229,20 +224,20 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         }
     }
 
-    /// A TLS 1.2 client that is in a handshake ignores the request to begin one, and no
-    /// transcript has it (RFC 5246 section 7.4.1.1). TLS 1.3 does not know it.
+    /// A TLS 1.2 client that is in a handshake ignores the request to begin one, which is not part of
+    /// a transcript (RFC 5246 section 7.4.1.1). TLS 1.3 does not have it.
     fn is_hello_request(&self, message: &Message) -> bool {
         self.version == Some(Version::TLS12)
             && message.bytes() == [HandshakeType::HELLO_REQUEST.0, 0, 0, 0]
     }
 
-    /// Reads one record and does what its type asks for.
+    /// Reads one record and handles it by its type.
     fn read_record(&mut self, awaiting: HandshakeType) -> Result<(), Error> {
         let mut header = [0; HEADER_LEN];
         self.fill(&mut header, awaiting)?;
         let [code, major, _, high, low] = header;
-        // Only to tell what is no TLS at all: legacy_record_version means nothing else
-        // (RFC 8446 section 5.1).
+        // Only to recognize what is not TLS: legacy_record_version has no other use (RFC 8446
+        // section 5.1).
         let known = (20..=23).contains(&code);
         if self.records == MAX_RECORDS && (major != 3 || !known) {
             return Err(Error::NotTls {
@@ -285,7 +280,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
                 Ok(())
             }
             ContentType::ALERT => self.alert(&payload, awaiting),
-            // a change_cipher_spec that comes protected is none (RFC 8446 section 5)
+            // this includes a protected change_cipher_spec (RFC 8446 section 5)
             _ => Err(MISPLACED),
         }
     }
@@ -300,10 +295,10 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         self.ignore()
     }
 
-    /// A warning may be ignored, everything else ends the handshake. TLS 1.3 knows one
-    /// warning, user_canceled, and takes every other alert for fatal whatever level it
-    /// claims (RFC 8446 section 6). In TLS 1.2, and before the version is known, it is the
-    /// level that counts: servers send unrecognized_name as a warning (RFC 6066 section 3).
+    /// A warning is ignored, every other alert ends the handshake. TLS 1.3 has one warning,
+    /// user_canceled, and every other alert is fatal whatever its level (RFC 8446 section 6). In
+    /// TLS 1.2, and before the version is known, the level decides: servers send unrecognized_name
+    /// as a warning (RFC 6066 section 3).
     fn alert(&mut self, payload: &[u8], awaiting: HandshakeType) -> Result<(), Error> {
         // one alert, neither split nor joined (RFC 8446 section 5.1)
         let &[level @ (WARNING | FATAL), description] = payload else {
@@ -325,7 +320,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     /// handshake message either (RFC 8446 section 5.1).
     fn ignore(&mut self) -> Result<(), Error> {
         if !self.handshake.is_empty() {
-            return Err(Error::unexpected("record amid a handshake message"));
+            return Err(Error::unexpected("record within a handshake message"));
         }
         self.count_ignored()
     }
@@ -350,7 +345,10 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     pub(crate) fn send(&mut self, content: ContentType, payload: &[u8]) -> Result<(), Error> {
         for fragment in payload.chunks(MAX_PLAINTEXT) {
             match &mut self.seal {
-                Some(keys) => self.outgoing.append(&mut keys.seal(content, fragment)?),
+                Some(keys) => {
+                    let inner = [fragment, &[content.0]].concat();
+                    self.outgoing.append(&mut keys.seal(inner)?);
+                }
                 None => self.queue(content, fragment)?,
             }
         }

@@ -168,7 +168,7 @@ mod tests {
         let secrets = Secrets::new(suite, &[9; 32], &hellos).unwrap();
         let sealed = |traffic: &TrafficSecret| {
             let mut keys = traffic.protection().unwrap();
-            keys.seal(ContentType::ALERT, &[1, 0]).unwrap()
+            keys.seal(vec![1, 0, ContentType::ALERT.0]).unwrap()
         };
         let record = sealed(&secrets.server);
         assert_ne!(record, sealed(&secrets.client));

@@ -1,16 +1,15 @@
 //! TLS 1.3 from EncryptedExtensions to the server's Finished (RFC 8446 section 4.3 and 4.4).
 //!
-//! Each state takes exactly the message it is named after and yields the next; [`run`] is
-//! their order, to be read next to RFC 8446 appendix A.1. The server is authenticated when
-//! [`ExpectFinished`] has passed, and not before: only then is it known that the two ends saw
-//! the same handshake.
+//! Each state takes exactly the message it is named after and returns the next; [`run`] has them in
+//! the order of RFC 8446 appendix A.1. The server is authenticated once [`ExpectFinished`] has
+//! passed, and not before: only Finished proves that both ends saw the same handshake.
 
 use std::io::{Read, Write};
 
 use super::codes::{ContentType, Description, ExtensionType, HandshakeType};
 use super::error::Error;
 use super::msgs::{
-    DigitallySigned, Extensions, Message, check_context, compose, parse_certificate13,
+    Extensions, Message, check_context, compose, offered_scheme, parse_certificate13, parse_signed,
 };
 use super::record::RecordLayer;
 use super::schedule::{Secrets, Transcript};
@@ -19,7 +18,7 @@ use crate::crypto::ct;
 use crate::crypto::sha2::Digest;
 use crate::x509::{Certificate, sig};
 
-/// What every state carries.
+/// The data of every state.
 pub(crate) struct Handshake<'c> {
     pub(crate) config: &'c Config<'c>,
     /// The extensions of the last ClientHello.
@@ -46,7 +45,7 @@ impl<'c> ExpectEncryptedExtensions<'c> {
         ];
         extensions.check(kind, &allowed, &self.0.sent)?;
         extensions.check_empty(ExtensionType::SERVER_NAME)?;
-        // advice for a next connection (section 4.2.7), of which there is none
+        // advice for a later connection (section 4.2.7), which there never is
         extensions.check_list16(ExtensionType::SUPPORTED_GROUPS)?;
         extensions.check_alpn(self.0.config.alpn)?;
         self.0.transcript.add(message.bytes());
@@ -77,8 +76,8 @@ impl<'c> ExpectCertificate<'c> {
         Ok(self)
     }
 
-    /// RFC 8446 section 4.4.2: reads the chain into `presented` and verifies it, before anything
-    /// is believed that is signed with the key in it.
+    /// RFC 8446 section 4.4.2: copies the chain to `presented` and verifies it, before the key in
+    /// it is used.
     pub(crate) fn handle(
         mut self,
         message: &Message,
@@ -102,19 +101,19 @@ impl<'c> ExpectCertificateVerify<'c> {
         leaf: &[u8],
     ) -> Result<ExpectFinished<'c>, Error> {
         let kind = HandshakeType::CERTIFICATE_VERIFY;
-        let signed = message.read(kind, DigitallySigned::parse)?;
-        let scheme = signed.scheme()?;
+        let (scheme, signature) = message.read(kind, parse_signed)?;
+        let scheme = offered_scheme(scheme)?;
         let leaf = Certificate::parse(leaf).map_err(Error::Certificate)?;
         let transcript = self.0.transcript.current();
         let content = signed_content(&transcript);
-        sig::verify_tls13(scheme, &leaf, &content, signed.signature).map_err(Error::Signature)?;
+        sig::verify_tls13(scheme, &leaf, &content, signature).map_err(Error::Signature)?;
         self.0.transcript.add(message.bytes());
         Ok(ExpectFinished(self.0))
     }
 }
 
-/// What a server's CertificateVerify signs (RFC 8446 section 4.4.3): the prefix keeps a
-/// signature of TLS 1.2 or by a client from being taken for one.
+/// What a server's CertificateVerify signs (RFC 8446 section 4.4.3). Because of the prefix no
+/// signature of TLS 1.2 or of a client is valid here.
 pub(crate) fn signed_content(transcript: &Digest) -> [&[u8]; 3] {
     [
         &[0x20; 64],
@@ -159,7 +158,7 @@ impl Handshake<'_> {
         records.send_change_cipher_spec()?;
         if requested {
             // RFC 8446 section 4.4.2: a client without a certificate sends an empty list. A
-            // server that insists refuses now, but it has proven itself.
+            // server that requires one refuses now, but it is authenticated already.
             let certificate = compose(HandshakeType::CERTIFICATE, &[0; 4])?;
             transcript.add(&certificate);
             records.send(ContentType::HANDSHAKE, &certificate)?;
@@ -173,7 +172,8 @@ impl Handshake<'_> {
     }
 }
 
-/// The states in order, over a connection. `presented` is set to the chain once there is one.
+/// The states in order, over a connection. `presented` is set to the server's certificates once it
+/// has sent them.
 pub(crate) fn run<S: Read + Write>(
     records: &mut RecordLayer<'_, S>,
     state: ExpectEncryptedExtensions<'_>,

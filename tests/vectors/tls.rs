@@ -113,7 +113,8 @@ fn replay(handshake: &Handshake) -> Vec<Message> {
     assert_eq!(&handshake.client_finished[4..], expected.as_ref());
     let mut keys = application.unwrap().protection().unwrap();
     for (content, payload, record) in &handshake.client_application {
-        assert_eq!(keys.seal(*content, payload).as_ref(), Ok(record));
+        let inner = [payload, &[content.0][..]].concat();
+        assert_eq!(keys.seal(inner).as_ref(), Ok(record));
     }
     messages
 }
@@ -218,7 +219,8 @@ fn rfc_8448_section_3() {
     let suite = suite::find13(0x1301).unwrap();
     let secrets = Secrets::new(suite, &field("ecdhe_shared_secret"), &hellos).unwrap();
     let mut keys = secrets.client.protection().unwrap();
-    let sealed = keys.seal(ContentType::HANDSHAKE, &field("client_finished"));
+    let inner = [&field("client_finished")[..], &[ContentType::HANDSHAKE.0]].concat();
+    let sealed = keys.seal(inner);
     assert_eq!(sealed.unwrap(), field("client_finished_record"));
     ran(name, messages.len(), 3);
 }

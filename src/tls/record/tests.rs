@@ -57,7 +57,7 @@ fn keys() -> Protection {
 
 /// A protected record with this TLSInnerPlaintext, the first under [`keys`].
 fn sealed(inner: &[u8]) -> Vec<u8> {
-    keys().protect(inner.to_vec()).unwrap()
+    keys().seal(inner.to_vec()).unwrap()
 }
 
 /// The first message in `bytes`.
@@ -173,7 +173,7 @@ fn records_without_effect() {
             "amid a message",
             Some(Version::TLS13),
             interleaved(&change),
-            Err(Error::unexpected("record amid a handshake message")),
+            Err(Error::unexpected("record within a handshake message")),
         ),
         (
             "as many as may be",
@@ -222,7 +222,7 @@ fn records_without_effect() {
             "warning amid a message",
             Some(Version::TLS12),
             interleaved(&warning),
-            Err(Error::unexpected("record amid a handshake message")),
+            Err(Error::unexpected("record within a handshake message")),
         ),
         (
             "user_canceled in TLS 1.3",

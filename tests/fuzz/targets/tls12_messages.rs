@@ -62,11 +62,18 @@ fn run(input: &[u8]) {
 
 fn follow(messages: &[u8]) -> Result<Verified, Error> {
     let server = ServerHello::parse(&SERVER_HELLO).unwrap();
-    let state = tls12::ExpectCertificate::new(&CONFIG, [1; 32], &SENT, &server).unwrap();
     let records = messages.chunks(16_384);
     let mut bytes: Vec<u8> = records.flat_map(|part| record(22, part)).collect();
     let mut stream = Conversation::new(|_: &[u8]| std::mem::take(&mut bytes));
-    tls12::run(&mut RecordLayer::new(&mut stream), state, &mut Vec::new())
+    let mut records = RecordLayer::new(&mut stream);
+    tls12::run(
+        &mut records,
+        &CONFIG,
+        [1; 32],
+        &SENT,
+        &server,
+        &mut Vec::new(),
+    )
 }
 
 fn seeds() -> Vec<Vec<u8>> {

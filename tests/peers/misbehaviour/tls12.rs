@@ -46,14 +46,14 @@ fn bad_servers_of_tls_1_2() {
                 "TLS 1.2 instead of 1.3",
                 &random_end(b"DOWNGRD\x01"),
                 Error::illegal(
-                    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+                    "the server supports TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
                 ),
             ),
             case(
                 "TLS 1.1 instead of 1.2",
                 &random_end(b"DOWNGRD\x00"),
                 Error::illegal(
-                    "the server knows TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+                    "the server supports TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
                 ),
             ),
             case(

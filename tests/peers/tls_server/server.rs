@@ -175,10 +175,11 @@ impl<'a> Server<'a> {
         for byte in padded {
             let mut inner = vec![0; 16_385];
             inner[..2].copy_from_slice(&[*byte, 22]);
-            out.extend(keys.protect(inner).unwrap());
+            out.extend(keys.seal(inner).unwrap());
         }
         for fragment in flight.chunks(self.plan.fragment.min(16_384)) {
-            out.extend(keys.seal(ContentType::HANDSHAKE, fragment).unwrap());
+            let inner = [fragment, &[ContentType::HANDSHAKE.0]].concat();
+            out.extend(keys.seal(inner).unwrap());
         }
         self.secrets = Some((secrets, transcript));
         out
