@@ -1,15 +1,16 @@
 //! `/metrics`: the text format of Prometheus, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! Each family once, with HELP and TYPE, its samples together. Names follow the conventions that
-//! `promtool check metrics` knows: base units, `_total` for what only grows. Every label has a
-//! closed set of values, but for endpoints, of which there are at most 1024 and those that have
-//! left with connections still open. No label tells a client.
+//! Each metric is one entry of [`FAMILIES`]: its name, its help, and how its samples are read from a [`Snapshot`]. The
+//! name follows the conventions that `promtool check metrics` checks, and so says the type. Every label has
+//! a closed set of values, except those of endpoints, of which there are at most 1024 and those that were removed
+//! and still have connections. No label names a client.
 
 use std::fmt::{self, Display, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Snapshot;
+use crate::date::Now;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 use crate::stats::Distribution;
@@ -18,360 +19,311 @@ use crate::sys::usage::Usage;
 /// What a scraper has to know of the content.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const COUNTER: &str = "counter";
-const GAUGE: &str = "gauge";
-const HISTOGRAM: &str = "histogram";
-
-/// All families.
-pub(super) fn render(snapshot: &Snapshot, usage: &Usage) -> String {
-    let mut text = Text::default();
-    gateway(&mut text, snapshot);
-    endpoints(&mut text, snapshot);
-    discovery(&mut text, snapshot);
-    process(&mut text, snapshot, usage);
-    text.written
+/// Samples of one name.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    samples: Samples,
 }
 
-fn gateway(text: &mut Text, snapshot: &Snapshot) {
-    let clients = &snapshot.clients;
-    text.family(
-        "build_info",
-        GAUGE,
-        "Always 1; the label tells the version.",
-    );
-    text.sample("", &[("version", snapshot.version)], 1);
-    text.single(
-        "draining",
-        GAUGE,
-        "1 once the gateway is ending, 0 before.",
-        u8::from(snapshot.draining),
-    );
-    let reloads = &snapshot.reloads;
-    text.family(
-        "reloads_total",
-        COUNTER,
-        "Reloads of the service, by result.",
-    );
-    text.sample("", &[("result", "success")], reloads.succeeded);
-    text.sample("", &[("result", "failure")], reloads.failed);
-    text.single(
-        "draining_processes",
-        GAUGE,
-        "Processes that served before a reload and have connections left.",
-        reloads.draining_processes,
-    );
-    text.single(
-        "draining_connections",
-        GAUGE,
-        "Connections of these, which no other metric counts.",
-        reloads.draining_connections,
-    );
-    text.single(
-        "connections_total",
-        COUNTER,
-        "Clients accepted, those rejected afterwards included.",
-        clients.accepted,
-    );
-    text.single(
-        "connections_active",
-        GAUGE,
-        "Clients that have a connection now.",
-        clients.active,
-    );
-    text.single(
-        "max_connections",
-        GAUGE,
-        "Clients that may have a connection at a time.",
-        clients.max,
-    );
-    text.by(
-        "connections_rejected_total",
-        "Clients accepted and then reset, by reason.",
-        "reason",
-        &clients.rejected,
-    );
-    text.by(
-        "accept_errors_total",
-        "Failures to accept a client, by error.",
-        "errno",
-        &clients.accept_errors,
-    );
-    text.by(
-        "connections_ended_total",
-        "Connections that have ended and were not rejected, by cause.",
-        "cause",
-        &clients.ended,
-    );
-    text.family(
-        "connection_duration_seconds",
-        HISTOGRAM,
-        "How long connections of clients lasted, of those that have ended and were not rejected.",
-    );
-    text.distribution(&[], &clients.durations);
-    text.single(
-        "redispatches_total",
-        COUNTER,
-        "Dials begun because an earlier one for the same client failed or was slow.",
-        clients.redispatches,
-    );
-    text.by(
-        "threads_lost_total",
-        "Times that a thread ended which the gateway cannot do without, and was started again.",
-        "thread",
-        &snapshot.threads_lost,
-    );
-    text.single(
-        "log_lines_dropped_total",
-        COUNTER,
-        "Log lines that were lost because nobody read stderr in time.",
-        snapshot.log_lines_dropped,
-    );
-    text.single(
-        "access_log_lines_dropped_total",
-        COUNTER,
-        "Lines of the access log that were lost because they could not be written in time.",
-        snapshot.access_log_lines_dropped,
-    );
+impl Family {
+    /// The type, which follows from the unit and the suffix that the conventions give a name.
+    fn kind(&self) -> &'static str {
+        match self.name {
+            name if name.ends_with("_total") => "counter",
+            name if name.ends_with("_duration_seconds") => "histogram",
+            _ => "gauge",
+        }
+    }
 }
 
-fn endpoints(text: &mut Text, snapshot: &Snapshot) {
-    let all: Vec<(String, &View)> = snapshot
-        .endpoints
-        .iter()
-        .map(|view| (view.endpoint.addr.to_string(), view))
-        .collect();
-    // What has left the set is not down: nobody waits for it, and no alert shall.
-    let members = || {
-        all.iter()
-            .filter(|(_, view)| view.status != Status::Removed)
-    };
-    let mut is = |name, help, read: fn(&View) -> bool| {
-        text.family(name, GAUGE, help);
-        for (addr, view) in members() {
-            text.sample("", &[("address", addr)], u8::from(read(view)));
-        }
-    };
-    is(
-        "endpoint_up",
-        "1 if the endpoint is active, slow or draining, 0 if not; of those in the set.",
-        |view| view.status.is_active(),
-    );
-    is(
-        "endpoint_healthy",
-        "0 if the endpoint is silent or unhealthy, 1 if not; of those in the set.",
-        |view| !view.status.is_doubted(),
-    );
-    is(
-        "endpoint_draining",
-        "1 if the endpoint is to get no new client while others serve, whatever its state; of those in the set.",
-        |view| view.endpoint.drains,
-    );
-    text.family(
-        "endpoint_state",
-        GAUGE,
-        "Always 1; the label tells the state that the endpoint is in.",
-    );
-    for (addr, view) in &all {
-        let labels = [("address", addr.as_str()), ("state", view.status.name())];
-        text.sample("", &labels, 1);
-    }
-    text.family(
-        "endpoint_last_answer_timestamp_seconds",
-        GAUGE,
-        "When the endpoint last answered a dial, a proof, a probe, a health check or a new client; 0 if never.",
-    );
-    for (addr, view) in members() {
-        let last = view
-            .ledger
-            .last_answer()
-            .map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
-        text.sample("", &[("address", addr)], Seconds(last));
-    }
-    let mut each = |name, kind, help, read: fn(&View) -> u64| {
-        text.family(name, kind, help);
-        for (addr, view) in &all {
-            text.sample("", &[("address", addr)], read(view));
-        }
-    };
-    each(
-        "endpoint_connections_active",
-        GAUGE,
-        "Clients that are connected to the endpoint.",
-        |view| view.ledger.open(),
-    );
-    each(
-        "endpoint_connections_total",
-        COUNTER,
-        "Clients that were connected to the endpoint.",
-        |view| view.ledger.connections.get(),
-    );
-    each(
-        "endpoint_unanswered_total",
-        COUNTER,
-        "Clients that waited for the first answer of the endpoint for longer than --answer-timeout.",
-        |view| view.ledger.unanswered.get(),
-    );
-    let mut by = |name, help, label, read: fn(&View) -> Vec<(&'static str, u64)>| {
-        text.family(name, COUNTER, help);
-        for (addr, view) in &all {
-            for (value, count) in read(view) {
-                text.sample("", &[("address", addr), (label, value)], count);
-            }
-        }
-    };
-    by(
-        "endpoint_probes_total",
-        "Times that the endpoint was asked because a client had waited, or it was silent, by result.",
-        "result",
-        |view| view.ledger.probes().collect(),
-    );
-    by(
-        "endpoint_health_checks_total",
-        "Health checks of the endpoint, by result.",
-        "result",
-        |view| view.ledger.checks().collect(),
-    );
-    by(
-        "endpoint_bytes_total",
-        "Bytes passed on, by endpoint and direction; those of open connections included.",
-        "direction",
-        |view| {
+/// Where the samples of a family come from.
+enum Samples {
+    Gateway(fn(&mut Writer, &Snapshot)),
+    /// For each endpoint, also for those that were removed and still have connections.
+    Endpoint(fn(&mut Writer, &View, Now)),
+    /// For each endpoint of the set: a removed one is not down, and no alert may wait for it.
+    Member(fn(&mut Writer, &View, Now)),
+    /// One value; the family is omitted where the kernel does not provide it.
+    Process(fn(&Usage) -> Option<String>),
+}
+
+use Samples::{Endpoint, Gateway, Member, Process};
+
+/// All metrics, in the order in which they are written.
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "build_info",
+        help: "Always 1; the label is the version.",
+        samples: Gateway(|to, gateway| to.by("version", [(gateway.version, 1)])),
+    },
+    Family {
+        name: "draining",
+        help: "1 once the gateway is ending, 0 before.",
+        samples: Gateway(|to, gateway| to.value(u8::from(gateway.draining))),
+    },
+    Family {
+        name: "reloads_total",
+        help: "Reloads of the service, by result.",
+        samples: Gateway(|to, gateway| {
+            let reloads = &gateway.reloads;
+            let results = [("success", reloads.succeeded), ("failure", reloads.failed)];
+            to.by("result", results);
+        }),
+    },
+    Family {
+        name: "draining_processes",
+        help: "Processes that served before a reload and still have connections.",
+        samples: Gateway(|to, gateway| to.value(gateway.reloads.draining_processes)),
+    },
+    Family {
+        name: "draining_connections",
+        help: "Connections of these processes, which no other metric counts.",
+        samples: Gateway(|to, gateway| to.value(gateway.reloads.draining_connections)),
+    },
+    Family {
+        name: "connections_total",
+        help: "Clients accepted, including those rejected afterwards.",
+        samples: Gateway(|to, gateway| to.value(gateway.clients.accepted)),
+    },
+    Family {
+        name: "connections_active",
+        help: "Clients that are connected now.",
+        samples: Gateway(|to, gateway| to.value(gateway.clients.active)),
+    },
+    Family {
+        name: "max_connections",
+        help: "Clients that may be connected at the same time.",
+        samples: Gateway(|to, gateway| to.value(gateway.clients.max)),
+    },
+    Family {
+        name: "connections_rejected_total",
+        help: "Clients accepted and then reset, by reason.",
+        samples: Gateway(|to, gateway| to.by("reason", gateway.clients.rejected.iter().copied())),
+    },
+    Family {
+        name: "accept_errors_total",
+        help: "Failures to accept a client, by error.",
+        samples: Gateway(|to, gateway| {
+            to.by("errno", gateway.clients.accept_errors.iter().copied())
+        }),
+    },
+    Family {
+        name: "connections_ended_total",
+        help: "Connections that have ended and were not rejected, by cause.",
+        samples: Gateway(|to, gateway| to.by("cause", gateway.clients.ended.iter().copied())),
+    },
+    Family {
+        name: "connection_duration_seconds",
+        help: "Duration of client connections that have ended, excluding rejected ones.",
+        samples: Gateway(|to, gateway| to.distribution(&gateway.clients.durations)),
+    },
+    Family {
+        name: "redispatches_total",
+        help: "Dials begun because an earlier one for the same client failed or was slow.",
+        samples: Gateway(|to, gateway| to.value(gateway.clients.redispatches)),
+    },
+    Family {
+        name: "threads_lost_total",
+        help: "Times that a thread which the gateway needs has ended and was started again.",
+        samples: Gateway(|to, gateway| to.by("thread", gateway.threads_lost.iter().copied())),
+    },
+    Family {
+        name: "log_lines_dropped_total",
+        help: "Log lines lost because stderr was not read in time.",
+        samples: Gateway(|to, gateway| to.value(gateway.log_lines_dropped)),
+    },
+    Family {
+        name: "access_log_lines_dropped_total",
+        help: "Lines of the access log lost because they could not be written in time.",
+        samples: Gateway(|to, gateway| to.value(gateway.access_log_lines_dropped)),
+    },
+    Family {
+        name: "endpoint_up",
+        help: "1 if the endpoint is active, slow or draining, otherwise 0; only endpoints in the set.",
+        samples: Member(|to, view, _| to.value(u8::from(view.status.is_active()))),
+    },
+    Family {
+        name: "endpoint_healthy",
+        help: "0 if the endpoint is silent or unhealthy, otherwise 1; only endpoints in the set.",
+        samples: Member(|to, view, _| to.value(u8::from(!view.status.is_doubted()))),
+    },
+    Family {
+        name: "endpoint_draining",
+        help: "1 if the endpoint is to get no new client while others serve, whatever its state; only endpoints in the set.",
+        samples: Member(|to, view, _| to.value(u8::from(view.endpoint.drains))),
+    },
+    Family {
+        name: "endpoint_state",
+        help: "Always 1; the label is the state of the endpoint.",
+        samples: Endpoint(|to, view, _| to.by("state", [(view.status.name(), 1)])),
+    },
+    Family {
+        name: "endpoint_last_answer_timestamp_seconds",
+        help: "When the endpoint last answered a dial, an authentication, a probe, a health check or a new client; 0 if never.",
+        samples: Member(|to, view, now| to.date(now, view.ledger.last_answer())),
+    },
+    Family {
+        name: "endpoint_connections_active",
+        help: "Clients that are connected to the endpoint.",
+        samples: Endpoint(|to, view, _| to.value(view.ledger.open())),
+    },
+    Family {
+        name: "endpoint_connections_total",
+        help: "Clients that were connected to the endpoint.",
+        samples: Endpoint(|to, view, _| to.value(view.ledger.connections.get())),
+    },
+    Family {
+        name: "endpoint_unanswered_total",
+        help: "Clients that waited for the first answer of the endpoint for longer than --answer-timeout.",
+        samples: Endpoint(|to, view, _| to.value(view.ledger.unanswered.get())),
+    },
+    Family {
+        name: "endpoint_probes_total",
+        help: "Probes of the endpoint, sent because a client had waited or the endpoint was silent, by result.",
+        samples: Endpoint(|to, view, _| to.by("result", view.ledger.probes())),
+    },
+    Family {
+        name: "endpoint_health_checks_total",
+        help: "Health checks of the endpoint, by result.",
+        samples: Endpoint(|to, view, _| to.by("result", view.ledger.checks())),
+    },
+    Family {
+        name: "endpoint_bytes_total",
+        help: "Bytes relayed, by endpoint and direction, including those of open connections.",
+        samples: Endpoint(|to, view, _| {
             let (to_endpoint, to_client) = (&view.ledger.to_endpoint, &view.ledger.to_client);
             let bytes = [("to_endpoint", to_endpoint), ("to_client", to_client)];
-            bytes.map(|(name, lane)| (name, lane.get())).into()
-        },
-    );
-    by(
-        "endpoint_dials_total",
-        "Attempts to connect to the endpoint, those to authenticate it included, by result.",
-        "result",
-        |view| view.ledger.dials().collect(),
-    );
-    by(
-        "endpoint_transitions_total",
-        "Changes of the endpoint's state, by the state that it changed to.",
-        "to",
-        |view| view.ledger.transitions().collect(),
-    );
-    text.family(
-        "endpoint_info",
-        GAUGE,
-        "Always 1; the labels tell what named the endpoint, and how.",
-    );
-    for (addr, view) in &all {
-        let (name, source) = (&view.endpoint.name, view.endpoint.source.name());
-        let labels = [
-            ("address", addr.as_str()),
-            ("name", name),
-            ("source", source),
-        ];
-        text.sample("", &labels, 1);
-    }
-    text.family(
-        "endpoint_dial_duration_seconds",
-        HISTOGRAM,
-        "How long the endpoint took to answer a dial, of those that it answered.",
-    );
-    for (addr, view) in &all {
-        text.distribution(&[("address", addr)], &view.ledger.dial_time.read());
-    }
-    text.family(
-        "endpoint_downtime_seconds_total",
-        COUNTER,
-        "How long the endpoint was not up while in the set, the present spell included.",
-    );
-    for (addr, view) in &all {
-        let downtime = view.ledger.downtime(snapshot.now.instant());
-        text.sample("", &[("address", addr)], Seconds(downtime));
-    }
-    text.family(
-        "endpoint_certificate_expiry_timestamp_seconds",
-        GAUGE,
-        "When the certificate expires by which the endpoint last proved itself; of those in the set.",
-    );
-    for (addr, view) in members() {
-        if let Some(not_after) = view.ledger.not_after() {
-            text.sample("", &[("address", addr)], not_after);
+            to.by("direction", bytes.map(|(name, lane)| (name, lane.get())));
+        }),
+    },
+    Family {
+        name: "endpoint_dials_total",
+        help: "Attempts to connect to the endpoint, including those that authenticate it, by result.",
+        samples: Endpoint(|to, view, _| to.by("result", view.ledger.dials())),
+    },
+    Family {
+        name: "endpoint_transitions_total",
+        help: "Changes of the endpoint's state, by the new state.",
+        samples: Endpoint(|to, view, _| to.by("to", view.ledger.transitions())),
+    },
+    Family {
+        name: "endpoint_info",
+        help: "Always 1; the labels are the name of the endpoint and its source.",
+        samples: Endpoint(|to, view, _| {
+            let (name, source) = (&view.endpoint.name, view.endpoint.source.name());
+            to.sample("", &[("name", name), ("source", source)], 1);
+        }),
+    },
+    Family {
+        name: "endpoint_dial_duration_seconds",
+        help: "How long the endpoint took to answer a dial; only dials that it answered.",
+        samples: Endpoint(|to, view, _| to.distribution(&view.ledger.dial_time.read())),
+    },
+    Family {
+        name: "endpoint_downtime_seconds_total",
+        help: "How long the endpoint was not up while in the set, including the present downtime.",
+        samples: Endpoint(|to, view, now| to.value(Seconds(view.ledger.downtime(now.instant())))),
+    },
+    Family {
+        name: "endpoint_certificate_expiry_timestamp_seconds",
+        help: "When the certificate expires that last authenticated the endpoint; only endpoints in the set.",
+        samples: Member(|to, view, _| {
+            if let Some(not_after) = view.ledger.not_after() {
+                to.value(not_after);
+            }
+        }),
+    },
+    Family {
+        name: "discovery_endpoints",
+        help: "Endpoints in the set.",
+        samples: Gateway(|to, gateway| to.value(gateway.census().0)),
+    },
+    Family {
+        name: "discovery_refreshes_total",
+        help: "Refreshes of the set of endpoints, by result.",
+        samples: Gateway(|to, gateway| {
+            to.by("result", gateway.discovery.refreshes.iter().copied())
+        }),
+    },
+    Family {
+        name: "discovery_last_success_timestamp_seconds",
+        help: "When the last refresh ended in which every query was answered; 0 if there was none.",
+        samples: Gateway(|to, gateway| to.date(gateway.now, gateway.discovery.last_success)),
+    },
+    Family {
+        name: "discovery_problems",
+        help: "Number of present problems, as in /endpoints.",
+        samples: Gateway(|to, gateway| to.value(gateway.problems.len())),
+    },
+    Family {
+        name: "process_open_fds",
+        help: "Number of open file descriptors.",
+        samples: Process(|usage| usage.open_descriptors.map(|value| value.to_string())),
+    },
+    Family {
+        name: "process_max_fds",
+        help: "Maximum number of open file descriptors.",
+        samples: Process(|usage| usage.max_descriptors.map(|value| value.to_string())),
+    },
+    Family {
+        name: "process_resident_memory_bytes",
+        help: "Resident memory size in bytes.",
+        samples: Process(|usage| usage.resident_memory.map(|value| value.to_string())),
+    },
+    Family {
+        name: "process_virtual_memory_bytes",
+        help: "Virtual memory size in bytes.",
+        samples: Process(|usage| usage.virtual_memory.map(|value| value.to_string())),
+    },
+    Family {
+        name: "process_threads",
+        help: "Number of OS threads in the process.",
+        samples: Process(|usage| usage.threads.map(|value| value.to_string())),
+    },
+    Family {
+        name: "process_cpu_seconds_total",
+        help: "Total user and system CPU time spent in seconds.",
+        samples: Process(|usage| usage.processor_time.map(|time| Seconds(time).to_string())),
+    },
+    Family {
+        name: "process_start_time_seconds",
+        help: "Start time of the process since unix epoch in seconds.",
+        samples: Gateway(|to, gateway| to.date(gateway.now, Some(gateway.started))),
+    },
+];
+
+/// All metrics as text.
+pub(super) fn render(snapshot: &Snapshot, usage: &Usage) -> String {
+    let views = snapshot.endpoints.iter();
+    let endpoints = views.map(|view| (view.endpoint.addr.to_string(), view));
+    let endpoints: Vec<(String, &View)> = endpoints.collect();
+    let mut to = Writer::default();
+    for family in FAMILIES {
+        match family.samples {
+            Gateway(write) => {
+                to.begin(family);
+                write(&mut to, snapshot);
+            }
+            Endpoint(write) | Member(write) => {
+                to.begin(family);
+                let in_set_only = matches!(family.samples, Member(_));
+                for (address, view) in &endpoints {
+                    if !in_set_only || view.status != Status::Removed {
+                        to.address.clone_from(address);
+                        write(&mut to, view, snapshot.now);
+                    }
+                }
+            }
+            Process(read) => {
+                if let Some(value) = read(usage) {
+                    to.begin(family);
+                    to.value(value);
+                }
+            }
         }
     }
-}
-
-fn discovery(text: &mut Text, snapshot: &Snapshot) {
-    text.single(
-        "discovery_endpoints",
-        GAUGE,
-        "Endpoints that are known now.",
-        snapshot.census().0,
-    );
-    text.by(
-        "discovery_refreshes_total",
-        "Times that endpoints were looked for, by result.",
-        "result",
-        &snapshot.discovery.refreshes,
-    );
-    text.family(
-        "discovery_last_success_timestamp_seconds",
-        GAUGE,
-        "When everything about endpoints that was asked for was last answered; 0 if it never was.",
-    );
-    let last = snapshot.discovery.last_success;
-    let last = last.map_or(Duration::ZERO, |at| snapshot.now.date_of(at));
-    text.sample("", &[], Seconds(last));
-    text.single(
-        "discovery_problems",
-        GAUGE,
-        "What there is trouble with now, as in /endpoints.",
-        snapshot.problems.len(),
-    );
-}
-
-/// The names and words that every client library of Prometheus has.
-fn process(text: &mut Text, snapshot: &Snapshot, usage: &Usage) {
-    let mut whole = |name, help, value: Option<u64>| {
-        if let Some(value) = value {
-            text.family(name, GAUGE, help);
-            text.sample("", &[], value);
-        }
-    };
-    whole(
-        "process_open_fds",
-        "Number of open file descriptors.",
-        usage.open_descriptors,
-    );
-    whole(
-        "process_max_fds",
-        "Maximum number of open file descriptors.",
-        usage.max_descriptors,
-    );
-    whole(
-        "process_resident_memory_bytes",
-        "Resident memory size in bytes.",
-        usage.resident_memory,
-    );
-    whole(
-        "process_virtual_memory_bytes",
-        "Virtual memory size in bytes.",
-        usage.virtual_memory,
-    );
-    whole(
-        "process_threads",
-        "Number of OS threads in the process.",
-        usage.threads,
-    );
-    if let Some(time) = usage.processor_time {
-        text.single(
-            "process_cpu_seconds_total",
-            COUNTER,
-            "Total user and system CPU time spent in seconds.",
-            Seconds(time),
-        );
-    }
-    text.single(
-        "process_start_time_seconds",
-        GAUGE,
-        "Start time of the process since unix epoch in seconds.",
-        Seconds(snapshot.now.date_of(snapshot.started)),
-    );
+    to.text
 }
 
 /// A span in seconds, exactly, without an exponent and without trailing zeros.
@@ -390,66 +342,72 @@ impl Display for Seconds {
     }
 }
 
-/// The exposition as far as it is written.
+/// Writes the samples of one family after the other.
 #[derive(Default)]
-struct Text {
-    written: String,
-    /// The family that samples belong to.
-    family: String,
+struct Writer {
+    text: String,
+    /// The name of the family.
+    name: String,
+    /// The first label of each sample of an endpoint; otherwise empty.
+    address: String,
 }
 
-impl Text {
-    /// Begins a family. What is not of the process is of this program.
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.family = if name.starts_with("process_") {
-            name.to_owned()
-        } else {
-            format!("etcd_gateway_{name}")
-        };
+impl Writer {
+    /// Begins a family. Each name begins with that of this program, but for those of the process.
+    fn begin(&mut self, family: &Family) {
+        let (name, kind, help) = (family.name, family.kind(), family.help);
+        let is_process = name.starts_with("process_");
+        let prefix = if is_process { "" } else { "etcd_gateway_" };
+        self.name = format!("{prefix}{name}");
+        self.address.clear();
         // Writing to a String cannot fail.
         let _ = write!(
-            self.written,
-            "# HELP {} {help}\n# TYPE {} {kind}\n",
-            self.family, self.family
+            self.text,
+            "# HELP {0} {help}\n# TYPE {0} {kind}\n",
+            self.name
         );
     }
 
     /// A sample of the family; `suffix` belongs to the name.
     fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.written, "{}{suffix}", self.family);
-        for (index, (name, label)) in labels.iter().enumerate() {
-            let opening = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.written, "{opening}{name}=\"{}\"", Label(label));
+        let address = ("address", self.address.as_str());
+        let address = (!self.address.is_empty()).then_some(address);
+        let _ = write!(self.text, "{}{suffix}", self.name);
+        let mut opening = '{';
+        for (name, label) in address.iter().chain(labels) {
+            let _ = write!(self.text, "{opening}{name}=\"{}\"", Label(label));
+            opening = ',';
         }
-        let closing = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.written, "{closing} {value}");
+        let closing = if opening == '{' { "" } else { "}" };
+        let _ = writeln!(self.text, "{closing} {value}");
     }
 
-    /// A family of one sample.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.family(name, kind, help);
+    fn value(&mut self, value: impl Display) {
         self.sample("", &[], value);
     }
 
-    /// A family of counters with one label.
-    fn by(&mut self, name: &str, help: &str, label: &str, counts: &[(&str, u64)]) {
-        self.family(name, COUNTER, help);
+    /// One sample for each value of a label.
+    fn by<'a>(&mut self, label: &str, counts: impl IntoIterator<Item = (&'a str, u64)>) {
         for (value, count) in counts {
             self.sample("", &[(label, value)], count);
         }
     }
 
-    fn distribution(&mut self, labels: &[(&str, &str)], distribution: &Distribution) {
-        let mut bucket = |bound: &str, count| {
-            let labels = [labels, &[("le", bound)]].concat();
-            self.sample("_bucket", &labels, count);
-        };
+    /// The time of an event, 0 if it never happened.
+    fn date(&mut self, now: Now, event: Option<Instant>) {
+        self.value(Seconds(
+            event.map_or(Duration::ZERO, |event| now.date_of(event)),
+        ));
+    }
+
+    fn distribution(&mut self, distribution: &Distribution) {
         for (bound, count) in &distribution.buckets {
-            bucket(&Seconds(*bound).to_string(), *count);
+            let bound = Seconds(*bound).to_string();
+            self.sample("_bucket", &[("le", &bound)], count);
         }
-        bucket("+Inf", distribution.count);
-        self.sample("_sum", labels, Seconds(distribution.sum));
-        self.sample("_count", labels, distribution.count);
+        self.sample("_bucket", &[("le", "+Inf")], distribution.count);
+        self.sample("_sum", &[], Seconds(distribution.sum));
+        self.sample("_count", &[], distribution.count);
     }
 }
 
@@ -474,13 +432,22 @@ impl Display for Label<'_> {
 mod tests {
     use super::*;
 
+    fn begun() -> Writer {
+        let mut to = Writer::default();
+        to.begin(&Family {
+            name: "x",
+            help: "y",
+            samples: Process(|_| None),
+        });
+        to
+    }
+
     #[test]
     fn labels_cannot_break_out() {
-        let mut text = Text::default();
-        text.family("x", GAUGE, "y");
-        text.sample("", &[("a", "q\"b\\n\n} 1\u{e9}"), ("b", "")], 2);
+        let mut to = begun();
+        to.sample("", &[("a", "q\"b\\n\n} 1\u{e9}"), ("b", "")], 2);
         assert_eq!(
-            text.written,
+            to.text,
             "# HELP etcd_gateway_x y\n# TYPE etcd_gateway_x gauge\n\
              etcd_gateway_x{a=\"q\\\"b\\\\n\\n} 1\u{e9}\",b=\"\"} 2\n"
         );
@@ -501,23 +468,22 @@ mod tests {
 
     #[test]
     fn a_histogram_ends_with_all() {
-        let mut text = Text::default();
-        let distribution = Distribution {
+        let mut to = begun();
+        to.address = "b".to_owned();
+        to.distribution(&Distribution {
             buckets: vec![(Duration::from_millis(1), 2), (Duration::from_secs(1), 3)],
             count: 5,
             sum: Duration::from_millis(7_250),
-        };
-        text.family("x", HISTOGRAM, "y");
-        text.distribution(&[("a", "b")], &distribution);
-        let samples: Vec<&str> = text.written.lines().skip(2).collect();
+        });
+        let samples: Vec<&str> = to.text.lines().skip(2).collect();
         assert_eq!(
             samples,
             [
-                "etcd_gateway_x_bucket{a=\"b\",le=\"0.001\"} 2",
-                "etcd_gateway_x_bucket{a=\"b\",le=\"1\"} 3",
-                "etcd_gateway_x_bucket{a=\"b\",le=\"+Inf\"} 5",
-                "etcd_gateway_x_sum{a=\"b\"} 7.25",
-                "etcd_gateway_x_count{a=\"b\"} 5",
+                "etcd_gateway_x_bucket{address=\"b\",le=\"0.001\"} 2",
+                "etcd_gateway_x_bucket{address=\"b\",le=\"1\"} 3",
+                "etcd_gateway_x_bucket{address=\"b\",le=\"+Inf\"} 5",
+                "etcd_gateway_x_sum{address=\"b\"} 7.25",
+                "etcd_gateway_x_count{address=\"b\"} 5",
             ]
         );
     }
