@@ -73,26 +73,12 @@ pub(crate) struct Request<'a> {
     pub(crate) head_only: bool,
 }
 
-/// What the octets received so far are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parsed<'a> {
-    /// The beginning of a request, as far as can be seen.
-    Incomplete,
-    Request(Request<'a>),
-    /// Nothing that more octets could mend.
-    Refused(Status),
-}
-
-/// Reads what has been received so far.
-pub(crate) fn parse(received: &[u8]) -> Parsed<'_> {
-    match head(received) {
-        Ok(None) => Parsed::Incomplete,
-        Ok(Some(head)) => match request(head) {
-            Ok(request) => Parsed::Request(request),
-            Err(status) => Parsed::Refused(status),
-        },
-        Err(status) => Parsed::Refused(status),
-    }
+/// Reads what has been received so far: a request once its head is complete.
+///
+/// # Errors
+/// What to answer to octets that cannot become a request, whatever follows.
+pub(crate) fn parse(received: &[u8]) -> Result<Option<Request<'_>>, Status> {
+    head(received)?.map(request).transpose()
 }
 
 /// Whether these octets begin a request for a head alone. That holds for a refusal too: no answer to
@@ -312,6 +298,16 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// What was asked for.
+    pub(crate) fn ok(content_type: &'static str, content: String) -> Self {
+        Self {
+            status: Status::Ok,
+            content_type,
+            content,
+            more: "",
+        }
+    }
+
     /// A line of text.
     pub(crate) fn text(status: Status, line: &str) -> Self {
         Self {

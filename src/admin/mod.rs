@@ -9,16 +9,16 @@
 //! knows nothing of the gateway but a [`Snapshot`] and open [`Connection`]s, which are taken under the locks that
 //! sessions take and let go before a byte is sent.
 
+mod html;
 pub(crate) mod http;
+mod json;
 mod metrics;
 mod pages;
 mod server;
 mod snapshot;
-mod status;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 use socket2::SockRef;
 
@@ -74,15 +74,12 @@ pub(crate) fn prepare(listener: SockRef<'_>) -> io::Result<()> {
 pub(crate) fn serve(
     listener: &TcpListener,
     stop: &Waker,
-    observed: &Arc<dyn Observed>,
+    observed: &dyn Observed,
     settings: &Settings,
     times: &Times,
 ) {
-    let pages = pages::Pages {
-        observed: Arc::clone(observed),
-        settings: settings.clone(),
-    };
-    server::run(listener, stop, &pages, times);
+    let answer = |request: http::Request<'_>| pages::answer(request, observed, settings);
+    server::run(listener, stop, &answer, times);
 }
 
 #[cfg(test)]

@@ -1,26 +1,27 @@
 //! Answers requests of several clients at once, in one thread that never waits for any of them.
 //!
-//! All sockets are non-blocking and poll(2) tells which can go on, so a client that sends a byte
-//! a second, or takes one, holds up nobody. What bounds it, whatever clients do:
+//! All sockets are non-blocking, and poll(2) says which can continue, so a client that sends or reads a byte
+//! per second delays nobody. These limits hold whatever clients do:
 //!
-//! - [`MAX_CONNECTIONS`] at a time. One more takes the place of the one that is least worth
-//!   keeping, so that a crowd of silent connections does not shut out a scrape.
+//! - [`MAX_CONNECTIONS`] at the same time. One more replaces the one that is least worth
+//!   keeping, so that many silent connections do not prevent a scrape.
 //! - A connection carries one exchange: its request has [`Times::admin_request`], the answer
-//!   [`Times::admin_answer`]. Keep-alive would save a scraper one handshake a scrape and cost the
+//!   [`Times::admin_answer`]. Keep-alive would save a scraper one handshake per scrape and need the
 //!   framing of requests, which is where HTTP servers are attacked.
-//! - What the kernel holds of an answer that is not read is [`SEND_BUFFER`], and is thrown away
+//! - The kernel holds at most [`SEND_BUFFER`] of an answer that is not read, and discards it
 //!   with the connection.
-//! - The thread rests for as long as it worked, so it never takes more than half a processor.
+//! - The thread sleeps for as long as it worked, so it never uses more than half a processor.
 //! - No lock is held while a client is read from or written to.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use socket2::SockRef;
 
-use super::http::{self, Parsed, Request, Response, Status};
+use super::http::{self, Request, Response, Status};
+use crate::date::{self, HttpDate};
 use crate::log;
 use crate::sys::Plain;
 use crate::sys::syscall::{self, PollFd};
@@ -30,30 +31,23 @@ use crate::times::Times;
 /// Some scrapers, a browser and probes, with room to spare.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
 
-/// What a client sends after its answer is read and thrown away, for a close with unread data is
+/// What a client sends after its answer is read and discarded, up to this: a close with unread data is
 /// a reset, which may overtake the answer (RFC 9112 section 9.6).
 const LINGER_OCTETS: usize = 64 * 1024;
 
-/// Where the kernel may put an answer. Left alone it takes megabytes, and keeps them after a close
-/// for as long as the client's window is shut (tcp(7), `tcp_max_orphans`).
+/// The send buffer of a connection. By default the kernel takes megabytes, and keeps them after a close
+/// for as long as the client's window is closed (tcp(7), `tcp_max_orphans`).
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
-/// The longest rest after work: no round takes nearly as long, but for a process that was stopped.
+/// The longest sleep after work. No round takes nearly as long, unless the process was stopped.
 const REST: Duration = Duration::from_secs(1);
 
-/// Makes the answer to a request.
-pub(super) trait Answers {
-    ///
-    /// # Errors
-    /// If there is no memory for one: the connection is closed then.
-    fn answer(&self, request: Request<'_>) -> io::Result<Response>;
-    /// A response as it is sent.
-    fn bytes(&self, response: &Response, head_only: bool) -> Vec<u8>;
-}
+/// Makes the answer to a request. An error, which says that there is no memory for one, closes the connection.
+pub(super) type Answer<'a> = dyn Fn(Request<'_>) -> io::Result<Response> + 'a;
 
-/// Serves until it is to `stop`, and then those that are connected. The listener must not block.
-pub(super) fn run(listener: &TcpListener, stop: &Waker, pages: &impl Answers, times: &Times) {
-    let mut server = Server::new(listener, stop, pages, times);
+/// Serves until `stop` is woken, and then those that are connected already. The listener must not block.
+pub(super) fn run(listener: &TcpListener, stop: &Waker, answer: &Answer<'_>, times: &Times) {
+    let mut server = Server::new(listener, stop, answer, times);
     while !(server.stopped && server.clients.is_empty()) {
         let worked = server.round();
         std::thread::sleep(worked.min(REST));
@@ -61,36 +55,34 @@ pub(super) fn run(listener: &TcpListener, stop: &Waker, pages: &impl Answers, ti
 }
 
 /// A listener and the clients that came by it.
-struct Server<'a, P> {
+struct Server<'a> {
     listener: &'a TcpListener,
     stop: &'a Waker,
-    /// It accepts nobody any more.
+    /// It accepts no more clients.
     stopped: bool,
-    pages: &'a P,
+    answer: &'a Answer<'a>,
     times: &'a Times,
     clients: Vec<Client<'a>>,
-    /// Nobody is accepted before that.
+    /// No client is accepted before that.
     accept_from: Instant,
-    /// How long a wait is at most, if its listener is on one link alone: another socket may take its place, of
-    /// which a wait for the old one is not told.
+    /// The longest wait, if the address of the listener has a zone: another socket may replace its file description
+    /// when the interface comes back, and a wait for the old one does not notice.
     look: Option<Duration>,
     complaints: log::Limit,
 }
 
-/// What can go on without waiting.
-struct Ready {
-    listener: bool,
-    stop: bool,
-    clients: Vec<bool>,
-}
-
-impl<'a, P: Answers> Server<'a, P> {
-    fn new(listener: &'a TcpListener, stop: &'a Waker, pages: &'a P, times: &'a Times) -> Self {
+impl<'a> Server<'a> {
+    fn new(
+        listener: &'a TcpListener,
+        stop: &'a Waker,
+        answer: &'a Answer<'a>,
+        times: &'a Times,
+    ) -> Self {
         Self {
             listener,
             stop,
             stopped: false,
-            pages,
+            answer,
             times,
             clients: Vec::new(),
             accept_from: Instant::now(),
@@ -102,23 +94,23 @@ impl<'a, P: Answers> Server<'a, P> {
 
     /// Waits until something can be done, and does it; returns how long that took.
     fn round(&mut self) -> Duration {
-        let ready = match self.wait() {
-            Ok(ready) => ready,
+        let mut ready = match self.wait() {
+            Ok(ready) => ready.into_iter(),
             Err(error) => {
                 self.complain("cannot poll", &error);
                 std::thread::sleep(self.times.admin_pause);
                 return Duration::ZERO;
             }
         };
-        let began = Instant::now();
-        let (pages, mut turns) = (self.pages, ready.clients.into_iter());
+        let (began, answer) = (Instant::now(), self.answer);
+        let mut is_ready = || ready.next().unwrap_or_default();
+        let (has_client, is_to_stop) = (is_ready(), is_ready());
         self.clients.retain_mut(|client| {
-            let is_ready = turns.next().unwrap_or_default();
-            let goes_on = !is_ready || client.step(pages);
-            goes_on && client.in_time(began, pages)
+            let stays = !is_ready() || client.step(answer);
+            stays && client.in_time(began, answer)
         });
-        self.stopped |= ready.stop;
-        if ready.listener
+        self.stopped |= is_to_stop;
+        if has_client
             && !self.stopped
             && let Err(error) = self.accept()
         {
@@ -139,8 +131,9 @@ impl<'a, P: Answers> Server<'a, P> {
         }
     }
 
-    /// Sleeps until something can go on or a client's time is over.
-    fn wait(&self) -> io::Result<Ready> {
+    /// Sleeps until something can continue or a client's time is over. Says what can continue without waiting: the
+    /// listener, the stop, and each client.
+    fn wait(&self) -> io::Result<Vec<bool>> {
         let now = Instant::now();
         let paused = self.accept_from > now;
         let watched = |fd, is_watched| match is_watched {
@@ -158,15 +151,10 @@ impl<'a, P: Answers> Server<'a, P> {
         let until = until.chain(look).min();
         let timeout = until.map(|until| until.saturating_duration_since(now));
         syscall::wait(&mut fds, timeout)?;
-        let mut ready = fds.iter().map(PollFd::is_ready);
-        Ok(Ready {
-            listener: ready.next().unwrap_or_default(),
-            stop: ready.next().unwrap_or_default(),
-            clients: ready.collect(),
-        })
+        Ok(fds.iter().map(PollFd::is_ready).collect())
     }
 
-    /// Takes as many clients as there are places for; others wait until the next round.
+    /// Accepts up to [`MAX_CONNECTIONS`] clients; others wait until the next round.
     fn accept(&mut self) -> io::Result<()> {
         for _ in 0..MAX_CONNECTIONS {
             let stream = match self.listener.accept() {
@@ -194,7 +182,7 @@ impl<'a, P: Answers> Server<'a, P> {
             };
             // The request has often come with the connection, and is answered before anybody
             // else can take its place.
-            if client.step(self.pages) {
+            if client.step(self.answer) {
                 if self.clients.len() >= MAX_CONNECTIONS {
                     make_room(&mut self.clients);
                 }
@@ -205,7 +193,7 @@ impl<'a, P: Answers> Server<'a, P> {
     }
 }
 
-/// Drops the client that is least worth keeping: one that has its answer before one that owes
+/// Drops the client that is least worth keeping: one that has its answer before one that has not sent
 /// its request before one that is being answered, and of these the one that came first.
 fn make_room(clients: &mut Vec<Client<'_>>) {
     let worth = |client: &Client<'_>| match client.phase {
@@ -226,7 +214,7 @@ fn make_room(clients: &mut Vec<Client<'_>>) {
 struct Client<'a> {
     stream: TcpStream,
     phase: Phase,
-    /// When it ends if it is in this phase still.
+    /// When the connection ends if it is still in this phase.
     deadline: Instant,
     times: &'a Times,
 }
@@ -236,7 +224,7 @@ enum Phase {
     Reading(Vec<u8>),
     /// The answer, and how much of it is sent.
     Writing { answer: Vec<u8>, sent: usize },
-    /// All is sent; how much more is read and thrown away.
+    /// All is sent; how much more is read and discarded.
     Lingering(usize),
 }
 
@@ -248,16 +236,16 @@ impl Client<'_> {
         }
     }
 
-    /// Goes on for as long as nothing has to be waited for. False if that was the end.
-    fn step(&mut self, pages: &impl Answers) -> bool {
+    /// Continues for as long as nothing has to be waited for. False if the connection has ended.
+    fn step(&mut self, answer: &Answer<'_>) -> bool {
         let mut chunk = [0; 2048];
         loop {
-            let went_on = match &mut self.phase {
+            let progress = match &mut self.phase {
                 Phase::Reading(received) => match self.stream.read(&mut chunk) {
                     Ok(0) => return false,
                     Ok(count) => {
                         received.extend(chunk.iter().take(count));
-                        match reply(received, pages) {
+                        match reply(received, answer) {
                             Ok(None) => {}
                             Ok(Some(answer)) => self.write(answer),
                             Err(_) => return false,
@@ -287,7 +275,7 @@ impl Client<'_> {
                     Err(error) => Err(error),
                 },
             };
-            match went_on {
+            match progress {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
@@ -295,17 +283,16 @@ impl Client<'_> {
         }
     }
 
-    /// False if its time is over. One that began a request is told so.
-    fn in_time(&mut self, now: Instant, pages: &impl Answers) -> bool {
+    /// False if its time is over. A client that has begun a request is answered first.
+    fn in_time(&mut self, now: Instant, answer: &Answer<'_>) -> bool {
         if now < self.deadline {
             return true;
         }
         match &self.phase {
             Phase::Reading(received) if !received.is_empty() => {
                 let late = Response::text(Status::RequestTimeout, "the request took too long");
-                let answer = pages.bytes(&late, http::is_head(received));
-                self.write(answer);
-                self.step(pages)
+                self.write(bytes(&late, http::is_head(received)));
+                self.step(answer)
             }
             _ => {
                 self.abandon();
@@ -314,7 +301,7 @@ impl Client<'_> {
         }
     }
 
-    /// Before it is dropped: what the client has not taken of an answer by now goes with it.
+    /// To be called before it is dropped: discards what the client has not read of its answer.
     fn abandon(&self) {
         if !matches!(self.phase, Phase::Reading(_)) {
             // Fails only on a connection that is gone already.
@@ -336,19 +323,26 @@ impl Client<'_> {
 }
 
 /// The answer, if what has been received is enough for one.
-fn reply(received: &[u8], pages: &impl Answers) -> io::Result<Option<Vec<u8>>> {
+fn reply(received: &[u8], answer: &Answer<'_>) -> io::Result<Option<Vec<u8>>> {
     Ok(match http::parse(received) {
-        Parsed::Incomplete => None,
-        Parsed::Request(request) => Some(pages.bytes(&pages.answer(request)?, request.head_only)),
-        Parsed::Refused(status) => {
+        Ok(None) => None,
+        Ok(Some(request)) => Some(bytes(&answer(request)?, request.head_only)),
+        Err(status) => {
             let line = match status {
                 Status::MethodNotAllowed => "only GET and HEAD are served here",
                 Status::ContentTooLarge => "no request with a body is served here",
                 _ => status.line(),
             };
-            Some(pages.bytes(&Response::text(status, line), http::is_head(received)))
+            let refusal = Response::text(status, line);
+            Some(bytes(&refusal, http::is_head(received)))
         }
     })
+}
+
+/// A response as it is sent now.
+fn bytes(response: &Response, head_only: bool) -> Vec<u8> {
+    let now = date::since_1970(SystemTime::now());
+    response.bytes(&HttpDate(now), head_only)
 }
 
 #[cfg(test)]

@@ -20,10 +20,9 @@ use crate::stats::Distribution;
 use crate::sync::lock;
 use crate::sys::usage::Usage;
 use http::Request;
-use server::Answers;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// When the gateways of these tests began, 1970 by the wall clock.
@@ -129,10 +128,6 @@ fn page(observed: &Arc<Fixture>, target: &str) -> (http::Status, String) {
 }
 
 fn response(observed: &Arc<Fixture>, target: &str, takes_html: bool) -> http::Response {
-    let pages = pages::Pages {
-        observed: Arc::clone(observed) as Arc<dyn Observed>,
-        settings: Settings::default(),
-    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let request = Request {
         path,
@@ -140,7 +135,7 @@ fn response(observed: &Arc<Fixture>, target: &str, takes_html: bool) -> http::Re
         takes_html,
         head_only: false,
     };
-    pages.answer(request).unwrap()
+    pages::answer(request, &**observed, &Settings::default()).unwrap()
 }
 
 /// Endpoints in a pool, and the rest of a gateway as a test wants it.

@@ -100,7 +100,7 @@ impl Metrics {
     }
 
     /// Serves until it is stopped; the work of a thread.
-    pub(super) fn serve(&self, observed: &Arc<dyn Observed>, settings: &Settings, times: &Times) {
+    pub(super) fn serve(&self, observed: &dyn Observed, settings: &Settings, times: &Times) {
         if let Some(listener) = self.wait(times) {
             admin::serve(&listener, &self.stop, observed, settings, times);
         }

@@ -32,7 +32,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::access::{AccessLog, LogFile, Target};
-use crate::admin::Observed;
 use crate::config::{Config, Settings};
 use crate::date::Now;
 use crate::discovery::{self, Discovery};
@@ -439,9 +438,9 @@ fn prepare_doors(
 ) -> io::Result<Doors> {
     let mut doors = Doors::default();
     if let Some(metrics) = &served.metrics {
-        let observed = Arc::clone(served) as Arc<dyn Observed>;
+        let observed = Arc::clone(served);
         let (own, settings) = (Arc::clone(metrics), settings.clone());
-        let work = move || own.serve(&observed, &settings, &times);
+        let work = move || own.serve(&*observed, &settings, &times);
         let thread = served.threads.prepare(Thread::Admin, work)?;
         doors.metrics = Some((Arc::clone(metrics), thread));
     }

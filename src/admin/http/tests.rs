@@ -1,29 +1,30 @@
 //! Tests of the request parser.
 
-use super::Parsed::{Incomplete, Refused};
 use super::Status::*;
 use super::*;
+
+type Parsed<'a> = Result<Option<Request<'a>>, Status>;
 
 fn get(path: &str) -> Parsed<'_> {
     asked(path, "")
 }
 
 fn asked<'a>(path: &'a str, query: &'a str) -> Parsed<'a> {
-    Parsed::Request(Request {
+    Result::Ok(Some(Request {
         path,
         query,
         takes_html: false,
         head_only: false,
-    })
+    }))
 }
 
 fn head(path: &str) -> Parsed<'_> {
-    Parsed::Request(Request {
+    Result::Ok(Some(Request {
         path,
         query: "",
         takes_html: false,
         head_only: true,
-    })
+    }))
 }
 
 #[test]
@@ -43,37 +44,37 @@ fn request_lines() {
         ("GET HTTP://a HTTP/1.1", get("/")),
         ("GET http://a?x HTTP/1.1", asked("/", "x")),
         ("GET http://[::1]:1/metrics HTTP/1.1", get("/metrics")),
-        ("GET http:///metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET http://:1/metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET http://u@a/metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET http://a:b/metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET https://a/metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET metrics HTTP/1.1", Refused(BadRequest)),
-        ("GET * HTTP/1.1", Refused(BadRequest)),
-        ("GET /# HTTP/1.1", Refused(BadRequest)),
-        ("GET /ä HTTP/1.1", Refused(BadRequest)),
-        ("GET /a\tb HTTP/1.1", Refused(BadRequest)),
-        ("GET  / HTTP/1.1", Refused(BadRequest)),
-        ("GET / HTTP/1.1 ", Refused(BadRequest)),
-        (" GET / HTTP/1.1", Refused(BadRequest)),
-        ("GET /", Refused(BadRequest)),
-        ("GET", Refused(BadRequest)),
-        ("", Refused(BadRequest)),
-        ("GET / a HTTP/1.1", Refused(BadRequest)),
-        ("get / HTTP/1.1", Refused(MethodNotAllowed)),
-        ("POST /metrics HTTP/1.1", Refused(MethodNotAllowed)),
-        ("OPTIONS * HTTP/1.1", Refused(MethodNotAllowed)),
-        ("CONNECT a:1 HTTP/1.1", Refused(MethodNotAllowed)),
-        ("BREW / HTTP/1.1", Refused(MethodNotAllowed)),
-        ("G(T / HTTP/1.1", Refused(BadRequest)),
+        ("GET http:///metrics HTTP/1.1", Err(BadRequest)),
+        ("GET http://:1/metrics HTTP/1.1", Err(BadRequest)),
+        ("GET http://u@a/metrics HTTP/1.1", Err(BadRequest)),
+        ("GET http://a:b/metrics HTTP/1.1", Err(BadRequest)),
+        ("GET https://a/metrics HTTP/1.1", Err(BadRequest)),
+        ("GET metrics HTTP/1.1", Err(BadRequest)),
+        ("GET * HTTP/1.1", Err(BadRequest)),
+        ("GET /# HTTP/1.1", Err(BadRequest)),
+        ("GET /ä HTTP/1.1", Err(BadRequest)),
+        ("GET /a\tb HTTP/1.1", Err(BadRequest)),
+        ("GET  / HTTP/1.1", Err(BadRequest)),
+        ("GET / HTTP/1.1 ", Err(BadRequest)),
+        (" GET / HTTP/1.1", Err(BadRequest)),
+        ("GET /", Err(BadRequest)),
+        ("GET", Err(BadRequest)),
+        ("", Err(BadRequest)),
+        ("GET / a HTTP/1.1", Err(BadRequest)),
+        ("get / HTTP/1.1", Err(MethodNotAllowed)),
+        ("POST /metrics HTTP/1.1", Err(MethodNotAllowed)),
+        ("OPTIONS * HTTP/1.1", Err(MethodNotAllowed)),
+        ("CONNECT a:1 HTTP/1.1", Err(MethodNotAllowed)),
+        ("BREW / HTTP/1.1", Err(MethodNotAllowed)),
+        ("G(T / HTTP/1.1", Err(BadRequest)),
         ("GET / HTTP/1.9", get("/")),
-        ("GET / HTTP/2.0", Refused(VersionNotSupported)),
-        ("PRI * HTTP/2.0", Refused(VersionNotSupported)),
-        ("GET / HTTP/0.9", Refused(VersionNotSupported)),
-        ("GET / HTTP/1.10", Refused(BadRequest)),
-        ("GET / HTTP/1", Refused(BadRequest)),
-        ("GET / http/1.1", Refused(BadRequest)),
-        ("GET / SIP/2.0", Refused(BadRequest)),
+        ("GET / HTTP/2.0", Err(VersionNotSupported)),
+        ("PRI * HTTP/2.0", Err(VersionNotSupported)),
+        ("GET / HTTP/0.9", Err(VersionNotSupported)),
+        ("GET / HTTP/1.10", Err(BadRequest)),
+        ("GET / HTTP/1", Err(BadRequest)),
+        ("GET / http/1.1", Err(BadRequest)),
+        ("GET / SIP/2.0", Err(BadRequest)),
     ];
     for (line, expected) in cases {
         let text = format!("{line}\r\nHost: a\r\n\r\n");
@@ -95,51 +96,51 @@ fn fields() {
         ("Host:\r\n", get("/")),
         ("Host: [::1]:9090\r\n", get("/")),
         ("Host: \t a \t\r\n", get("/")),
-        ("", Refused(BadRequest)),
-        ("Host: a\r\nHost: a\r\n", Refused(BadRequest)),
+        ("", Err(BadRequest)),
+        ("Host: a\r\nHost: a\r\n", Err(BadRequest)),
         ("Host: a.b_c:\r\n", get("/")),
         ("Host: 127.0.0.1:9090\r\n", get("/")),
         ("Host: a%2Fb!$&'()*+;=~\r\n", get("/")),
-        ("Host: a:b\r\n", Refused(BadRequest)),
-        ("Host: a:1:2\r\n", Refused(BadRequest)),
-        ("Host: ::1\r\n", Refused(BadRequest)),
-        ("Host: [::1\r\n", Refused(BadRequest)),
-        ("Host: [::1]1\r\n", Refused(BadRequest)),
-        ("Host: [a]\r\n", Refused(BadRequest)),
-        ("Host: a%\r\n", Refused(BadRequest)),
-        ("Host: a%4g\r\n", Refused(BadRequest)),
-        ("Host: <a>\r\n", Refused(BadRequest)),
-        ("Host: \"a\"\r\n", Refused(BadRequest)),
-        ("Host: a,b\r\n", Refused(BadRequest)),
-        ("Host: a b\r\n", Refused(BadRequest)),
-        ("Host: a/b\r\n", Refused(BadRequest)),
-        ("Host: u@a\r\n", Refused(BadRequest)),
-        ("Host : a\r\n", Refused(BadRequest)),
-        ("Host: a\r\n : b\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: b\r\n c\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX\r\n", Refused(BadRequest)),
-        ("Host: a\r\n: x\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: a\nY: b\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: a\rb\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: a\r\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: a\0b\r\n", Refused(BadRequest)),
-        ("Host: a\r\nX: a\x7fb\r\n", Refused(BadRequest)),
+        ("Host: a:b\r\n", Err(BadRequest)),
+        ("Host: a:1:2\r\n", Err(BadRequest)),
+        ("Host: ::1\r\n", Err(BadRequest)),
+        ("Host: [::1\r\n", Err(BadRequest)),
+        ("Host: [::1]1\r\n", Err(BadRequest)),
+        ("Host: [a]\r\n", Err(BadRequest)),
+        ("Host: a%\r\n", Err(BadRequest)),
+        ("Host: a%4g\r\n", Err(BadRequest)),
+        ("Host: <a>\r\n", Err(BadRequest)),
+        ("Host: \"a\"\r\n", Err(BadRequest)),
+        ("Host: a,b\r\n", Err(BadRequest)),
+        ("Host: a b\r\n", Err(BadRequest)),
+        ("Host: a/b\r\n", Err(BadRequest)),
+        ("Host: u@a\r\n", Err(BadRequest)),
+        ("Host : a\r\n", Err(BadRequest)),
+        ("Host: a\r\n : b\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: b\r\n c\r\n", Err(BadRequest)),
+        ("Host: a\r\nX\r\n", Err(BadRequest)),
+        ("Host: a\r\n: x\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: a\nY: b\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: a\rb\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: a\r\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: a\0b\r\n", Err(BadRequest)),
+        ("Host: a\r\nX: a\x7fb\r\n", Err(BadRequest)),
         ("Host: a\r\nX: ä\r\n", get("/")),
         ("Host: a\r\nContent-Length: 0\r\n", get("/")),
         ("Host: a\r\nContent-Length: 00\r\n", get("/")),
-        ("Host: a\r\nContent-Length: 1\r\n", Refused(ContentTooLarge)),
+        ("Host: a\r\nContent-Length: 1\r\n", Err(ContentTooLarge)),
         (
             "Host: a\r\nContent-Length: 99999999999999999999\r\n",
-            Refused(ContentTooLarge),
+            Err(ContentTooLarge),
         ),
-        ("Host: a\r\nContent-Length: -1\r\n", Refused(BadRequest)),
-        ("Host: a\r\nContent-Length: +1\r\n", Refused(BadRequest)),
-        ("Host: a\r\nContent-Length: 0x1\r\n", Refused(BadRequest)),
-        ("Host: a\r\nContent-Length:\r\n", Refused(BadRequest)),
-        ("Host: a\r\nContent-Length: 0, 0\r\n", Refused(BadRequest)),
+        ("Host: a\r\nContent-Length: -1\r\n", Err(BadRequest)),
+        ("Host: a\r\nContent-Length: +1\r\n", Err(BadRequest)),
+        ("Host: a\r\nContent-Length: 0x1\r\n", Err(BadRequest)),
+        ("Host: a\r\nContent-Length:\r\n", Err(BadRequest)),
+        ("Host: a\r\nContent-Length: 0, 0\r\n", Err(BadRequest)),
         (
             "Host: a\r\nContent-Length: 0\r\nContent-Length: 1\r\n",
-            Refused(BadRequest),
+            Err(BadRequest),
         ),
         (
             "Host: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n",
@@ -147,11 +148,11 @@ fn fields() {
         ),
         (
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
-            Refused(ContentTooLarge),
+            Err(ContentTooLarge),
         ),
         (
             "Host: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n",
-            Refused(BadRequest),
+            Err(BadRequest),
         ),
     ];
     for (fields, expected) in cases {
@@ -160,14 +161,14 @@ fn fields() {
     }
     assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n"), get("/"));
     let invalid = b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n";
-    assert_eq!(parse(invalid), Refused(BadRequest), "not UTF-8");
+    assert_eq!(parse(invalid), Err(BadRequest), "not UTF-8");
 }
 
 #[test]
 fn a_request_comes_in_any_number_of_pieces() {
     let text = b"\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
     for length in 0..text.len() {
-        assert_eq!(parse(&text[..length]), Incomplete, "{length} octets");
+        assert_eq!(parse(&text[..length]), Result::Ok(None), "{length} octets");
     }
     assert_eq!(parse(text), get("/healthz"));
     let pipelined = [&text[..], b"\0\xff rubbish"].concat();
@@ -177,7 +178,7 @@ fn a_request_comes_in_any_number_of_pieces() {
 #[test]
 fn what_cannot_become_a_request_is_refused_at_once() {
     // The first octets of a TLS handshake.
-    assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Refused(BadRequest));
+    assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Err(BadRequest));
     // What a person types whose terminal ends lines with a bare LF. The last is refused for its
     // line end before its version can be looked at, and so it is as a whole.
     for bare in [
@@ -187,19 +188,19 @@ fn what_cannot_become_a_request_is_refused_at_once() {
         "GET /\rX",
         "GET / HTTP/2.0\r\nX: a\r\r\n\r\n",
     ] {
-        assert_eq!(parse(bare.as_bytes()), Refused(BadRequest), "{bare:?}");
+        assert_eq!(parse(bare.as_bytes()), Err(BadRequest), "{bare:?}");
     }
     let long = [b'a'; MAX_HEAD];
-    assert_eq!(parse(&long[..MAX_HEAD - 1]), Incomplete);
-    assert_eq!(parse(&long), Refused(UriTooLong));
+    assert_eq!(parse(&long[..MAX_HEAD - 1]), Result::Ok(None));
+    assert_eq!(parse(&long), Err(UriTooLong));
     let mut fields = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
     fields.resize(MAX_HEAD, b'x');
-    assert_eq!(parse(&fields), Refused(FieldsTooLarge));
+    assert_eq!(parse(&fields), Err(FieldsTooLarge));
     let one_too_many = format!(
         "GET / HTTP/1.0\r\n{}\r\n",
         "X: y\r\n".repeat(MAX_FIELDS + 1)
     );
-    assert_eq!(parse(one_too_many.as_bytes()), Refused(FieldsTooLarge));
+    assert_eq!(parse(one_too_many.as_bytes()), Err(FieldsTooLarge));
     let all = format!("GET / HTTP/1.0\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS));
     assert_eq!(parse(all.as_bytes()), get("/"));
 }
@@ -215,7 +216,7 @@ fn the_limit_is_exact() {
         text
     };
     assert_eq!(parse(&head(MAX_HEAD)), get("/"));
-    assert_eq!(parse(&head(MAX_HEAD + 1)), Refused(FieldsTooLarge));
+    assert_eq!(parse(&head(MAX_HEAD + 1)), Err(FieldsTooLarge));
 }
 
 #[test]
@@ -281,7 +282,7 @@ fn html_is_for_those_who_name_it() {
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let found = parse(head.as_bytes());
-        let is_right = matches!(found, Parsed::Request(request) if request.takes_html == expected);
+        let is_right = matches!(found, Result::Ok(Some(request)) if request.takes_html == expected);
         assert!(is_right, "{fields:?}: {found:?}");
     }
 }

@@ -10,26 +10,27 @@ const SOON: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Answers every request with so many octets.
-struct Octets(usize);
-
-impl Answers for Octets {
-    fn answer(&self, _: Request<'_>) -> io::Result<Response> {
-        let text = memory::zeroed(self.0)?;
+fn octets(count: usize) -> impl Fn(Request<'_>) -> io::Result<Response> {
+    move |_| {
+        let text = memory::zeroed(count)?;
         Ok(Response::text(Status::Ok, &"a".repeat(text.len())))
-    }
-
-    fn bytes(&self, response: &Response, _: bool) -> Vec<u8> {
-        response.content.as_bytes().to_vec()
     }
 }
 
+/// What stands behind the head of an answer.
+fn content(mut answer: Vec<u8>) -> Vec<u8> {
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    answer.drain(..head.map_or(0, |head| head + 4));
+    answer
+}
+
 /// A server that runs until the tests end.
-fn serve(octets: usize, times: Times) -> SocketAddr {
+fn serve(count: usize, times: Times) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     super::super::prepare(SockRef::from(&listener)).unwrap();
     let stop = Waker::new().unwrap();
-    std::thread::spawn(move || run(&listener, &stop, &Octets(octets), &times));
+    std::thread::spawn(move || run(&listener, &stop, &octets(count), &times));
     addr
 }
 
@@ -55,7 +56,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 fn end(mut stream: &TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut got = Vec::new();
     let end = stream.read_to_end(&mut got);
-    (got, end.map(drop).map_err(|error| error.kind()))
+    (content(got), end.map(drop).map_err(|error| error.kind()))
 }
 
 #[test]
@@ -124,6 +125,7 @@ fn a_reader_has_the_whole_answer_in_whatever_pieces_it_takes_it() {
             count => answer.extend(&piece[..count]),
         }
     }
+    let mut answer = content(answer);
     assert_eq!(answer.len(), MUCH + 1);
     assert_eq!(answer.pop(), Some(b'\n'));
     assert!(answer.iter().all(|octet| *octet == b'a'));
@@ -150,7 +152,7 @@ fn the_kernel_holds_little_of_an_answer() {
 #[test]
 fn after_a_failure_to_accept_it_pauses() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let (listener, pages) = (TcpListener::from(socket), Octets(1));
+    let (listener, pages) = (TcpListener::from(socket), octets(1));
     let times = Times {
         admin_pause: LONG,
         ..patient()
@@ -164,8 +166,8 @@ fn after_a_failure_to_accept_it_pauses() {
     // It does not look at the listener meanwhile.
     server.accept_from = Instant::now() + Duration::from_millis(20);
     let ready = server.wait().unwrap();
-    assert!(!ready.listener && Instant::now() >= server.accept_from);
-    assert!(server.wait().unwrap().listener);
+    assert!(!ready[0] && Instant::now() >= server.accept_from);
+    assert!(server.wait().unwrap()[0]);
     assert_eq!(server.complaints.admit(Instant::now() + SOON), Some(0));
     server.complain("cannot accept", &ErrorKind::Other.into());
     assert_eq!(server.complaints.admit(Instant::now() + 2 * SOON), Some(1));
@@ -180,11 +182,11 @@ fn each_phase_has_a_time_of_its_own() {
         admin_linger: hours(3),
         ..patient()
     };
-    for (octets, request, phase) in [(1, &b"GET /"[..], 1), (MUCH, REQUEST, 2), (1, REQUEST, 3)] {
+    for (count, request, phase) in [(1, &b"GET /"[..], 1), (MUCH, REQUEST, 2), (1, REQUEST, 3)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = connect(listener.local_addr().unwrap());
         stream.write_all(request).unwrap();
-        let pages = Octets(octets);
+        let pages = octets(count);
         let stop = Waker::new().unwrap();
         let mut server = Server::new(&listener, &stop, &pages, &times);
         listener.set_nonblocking(true).unwrap();
@@ -208,7 +210,7 @@ fn no_more_connections_are_kept_than_the_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
-    let (pages, times) = (Octets(1), patient());
+    let (pages, times) = (octets(1), patient());
     let stop = Waker::new().unwrap();
     let mut server = Server::new(&listener, &stop, &pages, &times);
     let _silent: Vec<TcpStream> = (0..3 * MAX_CONNECTIONS).map(|_| connect(addr)).collect();

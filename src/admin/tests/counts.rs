@@ -91,7 +91,7 @@ fn every_count_has_a_family_of_its_own() {
 
 #[test]
 fn the_page_has_every_count_that_is_not_zero() {
-    let page = status::render(&counted(), true);
+    let page = html::render(&counted(), true);
     for (what, value) in [
         ("clients rejected: max_connections", "14"),
         ("clients rejected: loop", "15"),
@@ -116,7 +116,7 @@ fn the_page_has_every_count_that_is_not_zero() {
         assert!(page.contains(card), "{card}");
     }
     assert!(page.contains("up 1 h 55 min"), "{page}");
-    let none = status::render(&snapshot(Vec::new()), true);
+    let none = html::render(&snapshot(Vec::new()), true);
     assert!(!none.contains("dropped"), "{none}");
     assert!(none.contains("last complete refresh</th><td class=\"n\">never</td>"));
 }
@@ -130,7 +130,7 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
             now: present(1000 * second),
             ..snapshot(vec![view])
         };
-        status::render(&snapshot, true)
+        html::render(&snapshot, true)
     };
     for (status, colour, error) in [
         (Status::Active, "good", "dim"),
