@@ -1,12 +1,12 @@
-//! As much of HTTP/1.1 as a read-only server needs: the head of a request, read strictly, and
+//! As much of HTTP/1.1 as a read-only server needs: the strict parser of the head of a request, and
 //! the bytes of a response.
 //!
-//! RFC 9112 for the syntax, RFC 9110 for what it means. What a lenient server lets pass is
-//! refused: a bare LF or CR, a folded field, a blank before the colon, a control, two hosts. No
+//! RFC 9112 for the syntax, RFC 9110 for the meaning. What a lenient server accepts is
+//! rejected: a bare LF or CR, a folded field, a space before the colon, a control character, two hosts. No
 //! request may have a body, and each connection carries one exchange, so there is no framing to
-//! disagree about, which is what attacks on HTTP/1.1 live on; what follows the head is never
-//! looked at. Pure: no socket and no clock. A head is at most [`MAX_HEAD`] octets, and all
-//! that is read of it borrows from it.
+//! disagree about, which attacks on HTTP/1.1 need; what follows the head is never
+//! read. Pure: no socket and no clock. A head is at most [`MAX_HEAD`] octets, and a parsed
+//! request borrows from it.
 
 #![deny(
     clippy::indexing_slicing,
@@ -27,7 +27,7 @@ pub(crate) const MAX_HEAD: usize = 8 * 1024;
 /// The most fields of a request; Apache's limit.
 const MAX_FIELDS: usize = 100;
 
-/// What can be answered.
+/// The status of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Ok,
@@ -63,13 +63,12 @@ impl Status {
 /// A request that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
-    /// What is asked for, without a query.
     pub(crate) path: &'a str,
-    /// What stands behind the path after a question mark, if anything.
+    /// What follows the question mark after the path; empty without one.
     pub(crate) query: &'a str,
-    /// The answer may be HTML: it is among the media types that are accepted by name, as browsers name it.
+    /// The Accept field names HTML, as that of browsers does.
     pub(crate) takes_html: bool,
-    /// HEAD: the answer is wanted without its content.
+    /// HEAD: the response has no content.
     pub(crate) head_only: bool,
 }
 
@@ -81,8 +80,8 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<Request<'_>>, Status> {
     head(received)?.map(request).transpose()
 }
 
-/// Whether these octets begin a request for a head alone. That holds for a refusal too: no answer to
-/// HEAD has content (RFC 9110 section 9.3.2).
+/// Whether these octets begin a HEAD request: also the response that rejects one has no
+/// content (RFC 9110 section 9.3.2).
 pub(crate) fn is_head(received: &[u8]) -> bool {
     from_first_line(received).starts_with(b"HEAD ")
 }
@@ -92,14 +91,14 @@ fn from_first_line(received: &[u8]) -> &[u8] {
     received.strip_prefix(b"\r\n").unwrap_or(received)
 }
 
-/// The head, without the empty line that ends it, if it is there already.
+/// The head without the empty line that ends it, once it is complete.
 fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     let text = from_first_line(received);
     let bounded = text.get(..MAX_HEAD).unwrap_or(text);
     let end = bounded.windows(4).position(|window| window == b"\r\n\r\n");
     let head = end.and_then(|end| bounded.get(..end)).unwrap_or(bounded);
     let ended = end.and_then(|end| bounded.get(..end.saturating_add(4)));
-    // Octets above ASCII may stand in the value of a field (obs-text), and mean nothing here.
+    // The value of a field may have octets above ASCII (obs-text), which have no meaning here.
     let is_text = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..=0xff);
     if !head.iter().all(is_text) || has_bare_end(ended.unwrap_or(bounded)) {
         return Err(Status::BadRequest);
@@ -115,13 +114,13 @@ fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     if end.is_none() {
         return Ok(None);
     }
-    // No client sends anything but ASCII; a value in UTF-8 is let pass.
+    // Clients send ASCII only; a value in UTF-8 is accepted.
     std::str::from_utf8(head)
         .map(Some)
         .map_err(|_| Status::BadRequest)
 }
 
-/// Whether CR or LF stands without the other: nothing that may follow makes lines of that.
+/// Whether there is a CR without an LF or the other way round: whatever follows, that does not become a request.
 fn has_bare_end(text: &[u8]) -> bool {
     let is_bare =
         |pair: &[u8]| matches!(pair, [before, after] if (*before == b'\r') != (*after == b'\n'));
@@ -188,11 +187,11 @@ fn path_and_query(target: &str) -> Option<(&str, &str)> {
         _ => return None,
     };
     let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
-    // Only the absolute form can leave it out.
+    // Only the absolute form can omit the path.
     Some((if path.is_empty() { "/" } else { path }, query))
 }
 
-/// What the fields say that matters here.
+/// What matters here of the fields.
 #[derive(Debug, Default)]
 struct Fields {
     hosts: usize,
@@ -209,7 +208,7 @@ impl Fields {
             if count >= MAX_FIELDS {
                 return Err(Status::FieldsTooLarge);
             }
-            // A folded line begins with a blank, so it has no name either.
+            // A folded line begins with a space, so its name is not a token.
             let (name, value) = line.split_once(':').ok_or(Status::BadRequest)?;
             if !is_token(name) {
                 return Err(Status::BadRequest);
@@ -242,7 +241,7 @@ impl Fields {
     }
 }
 
-/// Whether a part of an Accept field names HTML, and not as what is not wanted (RFC 9110 sections 12.4.2 and 12.5.1).
+/// Whether a part of an Accept field names HTML with a weight above 0 (RFC 9110 sections 12.4.2 and 12.5.1).
 fn is_html(range: &str) -> bool {
     let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
     let is_named = parts
@@ -253,8 +252,8 @@ fn is_html(range: &str) -> bool {
     is_named && !weights.any(is_zero)
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 section 7.2): the value of a Host field, which may be empty. A user
-/// has no place in it, nor has a comma, which joins two fields to one.
+/// `uri-host [ ":" port ]` (RFC 9110 section 7.2): the value of a Host field, which may be empty. It must not
+/// have a user in it, nor a comma, which joins two fields.
 fn is_authority(text: &str) -> bool {
     let (is_host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let Some((literal, port)) = bracketed.split_once(']') else {
@@ -269,7 +268,7 @@ fn is_authority(text: &str) -> bool {
     is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// A `reg-name` (RFC 3986 section 3.2.2) without a comma; an IPv4 address is one as well.
+/// A `reg-name` (RFC 3986 section 3.2.2) without a comma, which an IPv4 address is, too.
 fn is_registered_name(text: &str) -> bool {
     let mut parts = text.split('%');
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&octet);
@@ -281,24 +280,23 @@ fn is_registered_name(text: &str) -> bool {
     parts.next().is_some_and(is_plain) && parts.all(is_escaped)
 }
 
-/// A token (RFC 9110 section 5.6.2): the form of methods and of the names of fields.
+/// A token (RFC 9110 section 5.6.2), as methods and names of fields are.
 fn is_token(text: &str) -> bool {
     let in_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
     !text.is_empty() && text.bytes().all(in_token)
 }
 
-/// A response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: Status,
     pub(crate) content_type: &'static str,
     pub(crate) content: String,
-    /// Fields of this response alone, each with its line end.
+    /// Further fields, each with its line end.
     pub(crate) more: &'static str,
 }
 
 impl Response {
-    /// What was asked for.
+    /// The content that was requested.
     pub(crate) fn ok(content_type: &'static str, content: String) -> Self {
         Self {
             status: Status::Ok,
@@ -322,8 +320,8 @@ impl Response {
         }
     }
 
-    /// What is sent, `date` being now; the length is that of the content also where only the
-    /// head is wanted.
+    /// What is sent at this `date`. Content-Length is that of the content also where only the
+    /// head is sent.
     pub(crate) fn bytes(&self, date: &impl Display, head_only: bool) -> Vec<u8> {
         let mut text = String::new();
         // Writing to a String cannot fail.

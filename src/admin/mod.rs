@@ -1,13 +1,12 @@
-//! What an operator can ask a running gateway, over HTTP, read-only: `--metrics-addr`.
+//! The read-only HTTP server of `--metrics-addr`: the state of a running gateway.
 //!
-//! `http` reads requests, `server` keeps clients in bounds, `pages` answers. All answers are told from
-//! one `snapshot`, which words the text; `metrics` and `status`, the page, word the other large ones. There
-//! is no file behind a path, nothing can be changed, and what is told holds no secret: addresses, names and counts.
+//! `http` parses requests, `server` limits its clients, `pages` maps paths to answers. Each answer is made from
+//! one [`Snapshot`] by a formatter: `snapshot` itself (text), `metrics`, `json` and `html`. There
+//! is no file behind a path, nothing can be changed, and no answer has a secret in it: only addresses, names and counts.
 //!
-//! It runs in one thread of its own and stands apart from the proxy: its connections are not
-//! under `--max-connections`, which keeps descriptors for it, and count in no metric. It
-//! knows nothing of the gateway but a [`Snapshot`] and open [`Connection`]s, which are taken under the locks that
-//! sessions take and let go before a byte is sent.
+//! It runs in one thread of its own, apart from the proxy: its connections do not count for
+//! `--max-connections`, which leaves descriptors for it, nor in any metric. The snapshot is taken under the locks that
+//! sessions take, which are released before a byte is sent.
 
 mod html;
 pub(crate) mod http;
@@ -28,34 +27,34 @@ use crate::sys::waker::Waker;
 use crate::times::Times;
 pub(crate) use snapshot::{Clients, Connection, DRAINING, Discovery, Reloads, Snapshot};
 
-/// The most descriptors that this module has open: listener, connections, one more that is
-/// accepted before another makes room, and a file of /proc.
+/// The most descriptors that this module has open: the listener, the connections, one more that is
+/// accepted before another is dropped, and a file of /proc.
 pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCRIPTORS;
 
-/// A gateway that can be looked at.
+/// The gateway as this module sees it: `gateway`, which implements this, is in a layer above, and tests have another.
 pub(crate) trait Observed: Send + Sync {
-    /// What is to be seen now. Takes the locks that every session takes, so that an answer
+    /// The present state. Takes the locks that every session takes, so that an answer
     /// proves that clients can be served.
     ///
     /// # Errors
-    /// If there is no memory to tell it.
+    /// If there is no memory for it.
     fn snapshot(&self) -> io::Result<Snapshot>;
 
-    /// The open connections of this process, to this endpoint or to all: so many of them, fewer where there is little memory, those
-    /// that are open for the longest time first. False beside them if there are more.
+    /// The open connections of this process, to one endpoint or to all, the oldest first; at most `limit`, fewer where there
+    /// is little memory. With false if there are more.
     ///
     /// # Errors
-    /// If there is no memory to tell them.
+    /// If there is no memory for them.
     fn connections(
         &self,
         endpoint: Option<SocketAddr>,
         limit: usize,
     ) -> io::Result<(Vec<Connection>, bool)>;
 
-    /// Whether a client could be given a thread now: one is asked for, as a client does.
+    /// Tries to get a thread, as for a client.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Why no client could be served now, in words.
     fn try_session(&self) -> Result<(), String>;
 }
 
@@ -69,7 +68,7 @@ pub(crate) fn prepare(listener: SockRef<'_>) -> io::Result<()> {
     listener.set_send_buffer_size(server::SEND_BUFFER)
 }
 
-/// Serves a listener that is [prepared](prepare), and under `/config` these settings, until it is to `stop`; the work of a
+/// Serves a listener that is [prepared](prepare), and under `/config` these settings, until `stop` is woken; the work of a
 /// thread.
 pub(crate) fn serve(
     listener: &TcpListener,

@@ -1,4 +1,4 @@
-//! What is served under which path.
+//! Maps paths to answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use super::{Observed, html, json, metrics};
 use crate::config::Settings;
 use crate::sys::usage;
 
-/// The most connections that one answer tells of: some 300 KiB.
+/// The most connections in one answer: some 300 KiB.
 pub(crate) const MAX_SHOWN: usize = 1000;
 
-/// Answers a request from what a gateway shows of itself, and under `/config` with these settings.
+/// Answers a request from the state of the gateway, and under `/config` with these settings.
 ///
 /// # Errors
 /// If there is no memory for the answer.
@@ -22,7 +22,7 @@ pub(super) fn answer(
 ) -> io::Result<Response> {
     Ok(match request.path {
         "/healthz" => {
-            // The gateway serves: every lock that a session needs could be taken.
+            // Every lock that a session needs can be taken.
             drop(gateway.snapshot()?);
             health(gateway.try_session().err())
         }
@@ -36,10 +36,10 @@ pub(super) fn answer(
         }
         "/config" => Response::ok(TEXT, settings.table()),
         "/endpoints" => Response::ok(JSON, json::endpoints(&gateway.snapshot()?)),
-        "/connections" => match Filter::read(request.query) {
-            Ok(filter) => {
+        "/connections" => match filter(request.query) {
+            Ok((endpoint, limit)) => {
                 let snapshot = gateway.snapshot()?;
-                let (shown, complete) = gateway.connections(filter.endpoint, filter.limit)?;
+                let (shown, complete) = gateway.connections(endpoint, limit)?;
                 Response::ok(JSON, json::connections(&snapshot, &shown, complete))
             }
             Err(reason) => Response::text(Status::BadRequest, &reason),
@@ -80,31 +80,20 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     parts.map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
-/// Which connections somebody asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Filter {
-    endpoint: Option<SocketAddr>,
-    limit: usize,
-}
-
-impl Filter {
-    /// Reads a query. What is not understood in it is an error: an answer about all would be taken for one about some.
-    fn read(query: &str) -> Result<Self, String> {
-        let mut filter = Self {
-            endpoint: None,
-            limit: MAX_SHOWN,
-        };
-        for (name, value) in parameters(query) {
-            match (name, value.parse(), value.parse()) {
-                ("address", Ok(endpoint), _) => filter.endpoint = Some(endpoint),
-                ("limit", _, Ok(limit)) => filter.limit = MAX_SHOWN.min(limit),
-                _ => {
-                    return Err(format!(
-                        "cannot use {name:?}; use address=IP:PORT of an endpoint, limit=NUMBER up to {MAX_SHOWN}"
-                    ));
-                }
+/// Parses the query of `/connections`: an endpoint, and how many connections at most. An unknown parameter is an error: an
+/// answer about all connections would be mistaken for one about some.
+fn filter(query: &str) -> Result<(Option<SocketAddr>, usize), String> {
+    let (mut endpoint, mut most) = (None, MAX_SHOWN);
+    for (name, value) in parameters(query) {
+        match (name, value.parse(), value.parse()) {
+            ("address", Ok(addr), _) => endpoint = Some(addr),
+            ("limit", _, Ok(limit)) => most = MAX_SHOWN.min(limit),
+            _ => {
+                return Err(format!(
+                    "cannot use {name:?}; use address=IP:PORT of an endpoint, limit=NUMBER up to {MAX_SHOWN}"
+                ));
             }
         }
-        Ok(filter)
     }
+    Ok((endpoint, most))
 }

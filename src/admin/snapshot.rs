@@ -1,5 +1,5 @@
-//! The gateway at one moment, and what is told of it in words: the one line for a service manager, and the lines that
-//! answer SIGUSR1, which are the text under `/` as well. The page, `/endpoints` and the metrics read the same [`Snapshot`].
+//! The state of the gateway at one moment, and its two text forms: one line for a service manager, and the facts that
+//! answer SIGUSR1, which are also the text under `/`. The page, `/endpoints` and the metrics read the same [`Snapshot`].
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::endpoint::status::Status;
 use crate::log::{Fields, Pairs, Value};
 use crate::stats::Distribution;
 
-/// How `/readyz` begins while a gateway ends.
+/// How the answer of `/readyz` begins while the gateway ends.
 pub(crate) const DRAINING: &str = "draining";
 
 /// A gateway at one moment.
@@ -24,30 +24,30 @@ pub(crate) struct Snapshot {
     pub(crate) pid: u32,
     pub(crate) now: Now,
     pub(crate) started: Instant,
-    /// It is ending, and takes no new clients.
+    /// The gateway is ending, and accepts no more clients.
     pub(crate) draining: bool,
     pub(crate) reloads: Reloads,
     pub(crate) listen: Vec<String>,
     pub(crate) clients: Clients,
     pub(crate) endpoints: Vec<View>,
-    /// The last changes of their states, the latest first.
+    /// The last changes of state, the latest first.
     pub(crate) transitions: Vec<Transition>,
     pub(crate) discovery: Discovery,
-    /// What there is trouble with now, in words.
+    /// Present problems, in words.
     pub(crate) problems: Vec<String>,
-    /// How often threads ended that the gateway cannot do without, by name.
+    /// How often threads have ended that the gateway needs, by name.
     pub(crate) threads_lost: Vec<(&'static str, u64)>,
     pub(crate) log_lines_dropped: u64,
     pub(crate) access_log_lines_dropped: u64,
 }
 
-/// Clients and what became of them; names are words for metrics.
+/// Clients and what became of them. The names are values of labels of the metrics.
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) accepted: u64,
     pub(crate) active: usize,
     pub(crate) max: usize,
-    /// Those rejected, by reason.
+    /// Rejected clients, by reason.
     pub(crate) rejected: Vec<(&'static str, u64)>,
     /// Failures of accept(2), by error.
     pub(crate) accept_errors: Vec<(&'static str, u64)>,
@@ -55,24 +55,24 @@ pub(crate) struct Clients {
     pub(crate) ended: Vec<(&'static str, u64)>,
     /// Dials begun because an earlier one for the same client failed or was slow.
     pub(crate) redispatches: u64,
-    /// How long connections lasted that have ended.
+    /// Durations of connections that have ended.
     pub(crate) durations: Distribution,
 }
 
-/// Reloads, and the processes that served before.
+/// Reloads, and the processes that served before them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reloads {
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
-    /// Processes that drain, and their connections.
+    /// Earlier processes that still have connections.
     pub(crate) draining_processes: usize,
     pub(crate) draining_connections: u64,
 }
 
-/// How endpoints were looked for.
+/// Refreshes of the set of endpoints.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    /// Refreshes, by result.
+    /// By result.
     pub(crate) refreshes: Vec<(&'static str, u64)>,
     pub(crate) last_success: Option<Instant>,
 }
@@ -81,26 +81,26 @@ pub(crate) struct Discovery {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) client: SocketAddr,
-    /// The listener that it came by.
+    /// The address that it was accepted at.
     pub(crate) listen: SocketAddr,
     /// When it was accepted.
     pub(crate) since: Instant,
-    /// `None` while it waits for one.
+    /// `None` while the client waits for one.
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) to_endpoint: u64,
     pub(crate) to_client: u64,
-    /// How long ago the last bytes of either peer came, if the kernel tells.
+    /// How long ago the last bytes of either peer arrived, if the kernel says.
     pub(crate) idle: Option<Duration>,
 }
 
 impl Snapshot {
-    /// Endpoints that are in the set.
+    /// The endpoints in the set.
     pub(super) fn members(&self) -> impl Iterator<Item = &View> {
         let all = self.endpoints.iter();
         all.filter(|view| view.status != Status::Removed)
     }
 
-    /// How many are in the set, and how many of them are active.
+    /// How many endpoints are in the set, and how many of them are active.
     pub(super) fn census(&self) -> (usize, usize) {
         let active = self.members().filter(|view| view.status.is_active());
         (self.members().count(), active.count())
@@ -112,7 +112,7 @@ impl Snapshot {
             return Some(format!("{DRAINING}: no new client is accepted"));
         }
         let any = |of: fn(Status) -> bool| self.members().any(|view| of(view.status));
-        // One that is doubted serves if no other does.
+        // A doubted endpoint is used if there is no better one.
         if any(|status| status.is_active() || status.is_doubted()) {
             return None;
         }
@@ -129,8 +129,8 @@ impl Snapshot {
         }
     }
 
-    /// In some words, and what to think of it: `good`, `odd` or `bad`.
-    pub(super) fn verdict(&self) -> (String, &'static str) {
+    /// A summary in some words, and its class: `good`, `odd` or `bad`.
+    pub(super) fn summary(&self) -> (String, &'static str) {
         let (total, active) = self.census();
         if self.draining {
             ("draining".to_owned(), "odd")
@@ -151,7 +151,7 @@ impl Snapshot {
         self.clients.rejected.iter().map(|(_, count)| count).sum()
     }
 
-    /// All in one line.
+    /// One line: the status for a service manager.
     pub(crate) fn line(&self) -> String {
         let (total, active) = self.census();
         let state = if self.draining { "draining, " } else { "" };
@@ -177,18 +177,18 @@ impl Snapshot {
         )
     }
 
-    /// All as text, a fact per line: what answers SIGUSR1, and the last changes.
+    /// Text with one fact per line: those that answer SIGUSR1, and the last changes.
     pub(super) fn text(&self) -> String {
         let (version, host, pid) = (self.version, &self.host, self.pid);
         let mut text = format!(
             "etcd-gateway {version}, host {host:?}, pid {pid}: {}\n",
-            self.verdict().0
+            self.summary().0
         );
         // Writing to a String cannot fail.
         let mut write = |message: &str, fields: Fields<'_>| {
             let _ = writeln!(text, "{message}{}", Pairs(fields));
         };
-        self.tell(&mut write);
+        self.facts(&mut write);
         for change in &self.transitions {
             let at = Rfc3339(self.now.date_of(change.at));
             let mut fields = vec![
@@ -206,9 +206,9 @@ impl Snapshot {
         text
     }
 
-    /// Tells one fact after the other, each as a message and its fields. Endpoints come after all else that is wrong, because
-    /// a log may have no room for so many.
-    pub(crate) fn tell(&self, mut each: impl FnMut(&'static str, Fields<'_>)) {
+    /// Calls `each` for one fact after the other, with a message and its fields. Problems come before endpoints, because
+    /// a log may not have room for all endpoints.
+    pub(crate) fn facts(&self, mut each: impl FnMut(&'static str, Fields<'_>)) {
         let (total, active) = self.census();
         let clients = &self.clients;
         let accept_errors: u64 = clients.accept_errors.iter().map(|(_, count)| count).sum();
@@ -267,7 +267,7 @@ impl Snapshot {
         each("status of discovery", &fields);
     }
 
-    /// How long ago, in whole seconds: nobody needs more, and it is read by people.
+    /// How long ago, in whole seconds: it is read by people.
     fn seconds(&self, then: Instant) -> Value {
         Duration::from_secs(self.now.since(then).as_secs()).into()
     }

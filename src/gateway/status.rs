@@ -103,7 +103,7 @@ impl Served {
     /// Logs the status.
     pub(super) fn log(&self) {
         match self.snapshot() {
-            Ok(snapshot) => snapshot.tell(|message, fields| log::answer(CALLER, message, fields)),
+            Ok(snapshot) => snapshot.facts(|message, fields| log::answer(CALLER, message, fields)),
             Err(error) => {
                 let fields = [("error", Plain(&error).to_string().into())];
                 log::answer(CALLER, UNTOLD, &fields);

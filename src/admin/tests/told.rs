@@ -98,7 +98,7 @@ fn the_line_for_a_service_manager() {
 fn every_fact_is_a_line_of_the_text() {
     let whole = told();
     let mut lines = Vec::new();
-    whole.tell(|message, fields| lines.push(format!("{message}{}", Pairs(fields))));
+    whole.facts(|message, fields| lines.push(format!("{message}{}", Pairs(fields))));
     let hostile = "\"</td><script>\\\"'&\\u{1b}[2J\"";
     let silent = format!(
         "status of endpoint address=127.0.0.1:2 name={hostile} state=silent since_seconds=60 priority=0 weight=0 connections=0 \
