@@ -1,250 +1,222 @@
-//! Whose turn it is: a pure function of the endpoints' standing, priority, weight and, where
-//! the policy looks at them, open connections, so that shares can be proven by table.
+//! Which endpoint the next client is connected to: a pure function of the preference, priority, weight and, where
+//! the policy uses them, open connections of each, so that tables can prove the shares.
 //!
-//! Standing comes before priority: an endpoint that is doubted is nobody's first choice, even where its
-//! class has no other. Where all are doubted alike, all are used as if nothing were known.
+//! Preference comes before priority: a doubted endpoint is not used while there is a better one, even if that has
+//! another priority. Where all are doubted alike, all are used.
 //!
-//! An endpoint that drains comes after all others that are active, untried or slow, and before those that are
-//! doubted or inactive. A client must not be worse off than one that knows every member: a draining member that
-//! answers serves it now, a silent one costs it its request, and the others cost it at least a dial. Among
-//! endpoints that are doubted alike the word decides again. Where all drain, it decides nothing.
+//! A draining endpoint comes after all others that are active, untried or slow, and before those that are
+//! doubted or inactive. A client must not be worse off than one that has every member in its own list: a draining member
+//! that answers serves it now, a silent one costs it its request, and the others cost it at least a dial. Among
+//! endpoints that are doubted alike, draining ones come last again. Where all drain, it decides nothing.
 //!
 //! Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among them the smooth weighted round
-//! robin of nginx decides: every candidate gains its weight, the one that has most is taken and pays the sum
-//! of all weights. The shares are exact over any window of that many picks and no randomness is needed. Equal
+//! robin of nginx decides: every choice gains its weight, the one that has most is taken and loses the sum
+//! of all weights. The shares are exact over any window of that many picks, without random numbers. Equal
 //! weights are plain round robin.
 //!
-//! With [`Policy::LeastConnections`] the round robin is among those alone that have the
-//! fewest open connections for their weight, as in nginx: what is idle takes turns, what is
-//! not is evened out. One that ends its connections early has none for another reason: it gets no more than
-//! its turn.
+//! With [`Policy::LeastConnections`] the round robin is only among those that have the
+//! fewest open connections for their weight, as in nginx. An endpoint that ends its connections early has few for
+//! that reason: it gets no more than its share.
 
 use std::cmp::Ordering;
 
 use crate::config::Policy;
 
-/// How good a choice an endpoint is; the better ones first.
+/// How good a choice an endpoint is by its state; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(crate) enum Preference {
     /// Active, or untried.
     Active,
-    /// A dial to it has been waiting for an answer for too long.
+    /// A dial of it has been waiting for an answer for too long.
     Slow,
     /// It fails its health checks.
     Unhealthy,
-    /// It accepts connections and says nothing.
+    /// It accepts connections and sends nothing.
     Silent,
-    /// Failed; a last resort for a client that no active endpoint has served.
+    /// A dial of it failed: only for a client that no other endpoint has served.
     Inactive,
-    /// No choice at all: tried already, or known to be this gateway.
+    /// Not a choice: this client has tried it, or it is this gateway, or not authenticated.
     Excluded,
 }
 
-/// What picking knows of an endpoint.
+/// What selection needs of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
-    pub(crate) standing: Standing,
+    pub(crate) preference: Preference,
     pub(crate) drains: bool,
     pub(crate) priority: u16,
     pub(crate) weight: u16,
-    /// Connections that it has now, those included that are being made, and those that were made less than
+    /// Connections that it has now, including those that are being made and those that were made less than
     /// a second ago.
     pub(crate) open: usize,
-    /// It has no connection, and the last one had ended early.
+    /// It has no connection, and the last one ended early.
     pub(crate) ends_early: bool,
 }
 
 /// How good a choice an endpoint is, compared field by field; the better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Its standing, but that one that is slow serves as well as one that is active.
-    tier: Standing,
+    /// Its preference, but that a slow endpoint serves as well as an active one.
+    tier: Preference,
     drains: bool,
-    standing: Standing,
+    preference: Preference,
     priority: u16,
 }
 
 impl Candidate {
     fn rank(&self) -> Rank {
         Rank {
-            tier: self.standing.max(Standing::Slow),
+            tier: self.preference.max(Preference::Slow),
             drains: self.drains,
-            standing: self.standing,
+            preference: self.preference,
             priority: self.priority,
         }
     }
 }
 
-/// The rank of the best choices, if there is any but excluded ones.
+/// The rank of the best choices, if there is any.
 fn best(candidates: &[Candidate]) -> Option<Rank> {
-    let ranks = candidates.iter().map(Candidate::rank);
-    ranks
-        .min()
-        .filter(|rank| rank.standing < Standing::Excluded)
+    let best = candidates.iter().map(Candidate::rank).min();
+    best.filter(|rank| rank.preference < Preference::Excluded)
 }
 
-/// Whether the next choice is an endpoint that drains.
+/// Whether the next choice is a draining endpoint.
 pub(crate) fn is_draining_next(candidates: &[Candidate]) -> bool {
     best(candidates).is_some_and(|rank| rank.drains)
 }
 
-/// What a pick leaves behind for the next.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    /// Where the round robin among equals goes on; taken modulo the number of endpoints.
-    cursor: usize,
-    /// What each endpoint has saved up; as many as endpoints, or none yet.
-    credits: Vec<i64>,
-    /// How many picks there were, and at which of them each endpoint was last taken.
-    picks: u64,
-    taken: Vec<u64>,
-}
-
-/// A share of weight 0 beside others: RFC 2782 wants it "very small".
+/// The share of weight 0 beside others: RFC 2782 wants it "very small".
 const ZERO_WEIGHT: u32 = 1;
-/// What every other weight is multiplied by, so that the share of weight 0 is a hundredth
+/// Every other weight is multiplied by this, so that the share of weight 0 is a hundredth
 /// of the smallest other one.
 const SCALE: u32 = 100;
 
-/// The share of an endpoint in its class, where any is `weighted` or none is.
-fn share(candidate: &Candidate, weighted: bool) -> u32 {
-    match candidate.weight {
-        0 if weighted => ZERO_WEIGHT,
-        0 => SCALE,
-        weight => SCALE * u32::from(weight),
-    }
-}
-
-/// How much an endpoint has to do for its share: a fraction, compared exactly.
+/// A candidate of the best rank.
 #[derive(Debug, Clone, Copy)]
-struct Load {
-    connections: u64,
+struct Choice {
+    index: usize,
     share: u32,
+    connections: u64,
+    ends_early: bool,
 }
 
-impl Load {
-    fn of(candidate: &Candidate, weighted: bool) -> Self {
-        // An idle endpoint would be the least loaded whatever its share. One of weight 0
-        // beside others must not be: it counts what it would have, and so comes after
-        // [`SCALE`] connections for each unit of the others' weight.
-        let ahead = usize::from(weighted && candidate.weight == 0);
-        Self {
-            connections: candidate.open.saturating_add(ahead) as u64,
-            share: share(candidate, weighted),
-        }
+impl Choice {
+    fn all(candidates: &[Candidate], best: Rank) -> Vec<Self> {
+        let numbered = candidates.iter().enumerate();
+        let class = numbered.filter(|(_, candidate)| candidate.rank() == best);
+        let weighted = class.clone().any(|(_, candidate)| candidate.weight > 0);
+        let choice = |(index, candidate): (usize, &Candidate)| {
+            let share = match candidate.weight {
+                0 if weighted => ZERO_WEIGHT,
+                0 => SCALE,
+                weight => SCALE * u32::from(weight),
+            };
+            // An idle endpoint has the smallest load whatever its share. One of weight 0
+            // beside others must not: it counts the connection that it would have, and so comes after
+            // [`SCALE`] connections for each unit of the others' weight.
+            let ahead = usize::from(share == ZERO_WEIGHT);
+            Self {
+                index,
+                share,
+                connections: candidate.open.saturating_add(ahead) as u64,
+                ends_early: candidate.ends_early,
+            }
+        };
+        class.map(choice).collect()
     }
 
-    fn compare(&self, other: &Self) -> Ordering {
+    /// Compares the connections for the share, as exact fractions.
+    fn compare_load(&self, other: &Self) -> Ordering {
         let cross =
             |one: &Self, other: &Self| u128::from(one.connections) * u128::from(other.share);
         cross(self, other).cmp(&cross(other, self))
     }
 }
 
-impl Turn {
-    /// Forgets what was saved up, because other endpoints are to choose from than before:
-    /// old credit would be an unearned share. The round robin goes on where it was.
+/// What a pick leaves behind for the next.
+#[derive(Debug, Default)]
+pub(crate) struct RoundRobin {
+    /// The index where the search for the next of equals begins; taken modulo the number of endpoints.
+    cursor: usize,
+    /// nginx's `current_weight` of each endpoint.
+    current_weight: Vec<i64>,
+    /// The number of picks, and the number of the pick that last took each endpoint.
+    picks: u64,
+    taken: Vec<u64>,
+}
+
+impl RoundRobin {
+    /// Forgets the current weights because the choices have changed: with old ones an endpoint would get
+    /// more or less than its share. The cursor stays.
     pub(crate) fn reset(&mut self) {
-        self.credits.clear();
+        self.current_weight.clear();
         self.taken.clear();
     }
 
-    /// The next endpoint, if there is any but excluded ones.
+    /// The index of the next endpoint, if any can be chosen.
     pub(crate) fn next(&mut self, policy: Policy, candidates: &[Candidate]) -> Option<usize> {
-        let best = best(candidates)?;
-        let class = |candidate: &Candidate| candidate.rank() == best;
-        let weighted = candidates
-            .iter()
-            .any(|candidate| class(candidate) && candidate.weight > 0);
-        self.credits.resize(candidates.len(), 0);
+        let mut choices = Choice::all(candidates, best(candidates)?);
+        self.current_weight.resize(candidates.len(), 0);
         self.taken.resize(candidates.len(), 0);
         self.picks += 1;
-        let in_class = || candidates.iter().filter(|candidate| class(candidate));
-        let chosen: Vec<bool> = match policy {
-            Policy::RoundRobin => candidates.iter().map(class).collect(),
-            Policy::LeastConnections => {
-                let sum = in_class().map(|candidate| u64::from(share(candidate, weighted)));
-                let sum = sum.sum();
-                let turns = candidates.iter().zip(&self.taken);
-                let waits = turns.map(|(candidate, taken)| {
-                    candidate.ends_early && self.has_had_its_turn(*taken, candidate, weighted, sum)
-                });
-                let waits: Vec<bool> = waits.collect();
-                // Where all wait, none does.
-                let all = candidates.iter().zip(&waits);
-                let any = all
-                    .clone()
-                    .any(|(candidate, waits)| class(candidate) && !waits);
-                let may = |candidate: &Candidate, waits: bool| class(candidate) && !(any && waits);
-                let loads = all
-                    .clone()
-                    .filter(|(candidate, waits)| may(candidate, **waits));
-                let loads = loads.map(|(candidate, _)| Load::of(candidate, weighted));
-                let least = loads.min_by(Load::compare);
-                let is_least = |candidate: &Candidate| {
-                    let load = Load::of(candidate, weighted);
-                    least.is_some_and(|least| load.compare(&least).is_eq())
-                };
-                all.map(|(candidate, waits)| may(candidate, *waits) && is_least(candidate))
-                    .collect()
+        if policy == Policy::LeastConnections {
+            let sum = choices.iter().map(|choice| u64::from(choice.share)).sum();
+            let waits = |choice: &Choice| choice.ends_early && self.has_had_its_turn(choice, sum);
+            // Where all wait, none does.
+            if !choices.iter().all(waits) {
+                choices.retain(|choice| !waits(choice));
             }
-        };
+            let least = choices.iter().copied().min_by(Choice::compare_load)?;
+            choices.retain(|choice| choice.compare_load(&least).is_eq());
+        }
         let mut sum = 0;
-        for ((candidate, is_chosen), credit) in
-            candidates.iter().zip(&chosen).zip(&mut self.credits)
-        {
-            if *is_chosen {
-                let weight = share(candidate, weighted);
-                *credit += i64::from(weight);
-                sum += i64::from(weight);
-            }
+        for choice in &choices {
+            let share = i64::from(choice.share);
+            *self.current_weight.get_mut(choice.index)? += share;
+            sum += share;
         }
-        // The first of the richest, counted from the cursor: `max_by_key` takes the last
+        // The first of the heaviest, counted from the cursor: `max_by_key` takes the last
         // of equals, so it goes through them backwards.
-        let count = candidates.len();
-        let order = (0..count).map(|step| self.cursor.wrapping_add(step) % count);
-        let richest = order
-            .rev()
-            .filter(|index| chosen.get(*index) == Some(&true))
-            .max_by_key(|index| self.credits.get(*index).copied())?;
-        if let Some(credit) = self.credits.get_mut(richest) {
-            *credit -= sum;
-        }
-        if let Some(taken) = self.taken.get_mut(richest) {
-            *taken = self.picks;
-        }
-        self.cursor = richest + 1;
-        Some(richest)
+        let start = self.cursor % candidates.len();
+        let before = choices.partition_point(|choice| choice.index < start);
+        choices.rotate_left(before);
+        let indices = choices.iter().rev().map(|choice| choice.index);
+        let heaviest = indices.max_by_key(|index| self.current_weight.get(*index).copied())?;
+        *self.current_weight.get_mut(heaviest)? -= sum;
+        *self.taken.get_mut(heaviest)? = self.picks;
+        self.cursor = heaviest + 1;
+        Some(heaviest)
     }
 
-    /// Whether the others of a class, whose shares have this `sum`, are to have theirs before an endpoint that
-    /// was last taken at that pick.
-    fn has_had_its_turn(&self, taken: u64, of: &Candidate, weighted: bool, sum: u64) -> bool {
+    /// Whether the others of a class, whose shares have this `sum`, are to have theirs before one that
+    /// has been taken.
+    fn has_had_its_turn(&self, choice: &Choice, sum: u64) -> bool {
+        let taken = self.taken.get(choice.index).copied().unwrap_or_default();
         let since = self.picks.saturating_sub(taken);
-        taken > 0 && since.saturating_mul(share(of, weighted).into()) < sum
+        taken > 0 && since.saturating_mul(choice.share.into()) < sum
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Standing::{Active as A, Excluded as X, Inactive as I, Slow as O};
+    use Preference::{Active as A, Excluded as X, Inactive as I, Slow as O};
 
-    fn equal(standings: &[Standing]) -> Vec<Candidate> {
-        let candidate = |standing: &Standing| Candidate {
-            standing: *standing,
+    fn equal(preferences: &[Preference]) -> Vec<Candidate> {
+        let candidate = |preference: &Preference| Candidate {
+            preference: *preference,
             drains: false,
             priority: 0,
             weight: 0,
             open: 0,
             ends_early: false,
         };
-        standings.iter().map(candidate).collect()
+        preferences.iter().map(candidate).collect()
     }
 
     fn active(shares: &[(u16, u16)]) -> Vec<Candidate> {
         let candidate = |(priority, weight): &(u16, u16)| Candidate {
-            standing: A,
+            preference: A,
             drains: false,
             priority: *priority,
             weight: *weight,
@@ -255,7 +227,7 @@ mod tests {
     }
 
     fn picks(candidates: &[Candidate], count: usize) -> Vec<usize> {
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         (0..count)
             .map_while(|_| turn.next(Policy::RoundRobin, candidates))
             .collect()
@@ -263,8 +235,8 @@ mod tests {
 
     #[test]
     fn sequences_of_equals() {
-        // (standings, endpoints in the order they are chosen)
-        let cases: &[(&[Standing], &[usize])] = &[
+        // (preferences, endpoints in the order they are chosen)
+        let cases: &[(&[Preference], &[usize])] = &[
             (&[A], &[0, 0, 0]),
             (&[A, A, A], &[0, 1, 2, 0, 1, 2]),
             // What is skipped does not make its neighbour's share larger.
@@ -278,36 +250,40 @@ mod tests {
             (&[X, X], &[]),
             (&[], &[]),
         ];
-        for (standings, expected) in cases {
-            let chosen = picks(&equal(standings), expected.len().max(1));
-            assert_eq!(chosen, *expected, "{standings:?}");
+        for (preferences, expected) in cases {
+            let chosen = picks(&equal(preferences), expected.len().max(1));
+            assert_eq!(chosen, *expected, "{preferences:?}");
         }
     }
 
     #[test]
     fn exactly_even_whatever_is_inactive() {
         for mask in 1u32..(1 << 6) {
-            let standings: Vec<_> = (0..6)
+            let preferences: Vec<_> = (0..6)
                 .map(|bit| if mask & (1 << bit) != 0 { A } else { I })
                 .collect();
             let mut counts = [0usize; 6];
-            for index in picks(&equal(&standings), mask.count_ones() as usize * 10) {
+            for index in picks(&equal(&preferences), mask.count_ones() as usize * 10) {
                 counts[index] += 1;
             }
-            for (standing, count) in standings.iter().zip(counts) {
-                assert_eq!(count, if *standing == A { 10 } else { 0 }, "{standings:?}");
+            for (preference, count) in preferences.iter().zip(counts) {
+                assert_eq!(
+                    count,
+                    if *preference == A { 10 } else { 0 },
+                    "{preferences:?}"
+                );
             }
         }
     }
 
     #[test]
     fn a_round_goes_on_after_the_choice_changed() {
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         let mut candidates = equal(&[A, A, A]);
         assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(0));
         assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(1));
         // Number 1 turns out to be dead: its client goes on to 2, the next to 0.
-        candidates[1].standing = I;
+        candidates[1].preference = I;
         turn.reset();
         let rest: Vec<_> = (0..4)
             .filter_map(|_| turn.next(Policy::RoundRobin, &candidates))
@@ -362,14 +338,14 @@ mod tests {
     fn only_the_best_priority_with_an_active_endpoint_is_used() {
         let mut candidates = active(&[(20, 9), (10, 1), (10, 1), (30, 0)]);
         assert_eq!(picks(&candidates, 4), [1, 2, 1, 2]);
-        candidates[1].standing = I;
+        candidates[1].preference = I;
         assert_eq!(picks(&candidates, 2), [2, 2]);
-        candidates[2].standing = I;
+        candidates[2].preference = I;
         assert_eq!(picks(&candidates, 2), [0, 0]);
         // Tried already, and nothing else in its class: the next class serves.
-        candidates[0].standing = X;
+        candidates[0].preference = X;
         assert_eq!(picks(&candidates, 2), [3, 3]);
-        candidates[3].standing = I;
+        candidates[3].preference = I;
         assert_eq!(
             picks(&candidates, 2),
             [1, 2],
@@ -380,10 +356,10 @@ mod tests {
     /// The order in which one client tries endpoints, each of a class of its own.
     fn tried(mut candidates: Vec<Candidate>) -> Vec<usize> {
         let mut order = Vec::new();
-        while let Some(index) = Turn::default().next(Policy::LeastConnections, &candidates) {
+        while let Some(index) = RoundRobin::default().next(Policy::LeastConnections, &candidates) {
             assert_eq!(is_draining_next(&candidates), candidates[index].drains);
             assert!(!order.contains(&index), "{order:?}, {index} again");
-            candidates[index].standing = X;
+            candidates[index].preference = X;
             order.push(index);
         }
         assert!(!is_draining_next(&candidates));
@@ -398,15 +374,15 @@ mod tests {
             (O, false),
             (A, true),
             (O, true),
-            (Standing::Unhealthy, false),
-            (Standing::Unhealthy, true),
-            (Standing::Silent, false),
-            (Standing::Silent, true),
+            (Preference::Unhealthy, false),
+            (Preference::Unhealthy, true),
+            (Preference::Silent, false),
+            (Preference::Silent, true),
             (I, false),
             (I, true),
         ];
-        let candidate = |(standing, drains): &(Standing, bool), place: usize| Candidate {
-            standing: *standing,
+        let candidate = |(preference, drains): &(Preference, bool), place: usize| Candidate {
+            preference: *preference,
             drains: *drains,
             // Neither priority nor connections decide against it.
             priority: 100 - place as u16,
@@ -430,24 +406,24 @@ mod tests {
     fn among_those_that_drain_all_is_as_if_none_did() {
         let shares = active(&[(20, 9), (10, 2), (10, 1), (30, 0)]);
         for policy in [Policy::RoundRobin, Policy::LeastConnections] {
-            for standing in [A, O, I] {
+            for preference in [A, O, I] {
                 let mut candidates = shares.clone();
-                candidates[1].standing = standing;
+                candidates[1].preference = preference;
                 let sequence = |candidates: &[Candidate]| {
-                    let mut turn = Turn::default();
+                    let mut turn = RoundRobin::default();
                     let pick = |_| turn.next(policy, candidates);
                     (0..9).map_while(pick).collect::<Vec<_>>()
                 };
                 let expected = sequence(&candidates);
                 candidates.iter_mut().for_each(|c| c.drains = true);
-                assert_eq!(sequence(&candidates), expected, "{policy:?} {standing:?}");
+                assert_eq!(sequence(&candidates), expected, "{policy:?} {preference:?}");
             }
         }
     }
 
     /// Endpoints of weight and open connections as given; each pick stays open.
     fn piled(loads: &[(u16, usize)], count: usize) -> Vec<usize> {
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         let shares: Vec<(u16, u16)> = loads.iter().map(|(weight, _)| (0, *weight)).collect();
         let mut candidates = active(&shares);
         for (candidate, (_, open)) in candidates.iter_mut().zip(loads) {
@@ -529,7 +505,7 @@ mod tests {
     #[test]
     fn idle_endpoints_take_turns_by_weight_whatever_the_policy() {
         let candidates = active(&[(0, 3), (0, 1)]);
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         let chosen: Vec<_> = (0..8)
             .filter_map(|_| turn.next(Policy::LeastConnections, &candidates))
             .collect();
@@ -537,22 +513,23 @@ mod tests {
     }
 
     #[test]
-    fn standing_and_priority_come_before_connections() {
+    fn preference_and_priority_come_before_connections() {
         let mut candidates = active(&[(1, 0), (0, 0), (0, 0)]);
-        let least =
-            |candidates: &[Candidate]| Turn::default().next(Policy::LeastConnections, candidates);
+        let least = |candidates: &[Candidate]| {
+            RoundRobin::default().next(Policy::LeastConnections, candidates)
+        };
         candidates[1].open = 9;
         candidates[2].open = 8;
         assert_eq!(least(&candidates), Some(2), "the next class is idle");
-        candidates[2].standing = O;
+        candidates[2].preference = O;
         assert_eq!(least(&candidates), Some(1), "busy is better than slow");
-        candidates[1].standing = I;
+        candidates[1].preference = I;
         assert_eq!(least(&candidates), Some(0));
-        candidates[0].standing = X;
+        candidates[0].preference = X;
         assert_eq!(least(&candidates), Some(2));
-        candidates[2].standing = X;
+        candidates[2].preference = X;
         assert_eq!(least(&candidates), Some(1));
-        candidates[1].standing = X;
+        candidates[1].preference = X;
         assert_eq!(least(&candidates), None);
     }
 
@@ -573,7 +550,7 @@ mod tests {
             let mut candidates = active(&shares);
             candidates.iter_mut().skip(1).for_each(|c| c.open = stay);
             candidates[0].ends_early = true;
-            let mut turn = Turn::default();
+            let mut turn = RoundRobin::default();
             let mut count = 0;
             for _ in 0..picks {
                 match turn.next(Policy::LeastConnections, &candidates).unwrap() {
@@ -590,7 +567,7 @@ mod tests {
         // Where there is no other it serves all the same.
         let mut alone = active(&[(0, 0)]);
         alone[0].ends_early = true;
-        let mut turn = Turn::default();
+        let mut turn = RoundRobin::default();
         let chosen = (0..3).map_while(|_| turn.next(Policy::LeastConnections, &alone));
         assert_eq!(chosen.collect::<Vec<_>>(), [0, 0, 0]);
     }

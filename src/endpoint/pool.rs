@@ -32,7 +32,7 @@ use crate::config::Policy;
 use crate::dial::{self, Verdict};
 use crate::endpoint::history::Transitions;
 use crate::endpoint::ledger::{Checked, Hold, Probed};
-use crate::endpoint::pick::{self, Candidate, Standing, Turn};
+use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
 use crate::endpoint::slots::Slots;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate};
@@ -66,7 +66,7 @@ struct State {
     members: Vec<Member>,
     /// Those that left while they were held, until they are not.
     departed: Vec<Member>,
-    turn: Turn,
+    round_robin: RoundRobin,
     transitions: Transitions,
     /// Since when no endpoint is active, if so.
     none_active: Option<Instant>,
@@ -77,10 +77,10 @@ impl State {
     fn candidates(&self, tried: &[SocketAddr]) -> Vec<Candidate> {
         let now = Instant::now();
         let candidate = |member: &Member| Candidate {
-            standing: if tried.contains(&member.endpoint.addr) {
-                Standing::Excluded
+            preference: if tried.contains(&member.endpoint.addr) {
+                Preference::Excluded
             } else {
-                member.standing()
+                member.preference()
             },
             drains: member.endpoint.drains,
             priority: member.endpoint.priority,
@@ -271,7 +271,7 @@ impl Pool {
             };
             state.members.push(member);
         }
-        state.turn.reset();
+        state.round_robin.reset();
         self.monitor.wake();
         change.removed = old.iter().map(|member| member.endpoint.addr).collect();
         state.depart(old);
@@ -285,7 +285,7 @@ impl Pool {
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
         let mut state = lock(&self.state);
         let candidates = state.candidates(tried);
-        let index = state.turn.next(self.policy, &candidates)?;
+        let index = state.round_robin.next(self.policy, &candidates)?;
         let member = state.members.get(index)?;
         let counted = match self.policy {
             Policy::RoundRobin => Duration::ZERO,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::dial::{self, Verdict};
 use crate::endpoint::history::{Hour, Transition};
 use crate::endpoint::ledger::Ledger;
-use crate::endpoint::pick::Standing;
+use crate::endpoint::pick::Preference;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Proof, retry};
 use crate::log::{MAX_ERROR, shortened};
@@ -209,25 +209,25 @@ impl Member {
         self.reach == Reach::Inactive(Cause::ThisGateway)
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn preference(&self) -> Preference {
         match self.known() {
             // Who has something to prove gets no client before, whatever else is down.
-            Status::Untried if self.endpoint.identity.is_some() => Standing::Excluded,
-            Status::Untried if self.slow => Standing::Slow,
+            Status::Untried if self.endpoint.identity.is_some() => Preference::Excluded,
+            Status::Untried if self.slow => Preference::Slow,
             // That one drains is compared by itself.
-            Status::Untried | Status::Active | Status::Draining => Standing::Active,
-            Status::Slow => Standing::Slow,
-            Status::Unhealthy => Standing::Unhealthy,
-            Status::Silent => Standing::Silent,
-            Status::Inactive => Standing::Inactive,
+            Status::Untried | Status::Active | Status::Draining => Preference::Active,
+            Status::Slow => Preference::Slow,
+            Status::Unhealthy => Preference::Unhealthy,
+            Status::Silent => Preference::Silent,
+            Status::Inactive => Preference::Inactive,
             // A dial to ourselves would only come back as one more client.
-            Status::ThisGateway | Status::Unauthenticated | Status::Removed => Standing::Excluded,
+            Status::ThisGateway | Status::Unauthenticated | Status::Removed => Preference::Excluded,
         }
     }
 
     /// Whether clients are connected to it while there is a choice of such endpoints.
     pub(super) fn is_usable(&self) -> bool {
-        self.standing() < Standing::Inactive
+        self.preference() < Preference::Inactive
     }
 
     /// Whether it was found to be this gateway after a dial had begun, which may be that very dial:

@@ -90,7 +90,7 @@ impl State {
         let (from, to) = (changed.transition.from, changed.transition.to);
         // Another set of endpoints is to be chosen from.
         if changed.was_usable != changed.is_usable || from.is_doubted() != to.is_doubted() {
-            self.turn.reset();
+            self.round_robin.reset();
         }
         self.transitions.push(changed.transition.clone());
         changed.alarm = self.alarm(Instant::now());

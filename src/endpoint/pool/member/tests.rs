@@ -493,15 +493,19 @@ fn no_doubt_makes_up_for_a_proof() {
             let mut script = Script::new(Some("etcd.example"));
             script.event(1, first);
             script.event(2, second);
-            let seen = (script.member.status(), script.member.standing());
-            assert_eq!(seen, (Untried, Standing::Excluded), "{first:?}, {second:?}");
+            let seen = (script.member.status(), script.member.preference());
+            assert_eq!(
+                seen,
+                (Untried, Preference::Excluded),
+                "{first:?}, {second:?}"
+            );
             let rejected = dial::Cause::Rejected(String::new()).at(script.member.endpoint.addr);
             let at = script.moment(3);
             script.member.failed(at.now, &rejected, at);
             script.event(4, first);
             script.event(5, second);
-            let standing = script.member.standing();
-            assert_eq!(standing, Standing::Excluded, "{first:?}, {second:?}");
+            let preference = script.member.preference();
+            assert_eq!(preference, Preference::Excluded, "{first:?}, {second:?}");
         }
     }
 }
