@@ -190,7 +190,8 @@ fn a_bad_file_is_a_problem_until_it_is_good_again() {
         "--metrics-addr=127.0.0.1:0",
         &format!("--endpoints-file={path}"),
     ];
-    let gateway = Launch::start_with(&flags).start();
+    let launch = Launch::start_with(&flags);
+    let gateway = launch.times("file_look=50,file_look_again=50").start();
     let admin = admin_of(&gateway);
     wait_problems(&gateway, admin, &[]);
     site.0.file(&name, "nonsense");

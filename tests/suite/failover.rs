@@ -105,12 +105,12 @@ fn inactive_endpoint_is_left_alone_while_others_serve() {
 #[test]
 fn endpoint_that_stays_away_long_is_taken_back() {
     let (mut back, good) = (Backend::dead(), Backend::tagged(b'g'));
-    let gateway = Gateway::before(&[&back, &good], &["--retry-delay=100ms"]);
+    let gateway = Gateway::before(&[&back, &good], &["--retry-delay=20ms"]);
     tag(gateway.address());
     tag(gateway.address());
     gateway.wait_record("deactivated endpoint");
     // About ten failed retries; none of them is a change, so none is logged.
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_millis(250));
     assert_eq!(
         gateway.records("deactivated endpoint").len(),
         1,

@@ -12,7 +12,7 @@ use crate::support::{Backend, Gateway, Launch, SOON, TempDir, eventually};
 const LEAST: &str = "--policy=least-connections";
 
 /// Connections that end count no longer than they live: here they end as soon as they are made.
-const AT_ONCE: &str = "counted=0";
+const AT_ONCE: &str = "counted=0,refresh_pause=20";
 
 /// A gateway that has tried its endpoints.
 fn least(endpoints: &[&Backend], flags: &[&str]) -> Gateway {

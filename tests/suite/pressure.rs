@@ -95,7 +95,7 @@ fn reader_that_pauses_for_seconds_reads_everything() {
     std::thread::scope(|scope| {
         scope.spawn(move || send(&server, 1, 100 * MIB));
         // Not a wait for something to happen: the pause is the fault.
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(2));
         expect(&client, 1, 100 * MIB);
     });
     expect_end(&client, End::Clean);

@@ -129,16 +129,16 @@ fn idle_connections_stay() {
     let gateway = Gateway::before(
         &[&endpoint],
         &[
-            "--dial-timeout=1s",
-            "--retry-delay=1s",
-            "--drain-timeout=1s",
+            "--dial-timeout=300ms",
+            "--retry-delay=300ms",
+            "--drain-timeout=300ms",
         ],
     );
     let silent_from_the_start = connect(gateway.address());
     let silent_later = connect(gateway.address());
     expect_echo(&silent_later, 1);
     // The silence is what is tested: longer than every duration the gateway was given.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(1));
     expect_echo(&silent_from_the_start, 2);
     expect_echo(&silent_later, 3);
 }

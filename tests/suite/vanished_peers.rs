@@ -17,8 +17,8 @@ use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect, ex
 use crate::support::{host_offers, mortal};
 
 /// How long nothing may be heard of a peer here, and how often the gateway looks.
-const PATIENCE: Duration = Duration::from_secs(2);
-const TIMES: &str = "peer_patience=2000,peer_look=100";
+const PATIENCE: Duration = Duration::from_secs(1);
+const TIMES: &str = "peer_patience=1000,peer_look=50";
 
 /// Where the gateway listens.
 const GATEWAY: &str = "10.8.0.2";

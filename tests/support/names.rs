@@ -56,7 +56,9 @@ impl PrivateNames {
         ]
         .concat();
         let launch = Launch::start_with(flags).wrapped(&wrapper);
-        launch.times("resolver_look=100,file_look=100").start()
+        launch
+            .times("resolver_look=100,file_look=100,refresh_pause=20")
+            .start()
     }
 }
 

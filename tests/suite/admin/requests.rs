@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use super::{admin_of, answer, exchange, get, observed, page};
+use super::{admin_of, answer, exchange, get, observed, observed_with, page};
 use crate::support::process::{have, tool};
 use crate::support::{Backend, Launch, TempDir, connect, host_offers};
 
@@ -72,7 +72,7 @@ fn each_path_has_its_content() {
 #[test]
 fn head_is_get_without_the_content_and_all_else_is_refused() {
     let endpoint = Backend::tagged(b't');
-    let (_gateway, admin) = observed(&[endpoint.address()], &[]);
+    let (_gateway, admin) = observed_with("admin_request=500", &[endpoint.address()]);
     for path in PATHS {
         let head = exchange(
             admin,

@@ -34,16 +34,23 @@ pub(super) fn cut_off(rig: Rig, for_seconds: u64, then: Then) {
         rig.cluster.remove(0);
     }
     rig.pass(for_seconds);
-    let healed = rig.now();
-    if then == Then::Heals {
+    let healed = (then == Then::Heals).then(|| {
+        let healed = rig.now();
         rig.cluster.wires.heal(0);
         rig.pass(8);
-    }
+        healed
+    });
+    judge_cut(rig, begun, begun + FOUND_OUT, healed);
+}
+
+/// What must hold, by the times of the cut, of when the gateway must have found out, and of the end of the cut if it had
+/// one.
+pub(super) fn judge_cut(rig: Rig, begun: Duration, late: Duration, heal: Option<Duration>) {
     let end = rig.now();
+    let healed = heal.unwrap_or(end);
     let control = rig.front(CONTROL_NAME).is_some();
     let outcome = rig.finish();
     let mut report = outcome.report();
-    let late = begun + FOUND_OUT;
     let windows = [
         ("before", Duration::ZERO..begun - UNDER_WAY),
         ("early", begun - UNDER_WAY..late),
@@ -66,7 +73,7 @@ pub(super) fn cut_off(rig: Rig, for_seconds: u64, then: Then) {
         seen.iter().any(|(_, state)| state == UNHEALTHY),
         "the state of the member is unhealthy",
     );
-    if then == Then::Heals {
+    if heal.is_some() {
         let tally = outcome.fresh(FEATURE, &(healed..end));
         report.hold(
             tally.well(),

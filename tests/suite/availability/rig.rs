@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) name: &'static str,
     /// Flags of the gateway under test.
     pub(super) flags: &'static [&'static str],
+    /// Intervals of both, as `Launch::times` takes them.
+    pub(super) times: &'static str,
     /// Flags of the other; nothing where there is to be none.
     pub(super) control: Option<&'static [&'static str]>,
     /// Fresh clients through each gateway.
@@ -52,6 +54,7 @@ impl Plan {
         Plan {
             name,
             flags: &[],
+            times: "",
             control: Some(CONTROL),
             calls: &[Call::EtcdctlPut, Call::CurlPut],
             every: Duration::from_millis(500),
@@ -102,7 +105,7 @@ impl Rig {
         let mut fronts: Vec<Front> = wanted
             .into_iter()
             .flatten()
-            .map(|(name, flags)| start_front(name, flags, endpoints, clock))
+            .map(|(name, flags)| start_front(name, flags, plan.times, endpoints, clock))
             .collect();
         for front in &mut fronts {
             front.hold(&cluster, &notes, clock, &plan);
@@ -158,6 +161,16 @@ impl Rig {
     /// Lets an experiment go on for so long.
     pub(super) fn pass(&self, seconds: u64) {
         std::thread::sleep(Duration::from_secs(seconds));
+    }
+
+    /// Lets it go on until the gateway under test says that a member is in this state.
+    pub(super) fn pass_until(&self, member: usize, state: &str) {
+        let member = client(member);
+        eventually(2 * SOON, state, || {
+            let sights = self.feature().watcher.sights();
+            let last = sights.get(&member)?.last()?;
+            (last.state == state).then_some(())
+        });
     }
 
     pub(super) fn front(&self, name: &str) -> Option<&Front> {
@@ -227,6 +240,7 @@ fn excuse(requests: &mut [Request]) {
 fn start_front(
     name: &'static str,
     flags: &'static [&'static str],
+    times: &str,
     endpoints: &[String],
     clock: Instant,
 ) -> Front {
@@ -235,7 +249,8 @@ fn start_front(
         format!("--endpoints={}", endpoints.join(",")),
     );
     let own = [listen.as_str(), &endpoints, "--metrics-addr=127.0.0.1:0"];
-    let gateway = Launch::start_with(&[own.as_slice(), &known(flags)].concat()).start();
+    let launch = Launch::start_with(&[own.as_slice(), &known(flags)].concat());
+    let gateway = launch.times(times).start();
     let admin = admin_of(&gateway);
     Front {
         name,

@@ -1,13 +1,13 @@
-//! The experiments that the suite can afford: one gateway, less load, less time. It shares two cores with the rest of
-//! the suite, so a gateway may take longer to find out than alone.
+//! The experiments that the suite can afford: one gateway, less load, and no longer than it takes. It shares two cores
+//! with the rest of the suite, so they wait until the gateway has found out, however long that takes there.
 
 use std::time::Duration;
 
-use super::cut_off::{Then, checked, cut_off};
-use super::frozen::{all_frozen, freeze_first, judge_freeze, print_freeze};
+use super::cut_off::{checked, judge_cut};
+use super::frozen::{Freeze, all_frozen, judge_freeze, print_freeze};
 use super::members::Setup;
 use super::rig::{Plan, Rig};
-use super::seconds;
+use super::vocabulary::{ACTIVE, SILENT, UNHEALTHY};
 use crate::support::isolated::isolated;
 
 /// The same with less load.
@@ -27,7 +27,23 @@ fn a1_in_short() {
         let Some(rig) = Rig::start(site, Setup::PLAIN, plan) else {
             return;
         };
-        let freeze = freeze_first(&rig, 12, seconds(6));
+        rig.pass(2);
+        let begun = rig.now();
+        rig.cluster.freeze(0);
+        rig.pass_until(0, SILENT);
+        let early = rig.now() - begun;
+        rig.pass(4);
+        let thawed = rig.now();
+        rig.cluster.thaw(0);
+        rig.pass_until(0, ACTIVE);
+        rig.pass(2);
+        let end = rig.now();
+        let freeze = Freeze {
+            begun,
+            thawed,
+            end,
+            early,
+        };
         let outcome = rig.finish();
         let mut report = outcome.report();
         print_freeze(&outcome, &report, &freeze);
@@ -49,9 +65,23 @@ fn a3_in_short() {
 #[test]
 fn a6_in_short() {
     isolated(a6_in_short, |site| {
-        let plan = light(checked("A6 short"));
-        if let Some(rig) = Rig::start(site, Setup::PLAIN, plan) {
-            cut_off(rig, 17, Then::Heals);
-        }
+        let plan = Plan {
+            times: "health_interval=1000",
+            ..light(checked("A6 short"))
+        };
+        let Some(rig) = Rig::start(site, Setup::PLAIN, plan) else {
+            return;
+        };
+        rig.pass(2);
+        let begun = rig.now();
+        rig.cluster.wires.cut(0);
+        rig.pass_until(0, UNHEALTHY);
+        let late = rig.now();
+        rig.pass(4);
+        let healed = rig.now();
+        rig.cluster.wires.heal(0);
+        rig.pass_until(0, ACTIVE);
+        rig.pass(2);
+        judge_cut(rig, begun, late, Some(healed));
     });
 }

@@ -93,7 +93,7 @@ fn silence_about_edns_is_forgotten() {
         publish(&dns, &srv(PLAIN, &[1]));
         dns.fail("test", Fault::NoEdns);
         let launch = launch("x.test", &[]);
-        let gateway = launch.times("edns_memory=0").start();
+        let gateway = launch.times("edns_memory=0,refresh_pause=20").start();
         let before = dns.asked(PLAIN);
         publish(&dns, &srv(PLAIN, &[1, 2]));
         refreshed(&gateway, &[2], &[]);

@@ -136,9 +136,7 @@ fn splice_that_is_refused_is_replaced_by_copying() {
         ),
     ];
     // Each with a gateway of its own: after refusals in a row it splices again only after a pause that doubles each time.
-    for round in ROUNDS.chunks(1) {
-        Rig::run(&SOON_AGAIN, round);
-    }
+    Rig::run_apart(&SOON_AGAIN, &ROUNDS, 1);
 }
 
 #[test]

@@ -166,35 +166,55 @@ impl Rig {
         self.dice = Dice::new(seed);
     }
 
-    /// Runs each round on the same gateway, and on a new one after a round that failed.
+    /// Runs all rounds, a few after one another on each of several gateways.
     ///
     /// # Panics
     /// If any failed, with all that failed.
     #[track_caller]
     pub(crate) fn run(setup: &Setup, rounds: &[Round<'_>]) {
+        Rig::run_apart(setup, rounds, 6);
+    }
+
+    /// The same, with so many rounds for a gateway at most.
+    #[track_caller]
+    pub(crate) fn run_apart(setup: &Setup, rounds: &[Round<'_>], for_each: usize) {
+        let failures: Vec<String> = std::thread::scope(|scope| {
+            let runs: Vec<_> = rounds
+                .chunks(for_each)
+                .map(|some| scope.spawn(move || Rig::run_some(setup, some)))
+                .collect();
+            let joined = runs.into_iter().map(|run| run.join());
+            joined.map(|failures| failures.expect("no panic")).collect()
+        });
+        assert!(
+            failures.iter().all(String::is_empty),
+            "{}",
+            failures.concat()
+        );
+    }
+
+    /// Runs each round on the same gateway, and on a new one after a round that failed; returns what failed.
+    fn run_some(setup: &Setup, rounds: &[Round<'_>]) -> String {
         let only = std::env::var("FAULT_ROUND").unwrap_or_default();
         let chosen = rounds.iter().filter(|round| round.name.contains(&only));
-        let (mut rig, mut failures) = (None, Vec::new());
+        let (mut rig, mut failures) = (None, String::new());
         for round in chosen {
             if rig.is_none() {
                 rig = Rig::start(setup);
             }
-            let Some(running) = &mut rig else { return };
+            let Some(running) = &mut rig else { break };
             let outcome = running.round(round, LOAD_FOR);
             let all_hit = outcome.and_then(|hits| match hits.contains(&0) {
                 true => Err(format!("a rule never hit: {hits:?}")),
                 false => Ok(()),
             });
             if let Err(wrong) = all_hit {
-                failures.push(format!(
-                    "\n=== {} (FAULT_SEED={}): {wrong}",
-                    round.name,
-                    seed()
-                ));
+                let name = round.name;
+                failures += &format!("\n=== {name} (FAULT_SEED={}): {wrong}", seed());
                 rig = None;
             }
         }
-        assert!(failures.is_empty(), "{}", failures.concat());
+        failures
     }
 
     /// One load, and more for up to `patience` if a rule has not hit; how often each has.
