@@ -268,7 +268,7 @@ fn reset_dead(proxy: &Proxy, patience: Duration) {
         let Some(relay) = session.relay() else {
             continue;
         };
-        match relay.end_if_gone(patience) {
+        match relay.abort_if_dead(patience) {
             None => continue,
             Some(Party::Client) => clients += 1,
             Some(Party::Endpoint) => endpoints += 1,

@@ -1,22 +1,18 @@
-//! How a session ends: a peer's end is passed on as such, and everything else is a reset of both
+//! How a session ends: a peer's end of stream is passed on as such, and everything else is a reset of both
 //! connections.
 //!
-//! - A sender's FIN is passed on, and the other direction goes on ([`Next::Watch`]).
+//! - A sender's FIN is passed on, and the other direction continues ([`Next::Watch`]).
 //! - Something failed, and the receiver's connection is dead: what came from there before is still
 //!   passed on by the other direction, which reads from it and so finds its end ([`Next::Rest`]).
-//!   The kernel is asked whether it is dead; a call of ours that failed proves nothing.
-//! - Otherwise [`Relay::abort`] records why and resets both at once, so that whatever the
+//!   The kernel is asked whether it is dead; a failed call proves nothing.
+//! - Otherwise [`Relay::abort`] records the cause and resets both at once, so that whatever the
 //!   other direction waits for is over.
 
-use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Relay;
-use super::gone::Vigil;
-use crate::proxy::calls::Socket;
+use super::pair::{Relay, Side};
 use crate::proxy::cause::{Cause, Failure, Party};
 use crate::sync::lock;
 use crate::sys::syscall::PollFd;
@@ -24,61 +20,29 @@ use crate::sys::syscall::PollFd;
 /// Pause where poll(2) itself fails, for want of kernel memory.
 pub(super) const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often and when a reset is tried again that the kernel refuses: some want a call to end first
-/// that the abort has woken.
+/// How often, and after which pause, a reset is tried again that the kernel refuses: some kernels first want a
+/// call to end that the abort has woken.
 const RESET_TRIES: u32 = 200;
 const RESET_PAUSE: Duration = Duration::from_millis(5);
 
-/// One socket of a session and what this process did to it.
-#[derive(Debug)]
-pub(super) struct Side {
-    pub(super) party: Party,
-    pub(super) socket: Socket,
-    /// We have sent our FIN.
-    finished: AtomicBool,
-    pub(super) vigil: Vigil,
-}
-
-impl Side {
-    pub(super) fn new(party: Party, stream: Arc<TcpStream>) -> Self {
-        Self {
-            party,
-            socket: Socket::new(stream),
-            finished: AtomicBool::new(false),
-            vigil: Vigil::default(),
-        }
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::SeqCst)
-    }
-}
-
-/// How one direction's copying came to an end.
+/// How one direction came to an end.
 #[derive(Debug)]
 pub(super) enum End {
     /// The sender's stream has ended; all it sent was passed on.
     Eof,
-    /// Something failed.
     Failed(Failure),
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<Cause> for End {
-    fn from(cause: Cause) -> Self {
-        Self::Failed(cause.into())
+impl<T: Into<Failure>> From<T> for End {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
     }
 }
 
 /// What follows from the end of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The other direction goes on; this one watches both sockets.
+    /// The other direction continues; this one watches both sockets.
     Watch,
     /// The other direction passes on the rest from a connection that is dead.
     Rest,
@@ -86,20 +50,20 @@ pub(super) enum Next {
     Over,
 }
 
-/// What a direction that has ended was watched for until.
+/// Why a direction that has ended is no longer watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watched {
-    /// There is nothing left to be watched for.
+    /// The session is over.
     End,
     /// Nothing has happened for long.
     Silence,
 }
 
 impl Relay {
-    /// Draws the conclusion from the end of the direction `from` one side `to` the other.
-    pub(super) fn conclude(&self, end: End, from: &Side, to: &Side) -> Next {
+    /// Handles the end of the direction `from` one side `to` the other.
+    pub(super) fn on_end(&self, end: End, from: &Side, to: &Side) -> Next {
         let passed = match end {
-            End::Eof => self.pass_end(from, to),
+            End::Eof => self.on_eof(from, to),
             End::Failed(failure) => Err(failure),
         };
         let Err(failure) = passed else {
@@ -109,25 +73,20 @@ impl Relay {
             self.record(failure);
             return Next::Rest;
         }
-        self.abort_and_reset(failure);
+        self.reset_now(failure);
         Next::Over
     }
 
     /// Passes an end of stream on, if it is the sender's FIN.
-    fn pass_end(&self, from: &Side, to: &Side) -> Result<(), Failure> {
+    fn on_eof(&self, from: &Side, to: &Side) -> Result<(), Failure> {
         if !self.is_fin(from)? {
             return Err(Cause::Failed(from.party).into());
         }
         let _one_at_a_time = lock(&self.ending);
-        // Before the receiver hears of it: its own end may follow at once. Of two the first counts.
+        // Before the receiver sees it: its own end may follow at once. Of two the first counts.
         let _ = self.closed.set(from.party);
         if from.is_finished() {
-            // Both directions have ended as they should. Before anyone can know that, and end the
-            // process: what is still on its way to a peer then arrives all the same.
-            for side in [from, to] {
-                let kept = side.socket.reset_on_close(false);
-                kept.map_err(|error| Failure::of(side.party, error))?;
-            }
+            self.disarm_reset()?;
         }
         let ended = to.socket.end_writes();
         ended.map_err(|error| Failure::of(to.party, error))?;
@@ -135,8 +94,18 @@ impl Relay {
         Ok(())
     }
 
+    /// Both directions have ended in order: bytes that are still on their way to a peer arrive although the sockets
+    /// close. Done before anybody can see the end, and end the process.
+    fn disarm_reset(&self) -> Result<(), Failure> {
+        for side in [&self.client, &self.endpoint] {
+            let disarmed = side.socket.reset_on_close(false);
+            disarmed.map_err(|error| Failure::of(side.party, error))?;
+        }
+        Ok(())
+    }
+
     /// Whether an end of stream is the sender's FIN. After a reset a read returns the
-    /// end of stream too, if the other direction's write was told of the reset first
+    /// end of stream too, if the other direction's write has got the error
     /// (the kernel reports it once). A connection that was reset is not `connected` any
     /// more; one that ended in both directions is not either, but then the other
     /// direction has sent our FIN, and has written nothing since.
@@ -153,13 +122,13 @@ impl Relay {
         Ok(from.is_finished())
     }
 
-    /// Whether nothing is left to be done: who has aborted it resets both connections, or the end of its last handle
-    /// does.
+    /// Whether nothing is left to do: the thread that has aborted it resets both connections, or the close of the last
+    /// handle does.
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::SeqCst)
     }
 
-    /// Bytes were or may be lost: whoever comes to an end must not end it cleanly.
+    /// Bytes were or may be lost: a stream must not end in order from here on.
     fn has_failed(&self) -> bool {
         self.failure().is_some()
     }
@@ -169,22 +138,22 @@ impl Relay {
         let _ = self.failure.set(failure);
     }
 
-    /// The session is to end now, whatever can still be read: both connections are reset, and whoever
-    /// reads, writes or waits hears of it. Returns at once; [`Relay::reset`] makes sure.
+    /// Ends the session now, whatever can still be read: both connections are reset, and threads that
+    /// read, write or wait are woken. Returns at once; [`Relay::reset`] makes sure.
     pub(crate) fn abort(&self, failure: impl Into<Failure>) {
         self.record(failure.into());
-        // Before whoever waits is woken.
+        // Before a thread that waits is woken.
         self.aborted.store(true, Ordering::SeqCst);
         for side in [&self.client, &self.endpoint] {
             // Some kernels refuse the reset while a read waits. This fails where the connection is
-            // gone; whatever else it fails of, the reset does not need it elsewhere.
+            // dead; whatever other failure there is, the reset does not need it on other kernels.
             let _ = side.socket.end_reads();
         }
         self.try_to_reset();
     }
 
     /// [`Relay::abort`], then [`Relay::reset`].
-    pub(super) fn abort_and_reset(&self, failure: impl Into<Failure>) {
+    pub(super) fn reset_now(&self, failure: impl Into<Failure>) {
         self.abort(failure);
         self.reset();
     }
@@ -200,7 +169,7 @@ impl Relay {
     }
 
     /// A write to a peer whose window is shut would wait, and the reset with it, for as
-    /// long as that peer likes. To shut the sockets down would wake it too, but send a FIN first.
+    /// long as that peer likes. A shutdown of the sockets would wake it too, but send a FIN first.
     fn try_to_reset(&self) -> bool {
         let sides = [&self.client, &self.endpoint];
         // Both, whatever becomes of the first.
@@ -222,16 +191,30 @@ impl Relay {
                 Err(_) => std::thread::sleep(POLL_FAILED_PAUSE),
             }
         };
-        // The other direction writes to `from` and may be blocked in a read elsewhere; of
-        // a failure of `to`, from which it reads, it learns itself.
+        // The other direction writes to `from` and may be blocked in a read elsewhere; a
+        // failure of `to`, from which it reads, it finds itself.
         if failed && !matches!(self.is_fin(from), Ok(true)) {
-            self.abort_and_reset(Cause::Failed(from.party));
+            self.reset_now(Cause::Failed(from.party));
         }
         Watched::End
     }
 
-    /// To be held while a thread works on it: one that panics takes the session with it, by a
-    /// reset, rather than leave the other direction alone or end a stream short.
+    /// Aborts the session ([`Relay::abort`]) if one of its peers is dead and nothing was heard from it for `patience`.
+    /// To be called again and again, some seconds apart.
+    pub(crate) fn abort_if_dead(&self, patience: Duration) -> Option<Party> {
+        let sides = [&self.client, &self.endpoint];
+        // Both are looked at, whatever is found for the first.
+        let dead = sides.map(|side| {
+            let is_dead = side.watch.is_dead(&side.socket, patience);
+            is_dead.then_some(side.party)
+        });
+        let party = dead.into_iter().flatten().next()?;
+        self.abort(Cause::Failed(party));
+        Some(party)
+    }
+
+    /// Held while a thread works on the session: if it panics, the session ends by a
+    /// reset; it neither leaves the other direction alone nor ends a stream early.
     pub(crate) fn work(&self) -> Work<'_> {
         Work(self)
     }
@@ -241,7 +224,7 @@ impl Relay {
         self.failure.get()
     }
 
-    /// Why it is over, once it is.
+    /// Why it has ended.
     pub(crate) fn cause(&self) -> Cause {
         let failure = self.failure().map(|failure| failure.cause);
         let closed = self.closed.get().map(|party| Cause::Closed(*party));
@@ -257,7 +240,7 @@ pub(crate) struct Work<'a>(&'a Relay);
 impl Drop for Work<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.abort_and_reset(Cause::Internal);
+            self.0.reset_now(Cause::Internal);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! One direction of a session in a thread of its own.
+//! One direction of a session: how its bytes are read and written.
 //!
-//! Messages go through a buffer as small as they are. What is larger goes through a
-//! larger one, and what goes on for long is moved inside the kernel, through a pipe
-//! (splice(2)). Both are given back when bulk ends, so that a connection that is idle
-//! holds neither. Each way moves the same bytes in the same order, and what a pipe still
+//! Messages go through a buffer that is as small as they are. More goes through a
+//! larger buffer, and bulk that lasts is moved inside the kernel, through a pipe
+//! (splice(2)). Both are returned when bulk ends, so that an idle connection
+//! holds neither. All three move the same bytes in the same order, and what a pipe still
 //! holds is sent before anything is read again.
 
 use std::io::{self, ErrorKind};
@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::end::{End, Next, POLL_FAILED_PAUSE, Side, Watched};
-use super::{Direction, Directions, Relay};
+use super::end::{End, Next, POLL_FAILED_PAUSE, Watched};
+use super::pair::{Direction, Directions, Relay, Side};
 use crate::proxy::cause::{Cause, Failure, is_of_the_connection};
 use crate::proxy::pipes::{self, Pipe, Pipes};
 use crate::stats::Counter;
@@ -60,20 +60,20 @@ impl Relay {
         }
     }
 
-    /// Passes on what has come first after a silence, as far as there is room for it at once: before there is a
-    /// thread, which takes longer to be had than this. Never waits. To be called while nobody serves the direction;
-    /// whatever is left, ends and failures included, is for who does next.
+    /// Passes on what comes first after a silence, as far as there is room for it at once: to start a thread takes
+    /// longer. Never waits. To be called while nobody serves the direction;
+    /// the rest, ends and failures included, is for the thread that serves it next.
     pub(crate) fn pass_first(&self, direction: Direction) {
         let (from, to) = self.sides(direction);
-        // What has ended gets nothing more, and what has failed no new bytes.
+        // After the end of a direction nothing more is sent, and after a failure no new bytes.
         if to.is_finished() || self.failure().is_some() {
             return;
         }
         let mut buffer: Buffer = [0; _];
         let there = match from.socket.peek(&mut buffer) {
             Ok(there) => there,
-            // The kernel tells of a failure once: who reads next finds an end, and may take it for that of a
-            // connection that has ended in both directions.
+            // The kernel reports a failure once: the next read would find an end of stream, and might take it for that
+            // of a connection that has ended in both directions.
             Err(error) if is_of_the_connection(&error) => {
                 return self.abort(Failure::of(from.party, error));
             }
@@ -85,29 +85,27 @@ impl Relay {
         }
         let mut sent = match to.socket.send(first) {
             Ok(sent) => sent,
-            // A connection that is dead says so again.
+            // A dead connection reports it again.
             Err(_) if matches!(to.socket.is_connected(), Ok(false)) => return,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) => return self.abort(Failure::of(to.party, error)),
         };
-        let flow = self.flow(direction);
-        flow.count(sent);
+        self.flow(direction).count(sent);
         while sent > 0 {
-            // They are there, and nobody else reads. Otherwise they would be sent a second time.
+            // They are there, and no other thread reads. Unread, they would be sent a second time.
             match from.socket.read(buffer.get_mut(..sent).unwrap_or_default()) {
                 Ok(0) => return self.abort(Cause::Failed(from.party)),
                 Ok(count) => sent = sent.saturating_sub(count),
-                // The time of the socket for a read was over before the kernel gave them.
+                // The socket's timeout was over before the kernel returned them.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return self.abort(Failure::of(from.party, error)),
             }
         }
     }
 
-    /// Copies one direction until the session is over for it, what is `pending` in the
-    /// buffer first, or until nothing has come for long: it is returned then. No two threads
-    /// do this for one direction.
-    pub(super) fn run(
+    /// Serves one direction until the session is over for it, or until it is silent, which is returned. What is
+    /// `pending` in the buffer is sent first. No two threads do this for one direction.
+    pub(super) fn serve_one(
         &self,
         direction: Direction,
         pipes: &Pipes,
@@ -115,16 +113,16 @@ impl Relay {
         pending: Range<usize>,
     ) -> Option<Directions> {
         let (from, to) = self.sides(direction);
-        let left = Some(Directions::One(direction));
+        let silent = Some(Directions::One(direction));
         if !to.is_finished() {
             let Err(end) = self.flow(direction).copy(pipes, buffer, pending) else {
-                return left;
+                return silent;
             };
-            if self.conclude(end, from, to) != Next::Watch {
+            if self.on_end(end, from, to) != Next::Watch {
                 return None;
             }
         }
-        left.filter(|_| self.watch(from, to) == Watched::Silence)
+        silent.filter(|_| self.watch(from, to) == Watched::Silence)
     }
 }
 
@@ -142,8 +140,8 @@ impl Flow<'_> {
     /// Reads and writes until one of the two ends, or nothing has come for long.
     fn copy(self, pipes: &Pipes, buffer: &mut Buffer, pending: Range<usize>) -> Result<(), End> {
         self.send(buffer.get(pending).unwrap_or_default())?;
-        // Nobody else reads from there. Without it the thread waits for as long as it takes.
-        let _ = self.wait_for(self.relay.busy_silence);
+        // No other thread reads from there. If this fails, the thread waits for as long as it takes.
+        let _ = self.limit_reads(self.relay.busy_silence);
         loop {
             let bytes = self.read(buffer)?;
             if bytes.is_empty() {
@@ -156,8 +154,8 @@ impl Flow<'_> {
         }
     }
 
-    /// Bounds how long a read waits from now on.
-    fn wait_for(&self, time: Option<Duration>) -> io::Result<()> {
+    /// Limits how long a read waits from now on.
+    fn limit_reads(&self, time: Option<Duration>) -> io::Result<()> {
         self.from.socket.set_read_timeout(time)
     }
 
@@ -215,23 +213,22 @@ impl Flow<'_> {
     /// Moves what is more than messages until it becomes little again.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
-        // Without it, the buffer would be kept through a silence: then there is no bulk.
-        if self.wait_for(Some(LULL.min(self.relay.silence))).is_err() {
+        // Without a timeout, the buffer would be kept through a silence: then nothing is treated as bulk.
+        let lull = LULL.min(self.relay.silence);
+        if self.limit_reads(Some(lull)).is_err() {
             return Ok(());
         }
-        let copied = match pipes.buffer(LARGE) {
-            Some(buffer) => self.copy_large(pipes, buffer),
-            // A pipe takes no memory of this process. Without one, it goes on as messages do.
-            None => Ok(pipes.take(Instant::now())),
+        let pipe = match pipes.buffer(LARGE) {
+            Some(buffer) => self.copy_large(pipes, buffer)?,
+            // A pipe takes no memory of this process. Without one, bulk goes the way of messages.
+            None => pipes.take(Instant::now()),
         };
-        let outcome = match copied {
-            Ok(Some(pipe)) => self.splice(pipes, pipe),
-            Ok(None) => Ok(()),
-            Err(end) => Err(end),
-        };
-        // If it stays, a shorter silence will do.
-        let _ = self.wait_for(self.relay.busy_silence);
-        outcome
+        if let Some(pipe) = pipe {
+            self.splice(pipes, pipe)?;
+        }
+        // If the short timeout stays, that is a shorter silence.
+        let _ = self.limit_reads(self.relay.busy_silence);
+        Ok(())
     }
 
     /// Copies until little comes, or so much that it is worth a pipe.
@@ -260,32 +257,24 @@ impl Flow<'_> {
 
     /// Moves bytes inside the kernel until little comes.
     fn splice(&self, pipes: &Pipes, pipe: Pipe) -> Result<(), End> {
-        // Bounds only this: all other writes to that socket do not wait at all. Unbounded, a write
-        // would not look after the sender.
-        let bounded = self.to.socket.set_write_timeout(Some(ROOM_PATIENCE));
+        // This limits only splice(2): all other writes to that socket do not wait at all. Without it, a write
+        // would not look at the sender.
+        let limited = self.to.socket.set_write_timeout(Some(ROOM_PATIENCE));
         let (mut calm, mut moved) = (0, false);
-        let end = loop {
-            if bounded.is_err() || calm == CALM {
-                break Ok(());
+        while limited.is_ok() && calm < CALM {
+            let count = self.fill(pipes, &pipe)?;
+            // A pipe that cannot be emptied is closed, not put back.
+            if count == 0 || !self.drain(pipes, &pipe, count)? {
+                break;
             }
-            match self.fill(pipes, &pipe) {
-                Ok(0) => break Ok(()),
-                Ok(count) => {
-                    // A pipe that could not be emptied is closed, not put back.
-                    if !self.drain(pipes, &pipe, count)? {
-                        break Ok(());
-                    }
-                    moved = true;
-                    // The kernel takes as long for a pipe as for many messages: those of other
-                    // sessions, whose threads wait for a processor, come first.
-                    std::thread::yield_now();
-                    calm = if count <= MESSAGE { calm + 1 } else { 0 };
-                }
-                Err(end) => break Err(end),
-            }
-        };
+            moved = true;
+            // The kernel needs as long for a pipe as for many messages: those of other
+            // sessions, whose threads wait for a processor, come first.
+            std::thread::yield_now();
+            calm = if count <= MESSAGE { calm + 1 } else { 0 };
+        }
         pipes.put_back(pipe, moved, Instant::now());
-        end
+        Ok(())
     }
 
     /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing now, or

@@ -444,13 +444,7 @@ fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
         ..Times::REAL
     };
     let (fixture, hole) = (
-        Fixture::new(
-            0,
-            Bounds {
-                times: times,
-                ..settings
-            },
-        ),
+        Fixture::new(0, Bounds { times, ..settings }),
         BlackHole::new(),
     );
     fixture.endpoints(&[hole.addr]);

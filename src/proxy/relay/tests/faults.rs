@@ -488,14 +488,14 @@ fn peers_that_live_are_not_gone() {
     plan(&relay.client, Call::Facts, 1, What::Error(1));
     plan(&relay.endpoint, Call::Facts, 2, What::Error(38));
     for _ in 0..5 {
-        assert_eq!(relay.end_if_gone(Duration::ZERO), None);
+        assert_eq!(relay.abort_if_dead(Duration::ZERO), None);
     }
     assert_eq!(relay.client.socket.seam.calls(Call::Facts), 5);
     assert_eq!(relay.endpoint.socket.seam.calls(Call::Facts), 5);
     assert!(relay.failure().is_none());
     drop((client, endpoint));
     ends(session);
-    assert_eq!(relay.end_if_gone(Duration::ZERO), None);
+    assert_eq!(relay.abort_if_dead(Duration::ZERO), None);
 }
 
 /// Nobody has it relayed.

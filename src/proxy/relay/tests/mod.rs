@@ -20,8 +20,9 @@ mod storm;
 
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,11 +30,13 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use self::served::Served;
+use super::pair::Side;
 use super::*;
 use crate::config::Policy;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::{Endpoint, Source};
 use crate::proxy::calls::Call;
+use crate::proxy::cause::Party;
 use crate::sys::memory::tests::refuse;
 use crate::sys::syscall::{self, PollFd};
 
@@ -291,7 +294,7 @@ fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not(
     let linger = |side: &Side| SockRef::from(&side.socket).linger().unwrap();
     let sides = [&relay.client, &relay.endpoint];
     assert_eq!(sides.map(linger), [Some(Duration::ZERO); 2]);
-    assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+    assert_eq!(relay.serve_both(&pipes, &mut [0; _]), SingleThread::Over);
     for side in [&relay.client, &relay.endpoint] {
         let harmless = linger(side).is_none() || !side.socket.is_connected().unwrap();
         assert!(harmless, "whoever closes it now");
@@ -311,7 +314,8 @@ fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not(
         drop(done);
     });
     let mut buffer: Buffer = [0; _];
-    let Alone::Busy { direction, pending } = relay.alone(&pipes, &mut buffer) else {
+    let SingleThread::NeedsSecond { direction, pending } = relay.serve_both(&pipes, &mut buffer)
+    else {
         panic!("the session is not over");
     };
     assert_eq!(
@@ -366,7 +370,7 @@ fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
         wait_for(PollFd::hung_up(speaking.socket.as_fd()));
         other.shutdown(Shutdown::Write).unwrap();
         wait_for(PollFd::peer_closed(listening.socket.as_fd()));
-        assert_eq!(relay.alone(&pipes, &mut [0; _]), Alone::Over);
+        assert_eq!(relay.serve_both(&pipes, &mut [0; _]), SingleThread::Over);
         drop(relay);
         assert_eq!(arrivals(&other), (b"why".to_vec(), false), "{up}");
     }
@@ -382,7 +386,7 @@ fn a_session_that_has_failed_is_not_over_before_it_is_aborted() {
     wait_for(PollFd::hung_up(relay.endpoint.socket.as_fd()));
     assert!(!relay.is_aborted());
     let failed = Cause::Failed(Party::Endpoint).into();
-    let next = relay.conclude(failed, &relay.client, &relay.endpoint);
+    let next = relay.on_end(failed, &relay.client, &relay.endpoint);
     assert_eq!((next, relay.is_aborted()), (end::Next::Rest, false));
     relay.abort(Cause::Removed);
     assert!(relay.is_aborted());
@@ -562,7 +566,7 @@ fn a_panic_in_one_direction_ends_both_by_a_reset() {
         let other = {
             let (relay, pipes) = (Arc::clone(&relay), Arc::clone(&pipes));
             thread::spawn(move || {
-                let left = relay.run(direction.reverse(), &pipes, &mut [0; _], 0..0);
+                let left = relay.serve_one(direction.reverse(), &pipes, &mut [0; _], 0..0);
                 assert_eq!(left, None);
             })
         };

@@ -21,7 +21,7 @@ fn look(unacked: u32, retransmits: u8, probes: u8, not_sent: u32, unheard: u64) 
 fn found(looks: &[Facts]) -> Option<usize> {
     let mut before = 0;
     looks.iter().position(|now| {
-        let gone = is_gone(before, now, PATIENCE);
+        let gone = is_dead(before, now, PATIENCE);
         before = tries(now);
         gone
     })
@@ -178,6 +178,6 @@ fn whoever_owes_an_answer_or_room_is_asked_more_often() {
         (look(0, 0, 1, 0, 16), true),
         (look(0, 0, 0, 1, 3), true),
     ] {
-        assert_eq!(is_awaited(&facts), expected, "{facts:?}");
+        assert_eq!(owes_answer(&facts), expected, "{facts:?}");
     }
 }

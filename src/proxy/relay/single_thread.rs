@@ -1,30 +1,30 @@
 //! Both directions of a session in one thread, for as long as there is little to do.
 //!
-//! Most sessions are short or silent, and a thread is the dearest part of a session: this one
+//! Most sessions are short or silent, and a thread is the most expensive part of a session: this one
 //! waits for either side, passes on what comes, and asks for a second thread when
-//! messages come thick and fast, or when one of them cannot be sent at once:
-//! waiting for one reader must never hold up the other direction.
+//! messages follow each other quickly, or when one of them cannot be sent at once:
+//! a wait for one reader must never hold up the other direction.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::end::{Next, POLL_FAILED_PAUSE};
 use super::flow::Buffer;
-use super::{Direction, Directions, Relay};
+use super::pair::{Direction, Directions, Relay};
 use crate::proxy::cause::Cause;
 use crate::proxy::pipes::Pipes;
 use crate::sys::syscall::PollFd;
 
-/// How the time with one thread came to an end.
+/// Why one thread no longer serves both directions.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Alone {
+pub(super) enum SingleThread {
     /// The session is over.
     Over,
-    /// Nothing has come for long, and nobody waits for these any more.
-    Left(Directions),
+    /// Nothing has come for long in these, and nobody serves them any more.
+    Silent(Directions),
     /// Each direction needs a thread from here on.
-    Busy {
-        /// The one that the calling thread is to go on with.
+    NeedsSecond {
+        /// The calling thread continues with this one.
         direction: Direction,
         /// What it has read and not yet sent.
         pending: Range<usize>,
@@ -64,24 +64,21 @@ impl Pace {
 
 impl Relay {
     /// Serves both directions from the calling thread until the session is over, is silent, or has
-    /// become busy. May be called again if there is no second thread, and nothing pending.
-    pub(super) fn alone(&self, pipes: &Pipes, buffer: &mut Buffer) -> Alone {
+    /// become busy. May be called again if there is no second thread, and nothing is pending.
+    pub(super) fn serve_both(&self, pipes: &Pipes, buffer: &mut Buffer) -> SingleThread {
+        let needs_second = |direction, pending| SingleThread::NeedsSecond { direction, pending };
         let mut pace = Pace::new(Instant::now());
         loop {
             let mut fds = Direction::ALL.map(|direction| self.awaited(direction));
-            if self
-                .client
-                .socket
-                .wait(&mut fds, Some(self.silence))
-                .is_err()
-            {
-                // No memory for poll; a read needs none. If there is no second thread either,
+            let waited = self.client.socket.wait(&mut fds, Some(self.silence));
+            if waited.is_err() {
+                // There is no memory for poll; a read needs none. If there is no second thread either,
                 // this is tried again.
                 std::thread::sleep(POLL_FAILED_PAUSE);
-                return busy(Direction::ToEndpoint, 0..0);
+                return needs_second(Direction::ToEndpoint, 0..0);
             }
             if !fds.iter().any(PollFd::is_ready) {
-                return Alone::Left(Directions::Both);
+                return SingleThread::Silent(Directions::Both);
             }
             for (direction, fd) in Direction::ALL.into_iter().zip(&fds) {
                 if !fd.is_ready() {
@@ -90,8 +87,8 @@ impl Relay {
                 let (from, to) = self.sides(direction);
                 if to.is_finished() {
                     // Nothing more is read from there, so it has failed.
-                    self.abort_and_reset(Cause::Failed(from.party));
-                    return Alone::Over;
+                    self.reset_now(Cause::Failed(from.party));
+                    return SingleThread::Over;
                 }
                 let flow = self.flow(direction);
                 let passed = flow.read(buffer).and_then(|bytes| {
@@ -100,26 +97,22 @@ impl Relay {
                 });
                 match passed {
                     Ok((_, 0)) => {}
-                    Ok((count, rest)) => return busy(direction, count - rest..count),
-                    Err(end) => match self.conclude(end, from, to) {
+                    Ok((count, rest)) => return needs_second(direction, count - rest..count),
+                    Err(end) => match self.on_end(end, from, to) {
                         Next::Watch if !from.is_finished() => {}
-                        Next::Watch | Next::Over => return Alone::Over,
+                        Next::Watch | Next::Over => return SingleThread::Over,
                         Next::Rest => {
-                            let left = self.run(direction.reverse(), pipes, buffer, 0..0);
-                            return left.map_or(Alone::Over, Alone::Left);
+                            let silent = self.serve_one(direction.reverse(), pipes, buffer, 0..0);
+                            return silent.map_or(SingleThread::Over, SingleThread::Silent);
                         }
                     },
                 }
                 if pace.is_fast(Instant::now) {
-                    return busy(direction, 0..0);
+                    return needs_second(direction, 0..0);
                 }
             }
         }
     }
-}
-
-fn busy(direction: Direction, pending: Range<usize>) -> Alone {
-    Alone::Busy { direction, pending }
 }
 
 #[cfg(test)]
