@@ -74,8 +74,11 @@ impl Proxy {
             guard,
             sessions: Sessions::new(bounds.max_connections),
             workers: Arc::new(Workers::new(bounds.times.worker_patience)),
-            pipes: Pipes::new(bounds.max_pipes, bounds.times.splice_pause)
-                .with_buffers(bounds.max_buffers),
+            pipes: Pipes::new(
+                bounds.max_pipes,
+                bounds.max_buffers,
+                bounds.times.splice_pause,
+            ),
             parked: Parked::new(bounds.times.wake_pause),
             notices: Notices::default(),
             counters: Counters::new(),

@@ -2,13 +2,13 @@
 //!
 //! A thread takes most of a session's memory, and most connections to etcd are watches that are silent for
 //! minutes. A direction in which nothing has come for [`Times::silence`] gives its thread back and is parked
-//! here, with what it waits for. When that comes, or the connection fails, a worker continues where the last
+//! here. When something comes, or the connection fails, a worker continues where the last
 //! thread stopped.
 //!
 //! - A direction is either served by one thread or parked. When both are parked, one thread serves both next.
 //! - If no thread can be started, the direction stays parked and is tried again after [`Times::wake_pause`].
 //! - If it cannot be parked, because there is no memory, for example, its thread keeps waiting.
-//! - The first bytes are passed on here, because to start a thread takes longer than that.
+//! - The first bytes are passed on here, because starting a thread takes longer than that.
 //! - A session that has failed needs no thread to end: it is dropped here.
 //!
 //! [`Times::silence`]: crate::times::Times::silence
@@ -31,7 +31,7 @@ const NEED: usize = 4096;
 
 /// What can be parked.
 pub(crate) trait Park {
-    /// Its number, which no other has.
+    /// A number that no other has.
     fn id(&self) -> u64;
     /// The relay between its peers.
     fn relay(&self) -> Option<&Relay>;
@@ -40,24 +40,19 @@ pub(crate) trait Park {
 /// The sessions that no thread serves now.
 #[derive(Debug)]
 pub(crate) struct Parked<S> {
-    /// None: this host has no epoll, and nothing is parked.
+    /// `None`: this host has no epoll, and nothing is parked.
     epoll: Option<Epoll>,
-    /// A map that grows a little at a time: one that is woken in vain is put back where there is no memory for more.
-    sessions: Mutex<BTreeMap<u64, Entry<S>>>,
+    sessions: Mutex<Map<S>>,
     /// How long to wait before a session that got no thread is tried again.
     pause: Duration,
     log: log::Limit,
 }
 
-/// A session, and which of its directions are parked.
-#[derive(Debug)]
-struct Entry<S> {
-    session: Arc<S>,
-    directions: Directions,
-}
+/// Sessions, and which of their directions are parked. This map grows a little at a time: a session that is woken in
+/// vain can be put back where there is no memory for more.
+type Map<S> = BTreeMap<u64, (Arc<S>, Directions)>;
 
 impl<S: Park> Parked<S> {
-    /// None is parked yet.
     pub(crate) fn new(pause: Duration) -> Self {
         let epoll = Epoll::new().inspect_err(|error| {
             let error = Plain(error).to_string();
@@ -72,13 +67,13 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Parks directions of a session. The caller serves them no longer: another thread may do so at once.
+    /// Parks directions of a session. The caller no longer serves them: another thread may do so at once.
     ///
     /// # Errors
     /// If the host cannot wait for them; the caller still serves them.
     pub(crate) fn park(&self, session: &Arc<S>, directions: Directions) -> io::Result<()> {
         let epoll = self.epoll.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        // Held until all is done: whoever wakes this session meanwhile waits for that.
+        // Locked until all is done: a thread that wakes this session meanwhile waits for that.
         let mut sessions = lock(&self.sessions);
         memory::room(NEED)?;
         for (awaited, key) in awaited(&**session, directions) {
@@ -99,7 +94,7 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Waits for all that is parked; `wake` starts to serve directions. The work of a thread.
+    /// Waits for everything that is parked; `wake` starts to serve directions. The work of a thread.
     pub(crate) fn run(&self, wake: impl Fn(Arc<S>, Directions) -> io::Result<()>) {
         let Some(epoll) = &self.epoll else {
             loop {
@@ -107,20 +102,14 @@ impl<S: Park> Parked<S> {
             }
         };
         // A thread that did this before may have ended with events that it had not handled.
-        for entry in lock(&self.sessions).values() {
-            arm(epoll, &*entry.session, entry.directions);
+        for (session, directions) in lock(&self.sessions).values() {
+            arm(epoll, &**session, *directions);
         }
         loop {
-            match epoll.wait() {
-                Ok(keys) => {
-                    if self.wake(epoll, keys, &wake).is_err() {
-                        std::thread::sleep(self.pause);
-                    }
-                }
-                Err(error) => {
-                    self.report("cannot wait for silent connections", &error);
-                    std::thread::sleep(self.pause);
-                }
+            let keys = epoll.wait().inspect_err(|error| self.report(error));
+            let woken = keys.and_then(|keys| self.wake(epoll, keys, &wake));
+            if woken.is_err() {
+                std::thread::sleep(self.pause);
             }
         }
     }
@@ -138,15 +127,11 @@ impl<S: Park> Parked<S> {
         let mut outcome = Ok(());
         for key in keys {
             // Its other direction may have woken it a moment ago.
-            let Some(Entry {
-                session,
-                directions,
-            }) = self.take(key)
-            else {
+            let Some((session, directions)) = self.take(key) else {
                 continue;
             };
             let woken = {
-                // From here until a thread has it: the other direction may have one.
+                // Until a thread has it; the other direction may have one.
                 let _work = session.relay().map(Relay::work);
                 if let Some(relay) = session.relay() {
                     relay.pass_first(session_of(key).1);
@@ -167,39 +152,34 @@ impl<S: Park> Parked<S> {
     }
 
     /// Takes out the session that a key belongs to, if the direction is parked.
-    fn take(&self, key: u64) -> Option<Entry<S>> {
+    fn take(&self, key: u64) -> Option<(Arc<S>, Directions)> {
         let mut sessions = lock(&self.sessions);
         let (id, direction) = session_of(key);
-        let is_parked = sessions.get(&id)?.directions.has(direction);
+        let is_parked = sessions.get(&id)?.1.has(direction);
         is_parked.then(|| sessions.remove(&id)).flatten()
     }
 
-    fn report(&self, message: &str, error: &io::Error) {
+    fn report(&self, error: &io::Error) {
         if let Some(suppressed) = self.log.admit(Instant::now()) {
             let error = Plain(error).to_string();
             let fields = [("error", error.into()), ("suppressed", suppressed.into())];
-            log::warn("proxy", message, &fields);
+            log::warn("proxy", "cannot wait for silent connections", &fields);
         }
     }
 }
 
-/// Notes directions as parked, beside those that are.
-fn insert<S: Park>(
-    sessions: &mut BTreeMap<u64, Entry<S>>,
-    session: Arc<S>,
-    directions: Directions,
-) {
-    let entry = sessions.entry(session.id()).or_insert(Entry {
-        session,
-        directions,
-    });
-    entry.directions = entry.directions.and(directions);
+/// Adds directions to those that are parked.
+fn insert<S: Park>(sessions: &mut Map<S>, session: Arc<S>, directions: Directions) {
+    let (_, parked) = sessions
+        .entry(session.id())
+        .or_insert((session, directions));
+    *parked = parked.and(directions);
 }
 
 /// Waits for them again.
 fn arm(epoll: &Epoll, session: &impl Park, directions: Directions) {
     for (awaited, key) in awaited(session, directions) {
-        // It is there, and no memory is needed.
+        // It is registered already, so no memory is needed.
         let _ = epoll.arm(&awaited, key);
     }
 }
@@ -212,7 +192,7 @@ fn awaited(session: &impl Park, directions: Directions) -> impl Iterator<Item = 
     })
 }
 
-/// What a direction is known by.
+/// The number of a direction in epoll.
 fn key(id: u64, direction: Direction) -> u64 {
     id << 1 | u64::from(direction == Direction::ToClient)
 }

@@ -1,11 +1,10 @@
-//! Pipes through which bulk moves inside the kernel (splice(2)): taken by a direction when
-//! bulk begins and given back, empty, when it ends.
+//! Pipes through which bulk moves inside the kernel (splice(2)), and buffers for where there is none. A direction
+//! takes them when bulk begins and returns them, a pipe empty, when it ends.
 //!
-//! There are a few for all sessions together, so that they do not eat up the descriptors;
-//! who gets none copies through a buffer instead, of which there may be few, too: where there is none either, a
-//! message's will do. Both numbers are what the host bears (`sys::limits`). A reader that is stuck in the middle of bulk
-//! keeps its pipe, with what it holds: as many of them as there are pipes make bulk dearer
-//! for the others, and nothing worse.
+//! All sessions share a few, so that they do not use up the descriptors. A direction that gets no pipe copies through a
+//! buffer, and one that gets no buffer either copies as messages are copied. Both numbers are what the host allows
+//! (`sys::limits`). A reader that is stuck in the middle of bulk keeps its pipe, with what it holds: if all pipes are
+//! kept so, bulk costs the others more, and nothing worse.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +21,7 @@ use crate::sys::{Plain, memory};
 /// for the call to end as with 1 MiB (measured: `make bench LOADS=mixed,bulk`).
 const SIZE: usize = 256 * 1024;
 
-/// With less than this copying is as quick. What a pipe has that cannot be enlarged.
+/// With less than this copying is as quick. It is the size of a pipe that cannot be enlarged.
 const MIN_SIZE: usize = 64 * 1024;
 
 /// Empty pipes that are kept open.
@@ -31,16 +30,16 @@ const KEPT: usize = 4;
 /// The longest pause after a refusal to splice.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// So many refusals in a row are no accident, and are logged.
+/// So many refusals in a row are not an accident, and are logged.
 const LASTING: u32 = 4;
 
-/// The pipes of the process.
+/// The pipes and buffers of the process.
 #[derive(Debug)]
 pub(crate) struct Pipes {
     /// How many more may be opened.
-    left: Arc<AtomicUsize>,
-    /// How many more buffers there may be.
-    buffers: Arc<AtomicUsize>,
+    free_pipes: Arc<AtomicUsize>,
+    /// How many more may be allocated.
+    free_buffers: Arc<AtomicUsize>,
     /// The pause after the first refusal.
     pause: Duration,
     state: Mutex<State>,
@@ -49,11 +48,11 @@ pub(crate) struct Pipes {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Open, empty, and nobody's.
-    free: Vec<Pipe>,
-    /// How many times in a row bulk has come to an end because the host did not splice.
+    /// Pipes that are open and not in use.
+    empty: Vec<Pipe>,
+    /// How often in a row bulk was refused by the host.
     refusals: u32,
-    /// When it is asked again.
+    /// Until when bulk is copied for that reason.
     paused_until: Option<Instant>,
 }
 
@@ -85,12 +84,10 @@ pub(crate) struct Buffer {
 struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
-    /// One of those that are left.
-    fn of(left: &Arc<AtomicUsize>) -> Option<Self> {
-        let less = |left: usize| left.checked_sub(1);
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .ok()?;
-        Some(Self(Arc::clone(left)))
+    fn take(free: &Arc<AtomicUsize>) -> Option<Self> {
+        let less = |free: usize| free.checked_sub(1);
+        let taken = free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok().then(|| Self(Arc::clone(free)))
     }
 }
 
@@ -101,110 +98,93 @@ impl Drop for Permit {
 }
 
 impl Pipes {
-    /// At most `max` pipes at a time, and no bulk through them for `pause`, then longer, where the
-    /// host refuses that.
-    pub(crate) fn new(max: usize, pause: Duration) -> Self {
+    /// At most so many pipes and buffers at the same time. After the host has refused to splice, bulk is copied for
+    /// `pause`, and for longer after more refusals.
+    pub(crate) fn new(max_pipes: usize, max_buffers: usize, pause: Duration) -> Self {
         Self {
-            left: Arc::new(AtomicUsize::new(max)),
-            buffers: Arc::new(AtomicUsize::new(usize::MAX)),
+            free_pipes: Arc::new(max_pipes.into()),
+            free_buffers: Arc::new(max_buffers.into()),
             pause,
             state: Mutex::default(),
             seam: Seam::default(),
         }
     }
 
-    /// The same with at most `max` buffers at a time.
-    pub(crate) fn with_buffers(mut self, max: usize) -> Self {
-        self.buffers = Arc::new(AtomicUsize::new(max));
-        self
-    }
-
-    /// A buffer of `size` bytes, if one is left and there is memory for it.
+    /// A buffer of `size` bytes, if one is free and there is memory for it.
     pub(crate) fn buffer(&self, size: usize) -> Option<Buffer> {
-        let permit = Permit::of(&self.buffers)?;
+        let permit = Permit::take(&self.free_buffers)?;
         Some(Buffer {
             bytes: memory::zeroed(size).ok()?,
             _permit: permit,
         })
     }
 
-    /// An empty pipe, if one is left, it holds enough to be of use, and the host splices, as far as
-    /// anyone knows.
+    /// An empty pipe, if one is free, it holds enough to be of use, and the host is not known to refuse splicing.
     pub(crate) fn take(&self, now: Instant) -> Option<Pipe> {
-        let free = {
+        let empty = {
             let mut state = lock(&self.state);
             if state.is_paused(now) {
                 return None;
             }
-            state.free.pop()
+            state.empty.pop()
         };
-        free.or_else(|| {
-            let permit = Permit::of(&self.left)?;
-            // Without descriptors or memory for it there is none; that is no failure.
-            self.open(permit).ok().filter(|pipe| pipe.size >= MIN_SIZE)
+        empty.or_else(|| {
+            let permit = Permit::take(&self.free_pipes)?;
+            // It fails without descriptors or memory; that is not worth a message.
+            let (reader, writer, size) = calls::open_pipe(&self.seam, SIZE).ok()?;
+            (size >= MIN_SIZE).then_some(Pipe {
+                reader,
+                writer,
+                size,
+                _permit: permit,
+            })
         })
     }
 
-    /// Takes a pipe back that is empty, and notes whether bytes were `moved` through it. One that is
+    /// Takes an empty pipe back, and notes whether bytes were `moved` through it. A pipe that is
     /// not empty has to be dropped instead.
     pub(crate) fn put_back(&self, pipe: Pipe, moved: bool, now: Instant) {
         let mut state = lock(&self.state);
         if state.is_paused(now) {
             return;
         }
-        if state.free.len() < KEPT {
-            state.free.push(pipe);
+        if state.empty.len() < KEPT {
+            state.empty.push(pipe);
         }
         if moved && std::mem::take(&mut state.refusals) >= LASTING {
             log::info("proxy", "splice works again", &[]);
         }
     }
 
-    /// Notes that the host did not splice: bulk is copied for a while.
+    /// Notes that the host has refused to splice: bulk is copied for a while.
     pub(crate) fn refused(&self, error: &io::Error, now: Instant) {
         let (refusals, pause) = {
             let mut state = lock(&self.state);
             state.refusals = state.refusals.saturating_add(1);
             let pause = pause(self.pause, state.refusals);
             state.paused_until = Some(now + pause);
-            state.free.clear();
+            state.empty.clear();
             (state.refusals, pause)
         };
         if refusals == LASTING {
-            log::warn(
-                "proxy",
-                "cannot splice; copying instead",
-                &[
-                    ("error", Plain(error).to_string().into()),
-                    ("pause_seconds", pause.into()),
-                ],
-            );
+            let error = Plain(error).to_string();
+            let fields = [("error", error.into()), ("pause_seconds", pause.into())];
+            log::warn("proxy", "cannot splice; copying instead", &fields);
         }
-    }
-
-    fn open(&self, permit: Permit) -> io::Result<Pipe> {
-        let (reader, writer, size) = calls::open_pipe(&self.seam, SIZE)?;
-        Ok(Pipe {
-            reader,
-            writer,
-            size,
-            _permit: permit,
-        })
     }
 }
 
-/// How long bulk is copied after so many refusals in a row, `first` after one.
+/// How long bulk is copied after so many refusals in a row: `first` after one, then twice as long each time.
 fn pause(first: Duration, refusals: u32) -> Duration {
-    let doubled = 1u32.checked_shl(refusals.saturating_sub(1));
-    let pause = doubled.and_then(|factor| first.checked_mul(factor));
-    pause.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+    let factor = 1 << refusals.saturating_sub(1).min(31);
+    first.saturating_mul(factor).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
 impl Pipes {
     /// How many are kept open.
     pub(super) fn kept(&self) -> usize {
-        lock(&self.state).free.len()
+        lock(&self.state).empty.len()
     }
 
     /// How many of them have bytes in them, which would be somebody else's.
@@ -218,12 +198,12 @@ impl Pipes {
             wait(&mut fds, Some(Duration::ZERO)).unwrap();
             fds[0].is_ready()
         };
-        state.free.iter().filter(is_filled).count()
+        state.empty.iter().filter(is_filled).count()
     }
 
     /// How many more there may be, those that are kept included.
     pub(super) fn left(&self) -> usize {
-        self.kept() + self.left.load(Ordering::Relaxed)
+        self.kept() + self.free_pipes.load(Ordering::Relaxed)
     }
 
     /// How many times in a row the host has refused.
@@ -246,7 +226,7 @@ mod tests {
 
     #[test]
     fn there_are_as_many_as_there_may_be() {
-        let (pipes, now) = (Pipes::new(2, SECOND), Instant::now());
+        let (pipes, now) = (Pipes::new(2, 0, SECOND), Instant::now());
         let [first, second] = [(); 2].map(|()| pipes.take(now).unwrap());
         assert!(first.size >= MIN_SIZE && pipes.take(now).is_none());
         assert_eq!((pipes.kept(), pipes.left()), (0, 0));
@@ -261,7 +241,7 @@ mod tests {
 
     #[test]
     fn there_are_as_many_buffers_as_there_may_be() {
-        let pipes = Pipes::new(0, SECOND).with_buffers(2);
+        let pipes = Pipes::new(0, 2, SECOND);
         let [first, _second] = [(); 2].map(|()| pipes.buffer(10).unwrap());
         assert_eq!((first.bytes.len(), pipes.buffer(10).is_none()), (10, true));
         drop(first);
@@ -272,7 +252,7 @@ mod tests {
 
     #[test]
     fn no_more_are_kept_than_are_worth_it() {
-        let (pipes, now) = (Pipes::new(KEPT + 2, SECOND), Instant::now());
+        let (pipes, now) = (Pipes::new(KEPT + 2, 0, SECOND), Instant::now());
         let taken: Vec<_> = std::iter::from_fn(|| pipes.take(now)).collect();
         assert_eq!(taken.len(), KEPT + 2);
         taken
@@ -293,7 +273,7 @@ mod tests {
             (Call::SizePipe, What::AtMost(MIN_SIZE / 2), None),
             (Call::SizePipe, What::AtMost(SIZE), Some(SIZE)),
         ] {
-            let pipes = Pipes::new(1, SECOND);
+            let pipes = Pipes::new(1, 0, SECOND);
             let after = 0;
             pipes.seam.plan(Fault { call, after, what });
             let pipe = pipes.take(now);
@@ -304,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_host_that_refuses_is_asked_again_after_a_pause_that_grows() {
-        let (pipes, start) = (Pipes::new(2, SECOND), Instant::now());
+        let (pipes, start) = (Pipes::new(2, 0, SECOND), Instant::now());
         pipes.put_back(pipes.take(start).unwrap(), true, start);
         let mut now = start;
         for seconds in [1, 2, 4, 8] {

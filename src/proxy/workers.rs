@@ -1,5 +1,5 @@
-//! The threads of sessions. One that has done its work is kept for the next for a while:
-//! handing work to a thread that waits costs a fraction of starting one.
+//! The threads of sessions. A worker that has done its work is kept for the next for a while:
+//! handing work to a waiting thread costs a fraction of starting one.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -14,59 +14,59 @@ use crate::sys::{Plain, memory, syscall};
 /// the heap.
 pub(crate) const STACK: usize = 64 * 1024;
 
-/// How many are kept at most: enough for a burst of short connections, little enough to
-/// be memory nobody notices (about 20 kB each, most of it the kernel's).
+/// How many idle workers are kept at most: enough for a burst of short connections, and little
+/// memory (about 20 kB each, most of it the kernel's).
 const KEPT: usize = 128;
 
-/// So many that have ended leave enough behind to be worth giving back.
+/// The memory of so many workers that have ended is worth giving back to the host.
 const MANY: usize = 64;
 
 /// What a worker is to do.
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The workers that wait for work; the last one to have come goes first, so that those
-/// there are too many of grow old.
+/// The idle workers. The last that became idle works first, so that those
+/// that are not needed end.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    /// How long one is kept that nobody needs.
+    /// How long an idle worker is kept.
     patience: Duration,
-    idle: Mutex<Vec<Arc<Desk>>>,
-    remains: Mutex<Remains>,
-    /// Of lines about threads that cannot be started.
+    idle: Mutex<Vec<Arc<WorkerSlot>>>,
+    ended: Mutex<Ended>,
+    /// For lines about threads that cannot be started.
     log: log::Limit,
 }
 
-/// What workers that have ended leave behind: the C library keeps their stacks and what they freed.
+/// Workers that have ended: the C library keeps their stacks and what they freed.
 #[derive(Debug)]
-struct Remains {
+struct Ended {
     /// How many have ended since their memory was given back.
     count: usize,
     /// When that was.
-    last: Instant,
+    given_back: Instant,
 }
 
-/// Where one worker is given its work.
+/// Where an idle worker gets its work.
 #[derive(Default)]
-struct Desk {
+struct WorkerSlot {
     work: Mutex<Option<Work>>,
     filled: Condvar,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for WorkerSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Desk")
+        f.write_str("WorkerSlot")
     }
 }
 
 impl Workers {
-    /// No worker yet; one that nobody needs is kept for `patience`.
+    /// No worker yet; an idle one is kept for `patience`.
     pub(crate) fn new(patience: Duration) -> Self {
         Self {
             patience,
             idle: Mutex::default(),
-            remains: Mutex::new(Remains {
+            ended: Mutex::new(Ended {
                 count: 0,
-                last: Instant::now(),
+                given_back: Instant::now(),
             }),
             log: log::Limit::new(),
         }
@@ -79,25 +79,21 @@ impl Workers {
     pub(crate) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let work: Work = Box::new(work);
         let idle = lock(&self.idle).pop();
-        match idle {
-            Some(desk) => {
-                *lock(&desk.work) = Some(work);
-                desk.filled.notify_one();
-                Ok(())
-            }
-            None => {
-                let workers = Arc::clone(self);
-                let started = syscall::start_thread(STACK, move || workers.serve(work));
-                started.inspect_err(|error| self.report(error))
-            }
+        if let Some(slot) = idle {
+            *lock(&slot.work) = Some(work);
+            slot.filled.notify_one();
+            return Ok(());
         }
+        let workers = Arc::clone(self);
+        let started = syscall::start_thread(STACK, move || workers.serve(work));
+        started.inspect_err(|error| self.report(error))
     }
 
-    /// Whether sessions could be given so many threads now: those are started that are not idle, all at once, and do
-    /// nothing. They are over when this returns.
+    /// Whether so many threads could be started for sessions now: those that are not idle are started, all at once, and
+    /// do nothing. They have ended when this returns.
     ///
     /// # Errors
-    /// What the host says, if it does not give them.
+    /// That of the host, if they could not.
     pub(crate) fn check(&self, count: usize) -> io::Result<()> {
         let count = count.saturating_sub(lock(&self.idle).len());
         let (running, over) = channel::<()>();
@@ -113,92 +109,82 @@ impl Workers {
         drop(running);
         // Nothing is sent: it ends with the last of them.
         let _ = over.recv();
-        if let Err(error) = &started {
-            self.report(error);
-        }
-        started
+        started.inspect_err(|error| self.report(error))
     }
 
-    /// Logs why a thread cannot be started, once a second at most.
+    /// Logs why a thread cannot be started, at most once per second.
     fn report(&self, error: &io::Error) {
         if let Some(suppressed) = self.log.admit(Instant::now()) {
             let error = Plain(error).to_string();
-            log::warn(
-                "workers",
-                "cannot start a thread",
-                &[("error", error.into()), ("suppressed", suppressed.into())],
-            );
+            let fields = [("error", error.into()), ("suppressed", suppressed.into())];
+            log::warn("workers", "cannot start a thread", &fields);
         }
     }
 
     /// A worker's life.
     fn serve(&self, first: Work) {
         if let Err(error) = syscall::schedule_as_batch() {
-            log::debug(
-                "workers",
-                "cannot choose SCHED_BATCH",
-                &[("error", Plain(&error).to_string().into())],
-            );
+            let error = Plain(&error).to_string();
+            let message = "cannot choose SCHED_BATCH";
+            log::debug("workers", message, &[("error", error.into())]);
         }
-        let desk = Arc::new(Desk::default());
+        let slot = Arc::new(WorkerSlot::default());
         let mut next = Some(first);
         while let Some(work) = next {
             work();
-            next = self.next(&desk);
+            next = self.next(&slot);
         }
     }
 
-    /// A worker ends that was kept until its `patience` was over. With the first one a burst is over, and
-    /// with the last: if many have ended since, their memory is given back.
-    #[inline(never)]
-    fn ended(&self, now: Instant) {
-        let is_last = lock(&self.idle).is_empty();
-        let mut remains = lock(&self.remains);
-        remains.count += 1;
-        let is_first = now.saturating_duration_since(remains.last) >= self.patience;
-        if remains.count >= MANY && (is_first || is_last) {
-            *remains = Remains {
-                count: 0,
-                last: now,
-            };
-            drop(remains);
-            memory::give_back();
-        }
-    }
-
-    /// Waits for more to do. None: there are enough others, or there was nothing for long.
-    fn next(&self, desk: &Arc<Desk>) -> Option<Work> {
+    /// Waits for more to do. `None`: there are enough idle workers, or there was nothing to do for long.
+    fn next(&self, slot: &Arc<WorkerSlot>) -> Option<Work> {
         {
             let mut idle = lock(&self.idle);
             if idle.len() >= KEPT {
-                lock(&self.remains).count += 1;
+                lock(&self.ended).count += 1;
                 return None;
             }
-            idle.push(Arc::clone(desk));
+            idle.push(Arc::clone(slot));
         }
-        let mut work = lock(&desk.work);
+        let mut work = lock(&slot.work);
         loop {
             if let Some(work) = work.take() {
                 return Some(work);
             }
-            let (back, waited) = desk
-                .filled
-                .wait_timeout(work, self.patience)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = slot.filled.wait_timeout(work, self.patience);
+            let (back, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             work = back;
-            // Whoever is not idle any more is about to be given work.
-            if waited.timed_out() && work.is_none() && self.leave(desk) {
-                self.ended(Instant::now());
+            // A worker that is not idle any more is about to get work.
+            if waited.timed_out() && work.is_none() && self.leave(slot) {
+                self.give_back(Instant::now());
                 return None;
             }
         }
     }
 
-    /// Takes an idle worker's desk away; false if it is not there.
-    fn leave(&self, desk: &Arc<Desk>) -> bool {
+    /// Removes an idle worker; false if it is not idle any more.
+    fn leave(&self, slot: &Arc<WorkerSlot>) -> bool {
         let mut idle = lock(&self.idle);
-        let place = idle.iter().position(|other| Arc::ptr_eq(other, desk));
+        let place = idle.iter().position(|other| Arc::ptr_eq(other, slot));
         place.map(|place| idle.remove(place)).is_some()
+    }
+
+    /// Called by a worker that ends because it was idle for long: a burst is over with the first such worker, and
+    /// with the last. If many have ended since, their memory is given back.
+    #[inline(never)]
+    fn give_back(&self, now: Instant) {
+        let is_last = lock(&self.idle).is_empty();
+        let mut ended = lock(&self.ended);
+        ended.count += 1;
+        let is_first = now.saturating_duration_since(ended.given_back) >= self.patience;
+        if ended.count >= MANY && (is_first || is_last) {
+            *ended = Ended {
+                count: 0,
+                given_back: now,
+            };
+            drop(ended);
+            memory::give_back();
+        }
     }
 }
 
@@ -280,20 +266,20 @@ mod tests {
         let patience = Duration::from_millis(50);
         for is_there in [false, true] {
             let workers = Arc::new(Workers::new(patience));
-            let desk = loop {
+            let slot = loop {
                 thread(&workers);
                 eventually(&workers, || !lock(&workers.idle).is_empty());
-                if let Some(desk) = lock(&workers.idle).pop() {
-                    break desk;
+                if let Some(slot) = lock(&workers.idle).pop() {
+                    break slot;
                 }
             };
             // The time that passes is what is tested.
-            let held = is_there.then(|| lock(&desk.work));
+            let held = is_there.then(|| lock(&slot.work));
             std::thread::sleep(3 * patience);
             let (sender, done) = channel();
             let work: Work = Box::new(move || sender.send(()).unwrap());
-            *held.unwrap_or_else(|| lock(&desk.work)) = Some(work);
-            desk.filled.notify_one();
+            *held.unwrap_or_else(|| lock(&slot.work)) = Some(work);
+            slot.filled.notify_one();
             assert!(
                 done.recv_timeout(Duration::from_secs(10)).is_ok(),
                 "{is_there}"

@@ -426,7 +426,7 @@ fn bulk_that_is_refused_is_copied_from_there_on() {
     let sent = content(4 * 1024 * 1024);
     for (call, of_the_receiver) in [(Call::SpliceIn, false), (Call::SpliceOut, true)] {
         let (client, relay, endpoint) = joined();
-        let pipes = Arc::new(Pipes::new(1, Duration::from_secs(60)));
+        let pipes = Arc::new(Pipes::new(1, usize::MAX, Duration::from_secs(60)));
         let session = serve(&relay, &pipes);
         let side = if of_the_receiver {
             &relay.endpoint

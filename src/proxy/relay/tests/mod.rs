@@ -53,7 +53,7 @@ thread_local! {
 
 /// Pipes as a proxy has them.
 fn pipes(max: usize) -> Arc<Pipes> {
-    Arc::new(Pipes::new(max, Duration::from_millis(1)))
+    Arc::new(Pipes::new(max, usize::MAX, Duration::from_millis(1)))
 }
 
 /// Has the end of the last handle of a socket reset it.

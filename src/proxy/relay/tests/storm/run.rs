@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// What was not as it has to be.
 pub(super) fn run(plan: &Plan) -> Result<(), Vec<String>> {
     // Where there is no pipe, there is no buffer either.
-    let pipes = Pipes::new(plan.pipes, Duration::from_millis(20)).with_buffers(2 * plan.pipes);
+    let pipes = Pipes::new(plan.pipes, 2 * plan.pipes, Duration::from_millis(20));
     let pipes = Arc::new(pipes);
     for fault in &plan.pipe_faults {
         pipes.seam.plan(*fault);
