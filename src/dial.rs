@@ -1,9 +1,8 @@
 //! One attempt to connect to one address.
 //!
-//! An attempt is begun without waiting for it, so that a caller can run several side by
-//! side and take the first that connects; [`wait`] sleeps until one of them has an
-//! outcome; [`blocking`] is for one alone. Whose a failure is, the endpoint's or this host's, is
-//! for [`Error`] to say.
+//! An attempt begins without waiting, so that a caller can run several at the same time
+//! and take the first that connects; [`wait`] sleeps until one of them has an
+//! outcome; [`blocking`] is for a single one. [`Error`] says whether the endpoint or this host is at fault.
 
 pub(crate) mod blocking;
 mod error;
@@ -23,21 +22,21 @@ use crate::sys::Plain;
 use crate::sys::errno;
 use crate::sys::syscall::{self, PollFd};
 
-pub(crate) use error::{Cause, Error, Verdict, is_exhaustion};
+pub(crate) use error::{DialResult, Error, ErrorKind, is_exhaustion};
 
-/// Idle time before the first probe and between probes of keepalive, as the reference.
-/// There is no TCP_USER_TIMEOUT: it would also cut a reader that keeps its window shut
+/// Idle time before the first keepalive probe and between probes, as in the reference.
+/// TCP_USER_TIMEOUT is not set: it would also cut a reader that keeps its window closed
 /// although it answers every probe (tcp(7)), and an etcd client may do so for minutes. What
-/// keepalive does not find, with bytes in flight, `proxy::gone` does.
+/// keepalive does not find, with bytes in flight, `proxy::relay::dead_peer` does.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection to an endpoint, known to the loop guard while it lives.
 #[derive(Debug)]
 pub(crate) struct Dialled {
     pub(crate) endpoint: SocketAddr,
-    /// Given back before the socket closes: its port may belong to another dial then.
+    /// Dropped before the socket closes: another dial may get its port then.
     pub(crate) ticket: Ticket,
-    /// Where the loop guard wants the bytes counted that come from the endpoint.
+    /// Counts the bytes that come from the endpoint, for the loop guard.
     pub(crate) received: Arc<Counter>,
     pub(crate) stream: TcpStream,
     /// How long the endpoint took to answer.
@@ -47,11 +46,8 @@ pub(crate) struct Dialled {
 /// What has become of an attempt.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The endpoint has answered.
     Connected(Dialled),
-    /// Nothing is known yet.
     Pending(Attempt),
-    /// There will be no connection.
     Failed(Error),
 }
 
@@ -63,7 +59,7 @@ pub(crate) struct Attempt {
     socket: Socket,
     pub(crate) addr: SocketAddr,
     pub(crate) started: Instant,
-    /// When it has failed if it is not connected.
+    /// It has failed if it is not connected by then.
     pub(crate) deadline: Instant,
 }
 
@@ -79,7 +75,7 @@ impl Attempt {
         Self::of(socket, addr, started, started + timeout, guard)
     }
 
-    /// Has the guard know of a connect that has begun, unless it is known already to lead nowhere.
+    /// Registers a connect that has begun with the guard. Fails if it is known to reach this gateway.
     fn of(
         socket: Socket,
         addr: SocketAddr,
@@ -90,17 +86,17 @@ impl Attempt {
         let bound = socket
             .local_addr()
             .and_then(|bound| bound.as_socket().ok_or(io::ErrorKind::Unsupported.into()))
-            .map_err(|error| Cause::Local("getsockname", error).at(addr))?;
+            .map_err(|error| ErrorKind::Local("getsockname", error).at(addr))?;
         if bound == addr {
-            // Nobody listens on a port of our own that the kernel then chose for this very
+            // Nothing listens on that port of this host, the kernel has chosen it for this very
             // dial, and TCP lets a socket connect to itself (RFC 9293 section 3.5).
             let refused = io::ErrorKind::ConnectionRefused.into();
-            return Err(Cause::Connect(refused).at(addr));
+            return Err(ErrorKind::Connect(refused).at(addr));
         }
         let received = Arc::default();
         let (ticket, looped) = guard.dialled(bound, addr, &received);
         if looped {
-            return Err(Cause::Loop.at(addr));
+            return Err(ErrorKind::Loop.at(addr));
         }
         Ok(Self {
             socket,
@@ -112,7 +108,7 @@ impl Attempt {
         })
     }
 
-    /// What is waited for.
+    /// What to wait for.
     pub(crate) fn awaited(&self) -> PollFd<'_> {
         PollFd::writable(self.socket.as_fd())
     }
@@ -122,16 +118,16 @@ impl Attempt {
         let addr = self.addr;
         match self.socket.peer_addr() {
             Ok(_) => {}
-            // Not yet, or no longer, connected: the kernel knows which.
+            // Not yet connected, or no longer.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                 return match self.socket.take_error() {
-                    Ok(Some(error)) => Outcome::Failed(Cause::Connect(error).at(addr)),
+                    Ok(Some(error)) => Outcome::Failed(ErrorKind::Connect(error).at(addr)),
                     Ok(None) if now < self.deadline => Outcome::Pending(self),
-                    Ok(None) => Outcome::Failed(Cause::TimedOut.at(addr)),
-                    Err(error) => Outcome::Failed(Cause::Local("getsockopt", error).at(addr)),
+                    Ok(None) => Outcome::Failed(ErrorKind::TimedOut.at(addr)),
+                    Err(error) => Outcome::Failed(ErrorKind::Local("getsockopt", error).at(addr)),
                 };
             }
-            Err(error) => return Outcome::Failed(Cause::Local("getpeername", error).at(addr)),
+            Err(error) => return Outcome::Failed(ErrorKind::Local("getpeername", error).at(addr)),
         }
         let stream = TcpStream::from(self.socket);
         let ready = prepare(SockRef::from(&stream)).and_then(|()| stream.set_nonblocking(false));
@@ -143,13 +139,13 @@ impl Attempt {
                 stream,
                 took: now.saturating_duration_since(self.started),
             }),
-            Err(error) => Outcome::Failed(Cause::Local("socket options", error).at(addr)),
+            Err(error) => Outcome::Failed(ErrorKind::Local("socket options", error).at(addr)),
         }
     }
 }
 
-/// What both sockets of a session need: no delay for small messages, and probes that
-/// find a vanished peer. Set on a listener, accepted sockets inherit it (tcp(7)).
+/// Sets what both sockets of a session need: no delay for small messages, and probes that
+/// find a dead peer. Sockets that a listener accepts inherit it (tcp(7)).
 pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
@@ -162,21 +158,21 @@ pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
 fn connect(addr: SocketAddr) -> Result<Socket, Error> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
-        .map_err(|error| Cause::Socket(error).at(addr))?;
+        .map_err(|error| ErrorKind::Socket(error).at(addr))?;
     match begin(|| socket.connect(&addr.into())) {
         Ok(()) => Ok(socket),
-        // Not for want of a port: this host has no address of that family to send from,
-        // where IPv6 is switched off, say. The endpoint cannot be reached from here.
+        // Not because ports have run out: this host has no address of that family to send from,
+        // for example because IPv6 is disabled. The endpoint cannot be reached from here.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && lacks_a_source(addr) => {
             let unreachable = io::Error::from_raw_os_error(errno::ENETUNREACH);
-            Err(Cause::Connect(unreachable).at(addr))
+            Err(ErrorKind::Connect(unreachable).at(addr))
         }
-        Err(error) => Err(Cause::Connect(error).at(addr)),
+        Err(error) => Err(ErrorKind::Connect(error).at(addr)),
     }
 }
 
-/// Has a connect begun that is not waited for. One that a signal interrupts goes on by itself
-/// (connect(2)), so that the next call may find it under way, or done.
+/// Begins a connect without waiting for it. If a signal interrupts the call, the connect continues
+/// (connect(2)), so that the next call may find it in progress, or done.
 fn begin(connect: impl Fn() -> io::Result<()>) -> io::Result<()> {
     loop {
         let begun = connect();
@@ -195,8 +191,7 @@ fn lacks_a_source(addr: SocketAddr) -> bool {
         .is_err_and(|error| matches!(error.kind(), AddrNotAvailable | NetworkUnreachable))
 }
 
-/// Sleeps until an attempt may have an outcome, `until` has come, or there is something to see
-/// of the `others`.
+/// Sleeps until an attempt may have an outcome, one of the `others` is ready, or `until` has come.
 pub(crate) fn wait<'a>(
     attempts: impl Iterator<Item = &'a Attempt>,
     others: impl IntoIterator<Item = PollFd<'a>>,
@@ -208,16 +203,13 @@ pub(crate) fn wait<'a>(
     syscall::wait(&mut fds, timeout)
 }
 
-/// Logs that [`wait`] has failed, once a second at most: it may do so for every client.
+/// Logs that [`wait`] has failed, at most once per second: it may fail for every client.
 pub(crate) fn cannot_wait(caller: &str, error: &io::Error) {
     static LIMIT: log::Limit = log::Limit::new();
     if let Some(suppressed) = LIMIT.admit(Instant::now()) {
         let error = Plain(error).to_string();
-        log::error(
-            caller,
-            "cannot poll",
-            &[("error", error.into()), ("suppressed", suppressed.into())],
-        );
+        let fields = [("error", error.into()), ("suppressed", suppressed.into())];
+        log::error(caller, "cannot poll", &fields);
     }
 }
 
@@ -318,7 +310,7 @@ mod tests {
         let Outcome::Failed(error) = attempt.outcome(deadline) else {
             panic!("its time is over");
         };
-        assert_eq!(error.verdict(), Verdict::TimedOut, "{error}");
+        assert_eq!(error.result(), DialResult::TimedOut, "{error}");
     }
 
     /// The kernel needs to know the link of such an address, and says EINVAL: that is the address,
@@ -329,7 +321,7 @@ mod tests {
         let error = Attempt::start(addr, Duration::from_secs(5), &LoopGuard::default())
             .and_then(finish)
             .unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Unreachable, "{error}");
+        assert_eq!(error.result(), DialResult::Unreachable, "{error}");
     }
 
     #[test]
@@ -440,6 +432,6 @@ mod tests {
         socket.connect(&own).unwrap();
         let (addr, now) = (own.as_socket().unwrap(), Instant::now());
         let error = Attempt::of(socket, addr, now, now, &LoopGuard::default()).unwrap_err();
-        assert_eq!(error.verdict(), Verdict::Refused, "{error}");
+        assert_eq!(error.result(), DialResult::Refused, "{error}");
     }
 }

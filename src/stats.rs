@@ -30,9 +30,9 @@ impl Counter {
 /// piece of data would otherwise pull one line to and fro.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(crate) struct Lane(Counter);
+pub(crate) struct PaddedCounter(Counter);
 
-impl std::ops::Deref for Lane {
+impl std::ops::Deref for PaddedCounter {
     type Target = Counter;
 
     fn deref(&self) -> &Counter {
@@ -122,13 +122,13 @@ mod tests {
 
     #[test]
     fn no_addition_of_any_thread_is_lost() {
-        let lane = Lane::default();
+        let lane = PaddedCounter::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10_000).for_each(|_| lane.add(3)));
             }
         });
         assert_eq!(lane.get(), 120_000);
-        assert_eq!(align_of::<Lane>(), 64);
+        assert_eq!(align_of::<PaddedCounter>(), 64);
     }
 }

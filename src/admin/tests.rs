@@ -173,7 +173,7 @@ impl Fixture {
 
     fn fail(&self, addr: SocketAddr) {
         let refused = io::Error::from_raw_os_error(111);
-        let error = dial::Cause::Connect(refused).at(addr);
+        let error = dial::ErrorKind::Connect(refused).at(addr);
         self.pool.failed(addr, Instant::now(), &error);
     }
 }

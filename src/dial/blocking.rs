@@ -1,12 +1,12 @@
-//! A dial for those who have nothing else to do meanwhile.
+//! A dial for callers that do nothing else meanwhile.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Attempt, Cause, Dialled, Error, Outcome, wait};
+use super::{Attempt, Dialled, Error, ErrorKind, Outcome, wait};
 use crate::loop_guard::LoopGuard;
 
-/// Connects to one address and waits for it, no longer than `timeout`.
+/// Connects to one address, and waits for it at most for `timeout`.
 pub(crate) fn connect(
     addr: SocketAddr,
     timeout: Duration,
@@ -21,6 +21,6 @@ pub(crate) fn connect(
         }
         let until = Some(attempt.deadline);
         wait(std::iter::once(&attempt), None, until)
-            .map_err(|error| Cause::Local("poll", error).at(addr))?;
+            .map_err(|error| ErrorKind::Local("poll", error).at(addr))?;
     }
 }

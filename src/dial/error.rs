@@ -1,7 +1,7 @@
-//! Why a dial failed, and whose failure that is.
+//! Why a dial failed, and whether the endpoint or this host is at fault.
 //!
-//! A failure is the endpoint's if the error says something about the endpoint or the way to it
-//! (refused, unreachable, timed out), and this host's if it would have been the same for any
+//! It is a failure of the endpoint if the error says something about the endpoint or the network path to it
+//! (refused, unreachable, timed out), and of this host if it would have been the same for any
 //! endpoint (no descriptor, port or memory left, a filter that forbids the call). Only the first
 //! may deactivate an endpoint. The words are those of the reference: `dial tcp 127.0.0.1:2379:
 //! connect: connection refused`.
@@ -17,89 +17,89 @@ use crate::sys::errno;
 #[derive(Debug)]
 pub(crate) struct Error {
     addr: SocketAddr,
-    cause: Cause,
+    kind: ErrorKind,
 }
 
-/// What an attempt met.
+/// How an attempt failed.
 #[derive(Debug)]
-pub(crate) enum Cause {
-    /// There is no socket to connect.
+pub(crate) enum ErrorKind {
+    /// No socket could be opened.
     Socket(io::Error),
-    /// The kernel's word on the connect.
+    /// The kernel's error for the connect.
     Connect(io::Error),
-    /// A step before or after the connect that no peer has a part in.
+    /// A step before or after the connect that involves no peer.
     Local(&'static str, io::Error),
     /// No answer within the attempt's time.
     TimedOut,
-    /// It reached this very gateway.
+    /// It reached this gateway itself.
     Loop,
-    /// It ended before the endpoint had proven who it is.
+    /// It ended before the endpoint had authenticated.
     Unproven(String),
-    /// The endpoint has not proven who it is.
+    /// The endpoint answered and failed to authenticate.
     Rejected(String),
 }
 
-impl Cause {
+impl ErrorKind {
     /// The failure of an attempt to reach this address.
     pub(crate) fn at(self, addr: SocketAddr) -> Error {
-        Error { addr, cause: self }
+        Error { addr, kind: self }
     }
 }
 
 impl Error {
-    /// Whether the endpoint answered, and is not who it has to be.
+    /// Whether the endpoint answered and failed to authenticate.
     pub(crate) fn is_rejected(&self) -> bool {
-        matches!(self.cause, Cause::Rejected(_))
+        matches!(self.kind, ErrorKind::Rejected(_))
     }
 
-    /// Whether the endpoint answered and has not proven who it is, for whatever reason.
+    /// Whether the endpoint answered and has not authenticated, for whatever reason.
     pub(crate) fn is_unauthenticated(&self) -> bool {
-        self.verdict() == Verdict::Unauthenticated
+        self.result() == DialResult::Unauthenticated
     }
 
-    /// Whether the failure is this host's and says nothing about the endpoint.
+    /// Whether this host is at fault, so that nothing is known about the endpoint.
     pub(crate) fn is_local(&self) -> bool {
-        self.verdict() == Verdict::Local
+        self.result() == DialResult::Local
     }
 
     /// Whether the endpoint is the gateway itself.
     pub(crate) fn is_loop(&self) -> bool {
-        self.verdict() == Verdict::Loop
+        self.result() == DialResult::Loop
     }
 
-    /// What the failure counts as.
-    pub(crate) fn verdict(&self) -> Verdict {
-        match &self.cause {
-            // No such address can be reached from a kernel without its family.
-            Cause::Socket(error) if error.raw_os_error() == Some(errno::EAFNOSUPPORT) => {
-                Verdict::Unreachable
+    /// What the failure is counted as.
+    pub(crate) fn result(&self) -> DialResult {
+        match &self.kind {
+            // A kernel without its family cannot reach any such address.
+            ErrorKind::Socket(error) if error.raw_os_error() == Some(errno::EAFNOSUPPORT) => {
+                DialResult::Unreachable
             }
-            Cause::Socket(_) | Cause::Local(..) => Verdict::Local,
-            Cause::Connect(error) => of_connect(error),
-            Cause::TimedOut => Verdict::TimedOut,
-            Cause::Loop => Verdict::Loop,
-            Cause::Unproven(_) | Cause::Rejected(_) => Verdict::Unauthenticated,
+            ErrorKind::Socket(_) | ErrorKind::Local(..) => DialResult::Local,
+            ErrorKind::Connect(error) => of_connect(error),
+            ErrorKind::TimedOut => DialResult::TimedOut,
+            ErrorKind::Loop => DialResult::Loop,
+            ErrorKind::Unproven(_) | ErrorKind::Rejected(_) => DialResult::Unauthenticated,
         }
     }
 }
 
-/// What an error of a connect says (connect(2), tcp(7), ip(7)).
-fn of_connect(error: &io::Error) -> Verdict {
+/// What an error of connect(2) means (see also tcp(7) and ip(7)).
+fn of_connect(error: &io::Error) -> DialResult {
     use io::ErrorKind as Kind;
     match error.kind() {
-        Kind::ConnectionRefused => Verdict::Refused,
-        Kind::TimedOut => Verdict::TimedOut,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
-            Verdict::Unreachable
-        }
+        Kind::ConnectionRefused => DialResult::Refused,
+        Kind::TimedOut => DialResult::TimedOut,
         // EINVAL: an address that cannot be connected to, such as one of a link without its zone.
-        Kind::InvalidInput => Verdict::Unreachable,
+        Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::InvalidInput => DialResult::Unreachable,
         // No local port is left for this address (EADDRINUSE, EADDRNOTAVAIL), nor memory for a
         // route (EAGAIN).
-        Kind::AddrInUse | Kind::AddrNotAvailable | Kind::WouldBlock => Verdict::Local,
-        _ if is_exhaustion(error) || error.raw_os_error() == Some(errno::EIO) => Verdict::Local,
+        Kind::AddrInUse | Kind::AddrNotAvailable | Kind::WouldBlock => DialResult::Local,
+        _ if is_exhaustion(error) || error.raw_os_error() == Some(errno::EIO) => DialResult::Local,
         // EACCES and EPERM among them: a firewall, here or on the way, rejects this address.
-        _ => Verdict::Other,
+        _ => DialResult::Other,
     }
 }
 
@@ -115,53 +115,55 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addr = self.addr;
-        let call = |f: &mut fmt::Formatter<'_>, step, error| {
-            write!(f, "dial tcp {addr}: {step}: {}", Plain(error))
-        };
-        match &self.cause {
-            Cause::Socket(error) => call(f, "socket", error),
-            Cause::Connect(error) => call(f, "connect", error),
-            Cause::Local(step, error) => call(f, step, error),
-            Cause::TimedOut => write!(f, "dial tcp {addr}: i/o timeout"),
-            Cause::Loop => write!(f, "dial tcp {addr}: endpoint is this gateway itself"),
-            Cause::Unproven(reason) | Cause::Rejected(reason) => {
-                write!(f, "authenticate {addr}: {reason}")
+        let (step, error) = match &self.kind {
+            ErrorKind::Socket(error) => ("socket", error),
+            ErrorKind::Connect(error) => ("connect", error),
+            ErrorKind::Local(step, error) => (*step, error),
+            ErrorKind::TimedOut => return write!(f, "dial tcp {addr}: i/o timeout"),
+            ErrorKind::Loop => {
+                return write!(f, "dial tcp {addr}: endpoint is this gateway itself");
             }
-        }
+            ErrorKind::Unproven(reason) | ErrorKind::Rejected(reason) => {
+                return write!(f, "authenticate {addr}: {reason}");
+            }
+        };
+        write!(f, "dial tcp {addr}: {step}: {}", Plain(error))
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            Cause::Socket(error) | Cause::Connect(error) | Cause::Local(_, error) => Some(error),
-            Cause::TimedOut | Cause::Loop | Cause::Unproven(_) | Cause::Rejected(_) => None,
+        match &self.kind {
+            ErrorKind::Socket(error) | ErrorKind::Connect(error) | ErrorKind::Local(_, error) => {
+                Some(error)
+            }
+            _ => None,
         }
     }
 }
 
 /// How an attempt ended, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum DialResult {
     /// The endpoint answered.
     Ok,
-    /// It refused, as a host does on whose port nobody listens.
+    /// It refused, as a host does on whose port nothing listens.
     Refused,
     /// It did not answer in time.
     TimedOut,
-    /// No way leads there from this host.
+    /// This host has no route to it.
     Unreachable,
-    /// This host failed, whatever the endpoint is like.
+    /// This host is at fault, whatever the endpoint is like.
     Local,
     /// The endpoint is this gateway.
     Loop,
-    /// It did not prove who it is.
+    /// It did not authenticate.
     Unauthenticated,
     /// Anything else, such as a firewall that rejects it.
     Other,
 }
 
-impl Verdict {
+impl DialResult {
     /// All of them, each at the place of its number.
     pub(crate) const ALL: [Self; 8] = [
         Self::Ok,
@@ -174,7 +176,7 @@ impl Verdict {
         Self::Other,
     ];
 
-    /// The word for it in metrics.
+    /// Its name in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -199,10 +201,10 @@ mod tests {
 
     #[test]
     fn each_failure_is_blamed_on_the_endpoint_or_on_this_host() {
-        use Cause::{Connect, Local, Socket};
-        use Verdict::{Local as Host, Other, Refused, TimedOut, Unreachable};
+        use DialResult::{Local as Host, Other, Refused, TimedOut, Unreachable};
+        use ErrorKind::{Connect, Local, Socket};
         let cases = [
-            // (step, error number, verdict, words)
+            // (step, error number, result, words)
             (
                 Connect as fn(_) -> _,
                 111,
@@ -269,49 +271,48 @@ mod tests {
             ),
         ];
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        for (cause, number, verdict, words) in cases {
-            let cause = cause(of_kernel(number));
-            let error = Error { addr, cause };
-            assert_eq!(error.verdict(), verdict, "{error}");
-            assert_eq!(error.is_local(), verdict == Host, "{error}");
+        for (kind, number, result, words) in cases {
+            let error = kind(of_kernel(number)).at(addr);
+            assert_eq!(error.result(), result, "{error}");
+            assert_eq!(error.is_local(), result == Host, "{error}");
             assert_eq!(error.to_string(), format!("dial tcp 127.0.0.1:1: {words}"));
             assert!(std::error::Error::source(&error).is_some(), "{error}");
         }
     }
 
     #[test]
-    fn what_no_call_says_is_told_apart_too() {
+    fn failures_without_a_system_call_are_told_apart_too() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let why = || "why".to_owned();
         let cases = [
-            // (error, verdict, rejected, unauthenticated, loop, words)
+            // (error, result, rejected, unauthenticated, loop, words)
             (
-                Cause::TimedOut.at(addr),
-                Verdict::TimedOut,
+                ErrorKind::TimedOut.at(addr),
+                DialResult::TimedOut,
                 [false; 3],
                 "dial tcp 127.0.0.1:1: i/o timeout",
             ),
             (
-                Cause::Loop.at(addr),
-                Verdict::Loop,
+                ErrorKind::Loop.at(addr),
+                DialResult::Loop,
                 [false, false, true],
                 "dial tcp 127.0.0.1:1: endpoint is this gateway itself",
             ),
             (
-                Cause::Unproven(why()).at(addr),
-                Verdict::Unauthenticated,
+                ErrorKind::Unproven(why()).at(addr),
+                DialResult::Unauthenticated,
                 [false, true, false],
                 "authenticate 127.0.0.1:1: why",
             ),
             (
-                Cause::Rejected(why()).at(addr),
-                Verdict::Unauthenticated,
+                ErrorKind::Rejected(why()).at(addr),
+                DialResult::Unauthenticated,
                 [true, true, false],
                 "authenticate 127.0.0.1:1: why",
             ),
         ];
-        for (error, verdict, is, words) in cases {
-            assert_eq!(error.verdict(), verdict, "{error}");
+        for (error, result, is, words) in cases {
+            assert_eq!(error.result(), result, "{error}");
             assert_eq!(
                 [
                     error.is_rejected(),
@@ -326,11 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn every_verdict_is_listed_at_its_number() {
-        for (index, verdict) in Verdict::ALL.into_iter().enumerate() {
-            assert_eq!(verdict as usize, index, "{verdict:?}");
+    fn every_result_is_listed_at_its_number() {
+        for (index, result) in DialResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, index, "{result:?}");
         }
-        let names = Verdict::ALL.map(Verdict::name);
+        let names = DialResult::ALL.map(DialResult::name);
         let words = [
             "ok",
             "refused",

@@ -105,12 +105,12 @@ impl Authenticator {
             Err(error) => {
                 return refused(
                     None,
-                    dial::Cause::Rejected(format!("{identity:?}: {error}")).at(addr),
+                    dial::ErrorKind::Rejected(format!("{identity:?}: {error}")).at(addr),
                 );
             }
         };
         if let Err(error) = memory::room(PROOF) {
-            return refused(None, dial::Cause::Local("memory", error).at(addr));
+            return refused(None, dial::ErrorKind::Local("memory", error).at(addr));
         }
         let started = Instant::now();
         let dialled = match blocking::connect(addr, timeout, &self.guard) {
@@ -226,9 +226,9 @@ impl Gate for Authenticator {
 fn blame(addr: SocketAddr, error: &tls::Error, failed: Option<io::Error>) -> dial::Error {
     match failed {
         // What was seen before stands, though the server cannot be told of it.
-        _ if !error.is_transport() => dial::Cause::Rejected(error.to_string()).at(addr),
-        Some(failed) => dial::Cause::Local("authenticate", failed).at(addr),
-        None => dial::Cause::Unproven(error.to_string()).at(addr),
+        _ if !error.is_transport() => dial::ErrorKind::Rejected(error.to_string()).at(addr),
+        Some(failed) => dial::ErrorKind::Local("authenticate", failed).at(addr),
+        None => dial::ErrorKind::Unproven(error.to_string()).at(addr),
     }
 }
 
@@ -332,7 +332,7 @@ mod tests {
     fn refused(reason: &str) -> Examination {
         Examination {
             dial: None,
-            outcome: Err(dial::Cause::Rejected(reason.to_owned()).at(addr(1))),
+            outcome: Err(dial::ErrorKind::Rejected(reason.to_owned()).at(addr(1))),
             certified: None,
         }
     }
@@ -379,7 +379,7 @@ mod tests {
         let authenticator = authenticator();
         let error = io::Error::from_raw_os_error(12);
         let examination = Examination {
-            outcome: Err(dial::Cause::Local("authenticate", error).at(addr(1))),
+            outcome: Err(dial::ErrorKind::Local("authenticate", error).at(addr(1))),
             ..refused("")
         };
         heard();

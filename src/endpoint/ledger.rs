@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::dial::Verdict;
+use crate::dial::DialResult;
 use crate::endpoint::Proof;
 use crate::endpoint::recent::Recent;
 use crate::endpoint::status::Status;
-use crate::stats::{Counter, Histogram, Lane};
+use crate::stats::{Counter, Histogram, PaddedCounter};
 use crate::sync::lock;
 
 /// From a loopback round trip to the default `--dial-timeout`.
@@ -83,9 +83,9 @@ impl Downtime {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// Bytes that clients sent and the endpoint was given.
-    pub(crate) to_endpoint: Lane,
+    pub(crate) to_endpoint: PaddedCounter,
     /// Bytes that the endpoint sent and clients were given.
-    pub(crate) to_client: Lane,
+    pub(crate) to_client: PaddedCounter,
     /// Clients that were connected to it so far.
     pub(crate) connections: Counter,
     /// Those of them that are connected now.
@@ -96,7 +96,7 @@ pub(crate) struct Ledger {
     recent: Mutex<Recent>,
     /// The last connection that ended was not as old as one counts at least.
     ended_early: AtomicBool,
-    dials: [Counter; Verdict::ALL.len()],
+    dials: [Counter; DialResult::ALL.len()],
     /// How long dials took that were answered.
     pub(crate) dial_time: Histogram<{ DIAL_TIMES.len() }>,
     /// Changes of its state, by the state that it changed to.
@@ -117,14 +117,14 @@ pub(crate) struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         Self {
-            to_endpoint: Lane::default(),
-            to_client: Lane::default(),
+            to_endpoint: PaddedCounter::default(),
+            to_client: PaddedCounter::default(),
             connections: Counter::new(),
             open: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             recent: Mutex::default(),
             ended_early: AtomicBool::new(false),
-            dials: [const { Counter::new() }; Verdict::ALL.len()],
+            dials: [const { Counter::new() }; DialResult::ALL.len()],
             dial_time: Histogram::new(&DIAL_TIMES),
             transitions: [const { Counter::new() }; Status::REACHED.len()],
             downtime: Mutex::default(),
@@ -171,7 +171,7 @@ impl Ledger {
     }
 
     /// Counts a dial; `took` is known of one that was answered.
-    pub(super) fn dialled(&self, verdict: Verdict, took: Option<Duration>) {
+    pub(super) fn dialled(&self, verdict: DialResult, took: Option<Duration>) {
         if let Some(counter) = self.dials.get(verdict as usize) {
             counter.add(1);
         }
@@ -259,7 +259,7 @@ impl Ledger {
     /// How many dials ended in each way.
     pub(crate) fn dials(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.dials.iter().map(Counter::get);
-        Verdict::ALL
+        DialResult::ALL
             .iter()
             .map(|verdict| verdict.name())
             .zip(counts)
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn each_verdict_has_a_count_of_its_own() {
         let ledger = Ledger::default();
-        for (index, verdict) in Verdict::ALL.into_iter().enumerate() {
+        for (index, verdict) in DialResult::ALL.into_iter().enumerate() {
             (0..=index).for_each(|_| ledger.dialled(verdict, None));
         }
         let counts: Vec<_> = ledger.dials().collect();
@@ -367,7 +367,7 @@ mod tests {
             assert_eq!(*count, index as u64 + 1, "{name}");
         }
         assert_eq!(ledger.dial_time.read().count, 0);
-        ledger.dialled(Verdict::Ok, Some(Duration::from_micros(600)));
+        ledger.dialled(DialResult::Ok, Some(Duration::from_micros(600)));
         assert_eq!(ledger.dial_time.read().count, 1);
     }
 

@@ -29,7 +29,7 @@ use member::{Member, Moment};
 use tell::{Alarm, Before};
 
 use crate::config::Policy;
-use crate::dial::{self, Verdict};
+use crate::dial::{self, DialResult};
 use crate::endpoint::history::Transitions;
 use crate::endpoint::ledger::{Checked, Hold, Probed};
 use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
@@ -373,7 +373,7 @@ impl Pool {
     pub(crate) fn probed(&self, addr: SocketAddr, answered: Option<Instant>) {
         let at = self.moment();
         // Its connection was made in either case.
-        self.with(addr, |member| member.ledger.dialled(Verdict::Ok, None));
+        self.with(addr, |member| member.ledger.dialled(DialResult::Ok, None));
         self.change(addr, |member| match answered {
             Some(asked) => {
                 member.ledger.probed(Probed::Answered);

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Attempt, Cause, Dialled, Error};
+use crate::dial::{self, Attempt, Dialled, Error, ErrorKind};
 use crate::loop_guard::LoopGuard;
 use crate::sys::syscall::{self, PollFd};
 
@@ -124,7 +124,7 @@ impl Probe {
                 dial::Outcome::Connected(dialled) => match ask(&dialled) {
                     // It has reset the connection already.
                     Err(error) if is_of_the_peer(&error) => Outcome::Answered(started),
-                    Err(error) => Outcome::Failed(Cause::Local("send", error).at(addr)),
+                    Err(error) => Outcome::Failed(ErrorKind::Local("send", error).at(addr)),
                     Ok(()) => {
                         let deadline = now + patience;
                         Outcome::Pending(probe(State::Asked {

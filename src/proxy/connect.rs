@@ -218,7 +218,7 @@ impl Connector<'_> {
     #[inline(never)]
     fn prove(&self, proving: &Proving, patience: Duration) -> Result<(), dial::Error> {
         let addr = proving.addr();
-        let local = |error| dial::Cause::Local("thread", error).at(addr);
+        let local = |error| dial::ErrorKind::Local("thread", error).at(addr);
         let until = Instant::now() + patience;
         let Some(slot) = self.pool.slots().wait_for_client(patience) else {
             let busy = "too many dials and proofs are under way";
@@ -338,7 +338,7 @@ impl Race {
 
     fn verdict(&mut self, pool: &Pool) -> Unserved {
         let late = self.open.last();
-        let late = late.map(|open| dial::Cause::TimedOut.at(open.attempt.addr));
+        let late = late.map(|open| dial::ErrorKind::TimedOut.at(open.attempt.addr));
         let reason = if self.tried.is_empty() {
             match pool.census().total {
                 0 => Rejection::NoEndpoint,

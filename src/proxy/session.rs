@@ -212,7 +212,7 @@ impl Session {
         let Some(endpoint) = own_dial else {
             return Ok(());
         };
-        let error = dial::Cause::Loop.at(endpoint);
+        let error = dial::ErrorKind::Loop.at(endpoint);
         self.proxy.pool.failed(endpoint, Instant::now(), &error);
         Err(Cause::Rejected(Rejection::Loop).into())
     }

@@ -149,7 +149,7 @@ impl Gate for FakeGate {
         let is_defect = lock(&self.defects).contains(&endpoint.name);
         assert!(!is_defect, "a defect");
         if lock(&self.impostors).contains(&endpoint.name) {
-            return Err(dial::Cause::Rejected("an impostor".into()).at(endpoint.addr));
+            return Err(dial::ErrorKind::Rejected("an impostor".into()).at(endpoint.addr));
         }
         let asked = lock(&self.asked).len();
         Ok(Proof {

@@ -176,7 +176,7 @@ fn given_endpoints_serve_where_no_member_can_be_authenticated() {
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);
         // From then on they are no alternative.
-        let error = dial::Cause::Rejected("down".into()).at(endpoints[0].addr);
+        let error = dial::ErrorKind::Rejected("down".into()).at(endpoints[0].addr);
         bench.pool.failed(endpoints[0].addr, Instant::now(), &error);
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);

@@ -115,7 +115,7 @@ fn without_an_active_endpoint_records_are_asked_for_soon() {
     bench.refresh();
     let fail = |bench: &Bench, member: u8| {
         let addr = format!("127.1.0.{member}:1").parse().unwrap();
-        let error = dial::Cause::Rejected("down".into()).at(addr);
+        let error = dial::ErrorKind::Rejected("down".into()).at(addr);
         bench.pool.failed(addr, Instant::now(), &error);
     };
     fail(&bench, 1);

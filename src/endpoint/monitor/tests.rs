@@ -69,7 +69,7 @@ fn dials(ledger: &Ledger) -> Vec<(&'static str, u64)> {
 }
 
 fn fail(pool: &Pool, addr: SocketAddr) {
-    let refused = dial::Cause::Connect(Error::from_raw_os_error(111)).at(addr);
+    let refused = dial::ErrorKind::Connect(Error::from_raw_os_error(111)).at(addr);
     pool.failed(addr, Instant::now(), &refused);
 }
 
@@ -236,7 +236,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         let (listener, addr) = listener();
         let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
         let mut watch = fixture.watch(&pool);
-        pool.failed(addr, Instant::now(), &dial::Cause::Loop.at(addr));
+        pool.failed(addr, Instant::now(), &dial::ErrorKind::Loop.at(addr));
         pool.monitor().clear();
         let later = Instant::now() + RETRY;
         watch.step(later);
@@ -262,7 +262,7 @@ fn an_endpoint_on_trial_is_not_dialled_beside_it() {
     let (_listener, addr) = listener();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
-    pool.failed(addr, Instant::now(), &dial::Cause::Loop.at(addr));
+    pool.failed(addr, Instant::now(), &dial::ErrorKind::Loop.at(addr));
     watch.step(Instant::now() + RETRY);
     work(&mut watch, "its trial begins", |watch| {
         watch.trials.len() == 1
@@ -313,7 +313,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     });
     watch.step(Instant::now() + RETRY);
     assert_eq!(view(&pool, addr).status, Status::Untried);
-    let rejected = dial::Cause::Rejected("expired".to_owned()).at(addr);
+    let rejected = dial::ErrorKind::Rejected("expired".to_owned()).at(addr);
     answer.send(Err(rejected)).unwrap();
     work(&mut watch, "the rejection is reported", |_| {
         view(&pool, addr).last_error.is_some()

@@ -46,7 +46,7 @@ impl Proving {
 
 /// Of one that has been removed nobody knows any more what it would have to prove.
 fn unknown(addr: SocketAddr) -> dial::Error {
-    dial::Cause::Rejected("it is not an endpoint any more".to_owned()).at(addr)
+    dial::ErrorKind::Rejected("it is not an endpoint any more".to_owned()).at(addr)
 }
 
 impl Pool {
@@ -108,7 +108,7 @@ impl Pool {
         let addr = endpoint.addr;
         let refusal = |member: &mut Member| match &member.last_error {
             Some((_, error)) if member.endpoint.identity == endpoint.identity => {
-                dial::Cause::Rejected(format!("rejected meanwhile: {error}")).at(addr)
+                dial::ErrorKind::Rejected(format!("rejected meanwhile: {error}")).at(addr)
             }
             _ => unknown(addr),
         };

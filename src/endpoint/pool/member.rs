@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Verdict};
+use crate::dial::{self, DialResult};
 use crate::endpoint::history::{Hour, Transition};
 use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pick::Preference;
@@ -247,7 +247,7 @@ impl Member {
 
     /// A dial was answered after so long, which ends the doubt that it may have raised.
     pub(super) fn answered(&mut self, took: Duration) {
-        self.ledger.dialled(Verdict::Ok, Some(took));
+        self.ledger.dialled(DialResult::Ok, Some(took));
         // Of one that is silent the kernel of its host answers, and nobody else.
         if self.silence.is_none() {
             self.ledger.answered_now();
@@ -289,7 +289,7 @@ impl Member {
     pub(super) fn reaffirmed(&mut self, now: Instant, proof: Proof) {
         self.last_success = Some(now);
         self.saw_answer(now);
-        self.ledger.dialled(Verdict::Ok, None);
+        self.ledger.dialled(DialResult::Ok, None);
         self.ledger.answered_now();
         self.ledger.proven(proof);
     }
@@ -306,7 +306,7 @@ impl Member {
     /// A dial that began at `started` has failed. If that makes it inactive, or it is, it is left alone
     /// for a while.
     pub(super) fn failed(&mut self, started: Instant, error: &dial::Error, at: Moment) {
-        self.ledger.dialled(error.verdict(), None);
+        self.ledger.dialled(error.result(), None);
         self.last_error = Some((at.now, shortened(error.to_string(), MAX_ERROR)));
         // Whatever it says of the endpoint, that dial has its outcome now.
         self.slow = false;

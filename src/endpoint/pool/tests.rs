@@ -89,7 +89,7 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn refused(port: u16) -> dial::Error {
-    dial::Cause::Connect(io::Error::from_raw_os_error(111)).at(addr(port))
+    dial::ErrorKind::Connect(io::Error::from_raw_os_error(111)).at(addr(port))
 }
 
 fn pick(pool: &Pool, tried: &[u16]) -> Option<u16> {
@@ -123,7 +123,7 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
 #[test]
 fn our_own_failures_and_stale_ones_change_nothing() {
     let pool = pool(&[1, 2]);
-    let out_of_ports = dial::Cause::Connect(io::Error::from_raw_os_error(99)).at(addr(1));
+    let out_of_ports = dial::ErrorKind::Connect(io::Error::from_raw_os_error(99)).at(addr(1));
     pool.failed(addr(1), Instant::now(), &out_of_ports);
     assert_eq!(pool.census().active, 2);
     let before = Instant::now();
@@ -169,7 +169,7 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
     for port in [1, 2] {
         pool.failed(addr(port), Instant::now(), &refused(port));
     }
-    pool.failed(addr(3), Instant::now(), &dial::Cause::Loop.at(addr(3)));
+    pool.failed(addr(3), Instant::now(), &dial::ErrorKind::Loop.at(addr(3)));
     assert!(looped(&pool, 3) && !looped(&pool, 1));
     assert_eq!(picks(&pool, 4), [1, 2, 1, 2]);
     assert_eq!(pick(&pool, &[1, 2]), None);
@@ -180,7 +180,7 @@ fn a_loop_counts_although_the_dial_succeeded() {
     let pool = pool(&[1]);
     let before = Instant::now();
     pool.kept(addr(1), Instant::now());
-    pool.failed(addr(1), before, &dial::Cause::Loop.at(addr(1)));
+    pool.failed(addr(1), before, &dial::ErrorKind::Loop.at(addr(1)));
     assert!(looped(&pool, 1));
 }
 
@@ -199,7 +199,7 @@ fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
         pool.replace(vec![endpoint.clone()]);
         pool.proven(&endpoint, Instant::now(), PROOF);
         let before = Instant::now();
-        pool.failed(addr(1), before, &dial::Cause::Loop.at(addr(1)));
+        pool.failed(addr(1), before, &dial::ErrorKind::Loop.at(addr(1)));
         pool.failed(addr(1), before, &refused(1));
         assert!(looped(&pool, 1), "by its failure");
         answered(&pool, 1, Duration::ZERO);
@@ -356,7 +356,7 @@ impl Gate for Strict {
     fn admit(&self, endpoint: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         match endpoint.identity.as_deref() {
             Some("etcd.example") => Ok(PROOF),
-            _ => Err(dial::Cause::Rejected("impostor".to_owned()).at(endpoint.addr)),
+            _ => Err(dial::ErrorKind::Rejected("impostor".to_owned()).at(endpoint.addr)),
         }
     }
 }

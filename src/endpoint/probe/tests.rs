@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use socket2::SockRef;
 
 use super::*;
-use crate::dial::{BlackHole, Verdict};
+use crate::dial::{BlackHole, DialResult};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Patience = Patience {
@@ -134,7 +134,7 @@ fn what_cannot_be_connected_to_has_not_been_asked() {
     assert_eq!(deadline, probe.started + HOUR);
     let probe = pending(probe.outcome(deadline - Duration::from_nanos(1)));
     match probe.outcome(deadline) {
-        Outcome::Failed(error) => assert_eq!(error.verdict(), Verdict::TimedOut),
+        Outcome::Failed(error) => assert_eq!(error.result(), DialResult::TimedOut),
         other => panic!("{other:?}"),
     }
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -150,5 +150,5 @@ fn what_cannot_be_connected_to_has_not_been_asked() {
             }
         }
     };
-    assert_eq!(error.verdict(), Verdict::Refused, "{error}");
+    assert_eq!(error.result(), DialResult::Refused, "{error}");
 }

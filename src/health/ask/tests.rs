@@ -253,7 +253,7 @@ fn whose_failure_it_is_depends_on_the_error_and_on_what_was_said_before() {
         );
         assert_eq!(failure.is_local(), local, "{failure}");
     }
-    let dial = dial::Cause::Local("getsockname", io::Error::from_raw_os_error(12)).at(addr);
+    let dial = dial::ErrorKind::Local("getsockname", io::Error::from_raw_os_error(12)).at(addr);
     let cause = Cause::Dial(dial);
     assert!(Failure { addr, cause }.is_local());
     assert!(local_failure().is_local() && !members_failure().is_local());

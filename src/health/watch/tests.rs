@@ -122,7 +122,7 @@ fn of_one_that_was_away_nothing_is_remembered() {
     assert_eq!(status(&checks, &member), Status::Unhealthy);
     assert_eq!(checks.endpoints(), [member.addr]);
     let refused = std::io::Error::from_raw_os_error(111);
-    let refused = dial::Cause::Connect(refused).at(member.addr);
+    let refused = dial::ErrorKind::Connect(refused).at(member.addr);
     checks.pool.failed(member.addr, Instant::now(), &refused);
     assert_eq!(checks.endpoints(), [], "it is not asked");
     checks.pool.kept(member.addr, Instant::now());

@@ -107,9 +107,9 @@ fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
     assert_eq!(unserved(&pool(&[], None)), Rejection::NoEndpoint);
     let pool = pool(&[first, second], None);
     assert_eq!(unserved(&pool), Rejection::Unreachable);
-    pool.failed(first, Instant::now(), &dial::Cause::Loop.at(first));
+    pool.failed(first, Instant::now(), &dial::ErrorKind::Loop.at(first));
     assert_eq!(unserved(&pool), Rejection::Unreachable);
-    let rejected = dial::Cause::Rejected("another".to_owned()).at(second);
+    let rejected = dial::ErrorKind::Rejected("another".to_owned()).at(second);
     pool.failed(second, Instant::now(), &rejected);
     assert_eq!(unserved(&pool), Rejection::NoEligibleEndpoint);
 }
@@ -133,7 +133,7 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
     pool.failed(
         good,
         Instant::now(),
-        &dial::Cause::Connect(refused).at(good),
+        &dial::ErrorKind::Connect(refused).at(good),
     );
     assert_eq!(pool.census().active, 0);
     assert_eq!(client(&pool, HOUR, with_head_start(HOUR)).0, Ok(good));
@@ -210,7 +210,7 @@ fn every_endpoint_is_dialled_in_time() {
         let pool = pool(&addrs, None);
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         for addr in &addrs[..down] {
-            let error = dial::Cause::Connect(refused()).at(*addr);
+            let error = dial::ErrorKind::Connect(refused()).at(*addr);
             pool.failed(*addr, Instant::now(), &error);
         }
         let connector = Connector {
@@ -228,7 +228,7 @@ fn every_endpoint_is_dialled_in_time() {
     // None is known to serve, and all are tried.
     let pool = pool(&[hole.addr, good], None);
     for addr in [hole.addr, good] {
-        let error = dial::Cause::Connect(io::ErrorKind::ConnectionRefused.into()).at(addr);
+        let error = dial::ErrorKind::Connect(io::ErrorKind::ConnectionRefused.into()).at(addr);
         pool.failed(addr, Instant::now(), &error);
     }
     let begun = Instant::now();
@@ -299,7 +299,7 @@ fn a_dial_that_fails_is_followed_by_the_next_though_another_has_just_begun() {
     let mut race = Race::new(HOUR, Instant::now());
     connector.start_next(&mut race, Instant::now());
     assert!(!race.wants_next(Instant::now()) && !race.exhausted);
-    let refused = dial::Cause::Connect(io::ErrorKind::ConnectionRefused.into()).at(gone);
+    let refused = dial::ErrorKind::Connect(io::ErrorKind::ConnectionRefused.into()).at(gone);
     connector.note_failure(&mut race, gone, Instant::now(), refused);
     assert!(race.wants_next(Instant::now()));
     // There is no other: nobody looks for one again while the dial is under way.
@@ -412,7 +412,7 @@ const PROVEN: Word = |_, _| Ok(Proof { not_after: None });
 /// As an endpoint that accepts and says nothing.
 const SILENT: Word = |addr, patience| {
     std::thread::sleep(patience.min(Duration::from_millis(100)));
-    Err(dial::Cause::Unproven("no answer".to_owned()).at(addr))
+    Err(dial::ErrorKind::Unproven("no answer".to_owned()).at(addr))
 };
 
 /// Says of each endpoint what it is to say, and notes who was asked and for how long.
@@ -448,7 +448,7 @@ fn returned(words: &[(SocketAddr, Word)]) -> (Pool, Arc<Scripted>) {
     for endpoint in pool.endpoints() {
         pool.proven(&endpoint, Instant::now(), Proof { not_after: None });
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let refused = dial::Cause::Connect(refused).at(endpoint.addr);
+        let refused = dial::ErrorKind::Connect(refused).at(endpoint.addr);
         pool.failed(endpoint.addr, Instant::now(), &refused);
     }
     lock(&gate.words).extend(words);
@@ -544,7 +544,7 @@ fn what_this_host_lacks_is_not_the_endpoints_fault() {
     let cases: [(&str, Word); 2] = [
         ("a call that fails", |addr, _| {
             let error = io::Error::from_raw_os_error(12);
-            Err(dial::Cause::Local("authenticate", error).at(addr))
+            Err(dial::ErrorKind::Local("authenticate", error).at(addr))
         }),
         // Its thread ends early.
         ("a defect of ours", |_, _| {

@@ -313,7 +313,7 @@ fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
     assert!(is_reset(client));
     assert_eq!(rounds.closed.len(), 1);
     // What happens to the other makes it no new doubt.
-    let refused = crate::dial::Cause::Connect(std::io::Error::from_raw_os_error(111)).at(other);
+    let refused = crate::dial::ErrorKind::Connect(std::io::Error::from_raw_os_error(111)).at(other);
     pool.failed(other, Instant::now(), &refused);
     rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert_eq!(rounds.closed.len(), 1);

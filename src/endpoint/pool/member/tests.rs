@@ -23,7 +23,7 @@ fn endpoint(identity: Option<&str>) -> Endpoint {
 }
 
 fn error(number: i32) -> dial::Error {
-    dial::Cause::Connect(std::io::Error::from_raw_os_error(number)).at(endpoint(None).addr)
+    dial::ErrorKind::Connect(std::io::Error::from_raw_os_error(number)).at(endpoint(None).addr)
 }
 
 /// What happens.
@@ -99,7 +99,7 @@ impl Script {
             Succeeds(before) => self.member.succeeded(began(before), now, true),
             Fails(before) => self.member.failed(began(before), &error(111), at),
             Local => self.member.failed(now, &error(24), at),
-            Loops => self.member.failed(now, &dial::Cause::Loop.at(addr), at),
+            Loops => self.member.failed(now, &dial::ErrorKind::Loop.at(addr), at),
             Waits => self.member.waits(),
             Unresolved => self.member.unresolved(now),
             Connects => self.member.answered(Duration::ZERO),
@@ -499,7 +499,7 @@ fn no_doubt_makes_up_for_a_proof() {
                 (Untried, Preference::Excluded),
                 "{first:?}, {second:?}"
             );
-            let rejected = dial::Cause::Rejected(String::new()).at(script.member.endpoint.addr);
+            let rejected = dial::ErrorKind::Rejected(String::new()).at(script.member.endpoint.addr);
             let at = script.moment(3);
             script.member.failed(at.now, &rejected, at);
             script.event(4, first);

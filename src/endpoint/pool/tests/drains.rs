@@ -107,7 +107,7 @@ fn one_that_drains_and_does_not_serve_has_the_worse_state() {
             Status::Inactive,
         ),
         (
-            |pool| pool.failed(addr(1), Instant::now(), &dial::Cause::Loop.at(addr(1))),
+            |pool| pool.failed(addr(1), Instant::now(), &dial::ErrorKind::Loop.at(addr(1))),
             Status::ThisGateway,
         ),
     ];

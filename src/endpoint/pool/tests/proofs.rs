@@ -99,7 +99,7 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
     admit(&pool, 1).unwrap();
     pool.failed(addr(1), before, &refused(1));
     assert_eq!(pool.census().active, 1);
-    let rejected = dial::Cause::Rejected("expired".to_owned()).at(addr(1));
+    let rejected = dial::ErrorKind::Rejected("expired".to_owned()).at(addr(1));
     pool.failed(addr(1), before, &rejected);
     assert_eq!(pool.census().active, 0, "but for what it has shown since");
     assert_eq!(pool.views()[0].status, Status::Unauthenticated);
@@ -146,7 +146,7 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         (
             "rejected meanwhile",
             |pool| {
-                let refused = dial::Cause::Rejected("expired".to_owned()).at(addr(1));
+                let refused = dial::ErrorKind::Rejected("expired".to_owned()).at(addr(1));
                 pool.failed(addr(1), Instant::now(), &refused);
             },
             "rejected meanwhile: authenticate 127.0.0.1:1: expired",
@@ -154,7 +154,7 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         (
             "looped meanwhile",
             |pool| {
-                pool.failed(addr(1), Instant::now(), &dial::Cause::Loop.at(addr(1)));
+                pool.failed(addr(1), Instant::now(), &dial::ErrorKind::Loop.at(addr(1)));
             },
             "endpoint is this gateway itself",
         ),

@@ -25,11 +25,11 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
     pool.slow(addr(1));
     assert_eq!(seen(), [(1, Status::Slow), (2, Status::Active)]);
     pool.failed(addr(1), begun, &refused(1));
-    pool.failed(addr(2), begun, &dial::Cause::Loop.at(addr(2)));
+    pool.failed(addr(2), begun, &dial::ErrorKind::Loop.at(addr(2)));
     assert_eq!(seen(), [(1, Status::Inactive), (2, Status::ThisGateway)]);
     let view = pool.views().swap_remove(0);
     assert!(view.last_error.unwrap().1.ends_with("connection refused"));
-    let endless = dial::Cause::Rejected("é".repeat(10_000)).at(addr(2));
+    let endless = dial::ErrorKind::Rejected("é".repeat(10_000)).at(addr(2));
     pool.failed(addr(2), Instant::now(), &endless);
     let kept = pool.views().swap_remove(1).last_error.unwrap().1;
     assert_eq!(kept.chars().count(), 501, "{kept}");
@@ -106,7 +106,7 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
 fn since_when_a_state_holds_is_when_it_last_changed() {
     use Status::{Active, Inactive, Slow, ThisGateway};
     let pool = pool(&[1]);
-    let local = dial::Cause::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
+    let local = dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
     type Event<'a> = (&'static str, Status, Box<dyn Fn() + 'a>);
     let now = Instant::now;
     let events: [Event<'_>; 12] = [
@@ -137,7 +137,7 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
         (
             "loop",
             ThisGateway,
-            Box::new(|| pool.failed(addr(1), now(), &dial::Cause::Loop.at(addr(1)))),
+            Box::new(|| pool.failed(addr(1), now(), &dial::ErrorKind::Loop.at(addr(1)))),
         ),
         (
             "new set",
@@ -181,8 +181,8 @@ fn the_last_error_is_the_latest_and_says_when_it_was() {
     assert_eq!(last(), None);
     let errors = [
         refused(1),
-        dial::Cause::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1)),
-        dial::Cause::Unproven("silence".to_owned()).at(addr(1)),
+        dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1)),
+        dial::ErrorKind::Unproven("silence".to_owned()).at(addr(1)),
     ];
     for error in errors {
         let before = Instant::now();
@@ -223,7 +223,7 @@ fn others_are_called_by_what_concerns_them() {
     pool.slow(addr(1));
     answered(&pool, 1, Duration::ZERO);
     pool.kept(addr(1), Instant::now());
-    let local = dial::Cause::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
+    let local = dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
     pool.failed(addr(1), Instant::now(), &local);
     assert_eq!(called(), (false, false), "no change");
     pool.failed(addr(1), Instant::now(), &refused(1));
