@@ -1,12 +1,11 @@
-//! Addresses as an operator writes them: `host:port`, `[v6]:port`, `:port`, and their URL form where there is one.
+//! Addresses as an operator writes them: `host:port`, `[v6]:port`, `:port`, and as URLs where those are allowed.
 //!
-//! This is the one place that strips a scheme. It resolves nothing and knows no flag: a
-//! host name is checked for its form only. What is accepted is a subset of what Go's
-//! `net.SplitHostPort` accepts, because the reference reads ports with `Sscanf` and so
-//! lets `h:70000`, `h:2379x` and `h:etcd-client` through to serve nothing.
+//! This is the only place that strips a scheme. Nothing is resolved: only the form of a
+//! host name is checked. A subset of what Go's `net.SplitHostPort` accepts is accepted: the reference reads ports with
+//! `Sscanf`, so that it accepts `h:70000`, `h:2379x` and `h:etcd-client` and then serves nothing.
 //!
-//! Invariants: a port is in range for its use; `Host::Wildcard` comes from `parse_listen`
-//! and `parse_metrics` alone; printing a value and parsing the text again gives the same value. Governed by
+//! Invariants: a port is in range for its use; only `parse_listen` and `parse_metrics` return
+//! `Host::Wildcard`; printing a value and parsing the text again gives the same value. Governed by
 //! RFC 3986 section 3.2.2 (brackets), RFC 4007 section 11 (zones), RFC 1123 section 2.1
 //! and RFC 2181 section 11 (names; `_` occurs in practice, so it is allowed).
 
@@ -17,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) const ENDPOINT_PORT: u16 = 2379;
 /// The port the reference listens on unless told otherwise.
 pub(crate) const LISTEN_PORT: u16 = 23790;
-/// The port that is proposed to serve metrics on: the next one.
+/// The port that is proposed for metrics: the next one.
 const METRICS_PORT: u16 = 23791;
 
 /// A name is at most this many characters without its final dot (RFC 1035 section 2.3.4:
@@ -31,9 +30,8 @@ const ZONE_MAX: usize = 15;
 /// A host and a TCP port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct HostPort {
-    /// Where.
     pub(crate) host: Host,
-    /// 1 to 65535; 0 only on an address to listen on, meaning any free port.
+    /// 1 to 65535; 0 only on an address to listen on, where it means any free port.
     pub(crate) port: u16,
 }
 
@@ -46,25 +44,22 @@ pub(crate) enum Host {
     Ip(IpAddr),
     /// A literal IPv6 address and the zone (an interface's name or number) that it is valid in.
     Ip6Zone(Ipv6Addr, String),
-    /// A name to resolve, in lower case; a final dot is kept, it turns the search list off.
+    /// A name to resolve, in lower case. A final dot is kept: it disables the search list.
     Name(String),
 }
 
-/// The scheme that stood in front of an endpoint; it has no effect on what the gateway does.
+/// The scheme that an endpoint was written with; it has no effect on what the gateway does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// `http://`
     Http,
-    /// `https://`
     Https,
 }
 
-/// Why a text is no address.
+/// Why a text is not an address. A `proposal` is the address that was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddrError {
-    /// Nothing was written.
     Empty,
-    /// A blank, a tab or a line end, at an end or inside.
+    /// Whitespace, at an end or inside.
     Blank,
     /// A scheme other than `http` and `https`.
     UnknownScheme,
@@ -72,7 +67,7 @@ pub(crate) enum AddrError {
     SchemeOnListen,
     /// A scheme other than `http` on an address to serve metrics on.
     SchemeOnMetrics,
-    /// Any scheme in front of a domain.
+    /// Any scheme before a domain.
     SchemeOnDomain,
     /// A literal address where a domain is needed.
     AddressAsDomain,
@@ -86,42 +81,37 @@ pub(crate) enum AddrError {
     Fragment,
     /// A port without a host, where a host is needed, or a number without its colon.
     MissingHost {
-        /// The address that was probably meant.
         proposal: String,
     },
-    /// A host without a port.
     MissingPort {
-        /// The address that was probably meant.
         proposal: String,
     },
-    /// The port has a character that is no digit: a sign, a service name, rubbish.
+    /// The port contains a character that is not a digit: a sign, a service name, anything.
     PortNotDecimal,
-    /// The port does not fit.
+    /// The port is below the lowest that is allowed here, or too high.
     PortOutOfRange {
-        /// The lowest port allowed here.
         lowest: u16,
     },
-    /// An IPv6 address outside of brackets.
+    /// An IPv6 address without brackets.
     Unbracketed {
-        /// The address that was probably meant.
         proposal: String,
     },
-    /// More than one colon, and no IPv6 address.
+    /// More than one colon, and not an IPv6 address.
     TooManyColons,
     /// `[` without `]`.
     UnclosedBracket,
-    /// Something other than a colon behind `]`.
+    /// Something other than a colon after `]`.
     AfterBracket,
-    /// What stands in brackets is no IPv6 address.
+    /// The text in brackets is not an IPv6 address.
     NotIp6,
-    /// The part behind `%` is no interface's name.
+    /// The part after `%` is not the name of an interface.
     BadZone,
-    /// Numbers and dots, but no IPv4 address. Some resolvers read such a text as an
-    /// address all the same (`010.0.0.1` as 8.0.0.1), so it is never taken for a name.
+    /// Numbers and dots, but not an IPv4 address. Some resolvers read such a text as an
+    /// address all the same (`010.0.0.1` as 8.0.0.1), so it is never used as a name.
     NotIp4,
-    /// A character that no host name has.
+    /// A character that host names do not contain.
     NameCharacter(char),
-    /// Two dots in a row, or one in front.
+    /// Two dots in a row, or one at the beginning.
     EmptyLabel,
     /// More than 63 characters between dots.
     LabelTooLong,
@@ -129,7 +119,7 @@ pub(crate) enum AddrError {
     NameTooLong,
 }
 
-/// What an address is for; it decides on the lowest port, the wildcard and the proposals.
+/// What an address is for: the lowest port, the wildcard and the proposals depend on it.
 #[derive(Clone, Copy, PartialEq)]
 enum Use {
     Endpoint,
@@ -138,7 +128,7 @@ enum Use {
 }
 
 /// Reads an endpoint: `host:port`, with or without `http://` or `https://` in any case.
-/// Behind a scheme one `/` may follow the port, as URLs are often written so.
+/// After a scheme one `/` may follow the port, because URLs are often written so.
 pub(crate) fn parse_endpoint(text: &str) -> Result<(HostPort, Option<Scheme>), AddrError> {
     let (scheme, rest) = match text.split_once("://") {
         None => (None, text),
@@ -192,14 +182,16 @@ fn parse(text: &str, usage: Use) -> Result<HostPort, AddrError> {
     if text.contains(char::is_whitespace) {
         return Err(AddrError::Blank);
     }
-    // What a URL may have besides host and port; none of these is part of an address.
-    let url_part = text.find(['@', '/', '?', '#']);
-    match url_part.and_then(|at| text.get(at..)?.chars().next()) {
-        Some('@') => return Err(AddrError::User),
-        Some('/') => return Err(AddrError::Path),
-        Some('?') => return Err(AddrError::Query),
-        Some('#') => return Err(AddrError::Fragment),
-        _ => {}
+    // What a URL may contain besides host and port; none of these is part of an address.
+    let url_part = text.chars().find_map(|c| match c {
+        '@' => Some(AddrError::User),
+        '/' => Some(AddrError::Path),
+        '?' => Some(AddrError::Query),
+        '#' => Some(AddrError::Fragment),
+        _ => None,
+    });
+    if let Some(part) = url_part {
+        return Err(part);
     }
     let (host, port_text) = if let Some(bracketed) = text.strip_prefix('[') {
         let (inside, after) = bracketed
@@ -253,7 +245,7 @@ fn default_port(usage: Use) -> u16 {
 
 fn missing_host(port: u16, usage: Use) -> AddrError {
     let host = match usage {
-        // Of metrics nobody else needs to know, unless that is said.
+        // Metrics are for this host alone, unless the operator says otherwise.
         Use::Endpoint | Use::Metrics => Host::Ip(Ipv4Addr::LOCALHOST.into()),
         Use::Listen => Host::Wildcard,
     };
@@ -263,7 +255,7 @@ fn missing_host(port: u16, usage: Use) -> AddrError {
 }
 
 /// `text`, equal to `head:tail`, has several colons and no brackets. `::1:2379` is itself an
-/// IPv6 address: four digits or more at the end are taken for the port that was meant.
+/// IPv6 address: four digits or more at the end are probably meant as a port.
 fn unbracketed(text: &str, head: &str, tail: &str, usage: Use) -> AddrError {
     let whole = parse_ip6(text);
     let meant = match (parse_ip6(head), parse_port(tail, usage), whole) {
@@ -323,7 +315,7 @@ fn parse_ip4_or_name(text: &str) -> Result<Host, AddrError> {
     Ok(Host::Name(text.to_ascii_lowercase()))
 }
 
-/// Whether inet_aton(3), and so getaddrinfo(3), may take `label` for a part of an IPv4 address.
+/// Whether inet_aton(3), and so getaddrinfo(3), may read `label` as a part of an IPv4 address.
 fn is_inet_aton_number(label: &str) -> bool {
     match label.strip_prefix("0x").or(label.strip_prefix("0X")) {
         Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
@@ -360,55 +352,48 @@ impl fmt::Display for HostPort {
 
 impl fmt::Display for AddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("an address is missing; write host:port"),
-            Self::Blank => f.write_str("has a blank in it; write it without blanks"),
-            Self::UnknownScheme => {
-                f.write_str("only http:// and https:// may stand in front; write host:port")
-            }
-            Self::SchemeOnDomain => f.write_str("has a scheme in front; write the domain alone"),
-            Self::AddressAsDomain => {
-                f.write_str("is an address; write a domain, or give addresses to --endpoints")
-            }
-            Self::SchemeOnListen => {
-                f.write_str("an address to listen on has no scheme; write host:port")
-            }
-            Self::SchemeOnMetrics => f.write_str(
-                "metrics are served over plain HTTP; write host:port or http://host:port",
-            ),
-            Self::User => f.write_str("a user has no meaning here; write host:port"),
-            Self::Path => f.write_str("a path has no meaning here; write host:port"),
-            Self::Query => f.write_str("a query has no meaning here; write host:port"),
-            Self::Fragment => f.write_str("a fragment has no meaning here; write host:port"),
-            Self::MissingHost { proposal } => write!(f, "has no host; write {proposal}"),
-            Self::MissingPort { proposal } => write!(f, "has no port; write {proposal}"),
-            Self::PortNotDecimal => {
-                f.write_str("the port must be a decimal number (no sign, no service name)")
-            }
+        let text = match self {
+            Self::MissingHost { proposal } => return write!(f, "has no host; write {proposal}"),
+            Self::MissingPort { proposal } => return write!(f, "has no port; write {proposal}"),
             Self::PortOutOfRange { lowest } => {
-                write!(f, "the port must be within {lowest}-65535")
+                return write!(f, "the port must be within {lowest}-65535");
             }
             Self::Unbracketed { proposal } => {
-                write!(f, "an IPv6 address needs brackets; write {proposal}")
+                return write!(f, "an IPv6 address needs brackets; write {proposal}");
             }
-            Self::TooManyColons => f.write_str("has too many colons; write host:port"),
-            Self::UnclosedBracket => f.write_str("has no closing bracket; write [address]:port"),
-            Self::AfterBracket => {
-                f.write_str("only :port may follow the bracket; write [address]:port")
+            Self::NameCharacter(c) => {
+                let allowed = "letters, digits, '-', '_' and '.' only";
+                return write!(f, "a host name cannot contain {c:?} ({allowed})");
             }
-            Self::NotIp6 => f.write_str("only an IPv6 address may stand in brackets"),
-            Self::BadZone => f.write_str("the zone after % must be the name of an interface"),
-            Self::NotIp4 => f.write_str("is not an IPv4 address of four numbers 0-255"),
-            Self::NameCharacter(c) => write!(
-                f,
-                "a host name cannot have {c:?} in it (letters, digits, '-', '_' and '.' only)"
-            ),
-            Self::EmptyLabel => f.write_str("the host name has a dot too many"),
             Self::LabelTooLong => {
-                write!(f, "the host name has a label longer than {LABEL_MAX}")
+                return write!(f, "the host name has a label longer than {LABEL_MAX}");
             }
-            Self::NameTooLong => write!(f, "the host name is longer than {NAME_MAX}"),
-        }
+            Self::NameTooLong => return write!(f, "the host name is longer than {NAME_MAX}"),
+            Self::Empty => "an address is missing; write host:port",
+            Self::Blank => "contains whitespace; remove it",
+            Self::UnknownScheme => "the scheme must be http:// or https://; write host:port",
+            Self::SchemeOnDomain => "has a scheme; write the domain alone",
+            Self::AddressAsDomain => {
+                "is an address; write a domain, or give addresses to --endpoints"
+            }
+            Self::SchemeOnListen => "an address to listen on has no scheme; write host:port",
+            Self::SchemeOnMetrics => {
+                "metrics are served over plain HTTP; write host:port or http://host:port"
+            }
+            Self::User => "a user has no meaning here; write host:port",
+            Self::Path => "a path has no meaning here; write host:port",
+            Self::Query => "a query has no meaning here; write host:port",
+            Self::Fragment => "a fragment has no meaning here; write host:port",
+            Self::PortNotDecimal => "the port must be a decimal number (no sign, no service name)",
+            Self::TooManyColons => "has too many colons; write host:port",
+            Self::UnclosedBracket => "has no closing bracket; write [address]:port",
+            Self::AfterBracket => "only :port may follow the bracket; write [address]:port",
+            Self::NotIp6 => "only an IPv6 address may be in brackets",
+            Self::BadZone => "the zone after % must be the name of an interface",
+            Self::NotIp4 => "is not an IPv4 address of four numbers 0-255",
+            Self::EmptyLabel => "the host name has an empty label (an extra dot)",
+        };
+        f.write_str(text)
     }
 }
 

@@ -200,8 +200,8 @@ mod tests {
             ),
             (
                 "etcd-gateway start --endpoints --listen-addr=:1",
-                "invalid value \"--listen-addr=:1\" for --endpoints: a host name cannot have '=' \
-                 in it (letters, digits, '-', '_' and '.' only)",
+                "invalid value \"--listen-addr=:1\" for --endpoints: a host name cannot contain '=' \
+                 (letters, digits, '-', '_' and '.' only)",
             ),
             (
                 "etcd-gateway start --log-level=trace",
