@@ -1,5 +1,5 @@
-//! Has an endpoint prove who it is: a connection of its own, a TLS handshake, the chain
-//! and the name verified, and the connection closed. No client's bytes are near it.
+//! Authenticates one endpoint: a separate connection, a TLS handshake, the chain and the name verified, and the
+//! connection closed. It never carries bytes of a client.
 //!
 //! The address verified is the address dialled. All of it has one deadline.
 
@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::authorities::Trusted;
+use super::member::MAX_ENDPOINTS;
+use super::roots::TrustedSet;
 use crate::deadline::Timed;
 use crate::dial::{self, blocking};
 use crate::endpoint::slots::Slot;
@@ -20,27 +21,24 @@ use crate::sync::lock;
 use crate::sys::memory;
 use crate::sys::random;
 use crate::tls;
-use crate::x509::{Anchors, Certificate, ServerName, UnixTime};
+use crate::x509::{self, Anchors, Certificate, Flaw, ServerName, UnixTime};
 
 /// What etcd speaks, so that a server that insists on a protocol finds it.
 const ALPN: &[&[u8]] = &[b"h2"];
 
-/// How many endpoints' last reasons are kept: as many as there may be endpoints.
-const MAX_REASONS: usize = 1024;
-
-/// Bytes of memory that it may take to authenticate one: the longest chain of certificates, several times.
-const PROOF: usize = 1024 * 1024;
+/// Bytes of memory that it may take to authenticate one endpoint: the longest chain of certificates, several times.
+const MEMORY: usize = 1024 * 1024;
 
 /// Authenticates endpoints, each by the authorities that are trusted when it is asked.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    trusted: Trusted,
+    trusted: TrustedSet,
     guard: LoopGuard,
     /// Why each endpoint that failed did so, so that it is logged when that changes.
     reasons: Mutex<HashMap<SocketAddr, String>>,
 }
 
-/// What a server showed of itself.
+/// What the certificate of a server says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Certified {
     pub(crate) subject: String,
@@ -57,12 +55,14 @@ pub(crate) struct Examination {
     pub(crate) dial: Option<Duration>,
     /// Version and cipher suite, if all was proven.
     pub(crate) outcome: Result<(tls::Version, &'static str), dial::Error>,
-    /// The server's certificate, also where it was refused. Nothing vouches for it then.
+    /// The server's certificate, also if it was refused. It proves nothing then.
     pub(crate) certified: Option<Certified>,
+    /// Why it failed, without the time at which it did: another reason is logged again.
+    key: String,
 }
 
 impl Authenticator {
-    pub(crate) fn new(trusted: Trusted, guard: LoopGuard) -> Self {
+    pub(crate) fn new(trusted: TrustedSet, guard: LoopGuard) -> Self {
         Self {
             trusted,
             guard,
@@ -70,8 +70,8 @@ impl Authenticator {
         }
     }
 
-    /// Connects to an endpoint and has it prove that it is `identity`. Where other authorities have come in
-    /// place of these meanwhile, it is asked once more: what these say holds no longer.
+    /// Connects to an endpoint and has it prove that it is `identity`. If the authorities have been replaced
+    /// meanwhile, it is asked once more: the outcome by the old ones is no longer valid.
     pub(crate) fn examine(
         &self,
         endpoint: &Endpoint,
@@ -79,48 +79,40 @@ impl Authenticator {
         timeout: Duration,
     ) -> Examination {
         let anchors = self.trusted.now();
-        let examination = self.examine_by(&anchors, endpoint, identity, timeout);
+        let examination = self.examine_by(&anchors, endpoint.addr, identity, timeout);
         let latest = self.trusted.now();
         if Arc::ptr_eq(&anchors, &latest) {
             return examination;
         }
-        self.examine_by(&latest, endpoint, identity, timeout)
+        self.examine_by(&latest, endpoint.addr, identity, timeout)
     }
 
     fn examine_by(
         &self,
         anchors: &Anchors,
-        endpoint: &Endpoint,
+        addr: SocketAddr,
         identity: &str,
         timeout: Duration,
     ) -> Examination {
-        let addr = endpoint.addr;
-        let refused = |dial, error| Examination {
-            dial,
-            outcome: Err(error),
-            certified: None,
-        };
         let name = match ServerName::parse(identity) {
             Ok(name) => name,
             Err(error) => {
-                return refused(
-                    None,
-                    dial::ErrorKind::Rejected(format!("{identity:?}: {error}")).at(addr),
-                );
+                let cause = dial::ErrorKind::Rejected(format!("{identity:?}: {error}"));
+                return Examination::failed(cause.at(addr));
             }
         };
-        if let Err(error) = memory::room(PROOF) {
-            return refused(None, dial::ErrorKind::Local("memory", error).at(addr));
+        if let Err(error) = memory::room(MEMORY) {
+            return Examination::failed(dial::ErrorKind::Local("memory", error).at(addr));
         }
         let started = Instant::now();
         let dialled = match blocking::connect(addr, timeout, &self.guard) {
             Ok(dialled) => dialled,
-            Err(error) => return refused(None, error),
+            Err(error) => return Examination::failed(error),
         };
         let dial = Some(started.elapsed());
-        let mut stream = Keeping {
+        let mut stream = RecordingStream {
             stream: Timed::new(&dialled.stream, started + timeout),
-            failed: None,
+            local_error: None,
         };
         let config = tls::Config {
             anchors,
@@ -128,48 +120,49 @@ impl Authenticator {
             now: now(),
             alpn: ALPN,
         };
-        let mut spoilt = None;
+        let mut random_error = None;
         let mut entropy = |bytes: &mut [u8]| {
             let drawn = random::fill(bytes);
-            drawn.map_err(|error| kept(error, &mut spoilt))
+            drawn.map_err(|error| record(error, &mut random_error))
         };
         match tls::authenticate(&mut stream, &config, &mut entropy) {
             Ok(verified) => Examination {
                 dial,
                 outcome: Ok((verified.version, verified.suite)),
                 certified: certified(&verified.chain),
+                key: String::new(),
             },
             Err(failure) => {
-                let error = blame(addr, &failure.error, stream.failed.or(spoilt));
+                let local_error = stream.local_error.or(random_error);
                 Examination {
                     dial,
-                    outcome: Err(error),
                     certified: certified(&failure.presented),
+                    ..Examination::refused(addr, &failure.error, local_error)
                 }
             }
         }
     }
 
-    /// Logs what an authentication found, if it is not what the last one found.
+    /// Logs what an authentication found, unless the last one of the endpoint failed for the same reason.
     fn report(&self, endpoint: &Endpoint, identity: &str, examination: &Examination) {
-        let reason = examination.outcome.as_ref().err().map(ToString::to_string);
-        let changed = {
+        let is_news = {
             let mut reasons = lock(&self.reasons);
-            // What is logged twice costs a line; what names in DNS fill costs memory.
-            if reasons.len() > MAX_REASONS {
+            // To log a reason twice costs a line; names in DNS could fill the memory.
+            if reasons.len() > MAX_ENDPOINTS {
                 reasons.clear();
             }
-            // An expired certificate's says what time it is, which is no news.
-            let lasting = reason
-                .as_deref()
-                .and_then(|reason| reason.split("now is").next());
-            let before = match lasting {
-                Some(lasting) => reasons.insert(endpoint.addr, lasting.to_owned()),
-                None => reasons.remove(&endpoint.addr),
-            };
-            before.as_deref() != lasting || reason.is_none()
+            match &examination.outcome {
+                Ok(_) => {
+                    reasons.remove(&endpoint.addr);
+                    true
+                }
+                Err(_) => {
+                    let before = reasons.insert(endpoint.addr, examination.key.clone());
+                    before.as_ref() != Some(&examination.key)
+                }
+            }
         };
-        if !changed {
+        if !is_news {
             return;
         }
         let mut fields: Vec<(&str, log::Value)> = vec![
@@ -186,13 +179,13 @@ impl Authenticator {
                 ("not_after", certified.not_after.to_string().into()),
             ]);
         }
-        match (&examination.outcome, reason) {
-            (Ok((version, suite)), _) => {
+        match &examination.outcome {
+            Ok((version, suite)) => {
                 fields.push(("tls", format!("{version} {suite}").into()));
                 log::debug("auth", "endpoint authenticated", &fields);
             }
-            (Err(error), reason) => {
-                fields.push(("error", reason.unwrap_or_default().into()));
+            Err(error) => {
+                fields.push(("error", error.to_string().into()));
                 let message = if error.is_local() {
                     "cannot authenticate endpoint, will try again"
                 } else {
@@ -201,6 +194,41 @@ impl Authenticator {
                 log::warn("auth", message, &fields);
             }
         }
+    }
+}
+
+impl Examination {
+    fn failed(error: dial::Error) -> Self {
+        Self {
+            dial: None,
+            key: error.to_string(),
+            outcome: Err(error),
+            certified: None,
+        }
+    }
+
+    /// A handshake has failed, perhaps by an error of this host.
+    fn refused(addr: SocketAddr, error: &tls::Error, local_error: Option<io::Error>) -> Self {
+        let mut examination = Self::failed(blame(addr, error, local_error));
+        if let tls::Error::Certificate(error) = error {
+            let mut error = error.clone();
+            forget_time(&mut error);
+            examination.key = error.to_string();
+        }
+        examination
+    }
+}
+
+/// Leaves the present time out of an error: an expired certificate is not expired for another reason a
+/// minute later.
+fn forget_time(error: &mut x509::Error) {
+    match error {
+        x509::Error::Presented { error, .. } => forget_time(error),
+        x509::Error::Flawed {
+            flaw: Flaw::Expired { now, .. } | Flaw::NotYetValid { now, .. },
+            ..
+        } => *now = UnixTime(0),
+        _ => {}
     }
 }
 
@@ -221,19 +249,18 @@ impl Gate for Authenticator {
     }
 }
 
-/// Whose failure an authentication is that ended by `error`, after a read or a write that `failed`
-/// for a reason of this host's.
-fn blame(addr: SocketAddr, error: &tls::Error, failed: Option<io::Error>) -> dial::Error {
-    match failed {
-        // What was seen before stands, though the server cannot be told of it.
+/// The error of an authentication that ended by `error`, perhaps because of a `local_error` of this host.
+fn blame(addr: SocketAddr, error: &tls::Error, local_error: Option<io::Error>) -> dial::Error {
+    match local_error {
+        // What the server sent before is wrong, even if the alert could not be sent.
         _ if !error.is_transport() => dial::ErrorKind::Rejected(error.to_string()).at(addr),
-        Some(failed) => dial::ErrorKind::Local("authenticate", failed).at(addr),
+        Some(local_error) => dial::ErrorKind::Local("authenticate", local_error).at(addr),
         None => dial::ErrorKind::Unproven(error.to_string()).at(addr),
     }
 }
 
-/// An error of the same kind; the error itself is kept.
-fn kept(error: io::Error, place: &mut Option<io::Error>) -> io::Error {
+/// Records an error; returns one of the same kind.
+fn record(error: io::Error, place: &mut Option<io::Error>) -> io::Error {
     let kind = error.kind();
     *place = Some(error);
     kind.into()
@@ -258,35 +285,32 @@ pub(crate) fn now() -> UnixTime {
     UnixTime(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// A stream that keeps an error of this host's, of which TLS tells the kind alone.
-struct Keeping<S> {
+/// A stream that records errors of this host: those of TLS have nothing but the kind.
+struct RecordingStream<S> {
     stream: S,
-    /// A read or a write that failed for a reason of this host's.
-    failed: Option<io::Error>,
+    local_error: Option<io::Error>,
 }
 
-impl<S> Keeping<S> {
-    fn keep<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
-        done.map_err(|error| {
-            if !dial::is_exhaustion(&error) {
-                return error;
-            }
-            kept(error, &mut self.failed)
+impl<S> RecordingStream<S> {
+    fn record<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| match dial::is_exhaustion(&error) {
+            true => record(error, &mut self.local_error),
+            false => error,
         })
     }
 }
 
-impl<S: Read> Read for Keeping<S> {
+impl<S: Read> Read for RecordingStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer);
-        self.keep(read)
+        self.record(read)
     }
 }
 
-impl<S: Write> Write for Keeping<S> {
+impl<S: Write> Write for RecordingStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.stream.write(bytes);
-        self.keep(written)
+        self.record(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -303,7 +327,7 @@ mod tests {
     use std::net::TcpListener;
 
     fn authenticator() -> Authenticator {
-        let nobody = Trusted::new(Anchors::from_der(Vec::new()).unwrap());
+        let nobody = TrustedSet::new(Anchors::from_der(Vec::new()).unwrap());
         Authenticator::new(nobody, LoopGuard::default())
     }
 
@@ -330,11 +354,27 @@ mod tests {
 
     /// What an authentication found that ended so.
     fn refused(reason: &str) -> Examination {
-        Examination {
-            dial: None,
-            outcome: Err(dial::ErrorKind::Rejected(reason.to_owned()).at(addr(1))),
-            certified: None,
+        Examination::failed(dial::ErrorKind::Rejected(reason.to_owned()).at(addr(1)))
+    }
+
+    /// The certificate, or that of its issuer, had expired for so long.
+    fn expired(seconds: i64, by_issuer: bool) -> Examination {
+        let flaw = Flaw::Expired {
+            now: UnixTime(seconds),
+            not_after: UnixTime(0),
+        };
+        let mut error = x509::Error::Flawed {
+            subject: "CN=x".to_owned(),
+            flaw,
+        };
+        if by_issuer {
+            let (position, own) = (2, Box::new(error));
+            error = x509::Error::Presented {
+                position,
+                error: own,
+            };
         }
+        Examination::refused(addr(1), &tls::Error::Certificate(error), None)
     }
 
     #[test]
@@ -360,8 +400,16 @@ mod tests {
         assert_eq!(lines(2, "one reason"), 1, "of another endpoint");
         assert_eq!(lines(1, "another reason"), 1);
         // What time it is makes no difference.
-        assert_eq!(lines(1, "expired, now is 10:00"), 1);
-        assert_eq!(lines(1, "expired, now is 10:01"), 0);
+        for (seconds, by_issuer, logged) in
+            [(1, false, 1), (2, false, 0), (3, true, 1), (4, true, 0)]
+        {
+            let endpoint = endpoint(addr(1), Some("x.test"));
+            authenticator.report(&endpoint, "x.test", &expired(seconds, by_issuer));
+            let lines = heard();
+            assert_eq!(lines.len(), logged, "{seconds}: {lines:?}");
+            let now = UnixTime(seconds).to_string();
+            assert!(lines.iter().all(|line| line.contains(&now)), "{lines:?}");
+        }
         // A success in between does.
         let success = Examination {
             outcome: Ok((tls::Version::TLS13, "TLS_AES_128_GCM_SHA256")),
@@ -371,17 +419,16 @@ mod tests {
         let lines_heard = heard();
         assert_eq!(lines_heard.len(), 1, "{lines_heard:?}");
         assert!(lines_heard[0].starts_with("DEBUG auth: endpoint authenticated"));
-        assert_eq!(lines(1, "expired, now is 10:02"), 1);
+        authenticator.report(&endpoint(addr(1), None), "x.test", &expired(5, true));
+        assert_eq!(heard().len(), 1);
     }
 
     #[test]
     fn what_this_host_fails_to_do_is_not_said_of_the_endpoint() {
         let authenticator = authenticator();
         let error = io::Error::from_raw_os_error(12);
-        let examination = Examination {
-            outcome: Err(dial::ErrorKind::Local("authenticate", error).at(addr(1))),
-            ..refused("")
-        };
+        let examination =
+            Examination::failed(dial::ErrorKind::Local("authenticate", error).at(addr(1)));
         heard();
         authenticator.report(&endpoint(addr(1), None), "x.test", &examination);
         let lines = heard();
@@ -397,8 +444,8 @@ mod tests {
             authenticator.report(&endpoint, "x.test", &refused("a reason"));
             let reasons = lock(&authenticator.reasons).len();
             match usize::from(port) {
-                few if few <= MAX_REASONS => assert_eq!(reasons, few),
-                _ => assert!(reasons <= MAX_REASONS + 1, "{reasons}"),
+                few if few <= MAX_ENDPOINTS => assert_eq!(reasons, few),
+                _ => assert!(reasons <= MAX_ENDPOINTS + 1, "{reasons}"),
             }
         }
     }
@@ -423,7 +470,7 @@ mod tests {
         for (changes, asked) in [(0, 1), (1, 2)] {
             let listener = TcpListener::bind(addr(0)).unwrap();
             let addr = listener.local_addr().unwrap();
-            let trusted = Trusted::new(nobody());
+            let trusted = TrustedSet::new(nobody());
             let authenticator = Authenticator::new(trusted.clone(), LoopGuard::default());
             let server = std::thread::spawn(move || {
                 for number in 1.. {
@@ -542,15 +589,18 @@ mod tests {
             (11, false),
             (110, false),
         ] {
-            let mut stream = Keeping {
+            let mut stream = RecordingStream {
                 stream: io::empty(),
-                failed: None,
+                local_error: None,
             };
             let error = io::Error::from_raw_os_error(number);
             let kind = error.kind();
-            assert_eq!(stream.keep::<()>(Err(error)).unwrap_err().kind(), kind);
+            assert_eq!(stream.record::<()>(Err(error)).unwrap_err().kind(), kind);
             let number = Some(number).filter(|_| kept);
-            assert_eq!(stream.failed.and_then(|error| error.raw_os_error()), number);
+            assert_eq!(
+                stream.local_error.and_then(|error| error.raw_os_error()),
+                number
+            );
         }
     }
 }

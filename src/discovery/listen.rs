@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use super::PATIENCE;
-use super::members::literal;
+use super::member::literal;
 use crate::addr::{Host, HostPort};
 use crate::dns::Resolver;
 

@@ -1,341 +1,294 @@
-//! Where members are found, what they have to prove, and the endpoints that they are.
+//! The members that the operator or DNS names, and the endpoints that they are.
 //!
-//! Pure but for the lookup of an interface's number and what is logged: what names resolve to is
-//! a parameter.
+//! A list, the list in a file, or SRV records name them; each address of each member is an endpoint.
+//! Only a good answer changes anything: what cannot be learned again stays as it was.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::file::{self, EndpointsFile};
-use super::member::Member;
-use super::polled::Polled;
+use super::endpoints_file::EndpointsFile;
+use super::member::{Identity, MAX_ENDPOINTS, Member};
+use super::polled::{FileError, Polled};
+use super::problems::{Problem, Recovery, Subject, texts};
 use super::resolved::ResolvedHosts;
-use super::schedule::resolver_pause;
+use super::schedule::{Outcome, resolver_interval};
 use super::srv::Services;
-use crate::addr::{Host, HostPort};
-use crate::dns::resolv_conf;
-use crate::endpoint::{self, Endpoint};
+use crate::dns::Resolver;
+use crate::endpoint::Endpoint;
 use crate::log;
 use crate::times::Times;
 
-/// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
-/// more is no reason to spend time and memory on it.
-pub(super) const MAX_ENDPOINTS: usize = 1024;
-
-/// Bytes of memory that it may take to make endpoints of so many members, and to put them in place of others.
-pub(super) fn size(members: usize) -> usize {
-    const EACH: usize = 4096;
-    const BASE: usize = 256 * 1024;
-    BASE + members.min(MAX_ENDPOINTS) * EACH
-}
-
-/// Where the members are found.
+/// Where members are named, and what was learned of them last.
 #[derive(Debug)]
-pub(crate) enum Source {
-    /// A list on the command line.
-    List(Vec<Member>),
-    /// The list in a file: the last good one.
-    File {
-        file: Box<Polled<EndpointsFile>>,
+pub(crate) struct Members {
+    /// Those of `--endpoints`, or of the last good list in the file. Beside SRV records they serve as long
+    /// as the records give no member that may serve, and there may be none.
+    listed: Vec<Member>,
+    file: Option<Polled<EndpointsFile>>,
+    srv: Option<Services>,
+    hosts: ResolvedHosts,
+}
+
+/// What one lookup of all members found.
+pub(super) struct Lookup {
+    pub(super) endpoints: Vec<Endpoint>,
+    /// How many there are, which may be more than are used.
+    pub(super) total: usize,
+    pub(super) outcome: Outcome,
+}
+
+impl Members {
+    /// A list of the command line.
+    pub(crate) fn listed(listed: Vec<Member>) -> Self {
+        Self {
+            listed,
+            file: None,
+            srv: None,
+            hosts: ResolvedHosts::default(),
+        }
+    }
+
+    /// The list in a file, and warnings about it.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
+    pub(crate) fn in_file(
+        path: &Path,
         identity: Identity,
-        members: Vec<Member>,
-    },
-    /// SRV records, and the list to use as long as they give no member that may serve; it may be
-    /// empty.
-    Srv {
-        services: Services,
-        fallback: Vec<Member>,
-    },
-}
-
-/// What the members of a list have to prove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
-    /// Nothing.
-    None,
-    /// Each its own name or address, as it is written.
-    Own,
-    /// All of them this name.
-    Named(String),
-}
-
-impl Identity {
-    /// Has these members prove it.
-    fn demand(&self, mut members: Vec<Member>) -> Vec<Member> {
-        for member in &mut members {
-            member.identity = self.of(&member.at.host);
-        }
-        members
+    ) -> Result<(Self, Vec<String>), FileError> {
+        let (file, listing) = Polled::open(EndpointsFile::new(path, identity))?;
+        let warnings = file.files().describe(&listing);
+        let members = Self {
+            file: Some(file),
+            ..Self::listed(listing.members)
+        };
+        Ok((members, warnings))
     }
 
-    fn of(&self, host: &Host) -> Option<String> {
-        match self {
-            Self::None => None,
-            Self::Named(name) => Some(name.clone()),
-            Self::Own => Some(match host {
-                Host::Ip(ip) => ip.to_string(),
-                Host::Ip6Zone(ip, _) => ip.to_string(),
-                Host::Name(name) => name.trim_end_matches('.').to_owned(),
-                Host::Wildcard => String::new(),
-            }),
-        }
-    }
-}
-
-/// The members that `--endpoints` names.
-pub(crate) fn given(endpoints: &[HostPort], identity: &Identity) -> Vec<Member> {
-    let member = |at: &HostPort| Member {
-        at: at.clone(),
-        priority: 0,
-        weight: 0,
-        drains: false,
-        identity: identity.of(&at.host),
-        source: endpoint::Source::Endpoints,
-    };
-    endpoints.iter().map(member).collect()
-}
-
-impl Source {
-    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`. The `identity` is the
-    /// name that every member has to prove; `None` takes them as they are.
-    pub(crate) fn srv(
+    /// SRV records of a domain, `--discovery-srv` and `--discovery-srv-name`. Every member has to prove
+    /// `identity`; `None` takes them as they are. The `fallback` may be empty.
+    pub(crate) fn in_dns(
         domain: &str,
         name: &str,
         identity: Option<String>,
         fallback: Vec<Member>,
     ) -> Self {
-        Self::Srv {
-            services: Services::new(domain, name, identity),
-            fallback,
+        Self {
+            srv: Some(Services::new(domain, name, identity)),
+            ..Self::listed(fallback)
         }
     }
 
-    /// The list in the file at `path`, and what is odd about it.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub(crate) fn file(
-        path: &Path,
-        identity: Identity,
-    ) -> Result<(Self, Vec<String>), file::Error> {
-        let (file, listing) = Polled::open(EndpointsFile::new(path))?;
-        let place = file.place();
-        let odd = listing.odd.iter().map(|odd| place.describe(odd)).collect();
-        let source = Self::File {
-            file: Box::new(file),
-            members: identity.demand(listing.members),
-            identity,
-        };
-        Ok((source, odd))
-    }
-
-    /// Looks whether the file, if there is one, has another list; one that is bad changes nothing.
-    pub(super) fn look(&mut self, asked: bool) -> bool {
-        let Self::File {
-            file,
-            identity,
-            members,
-        } = self
-        else {
+    /// Uses the list that is in the file now; a bad one changes nothing. True if it is another one.
+    pub(super) fn poll_file(&mut self, asked: bool) -> bool {
+        let Some(file) = &mut self.file else {
             return false;
         };
-        let was_refused = file.refused().is_some();
-        let Some(Ok(listing)) = file.look(asked) else {
+        let was_bad = file.error().is_some();
+        let Some(Ok(listing)) = file.poll(asked) else {
             return false;
         };
-        let listed = identity.demand(listing.members);
-        if was_refused && listed == *members {
+        let path = file.files().path();
+        if was_bad && listing.members == self.listed {
             log::info(
                 "discovery",
                 "endpoints file is usable again, its list has not changed",
-                &[("file", file.place().path().display().to_string().into())],
+                &[("file", path.into())],
             );
             return false;
         }
-        for odd in &listing.odd {
-            log::warn("discovery", &file.place().describe(odd), &[]);
+        for warning in file.files().describe(&listing) {
+            log::warn("discovery", &warning, &[]);
         }
-        *members = listed;
+        self.listed = listing.members;
         log::info(
             "discovery",
             "endpoints file has changed, using its list",
             &[
-                ("file", file.place().path().display().to_string().into()),
-                ("endpoints", members.len().into()),
+                ("file", path.into()),
+                ("endpoints", self.listed.len().into()),
             ],
         );
         true
     }
 
-    /// Where the file is, if there is one.
-    pub(super) fn path(&self) -> Option<String> {
-        match self {
-            Self::File { file, .. } => Some(file.place().path().display().to_string()),
-            Self::List(_) | Self::Srv { .. } => None,
+    /// Asks for everything again, for as long as `patience`.
+    pub(super) fn look_up(&mut self, resolver: &Resolver, patience: Duration) -> Lookup {
+        let deadline = Instant::now() + patience;
+        let mut outcome = Outcome::NOTHING_ASKED;
+        if let Some(services) = &mut self.srv {
+            // Half of the time is for the addresses: a service that nobody answers for must not
+            // use it up.
+            let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
+            services.refresh(resolver, deadline, &self.hosts, &mut outcome);
+        }
+        let members = self.current();
+        let all = [members.as_slice(), self.fallback()].concat();
+        self.hosts.refresh(resolver, &all, deadline, &mut outcome);
+        let (endpoints, total) = self.hosts.endpoints(&members);
+        Lookup {
+            endpoints,
+            total,
+            outcome,
         }
     }
 
-    /// How long its files are not looked at; `None`: for ever, for there is no file that tells of it.
-    pub(super) fn pause(&self, times: &Times) -> Option<Duration> {
-        match self {
-            Self::File { file, .. } => Some(file.pause(times)),
-            Self::List(_) | Self::Srv { .. } => self.asks().then(|| resolver_pause(times)),
+    /// The members that are named now and that may serve.
+    pub(crate) fn current(&self) -> Vec<Member> {
+        match &self.srv {
+            Some(services) => services.members().0,
+            None => self.listed.clone(),
         }
     }
 
-    /// Whether anything has to be looked up to find it.
-    pub(super) fn asks(&self) -> bool {
-        match self {
-            Self::List(members) | Self::File { members, .. } => {
-                members.iter().any(|member| member.name().is_some())
-            }
-            Self::Srv { .. } => true,
+    fn fallback(&self) -> &[Member] {
+        match &self.srv {
+            Some(_) => &self.listed,
+            None => &[],
         }
     }
 
-    /// Whether the address of a member depends on an interface of this host.
-    pub(super) fn is_zoned(&self) -> bool {
-        let is_zoned = |member: &Member| matches!(member.at.host, Host::Ip6Zone(..));
-        match self {
-            Self::List(members) | Self::File { members, .. } => members.iter().any(is_zoned),
-            Self::Srv { fallback, .. } => fallback.iter().any(is_zoned),
-        }
+    pub(super) fn has_fallback(&self) -> bool {
+        !self.fallback().is_empty()
     }
 
-    /// Whether the members are those that the operator named, rather than those that DNS does.
-    pub(super) fn is_listed(&self) -> bool {
-        matches!(self, Self::List(_) | Self::File { .. })
+    /// The endpoints that serve if no others may, and how many there are, which may be more than are used.
+    pub(super) fn fallback_endpoints(&self) -> (Vec<Endpoint>, usize) {
+        self.hosts.endpoints(self.fallback())
+    }
+
+    /// Members that records name and that may not serve, because they do not use TLS.
+    pub(super) fn insecure(&self) -> Vec<String> {
+        let members = self.srv.as_ref().map(|services| services.members().1);
+        let members = members.into_iter().flatten();
+        members.map(|member| member.to_string()).collect()
+    }
+
+    /// Whether the operator names the members, rather than DNS.
+    pub(super) fn are_listed(&self) -> bool {
+        self.srv.is_none()
     }
 
     /// The names of the members that the operator lists, if the operator does.
-    pub(super) fn listed(&self) -> Option<HashSet<String>> {
-        let names = || self.members().iter().map(Member::to_string).collect();
-        self.is_listed().then(names)
+    pub(super) fn listed_names(&self) -> Option<HashSet<String>> {
+        let names = || self.listed.iter().map(Member::to_string).collect();
+        self.are_listed().then(names)
     }
 
-    /// Whether any member has something to prove, those included that records may name yet.
+    /// Whether any member has something to prove, also of those that records may name later.
     pub(crate) fn authenticates(&self) -> bool {
         let proves = |member: &Member| member.identity.is_some();
-        match self {
-            Self::List(members) | Self::File { members, .. } => members.iter().any(proves),
-            Self::Srv { services, fallback } => {
-                services.authenticates() || fallback.iter().any(proves)
+        let services = self.srv.as_ref().is_some_and(Services::authenticates);
+        services || self.listed.iter().any(proves)
+    }
+
+    /// Whether anything has to be looked up now.
+    pub(super) fn has_names(&self) -> bool {
+        self.srv.is_some() || self.listed.iter().any(|member| member.name().is_some())
+    }
+
+    /// Whether names may have to be looked up, also those of a later list in the file.
+    pub(crate) fn may_have_names(&self) -> bool {
+        self.file.is_some() || self.has_names()
+    }
+
+    /// Whether the address of a member depends on an interface of this host.
+    pub(super) fn has_zones(&self) -> bool {
+        self.listed.iter().any(|member| member.zone().is_some())
+    }
+
+    /// Where the file is, if there is one.
+    pub(super) fn file(&self) -> Option<String> {
+        self.file.as_ref().map(|file| file.files().path())
+    }
+
+    /// How long after the last poll of files the next is due; `None`: never, for no file has a say.
+    pub(super) fn poll_interval(&self, times: &Times) -> Option<Duration> {
+        match &self.file {
+            Some(file) => Some(file.interval(times)),
+            None => self.has_names().then(|| resolver_interval(times)),
+        }
+    }
+
+    /// That the file is not used as it is now, if so.
+    pub(super) fn file_problem(&self) -> Option<Problem> {
+        let error = self.file.as_ref()?.error()?;
+        let problem = Problem::new(
+            Subject::EndpointsFile,
+            "endpoints file is not usable, keeping the last good list",
+        )
+        .field("error", error)
+        .field("endpoints_kept", self.listed.len())
+        .detail(error);
+        Some(problem.shown(format!("{error}; the last good list stays in use")))
+    }
+
+    /// What is wrong with what the last lookup found, this number of endpoints.
+    pub(super) fn problems(&self, total: usize) -> Vec<Problem> {
+        let mut problems = self.srv.as_ref().map_or_else(Vec::new, Services::problems);
+        problems.extend(self.hosts.problems());
+        if total > MAX_ENDPOINTS {
+            let problem = Problem::new(Subject::Endpoints, "too many endpoints; ignoring the rest")
+                .field("found", total)
+                .field("used", MAX_ENDPOINTS)
+                .detail(total);
+            problems.push(problem.shown(format!(
+                "{total} endpoints are found, of which {MAX_ENDPOINTS} are used"
+            )));
+        }
+        problems
+    }
+
+    /// That the fallback serves, and why.
+    pub(super) fn fallback_problem(&self, reason: &str) -> Problem {
+        let problem = Problem::new(
+            Subject::Fallback,
+            "SRV records give no endpoint; using --endpoints until they do",
+        )
+        .field("reason", reason)
+        .shown("SRV records give no endpoint that may serve, using --endpoints until they do");
+        let services = self.srv.iter();
+        let empty = services.flat_map(Services::empty);
+        empty.fold(problem, Problem::shown)
+    }
+
+    /// How to log that a problem is over.
+    pub(super) fn recovery(&self, subject: &Subject) -> Recovery {
+        match (subject, &self.srv) {
+            // The poll has logged what is used now.
+            (Subject::EndpointsFile, _) => Recovery::Silent,
+            (Subject::Service(index), Some(services)) => services.recovery(*index),
+            (Subject::Host(name), _) if self.hosts.follows(name) => {
+                let fields = vec![("host", name.as_str().into())];
+                Recovery::Line("resolved endpoint again", fields)
             }
+            _ => Recovery::Over,
         }
     }
 
-    /// Whether names may have to be looked up, those of a file that may yet come included.
-    pub(crate) fn resolves(&self) -> bool {
-        match self {
-            Self::List(members) => members.iter().any(|member| member.name().is_some()),
-            Self::File { .. } | Self::Srv { .. } => true,
+    /// Why there is no endpoint, and what to do about it.
+    pub(super) fn nothing_found(&self) -> String {
+        let Some(services) = &self.srv else {
+            let list = self.file().unwrap_or_else(|| "--endpoints".to_owned());
+            let reasons = texts(&self.hosts.problems(), |_| true).join("; ");
+            return format!(
+                "no endpoint found: no name in {list} has an address: {reasons}; correct the names, or see \
+                 that the servers in /etc/resolv.conf know them"
+            );
+        };
+        let unresolved = |member: &Member| {
+            let reason = self.hosts.failure(member.name()?)?;
+            Some(format!("{member}: {reason}"))
+        };
+        let unresolved: Vec<String> = self.current().iter().filter_map(unresolved).collect();
+        if unresolved.is_empty() {
+            return services.nothing_found();
         }
-    }
-
-    /// The members that it names now and that may serve.
-    pub(super) fn members(&self) -> Vec<Member> {
-        match self {
-            Self::List(members) | Self::File { members, .. } => members.clone(),
-            Self::Srv { services, .. } => services.members().0,
-        }
-    }
-
-    /// The members to use if these may not serve.
-    pub(super) fn fallback(&self) -> &[Member] {
-        match self {
-            Self::List(_) | Self::File { .. } => &[],
-            Self::Srv { fallback, .. } => fallback,
-        }
-    }
-}
-
-/// The name that members found under a domain have to prove: the domain, as the reference
-/// has it, because an answer of DNS is not to be trusted, so that the names in it prove
-/// nothing. Of `_service._tcp.domain` it is what follows the two labels.
-pub(crate) fn identity_of(domain: &str) -> String {
-    let mut name = domain.trim_end_matches('.');
-    while let Some((_, rest)) = name
-        .split_once('.')
-        .filter(|(label, _)| label.starts_with('_'))
-    {
-        name = rest;
-    }
-    name.to_owned()
-}
-
-/// The names to resolve.
-pub(super) fn names(members: &[Member]) -> HashSet<String> {
-    let names = members.iter().filter_map(Member::name);
-    names.map(str::to_owned).collect()
-}
-
-/// Literal addresses that this host does not have now, and why.
-pub(super) fn unresolvable_zones(members: &[Member]) -> Vec<(String, String)> {
-    let unresolvable_zones = |member: &Member| match &member.at.host {
-        Host::Ip6Zone(_, zone) if literal(&member.at).is_none() => Some((
-            member.at.to_string(),
-            format!("this host has no interface {zone}"),
-        )),
-        _ => None,
-    };
-    members.iter().filter_map(unresolvable_zones).collect()
-}
-
-/// All their addresses, each once: where several name one, the first has it; and how many
-/// there are, which may be more than are used.
-pub(super) fn endpoints(members: &[Member], hosts: &ResolvedHosts) -> (Vec<Endpoint>, usize) {
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    let mut found: HashSet<SocketAddr> = HashSet::new();
-    let mut beyond = 0_usize;
-    for member in members {
-        let name = member.name().unwrap_or_default();
-        beyond = beyond.saturating_add(hosts.beyond(name));
-        let resolved = hosts.addresses(name).iter();
-        let resolved = resolved.map(|ip| SocketAddr::new(*ip, member.at.port));
-        for addr in literal(&member.at).into_iter().chain(resolved) {
-            // IPv4 written as IPv6 is IPv4, also to the loop guard.
-            let addr = match addr.ip().to_canonical() {
-                IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
-                IpAddr::V6(_) => addr,
-            };
-            if found.insert(addr) && endpoints.len() < MAX_ENDPOINTS {
-                endpoints.push(Endpoint {
-                    addr,
-                    name: member.to_string(),
-                    priority: member.priority,
-                    weight: member.weight,
-                    drains: member.drains,
-                    identity: member.identity.clone(),
-                    source: member.source,
-                });
-            }
-        }
-    }
-    (endpoints, found.len().saturating_add(beyond))
-}
-
-/// Adds those of `old` that are not among `endpoints`, as many as there is room for: where others
-/// are found each time, they would be more and more.
-pub(super) fn keep(endpoints: &mut Vec<Endpoint>, old: Vec<Endpoint>) {
-    let known: HashSet<SocketAddr> = endpoints.iter().map(|new| new.addr).collect();
-    let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
-    let others = old.into_iter().filter(|old| !known.contains(&old.addr));
-    endpoints.extend(others.take(room));
-}
-
-/// The address of a host that is not a name.
-pub(super) fn literal(host_port: &HostPort) -> Option<SocketAddr> {
-    match &host_port.host {
-        Host::Ip(ip) => Some(SocketAddr::new(*ip, host_port.port)),
-        Host::Ip6Zone(ip, zone) => {
-            let scope = zone
-                .parse()
-                .ok()
-                .or_else(|| resolv_conf::interface_index(zone))?;
-            Some(SocketAddrV6::new(*ip, host_port.port, 0, scope).into())
-        }
-        Host::Name(_) | Host::Wildcard => None,
+        format!(
+            "no endpoint found: the targets of {} have no address: {}; publish the addresses of these names",
+            services.owners(),
+            unresolved.join("; ")
+        )
     }
 }

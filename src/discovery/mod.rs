@@ -1,39 +1,37 @@
-//! From what the operator configured to the addresses that are dialled, for as long as
+//! From the members that the operator or DNS names to the endpoints that clients are forwarded to, for as long as
 //! the gateway runs.
 //!
-//! Members come from SRV records, from a list or from a file with a list; each address of
-//! each member becomes an endpoint. Records and names are asked for again when their time to
-//! live is over, when every endpoint is failing, when the resolver's files change and when
-//! the operator says so (SIGHUP). Only a good answer changes anything: what cannot be learned
-//! anew stays as it was. An address that would lead back to this gateway is ignored.
+//! A refresh asks for the `members` (from a list, the `endpoints_file` or `srv` records), resolves their names
+//! (`resolved`), replaces the set of the pool by the addresses found, and has the sessions of endpoints that
+//! were `removed` closed. The `schedule` says when: when the time to live of an answer is over, when every
+//! endpoint is failing, when the resolver's files or `polled` files change, and when the operator asks for it
+//! (SIGHUP). Only a good answer changes anything: what cannot be learned again stays as it was. An
+//! address that would lead back to this gateway is ignored. The registry of `problems` logs and shows what
+//! is wrong.
 //!
-//! Where members have to be authenticated (`auth`), they are at start, when they are new
-//! or come back (by the pool and the monitor, through its gate), and, from here, at each
-//! change of the set or of the `authorities`, and every few minutes.
+//! Members that have to be authenticated (`auth`, by the authorities of `roots`) are at start, when they are new
+//! or come back (by the pool and the monitor, through its gate), and, from here (`reauthenticate`), at each
+//! change of the set or of the authorities, and every few minutes.
 //!
 //! One thread does all of this and owns all of its state.
 
 pub(crate) mod auth;
-pub(crate) mod authorities;
-pub(crate) mod file;
+pub(crate) mod endpoints_file;
 mod listen;
-pub(crate) mod listing;
 mod member;
 mod members;
 mod parallel;
-mod polled;
+pub(crate) mod polled;
 mod problems;
 mod reauthenticate;
-mod refreshes;
 mod removed;
 mod resolved;
 pub(crate) mod roots;
 mod schedule;
 mod srv;
-mod start;
-#[cfg(test)]
-mod tests;
 
+use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +40,8 @@ use std::time::{Duration, Instant};
 
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::slots::Slots;
+use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard;
 use crate::sys::Plain;
@@ -52,106 +51,119 @@ use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 use crate::times::Times;
 
-use authorities::Authorities;
 pub(crate) use listen::listen_address;
-pub(crate) use members::{Identity, Source, given, identity_of};
-use members::{endpoints, keep, names, unresolvable_zones};
+pub(crate) use member::{Identity, Member, identity_of_domain};
+use member::{MAX_ENDPOINTS, memory_for};
+use members::Lookup;
+pub(crate) use members::Members;
 pub(crate) use parallel::{limit_parallel, parallel_map};
-pub(crate) use problems::INSECURE;
-use problems::{Subject, Troubles};
-use reauthenticate::{reauthenticate_all, reauthenticate_serving};
-pub(crate) use refreshes::Refreshes;
+pub(crate) use problems::Refreshes;
+use problems::{Origin, Problem, Problems, Subject, texts};
+use reauthenticate::{authenticate_all, reauthenticate_all, reauthenticate_serving};
 use removed::RemovedEndpoints;
-use resolved::{Freshness, ResolvedHosts};
+use roots::Authorities;
 use schedule::{Outcome, Schedule};
-pub(crate) use start::Found;
+pub(crate) use srv::INSECURE;
 
 /// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
 /// time for the third server to answer where the first two are dead.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Follows the members of one source.
+/// How long a start with listed names waits for them: there may be others that serve meanwhile.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Keeps the endpoints up to date.
 pub(crate) struct Discovery {
     resolver: Resolver,
-    source: Source,
+    members: Members,
     /// Those that members are authenticated by, if they are.
     authorities: Option<Authorities>,
     times: Times,
     schedule: Schedule,
-    hosts: ResolvedHosts,
-    /// What the resolver's files were when they were last asked by.
-    files: u64,
-    /// Since the last refresh somebody has asked for one.
+    /// How often the resolver's files had changed when they were last polled.
+    resolver_changes: u64,
+    /// Somebody has asked for a refresh since the last one.
     asked: bool,
-    /// How the next refresh goes is to be logged: an operator has asked for it.
-    to_tell: bool,
+    /// An operator has asked for it, so that its result is to be logged.
+    log_result: bool,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are no alternative any more.
     has_found: bool,
     /// Why `--endpoints` serve, if they do because nothing else may.
-    falling_back: Option<String>,
-    /// How many endpoints there were at the last refresh, more than are used among them.
-    found: usize,
-    /// Endpoints that have left, until it is certain that they were removed.
+    fallback_reason: Option<String>,
     removed: RemovedEndpoints,
-    /// Endpoints that are this gateway.
-    looped: Vec<Endpoint>,
-    /// Why the last refresh failed as a whole, if it did.
-    failed: Option<Failed>,
-    /// Why the last wait failed.
-    poll_error: Option<String>,
-    /// What there is trouble with, as far as it is logged.
-    reported: Troubles,
+    problems: Problems,
     refreshes: Arc<Refreshes>,
 }
 
-/// Why a refresh failed as a whole.
-enum Failed {
-    Panicked,
-    /// The host gave no memory for it; in words.
-    Refused(String),
-}
-
-/// What discovery keeps in step.
-struct Served<'a> {
+/// What a refresh brings up to date.
+struct Downstream<'a> {
     pool: &'a Pool,
     gate: Option<&'a dyn Gate>,
     /// How long an authentication may take.
     timeout: Duration,
+    /// The addresses of this gateway.
     listeners: &'a [SocketAddr],
-    /// Is given the addresses that were certainly removed.
-    removed: &'a dyn Fn(Vec<SocketAddr>),
+    /// Is called with the addresses that were certainly removed.
+    on_removed: &'a dyn Fn(Vec<SocketAddr>),
 }
 
+/// What a start begins with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Those that have proven who they are, and by what.
+    pub(crate) proven: Vec<(Endpoint, Proof)>,
+}
+
+/// What `check` shows.
+#[derive(Debug)]
+pub(crate) struct Discovered {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Why there are none, if there are none.
+    pub(crate) nothing: Option<String>,
+    /// Members that are not used because they do not use TLS.
+    pub(crate) insecure: Vec<String>,
+    /// Names that have no address, or not all of them, and why.
+    pub(crate) unresolved: Vec<String>,
+    /// That there is more than is used.
+    pub(crate) surplus: Vec<String>,
+}
+
+/// There is no endpoint that may serve, and no fallback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NothingFound(String);
+
+impl fmt::Display for NothingFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NothingFound {}
+
 impl Discovery {
-    pub(crate) fn new(source: Source, resolver: Resolver, times: Times) -> Self {
+    /// The authorities are polled for changes too.
+    pub(crate) fn new(
+        members: Members,
+        authorities: Option<Authorities>,
+        resolver: Resolver,
+        times: Times,
+    ) -> Self {
         Self {
-            files: resolver.changes(),
+            resolver_changes: resolver.changes(),
             resolver,
             times,
-            schedule: Schedule::new(Instant::now(), times, source.authenticates()),
-            source,
-            authorities: None,
-            hosts: ResolvedHosts::default(),
-            asked: false,
-            to_tell: false,
-            has_found: false,
-            falling_back: None,
-            found: 0,
-            removed: RemovedEndpoints::default(),
-            looped: Vec::new(),
-            failed: None,
-            poll_error: None,
-            reported: Troubles::default(),
-            refreshes: Arc::default(),
-        }
-    }
-
-    /// The same, following these authorities too.
-    pub(crate) fn trusting(self, authorities: Option<Authorities>) -> Self {
-        Self {
+            schedule: Schedule::new(Instant::now(), times, members.authenticates()),
+            members,
             authorities,
-            ..self
+            asked: false,
+            log_result: false,
+            has_found: false,
+            fallback_reason: None,
+            removed: RemovedEndpoints::default(),
+            problems: Problems::default(),
+            refreshes: Arc::default(),
         }
     }
 
@@ -160,224 +172,362 @@ impl Discovery {
         Arc::clone(&self.refreshes)
     }
 
-    /// Keeps `pool` in step for ever. A call of its `distress` asks for a refresh; `removed` is
-    /// given the addresses that were certainly removed (`removed`).
+    /// The endpoints that there are, for `check`.
+    pub(crate) fn find(&mut self) -> Discovered {
+        let found = self.members.look_up(&self.resolver, PATIENCE);
+        let problems = self.members.problems(found.total);
+        let is_empty = found.endpoints.is_empty();
+        Discovered {
+            nothing: is_empty.then(|| self.members.nothing_found()),
+            endpoints: found.endpoints,
+            insecure: self.members.insecure(),
+            unresolved: texts(&problems, |subject| {
+                matches!(subject, Subject::Service(_) | Subject::Host(_))
+            }),
+            surplus: texts(&problems, |subject| {
+                matches!(subject, Subject::Targets | Subject::Endpoints)
+            }),
+        }
+    }
+
+    /// The endpoints that serve if no others may, for `check`.
+    pub(crate) fn fallback(&self) -> Vec<Endpoint> {
+        self.members.fallback_endpoints().0
+    }
+
+    /// The endpoints to start with; those that have to prove who they are have been asked,
+    /// in parallel and each within `timeout`.
+    ///
+    /// # Errors
+    /// If none of them may serve, but for a list whose names cannot be resolved: that is
+    /// logged and tried again.
+    pub(crate) fn start(
+        &mut self,
+        gate: Option<&dyn Gate>,
+        timeout: Duration,
+    ) -> Result<Start, NothingFound> {
+        let patience = match self.members.are_listed() {
+            true => START_PATIENCE,
+            false => PATIENCE,
+        };
+        let mut found = self.members.look_up(&self.resolver, patience);
+        self.has_found = !found.endpoints.is_empty();
+        // Nobody else asks yet.
+        let slots = Slots::default();
+        let (mut proven, mut refused) = authenticate_all(&found.endpoints, gate, &slots, timeout);
+        let may_serve = |found: &Lookup, proven: &[_]| {
+            let mut endpoints = found.endpoints.iter();
+            !proven.is_empty() || endpoints.any(|endpoint| endpoint.identity.is_none())
+        };
+        if !may_serve(&found, &proven) {
+            let first = found.endpoints.len();
+            self.fall_back(&mut found);
+            let others = found.endpoints.get(first..).unwrap_or_default();
+            let (more_proven, more_refused) = authenticate_all(others, gate, &slots, timeout);
+            proven.extend(more_proven);
+            refused.extend(more_refused);
+        }
+        self.report_lookup(found.total, &[], false);
+        self.plan(found.outcome, false);
+        self.refreshes.add(found.outcome.complete);
+        let can_wait = self.members.are_listed() && !self.members.authenticates();
+        if found.endpoints.is_empty() && !can_wait {
+            return Err(NothingFound(self.members.nothing_found()));
+        }
+        if !found.endpoints.is_empty() && !may_serve(&found, &proven) {
+            return Err(NothingFound(format!(
+                "no endpoint could be authenticated: {}",
+                refused.join("; ")
+            )));
+        }
+        let endpoints = found.endpoints;
+        Ok(Start { endpoints, proven })
+    }
+
+    /// Keeps `pool` up to date for ever. A call of its `distress` asks for a refresh; `on_removed` is
+    /// called with the addresses that were certainly removed (`removed`).
     pub(crate) fn run(
         &mut self,
         pool: &Pool,
         gate: Option<&dyn Gate>,
         timeout: Duration,
         listeners: &[SocketAddr],
-        removed: impl Fn(Vec<SocketAddr>),
+        on_removed: impl Fn(Vec<SocketAddr>),
     ) -> ! {
-        let served = Served {
+        let downstream = Downstream {
             pool,
             gate,
             timeout,
             listeners,
-            removed: &removed,
+            on_removed: &on_removed,
         };
         loop {
             let woken = wait(pool.distress(), self.schedule.until());
             let failed = woken.is_err();
-            self.step(woken, &served);
+            self.step(woken, &downstream);
             if failed {
                 std::thread::sleep(self.times.refresh_pause);
             }
         }
     }
 
-    /// Does what is due after a wait, which tells whether somebody has asked for a refresh. A
+    /// Does what is due after a wait; `woken` says whether somebody has asked for a refresh. A
     /// panic is a refresh that failed: what is known stays, and the next one comes.
-    fn step(&mut self, woken: io::Result<bool>, served: &Served<'_>) {
-        self.poll_error = woken.as_ref().err().map(|error| Plain(error).to_string());
-        let woken = woken.unwrap_or(false);
+    fn step(&mut self, woken: io::Result<bool>, downstream: &Downstream<'_>) {
+        let failed = woken.as_ref().err().map(|error| {
+            let error = Plain(error).to_string();
+            Problem::new(Subject::Poll, "cannot poll")
+                .field("error", error.as_str())
+                .detail(&error)
+                .shown(format!("cannot poll: {error}"))
+        });
+        self.report(Origin::Wait, Vec::from_iter(failed), false);
         // Before the refresh that was asked for begins.
-        self.to_tell |= self.refreshes.was_asked();
-        let ended = catch_unwind(AssertUnwindSafe(|| self.turn(woken, served)));
-        let ended = ended.unwrap_or_else(|_| Some(self.failed(Failed::Panicked)));
-        if let Some(changed) = ended
-            && std::mem::take(&mut self.to_tell)
+        self.log_result |= self.refreshes.was_asked();
+        let woken = woken.unwrap_or(false);
+        let done = catch_unwind(AssertUnwindSafe(|| self.do_what_is_due(woken, downstream)));
+        let done = done.unwrap_or_else(|_| {
+            let problem = Problem::new(Subject::Panic, "a refresh panicked, will try again");
+            Some(self.fail(problem.shown(
+                "a refresh panicked, which is a defect of the gateway; what is known stays in use",
+            )))
+        });
+        if let Some(changed) = done
+            && std::mem::take(&mut self.log_result)
         {
-            self.tell_outcome(changed, served.pool.census().total);
+            self.log_result(changed, downstream.pool.census().total);
         }
     }
 
-    /// Whether a refresh has changed the set, if one was due.
-    fn turn(&mut self, woken: bool, served: &Served<'_>) -> Option<bool> {
+    /// Polls files, has endpoints authenticate again and refreshes, each when it is due. Returns whether a
+    /// refresh has changed the set, if one was due.
+    fn do_what_is_due(&mut self, woken: bool, downstream: &Downstream<'_>) -> Option<bool> {
         let now = Instant::now();
         self.asked |= woken;
-        let files = match self.source.asks() {
+        let changes = match self.members.has_names() {
             true => self.resolver.changes(),
-            false => self.files,
+            false => self.resolver_changes,
         };
-        if woken || files != self.files {
-            self.schedule.called(now);
+        if woken || changes != self.resolver_changes {
+            self.schedule.request(now);
         }
-        self.files = files;
+        self.resolver_changes = changes;
         let asked = self.asked && self.schedule.is_due(now);
-        let mut trusts_others = false;
-        if asked || self.schedule.look_is_due(now) {
-            if self.source.look(asked) {
-                self.schedule.called(now);
-            }
-            trusts_others = self.authorities.as_mut().is_some_and(|own| own.look(asked));
-            self.schedule.looked(now, self.pause());
-            self.report(|subject| asked && subject.is_on_disk());
+        let mut authorities_changed = false;
+        if asked || self.schedule.poll_is_due(now) {
+            authorities_changed = self.poll_files(asked, now);
         }
-        let is_due = self.schedule.audit_is_due(now, random::number());
-        if trusts_others {
-            reauthenticate_all(served.pool, served.gate, served.timeout);
+        let is_due = self.schedule.authentication_is_due(now, random::number());
+        if authorities_changed {
+            reauthenticate_all(downstream.pool, downstream.gate, downstream.timeout);
         } else if is_due {
-            reauthenticate_serving(served.pool, served.gate, served.timeout);
+            reauthenticate_serving(downstream.pool, downstream.gate, downstream.timeout);
         }
         self.schedule.is_due(now).then(|| {
             self.asked = false;
-            let known = self.found.max(self.source.members().len());
-            match memory::room(members::size(known)) {
-                Ok(()) => self.follow(asked, served),
-                Err(error) => self.failed(Failed::Refused(Plain(&error).to_string())),
+            let known = downstream.pool.census().total;
+            let members = known.max(self.members.current().len());
+            match memory::room(memory_for(members)) {
+                Ok(()) => self.refresh(asked, downstream),
+                Err(error) => {
+                    let error = Plain(&error).to_string();
+                    let message = "no memory for a refresh, will try again";
+                    let problem = Problem::new(Subject::Memory, message);
+                    self.fail(
+                        problem
+                            .field("error", error.as_str())
+                            .shown(format!("a refresh: {error}; what is known stays in use")),
+                    )
+                }
             }
         })
     }
 
-    /// How long no files are looked at; `None`: for ever.
-    fn pause(&self) -> Option<Duration> {
+    /// Polls the endpoints file and the authorities; whether the latter have changed.
+    fn poll_files(&mut self, asked: bool, now: Instant) -> bool {
+        if self.members.poll_file(asked) {
+            self.schedule.request(now);
+        }
+        let authorities = self.authorities.as_mut();
+        let authorities_changed = authorities.is_some_and(|own| own.poll(asked));
         let authorities = self.authorities.as_ref();
-        let pauses = [
-            self.source.pause(&self.times),
-            authorities.map(|authorities| authorities.pause(&self.times)),
+        let intervals = [
+            self.members.poll_interval(&self.times),
+            authorities.map(|own| own.poll_interval(&self.times)),
         ];
-        pauses.into_iter().flatten().min()
+        let interval = intervals.into_iter().flatten().min();
+        self.schedule.polled(now, interval);
+        let problems = [
+            self.members.file_problem(),
+            authorities.and_then(Authorities::problem),
+        ];
+        self.report(
+            Origin::Files,
+            problems.into_iter().flatten().collect(),
+            asked,
+        );
+        authorities_changed
     }
 
     /// A refresh has failed as a whole: what is known stays, and the next one comes. False: nothing has changed.
-    fn failed(&mut self, why: Failed) -> bool {
-        self.failed = Some(why);
-        let failed = Freshness {
+    fn fail(&mut self, problem: Problem) -> bool {
+        let outcome = Outcome {
             complete: false,
-            ..Freshness::TIMELESS
+            ..Outcome::NOTHING_ASKED
         };
-        self.plan(failed, false);
-        self.report(|_| false);
+        self.plan(outcome, false);
+        self.report(Origin::Attempt, vec![problem], false);
         self.refreshes.add(false);
         false
     }
 
-    /// Refreshes, and brings the pool in step with what was found; whether that changed it.
-    fn follow(&mut self, asked: bool, served: &Served<'_>) -> bool {
-        let (mut endpoints, freshness) = self.refresh(PATIENCE);
-        self.has_found |= !endpoints.is_empty();
-        let proven = served.pool.authenticated();
-        let serves = |endpoint: &Endpoint| {
-            endpoint.identity.is_none() || proven.iter().any(|proven| proven.addr == endpoint.addr)
+    /// Looks up all members and brings the pool up to date; whether that changed it.
+    fn refresh(&mut self, asked: bool, downstream: &Downstream<'_>) -> bool {
+        let mut found = self.members.look_up(&self.resolver, PATIENCE);
+        self.has_found |= !found.endpoints.is_empty();
+        let authenticated = downstream.pool.authenticated();
+        let may_serve = |endpoint: &Endpoint| {
+            let mut authenticated = authenticated.iter();
+            endpoint.identity.is_none() || authenticated.any(|known| known.addr == endpoint.addr)
         };
-        if endpoints.iter().any(serves) {
-            self.falling_back = None;
-        } else if self.falling_back.is_some() || !self.has_found {
-            self.fall_back(&mut endpoints);
+        if found.endpoints.iter().any(may_serve) {
+            self.fallback_reason = None;
+        } else if self.fallback_reason.is_some() || !self.has_found {
+            self.fall_back(&mut found);
         }
-        self.remove_loops(&mut endpoints, served.listeners);
-        self.failed = None;
-        self.report(|subject| asked && matches!(subject, Subject::Loop(_)));
+        let is_loop =
+            |endpoint: &mut Endpoint| loop_guard::serves(downstream.listeners, endpoint.addr);
+        let loops: Vec<Endpoint> = found.endpoints.extract_if(.., is_loop).collect();
+        self.report(Origin::Attempt, Vec::new(), false);
+        self.report_lookup(found.total, &loops, asked);
+        let Lookup {
+            mut endpoints,
+            mut outcome,
+            ..
+        } = found;
         // A good answer is never empty; without one, all that is known stays.
         let is_empty = endpoints.is_empty();
         let mut changed = false;
         if !is_empty {
-            if freshness.inconclusive {
-                keep(&mut endpoints, served.pool.endpoints());
+            if outcome.inconclusive {
+                keep_old(&mut endpoints, downstream.pool.endpoints());
             }
-            changed = self.apply(endpoints, freshness.certain, served);
+            changed = self.apply(endpoints, outcome.certain, downstream);
         }
         // What is not certain has to be asked for again, but no sooner than after other failures.
-        let is_open = freshness.certain && !self.removed.is_empty();
-        let census = served.pool.census();
-        let is_urgent = is_open || census.active == 0 && census.untried == 0;
-        self.plan(freshness, !is_empty && is_urgent);
+        let to_confirm = outcome.certain && !self.removed.is_empty();
+        let census = downstream.pool.census();
+        let is_urgent = to_confirm || census.active == 0 && census.untried == 0;
+        outcome.urgent = !is_empty && is_urgent;
+        self.plan(outcome, !loops.is_empty());
         // Last: whoever sees the count sees what came of it.
-        self.refreshes.add(freshness.complete);
+        self.refreshes.add(outcome.complete);
         changed
     }
 
-    /// Brings the pool in step with these endpoints; whether that changed it.
-    fn apply(&mut self, endpoints: Vec<Endpoint>, is_certain: bool, served: &Served<'_>) -> bool {
-        let before = served.pool.endpoints();
-        let change = served.pool.replace(endpoints);
-        log_change(&change);
+    /// Adds the list that was given for the case that nothing else may serve.
+    fn fall_back(&mut self, found: &mut Lookup) {
+        if !self.members.has_fallback() {
+            return;
+        }
+        let reason = if found.endpoints.is_empty() {
+            self.members.nothing_found()
+        } else {
+            "no member that they name could be authenticated".to_owned()
+        };
+        self.fallback_reason = Some(reason);
+        let (others, total) = self.members.fallback_endpoints();
+        found.total = found.total.max(total);
+        found.endpoints.extend(others);
+    }
+
+    /// Replaces the endpoints of the pool; whether that changed it.
+    fn apply(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        is_certain: bool,
+        downstream: &Downstream<'_>,
+    ) -> bool {
+        let before = downstream.pool.endpoints();
+        let change = downstream.pool.replace(endpoints);
+        if !change.is_empty() {
+            log_change(&change);
+        }
         if !change.removed.is_empty() || !self.removed.is_empty() {
-            let names = self.source.listed();
+            let names = self.members.listed_names();
             let is_listed = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
-            let after = served.pool.endpoints();
-            let removed = self.removed.settle(before, &after, is_certain, is_listed);
+            let after = downstream.pool.endpoints();
+            let removed = self.removed.update(before, &after, is_certain, is_listed);
             if !removed.is_empty() {
-                (served.removed)(removed);
+                (downstream.on_removed)(removed);
             }
         }
         if !change.is_empty() {
-            reauthenticate_serving(served.pool, served.gate, served.timeout);
+            reauthenticate_serving(downstream.pool, downstream.gate, downstream.timeout);
         }
         !change.is_empty()
     }
 
-    /// Sets the time of the next refresh. It is urgent if no endpoint is active, or the next answer
-    /// has something to confirm.
-    fn plan(&mut self, freshness: Freshness, urgent: bool) {
-        // That an address is this gateway, or the number of an interface, may be otherwise one day.
-        let changes = !self.looped.is_empty() || self.source.is_zoned();
-        let outcome = Outcome {
-            complete: freshness.complete,
-            ttl: freshness.ttl.or(changes.then_some(self.times.refresh_max)),
-            urgent: urgent || self.falling_back.is_some(),
-        };
-        self.schedule
-            .refreshed(Instant::now(), outcome, random::number());
+    /// Sets the time of the next refresh.
+    fn plan(&mut self, mut outcome: Outcome, has_loops: bool) {
+        // That an address is this gateway, or the number of an interface, may change one day.
+        let may_change = has_loops || self.members.has_zones();
+        let longest = may_change.then_some(self.times.refresh_max);
+        outcome.ttl = outcome.ttl.or(longest);
+        outcome.urgent |= self.fallback_reason.is_some();
+        let now = Instant::now();
+        self.schedule.refreshed(now, outcome, random::number());
     }
 
-    /// Takes out the endpoints that are this gateway.
-    fn remove_loops(&mut self, endpoints: &mut Vec<Endpoint>, listeners: &[SocketAddr]) {
-        let is_loop = |endpoint: &mut Endpoint| loop_guard::serves(listeners, endpoint.addr);
-        self.looped = endpoints.extract_if(.., is_loop).collect();
+    /// Logs and shows the problems of one origin: those that there are now, and which are over.
+    fn report(&mut self, origin: Origin, now: Vec<Problem>, asked: bool) {
+        let members = &self.members;
+        self.problems
+            .replace(origin, now, asked, |subject| members.recovery(subject));
+        self.refreshes.set_problems(self.problems.texts());
     }
 
-    /// Adds the list that was given for the case that nothing else may serve.
-    fn fall_back(&mut self, found: &mut Vec<Endpoint>) {
-        if self.source.fallback().is_empty() {
-            return;
+    /// Reports what is wrong with what a lookup found: this number of endpoints, of which some are this gateway.
+    fn report_lookup(&mut self, total: usize, loops: &[Endpoint], asked: bool) {
+        let mut problems = self.members.problems(total);
+        if let Some(reason) = &self.fallback_reason {
+            problems.push(self.members.fallback_problem(reason));
         }
-        let reason = if found.is_empty() {
-            self.nothing_found()
-        } else {
-            "no member that they name could be authenticated".to_owned()
-        };
-        let (others, count) = endpoints(self.source.fallback(), &self.hosts);
-        self.falling_back = Some(reason);
-        self.found = self.found.max(count);
-        found.extend(others);
+        for endpoint in loops {
+            let (addr, name) = (endpoint.addr, endpoint.name.as_str());
+            let message = "endpoint is this gateway itself; ignored";
+            let problem = Problem::new(Subject::Loop(addr), message)
+                .field("address", addr)
+                .field("name", name)
+                .detail(name);
+            problems.push(problem.shown(format!(
+                "{name}: {addr} is this gateway itself, so it is ignored"
+            )));
+        }
+        self.report(Origin::Refresh, problems, asked);
     }
 
-    /// Asks for everything again.
-    fn refresh(&mut self, patience: Duration) -> (Vec<Endpoint>, Freshness) {
-        let deadline = Instant::now() + patience;
-        let mut freshness = Freshness::TIMELESS;
-        if let Source::Srv { services, .. } = &mut self.source {
-            // Half of the time is for the addresses: a service that nobody answers for must not
-            // use it up.
-            let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
-            services.refresh(&self.resolver, deadline, &self.hosts, &mut freshness);
+    /// Logs how a refresh went that an operator has asked for.
+    fn log_result(&self, changed: bool, endpoints: usize) {
+        /// The most problems in the line, each of at most some hundred characters.
+        const FEW: usize = 4;
+        let authorities = self.authorities.as_ref().map(Authorities::location);
+        let files = [self.members.file(), authorities].into_iter().flatten();
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("endpoints", endpoints.into()),
+            ("changed", if changed { "yes" } else { "no" }.into()),
+            ("files", files.collect::<Vec<_>>().into()),
+        ];
+        let mut problems = self.refreshes.problems();
+        if problems.is_empty() {
+            return log::info("discovery", "refreshed endpoints", &fields);
         }
-        let members = self.source.members();
-        let all = [&members, self.source.fallback()].concat();
-        let (names, unresolvable_zones) = (names(&all), unresolvable_zones(&all));
-        self.hosts.refresh(
-            &self.resolver,
-            &names,
-            &unresolvable_zones,
-            deadline,
-            &mut freshness,
-        );
-        let (endpoints, found) = endpoints(&members, &self.hosts);
-        self.found = found;
-        (endpoints, freshness)
+        if problems.len() > FEW {
+            let more = problems.split_off(FEW).len();
+            problems.push(format!("and {more} more"));
+        }
+        fields.push(("problems", problems.into()));
+        log::warn("discovery", "refreshed endpoints, with problems", &fields);
     }
 }
 
@@ -394,21 +544,30 @@ fn wait(wake: &Waker, until: Option<Instant>) -> io::Result<bool> {
     Ok(called)
 }
 
-/// Logs what a new set changed, one line a change.
-pub(crate) fn log_change(change: &Change) {
-    if !change.is_empty() {
-        let texts =
-            |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut fields: Vec<(&str, log::Value)> = vec![
-            ("added", texts(&change.added).into()),
-            ("removed", texts(&change.removed).into()),
-        ];
-        let drains = [
-            ("draining", &change.draining),
-            ("restored", &change.restored),
-        ];
-        let drains = drains.iter().filter(|(_, addrs)| !addrs.is_empty());
-        fields.extend(drains.map(|(name, addrs)| (*name, texts(addrs).into())));
-        log::info("discovery", "endpoints changed", &fields);
-    }
+/// Adds those of `old` that are not among `endpoints`, as many as there is room for: where others
+/// are found each time, they would be more and more.
+fn keep_old(endpoints: &mut Vec<Endpoint>, old: Vec<Endpoint>) {
+    let known: HashSet<SocketAddr> = endpoints.iter().map(|new| new.addr).collect();
+    let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
+    let others = old.into_iter().filter(|old| !known.contains(&old.addr));
+    endpoints.extend(others.take(room));
 }
+
+/// Logs what a new set changed.
+fn log_change(change: &Change) {
+    let texts = |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut fields: Vec<(&str, log::Value)> = vec![
+        ("added", texts(&change.added).into()),
+        ("removed", texts(&change.removed).into()),
+    ];
+    let drains = [
+        ("draining", &change.draining),
+        ("restored", &change.restored),
+    ];
+    let drains = drains.iter().filter(|(_, addrs)| !addrs.is_empty());
+    fields.extend(drains.map(|(name, addrs)| (*name, texts(addrs).into())));
+    log::info("discovery", "endpoints changed", &fields);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,28 @@
-//! What discovery has trouble with. Status, page and metrics show it for as long as it lasts; the log
-//! has one line when it begins, and one when it is over.
+//! What discovery has trouble with. Status, page and metrics show a problem for as long as it lasts; the log
+//! has one line when it begins or changes, and one when it is over.
 //!
-//! That an endpoint is down, or is not authenticated, is not a matter of discovery: it is shown with
-//! the endpoint.
+//! Whoever looks for problems hands in all that there are now; the registry logs the difference. That
+//! an endpoint is down, or is not authenticated, is shown with the endpoint instead.
+//!
+//! Names and errors come from elsewhere, so the number of problems and their length are bounded here. Whoever
+//! shows them escapes them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use super::authorities::Authorities;
-use super::members::MAX_ENDPOINTS;
-use super::srv::{MAX_TARGETS, Services};
-use super::{Discovery, Failed, Source};
 use crate::log;
+use crate::stats::Counter;
+use crate::sync::lock;
 
-/// Why a record that promises no TLS is not used.
-pub(crate) const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
-                        (--insecure-discovery would use it)";
+/// The most problems that are shown one by one: more usually have one cause.
+const MAX_PROBLEMS: usize = 32;
+/// The most characters of one: a name of 253, and an error that repeats it.
+const MAX_PROBLEM: usize = 800;
 
-const FAILED: &str = "SRV lookup failed, will try again";
-/// What is said where nothing better is known than a part of an answer.
-const PART: &str = "only a part of the records is known, using it";
-
-/// What is said of the part.
-fn in_use(is_part: bool, count: usize) -> String {
-    match is_part {
-        true => format!("; {count} records of an answer that was not complete are used"),
-        false => String::new(),
-    }
-}
-
-/// What trouble is with, in the order in which problems are shown.
+/// What a problem is about, in the order in which problems are shown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// A refresh panicked.
@@ -38,14 +31,13 @@ pub(super) enum Subject {
     Memory,
     /// The call that waits.
     Poll,
-    /// The endpoints file.
-    File,
+    EndpointsFile,
     Authorities,
     /// `--endpoints` serve because nothing else may.
     Fallback,
-    /// SRV records, by their place among the services.
+    /// SRV records, by the index of the service.
     Service(usize),
-    /// Members that may not serve, because they speak no TLS.
+    /// Members that may not serve, because they do not use TLS.
     Insecure,
     /// The addresses of a name.
     Host(String),
@@ -57,301 +49,231 @@ pub(super) enum Subject {
     Loop(SocketAddr),
 }
 
+/// What finds problems, always all of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Waiting for the time of the next step.
+    Wait,
+    /// Polling files.
+    Files,
+    /// Carrying out a refresh at all.
+    Attempt,
+    /// The answers of a refresh.
+    Refresh,
+}
+
 impl Subject {
-    /// Whether it is a file that whoever asks is told of again.
-    pub(super) fn is_on_disk(&self) -> bool {
-        matches!(self, Self::File | Self::Authorities)
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Poll => Origin::Wait,
+            Self::EndpointsFile | Self::Authorities => Origin::Files,
+            Self::Panic | Self::Memory => Origin::Attempt,
+            _ => Origin::Refresh,
+        }
+    }
+
+    /// Whether an operator who asks for a refresh gets the line again.
+    fn is_repeated(&self) -> bool {
+        matches!(
+            self,
+            Self::EndpointsFile | Self::Authorities | Self::Loop(_)
+        )
     }
 }
 
-/// Trouble with one subject.
+/// Trouble with one subject: a line of the log, and what is shown.
 #[derive(Debug)]
-struct Trouble {
+pub(super) struct Problem {
+    subject: Subject,
     message: &'static str,
     fields: Vec<(&'static str, log::Value)>,
-    /// It is logged again when this changes.
-    news: String,
-    /// What status and page show.
+    /// The line is logged again when this changes.
+    detail: String,
     shown: Vec<String>,
 }
 
-/// All that there is trouble with at one time.
-#[derive(Debug, Default)]
-pub(super) struct Troubles(BTreeMap<Subject, Trouble>);
-
-impl Troubles {
-    fn add<const FIELDS: usize>(
-        &mut self,
-        subject: Subject,
-        message: &'static str,
-        fields: [(&'static str, log::Value); FIELDS],
-        news: impl ToString,
-        shown: Vec<String>,
-    ) {
-        let trouble = Trouble {
+impl Problem {
+    pub(super) fn new(subject: Subject, message: &'static str) -> Self {
+        Self {
+            subject,
             message,
-            fields: fields.into(),
-            news: news.to_string(),
-            shown,
-        };
-        self.0.insert(subject, trouble);
+            fields: Vec::new(),
+            detail: String::new(),
+            shown: Vec::new(),
+        }
     }
 
-    /// What has begun or changed since `before`, or is to be logged `again`.
-    fn begun(&self, before: &Self, again: impl Fn(&Subject) -> bool) -> Vec<(&Subject, &Trouble)> {
-        let is_known = |subject: &Subject, trouble: &Trouble| {
-            let known = before.0.get(subject);
-            known.is_some_and(|known| known.news == trouble.news)
+    pub(super) fn field(mut self, name: &'static str, value: impl Into<log::Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Has the line logged again when this is another text.
+    pub(super) fn detail(mut self, detail: impl ToString) -> Self {
+        self.detail = detail.to_string();
+        self
+    }
+
+    pub(super) fn shown(mut self, text: impl Into<String>) -> Self {
+        self.shown.push(text.into());
+        self
+    }
+
+    fn log(&self) {
+        let log = match self.subject {
+            Subject::Panic | Subject::Poll | Subject::EndpointsFile | Subject::Authorities => {
+                log::error
+            }
+            _ => log::warn,
         };
-        let all = self.0.iter();
-        all.filter(|(subject, trouble)| again(subject) || !is_known(subject, trouble))
-            .collect()
+        log("discovery", self.message, &self.fields);
     }
 }
 
-impl Discovery {
-    /// Shows what there is trouble with now, and logs what has begun or is over since the last
-    /// call, or is to be logged `again`.
-    pub(super) fn report(&mut self, again: impl Fn(&Subject) -> bool) {
-        let now = self.troubles();
-        for (subject, trouble) in now.begun(&self.reported, again) {
-            let log = match subject {
-                Subject::Panic | Subject::Poll | Subject::File | Subject::Authorities => log::error,
-                _ => log::warn,
-            };
-            log("discovery", trouble.message, &trouble.fields);
-        }
-        for (subject, trouble) in &self.reported.0 {
-            if !now.0.contains_key(subject) {
-                self.log_end(subject, trouble);
+/// What is shown of the problems with these subjects.
+pub(super) fn texts(problems: &[Problem], is_wanted: fn(&Subject) -> bool) -> Vec<String> {
+    let wanted = problems.iter().filter(|one| is_wanted(&one.subject));
+    wanted.flat_map(|one| one.shown.iter().cloned()).collect()
+}
+
+/// How the end of a problem is logged.
+pub(super) enum Recovery {
+    /// In the usual words.
+    Over,
+    /// Not at all: another line has said what is used now.
+    Silent,
+    Line(&'static str, Vec<(&'static str, log::Value)>),
+}
+
+/// All problems that there are.
+#[derive(Debug, Default)]
+pub(super) struct Problems(BTreeMap<Subject, Problem>);
+
+impl Problems {
+    /// Replaces the problems of one origin. Logs those that are new, that have changed or that an operator has
+    /// `asked` for, and which are over.
+    pub(super) fn replace(
+        &mut self,
+        origin: Origin,
+        now: Vec<Problem>,
+        asked: bool,
+        recovery: impl Fn(&Subject) -> Recovery,
+    ) {
+        let now: BTreeMap<Subject, Problem> = now
+            .into_iter()
+            .map(|problem| (problem.subject.clone(), problem))
+            .collect();
+        for (subject, problem) in &now {
+            let known = self.0.get(subject);
+            let is_known = known.is_some_and(|known| known.detail == problem.detail);
+            if !is_known || asked && subject.is_repeated() {
+                problem.log();
             }
         }
-        let shown = now.0.values().flat_map(|trouble| &trouble.shown);
-        self.refreshes.set_problems(shown.cloned().collect());
-        self.reported = now;
+        self.0.retain(|subject, problem| {
+            let is_over = subject.origin() == origin && !now.contains_key(subject);
+            if is_over {
+                match recovery(subject) {
+                    Recovery::Over => {
+                        let fields = [("problem", problem.shown.clone().into())];
+                        log::info("discovery", "problem is over", &fields);
+                    }
+                    Recovery::Silent => {}
+                    Recovery::Line(message, fields) => log::info("discovery", message, &fields),
+                }
+            }
+            !is_over
+        });
+        self.0.extend(now);
     }
 
-    /// Logs how a refresh went that an operator has asked for.
-    pub(super) fn tell_outcome(&self, changed: bool, endpoints: usize) {
-        /// The most problems that the line has, each of at most some hundred characters.
-        const FEW: usize = 4;
-        let authorities = self.authorities.as_ref();
-        let files = [self.source.path(), authorities.map(Authorities::from)];
-        let mut fields: Vec<(&str, log::Value)> = vec![
-            ("endpoints", endpoints.into()),
-            ("changed", if changed { "yes" } else { "no" }.into()),
-            (
-                "files",
-                files.into_iter().flatten().collect::<Vec<_>>().into(),
-            ),
-        ];
-        let mut problems = self.refreshes.problems();
-        if problems.is_empty() {
-            return log::info("discovery", "refreshed endpoints", &fields);
+    /// What is shown of all of them.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let all = self.0.values();
+        all.flat_map(|one| one.shown.iter().cloned()).collect()
+    }
+}
+
+/// How refreshes went so far, and the problems that there are, for other threads.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes {
+    complete: Counter,
+    incomplete: Counter,
+    /// When the last complete one ended.
+    last_complete: Mutex<Option<Instant>>,
+    problems: Mutex<Vec<String>>,
+    /// An operator has asked for one, and its result is to be logged.
+    asked: AtomicBool,
+}
+
+impl Refreshes {
+    /// Has the outcome of the next refresh logged. To be called before the thread is woken.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether an operator has asked since the last call.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::SeqCst)
+    }
+
+    pub(super) fn add(&self, complete: bool) {
+        if !complete {
+            return self.incomplete.add(1);
         }
-        if problems.len() > FEW {
-            let more = problems.split_off(FEW).len();
+        self.complete.add(1);
+        *lock(&self.last_complete) = Some(Instant::now());
+    }
+
+    /// Replaces what is shown.
+    pub(super) fn set_problems(&self, mut problems: Vec<String>) {
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        let shown = problems.into_iter();
+        let shown = shown.map(|problem| log::shortened(problem, MAX_PROBLEM));
+        let mut problems: Vec<_> = shown.collect();
+        if more > 0 {
             problems.push(format!("and {more} more"));
         }
-        fields.push(("problems", problems.into()));
-        log::warn("discovery", "refreshed endpoints, with problems", &fields);
+        *lock(&self.problems) = problems;
     }
 
-    fn troubles(&self) -> Troubles {
-        let mut troubles = Troubles::default();
-        match &self.failed {
-            None => {}
-            Some(Failed::Panicked) => {
-                let text = "a refresh panicked, which is a defect of the gateway; what is known stays in use";
-                troubles.add(
-                    Subject::Panic,
-                    "a refresh panicked, will try again",
-                    [],
-                    "",
-                    vec![text.to_owned()],
-                );
-            }
-            Some(Failed::Refused(error)) => {
-                troubles.add(
-                    Subject::Memory,
-                    "no memory for a refresh, will try again",
-                    [("error", error.as_str().into())],
-                    "",
-                    vec![format!("a refresh: {error}; what is known stays in use")],
-                );
-            }
-        }
-        if let Some(error) = &self.poll_error {
-            let shown = vec![format!("cannot poll: {error}")];
-            let fields = [("error", error.as_str().into())];
-            troubles.add(Subject::Poll, "cannot poll", fields, error, shown);
-        }
-        match &self.source {
-            Source::List(_) => {}
-            Source::File { file, members, .. } => {
-                if let Some(error) = file.refused() {
-                    troubles.add(
-                        Subject::File,
-                        "endpoints file is not usable, keeping the last good list",
-                        [
-                            ("error", error.into()),
-                            ("endpoints_kept", members.len().into()),
-                        ],
-                        error,
-                        vec![format!("{error}; the last good list stays in use")],
-                    );
-                }
-            }
-            Source::Srv { services, .. } => self.add_srv_troubles(services, &mut troubles),
-        }
-        if let Some(authorities) = &self.authorities
-            && let Some(error) = authorities.refused()
-        {
-            troubles.add(
-                Subject::Authorities,
-                "authorities are not usable, keeping the last good ones",
-                [
-                    ("error", error.into()),
-                    ("authorities_kept", authorities.trusted().now().len().into()),
-                ],
-                error,
-                vec![format!("{error}; the last good authorities stay in use")],
-            );
-        }
-        for (name, reason, count, is_part) in self.hosts.failed() {
-            let (message, field) = match is_part {
-                true => (PART, "addresses_used"),
-                false => ("cannot resolve endpoint, will try again", "addresses_kept"),
-            };
-            troubles.add(
-                Subject::Host(name.to_owned()),
-                message,
-                [
-                    ("host", name.into()),
-                    ("error", reason.into()),
-                    (field, count.into()),
-                ],
-                message,
-                vec![format!("{name}: {reason}{}", in_use(is_part, count))],
-            );
-        }
-        if let Some(text) = self.surplus() {
-            troubles.add(
-                Subject::Endpoints,
-                "too many endpoints; ignoring the rest",
-                [("found", self.found.into()), ("used", MAX_ENDPOINTS.into())],
-                self.found,
-                vec![text],
-            );
-        }
-        for endpoint in &self.looped {
-            let (addr, name) = (endpoint.addr, endpoint.name.as_str());
-            troubles.add(
-                Subject::Loop(addr),
-                "endpoint is this gateway itself; ignored",
-                [("address", addr.into()), ("name", name.into())],
-                name,
-                vec![format!(
-                    "{name}: {addr} is this gateway itself, so it is ignored"
-                )],
-            );
-        }
-        troubles
+    /// How many there were, by result: whether all that was asked for was answered.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let (complete, incomplete) = (self.complete.get(), self.incomplete.get());
+        vec![("ok", complete), ("failed", incomplete)]
     }
 
-    /// Adds what is wrong with SRV records and what they name.
-    fn add_srv_troubles(&self, services: &Services, troubles: &mut Troubles) {
-        if let Some(reason) = &self.falling_back {
-            let text =
-                "SRV records give no endpoint that may serve, using --endpoints until they do";
-            troubles.add(
-                Subject::Fallback,
-                "SRV records give no endpoint; using --endpoints until they do",
-                [("reason", reason.as_str().into())],
-                "",
-                [text.to_owned()]
-                    .into_iter()
-                    .chain(services.empty())
-                    .collect(),
-            );
-        }
-        for (index, error, count, is_part) in services.failed() {
-            let (message, field, kept) = match (is_part, count) {
-                (true, _) => (PART, "records_used", in_use(is_part, count)),
-                (false, 0) => (FAILED, "records_kept", String::new()),
-                (false, _) => {
-                    let kept = format!("; records that stay in use: {count}");
-                    (FAILED, "records_kept", kept)
-                }
-            };
-            troubles.add(
-                Subject::Service(index),
-                message,
-                [("error", error.to_string().into()), (field, count.into())],
-                format!("{message} {}", error.class),
-                vec![format!("{error}{kept}")],
-            );
-        }
-        let insecure = self.insecure();
-        if !insecure.is_empty() {
-            let shown = insecure.iter();
-            let shown = shown.map(|member| format!("{member}: {INSECURE}"));
-            troubles.add(
-                Subject::Insecure,
-                "members without TLS are ignored",
-                [("members", insecure.clone().into())],
-                insecure.join(" "),
-                shown.collect(),
-            );
-        }
-        if let Some((found, text)) = services.surplus() {
-            troubles.add(
-                Subject::Targets,
-                "too many SRV records; ignoring the rest",
-                [("found", found.into()), ("used", MAX_TARGETS.into())],
-                found,
-                vec![text],
-            );
-        }
+    /// When the last complete one ended.
+    pub(crate) fn last_success(&self) -> Option<Instant> {
+        *lock(&self.last_complete)
     }
 
-    /// Members that records name and that may not serve, because they speak no TLS.
-    pub(super) fn insecure(&self) -> Vec<String> {
-        let Source::Srv { services, .. } = &self.source else {
-            return Vec::new();
-        };
-        let (_, insecure) = services.members();
-        insecure.iter().map(ToString::to_string).collect()
+    /// What there is trouble with now; empty if all is well.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        lock(&self.problems).clone()
     }
+}
 
-    /// That more endpoints are found than are used, if so.
-    pub(super) fn surplus(&self) -> Option<String> {
-        let found = self.found;
-        (found > MAX_ENDPOINTS)
-            .then(|| format!("{found} endpoints are found, of which {MAX_ENDPOINTS} are used"))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Logs that trouble is over.
-    fn log_end(&self, subject: &Subject, trouble: &Trouble) {
-        match (subject, &self.source) {
-            // Whoever looked at the file has logged what it says now.
-            (Subject::File, _) => {}
-            // Nor does it work again: it has been logged that the records are gone.
-            (Subject::Service(index), Source::Srv { services, .. })
-                if services.is_forgotten(*index) => {}
-            (Subject::Service(index), Source::Srv { services, .. }) => {
-                let (owner, records) = services.service(*index);
-                let fields = [("name", owner.into()), ("records", records.into())];
-                log::info("discovery", "SRV lookup works again", &fields);
-            }
-            (Subject::Host(name), _) if self.hosts.follows(name) => {
-                let fields = [("host", name.as_str().into())];
-                log::info("discovery", "resolved endpoint again", &fields);
-            }
-            _ => {
-                let fields = [("problem", trouble.shown.clone().into())];
-                log::info("discovery", "problem is over", &fields);
-            }
-        }
+    #[test]
+    fn problems_are_bounded_in_number_and_length() {
+        let refreshes = Refreshes::default();
+        assert!(refreshes.problems().is_empty());
+        let long = "é".repeat(MAX_PROBLEM + 1);
+        refreshes.set_problems(vec![long; 1024]);
+        let problems = refreshes.problems();
+        assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(problems.last().unwrap(), "and 992 more");
+        let shortened = format!("{}…", "é".repeat(MAX_PROBLEM));
+        assert!(problems.iter().rev().skip(1).all(|text| *text == shortened));
+        let few = vec!["é".repeat(MAX_PROBLEM); MAX_PROBLEMS];
+        refreshes.set_problems(few.clone());
+        assert_eq!(refreshes.problems(), few);
+        refreshes.set_problems(Vec::new());
+        assert!(refreshes.problems().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::parallel_map;
+use super::parallel::parallel_map;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use super::members::MAX_ENDPOINTS;
+use super::member::MAX_ENDPOINTS;
 use crate::endpoint::Endpoint;
 
 /// The most endpoints that are followed. Only answers that are not certain for long, while
@@ -37,7 +37,7 @@ impl RemovedEndpoints {
 
     /// Takes the set that followed from an answer: `before` it and `after` it. Whether the members
     /// of these names are still listed is known to `is_listed`. Returns what was removed.
-    pub(super) fn settle(
+    pub(super) fn update(
         &mut self,
         before: Vec<Endpoint>,
         after: &[Endpoint],
@@ -96,7 +96,7 @@ mod tests {
         for answer in answers.split(' ') {
             let (set, listed) = answer.split_once('/').unwrap_or((answer, "abcdef"));
             let after = endpoints(set.trim_end_matches('?'));
-            let gone = removed_endpoints.settle(
+            let gone = removed_endpoints.update(
                 before.unwrap_or_default(),
                 &after,
                 !set.ends_with('?'),
@@ -160,13 +160,13 @@ mod tests {
             (0..1000).map(endpoint).collect()
         };
         for round in 0..20 {
-            let removed = removed_endpoints.settle(set(round), &set(round + 1), false, |_| true);
+            let removed = removed_endpoints.update(set(round), &set(round + 1), false, |_| true);
             assert_eq!(removed, []);
         }
         assert_eq!(removed_endpoints.0.len(), MAX_MISSING);
         // They are reported all the same, and then forgotten.
         for expected in [0, MAX_MISSING] {
-            let removed = removed_endpoints.settle(Vec::new(), &set(20), true, |_| true);
+            let removed = removed_endpoints.update(Vec::new(), &set(20), true, |_| true);
             assert_eq!(removed.len(), expected);
         }
         assert!(removed_endpoints.is_empty());

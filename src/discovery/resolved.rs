@@ -1,212 +1,224 @@
-//! The addresses of names, followed: each name is resolved again and again, and what was
-//! known of it stays known for as long as nothing better is.
+//! The addresses of members: each name is resolved again and again, and what was known of it stays known until
+//! there is something better.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
+use super::member::{MAX_ENDPOINTS, Member, literal};
+use super::parallel::parallel_map;
+use super::problems::{Problem, Subject};
+use super::schedule::Outcome;
 use crate::dns::{self, Resolver};
+use crate::endpoint::Endpoint;
 
-use super::parallel_map;
+/// What is said where nothing better is known than a part of an answer.
+pub(super) const PART: &str = "only a part of the records is known, using it";
 
-/// The most addresses of one name that are kept: as many as are ever used of all.
-const MAX_ADDRESSES: usize = 1024;
-
-/// What is known of some names.
-#[derive(Debug, Default)]
-pub(super) struct ResolvedHosts {
-    known: HashMap<String, Known>,
+/// What is said of that part.
+pub(super) fn part_in_use(count: usize) -> String {
+    format!("; {count} records of an answer that was not complete are used")
 }
+
+/// What is known of names, and of literal addresses that this host does not have now.
+#[derive(Debug, Default)]
+pub(super) struct ResolvedHosts(BTreeMap<String, Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     addresses: Vec<IpAddr>,
     /// How many more the last answer had.
-    beyond: usize,
+    surplus: usize,
     /// They are a part of an answer: none was ever whole.
     is_part: bool,
-    /// The name that had them, completed from the search list; none if not from DNS.
+    /// The name that had them, completed from the search list; `None` if they are not from DNS.
     owner: Option<dns::name::Name>,
     /// Why the last resolution failed, or gave a part only.
     failure: Option<String>,
 }
 
-/// How a refresh went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Freshness {
-    /// For how long all that was learned stands; `None` if it stands for ever.
-    pub(super) ttl: Option<Duration>,
-    /// Whether everything that was asked was answered.
-    pub(super) complete: bool,
-    /// Whether there was at least a definite answer to everything: a name that does not exist hides
-    /// no member.
-    pub(super) certain: bool,
-    /// A name without any known address was not answered for: it may be that of a member
-    /// that serves under another name, so that none may be taken away.
-    pub(super) inconclusive: bool,
-}
-
-impl Freshness {
-    /// Before anything was asked.
-    pub(super) const TIMELESS: Self = Self {
-        ttl: None,
-        complete: true,
-        certain: true,
-        inconclusive: false,
-    };
-
-    /// Adds an answer that stands for `ttl`.
-    pub(super) fn add(&mut self, ttl: Duration) {
-        self.ttl = Some(self.ttl.map_or(ttl, |known| known.min(ttl)));
-    }
-}
-
 impl ResolvedHosts {
-    /// Resolves all `names`, side by side, until `deadline`, notes why those in `unresolvable_zones` have no
-    /// address, and forgets all others.
+    /// Resolves the names of these members in parallel, until `deadline`, and forgets all others. Notes
+    /// which literal addresses this host does not have now.
     pub(super) fn refresh(
         &mut self,
         resolver: &Resolver,
-        names: &HashSet<String>,
-        unresolvable_zones: &[(String, String)],
+        members: &[Member],
         deadline: Instant,
-        freshness: &mut Freshness,
+        outcome: &mut Outcome,
     ) {
-        self.known.retain(|name, _| {
-            names.contains(name) || unresolvable_zones.iter().any(|(host, _)| host == name)
-        });
-        for (host, reason) in unresolvable_zones {
-            let known = self.known.entry(host.clone()).or_default();
-            known.keep(reason.clone(), false, freshness);
+        let names: BTreeSet<&str> = members.iter().filter_map(Member::name).collect();
+        self.0.retain(|name, _| names.contains(name.as_str()));
+        for member in members {
+            if let Some(zone) = member.zone()
+                && literal(&member.at).is_none()
+            {
+                let known = self.0.entry(member.at.to_string()).or_default();
+                known.fail(format!("this host has no interface {zone}"), false, outcome);
+            }
         }
-        let names: Vec<&String> = names.iter().collect();
+        let names = Vec::from_iter(names);
         let answers = parallel_map(&names, |name| {
             resolver.lookup_host(name, deadline).map(bounded)
         });
         for (name, answer) in names.into_iter().zip(answers) {
-            let known = self.known.entry(name.clone()).or_default();
+            let known = self.0.entry(name.to_owned()).or_default();
             match answer {
-                Ok(answer) => known.learn(answer, freshness),
+                Ok(answer) => known.learn(answer, outcome),
                 Err(error) => {
                     let is_definite = error.class.is_definite();
-                    freshness.inconclusive |= known.addresses.is_empty() && !is_definite;
-                    known.keep(error.to_string(), is_definite, freshness);
+                    outcome.inconclusive |= known.addresses.is_empty() && !is_definite;
+                    known.fail(error.to_string(), is_definite, outcome);
                 }
             }
         }
     }
 
-    /// Whether a name is followed.
+    /// All addresses of members, each once: where several members have it, the first counts. Also how many
+    /// there are, which may be more than are used.
+    pub(super) fn endpoints(&self, members: &[Member]) -> (Vec<Endpoint>, usize) {
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut found: HashSet<SocketAddr> = HashSet::new();
+        let mut surplus = 0_usize;
+        let unknown = Known::default();
+        for member in members {
+            let known = member.name().and_then(|name| self.0.get(name));
+            let known = known.unwrap_or(&unknown);
+            surplus = surplus.saturating_add(known.surplus);
+            let resolved = known.addresses.iter();
+            let resolved = resolved.map(|ip| SocketAddr::new(*ip, member.at.port));
+            for addr in literal(&member.at).into_iter().chain(resolved) {
+                // IPv4 written as IPv6 is IPv4, also to the loop guard.
+                let addr = match addr.ip().to_canonical() {
+                    IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+                    IpAddr::V6(_) => addr,
+                };
+                if found.insert(addr) && endpoints.len() < MAX_ENDPOINTS {
+                    endpoints.push(Endpoint {
+                        addr,
+                        name: member.to_string(),
+                        priority: member.priority,
+                        weight: member.weight,
+                        drains: member.drains,
+                        identity: member.identity.clone(),
+                        source: member.source,
+                    });
+                }
+            }
+        }
+        (endpoints, found.len().saturating_add(surplus))
+    }
+
+    /// Whether a name is resolved at each refresh.
     pub(super) fn follows(&self, name: &str) -> bool {
-        self.known.contains_key(name)
+        self.0.contains_key(name)
+    }
+
+    /// Whether an address of a name is known.
+    pub(super) fn has_address(&self, name: &str) -> bool {
+        let known = self.0.get(name);
+        known.is_some_and(|known| !known.addresses.is_empty())
     }
 
     /// Why a name could not be resolved, if the last resolution failed.
     pub(super) fn failure(&self, name: &str) -> Option<&str> {
-        self.known.get(name)?.failure.as_deref()
-    }
-
-    /// What could not be resolved the last time, the reason, how many addresses are used, and whether
-    /// they are a part of an answer.
-    pub(super) fn failed(&self) -> impl Iterator<Item = (&str, &str, usize, bool)> {
-        self.known.iter().filter_map(|(name, known)| {
-            let reason = known.failure.as_deref()?;
-            let addresses = known.addresses.len();
-            Some((name.as_str(), reason, addresses, known.is_part))
-        })
+        self.0.get(name)?.failure.as_deref()
     }
 
     /// What could not be resolved the last time, and why.
-    pub(super) fn failures(&self) -> Vec<String> {
-        let lines = self.failed();
-        let mut lines: Vec<String> = lines
-            .map(|(name, reason, ..)| format!("{name}: {reason}"))
-            .collect();
-        lines.sort_unstable();
-        lines
-    }
-
-    /// The last addresses that were found for a name.
-    pub(super) fn addresses(&self, name: &str) -> &[IpAddr] {
-        self.known.get(name).map_or(&[], |known| &known.addresses)
-    }
-
-    /// How many more there were than are kept.
-    pub(super) fn beyond(&self, name: &str) -> usize {
-        self.known.get(name).map_or(0, |known| known.beyond)
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let problem = |(name, known): (&String, &Known)| {
+            let reason = known.failure.as_deref()?;
+            let count = known.addresses.len();
+            let (message, field, used) = if known.is_part {
+                (PART, "addresses_used", part_in_use(count))
+            } else {
+                let message = "cannot resolve endpoint, will try again";
+                (message, "addresses_kept", String::new())
+            };
+            let problem = Problem::new(Subject::Host(name.clone()), message)
+                .field("host", name.as_str())
+                .field("error", reason)
+                .field(field, count)
+                // Another reason is not worth another line.
+                .detail(message)
+                .shown(format!("{name}: {reason}{used}"));
+            Some(problem)
+        };
+        self.0.iter().filter_map(problem).collect()
     }
 }
 
-/// The addresses of an answer, and how many more it had: a name may have thousands in one reply,
-/// and so may each name of a list.
+/// As many addresses of an answer as are ever used, and how many more it had: a name may have thousands in
+/// one reply, and so may each name of a list.
 fn bounded(mut answer: dns::Found<IpAddr>) -> (dns::Found<IpAddr>, usize) {
     // Servers shuffle their answers; the same addresses must be the same endpoints.
     answer.data.sort_unstable();
-    let beyond = answer.data.len().saturating_sub(MAX_ADDRESSES);
-    answer.data.truncate(MAX_ADDRESSES);
+    let surplus = answer.data.len().saturating_sub(MAX_ENDPOINTS);
+    answer.data.truncate(MAX_ENDPOINTS);
     answer.data.shrink_to_fit();
-    (answer, beyond)
+    (answer, surplus)
 }
 
 impl Known {
-    fn learn(&mut self, (answer, beyond): (dns::Found<IpAddr>, usize), freshness: &mut Freshness) {
+    fn learn(&mut self, (answer, surplus): (dns::Found<IpAddr>, usize), outcome: &mut Outcome) {
         if let Some(error) = answer.doubt_of(self.owner.as_ref()) {
-            return self.keep(error.to_string(), false, freshness);
+            return self.fail(error.to_string(), false, outcome);
         }
         let is_part = answer.is_part();
         let mut addresses = answer.data;
-        freshness.add(answer.ttl);
-        if let Some(sink) = addresses.iter().find(|ip| is_no_host(ip)) {
-            let reason = format!("the answer has {sink}, which is no host");
-            return self.keep(reason, false, freshness);
+        outcome.add(answer.ttl);
+        if let Some(bad) = addresses.iter().find(|ip| is_not_a_host(ip)) {
+            let reason = format!("the answer has {bad}, which is not the address of a host");
+            return self.fail(reason, false, outcome);
         }
-        if let (Some(error), true) = (&answer.missing, is_part) {
-            if self.addresses.is_empty() || self.is_part {
-                // Of a part it is not known what it lacks.
-                freshness.inconclusive = true;
-                self.addresses = addresses;
-                self.beyond = beyond;
-                self.owner = answer.owner;
-                self.is_part = true;
-            }
-            return self.keep(error.to_string(), false, freshness);
+        if let Some(error) = &answer.missing
+            && is_part
+            && !self.addresses.is_empty()
+            && !self.is_part
+        {
+            // What is known is better.
+            return self.fail(error.to_string(), false, outcome);
         }
-        self.beyond = beyond;
-        self.is_part = false;
-        if let Some(error) = answer.missing {
+        // Of a part it is not known what it lacks.
+        outcome.inconclusive |= is_part;
+        if answer.missing.is_some() && !is_part && answer.owner == self.owner {
             // Only one family was answered: of the other the old addresses stay, if they are of
             // the same name and not of another one of the search list.
-            if answer.owner == self.owner {
-                let new = addresses.clone();
-                let other = |old: &&IpAddr| new.iter().all(|new| new.is_ipv4() != old.is_ipv4());
-                addresses.extend(self.addresses.iter().filter(other));
-            }
-            self.addresses = addresses;
-            self.owner = answer.owner;
-            return self.keep(error.to_string(), false, freshness);
+            let new = addresses.clone();
+            let other = |old: &&IpAddr| new.iter().all(|new| new.is_ipv4() != old.is_ipv4());
+            addresses.extend(self.addresses.iter().filter(other));
         }
-        self.addresses = addresses;
-        self.owner = answer.owner;
-        self.failure = None;
+        *self = Self {
+            addresses,
+            surplus,
+            is_part,
+            owner: answer.owner,
+            failure: None,
+        };
+        if let Some(error) = answer.missing {
+            self.fail(error.to_string(), false, outcome);
+        }
     }
 
-    fn keep(&mut self, reason: String, is_definite: bool, freshness: &mut Freshness) {
-        freshness.complete = false;
-        freshness.certain &= is_definite;
+    fn fail(&mut self, reason: String, is_definite: bool, outcome: &mut Outcome) {
+        outcome.complete = false;
+        outcome.certain &= is_definite;
         self.failure = Some(reason);
     }
 }
 
-/// Whether an address is none that a host can have. A connection to 0.0.0.0, which is what
-/// some resolvers answer for names that they block, reaches this very host.
-fn is_no_host(ip: &IpAddr) -> bool {
+/// Whether no host can have an address. A connection to 0.0.0.0, which is what some resolvers
+/// answer for names that they block, reaches this very host.
+fn is_not_a_host(ip: &IpAddr) -> bool {
     let ip = ip.to_canonical();
-    ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+    ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn answer(addresses: &[&str]) -> dns::Found<IpAddr> {
         dns::Found {
@@ -229,18 +241,18 @@ mod tests {
             "ff02::1",
         ] {
             let mut known = Known::default();
-            let mut freshness = Freshness::TIMELESS;
-            let learn = |known: &mut Known, texts: &[&str], freshness: &mut Freshness| {
-                known.learn(bounded(answer(texts)), freshness);
+            let mut outcome = Outcome::NOTHING_ASKED;
+            let learn = |known: &mut Known, texts: &[&str], outcome: &mut Outcome| {
+                known.learn(bounded(answer(texts)), outcome);
             };
-            learn(&mut known, &["10.0.0.2", "10.0.0.1"], &mut freshness);
+            learn(&mut known, &["10.0.0.2", "10.0.0.1"], &mut outcome);
             let good = known.addresses.clone();
             assert_eq!(good, answer(&["10.0.0.1", "10.0.0.2"]).data, "in one order");
-            assert!(freshness.complete);
-            learn(&mut known, &["10.0.0.3", sink], &mut freshness);
+            assert!(outcome.complete);
+            learn(&mut known, &["10.0.0.3", sink], &mut outcome);
             assert_eq!(known.addresses, good, "{sink}");
-            assert!(!freshness.complete, "{sink}");
-            learn(&mut known, &["10.0.0.3"], &mut freshness);
+            assert!(!outcome.complete, "{sink}");
+            learn(&mut known, &["10.0.0.3"], &mut outcome);
             assert_eq!(known.addresses, answer(&["10.0.0.3"]).data);
         }
     }
@@ -258,7 +270,7 @@ mod tests {
                 owner: owner("m.a.test"),
                 ..answer(&["10.0.0.1", "fd00::1"])
             };
-            known.learn(bounded(first), &mut Freshness::TIMELESS.clone());
+            known.learn(bounded(first), &mut Outcome::NOTHING_ASKED.clone());
             let second = dns::Found {
                 owner: owner(later),
                 missing: Some(dns::Error {
@@ -270,7 +282,7 @@ mod tests {
                 }),
                 ..answer(&["10.0.0.2"])
             };
-            known.learn(bounded(second), &mut Freshness::TIMELESS.clone());
+            known.learn(bounded(second), &mut Outcome::NOTHING_ASKED.clone());
             assert_eq!(known.addresses, answer(expected).data);
         }
     }
@@ -285,9 +297,9 @@ mod tests {
             data,
             ..answer(&[])
         };
-        let (kept, beyond) = bounded(large);
-        assert_eq!(kept.data, all[..MAX_ADDRESSES], "whatever the order");
-        assert!(kept.data.capacity() < 2 * MAX_ADDRESSES);
-        assert_eq!(beyond, 5000 - MAX_ADDRESSES);
+        let (kept, surplus) = bounded(large);
+        assert_eq!(kept.data, all[..MAX_ENDPOINTS], "whatever the order");
+        assert!(kept.data.capacity() < 2 * MAX_ENDPOINTS);
+        assert_eq!(surplus, 5000 - MAX_ENDPOINTS);
     }
 }

@@ -1,20 +1,24 @@
-//! Where the authorities are that members are authenticated by: `--trusted-ca-file`, or without it
-//! the bundle of the system, found as Go's crypto/x509 finds it on Linux; what it is to `follow`, and what
-//! is wrong with it in words.
+//! Which authorities members are authenticated by: those of `--trusted-ca-file`, or without it the bundle of
+//! the system, found as Go's crypto/x509 finds it on Linux. The files are polled, and the set is replaced as a
+//! whole: one authentication is by one set from beginning to end.
 //!
-//! A certificate that cannot be used (bundles of public authorities have had some) is passed
-//! over, as Go does; in a file that the operator named it is reported. A file that is no bundle, or
-//! has nothing that can be used, is an error.
+//! A certificate that cannot be used (bundles of public authorities have had some) is ignored, as Go
+//! does; in a file that the operator named it is reported. A file that is not a bundle, or has
+//! nothing that can be used, is an error.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::polled::{Contents, PolledFiles};
-use crate::stamp;
-use crate::sys::{Plain, memory, shortage};
+use super::polled::{self, Contents, FileError, Polled, PolledFiles};
+use super::problems::{Problem, Subject};
+use crate::log;
+use crate::sync::lock;
+use crate::sys::shortage;
+use crate::times::Times;
 use crate::x509::{self, Anchors, pem};
 
 /// The bundles of the distributions, in Go's order (src/crypto/x509/root_linux.go).
@@ -35,82 +39,23 @@ const MAX_FILE: usize = 16 * 1024 * 1024;
 /// How many octets it may take for each octet of a bundle to make authorities of it.
 const PARSED: usize = 3;
 
-/// What to do about a file that is something else.
-const REMEDY: &str = "name a file with the certificates of the members' authority, in PEM";
-
-/// Why there are no authorities.
-#[derive(Debug)]
-pub(crate) enum Error {
-    /// The file cannot be read.
-    Read(PathBuf, io::Error),
-    /// A directory, a pipe, a device.
-    NotAFile(PathBuf),
-    /// The file is larger than any bundle.
-    TooLarge(PathBuf),
-    /// The file is not in PEM.
-    Pem(PathBuf, pem::Error),
-    /// A block of the file, counted from 1, is no certificate.
-    Certificate(PathBuf, usize, x509::Error),
-    /// The file has no certificate in it.
-    Empty(PathBuf),
-    /// The system has no bundle.
-    NoSystemBundle,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(path, error) => {
-                write!(
-                    f,
-                    "{}: cannot read: {}; {}",
-                    path.display(),
-                    Plain(error),
-                    shortage(error).unwrap_or("name a file that this user may read")
-                )
-            }
-            Self::NotAFile(path) => {
-                write!(f, "{}: is not a regular file; {REMEDY}", path.display())
-            }
-            Self::TooLarge(path) => write!(
-                f,
-                "{}: larger than any bundle of certificates; {REMEDY}",
-                path.display()
-            ),
-            Self::Pem(path, error) => write!(f, "{}: {error}; {REMEDY}", path.display()),
-            Self::Certificate(path, block, error) => {
-                write!(
-                    f,
-                    "{}: certificate {block}: {error}; replace it, or take it out",
-                    path.display()
-                )
-            }
-            Self::Empty(path) => {
-                write!(f, "{}: has no certificate in it; {REMEDY}", path.display())
-            }
-            Self::NoSystemBundle => f.write_str(
-                "this system has no bundle of authorities: name one with --trusted-ca-file",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(_, error) => Some(error),
-            Self::Pem(_, error) => Some(error),
-            Self::Certificate(_, _, error) => Some(error),
-            Self::NotAFile(_) | Self::TooLarge(_) | Self::Empty(_) | Self::NoSystemBundle => None,
-        }
-    }
-}
+/// What a file should be that is something else.
+const WANTED: &str = "a file with the certificates of the members' authority, in PEM";
 
 /// The authorities, and which certificates of a named file are not among them.
 #[derive(Debug)]
 pub(crate) struct Roots {
     pub(crate) anchors: Anchors,
-    pub(crate) passed_over: Vec<Error>,
+    /// In words that name the file and the certificate.
+    pub(crate) ignored: Vec<String>,
+}
+
+impl Roots {
+    fn warnings(&self) -> Vec<String> {
+        let ignored = self.ignored.iter();
+        let text = |ignored| format!("certificate of an authority is ignored: {ignored}");
+        ignored.map(text).collect()
+    }
 }
 
 /// Where the authorities are.
@@ -156,9 +101,8 @@ impl fmt::Display for Bundle {
 
 impl PolledFiles for Bundle {
     type Value = Roots;
-    type Error = Error;
 
-    fn files(&self) -> Vec<PathBuf> {
+    fn paths(&self) -> Vec<PathBuf> {
         match self {
             Self::Named(path) => vec![path.clone()],
             Self::System { files, directories } => {
@@ -168,164 +112,238 @@ impl PolledFiles for Bundle {
         }
     }
 
-    fn read(&self) -> Result<Contents, Error> {
-        let texts = match self {
-            Self::Named(path) => vec![read(path)?],
-            Self::System { files, directories } => system(files, directories)?,
-        };
-        let size: usize = texts.iter().map(Vec::len).sum();
-        memory::room(size.saturating_mul(PARSED)).map_err(|error| {
-            let path = self.files().into_iter().next();
-            Error::Read(path.unwrap_or_default(), error)
-        })?;
-        Ok(texts)
-    }
-
-    fn is_transient(error: &Error) -> bool {
-        matches!(error, Error::Read(..))
-    }
-
-    fn parse(&self, texts: Contents) -> Result<Roots, Error> {
+    fn read(&self) -> Result<Contents, FileError> {
         match self {
-            Self::Named(path) => named(path, texts.first().map(Vec::as_slice).unwrap_or_default()),
-            Self::System { files, .. } => match (all(&texts), files.as_slice()) {
-                // Whoever has set the variable is told why it is of no use.
-                (Err(Error::NoSystemBundle), [file]) => named(file, &read(file)?),
-                (found, _) => found,
-            },
+            Self::Named(path) => Ok(vec![read(path)?]),
+            Self::System { files, directories } => read_system(files, directories),
+        }
+    }
+
+    fn memory_for(&self, contents: &Contents) -> usize {
+        let size: usize = contents.iter().map(Vec::len).sum();
+        size.saturating_mul(PARSED)
+    }
+
+    fn parse(&self, contents: Contents) -> Result<Roots, FileError> {
+        let files = match self {
+            Self::Named(path) => return parse_named(path, &contents.concat()),
+            Self::System { files, .. } => files.as_slice(),
+        };
+        let texts = contents.iter();
+        let certificates = texts.filter_map(|text| pem::parse_certificates(text).ok());
+        let (usable, _) = usable(certificates.flatten());
+        match (anchors(usable), files) {
+            (Some(anchors), _) => Ok(Roots {
+                anchors,
+                ignored: Vec::new(),
+            }),
+            // The variable names it; the error says why it cannot be used.
+            (None, [file]) => parse_named(file, &read(file)?),
+            (None, _) => Err(FileError::Content(
+                "this system has no bundle of authorities: name one with --trusted-ca-file"
+                    .to_owned(),
+            )),
         }
     }
 }
 
-fn named(path: &Path, text: &[u8]) -> Result<Roots, Error> {
-    let certificates =
-        pem::parse_certificates(text).map_err(|error| Error::Pem(path.into(), error))?;
-    let mut passed_over = Vec::new();
-    // Each once: what is appended again and again would use up what a verification may cost.
+fn parse_named(path: &Path, text: &[u8]) -> Result<Roots, FileError> {
+    let path = path.display();
+    let certificates = pem::parse_certificates(text)
+        .map_err(|error| FileError::Content(format!("{path}: {error}; name {WANTED}")))?;
+    let (usable, errors) = usable(certificates);
+    let describe = |(number, error)| {
+        format!("{path}: certificate {number}: {error}; replace it, or take it out")
+    };
+    let ignored: Vec<String> = errors.into_iter().map(describe).collect();
+    match anchors(usable) {
+        Some(anchors) => Ok(Roots { anchors, ignored }),
+        None => Err(FileError::Content(
+            ignored.into_iter().next().unwrap_or_default(),
+        )),
+    }
+}
+
+/// The certificates that can be used, each once: what is appended again and again would use up what a
+/// verification may cost. Also what is wrong with the others, by their number from 1.
+fn usable(
+    certificates: impl IntoIterator<Item = Vec<u8>>,
+) -> (Vec<Vec<u8>>, Vec<(usize, x509::Error)>) {
+    let (mut usable, mut errors) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
-    let mut usable = Vec::new();
-    for (index, der) in certificates.into_iter().enumerate() {
+    for (number, der) in (1..).zip(certificates) {
         match x509::Certificate::parse(&der) {
+            Err(error) => errors.push((number, error)),
             Ok(_) if !seen.insert(der.clone()) => {}
             Ok(_) => usable.push(der),
-            Err(error) => {
-                let error = Error::Certificate(path.into(), index.saturating_add(1), error);
-                passed_over.push(error);
-            }
         }
     }
-    if usable.is_empty() {
-        return Err(passed_over
-            .into_iter()
-            .next()
-            .unwrap_or(Error::Empty(path.into())));
-    }
-    let anchors = Anchors::from_der(usable).map_err(|(index, error)| {
-        Error::Certificate(path.into(), index.saturating_add(1), error)
-    })?;
-    Ok(Roots {
-        anchors,
-        passed_over,
-    })
+    (usable, errors)
 }
 
-/// The usable certificates of the system's files, each once.
-fn all(texts: &Contents) -> Result<Roots, Error> {
-    let mut seen = HashSet::new();
-    let usable = texts
-        .iter()
-        .filter_map(|text| pem::parse_certificates(text).ok())
-        .flatten()
-        .filter(|der| x509::Certificate::parse(der).is_ok() && seen.insert(der.clone()))
-        .collect();
-    match Anchors::from_der(usable) {
-        Ok(anchors) if anchors.len() > 0 => Ok(Roots {
-            anchors,
-            passed_over: Vec::new(),
-        }),
-        _ => Err(Error::NoSystemBundle),
-    }
+/// At least one authority.
+fn anchors(usable: Vec<Vec<u8>>) -> Option<Anchors> {
+    let anchors = Anchors::from_der(usable).ok();
+    anchors.filter(|anchors| anchors.len() > 0)
 }
 
-/// What there is, if anything. That the host has run out of something says nothing of a file.
-fn unless_short<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
-    match found {
-        Err(Error::Read(path, error)) if shortage(&error).is_some() => {
-            Err(Error::Read(path, error))
+/// What can be read, if it can. An error that says that the host has run out of something says nothing
+/// about a file.
+fn if_readable<T>(read: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match read {
+        Err(FileError::Unreadable(path, error)) if shortage(&error).is_some() => {
+            Err(FileError::Unreadable(path, error))
         }
-        found => Ok(found.ok()),
+        read => Ok(read.ok()),
     }
 }
 
 /// The first of the files that can be read, and all files of the directories.
-fn system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Contents, Error> {
+fn read_system(files: &[PathBuf], directories: &[PathBuf]) -> Result<Contents, FileError> {
     let mut texts = Vec::new();
     for file in files {
-        if let Some(text) = unless_short(read(file))? {
+        if let Some(text) = if_readable(read(file))? {
             texts.push(text);
             break;
         }
     }
     for directory in directories {
-        for entry in unless_short(entries(directory))?.into_iter().flatten() {
-            texts.extend(unless_short(read(&entry))?);
+        for entry in if_readable(entries(directory))?.into_iter().flatten() {
+            texts.extend(if_readable(read(&entry))?);
         }
     }
     Ok(texts)
 }
 
-/// What a directory has in it, always in the same order.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+/// What is in a directory, always in the same order.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
     let entries = std::fs::read_dir(directory);
-    let entries = entries.map_err(|error| Error::Read(directory.into(), error))?;
+    let entries = entries.map_err(|error| FileError::Unreadable(directory.into(), error))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort_unstable();
     Ok(paths)
 }
 
-/// All of a file, if it is no longer than a bundle may be.
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let text = stamp::read(path, MAX_FILE + 1).map_err(|error| Error::Read(path.into(), error))?;
-    let text = text.ok_or(Error::NotAFile(path.into()))?;
-    if text.len() > MAX_FILE {
-        return Err(Error::TooLarge(path.into()));
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    polled::read(path, MAX_FILE, WANTED)
+}
+
+/// The set of authorities in use, shared with what authenticates by it.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustedSet(Arc<Mutex<Arc<Anchors>>>);
+
+impl TrustedSet {
+    pub(crate) fn new(anchors: Anchors) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(anchors))))
     }
-    Ok(text)
+
+    /// The set in use now.
+    pub(crate) fn now(&self) -> Arc<Anchors> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    pub(super) fn replace(&self, anchors: Anchors) {
+        // What it replaces is freed after the lock.
+        let _old = std::mem::replace(&mut *lock(&self.0), Arc::new(anchors));
+    }
+}
+
+/// The set in use, and the files that it comes from.
+#[derive(Debug)]
+pub(crate) struct Authorities {
+    bundle: Polled<Bundle>,
+    trusted: TrustedSet,
+}
+
+impl Authorities {
+    /// The authorities that there are now, and warnings about them.
+    ///
+    /// # Errors
+    /// If a named file is not a bundle of certificates, or the system has none.
+    pub(crate) fn open(bundle: Bundle) -> Result<(Self, Vec<String>), FileError> {
+        let (bundle, roots) = Polled::open(bundle)?;
+        let warnings = roots.warnings();
+        let trusted = TrustedSet::new(roots.anchors);
+        Ok((Self { bundle, trusted }, warnings))
+    }
+
+    /// The set in use, now and after each change.
+    pub(crate) fn trusted(&self) -> TrustedSet {
+        self.trusted.clone()
+    }
+
+    /// Where they are.
+    pub(super) fn location(&self) -> String {
+        self.bundle.files().to_string()
+    }
+
+    /// How long after the last poll the next is due.
+    pub(super) fn poll_interval(&self, times: &Times) -> Duration {
+        self.bundle.interval(times)
+    }
+
+    /// Uses the authorities that are on disk now; what is bad changes nothing. True if the set has changed.
+    pub(super) fn poll(&mut self, asked: bool) -> bool {
+        let Some(Ok(roots)) = self.bundle.poll(asked) else {
+            return false;
+        };
+        for warning in roots.warnings() {
+            log::warn("discovery", &warning, &[]);
+        }
+        let (before, now) = (self.trusted.now(), roots.anchors);
+        let (added, removed) = (now.missing_from(&before), before.missing_from(&now));
+        if added == 0 && removed == 0 {
+            return false;
+        }
+        log::info(
+            "discovery",
+            "authorities changed; authenticating all members again",
+            &[
+                ("from", self.location().into()),
+                ("authorities", now.len().into()),
+                ("added", added.into()),
+                ("removed", removed.into()),
+            ],
+        );
+        self.trusted.replace(now);
+        true
+    }
+
+    /// That what is on disk now is not used, if so.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        let error = self.bundle.error()?;
+        let problem = Problem::new(
+            Subject::Authorities,
+            "authorities are not usable, keeping the last good ones",
+        )
+        .field("error", error)
+        .field("authorities_kept", self.trusted.now().len())
+        .detail(error);
+        Some(problem.shown(format!("{error}; the last good authorities stay in use")))
+    }
 }
 
 #[cfg(test)]
-pub(in crate::discovery) mod tests {
-    use super::super::polled::Polled;
-    use super::super::polled::tests::Site;
+mod tests {
+    use super::super::tests::files::{Site, certificates};
     use super::*;
     use std::fs;
+    use std::io;
 
     /// Well-formed PEM around what is not a certificate.
     const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
-    /// The first certificates of the test data, in PEM.
-    pub(in crate::discovery) fn certificates<const COUNT: usize>() -> [String; COUNT] {
-        let all = include_str!("../../tests/data/x509.pem");
-        let end = "-----END CERTIFICATE-----\n";
-        let mut blocks = all.split_inclusive(end).map(|block| {
-            let (_, block) = block.split_once("-----BEGIN").unwrap();
-            format!("-----BEGIN{block}")
-        });
-        std::array::from_fn(|_| blocks.next().unwrap())
-    }
-
     fn load(
         file: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Roots, Error> {
+    ) -> Result<Roots, FileError> {
         Polled::open(Bundle::of(file, variable)).map(|(_, roots)| roots)
     }
 
     fn load_named(path: &Path) -> Result<(usize, Vec<String>), String> {
         let roots = load(Some(path), |_| panic!("a named file is enough"));
         let roots = roots.map_err(|error| error.to_string())?;
-        let passed_over = roots.passed_over.iter().map(ToString::to_string);
-        Ok((roots.anchors.len(), passed_over.collect()))
+        Ok((roots.anchors.len(), roots.ignored))
     }
 
     #[test]
@@ -334,10 +352,10 @@ pub(in crate::discovery) mod tests {
         let [one, two] = certificates();
         let text = format!("{two}{NO_CERTIFICATE}{one}{one}{NO_CERTIFICATE}");
         let path = site.write("ca.pem", &text);
-        let (anchors, passed_over) = load_named(&path).unwrap();
+        let (anchors, ignored) = load_named(&path).unwrap();
         assert_eq!(anchors, 2);
-        assert_eq!(passed_over.len(), 2);
-        for (error, number) in passed_over.iter().zip([2, 5]) {
+        assert_eq!(ignored.len(), 2);
+        for (error, number) in ignored.iter().zip([2, 5]) {
             let place = format!("{}: certificate {number}: ", path.display());
             assert!(error.starts_with(&place), "{error}");
         }
@@ -351,7 +369,11 @@ pub(in crate::discovery) mod tests {
             ("words", "no certificate", "no CERTIFICATE block"),
             ("bad", NO_CERTIFICATE, ": certificate 1: "),
             ("full", &at_most, "no CERTIFICATE block"),
-            ("large", &format!("{at_most}#"), "larger than any bundle"),
+            (
+                "large",
+                &format!("{at_most}#"),
+                "is larger than 16777216 bytes",
+            ),
         ];
         for (name, text, words) in cases {
             let path = site.write(name, text);
@@ -360,7 +382,7 @@ pub(in crate::discovery) mod tests {
             assert!(error.contains(words) && error.contains("; "), "{error}");
         }
         let error = load_named(&site.0.join("none")).unwrap_err();
-        assert!(error.contains("cannot read: no such file or directory; name"));
+        assert!(error.contains("cannot be read: no such file or directory; name"));
         for path in [&site.0, Path::new("/dev/zero")] {
             let error = load_named(path).unwrap_err();
             assert!(error.contains("is not a regular file; name a file"));
@@ -371,20 +393,19 @@ pub(in crate::discovery) mod tests {
     #[test]
     fn the_remedy_fits_the_error() {
         for (number, of_the_file, remedy) in [
-            (2, true, "name a file that this user may read"),
-            (13, true, "name a file that this user may read"),
+            (2, true, "name a readable file"),
+            (13, true, "name a readable file"),
             (12, false, "free memory of this host, or "),
             (23, false, "raise fs.file-max of this host"),
             (24, false, "raise the limit on open files"),
         ] {
-            let error = Error::Read("/a".into(), io::Error::from_raw_os_error(number));
+            let error = io::Error::from_raw_os_error(number);
+            let error = FileError::Unreadable("/a".into(), error);
             let said = error.to_string();
-            assert!(said.starts_with("/a: cannot read: ") && said.contains(&format!("; {remedy}")));
-            assert_eq!(
-                unless_short::<()>(Err(error)).is_ok(),
-                of_the_file,
-                "{said}"
+            assert!(
+                said.starts_with("/a: cannot be read: ") && said.contains(&format!("; {remedy}"))
             );
+            assert_eq!(if_readable::<()>(Err(error)).is_ok(), of_the_file, "{said}");
         }
     }
 
@@ -411,7 +432,7 @@ pub(in crate::discovery) mod tests {
             (
                 &none,
                 none.clone().into(),
-                Err("/nonexistent: cannot read: "),
+                Err("/nonexistent: cannot be read: "),
             ),
             (&cut, none.clone().into(), Err("cut.pem: ")),
         ];
@@ -429,10 +450,13 @@ pub(in crate::discovery) mod tests {
                 (found, _) => panic!("{found:?} for {file:?}"),
             }
         }
-        let found = system(&[none.clone(), file.clone(), cut], &[none]).unwrap();
-        let found = all(&found).unwrap();
-        assert_eq!(found.anchors.len(), 1, "the first that can be read");
-        let error = all(&system(&[], &[]).unwrap()).unwrap_err().to_string();
+        let system = |files, directories| {
+            let opened = Polled::open(Bundle::System { files, directories });
+            opened.map(|(_, roots)| roots.anchors.len())
+        };
+        let found = system(vec![none.clone(), file.clone(), cut], vec![none]);
+        assert_eq!(found.unwrap(), 1, "the first that can be read");
+        let error = system(Vec::new(), Vec::new()).unwrap_err().to_string();
         assert!(error.contains("--trusted-ca-file"), "{error}");
     }
 }

@@ -6,16 +6,37 @@ use std::time::{Duration, Instant};
 use crate::sys::random::shortened;
 use crate::times::Times;
 
-/// How a refresh went, as far as the time of the next one depends on it.
+/// How a refresh went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Whether everything that was asked was answered.
-    pub(super) complete: bool,
-    /// For how long all that was learned stands; `None` if it stands for ever.
+    /// For how long all that was learned is valid; `None`: for ever.
     pub(super) ttl: Option<Duration>,
+    /// Everything that was asked was answered.
+    pub(super) complete: bool,
+    /// There was at least a definite answer to everything: a name that does not exist hides no member.
+    pub(super) certain: bool,
+    /// A name without any known address was not answered, or only in part. It may be that of a member that
+    /// serves under another name, so that no endpoint may be taken away.
+    pub(super) inconclusive: bool,
     /// No endpoint is active, or only those that serve in place of others; or the next answer has to
     /// confirm what this one lacks.
     pub(super) urgent: bool,
+}
+
+impl Outcome {
+    /// Before anything was asked.
+    pub(super) const NOTHING_ASKED: Self = Self {
+        ttl: None,
+        complete: true,
+        certain: true,
+        inconclusive: false,
+        urgent: false,
+    };
+
+    /// Adds an answer that is valid for `ttl`.
+    pub(super) fn add(&mut self, ttl: Duration) {
+        self.ttl = Some(self.ttl.map_or(ttl, |known| known.min(ttl)));
+    }
 }
 
 /// When the next of each thing is due.
@@ -27,34 +48,34 @@ pub(super) struct Schedule {
     /// The end of the last refresh.
     last: Instant,
     /// The next look at the endpoints file, the authorities and the resolver's files.
-    look: Option<Instant>,
+    poll: Option<Instant>,
     /// When the endpoints that serve have to authenticate again, if they have to.
-    audit: Option<Instant>,
+    authentication: Option<Instant>,
     /// Refreshes in a row that were not complete.
     failures: u32,
 }
 
 impl Schedule {
     /// All is due at once, but for the first audit, if there are `audits` at all.
-    pub(super) fn new(now: Instant, times: Times, audits: bool) -> Self {
+    pub(super) fn new(now: Instant, times: Times, authenticates: bool) -> Self {
         Self {
             times,
             next: Some(now),
             last: now,
-            look: Some(now),
-            audit: audits.then(|| now + times.audit),
+            poll: Some(now),
+            authentication: authenticates.then(|| now + times.audit),
             failures: 0,
         }
     }
 
     /// Until when there is nothing to do, if nobody calls.
     pub(super) fn until(&self) -> Option<Instant> {
-        let all = [self.next, self.look, self.audit];
+        let all = [self.next, self.poll, self.authentication];
         all.into_iter().flatten().min()
     }
 
     /// Somebody asks for a refresh: it comes at once, but no sooner than the pause allows.
-    pub(super) fn called(&mut self, now: Instant) {
+    pub(super) fn request(&mut self, now: Instant) {
         let soonest = now.max(self.last + self.times.refresh_pause);
         self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
     }
@@ -79,20 +100,20 @@ impl Schedule {
     }
 
     /// Whether the next look at files is due.
-    pub(super) fn look_is_due(&self, now: Instant) -> bool {
-        self.look.is_some_and(|look| now >= look)
+    pub(super) fn poll_is_due(&self, now: Instant) -> bool {
+        self.poll.is_some_and(|look| now >= look)
     }
 
-    /// Files have been looked at: the next look comes after a pause, if there are any.
-    pub(super) fn looked(&mut self, now: Instant, pause: Option<Duration>) {
-        self.look = pause.map(|pause| now + pause);
+    /// Files have been polled at: the next look comes after a pause, if there are any.
+    pub(super) fn polled(&mut self, now: Instant, pause: Option<Duration>) {
+        self.poll = pause.map(|pause| now + pause);
     }
 
     /// Whether an audit is due; if so, sets the time of the next.
-    pub(super) fn audit_is_due(&mut self, now: Instant, number: u32) -> bool {
-        let is_due = self.audit.is_some_and(|audit| now >= audit);
+    pub(super) fn authentication_is_due(&mut self, now: Instant, number: u32) -> bool {
+        let is_due = self.authentication.is_some_and(|audit| now >= audit);
         if is_due {
-            self.audit = Some(now + shortened(self.times.audit, number));
+            self.authentication = Some(now + shortened(self.times.audit, number));
         }
         is_due
     }
@@ -112,9 +133,9 @@ fn delay(failures: u32, outcome: Outcome, times: &Times) -> Duration {
     backoff.min(times.refresh_backoff).min(ttl)
 }
 
-/// How long files are not looked at where only the resolver's are: a little more than its own
+/// How long files are not polled at where only the resolver's are: a little more than its own
 /// interval, so that no look comes too early and is put off to the next.
-pub(super) fn resolver_pause(times: &Times) -> Duration {
+pub(super) fn resolver_interval(times: &Times) -> Duration {
     times.resolver_look + times.resolver_look / 50
 }
 
@@ -128,16 +149,14 @@ mod tests {
 
     fn complete(ttl: Duration) -> Outcome {
         Outcome {
-            complete: true,
             ttl: Some(ttl),
-            urgent: false,
+            ..Outcome::NOTHING_ASKED
         }
     }
 
     const FAILED: Outcome = Outcome {
         complete: false,
-        ttl: None,
-        urgent: false,
+        ..Outcome::NOTHING_ASKED
     };
 
     #[test]
@@ -209,8 +228,8 @@ mod tests {
             let mut schedule = Schedule::new(start, TIMES, true);
             schedule.refreshed(start, complete(100 * S), number);
             refreshes.push(schedule.next.unwrap() - start);
-            assert!(schedule.audit_is_due(start + 300 * S, number));
-            audits.push(schedule.audit.unwrap() - (start + 300 * S));
+            assert!(schedule.authentication_is_due(start + 300 * S, number));
+            audits.push(schedule.authentication.unwrap() - (start + 300 * S));
         }
         for (delays, longest) in [(refreshes, 100 * S), (audits, 300 * S)] {
             assert!(delays.is_sorted_by(|one, next| one > next), "{delays:?}");
@@ -240,7 +259,7 @@ mod tests {
             let mut schedule = Schedule::new(start - 10 * S, TIMES, true);
             schedule.refreshed(start, complete(100 * S), 0);
             for call in calls {
-                schedule.called(start + Duration::from_millis(*call));
+                schedule.request(start + Duration::from_millis(*call));
             }
             let due = start + Duration::from_millis(expected);
             assert_eq!(schedule.next, Some(due), "{calls:?}");
@@ -257,7 +276,7 @@ mod tests {
         let mut refreshes = 0;
         for call in 1..=100 {
             let now = start + 50 * MS * call;
-            schedule.called(now);
+            schedule.request(now);
             if schedule.is_due(now) {
                 schedule.refreshed(now, complete(300 * S), 0);
                 refreshes += 1;
@@ -270,7 +289,7 @@ mod tests {
     fn an_audit_is_due_once_an_interval() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, TIMES, true);
-        let mut due = |seconds: u32| schedule.audit_is_due(start + seconds * S, u32::MAX);
+        let mut due = |seconds: u32| schedule.authentication_is_due(start + seconds * S, u32::MAX);
         assert_eq!([0, 299].map(&mut due), [false, false], "not at the start");
         assert!(due(300));
         // The next comes a tenth earlier, for the number is the largest.
@@ -297,32 +316,28 @@ mod tests {
             let mut schedule = Schedule::new(start, times, true);
             assert_eq!(schedule.until(), Some(start), "all is due at the start");
             schedule.refreshed(start, complete(ttl * S), 0);
-            schedule.looked(start, Some(look * S));
+            schedule.polled(start, Some(look * S));
             assert_eq!(schedule.until(), Some(start + expected * S));
-            assert!(!schedule.look_is_due(start + look * S - MS));
-            assert!(schedule.look_is_due(start + look * S));
+            assert!(!schedule.poll_is_due(start + look * S - MS));
+            assert!(schedule.poll_is_due(start + look * S));
         }
     }
 
     #[test]
     fn with_nothing_to_follow_it_sleeps_until_it_is_called() {
         let start = Instant::now();
-        let stands = Outcome {
-            complete: true,
-            ttl: None,
-            urgent: false,
-        };
+        let stands = Outcome::NOTHING_ASKED;
         let sleeps = |outcome| {
             let mut schedule = Schedule::new(start, TIMES, false);
             schedule.refreshed(start, outcome, 0);
-            schedule.looked(start, None);
+            schedule.polled(start, None);
             let later = start + 86_400 * S;
             let has_something = schedule.is_due(later)
-                || schedule.look_is_due(later)
-                || schedule.audit_is_due(later, 0);
+                || schedule.poll_is_due(later)
+                || schedule.authentication_is_due(later, 0);
             assert_eq!(has_something, schedule.until().is_some());
-            schedule.called(later);
-            assert!(schedule.is_due(later), "called");
+            schedule.request(later);
+            assert!(schedule.is_due(later), "request");
             !has_something
         };
         assert!(sleeps(stands));
@@ -337,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_resolver_is_asked_after_it_may_look_again() {
-        let pause = resolver_pause(&TIMES);
+        let pause = resolver_interval(&TIMES);
         assert!(pause > TIMES.resolver_look && pause < TIMES.resolver_look + S / 2);
     }
 }

@@ -1,8 +1,8 @@
-//! SRV records of etcd clients (RFC 2782): which names hold them, what they say, and what
-//! to tell an operator when they say nothing.
+//! SRV records of etcd clients (RFC 2782): which names hold them, which members they name, and what to tell an
+//! operator when they name none.
 //!
-//! The names are those of the reference: `_etcd-client-ssl._tcp.DOMAIN` for members that
-//! speak TLS and `_etcd-client._tcp.DOMAIN` for those that do not, with `-NAME` behind
+//! The names are those of the reference: `_etcd-client-ssl._tcp.DOMAIN` for members that use
+//! TLS and `_etcd-client._tcp.DOMAIN` for those that do not, with `-NAME` behind
 //! the service if `--discovery-srv-name` is given. A domain that begins with an
 //! underscore is such a name already and is asked as it stands: most Kubernetes charts
 //! call the port `client`. Only an answer with records replaces what is known, but for one
@@ -11,6 +11,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::member::Member;
+use super::parallel::parallel_map;
+use super::problems::{Problem, Recovery, Subject};
+use super::resolved::{PART, ResolvedHosts, part_in_use};
+use super::schedule::Outcome;
 use crate::addr::{Host, HostPort};
 use crate::dns::name::Name;
 use crate::dns::record::Srv;
@@ -18,30 +23,20 @@ use crate::dns::{self, Resolver};
 use crate::endpoint::Source;
 use crate::log;
 
-use super::member::Member;
-use super::parallel_map;
-use super::resolved::{Freshness, ResolvedHosts};
-
-/// What the name of a service promises of its members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// `_etcd-client-ssl`: they speak TLS.
-    Https,
-    /// `_etcd-client`: they do not, so that nothing about them can be verified.
-    Http,
-    /// A name given verbatim promises nothing.
-    Unstated,
-}
-
 /// The most members that records may name: far above any cluster, and no invitation to ask for
 /// thousands of names.
-pub(super) const MAX_TARGETS: usize = 256;
+const MAX_TARGETS: usize = 256;
 
-/// One name with SRV records, followed.
+/// Why a record that promises no TLS is not used.
+pub(crate) const INSECURE: &str = "an _etcd-client record says that it speaks no TLS, so it cannot be authenticated \
+                        (--insecure-discovery would use it)";
+
+/// One name with SRV records.
 #[derive(Debug)]
 struct Service {
     owner: String,
-    scheme: Scheme,
+    /// Its members say that they do not use TLS, so that nothing about them can be verified.
+    is_plain: bool,
     /// The last answer that had records.
     records: Vec<Srv>,
     /// The name that had them, completed from the search list.
@@ -50,10 +45,8 @@ struct Service {
     is_part: bool,
     /// Why the last lookup gave none, or a part only.
     failure: Option<dns::Error>,
-    /// The last lookup gave records, and no other name of the search list may have the right ones.
-    certain: bool,
-    /// Since the last lookup it is believed to have none any more.
-    forgotten: bool,
+    /// The last lookup showed that it has no records any more.
+    is_forgotten: bool,
 }
 
 /// The services of a domain.
@@ -80,83 +73,65 @@ impl Services {
     /// The services of `domain`, whose members have to prove `identity`; `name` is the value of
     /// `--discovery-srv-name`, or empty.
     pub(crate) fn new(domain: &str, name: &str, identity: Option<String>) -> Self {
-        let service = |owner, scheme| Service {
+        let suffix = match name {
+            "" => String::new(),
+            name => format!("-{name}"),
+        };
+        let owners = if domain.starts_with('_') {
+            vec![(domain.to_owned(), false)]
+        } else {
+            let tls = format!("_etcd-client-ssl{suffix}._tcp.{domain}");
+            let plain = format!("_etcd-client{suffix}._tcp.{domain}");
+            vec![(tls, false), (plain, true)]
+        };
+        let service = |(owner, is_plain)| Service {
             owner,
-            scheme,
+            is_plain,
             records: Vec::new(),
             found: None,
             is_part: false,
             failure: None,
-            certain: false,
-            forgotten: false,
-        };
-        let suffix = if name.is_empty() {
-            String::new()
-        } else {
-            format!("-{name}")
-        };
-        let services = if domain.starts_with('_') {
-            vec![service(domain.to_owned(), Scheme::Unstated)]
-        } else {
-            vec![
-                service(
-                    format!("_etcd-client-ssl{suffix}._tcp.{domain}"),
-                    Scheme::Https,
-                ),
-                service(format!("_etcd-client{suffix}._tcp.{domain}"), Scheme::Http),
-            ]
+            is_forgotten: false,
         };
         Self {
             domain: domain.to_owned(),
             identity,
-            services,
+            services: owners.into_iter().map(service).collect(),
         }
     }
 
-    /// Asks for the records of all services, side by side, until `deadline`. What their names
-    /// resolve to is taken from `hosts`.
+    /// Asks for the records of all services in parallel, until `deadline`. The addresses of their
+    /// members are taken from `hosts`.
     pub(super) fn refresh(
         &mut self,
         resolver: &Resolver,
         deadline: Instant,
         hosts: &ResolvedHosts,
-        freshness: &mut Freshness,
+        outcome: &mut Outcome,
     ) {
-        let owners: Vec<&str> = self
-            .services
-            .iter()
-            .map(|service| service.owner.as_str())
-            .collect();
-        let answers = parallel_map(&owners, |owner| resolver.lookup_srv(owner, deadline));
+        let answers = parallel_map(&self.services, |service| {
+            resolver.lookup_srv(&service.owner, deadline)
+        });
+        // Whether one certainly names a member that may serve and has an address.
+        let mut serves = false;
         for (service, answer) in self.services.iter_mut().zip(answers) {
-            service.certain =
+            let is_certain =
                 matches!(&answer, Ok(answer) if answer.doubt.is_none() && !answer.is_part());
-            service.forgotten = false;
+            service.is_forgotten = false;
             match answer {
-                Ok(answer) => service.learn(answer, freshness),
-                Err(error) => service.keep(error, freshness),
+                Ok(answer) => service.learn(answer, outcome),
+                Err(error) => service.fail(error, outcome),
             }
+            let may_serve = self.identity.is_none() || !service.is_plain;
+            let has_address = |record: &Srv| hosts.has_address(&host(record));
+            serves |= may_serve && is_certain && service.targets().any(has_address);
         }
-        if self
-            .services
-            .iter()
-            .any(|service| self.serves(service, hosts))
-        {
-            self.services.iter_mut().for_each(Service::believe);
+        if serves {
+            self.services.iter_mut().for_each(Service::forget_if_gone);
         }
-        let is_answered = self.failed().next().is_none();
-        freshness.complete &= is_answered;
-        freshness.certain &= is_answered;
-    }
-
-    /// Whether it is certain that a service names a member that may serve and has an address.
-    fn serves(&self, service: &Service, hosts: &ResolvedHosts) -> bool {
-        let may_serve = !self.authenticates() || service.scheme != Scheme::Http;
-        let records = service.records.iter();
-        let mut members = records.filter(|record| names_member(record));
-        may_serve
-            && service.certain
-            && members.any(|record| !hosts.addresses(&host(record)).is_empty())
+        let is_answered = self.services.iter().all(|one| one.trouble().is_none());
+        outcome.complete &= is_answered;
+        outcome.certain &= is_answered;
     }
 
     /// Whether members have to prove who they are.
@@ -164,9 +139,9 @@ impl Services {
         self.identity.is_some()
     }
 
-    /// The members that are used, in order of priority; of equal ones those that speak TLS first. Where
-    /// they are authenticated, those that say of themselves that they speak no TLS cannot prove anything:
-    /// they are set apart, but for those that another record says to speak it.
+    /// The members that are used, in order of priority; of equal ones those that use TLS first. Where
+    /// they are authenticated, those that say that they do not use TLS cannot prove anything: they are
+    /// returned separately, unless another record says that they do use it.
     pub(super) fn members(&self) -> (Vec<Member>, Vec<Member>) {
         let mut named = self.named();
         // Servers shuffle their answers; the same records must be the same endpoints.
@@ -176,104 +151,108 @@ impl Services {
             (member.priority, host, member.at.port, weight)
         });
         named.truncate(MAX_TARGETS);
-        let (plain, others): (Vec<_>, Vec<_>) = named
-            .into_iter()
-            .partition(|(scheme, _)| self.authenticates() && *scheme == Scheme::Http);
-        let members: Vec<Member> = others.into_iter().map(|(_, member)| member).collect();
-        let mut plain: Vec<Member> = plain.into_iter().map(|(_, member)| member).collect();
-        plain.retain(|plain| members.iter().all(|member| member.at != plain.at));
-        (members, plain)
-    }
-
-    /// The members that the records name.
-    fn named(&self) -> Vec<(Scheme, Member)> {
-        let mut members = Vec::new();
-        for service in &self.services {
-            for record in service.records.iter().filter(|record| names_member(record)) {
-                let at = HostPort {
-                    host: Host::Name(host(record)),
-                    port: record.port,
-                };
-                let member = Member {
-                    at,
-                    priority: record.priority,
-                    weight: record.weight,
-                    drains: false,
-                    identity: self.identity.clone(),
-                    source: Source::Srv,
-                };
-                members.push((service.scheme, member));
+        let (mut members, mut insecure) = (Vec::new(), Vec::new());
+        for (is_plain, member) in named {
+            match self.authenticates() && is_plain {
+                true => insecure.push(member),
+                false => members.push(member),
             }
         }
-        members
+        insecure.retain(|plain: &Member| members.iter().all(|member| member.at != plain.at));
+        (members, insecure)
+    }
+
+    /// The members that the records name, and whether they say that they do not use TLS.
+    fn named(&self) -> Vec<(bool, Member)> {
+        let member = |record: &Srv| Member {
+            at: HostPort {
+                host: Host::Name(host(record)),
+                port: record.port,
+            },
+            priority: record.priority,
+            weight: record.weight,
+            drains: false,
+            identity: self.identity.clone(),
+            source: Source::Srv,
+        };
+        let services = self.services.iter();
+        let named = services.flat_map(|service| {
+            let members = service.targets().map(member);
+            members.map(|member| (service.is_plain, member))
+        });
+        named.collect()
     }
 
     /// The names that have records.
-    pub(super) fn owners(&self) -> Vec<&str> {
-        let with_records = self
-            .services
-            .iter()
-            .filter(|service| !service.records.is_empty());
-        with_records.map(|service| service.owner.as_str()).collect()
+    pub(super) fn owners(&self) -> String {
+        let services = self.services.iter();
+        let with_records = services.filter(|service| !service.records.is_empty());
+        let owners: Vec<&str> = with_records.map(|one| one.owner.as_str()).collect();
+        owners.join(" and ")
     }
 
-    /// What was not answered the last time, and why; that there are no records is an answer.
-    pub(super) fn failures(&self) -> Vec<String> {
-        let failures = self.services.iter().filter_map(|s| s.failure.as_ref());
-        let open = failures.filter(|error| !error.class.is_definite());
-        open.map(ToString::to_string).collect()
-    }
-
-    /// How many members the records name, and what to say of it, if that is more than are used.
-    pub(super) fn surplus(&self) -> Option<(usize, String)> {
-        let found = self.named().len();
-        let surplus = || {
-            let owners = self.owners().join(" and ");
-            let text =
-                format!("{owners}: {found} members are named, of which {MAX_TARGETS} are used");
-            (found, text)
-        };
-        (found > MAX_TARGETS).then(surplus)
-    }
-
-    /// The services whose last lookup did not give what it should have given, by their place: why,
-    /// how many records are used, and whether they are a part of an answer.
-    pub(super) fn failed(&self) -> impl Iterator<Item = (usize, &dns::Error, usize, bool)> {
+    /// What is wrong with the records and the members that they name.
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let services = self.services.iter().enumerate();
-        services.filter_map(|(index, service)| {
-            let error = service.trouble()?;
-            Some((index, error, service.records.len(), service.is_part))
-        })
+        let mut problems: Vec<Problem> = services
+            .filter_map(|(index, service)| service.problem(Subject::Service(index)))
+            .collect();
+        let (_, insecure) = self.members();
+        if !insecure.is_empty() {
+            let names: Vec<String> = insecure.iter().map(Member::to_string).collect();
+            let mut problem = Problem::new(Subject::Insecure, "members without TLS are ignored")
+                .field("members", names.clone())
+                .detail(names.join(" "));
+            for name in names {
+                problem = problem.shown(format!("{name}: {INSECURE}"));
+            }
+            problems.push(problem);
+        }
+        let found = self.named().len();
+        if found > MAX_TARGETS {
+            let owners = self.owners();
+            let problem = Problem::new(Subject::Targets, "too many SRV records; ignoring the rest")
+                .field("found", found)
+                .field("used", MAX_TARGETS)
+                .detail(found);
+            problems.push(problem.shown(format!(
+                "{owners}: {found} members are named, of which {MAX_TARGETS} are used"
+            )));
+        }
+        problems
     }
 
-    /// The name of the service at a place, and how many records it has.
-    pub(super) fn service(&self, index: usize) -> (&str, usize) {
-        let service = self.services.get(index);
-        service.map_or(("", 0), |service| (&service.owner, service.records.len()))
-    }
-
-    /// Whether the service at a place is believed, since the last lookup, to have no records any more.
-    pub(super) fn is_forgotten(&self, index: usize) -> bool {
-        let service = self.services.get(index);
-        service.is_some_and(|service| service.forgotten)
+    /// How to log that the lookup of a service has no problem any more.
+    pub(super) fn recovery(&self, index: usize) -> Recovery {
+        match self.services.get(index) {
+            Some(service) if !service.is_forgotten => Recovery::Line(
+                "SRV lookup works again",
+                vec![
+                    ("name", service.owner.as_str().into()),
+                    ("records", service.records.len().into()),
+                ],
+            ),
+            // It has been logged that the records no longer exist.
+            _ => Recovery::Silent,
+        }
     }
 
     /// Why services that have not failed name no member.
     pub(super) fn empty(&self) -> impl Iterator<Item = String> {
-        let empty = |service: &&Service| {
-            let named = service.failure.is_none() && service.records.iter().any(names_member);
-            service.trouble().is_none() && !named
+        let is_empty = |service: &&Service| {
+            let has_members = service.failure.is_none() && service.targets().next().is_some();
+            service.trouble().is_none() && !has_members
         };
-        self.services.iter().filter(empty).map(Service::reason)
+        self.services.iter().filter(is_empty).map(Service::reason)
     }
 
     /// Why there is no member, name by name, and what to do about it. Where members are
-    /// authenticated, those that speak no TLS do not count.
+    /// authenticated, those that do not use TLS do not count.
     pub(super) fn nothing_found(&self) -> String {
-        let plain = |service: &&Service| {
-            self.authenticates() && service.scheme == Scheme::Http && !service.records.is_empty()
-        };
-        if let Some(service) = self.services.iter().find(plain) {
+        let mut services = self.services.iter();
+        if let Some(service) =
+            services.find(|one| self.authenticates() && one.is_plain && !one.records.is_empty())
+        {
             return format!(
                 "no endpoint found: only {} has records, and it says that members speak no TLS, so that none can \
                  prove who it is; publish them under _etcd-client-ssl, or accept the risk with \
@@ -282,13 +261,8 @@ impl Services {
             );
         }
         let reasons: Vec<String> = self.services.iter().map(Service::reason).collect();
-        let silent = self.services.iter().any(|service| {
-            service
-                .failure
-                .as_ref()
-                .is_some_and(|error| !error.class.is_definite())
-        });
-        let remedy = if silent {
+        let failures = self.services.iter().filter_map(|one| one.failure.as_ref());
+        let remedy = if failures.into_iter().any(|error| !error.class.is_definite()) {
             "see that the servers in /etc/resolv.conf answer"
         } else if self.domain.starts_with('_') {
             "publish SRV records under this name, or correct it"
@@ -301,9 +275,14 @@ impl Services {
 }
 
 impl Service {
-    fn learn(&mut self, answer: dns::Found<Srv>, freshness: &mut Freshness) {
+    /// The records that name members.
+    fn targets(&self) -> impl Iterator<Item = &Srv> {
+        self.records.iter().filter(|record| names_member(record))
+    }
+
+    fn learn(&mut self, answer: dns::Found<Srv>, outcome: &mut Outcome) {
         if let Some(error) = answer.doubt_of(self.found.as_ref()) {
-            return self.keep(error.clone(), freshness);
+            return self.fail(error.clone(), outcome);
         }
         let is_part = answer.is_part();
         if is_part && !self.records.is_empty() && !self.is_part {
@@ -312,26 +291,26 @@ impl Service {
             return;
         }
         // Of a part it is not known what it lacks.
-        freshness.inconclusive |= is_part;
-        freshness.add(answer.ttl);
+        outcome.inconclusive |= is_part;
+        outcome.add(answer.ttl);
         self.found = answer.owner;
         self.records = answer.data;
         self.is_part = is_part;
         self.failure = answer.missing;
     }
 
-    fn keep(&mut self, error: dns::Error, freshness: &mut Freshness) {
+    fn fail(&mut self, error: dns::Error, outcome: &mut Outcome) {
         // RFC 2308: for so long it is certain that there is nothing, and no longer.
         if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
-            freshness.add(Duration::from_secs(ttl.into()));
+            outcome.add(Duration::from_secs(ttl.into()));
         }
         self.failure = Some(error);
     }
 
-    /// Forgets the records of a service that was answered to have none any more.
-    fn believe(&mut self) {
-        let gone = |error: &&dns::Error| error.class.is_definite() && !self.records.is_empty();
-        let Some(error) = self.failure.as_ref().filter(gone) else {
+    /// Forgets the records of a service if the last answer was that it has none any more.
+    fn forget_if_gone(&mut self) {
+        let is_gone = |error: &&dns::Error| error.class.is_definite() && !self.records.is_empty();
+        let Some(error) = self.failure.as_ref().filter(is_gone) else {
             return;
         };
         log::info(
@@ -346,36 +325,42 @@ impl Service {
         self.records.clear();
         self.is_part = false;
         self.found = None;
-        self.forgotten = true;
+        self.is_forgotten = true;
     }
 
-    /// Why the last lookup did not give what it should have given, if so.
+    /// Why the last lookup did not give what it should have given, if so. A domain usually has one of the two
+    /// services: that the other has never had records is not a failure.
     fn trouble(&self) -> Option<&dns::Error> {
-        self.failure
-            .as_ref()
-            .filter(|error| self.should_have_records(error))
+        let failure = self.failure.as_ref();
+        failure.filter(|error| !self.records.is_empty() || !error.class.is_definite())
     }
 
-    /// A domain usually has one of the two services: that the other has never had records is not
-    /// a failure.
-    fn should_have_records(&self, error: &dns::Error) -> bool {
-        !self.records.is_empty() || !error.class.is_definite()
+    fn problem(&self, subject: Subject) -> Option<Problem> {
+        let (error, count) = (self.trouble()?, self.records.len());
+        let (message, field) = match self.is_part {
+            true => (PART, "records_used"),
+            false => ("SRV lookup failed, will try again", "records_kept"),
+        };
+        let used = match (self.is_part, count) {
+            (true, _) => part_in_use(count),
+            (false, 0) => String::new(),
+            (false, _) => format!("; records that stay in use: {count}"),
+        };
+        let problem = Problem::new(subject, message)
+            .field("error", error.to_string())
+            .field(field, count)
+            .detail(format!("{message} {}", error.class));
+        Some(problem.shown(format!("{error}{used}")))
     }
 
     fn reason(&self) -> String {
+        let (owner, count) = (&self.owner, self.records.len());
         match &self.failure {
             Some(error) => error.to_string(),
             None if self.records.iter().all(|record| record.target.is_root()) => {
-                format!(
-                    "SRV {}: says that the service is not available (target \".\")",
-                    self.owner
-                )
+                format!("SRV {owner}: says that the service is not available (target \".\")")
             }
-            None => format!(
-                "SRV {}: {} records, none with an address",
-                self.owner,
-                self.records.len()
-            ),
+            None => format!("SRV {owner}: {count} records, none with an address"),
         }
     }
 }
@@ -386,22 +371,22 @@ mod tests {
 
     #[test]
     fn owner_names_are_those_of_the_reference() {
-        type Owners = &'static [(&'static str, Scheme)];
+        type Owners = &'static [(&'static str, bool)];
         let cases: &[(&str, &str, Owners)] = &[
             (
                 "example.com",
                 "",
                 &[
-                    ("_etcd-client-ssl._tcp.example.com", Scheme::Https),
-                    ("_etcd-client._tcp.example.com", Scheme::Http),
+                    ("_etcd-client-ssl._tcp.example.com", false),
+                    ("_etcd-client._tcp.example.com", true),
                 ],
             ),
             (
                 "example.com.",
                 "blue",
                 &[
-                    ("_etcd-client-ssl-blue._tcp.example.com.", Scheme::Https),
-                    ("_etcd-client-blue._tcp.example.com.", Scheme::Http),
+                    ("_etcd-client-ssl-blue._tcp.example.com.", false),
+                    ("_etcd-client-blue._tcp.example.com.", true),
                 ],
             ),
             (
@@ -409,7 +394,7 @@ mod tests {
                 "blue",
                 &[(
                     "_client._tcp.etcd-headless.default.svc.cluster.local",
-                    Scheme::Unstated,
+                    false,
                 )],
             ),
         ];
@@ -418,7 +403,7 @@ mod tests {
             let owners: Vec<_> = services
                 .services
                 .iter()
-                .map(|service| (service.owner.as_str(), service.scheme))
+                .map(|service| (service.owner.as_str(), service.is_plain))
                 .collect();
             assert_eq!(owners, *expected);
         }

@@ -15,7 +15,7 @@ use crate::columns;
 use crate::config::{Config, Output, Url};
 use crate::dial::blocking;
 use crate::discovery::auth::{self, Authenticator, Certified};
-use crate::discovery::{Found, INSECURE, parallel_map};
+use crate::discovery::{Discovered, INSECURE, parallel_map};
 use crate::endpoint::Endpoint;
 use crate::health;
 use crate::log::{Json, JsonList};
@@ -281,7 +281,7 @@ fn aligned(rows: Vec<Vec<String>>) -> String {
 /// All that was found.
 struct Findings {
     rows: Vec<Row>,
-    found: Found,
+    found: Discovered,
     /// Where metrics would be served.
     metrics: Option<String>,
     warnings: Vec<String>,

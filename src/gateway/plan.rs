@@ -8,9 +8,8 @@ use super::Error;
 use super::listeners::{self, Place};
 use crate::config::Config;
 use crate::discovery::auth::Authenticator;
-use crate::discovery::authorities::Authorities;
-use crate::discovery::roots::Bundle;
-use crate::discovery::{self, Discovery, Identity, Source};
+use crate::discovery::roots::{Authorities, Bundle};
+use crate::discovery::{Discovery, Identity, Member, Members, identity_of_domain};
 use crate::dns::{Resolver, Sources};
 use crate::endpoint::{self, Endpoint};
 use crate::loop_guard::{self, LoopGuard};
@@ -52,9 +51,9 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
              whoever reaches it reads addresses and states of the cluster"
         ));
     }
-    let source = source(config, &mut warnings)?;
+    let members = members(config, &mut warnings)?;
     let guard = LoopGuard::default();
-    let authorities = if source.authenticates() {
+    let authorities = if members.authenticates() {
         let file = config.trusted_ca_file.as_deref();
         let bundle = Bundle::of(file, |name| std::env::var_os(name));
         let (authorities, odd) = Authorities::open(bundle)
@@ -70,8 +69,8 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     Ok(Plan {
         listen,
         metrics,
-        resolves: source.resolves(),
-        discovery: Discovery::new(source, resolver, times).trusting(authorities),
+        resolves: members.may_have_names(),
+        discovery: Discovery::new(members, authorities, resolver, times),
         authenticator,
         guard,
         warnings,
@@ -79,7 +78,7 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
 }
 
 /// Where the members are to be found, and what they have to prove.
-fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> {
+fn members(config: &Config, warnings: &mut Vec<String>) -> Result<Members, Error> {
     let valid = |name: String| match ServerName::parse(&name) {
         Ok(_) => Ok(name),
         Err(error) => Err(Error::usage(format!(
@@ -97,28 +96,27 @@ fn source(config: &Config, warnings: &mut Vec<String>) -> Result<Source, Error> 
         (true, Some(name)) => Identity::Named(valid(name.clone())?),
     };
     if let Some(path) = &config.endpoints_file {
-        let (source, odd) = Source::file(path, listed)
+        let (members, odd) = Members::in_file(path, listed)
             .map_err(|error| Error::runtime(format!("--endpoints-file: {error}")))?;
         warnings.extend(odd);
-        return Ok(source);
+        return Ok(members);
     }
-    let list = discovery::given(&config.endpoints, &listed);
+    let given = config.endpoints.iter();
+    let list = given.map(|at| Member::given(at, &listed)).collect();
     let Some(domain) = &config.discovery_srv else {
-        return Ok(Source::List(list));
+        return Ok(Members::listed(list));
     };
     let identity = if config.insecure_discovery {
         None
     } else {
-        Some(valid(
-            named.unwrap_or_else(|| discovery::identity_of(domain)),
-        )?)
+        Some(valid(named.unwrap_or_else(|| identity_of_domain(domain)))?)
     };
     let fallback = if config.endpoints_given {
         list
     } else {
         Vec::new()
     };
-    Ok(Source::srv(
+    Ok(Members::in_dns(
         domain,
         &config.discovery_srv_name,
         identity,

@@ -1,27 +1,27 @@
 //! Authorities are followed on disk, and members are asked anew when they have changed.
 
+use super::files::certificates;
 use super::reports::{assert_problems, lines_of};
 use super::*;
 use crate::discovery::roots::Bundle;
-use crate::discovery::roots::tests::certificates;
 use std::path::Path;
 
 /// A bench whose authorities are in this file, and that looks at it at each round.
-fn trusting(source: Source, path: &Path) -> Bench {
+fn trusting(members: Members, path: &Path) -> Bench {
     let times = Times {
         file_look: Duration::ZERO,
         file_look_again: Duration::ZERO,
         ..TIMES
     };
-    let mut bench = Bench::with(source, times, "", entropy);
+    let mut bench = Bench::with(members, times, "", entropy);
     let (authorities, odd) = Authorities::open(Bundle::of(Some(path), |_| None)).unwrap();
     assert_eq!(odd, [""; 0]);
     bench.discovery.authorities = Some(authorities);
     bench
 }
 
-fn own(endpoints: &[&str]) -> Source {
-    Source::List(proving(&Identity::Own, endpoints))
+fn own(endpoints: &[&str]) -> Members {
+    Members::listed(proving(&Identity::Own, endpoints))
 }
 
 fn looks(bench: &mut Bench) {
@@ -69,7 +69,7 @@ fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
     assert_eq!(count(&lines, "authorities are not usable"), 3);
     std::fs::remove_file(&file.path).unwrap();
     let lines = lines_of(&mut bench, 3, looks);
-    let gone = count(&lines, "cannot read: no such file");
+    let gone = count(&lines, "cannot be read: no such file");
     assert_eq!((lines.len(), gone), (1, 1), "{lines:?}");
     assert_eq!(bench.active(), ["1"]);
     // The set is the same, whatever its order.
@@ -177,15 +177,15 @@ fn those_that_serve_are_asked_first() {
 fn a_gateway_sleeps_for_ever_unless_it_has_authorities_to_follow() {
     let [one] = certificates();
     let file = TempFile::new(&one);
-    let next = |source: Source, follows: bool| {
+    let next = |members: Members, follows: bool| {
         let times = Times {
             file_look: Duration::from_secs(7),
             audit: Duration::from_secs(3600),
             ..TIMES
         };
         let mut bench = match follows {
-            true => trusting(source, &file.path),
-            false => Bench::new(source),
+            true => trusting(members, &file.path),
+            false => Bench::new(members),
         };
         bench.discovery.times = times;
         bench.start().unwrap();
@@ -193,7 +193,7 @@ fn a_gateway_sleeps_for_ever_unless_it_has_authorities_to_follow() {
         let until = bench.discovery.schedule.until()?;
         Some(until.saturating_duration_since(Instant::now()))
     };
-    let plain = || Source::List(list(&["127.1.0.1:1"]));
+    let plain = || Members::listed(list(&["127.1.0.1:1"]));
     assert_eq!(next(plain(), false), None);
     let pause = next(plain(), true).unwrap();
     let seven = Duration::from_secs(7);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt() {
-    let source = Source::srv("_etcd._tcp", "", None, Vec::new());
+    let source = Members::in_dns("_etcd._tcp", "", None, Vec::new());
     let search = "search a.example b.example\noptions ndots:5";
     let mut bench = Bench::with(source, TIMES, search, entropy);
     let (a, b) = ("_etcd._tcp.a.example", "_etcd._tcp.b.example");
@@ -37,7 +37,7 @@ fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt
 #[test]
 fn addresses_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt() {
     let search = "search a.example b.example\noptions ndots:5";
-    let source = Source::List(list(&["m:1"]));
+    let source = Members::listed(list(&["m:1"]));
     let mut bench = Bench::with(source, TIMES, search, entropy);
     bench.publish("m.a.example A 127.1.0.1\nm.b.example A 127.1.0.2");
     bench.refresh();
@@ -89,7 +89,7 @@ fn what_is_not_answered_changes_nothing() {
 
 #[test]
 fn of_a_family_that_is_not_answered_for_the_old_addresses_stay() {
-    let mut bench = Bench::new(Source::List(list(&["m:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["m:1"])));
     bench.publish("m A 127.1.0.1\nm AAAA ::2");
     bench.refresh();
     assert_eq!(bench.endpoints(), ["1", "[::2]"]);
@@ -135,7 +135,7 @@ fn while_a_new_name_is_not_answered_for_nothing_is_taken_away() {
 
 #[test]
 fn an_address_in_both_notations_is_one_endpoint() {
-    let mut bench = Bench::new(Source::List(list(&["m:1", "[::ffff:127.1.0.1]:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["m:1", "[::ffff:127.1.0.1]:1"])));
     bench.publish("m A 127.1.0.1\nm AAAA ::ffff:127.1.0.1");
     bench.refresh();
     assert_eq!(bench.endpoints(), ["1"]);
@@ -169,7 +169,7 @@ fn what_serves_when_more_is_found_than_is_used() {
 
 #[test]
 fn no_more_addresses_are_used_than_there_may_be() {
-    let mut bench = Bench::new(Source::List(list(&["many.test:1", "127.1.0.1:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["many.test:1", "127.1.0.1:1"])));
     for (addresses, used) in [(1022, 1023), (1023, 1024), (1024, 1024), (1400, 1024)] {
         let line = |number: u16| {
             let [high, low] = number.to_be_bytes();
@@ -191,7 +191,7 @@ fn no_more_addresses_are_used_than_there_may_be() {
 
 #[test]
 fn addresses_under_two_names_are_endpoints_once_and_leave_room_for_others() {
-    let source = Source::List(list(&["many.test:1", "again.test:1", "127.1.0.1:1"]));
+    let source = Members::listed(list(&["many.test:1", "again.test:1", "127.1.0.1:1"]));
     let mut bench = Bench::new(source);
     let line = |n: u16| {
         let address = format!("127.2.{}.{}", n / 256, n % 256);
@@ -227,16 +227,18 @@ fn a_service_that_is_silent_leaves_time_for_names() {
     for owner in [TLS, PLAIN] {
         bench.fail(owner, SILENCE);
     }
-    let (endpoints, freshness) = bench.discovery.refresh(Duration::from_secs(1));
-    assert_eq!((endpoints.len(), freshness.complete), (0, false));
-    let fallback = bench.discovery.fallback();
-    assert_eq!(fallback.len(), 1, "{:?}", bench.discovery.hosts.failures());
+    let Discovery {
+        members, resolver, ..
+    } = &mut bench.discovery;
+    let found = members.look_up(resolver, Duration::from_secs(1));
+    assert_eq!((found.endpoints.len(), found.outcome.complete), (0, false));
+    assert_eq!(bench.discovery.fallback().len(), 1);
 }
 
 /// While something is open, what served stays, but not without end.
 #[test]
 fn what_is_kept_in_doubt_is_bounded() {
-    let source = Source::List(list(&["many.test:1", "lost.test:1"]));
+    let source = Members::listed(list(&["many.test:1", "lost.test:1"]));
     let mut bench = Bench::new(source);
     bench.fail("lost.test", SERVFAIL);
     for network in 2..5 {

@@ -13,6 +13,7 @@
 
 mod authorities;
 mod doubt;
+pub(super) mod files;
 mod moves;
 mod panics;
 mod parts;
@@ -25,7 +26,6 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use super::member::Member;
 use super::*;
 use crate::addr::parse_endpoint;
 use crate::config::Policy;
@@ -159,12 +159,12 @@ impl Gate for FakeGate {
 }
 
 impl Bench {
-    fn new(source: Source) -> Self {
-        Self::with(source, TIMES, "", entropy)
+    fn new(members: Members) -> Self {
+        Self::with(members, TIMES, "", entropy)
     }
 
     fn with(
-        source: Source,
+        members: Members,
         times: Times,
         conf: &str,
         random: fn(&mut [u8]) -> io::Result<()>,
@@ -190,11 +190,11 @@ impl Bench {
             look: times.resolver_look,
             edns_memory: times.edns_memory,
         };
-        let gate = source.authenticates().then(Arc::<FakeGate>::default);
+        let gate = members.authenticates().then(Arc::<FakeGate>::default);
         let shared = gate.clone().map(|gate| gate as Arc<dyn Gate>);
         let retry = Duration::from_secs(60);
         Self {
-            discovery: Discovery::new(source, Resolver::new(sources, random), times),
+            discovery: Discovery::new(members, None, Resolver::new(sources, random), times),
             pool: Pool::new(Policy::RoundRobin, retry, shared).unwrap(),
             gate,
             timeout: Duration::from_secs(5),
@@ -267,19 +267,19 @@ impl Bench {
             let texts = addrs.iter().map(ToString::to_string);
             self.removed.borrow_mut().extend(texts);
         };
-        let served = Served {
+        let downstream = Downstream {
             pool: &self.pool,
             gate: gate.as_deref().map(|gate| gate as &dyn Gate),
             timeout: self.timeout,
             listeners: &self.listeners,
-            removed: &removed,
+            on_removed: &removed,
         };
-        self.discovery.step(woken, &served);
+        self.discovery.step(woken, &downstream);
     }
 
     /// A refresh whose time has come.
     fn refresh(&mut self) {
-        self.discovery.schedule.called(Instant::now());
+        self.discovery.schedule.request(Instant::now());
         self.step(Ok(false));
     }
 
@@ -350,23 +350,23 @@ fn list(endpoints: &[&str]) -> Vec<Member> {
 /// The same, members that have to prove who they are.
 fn proving(identity: &Identity, endpoints: &[&str]) -> Vec<Member> {
     let parse = |text: &&str| parse_endpoint(text).unwrap().0;
-    let endpoints: Vec<_> = endpoints.iter().map(parse).collect();
-    given(&endpoints, identity)
+    let endpoints = endpoints.iter().map(parse);
+    endpoints.map(|at| Member::given(&at, identity)).collect()
 }
 
 /// The services of x.test, members taken as they are.
-fn srv() -> Source {
-    Source::srv("x.test", "", None, Vec::new())
+fn srv() -> Members {
+    Members::in_dns("x.test", "", None, Vec::new())
 }
 
 /// The same with a list that serves meanwhile.
-fn srv_or(endpoints: &[&str]) -> Source {
-    Source::srv("x.test", "", None, list(endpoints))
+fn srv_or(endpoints: &[&str]) -> Members {
+    Members::in_dns("x.test", "", None, list(endpoints))
 }
 
 /// The same with members that have to be authenticated.
-fn authenticated(fallback: &[&str]) -> Source {
-    Source::srv("x.test", "", Some("x.test".to_owned()), list(fallback))
+fn authenticated(fallback: &[&str]) -> Members {
+    Members::in_dns("x.test", "", Some("x.test".to_owned()), list(fallback))
 }
 
 /// How many lines have been heard that contain this.

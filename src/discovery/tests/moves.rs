@@ -11,7 +11,7 @@ fn that_a_service_has_no_records_is_believed_while_the_other_names_members() {
     type Change = fn(&Bench);
     type Case = (
         &'static str,
-        fn() -> Source,
+        fn() -> Members,
         Change,
         &'static [&'static str],
     );
@@ -87,7 +87,7 @@ fn that_a_service_has_no_records_is_believed_while_the_other_names_members() {
     }
 }
 
-fn secure() -> Source {
+fn secure() -> Members {
     authenticated(&[])
 }
 
@@ -158,7 +158,7 @@ fn a_service_that_was_gone_comes_back() {
 /// While an earlier name of the search list is not answered for, nobody knows which members count.
 #[test]
 fn members_of_a_doubtful_name_are_no_reason_to_forget_others() {
-    let source = Source::srv("x", "", None, Vec::new());
+    let source = Members::in_dns("x", "", None, Vec::new());
     let search = "search a.example b.example\noptions ndots:5";
     let mut bench = Bench::with(source, TIMES, search, entropy);
     let [tls, plain] =

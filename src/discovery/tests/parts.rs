@@ -6,10 +6,10 @@ use super::*;
 const PART: &str = "only a part of the records is known, using it";
 
 /// Of the services by which members are found, one with records and how its members are told.
-fn services() -> [(Source, &'static str, &'static str, &'static str); 2] {
+fn services() -> [(Members, &'static str, &'static str, &'static str); 2] {
     [
         (srv(), PLAIN, "SRV _etcd-client._tcp.x.test.", "SRV lookup"),
-        (Source::List(list(&["m:1"])), "m", "A m.", "endpoint"),
+        (Members::listed(list(&["m:1"])), "m", "A m.", "endpoint"),
     ]
 }
 

@@ -53,7 +53,7 @@ fn what_comes_back_was_not_removed() {
 
 #[test]
 fn an_answer_that_is_not_certain_confirms_nothing() {
-    let mut bench = Bench::new(Source::List(list(&["two.test:1", "m3.test:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["two.test:1", "m3.test:1"])));
     bench.publish("two.test A 127.1.0.1\ntwo.test A 127.1.0.2");
     bench.expect(&["1", "2", "3"], &[]);
     // Another name fails, perhaps that of a member which has moved there.
@@ -90,7 +90,7 @@ fn records_that_are_not_answered_for_confirm_nothing() {
 /// Or else one name that nobody corrects would keep connections to all removed members.
 #[test]
 fn a_name_that_does_not_exist_leaves_nothing_open() {
-    let mut bench = Bench::new(Source::List(list(&["two.test:1", "nobody.test:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["two.test:1", "nobody.test:1"])));
     bench.publish("two.test A 127.1.0.1\ntwo.test A 127.1.0.2");
     bench.expect(&["1", "2"], &[]);
     bench.publish("two.test A 127.1.0.2");
@@ -104,7 +104,7 @@ fn a_name_that_does_not_exist_leaves_nothing_open() {
 #[test]
 fn what_an_operator_takes_out_counts_at_once() {
     let file = TempFile::new("127.1.0.9:1\ntwo.test:1\nm3.test:1\n");
-    let (source, _) = Source::file(&file.path, Identity::None).unwrap();
+    let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let times = Times {
         file_look: Duration::ZERO,
         file_look_again: Duration::ZERO,

@@ -37,7 +37,7 @@ type Change = fn(&mut Bench);
 
 /// What fails, and how it is told.
 struct Case {
-    source: Source,
+    members: Members,
     begin: Change,
     /// Parts of its line.
     begun: &'static [&'static str],
@@ -68,7 +68,7 @@ const OVER: &str = "INFO  problem is over problem=";
 fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
     let cases = [
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.fail(PLAIN, SERVFAIL),
             begun: &[
                 "WARN  SRV lookup failed, will try again error=",
@@ -84,7 +84,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ],
         },
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.publish(""),
             begun: &[
                 "WARN  SRV lookup failed, will try again error=",
@@ -98,7 +98,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         },
         // That it is answered for is enough of the service that has no records.
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.fail(TLS, SERVFAIL),
             begun: &[
                 "WARN  SRV lookup failed, will try again",
@@ -110,7 +110,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ended: &["INFO  SRV lookup works again", TLS, "records=0"],
         },
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.fail("m2.test", SERVFAIL),
             begun: &[
                 "WARN  cannot resolve endpoint, will try again host=m2.test. error=",
@@ -123,7 +123,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         },
         // Nobody asks for that name any more.
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.members(&[], &[1, 2, 3]),
             begun: &[],
             problems: &[],
@@ -135,7 +135,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ended: &[OVER, "m3.test"],
         },
         Case {
-            source: srv(),
+            members: srv(),
             begin: |bench| bench.members(&[], &[1, 5]),
             begun: &[
                 "WARN  endpoint is this gateway itself; ignored address=127.1.0.5:1",
@@ -146,7 +146,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ended: &[OVER, "m5.test:1: 127.1.0.5:1 is this gateway itself"],
         },
         Case {
-            source: authenticated(&[]),
+            members: authenticated(&[]),
             begin: |bench| bench.members(&[1], &[1, 2, 3]),
             begun: &["WARN  members without TLS are ignored members=[m2.test:1,m3.test:1]"],
             problems: &[
@@ -157,7 +157,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ended: &[OVER, "m2.test:1: ", "m3.test:1: "],
         },
         Case {
-            source: srv(),
+            members: srv(),
             begin: more_records,
             begun: &["WARN  too many SRV records; ignoring the rest found=257 used=256"],
             problems: &[&[PLAIN, ": 257 members are named, of which 256 are used"]],
@@ -165,7 +165,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
             ended: &[OVER, "257 members"],
         },
         Case {
-            source: Source::List(list(&["many.test:1"])),
+            members: Members::listed(list(&["many.test:1"])),
             begin: more_addresses,
             begun: &["WARN  too many endpoints; ignoring the rest found=1026 used=1024"],
             problems: &[&["1026 endpoints are found, of which 1024 are used"]],
@@ -174,7 +174,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
         },
     ];
     for case in cases {
-        let mut bench = Bench::new(case.source);
+        let mut bench = Bench::new(case.members);
         bench.listeners.push("127.1.0.5:1".parse().unwrap());
         if bench.gate.is_some() {
             bench.members(&[1], &[1]);
@@ -295,7 +295,7 @@ fn at_sighup_loops_are_logged_again_and_nothing_else() {
 /// A file, and discovery that looks at it at each round.
 fn following(text: &str) -> (TempFile, Bench) {
     let file = TempFile::new(text);
-    let (source, _) = Source::file(&file.path, Identity::None).unwrap();
+    let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let times = Times {
         file_look: Duration::ZERO,
         file_look_again: Duration::ZERO,
@@ -430,11 +430,11 @@ fn a_file_that_flaps_while_calls_come_in_a_flood_is_not_logged_at_each() {
 
 #[test]
 fn a_wait_that_fails_is_one_line() {
-    let mut bench = Bench::new(Source::List(list(&["127.1.0.1:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["127.1.0.1:1"])));
     bench.refresh();
     heard();
     let failed: fn(&mut Bench) = |bench| {
-        bench.discovery.schedule.called(Instant::now());
+        bench.discovery.schedule.request(Instant::now());
         bench.step(Err(io::Error::from_raw_os_error(12)));
     };
     let lines = lines_of(&mut bench, 3, failed);

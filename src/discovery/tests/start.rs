@@ -7,8 +7,8 @@ fn a_start_without_an_endpoint_says_why_and_what_to_do() {
     type Prepare = fn(&Bench);
     let nobody: Prepare = |bench| bench.publish("");
     let silent: Prepare = |bench| bench.fail(PLAIN, SERVFAIL);
-    let names = |endpoints: &[&str]| Source::List(proving(&Identity::Own, endpoints));
-    let cases: [(Source, Prepare, &[&str]); 9] = [
+    let names = |endpoints: &[&str]| Members::listed(proving(&Identity::Own, endpoints));
+    let cases: [(Members, Prepare, &[&str]); 9] = [
         (
             srv(),
             nobody,
@@ -29,7 +29,7 @@ fn a_start_without_an_endpoint_says_why_and_what_to_do() {
             ],
         ),
         (
-            Source::srv("_client._tcp.x.test", "", None, Vec::new()),
+            Members::in_dns("_client._tcp.x.test", "", None, Vec::new()),
             nobody,
             &[
                 "_client._tcp.x.test",
@@ -66,7 +66,7 @@ fn a_start_without_an_endpoint_says_why_and_what_to_do() {
                 bench.publish(&records);
             },
             &[
-                "what _etcd-client-ssl._tcp.x.test and _etcd-client._tcp.x.test names has no address",
+                "the targets of _etcd-client-ssl._tcp.x.test and _etcd-client._tcp.x.test have no address",
                 "a.test:7: ",
                 "b.test:8: ",
                 "publish the addresses of these names",
@@ -109,7 +109,7 @@ fn a_start_without_an_endpoint_says_why_and_what_to_do() {
 /// The names of a list may resolve later, unless members have to be authenticated.
 #[test]
 fn a_start_by_a_list_waits_for_its_names() {
-    let mut bench = Bench::new(Source::List(list(&["nobody.test:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["nobody.test:1"])));
     bench.publish("");
     bench.start().unwrap();
     assert_eq!(bench.endpoints(), [""; 0]);
@@ -142,7 +142,7 @@ fn given_endpoints_serve_where_no_member_can_be_authenticated() {
     let fallback = proving(&Identity::Own, &["m8.test:1", "m9.test:1"]);
     for fallback in [list(&["m8.test:1", "m9.test:1"]), fallback] {
         let is_own = fallback[0].identity.is_some();
-        let source = Source::srv("x.test", "", Some("x.test".to_owned()), fallback);
+        let source = Members::in_dns("x.test", "", Some("x.test".to_owned()), fallback);
         let mut bench = Bench::new(source);
         bench.members(&[1], &[]);
         let gate = bench.gate.clone().unwrap();
@@ -205,7 +205,7 @@ fn given_endpoints_do_not_serve_where_a_member_does() {
 #[test]
 fn a_start_in_vain_names_given_endpoints_too() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);
-    let source = Source::srv("x.test", "", Some("x.test".to_owned()), fallback);
+    let source = Members::in_dns("x.test", "", Some("x.test".to_owned()), fallback);
     let mut bench = Bench::new(source);
     bench.members(&[1], &[]);
     let gate = bench.gate.clone().unwrap();
@@ -220,7 +220,7 @@ fn a_start_in_vain_names_given_endpoints_too() {
 #[test]
 fn given_endpoints_have_to_prove_what_they_were_given_for() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);
-    let mut bench = Bench::new(Source::srv("x.test", "", None, fallback));
+    let mut bench = Bench::new(Members::in_dns("x.test", "", None, fallback));
     bench.publish("");
     let gate = bench.gate.clone().expect("somebody has something to prove");
     lock(&gate.impostors).insert("m9.test:1".to_owned());
@@ -326,7 +326,7 @@ fn what_a_member_of_a_list_has_to_prove() {
 #[test]
 fn what_members_of_a_file_have_to_prove() {
     let file = TempFile::new("m1.test:1");
-    let (source, _) = Source::file(&file.path, Identity::Own).unwrap();
+    let (source, _) = Members::in_file(&file.path, Identity::Own).unwrap();
     let mut bench = Bench::new(source);
     bench.publish("");
     for own in ["m1.test", "m2.test"] {
@@ -348,6 +348,6 @@ fn what_discovered_members_have_to_prove_is_the_domain() {
         ("a._b.test", "a._b.test"),
         ("_only", "_only"),
     ] {
-        assert_eq!(identity_of(domain), identity, "{domain}");
+        assert_eq!(identity_of_domain(domain), identity, "{domain}");
     }
 }

@@ -94,7 +94,7 @@ fn gateways_that_follow_the_same_records_do_not_ask_in_the_same_instant() {
 #[test]
 fn addresses_that_were_given_as_such_are_not_asked_for_again() {
     let next = |texts: &[&str]| {
-        let mut bench = Bench::new(Source::List(list(texts)));
+        let mut bench = Bench::new(Members::listed(list(texts)));
         bench.step(Ok(false));
         assert_eq!(bench.discovery.refreshes.counts()[0].1, 1);
         bench.discovery.schedule.until()
@@ -157,7 +157,7 @@ fn while_endpoints_serve_in_place_of_members_records_are_asked_for_soon() {
 
 #[test]
 fn names_that_never_had_an_address_are_asked_for_less_and_less_often() {
-    let mut bench = Bench::new(Source::List(list(&["nobody.test:1"])));
+    let mut bench = Bench::new(Members::listed(list(&["nobody.test:1"])));
     bench.publish("");
     for seconds in [5, 10, 20, 40, 60] {
         bench.refresh();
@@ -203,7 +203,7 @@ fn a_change_of_the_resolvers_files_is_followed_at_once() {
         resolver_look: Duration::ZERO,
         ..TIMES
     };
-    let mut bench = Bench::with(Source::List(list(&["m1.test:1"])), times, "", entropy);
+    let mut bench = Bench::with(Members::listed(list(&["m1.test:1"])), times, "", entropy);
     bench.publish("");
     bench.step(Ok(false));
     assert_eq!(bench.endpoints(), ["1"]);
@@ -226,7 +226,7 @@ fn a_change_of_the_resolvers_files_is_followed_at_once() {
 #[test]
 fn a_change_of_the_endpoints_file_is_followed_at_the_second_look() {
     let file = TempFile::new("127.1.0.1:1");
-    let (source, _) = Source::file(&file.path, Identity::None).unwrap();
+    let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let times = Times {
         file_look: Duration::ZERO,
         file_look_again: Duration::ZERO,
@@ -250,7 +250,7 @@ fn a_change_of_the_endpoints_file_is_followed_at_the_second_look() {
 #[test]
 fn the_endpoints_file_is_not_looked_at_before_its_time() {
     let file = TempFile::new("127.1.0.1:1");
-    let (source, _) = Source::file(&file.path, Identity::None).unwrap();
+    let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let mut bench = Bench::new(source);
     bench.step(Ok(false));
     file.write("127.1.0.2:1 # other");

@@ -39,7 +39,7 @@ fn row(number: u8, identity: Option<&str>, dial: Option<u64>, reason: Option<&st
 fn findings(rows: Vec<Row>) -> Findings {
     Findings {
         rows,
-        found: Found {
+        found: Discovered {
             endpoints: Vec::new(),
             nothing: None,
             insecure: Vec::new(),

@@ -51,9 +51,9 @@ fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
 
 #[test]
 fn the_source_of_members_says_what_they_have_to_prove() {
-    let lists = |config: &Config| match source(config, &mut Vec::new()) {
-        Ok(Source::List(members)) => members[0].identity.clone(),
-        other => panic!("{:?}", other.err()),
+    let lists = |config: &Config| {
+        let members = members(config, &mut Vec::new()).unwrap();
+        members.current()[0].identity.clone()
     };
     let verifying = Config {
         verify_endpoints: true,
@@ -70,7 +70,7 @@ fn the_source_of_members_says_what_they_have_to_prove() {
         server_name: Some("not a name".to_owned()),
         ..verifying
     };
-    let Err(error) = source(&wrong, &mut Vec::new()) else {
+    let Err(error) = members(&wrong, &mut Vec::new()) else {
         panic!("it is accepted")
     };
     assert!(error.is_usage(), "{error}");

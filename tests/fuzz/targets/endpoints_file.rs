@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Target;
-use crate::discovery::listing::{self, Listing, Oddity};
+use crate::discovery::endpoints_file::{self, Listing, Warning};
 
 pub(super) const TARGET: Target = Target {
     name: "endpoints-file",
@@ -14,7 +14,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) {
     let lines = input.split(|octet| *octet == b'\n').count();
-    let listing = match listing::parse(input) {
+    let listing = match endpoints_file::parse(input) {
         Ok(listing) => listing,
         Err(error) => {
             assert!(error.line.is_none_or(|line| (1..=lines).contains(&line)));
@@ -24,7 +24,7 @@ fn run(input: &[u8]) {
         }
     };
     let members = &listing.members;
-    assert!((1..=lines).contains(&members.len()) && listing.odd.len() <= 3);
+    assert!((1..=lines).contains(&members.len()) && listing.warnings.len() <= 3);
     let addresses: HashSet<String> = members.iter().map(|m| m.at.to_string()).collect();
     assert_eq!(addresses.len(), members.len(), "each once");
     let written: String = members
@@ -38,9 +38,13 @@ fn run(input: &[u8]) {
     let all_drain = members.iter().all(|m| m.drains);
     let again = Listing {
         members: members.clone(),
-        odd: Vec::from_iter(all_drain.then_some((members.len(), Oddity::AllDrain))),
+        warnings: Vec::from_iter(all_drain.then_some((members.len(), Warning::AllDrain))),
     };
-    assert_eq!(listing::parse(written.as_bytes()), Ok(again), "{written}");
+    assert_eq!(
+        endpoints_file::parse(written.as_bytes()),
+        Ok(again),
+        "{written}"
+    );
 }
 
 fn seeds() -> Vec<Vec<u8>> {

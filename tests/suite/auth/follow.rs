@@ -178,7 +178,10 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
                     format!("line {}, block 1: BEGIN line inside a block", lines + 1),
                 ),
                 (none.to_owned(), "certificate 1: ".to_owned()),
-                ("#".repeat(17 << 20), "larger than any bundle".to_owned()),
+                (
+                    "#".repeat(17 << 20),
+                    "is larger than 16777216 bytes".to_owned(),
+                ),
             ];
             let mut errors = 0;
             for (text, error) in &bad {
@@ -196,7 +199,7 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
                 assert_eq!(shares(&gateway, 4), [4, 0], "{error}");
             }
             fs::remove_file(setting.path("trusted.pem")).expect("remove the file");
-            wait_problems(&gateway, admin, &[&[&path, "cannot read: no such file"]]);
+            wait_problems(&gateway, admin, &[&[&path, "cannot be read: no such file"]]);
             errors += 1;
             // Whoever asks is told of it once more, each time.
             for _ in 0..2 {

@@ -245,7 +245,7 @@ fn bundle_of_the_system() {
             .run();
         assert_eq!(outcome.code, Some(*code), "{what}: {outcome:?}");
         let told = match *what {
-            "nowhere" => "/nonexistent: cannot read: no such file or directory",
+            "nowhere" => "/nonexistent: cannot be read: no such file or directory",
             "cut off" => "block 1: the text ends before the END line",
             _ => continue,
         };
