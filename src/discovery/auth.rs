@@ -79,36 +79,34 @@ impl Authenticator {
         timeout: Duration,
     ) -> Examination {
         let anchors = self.trusted.now();
-        let examination = self.examine_by(&anchors, endpoint.addr, identity, timeout);
+        let by = |anchors: &Anchors| {
+            let examination = self.examine_by(anchors, endpoint.addr, identity, timeout);
+            examination.unwrap_or_else(Examination::failed)
+        };
+        let examination = by(&anchors);
         let latest = self.trusted.now();
         if Arc::ptr_eq(&anchors, &latest) {
             return examination;
         }
-        self.examine_by(&latest, endpoint.addr, identity, timeout)
+        by(&latest)
     }
 
+    /// # Errors
+    /// If no handshake has begun.
     fn examine_by(
         &self,
         anchors: &Anchors,
         addr: SocketAddr,
         identity: &str,
         timeout: Duration,
-    ) -> Examination {
-        let name = match ServerName::parse(identity) {
-            Ok(name) => name,
-            Err(error) => {
-                let cause = dial::ErrorKind::Rejected(format!("{identity:?}: {error}"));
-                return Examination::failed(cause.at(addr));
-            }
-        };
-        if let Err(error) = memory::room(MEMORY) {
-            return Examination::failed(dial::ErrorKind::Local("memory", error).at(addr));
-        }
+    ) -> Result<Examination, dial::Error> {
+        let name = ServerName::parse(identity).map_err(|error| {
+            let reason = format!("{identity:?}: {error}");
+            dial::ErrorKind::Rejected(reason).at(addr)
+        })?;
+        memory::room(MEMORY).map_err(|error| dial::ErrorKind::Local("memory", error).at(addr))?;
         let started = Instant::now();
-        let dialled = match blocking::connect(addr, timeout, &self.guard) {
-            Ok(dialled) => dialled,
-            Err(error) => return Examination::failed(error),
-        };
+        let dialled = blocking::connect(addr, timeout, &self.guard)?;
         let dial = Some(started.elapsed());
         let mut stream = RecordingStream {
             stream: Timed::new(&dialled.stream, started + timeout),
@@ -125,44 +123,44 @@ impl Authenticator {
             let drawn = random::fill(bytes);
             drawn.map_err(|error| record(error, &mut random_error))
         };
-        match tls::authenticate(&mut stream, &config, &mut entropy) {
-            Ok(verified) => Examination {
-                dial,
-                outcome: Ok((verified.version, verified.suite)),
-                certified: certified(&verified.chain),
-                key: String::new(),
-            },
-            Err(failure) => {
-                let local_error = stream.local_error.or(random_error);
-                Examination {
+        Ok(
+            match tls::authenticate(&mut stream, &config, &mut entropy) {
+                Ok(verified) => Examination {
                     dial,
-                    certified: certified(&failure.presented),
-                    ..Examination::refused(addr, &failure.error, local_error)
+                    outcome: Ok((verified.version, verified.suite)),
+                    certified: certified(&verified.chain),
+                    key: String::new(),
+                },
+                Err(failure) => {
+                    let local_error = stream.local_error.or(random_error);
+                    Examination {
+                        dial,
+                        certified: certified(&failure.presented),
+                        ..Examination::refused(addr, &failure.error, local_error)
+                    }
                 }
-            }
-        }
+            },
+        )
     }
 
-    /// Logs what an authentication found, unless the last one of the endpoint failed for the same reason.
+    /// Whether the last authentication of the endpoint did not fail for the same reason.
+    fn is_news(&self, addr: SocketAddr, examination: &Examination) -> bool {
+        let mut reasons = lock(&self.reasons);
+        if examination.outcome.is_ok() {
+            reasons.remove(&addr);
+            return true;
+        }
+        // To log a reason twice costs a line; names in DNS could fill the memory.
+        if reasons.len() > MAX_ENDPOINTS {
+            reasons.clear();
+        }
+        let before = reasons.insert(addr, examination.key.clone());
+        before.as_ref() != Some(&examination.key)
+    }
+
+    /// Logs what an authentication found, if it is news.
     fn report(&self, endpoint: &Endpoint, identity: &str, examination: &Examination) {
-        let is_news = {
-            let mut reasons = lock(&self.reasons);
-            // To log a reason twice costs a line; names in DNS could fill the memory.
-            if reasons.len() > MAX_ENDPOINTS {
-                reasons.clear();
-            }
-            match &examination.outcome {
-                Ok(_) => {
-                    reasons.remove(&endpoint.addr);
-                    true
-                }
-                Err(_) => {
-                    let before = reasons.insert(endpoint.addr, examination.key.clone());
-                    before.as_ref() != Some(&examination.key)
-                }
-            }
-        };
-        if !is_news {
+        if !self.is_news(endpoint.addr, examination) {
             return;
         }
         let mut fields: Vec<(&str, log::Value)> = vec![

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::endpoints_file::EndpointsFile;
 use super::member::{Identity, MAX_ENDPOINTS, Member};
 use super::polled::{FileError, Polled};
-use super::problems::{Problem, Recovery, Subject, texts};
+use super::problems::{Line, Problem, Subject, texts};
 use super::resolved::ResolvedHosts;
 use super::schedule::{Outcome, resolver_interval};
 use super::srv::Services;
@@ -253,17 +253,17 @@ impl Members {
         empty.fold(problem, Problem::shown)
     }
 
-    /// How to log that a problem is over.
-    pub(super) fn recovery(&self, subject: &Subject) -> Recovery {
-        match (subject, &self.srv) {
+    /// The line for the end of a problem, if there is to be one.
+    pub(super) fn recovery(&self, problem: &Problem) -> Option<Line> {
+        match (problem.subject(), &self.srv) {
             // The poll has logged what is used now.
-            (Subject::EndpointsFile, _) => Recovery::Silent,
+            (Subject::EndpointsFile, _) => None,
             (Subject::Service(index), Some(services)) => services.recovery(*index),
             (Subject::Host(name), _) if self.hosts.follows(name) => {
                 let fields = vec![("host", name.as_str().into())];
-                Recovery::Line("resolved endpoint again", fields)
+                Some(("resolved endpoint again", fields))
             }
-            _ => Recovery::Over,
+            _ => Some(problem.over()),
         }
     }
 

@@ -58,7 +58,7 @@ use members::Lookup;
 pub(crate) use members::Members;
 pub(crate) use parallel::{limit_parallel, parallel_map};
 pub(crate) use problems::Refreshes;
-use problems::{Origin, Problem, Problems, Subject, texts};
+use problems::{Problem, Problems, Subject, texts};
 use reauthenticate::{authenticate_all, reauthenticate_all, reauthenticate_serving};
 use removed::RemovedEndpoints;
 use roots::Authorities;
@@ -281,7 +281,8 @@ impl Discovery {
                 .detail(&error)
                 .shown(format!("cannot poll: {error}"))
         });
-        self.report(Origin::Wait, Vec::from_iter(failed), false);
+        let failed = Vec::from_iter(failed);
+        self.report(|subject| *subject == Subject::Poll, failed, false);
         // Before the refresh that was asked for begins.
         self.log_result |= self.refreshes.was_asked();
         let woken = woken.unwrap_or(false);
@@ -357,15 +358,9 @@ impl Discovery {
         ];
         let interval = intervals.into_iter().flatten().min();
         self.schedule.polled(now, interval);
-        let problems = [
-            self.members.file_problem(),
-            authorities.and_then(Authorities::problem),
-        ];
-        self.report(
-            Origin::Files,
-            problems.into_iter().flatten().collect(),
-            asked,
-        );
+        let mut problems = Vec::from_iter(self.members.file_problem());
+        problems.extend(authorities.and_then(Authorities::problem));
+        self.report(Subject::is_of_files, problems, asked);
         authorities_changed
     }
 
@@ -376,7 +371,8 @@ impl Discovery {
             ..Outcome::NOTHING_ASKED
         };
         self.plan(outcome, false);
-        self.report(Origin::Attempt, vec![problem], false);
+        // All others stay.
+        self.report(|_| false, vec![problem], false);
         self.refreshes.add(false);
         false
     }
@@ -398,7 +394,6 @@ impl Discovery {
         let is_loop =
             |endpoint: &mut Endpoint| loop_guard::serves(downstream.listeners, endpoint.addr);
         let loops: Vec<Endpoint> = found.endpoints.extract_if(.., is_loop).collect();
-        self.report(Origin::Attempt, Vec::new(), false);
         self.report_lookup(found.total, &loops, asked);
         let Lookup {
             mut endpoints,
@@ -479,11 +474,10 @@ impl Discovery {
         self.schedule.refreshed(now, outcome, random::number());
     }
 
-    /// Logs and shows the problems of one origin: those that there are now, and which are over.
-    fn report(&mut self, origin: Origin, now: Vec<Problem>, asked: bool) {
-        let members = &self.members;
-        self.problems
-            .replace(origin, now, asked, |subject| members.recovery(subject));
+    /// Logs and shows the problems that there are now; others that `is_theirs` selects are over.
+    fn report(&mut self, is_theirs: fn(&Subject) -> bool, now: Vec<Problem>, asked: bool) {
+        let recovery = |problem: &Problem| self.members.recovery(problem);
+        self.problems.update(is_theirs, now, asked, recovery);
         self.refreshes.set_problems(self.problems.texts());
     }
 
@@ -504,7 +498,7 @@ impl Discovery {
                 "{name}: {addr} is this gateway itself, so it is ignored"
             )));
         }
-        self.report(Origin::Refresh, problems, asked);
+        self.report(Subject::is_of_refresh, problems, asked);
     }
 
     /// Logs how a refresh went that an operator has asked for.

@@ -49,35 +49,19 @@ pub(super) enum Subject {
     Loop(SocketAddr),
 }
 
-/// What finds problems, always all of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Waiting for the time of the next step.
-    Wait,
-    /// Polling files.
-    Files,
-    /// Carrying out a refresh at all.
-    Attempt,
-    /// The answers of a refresh.
-    Refresh,
-}
-
 impl Subject {
-    fn origin(&self) -> Origin {
-        match self {
-            Self::Poll => Origin::Wait,
-            Self::EndpointsFile | Self::Authorities => Origin::Files,
-            Self::Panic | Self::Memory => Origin::Attempt,
-            _ => Origin::Refresh,
-        }
+    /// Whether it is about the last refresh, rather than about files or the wait for the next.
+    pub(super) fn is_of_refresh(&self) -> bool {
+        !matches!(self, Self::Poll | Self::EndpointsFile | Self::Authorities)
+    }
+
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self, Self::EndpointsFile | Self::Authorities)
     }
 
     /// Whether an operator who asks for a refresh gets the line again.
     fn is_repeated(&self) -> bool {
-        matches!(
-            self,
-            Self::EndpointsFile | Self::Authorities | Self::Loop(_)
-        )
+        self.is_of_files() || matches!(self, Self::Loop(_))
     }
 }
 
@@ -119,6 +103,18 @@ impl Problem {
         self
     }
 
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The usual line for its end.
+    pub(super) fn over(&self) -> Line {
+        (
+            "problem is over",
+            vec![("problem", self.shown.clone().into())],
+        )
+    }
+
     fn log(&self) {
         let log = match self.subject {
             Subject::Panic | Subject::Poll | Subject::EndpointsFile | Subject::Authorities => {
@@ -136,33 +132,26 @@ pub(super) fn texts(problems: &[Problem], is_wanted: fn(&Subject) -> bool) -> Ve
     wanted.flat_map(|one| one.shown.iter().cloned()).collect()
 }
 
-/// How the end of a problem is logged.
-pub(super) enum Recovery {
-    /// In the usual words.
-    Over,
-    /// Not at all: another line has said what is used now.
-    Silent,
-    Line(&'static str, Vec<(&'static str, log::Value)>),
-}
+/// A line of the log: the message and its fields.
+pub(super) type Line = (&'static str, Vec<(&'static str, log::Value)>);
 
 /// All problems that there are.
 #[derive(Debug, Default)]
 pub(super) struct Problems(BTreeMap<Subject, Problem>);
 
 impl Problems {
-    /// Replaces the problems of one origin. Logs those that are new, that have changed or that an operator has
-    /// `asked` for, and which are over.
-    pub(super) fn replace(
+    /// Takes the problems that there are `now`: of those known, the ones that `is_theirs` selects are over if they
+    /// are not among them. Logs what is new, what has changed or what an operator has `asked` for. `recovery` gives
+    /// the line for the end of a problem, if there is to be one.
+    pub(super) fn update(
         &mut self,
-        origin: Origin,
+        is_theirs: impl Fn(&Subject) -> bool,
         now: Vec<Problem>,
         asked: bool,
-        recovery: impl Fn(&Subject) -> Recovery,
+        recovery: impl Fn(&Problem) -> Option<Line>,
     ) {
-        let now: BTreeMap<Subject, Problem> = now
-            .into_iter()
-            .map(|problem| (problem.subject.clone(), problem))
-            .collect();
+        let keyed = now.into_iter().map(|one| (one.subject.clone(), one));
+        let now = BTreeMap::from_iter(keyed);
         for (subject, problem) in &now {
             let known = self.0.get(subject);
             let is_known = known.is_some_and(|known| known.detail == problem.detail);
@@ -171,16 +160,9 @@ impl Problems {
             }
         }
         self.0.retain(|subject, problem| {
-            let is_over = subject.origin() == origin && !now.contains_key(subject);
-            if is_over {
-                match recovery(subject) {
-                    Recovery::Over => {
-                        let fields = [("problem", problem.shown.clone().into())];
-                        log::info("discovery", "problem is over", &fields);
-                    }
-                    Recovery::Silent => {}
-                    Recovery::Line(message, fields) => log::info("discovery", message, &fields),
-                }
+            let is_over = is_theirs(subject) && !now.contains_key(subject);
+            if is_over && let Some((message, fields)) = recovery(problem) {
+                log::info("discovery", message, &fields);
             }
             !is_over
         });

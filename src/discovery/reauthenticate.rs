@@ -1,4 +1,5 @@
-//! Has endpoints prove who they are, side by side.
+//! Authenticates many endpoints, in parallel: all at start, those that serve every few minutes, and all again when
+//! the authorities have changed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,21 +9,20 @@ use crate::endpoint::pool::Pool;
 use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
 
-/// Has endpoints prove who they are, side by side: those that have, and why the others have
-/// not. Once one has, and `timeout` is over, no more are asked: the rest can wait, a start cannot.
+/// Authenticates the endpoints of a start. Returns those that have proven who they are, and why the others have
+/// not. Once one has, and `timeout` is over, no more are asked: a start cannot wait for the rest.
 pub(super) fn authenticate_all(
     endpoints: &[Endpoint],
     gate: Option<&dyn Gate>,
     slots: &Slots,
     timeout: Duration,
 ) -> (Vec<(Endpoint, Proof)>, Vec<String>) {
-    let asked: Vec<&Endpoint> = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.identity.is_some())
-        .collect();
+    let (mut proven, mut refused) = (Vec::new(), Vec::new());
     let Some(gate) = gate else {
-        return (Vec::new(), Vec::new());
+        return (proven, refused);
     };
+    let endpoints = endpoints.iter();
+    let asked: Vec<&Endpoint> = endpoints.filter(|one| one.identity.is_some()).collect();
     let (began, is_any_proven) = (Instant::now(), AtomicBool::new(false));
     let outcomes = parallel_map(&asked, |endpoint| {
         let slot = slots.wait_for_background();
@@ -33,7 +33,6 @@ pub(super) fn authenticate_all(
         is_any_proven.fetch_or(outcome.is_ok(), Ordering::Relaxed);
         Some(outcome)
     });
-    let (mut proven, mut refused) = (Vec::new(), Vec::new());
     for (endpoint, outcome) in asked.into_iter().zip(outcomes) {
         match outcome {
             Some(Ok(proof)) => proven.push((endpoint.clone(), proof)),
@@ -44,24 +43,23 @@ pub(super) fn authenticate_all(
     (proven, refused)
 }
 
-/// Has the endpoints that serve prove again who they are: a certificate may have expired,
-/// an address may have changed hands.
+/// Authenticates the endpoints that serve again: a certificate may have expired, another host may have an address.
 pub(super) fn reauthenticate_serving(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
-    ask(pool, gate, timeout, pool.authenticated(), Vec::new());
+    reauthenticate(pool, gate, timeout, pool.authenticated(), Vec::new());
 }
 
-/// The same where other authorities are trusted now: those that did not pass before may do so.
+/// Authenticates all endpoints by authorities that are new: those that were refused before may pass.
 pub(super) fn reauthenticate_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
     let serving = pool.authenticated();
     let mut others = pool.endpoints();
     others.retain(|other| other.identity.is_some() && !serving.contains(other));
-    ask(pool, gate, timeout, serving, others);
+    reauthenticate(pool, gate, timeout, serving, others);
 }
 
-/// Has endpoints that serve, and then `others`, prove who they are; each outcome is reported at once. When
-/// `timeout` is over, no more of the others are asked: they may be many that say nothing, and the monitor asks
+/// Authenticates endpoints that serve, and then `others`; each outcome goes to the pool at once. When
+/// `timeout` is over, no more of the others are asked: they may be many that do not answer, and the monitor asks
 /// each of them when its retry is due.
-fn ask(
+fn reauthenticate(
     pool: &Pool,
     gate: Option<&dyn Gate>,
     timeout: Duration,

@@ -47,16 +47,16 @@ pub(super) struct Schedule {
     next: Option<Instant>,
     /// The end of the last refresh.
     last: Instant,
-    /// The next look at the endpoints file, the authorities and the resolver's files.
+    /// The next poll of the endpoints file, the authorities and the resolver's files, if there is one.
     poll: Option<Instant>,
-    /// When the endpoints that serve have to authenticate again, if they have to.
+    /// When the endpoints that serve are authenticated again, if they are.
     authentication: Option<Instant>,
     /// Refreshes in a row that were not complete.
     failures: u32,
 }
 
 impl Schedule {
-    /// All is due at once, but for the first audit, if there are `audits` at all.
+    /// All is due at once, except that members have just authenticated, if they do.
     pub(super) fn new(now: Instant, times: Times, authenticates: bool) -> Self {
         Self {
             times,
@@ -68,7 +68,7 @@ impl Schedule {
         }
     }
 
-    /// Until when there is nothing to do, if nobody calls.
+    /// Until when there is nothing to do, unless somebody asks for a refresh.
     pub(super) fn until(&self) -> Option<Instant> {
         let all = [self.next, self.poll, self.authentication];
         all.into_iter().flatten().min()
@@ -93,25 +93,25 @@ impl Schedule {
             self.failures.saturating_add(1)
         };
         self.last = now;
-        // What stands for ever is not asked for again.
-        let stands = outcome.complete && outcome.ttl.is_none() && !outcome.urgent;
+        // What is valid for ever is not asked for again.
+        let is_final = outcome.complete && outcome.ttl.is_none() && !outcome.urgent;
         let delay = || shortened(delay(self.failures, outcome, &self.times), number);
-        self.next = (!stands).then(|| now + delay());
+        self.next = (!is_final).then(|| now + delay());
     }
 
-    /// Whether the next look at files is due.
+    /// Whether the next poll of files is due.
     pub(super) fn poll_is_due(&self, now: Instant) -> bool {
-        self.poll.is_some_and(|look| now >= look)
+        self.poll.is_some_and(|poll| now >= poll)
     }
 
-    /// Files have been polled at: the next look comes after a pause, if there are any.
-    pub(super) fn polled(&mut self, now: Instant, pause: Option<Duration>) {
-        self.poll = pause.map(|pause| now + pause);
+    /// Files have been polled: the next poll comes after an interval, if there are any.
+    pub(super) fn polled(&mut self, now: Instant, interval: Option<Duration>) {
+        self.poll = interval.map(|interval| now + interval);
     }
 
-    /// Whether an audit is due; if so, sets the time of the next.
+    /// Whether endpoints have to authenticate again; if so, sets the time of the next.
     pub(super) fn authentication_is_due(&mut self, now: Instant, number: u32) -> bool {
-        let is_due = self.authentication.is_some_and(|audit| now >= audit);
+        let is_due = self.authentication.is_some_and(|at| now >= at);
         if is_due {
             self.authentication = Some(now + shortened(self.times.audit, number));
         }
@@ -133,8 +133,8 @@ fn delay(failures: u32, outcome: Outcome, times: &Times) -> Duration {
     backoff.min(times.refresh_backoff).min(ttl)
 }
 
-/// How long files are not polled at where only the resolver's are: a little more than its own
-/// interval, so that no look comes too early and is put off to the next.
+/// The interval of polls if there are no files but the resolver's: a little more than its own
+/// interval, so that no poll comes before the resolver reads them again.
 pub(super) fn resolver_interval(times: &Times) -> Duration {
     times.resolver_look + times.resolver_look / 50
 }
@@ -240,10 +240,9 @@ mod tests {
         }
     }
 
-    /// Each call comes so long after a refresh that left so much time until the next; when is that
-    /// one due, counted from the first?
+    /// The milliseconds from a refresh to each request, and to the next refresh.
     #[test]
-    fn who_asks_gets_a_refresh_at_once_but_not_two_in_a_row() {
+    fn a_request_gets_a_refresh_at_once_but_not_two_in_a_row() {
         let cases: [(&[u64], u64); 7] = [
             (&[], 100_000),
             (&[0], 1000),
@@ -251,7 +250,7 @@ mod tests {
             (&[1000], 1000),
             (&[1001], 1001),
             (&[5000, 6000, 99_000], 5000),
-            // A call after the time that was set puts nothing off.
+            // A request after the time that was set delays nothing.
             (&[100_500], 100_000),
         ];
         for (calls, expected) in cases {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_calls_makes_one_refresh_a_second() {
+    fn a_flood_of_requests_makes_one_refresh_per_second() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, TIMES, true);
         schedule.refreshed(start, complete(300 * S), 0);
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_is_due_once_an_interval() {
+    fn authentication_is_due_once_per_interval() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, TIMES, true);
         let mut due = |seconds: u32| schedule.authentication_is_due(start + seconds * S, u32::MAX);
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn with_nothing_to_follow_it_sleeps_until_it_is_called() {
+    fn with_nothing_to_poll_it_sleeps_until_a_request_comes() {
         let start = Instant::now();
         let stands = Outcome::NOTHING_ASKED;
         let sleeps = |outcome| {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::member::Member;
 use super::parallel::parallel_map;
-use super::problems::{Problem, Recovery, Subject};
+use super::problems::{Line, Problem, Subject};
 use super::resolved::{PART, ResolvedHosts, part_in_use};
 use super::schedule::Outcome;
 use crate::addr::{Host, HostPort};
@@ -222,19 +222,15 @@ impl Services {
         problems
     }
 
-    /// How to log that the lookup of a service has no problem any more.
-    pub(super) fn recovery(&self, index: usize) -> Recovery {
-        match self.services.get(index) {
-            Some(service) if !service.is_forgotten => Recovery::Line(
-                "SRV lookup works again",
-                vec![
-                    ("name", service.owner.as_str().into()),
-                    ("records", service.records.len().into()),
-                ],
-            ),
-            // It has been logged that the records no longer exist.
-            _ => Recovery::Silent,
-        }
+    /// The line for the end of a problem with a service; none if it has been logged that the records no longer exist.
+    pub(super) fn recovery(&self, index: usize) -> Option<Line> {
+        let service = self.services.get(index);
+        let service = service.filter(|service| !service.is_forgotten)?;
+        let fields = vec![
+            ("name", service.owner.as_str().into()),
+            ("records", service.records.len().into()),
+        ];
+        Some(("SRV lookup works again", fields))
     }
 
     /// Why services that have not failed name no member.
