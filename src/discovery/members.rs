@@ -30,14 +30,6 @@ pub(crate) struct Members {
     hosts: ResolvedHosts,
 }
 
-/// What one lookup of all members found.
-pub(super) struct Lookup {
-    pub(super) endpoints: Vec<Endpoint>,
-    /// How many there are, which may be more than are used.
-    pub(super) total: usize,
-    pub(super) outcome: Outcome,
-}
-
 impl Members {
     /// A list of the command line.
     pub(crate) fn listed(listed: Vec<Member>) -> Self {
@@ -114,7 +106,11 @@ impl Members {
     }
 
     /// Asks for everything again, for as long as `patience`.
-    pub(super) fn look_up(&mut self, resolver: &Resolver, patience: Duration) -> Lookup {
+    pub(super) fn look_up(
+        &mut self,
+        resolver: &Resolver,
+        patience: Duration,
+    ) -> (Vec<Endpoint>, Outcome) {
         let deadline = Instant::now() + patience;
         let mut outcome = Outcome::NOTHING_ASKED;
         if let Some(services) = &mut self.srv {
@@ -126,12 +122,9 @@ impl Members {
         let members = self.current();
         let all = [members.as_slice(), self.fallback()].concat();
         self.hosts.refresh(resolver, &all, deadline, &mut outcome);
-        let (endpoints, total) = self.hosts.endpoints(&members);
-        Lookup {
-            endpoints,
-            total,
-            outcome,
-        }
+        let (endpoints, found) = self.hosts.endpoints(&members);
+        outcome.found = found;
+        (endpoints, outcome)
     }
 
     /// The members that are named now and that may serve.
@@ -142,18 +135,15 @@ impl Members {
         }
     }
 
-    fn fallback(&self) -> &[Member] {
+    /// The members that serve if no others may.
+    pub(super) fn fallback(&self) -> &[Member] {
         match &self.srv {
             Some(_) => &self.listed,
             None => &[],
         }
     }
 
-    pub(super) fn has_fallback(&self) -> bool {
-        !self.fallback().is_empty()
-    }
-
-    /// The endpoints that serve if no others may, and how many there are, which may be more than are used.
+    /// The endpoints of these members, and how many there are, which may be more than are used.
     pub(super) fn fallback_endpoints(&self) -> (Vec<Endpoint>, usize) {
         self.hosts.endpoints(self.fallback())
     }
@@ -213,49 +203,48 @@ impl Members {
 
     /// That the file is not used as it is now, if so.
     pub(super) fn file_problem(&self) -> Option<Problem> {
-        let error = self.file.as_ref()?.error()?;
-        let problem = Problem::new(
+        self.file.as_ref()?.problem(
             Subject::EndpointsFile,
             "endpoints file is not usable, keeping the last good list",
+            ("endpoints_kept", self.listed.len().into()),
+            "the last good list stays in use",
         )
-        .field("error", error)
-        .field("endpoints_kept", self.listed.len())
-        .detail(error);
-        Some(problem.shown(format!("{error}; the last good list stays in use")))
     }
 
-    /// What is wrong with what the last lookup found, this number of endpoints.
-    pub(super) fn problems(&self, total: usize) -> Vec<Problem> {
+    /// What is wrong with what the last lookup found, among which this number of endpoints.
+    pub(super) fn problems(&self, found: usize) -> Vec<Problem> {
         let mut problems = self.srv.as_ref().map_or_else(Vec::new, Services::problems);
         problems.extend(self.hosts.problems());
-        if total > MAX_ENDPOINTS {
-            let problem = Problem::new(Subject::Endpoints, "too many endpoints; ignoring the rest")
-                .field("found", total)
-                .field("used", MAX_ENDPOINTS)
-                .detail(total);
-            problems.push(problem.shown(format!(
-                "{total} endpoints are found, of which {MAX_ENDPOINTS} are used"
-            )));
+        if found > MAX_ENDPOINTS {
+            let shown = format!("{found} endpoints are found, of which {MAX_ENDPOINTS} are used");
+            problems.push(Problem {
+                subject: Subject::Endpoints,
+                message: "too many endpoints; ignoring the rest",
+                fields: vec![("found", found.into()), ("used", MAX_ENDPOINTS.into())],
+                detail: found.to_string(),
+                shown: vec![shown],
+            });
         }
         problems
     }
 
     /// That the fallback serves, and why.
     pub(super) fn fallback_problem(&self, reason: &str) -> Problem {
-        let problem = Problem::new(
-            Subject::Fallback,
-            "SRV records give no endpoint; using --endpoints until they do",
-        )
-        .field("reason", reason)
-        .shown("SRV records give no endpoint that may serve, using --endpoints until they do");
-        let services = self.srv.iter();
-        let empty = services.flat_map(Services::empty);
-        empty.fold(problem, Problem::shown)
+        let text = "SRV records give no endpoint that may serve, using --endpoints until they do";
+        let mut shown = vec![text.to_owned()];
+        shown.extend(self.srv.iter().flat_map(Services::empty));
+        Problem {
+            subject: Subject::Fallback,
+            message: "SRV records give no endpoint; using --endpoints until they do",
+            fields: vec![("reason", reason.into())],
+            detail: String::new(),
+            shown,
+        }
     }
 
     /// The line for the end of a problem, if there is to be one.
     pub(super) fn recovery(&self, problem: &Problem) -> Option<Line> {
-        match (problem.subject(), &self.srv) {
+        match (&problem.subject, &self.srv) {
             // The poll has logged what is used now.
             (Subject::EndpointsFile, _) => None,
             (Subject::Service(index), Some(services)) => services.recovery(*index),

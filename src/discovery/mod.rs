@@ -31,7 +31,6 @@ mod schedule;
 mod srv;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,17 +43,14 @@ use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard;
-use crate::sys::Plain;
-use crate::sys::memory;
-use crate::sys::random;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
+use crate::sys::{Plain, memory, random};
 use crate::times::Times;
 
 pub(crate) use listen::listen_address;
 pub(crate) use member::{Identity, Member, identity_of_domain};
 use member::{MAX_ENDPOINTS, memory_for};
-use members::Lookup;
 pub(crate) use members::Members;
 pub(crate) use parallel::{limit_parallel, parallel_map};
 pub(crate) use problems::Refreshes;
@@ -130,18 +126,6 @@ pub(crate) struct Discovered {
     pub(crate) surplus: Vec<String>,
 }
 
-/// There is no endpoint that may serve, and no fallback.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NothingFound(String);
-
-impl fmt::Display for NothingFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NothingFound {}
-
 impl Discovery {
     /// The authorities are polled for changes too.
     pub(crate) fn new(
@@ -174,12 +158,12 @@ impl Discovery {
 
     /// The endpoints that there are, for `check`.
     pub(crate) fn find(&mut self) -> Discovered {
-        let found = self.members.look_up(&self.resolver, PATIENCE);
-        let problems = self.members.problems(found.total);
-        let is_empty = found.endpoints.is_empty();
+        let (endpoints, outcome) = self.members.look_up(&self.resolver, PATIENCE);
+        let problems = self.members.problems(outcome.found);
+        let is_empty = endpoints.is_empty();
         Discovered {
+            endpoints,
             nothing: is_empty.then(|| self.members.nothing_found()),
-            endpoints: found.endpoints,
             insecure: self.members.insecure(),
             unresolved: texts(&problems, |subject| {
                 matches!(subject, Subject::Service(_) | Subject::Host(_))
@@ -199,48 +183,43 @@ impl Discovery {
     /// in parallel and each within `timeout`.
     ///
     /// # Errors
-    /// If none of them may serve, but for a list whose names cannot be resolved: that is
-    /// logged and tried again.
+    /// Why none of them may serve, and what to do about it. That the names of a list cannot be resolved is
+    /// no such error: it is logged, and they are resolved later.
     pub(crate) fn start(
         &mut self,
         gate: Option<&dyn Gate>,
         timeout: Duration,
-    ) -> Result<Start, NothingFound> {
+    ) -> Result<Start, String> {
         let patience = match self.members.are_listed() {
             true => START_PATIENCE,
             false => PATIENCE,
         };
-        let mut found = self.members.look_up(&self.resolver, patience);
-        self.has_found = !found.endpoints.is_empty();
+        let (mut endpoints, mut outcome) = self.members.look_up(&self.resolver, patience);
+        self.has_found = !endpoints.is_empty();
         // Nobody else asks yet.
         let slots = Slots::default();
-        let (mut proven, mut refused) = authenticate_all(&found.endpoints, gate, &slots, timeout);
-        let may_serve = |found: &Lookup, proven: &[_]| {
-            let mut endpoints = found.endpoints.iter();
-            !proven.is_empty() || endpoints.any(|endpoint| endpoint.identity.is_none())
-        };
-        if !may_serve(&found, &proven) {
-            let first = found.endpoints.len();
-            self.fall_back(&mut found);
-            let others = found.endpoints.get(first..).unwrap_or_default();
+        let (mut proven, mut refused) = authenticate_all(&endpoints, gate, &slots, timeout);
+        let is_free = |endpoint: &Endpoint| endpoint.identity.is_none();
+        if proven.is_empty() && !endpoints.iter().any(is_free) {
+            let first = endpoints.len();
+            self.fall_back(&mut endpoints, &mut outcome);
+            let others = endpoints.get(first..).unwrap_or_default();
             let (more_proven, more_refused) = authenticate_all(others, gate, &slots, timeout);
             proven.extend(more_proven);
             refused.extend(more_refused);
         }
-        self.report_lookup(found.total, &[], false);
-        self.plan(found.outcome, false);
-        self.refreshes.add(found.outcome.complete);
+        self.report_lookup(outcome.found, &[], false);
+        self.plan(outcome, false);
+        self.refreshes.add(outcome.complete);
         let can_wait = self.members.are_listed() && !self.members.authenticates();
-        if found.endpoints.is_empty() && !can_wait {
-            return Err(NothingFound(self.members.nothing_found()));
+        if endpoints.is_empty() && !can_wait {
+            return Err(self.members.nothing_found());
         }
-        if !found.endpoints.is_empty() && !may_serve(&found, &proven) {
-            return Err(NothingFound(format!(
-                "no endpoint could be authenticated: {}",
-                refused.join("; ")
-            )));
+        let is_refused = proven.is_empty() && !endpoints.iter().any(is_free);
+        if is_refused && !endpoints.is_empty() {
+            let reasons = refused.join("; ");
+            return Err(format!("no endpoint could be authenticated: {reasons}"));
         }
-        let endpoints = found.endpoints;
         Ok(Start { endpoints, proven })
     }
 
@@ -276,10 +255,13 @@ impl Discovery {
     fn step(&mut self, woken: io::Result<bool>, downstream: &Downstream<'_>) {
         let failed = woken.as_ref().err().map(|error| {
             let error = Plain(error).to_string();
-            Problem::new(Subject::Poll, "cannot poll")
-                .field("error", error.as_str())
-                .detail(&error)
-                .shown(format!("cannot poll: {error}"))
+            Problem {
+                subject: Subject::Poll,
+                message: "cannot poll",
+                fields: vec![("error", error.as_str().into())],
+                shown: vec![format!("cannot poll: {error}")],
+                detail: error,
+            }
         });
         let failed = Vec::from_iter(failed);
         self.report(|subject| *subject == Subject::Poll, failed, false);
@@ -288,10 +270,15 @@ impl Discovery {
         let woken = woken.unwrap_or(false);
         let done = catch_unwind(AssertUnwindSafe(|| self.do_what_is_due(woken, downstream)));
         let done = done.unwrap_or_else(|_| {
-            let problem = Problem::new(Subject::Panic, "a refresh panicked, will try again");
-            Some(self.fail(problem.shown(
-                "a refresh panicked, which is a defect of the gateway; what is known stays in use",
-            )))
+            let text =
+                "a refresh panicked, which is a defect of the gateway; what is known stays in use";
+            Some(self.fail(Problem {
+                subject: Subject::Panic,
+                message: "a refresh panicked, will try again",
+                fields: Vec::new(),
+                detail: String::new(),
+                shown: vec![text.to_owned()],
+            }))
         });
         if let Some(changed) = done
             && std::mem::take(&mut self.log_result)
@@ -332,13 +319,13 @@ impl Discovery {
                 Ok(()) => self.refresh(asked, downstream),
                 Err(error) => {
                     let error = Plain(&error).to_string();
-                    let message = "no memory for a refresh, will try again";
-                    let problem = Problem::new(Subject::Memory, message);
-                    self.fail(
-                        problem
-                            .field("error", error.as_str())
-                            .shown(format!("a refresh: {error}; what is known stays in use")),
-                    )
+                    self.fail(Problem {
+                        subject: Subject::Memory,
+                        message: "no memory for a refresh, will try again",
+                        fields: vec![("error", error.as_str().into())],
+                        detail: String::new(),
+                        shown: vec![format!("a refresh: {error}; what is known stays in use")],
+                    })
                 }
             }
         })
@@ -379,36 +366,25 @@ impl Discovery {
 
     /// Looks up all members and brings the pool up to date; whether that changed it.
     fn refresh(&mut self, asked: bool, downstream: &Downstream<'_>) -> bool {
-        let mut found = self.members.look_up(&self.resolver, PATIENCE);
-        self.has_found |= !found.endpoints.is_empty();
+        let (mut endpoints, mut outcome) = self.members.look_up(&self.resolver, PATIENCE);
+        self.has_found |= !endpoints.is_empty();
         let authenticated = downstream.pool.authenticated();
         let may_serve = |endpoint: &Endpoint| {
             let mut authenticated = authenticated.iter();
             endpoint.identity.is_none() || authenticated.any(|known| known.addr == endpoint.addr)
         };
-        if found.endpoints.iter().any(may_serve) {
+        if endpoints.iter().any(may_serve) {
             self.fallback_reason = None;
         } else if self.fallback_reason.is_some() || !self.has_found {
-            self.fall_back(&mut found);
+            self.fall_back(&mut endpoints, &mut outcome);
         }
         let is_loop =
             |endpoint: &mut Endpoint| loop_guard::serves(downstream.listeners, endpoint.addr);
-        let loops: Vec<Endpoint> = found.endpoints.extract_if(.., is_loop).collect();
-        self.report_lookup(found.total, &loops, asked);
-        let Lookup {
-            mut endpoints,
-            mut outcome,
-            ..
-        } = found;
+        let loops: Vec<Endpoint> = endpoints.extract_if(.., is_loop).collect();
+        self.report_lookup(outcome.found, &loops, asked);
         // A good answer is never empty; without one, all that is known stays.
         let is_empty = endpoints.is_empty();
-        let mut changed = false;
-        if !is_empty {
-            if outcome.inconclusive {
-                keep_old(&mut endpoints, downstream.pool.endpoints());
-            }
-            changed = self.apply(endpoints, outcome.certain, downstream);
-        }
+        let changed = !is_empty && self.apply(endpoints, outcome, downstream);
         // What is not certain has to be asked for again, but no sooner than after other failures.
         let to_confirm = outcome.certain && !self.removed.is_empty();
         let census = downstream.pool.census();
@@ -420,39 +396,40 @@ impl Discovery {
         changed
     }
 
-    /// Adds the list that was given for the case that nothing else may serve.
-    fn fall_back(&mut self, found: &mut Lookup) {
-        if !self.members.has_fallback() {
+    /// Adds the endpoints that were given for the case that no others may serve, if any were.
+    fn fall_back(&mut self, endpoints: &mut Vec<Endpoint>, outcome: &mut Outcome) {
+        if self.members.fallback().is_empty() {
             return;
         }
-        let reason = if found.endpoints.is_empty() {
-            self.members.nothing_found()
-        } else {
-            "no member that they name could be authenticated".to_owned()
-        };
-        self.fallback_reason = Some(reason);
-        let (others, total) = self.members.fallback_endpoints();
-        found.total = found.total.max(total);
-        found.endpoints.extend(others);
+        self.fallback_reason = Some(match endpoints.is_empty() {
+            true => self.members.nothing_found(),
+            false => "no member that they name could be authenticated".to_owned(),
+        });
+        let (others, found) = self.members.fallback_endpoints();
+        outcome.found = outcome.found.max(found);
+        endpoints.extend(others);
     }
 
     /// Replaces the endpoints of the pool; whether that changed it.
     fn apply(
         &mut self,
-        endpoints: Vec<Endpoint>,
-        is_certain: bool,
+        mut endpoints: Vec<Endpoint>,
+        outcome: Outcome,
         downstream: &Downstream<'_>,
     ) -> bool {
         let before = downstream.pool.endpoints();
-        let change = downstream.pool.replace(endpoints);
-        if !change.is_empty() {
-            log_change(&change);
+        if outcome.inconclusive {
+            keep_old(&mut endpoints, &before);
         }
+        let change = downstream.pool.replace(endpoints);
+        log_change(&change);
         if !change.removed.is_empty() || !self.removed.is_empty() {
             let names = self.members.listed_names();
             let is_listed = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
             let after = downstream.pool.endpoints();
-            let removed = self.removed.update(before, &after, is_certain, is_listed);
+            let removed = self
+                .removed
+                .update(before, &after, outcome.certain, is_listed);
             if !removed.is_empty() {
                 (downstream.on_removed)(removed);
             }
@@ -481,22 +458,23 @@ impl Discovery {
         self.refreshes.set_problems(self.problems.texts());
     }
 
-    /// Reports what is wrong with what a lookup found: this number of endpoints, of which some are this gateway.
-    fn report_lookup(&mut self, total: usize, loops: &[Endpoint], asked: bool) {
-        let mut problems = self.members.problems(total);
+    /// Reports what is wrong with what a lookup found, among which this number of endpoints, and `loops`, which
+    /// are this gateway.
+    fn report_lookup(&mut self, found: usize, loops: &[Endpoint], asked: bool) {
+        let mut problems = self.members.problems(found);
         if let Some(reason) = &self.fallback_reason {
             problems.push(self.members.fallback_problem(reason));
         }
         for endpoint in loops {
             let (addr, name) = (endpoint.addr, endpoint.name.as_str());
-            let message = "endpoint is this gateway itself; ignored";
-            let problem = Problem::new(Subject::Loop(addr), message)
-                .field("address", addr)
-                .field("name", name)
-                .detail(name);
-            problems.push(problem.shown(format!(
-                "{name}: {addr} is this gateway itself, so it is ignored"
-            )));
+            let shown = format!("{name}: {addr} is this gateway itself, so it is ignored");
+            problems.push(Problem {
+                subject: Subject::Loop(addr),
+                message: "endpoint is this gateway itself; ignored",
+                fields: vec![("address", addr.into()), ("name", name.into())],
+                detail: name.to_owned(),
+                shown: vec![shown],
+            });
         }
         self.report(Subject::is_of_refresh, problems, asked);
     }
@@ -540,15 +518,18 @@ fn wait(wake: &Waker, until: Option<Instant>) -> io::Result<bool> {
 
 /// Adds those of `old` that are not among `endpoints`, as many as there is room for: where others
 /// are found each time, they would be more and more.
-fn keep_old(endpoints: &mut Vec<Endpoint>, old: Vec<Endpoint>) {
+fn keep_old(endpoints: &mut Vec<Endpoint>, old: &[Endpoint]) {
     let known: HashSet<SocketAddr> = endpoints.iter().map(|new| new.addr).collect();
     let room = MAX_ENDPOINTS.saturating_sub(endpoints.len());
-    let others = old.into_iter().filter(|old| !known.contains(&old.addr));
-    endpoints.extend(others.take(room));
+    let others = old.iter().filter(|old| !known.contains(&old.addr));
+    endpoints.extend(others.take(room).cloned());
 }
 
-/// Logs what a new set changed.
+/// Logs what a new set changed, if anything.
 fn log_change(change: &Change) {
+    if change.is_empty() {
+        return;
+    }
     let texts = |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut fields: Vec<(&str, log::Value)> = vec![
         ("added", texts(&change.added).into()),

@@ -16,7 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::problems::{Problem, Subject};
 use crate::crypto::sha2::{self, Digest};
+use crate::log;
 use crate::stamp::{self, Stamp};
 use crate::sys::{self, Plain, memory};
 use crate::times::Times;
@@ -144,6 +146,24 @@ impl<F: PolledFiles> Polled<F> {
     /// Why the files are not used as they are now.
     pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// That the files are not used as they are now, if so; in place of them, something is `kept`.
+    pub(super) fn problem(
+        &self,
+        subject: Subject,
+        message: &'static str,
+        kept: (&'static str, log::Value),
+        used: &str,
+    ) -> Option<Problem> {
+        let error = self.error.as_deref()?;
+        Some(Problem {
+            subject,
+            message,
+            fields: vec![("error", error.into()), kept],
+            detail: error.to_owned(),
+            shown: vec![format!("{error}; {used}")],
+        })
     }
 
     /// How long after the last poll the next is due.

@@ -65,56 +65,21 @@ impl Subject {
     }
 }
 
-/// Trouble with one subject: a line of the log, and what is shown.
+/// A line of the log: the message and its fields.
+pub(super) type Line = (&'static str, Vec<(&'static str, log::Value)>);
+
+/// Trouble with one subject: the line that is logged, and what is shown.
 #[derive(Debug)]
 pub(super) struct Problem {
-    subject: Subject,
-    message: &'static str,
-    fields: Vec<(&'static str, log::Value)>,
+    pub(super) subject: Subject,
+    pub(super) message: &'static str,
+    pub(super) fields: Vec<(&'static str, log::Value)>,
     /// The line is logged again when this changes.
-    detail: String,
-    shown: Vec<String>,
+    pub(super) detail: String,
+    pub(super) shown: Vec<String>,
 }
 
 impl Problem {
-    pub(super) fn new(subject: Subject, message: &'static str) -> Self {
-        Self {
-            subject,
-            message,
-            fields: Vec::new(),
-            detail: String::new(),
-            shown: Vec::new(),
-        }
-    }
-
-    pub(super) fn field(mut self, name: &'static str, value: impl Into<log::Value>) -> Self {
-        self.fields.push((name, value.into()));
-        self
-    }
-
-    /// Has the line logged again when this is another text.
-    pub(super) fn detail(mut self, detail: impl ToString) -> Self {
-        self.detail = detail.to_string();
-        self
-    }
-
-    pub(super) fn shown(mut self, text: impl Into<String>) -> Self {
-        self.shown.push(text.into());
-        self
-    }
-
-    pub(super) fn subject(&self) -> &Subject {
-        &self.subject
-    }
-
-    /// The usual line for its end.
-    pub(super) fn over(&self) -> Line {
-        (
-            "problem is over",
-            vec![("problem", self.shown.clone().into())],
-        )
-    }
-
     fn log(&self) {
         let log = match self.subject {
             Subject::Panic | Subject::Poll | Subject::EndpointsFile | Subject::Authorities => {
@@ -124,6 +89,14 @@ impl Problem {
         };
         log("discovery", self.message, &self.fields);
     }
+
+    /// The usual line for its end.
+    pub(super) fn over(&self) -> Line {
+        (
+            "problem is over",
+            vec![("problem", self.shown.clone().into())],
+        )
+    }
 }
 
 /// What is shown of the problems with these subjects.
@@ -131,9 +104,6 @@ pub(super) fn texts(problems: &[Problem], is_wanted: fn(&Subject) -> bool) -> Ve
     let wanted = problems.iter().filter(|one| is_wanted(&one.subject));
     wanted.flat_map(|one| one.shown.iter().cloned()).collect()
 }
-
-/// A line of the log: the message and its fields.
-pub(super) type Line = (&'static str, Vec<(&'static str, log::Value)>);
 
 /// All problems that there are.
 #[derive(Debug, Default)]

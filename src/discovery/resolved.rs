@@ -136,14 +136,18 @@ impl ResolvedHosts {
                 let message = "cannot resolve endpoint, will try again";
                 (message, "addresses_kept", String::new())
             };
-            let problem = Problem::new(Subject::Host(name.clone()), message)
-                .field("host", name.as_str())
-                .field("error", reason)
-                .field(field, count)
+            Some(Problem {
+                subject: Subject::Host(name.clone()),
+                message,
+                fields: vec![
+                    ("host", name.as_str().into()),
+                    ("error", reason.into()),
+                    (field, count.into()),
+                ],
                 // Another reason is not worth another line.
-                .detail(message)
-                .shown(format!("{name}: {reason}{used}"));
-            Some(problem)
+                detail: message.to_owned(),
+                shown: vec![format!("{name}: {reason}{used}")],
+            })
         };
         self.0.iter().filter_map(problem).collect()
     }

@@ -311,15 +311,12 @@ impl Authorities {
 
     /// That what is on disk now is not used, if so.
     pub(super) fn problem(&self) -> Option<Problem> {
-        let error = self.bundle.error()?;
-        let problem = Problem::new(
+        self.bundle.problem(
             Subject::Authorities,
             "authorities are not usable, keeping the last good ones",
+            ("authorities_kept", self.trusted.now().len().into()),
+            "the last good authorities stay in use",
         )
-        .field("error", error)
-        .field("authorities_kept", self.trusted.now().len())
-        .detail(error);
-        Some(problem.shown(format!("{error}; the last good authorities stay in use")))
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Outcome {
     /// A name without any known address was not answered, or only in part. It may be that of a member that
     /// serves under another name, so that no endpoint may be taken away.
     pub(super) inconclusive: bool,
+    /// How many endpoints there are, which may be more than are used.
+    pub(super) found: usize,
     /// No endpoint is active, or only those that serve in place of others; or the next answer has to
     /// confirm what this one lacks.
     pub(super) urgent: bool,
@@ -30,6 +32,7 @@ impl Outcome {
         complete: true,
         certain: true,
         inconclusive: false,
+        found: 0,
         urgent: false,
     };
 

@@ -200,24 +200,26 @@ impl Services {
         let (_, insecure) = self.members();
         if !insecure.is_empty() {
             let names: Vec<String> = insecure.iter().map(Member::to_string).collect();
-            let mut problem = Problem::new(Subject::Insecure, "members without TLS are ignored")
-                .field("members", names.clone())
-                .detail(names.join(" "));
-            for name in names {
-                problem = problem.shown(format!("{name}: {INSECURE}"));
-            }
-            problems.push(problem);
+            let shown = names.iter().map(|name| format!("{name}: {INSECURE}"));
+            problems.push(Problem {
+                subject: Subject::Insecure,
+                message: "members without TLS are ignored",
+                detail: names.join(" "),
+                shown: shown.collect(),
+                fields: vec![("members", names.into())],
+            });
         }
         let found = self.named().len();
         if found > MAX_TARGETS {
             let owners = self.owners();
-            let problem = Problem::new(Subject::Targets, "too many SRV records; ignoring the rest")
-                .field("found", found)
-                .field("used", MAX_TARGETS)
-                .detail(found);
-            problems.push(problem.shown(format!(
-                "{owners}: {found} members are named, of which {MAX_TARGETS} are used"
-            )));
+            let text = format!("{found} members are named, of which {MAX_TARGETS} are used");
+            problems.push(Problem {
+                subject: Subject::Targets,
+                message: "too many SRV records; ignoring the rest",
+                fields: vec![("found", found.into()), ("used", MAX_TARGETS.into())],
+                detail: found.to_string(),
+                shown: vec![format!("{owners}: {text}")],
+            });
         }
         problems
     }
@@ -342,11 +344,13 @@ impl Service {
             (false, 0) => String::new(),
             (false, _) => format!("; records that stay in use: {count}"),
         };
-        let problem = Problem::new(subject, message)
-            .field("error", error.to_string())
-            .field(field, count)
-            .detail(format!("{message} {}", error.class));
-        Some(problem.shown(format!("{error}{used}")))
+        Some(Problem {
+            subject,
+            message,
+            fields: vec![("error", error.to_string().into()), (field, count.into())],
+            detail: format!("{message} {}", error.class),
+            shown: vec![format!("{error}{used}")],
+        })
     }
 
     fn reason(&self) -> String {
