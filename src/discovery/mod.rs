@@ -194,16 +194,16 @@ impl Discovery {
             true => START_PATIENCE,
             false => PATIENCE,
         };
-        let (mut endpoints, mut outcome) = self.members.look_up(&self.resolver, patience);
-        self.has_found = !endpoints.is_empty();
+        let (mut candidates, mut outcome) = self.members.look_up(&self.resolver, patience);
+        self.has_found = !candidates.is_empty();
         // Nobody else asks yet.
         let slots = Slots::default();
-        let (mut proven, mut refused) = authenticate_all(&endpoints, gate, &slots, timeout);
+        let (mut proven, mut refused) = authenticate_all(&candidates, gate, &slots, timeout);
         let is_free = |endpoint: &Endpoint| endpoint.identity.is_none();
-        if proven.is_empty() && !endpoints.iter().any(is_free) {
-            let first = endpoints.len();
-            self.fall_back(&mut endpoints, &mut outcome);
-            let others = endpoints.get(first..).unwrap_or_default();
+        if proven.is_empty() && !candidates.iter().any(is_free) {
+            let first = candidates.len();
+            self.fall_back(&mut candidates, &mut outcome);
+            let others = candidates.get(first..).unwrap_or_default();
             let (more_proven, more_refused) = authenticate_all(others, gate, &slots, timeout);
             proven.extend(more_proven);
             refused.extend(more_refused);
@@ -212,15 +212,18 @@ impl Discovery {
         self.plan(outcome, false);
         self.refreshes.add(outcome.complete);
         let can_wait = self.members.are_listed() && !self.members.authenticates();
-        if endpoints.is_empty() && !can_wait {
+        if candidates.is_empty() && !can_wait {
             return Err(self.members.nothing_found());
         }
-        let is_refused = proven.is_empty() && !endpoints.iter().any(is_free);
-        if is_refused && !endpoints.is_empty() {
+        let is_refused = proven.is_empty() && !candidates.iter().any(is_free);
+        if is_refused && !candidates.is_empty() {
             let reasons = refused.join("; ");
             return Err(format!("no endpoint could be authenticated: {reasons}"));
         }
-        Ok(Start { endpoints, proven })
+        Ok(Start {
+            endpoints: candidates,
+            proven,
+        })
     }
 
     /// Keeps `pool` up to date for ever. A call of its `distress` asks for a refresh; `on_removed` is

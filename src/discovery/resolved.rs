@@ -176,10 +176,10 @@ impl Known {
             let reason = format!("the answer has {bad}, which is not the address of a host");
             return self.fail(reason, false, outcome);
         }
+        let is_known_whole = !self.addresses.is_empty() && !self.is_part;
         if let Some(error) = &answer.missing
             && is_part
-            && !self.addresses.is_empty()
-            && !self.is_part
+            && is_known_whole
         {
             // What is known is better.
             return self.fail(error.to_string(), false, outcome);
