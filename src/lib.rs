@@ -51,9 +51,8 @@ mod peers;
 mod vectors;
 
 use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
-
-use gateway::handover::{Begun, Handover};
 
 /// Exit status for what fails at run time.
 const FAILURE: u8 = 1;
@@ -62,18 +61,17 @@ const USAGE: u8 = 2;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn run() -> ExitCode {
-    let handover = match gateway::handover::begin() {
-        Ok(Begun::Serves(handover)) => handover,
-        Ok(Begun::Done(status)) => return status,
+    let mut handover = match gateway::handover::begin() {
+        Ok(ControlFlow::Continue(handover)) => handover,
+        Ok(ControlFlow::Break(status)) => return status,
         Err(error) => return fail(&error, USAGE),
     };
-    let teller = handover.as_ref().map(Handover::teller);
     let environment: Vec<_> = std::env::vars_os().collect();
     let arguments = std::env::args_os().collect();
     let (message, status) = match cli::parse(arguments, &environment, &stamp::read) {
         Ok(cli::Invocation::Print(text)) => return print(&text, true),
         Ok(cli::Invocation::Start { config, warnings }) => {
-            match gateway::run(&config, warnings, handover) {
+            match gateway::run(&config, warnings, &mut handover) {
                 Ok(status) => return status,
                 Err(error) if error.is_usage() => (error.to_string(), USAGE),
                 Err(error) => (error.to_string(), FAILURE),
@@ -90,9 +88,9 @@ pub fn run() -> ExitCode {
         },
         Err(error) => (error.to_string(), USAGE),
     };
-    if let Some(teller) = teller {
-        // That one logs it. Both at once could mix their lines.
-        teller.fail(&message);
+    if let Some(handover) = handover {
+        // The process that still serves logs it. Both at once could mix their lines.
+        handover.fail(&message);
         return ExitCode::from(status);
     }
     fail(&message, status)

@@ -1,35 +1,32 @@
-//! How many clients this gateway may have: what it takes of the host for itself, by its settings, and the cap.
+//! How many clients this gateway may have: what it takes of the host for itself, by its settings, and the limit.
 
 use super::handover;
+use super::process::Process;
 use crate::admin;
-use crate::config::Config;
 use crate::log;
 use crate::proxy;
 use crate::sys::limits::{Capacity, Needs};
-use crate::sys::notify::Notifier;
 
-/// What a gateway with these settings will take of this host beside its connections, once its listeners, the
-/// access log and the pool are open; it may have `limit` descriptors.
+/// What this gateway will take of the host beside its connections, once its listeners, the access log and the pool are open.
 pub(super) fn needs(
-    config: &Config,
-    limit: u64,
+    process: &Process<'_>,
     resolves: bool,
     authenticates: bool,
     listeners: usize,
     has_zones: bool,
-    notifier: &Notifier,
 ) -> Needs {
+    let config = process.config;
     let count = |wanted: bool| u64::from(wanted);
     let [health, metrics, access_log] = [
         config.health_check.is_some(),
         config.metrics_addr.is_some(),
         config.access_log.is_some(),
     ];
-    // The main thread, `signal` and `log`.
+    // The main thread, `log`, and `signal`, which ends when clients are served.
     let running = 3 + count(access_log);
     // `sessions`, `parked`, `monitor` and `discovery`.
     let mut threads = running + 4;
-    threads += count(health) + count(has_zones) + count(notifier.is_enabled());
+    threads += count(health) + count(has_zones) + count(process.notifier.is_enabled());
     // Each accepts into a descriptor that the kernel sets aside before there is a client (accept(2)).
     let mut descriptors = listeners as u64;
     threads += listeners as u64;
@@ -37,7 +34,7 @@ pub(super) fn needs(
     // before the old file is closed.
     descriptors += 2 + count(access_log);
     // A reload; where there are few, it may fail while all clients are there that may be.
-    descriptors += handover::DESCRIPTORS.min(limit / 32);
+    descriptors += handover::DESCRIPTORS.min(process.descriptors / 32);
     if metrics {
         // The listener is open already. The second thread is started for `/healthz`.
         descriptors += admin::DESCRIPTORS as u64 - 1;
@@ -55,45 +52,38 @@ pub(super) fn needs(
 
 /// How many clients this process may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    /// What the host bears of all processes of the service together.
+pub(super) struct ConnectionLimits {
+    /// What the host has room for in all processes of the service together.
     pub(super) host: usize,
     /// How many there may be beside what is here now.
     now: usize,
     /// And beside nothing else.
     alone: usize,
+    /// What sets the limit: a flag, or a limit of the host.
+    pub(super) bounded_by: &'static str,
 }
 
-impl Room {
-    /// How many there may be beside processes that drain, which have so many.
+impl ConnectionLimits {
+    /// How many there may be beside processes that drain, which have `draining` connections.
     pub(super) fn beside(&self, draining: u64) -> usize {
         let draining = usize::try_from(draining).unwrap_or(usize::MAX);
         self.alone.saturating_sub(draining).max(self.now)
     }
 }
 
-/// The cap, and what sets it. More than the host bears could end the whole process, so the cap is
-/// lowered. It is not an error: a unit file may move to a smaller host.
+/// Connections above what the host has room for could end the whole process, so `wanted` is
+/// lowered to that. It is not an error: a unit file may move to a smaller host.
 ///
-/// What the process `before` takes of a limit that is shared will be free again: what it was told that the host bears counts then.
+/// What a predecessor takes of a limit that is shared will be free again: the host's limit as it was `before` counts then.
 pub(super) fn max_connections(
     wanted: Option<usize>,
     capacity: &Capacity,
-    before: Option<usize>,
-) -> (Room, &'static str) {
+    before: Option<u64>,
+) -> ConnectionLimits {
     let before = before.filter(|_| capacity.is_shared);
-    let host = before.map_or(capacity.connections, |before| {
-        before.max(capacity.connections)
-    });
+    let before = before.map_or(0, |before| usize::try_from(before).unwrap_or(usize::MAX));
+    let host = capacity.connections.max(before);
     let wanted = wanted.unwrap_or(usize::MAX);
-    let room = Room {
-        host,
-        now: wanted.min(capacity.connections),
-        alone: wanted.min(host),
-    };
-    if wanted <= capacity.connections {
-        return (room, "--max-connections");
-    }
     if host < wanted && wanted < usize::MAX {
         log::warn(
             "gateway",
@@ -105,7 +95,15 @@ pub(super) fn max_connections(
             ],
         );
     }
-    (room, capacity.bounded_by)
+    ConnectionLimits {
+        host,
+        now: wanted.min(capacity.connections),
+        alone: wanted.min(host),
+        bounded_by: match wanted <= capacity.connections {
+            true => "--max-connections",
+            false => capacity.bounded_by,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_is_kept_as_far_as_the_host_bears_it() {
+    fn a_limit_is_kept_as_far_as_the_host_has_room() {
         for (wanted, used, by) in [
             (None, 100, "the host"),
             (Some(1), 1, "--max-connections"),
@@ -134,15 +132,19 @@ mod tests {
             (Some(101), 100, "the host"),
             (Some(usize::MAX), 100, "the host"),
         ] {
-            let (room, found) = max_connections(wanted, &capacity(true), None);
-            assert_eq!((room.beside(0), found), (used, by), "{wanted:?}");
-            assert_eq!(room.beside(50), used, "nobody drains yet");
-            assert_eq!(room.host, 100);
+            let limits = max_connections(wanted, &capacity(true), None);
+            assert_eq!(
+                (limits.beside(0), limits.bounded_by),
+                (used, by),
+                "{wanted:?}"
+            );
+            assert_eq!(limits.beside(50), used, "nobody drains yet");
+            assert_eq!(limits.host, 100);
         }
     }
 
     #[test]
-    fn what_processes_that_drain_leave_is_used_bit_by_bit() {
+    fn room_that_draining_processes_free_is_used() {
         // (wanted, the limit is shared, before, how many drain, how many there may be)
         for (wanted, is_shared, before, draining, expected) in [
             (None, true, 400, 400, 100),
@@ -156,9 +158,9 @@ mod tests {
             (Some(200), true, 400, 150, 100),
             (Some(60), true, 400, 50, 60),
         ] {
-            let (room, _) = max_connections(wanted, &capacity(is_shared), Some(before));
+            let limits = max_connections(wanted, &capacity(is_shared), Some(before));
             let case = format!("{wanted:?} {is_shared} {before} {draining}");
-            assert_eq!(room.beside(draining), expected, "{case}");
+            assert_eq!(limits.beside(draining), expected, "{case}");
         }
     }
 }

@@ -8,8 +8,10 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use super::error::Error;
+use super::listeners;
 use super::plan::{Plan, plan, refuse_loops};
-use super::{Error, NOT_CONTAINED, listeners, refused};
+use super::process::{NOT_CONTAINED, contain};
 use crate::access::{LogFile, Target};
 use crate::columns;
 use crate::config::{Config, Output, Url};
@@ -20,9 +22,6 @@ use crate::endpoint::Endpoint;
 use crate::health;
 use crate::log::{Json, JsonList};
 use crate::loop_guard::LoopGuard;
-use crate::sys::Plain;
-use crate::sys::random;
-use crate::sys::syscall;
 use crate::times::Times;
 use crate::x509::UnixTime;
 
@@ -52,8 +51,7 @@ struct Row {
 /// # Errors
 /// What a start would be refused for before it looks at any endpoint.
 pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Result<Report, Error> {
-    let privileges = syscall::forbid_new_privileges();
-    random::check().map_err(refused("no entropy"))?;
+    let not_contained = contain()?;
     let times = Times::of_this_process();
     let Plan {
         listen,
@@ -68,11 +66,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
         LogFile::probe(path).map_err(|error| Error::access_log(path, &error))?;
     }
     let mut warnings: Vec<String> = warnings.iter().cloned().chain(more).collect();
-    warnings.extend(
-        privileges
-            .err()
-            .map(|error| format!("{NOT_CONTAINED}: {}", Plain(&error))),
-    );
+    warnings.extend(not_contained.map(|error| format!("{NOT_CONTAINED}: {error}")));
     for place in &listen {
         warnings.extend(listeners::rehearse("listen-addr", place)?);
     }

@@ -63,10 +63,10 @@ impl Error {
 
     /// The host refuses `step`, so that the gateway cannot do `what`.
     pub(super) fn host(what: impl fmt::Display, step: Step, error: &io::Error) -> Self {
-        Self::refused(what, step, error, remedy(step, error).map(str::to_owned))
+        Self::with_remedy(what, step, error, remedy(step, error).map(str::to_owned))
     }
 
-    fn refused(
+    fn with_remedy(
         what: impl fmt::Display,
         step: Step,
         error: &io::Error,
@@ -99,7 +99,7 @@ impl Error {
             Some(limits::Met { what, name }) => Some(format!("raise the limit on {what} ({name})")),
             None => remedy(Step::Thread, error).map(str::to_owned),
         };
-        Self::refused("cannot start a thread", Step::Thread, error, remedy)
+        Self::with_remedy("cannot start a thread", Step::Thread, error, remedy)
     }
 
     pub(super) fn access_log(path: &Path, error: &io::Error) -> Self {
@@ -143,6 +143,11 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The host refuses a step of the start that has no remedy of its own.
+pub(super) fn refused(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| Error::host(what, Step::Other, &error)
+}
 
 /// What the operator can do about an error, if that is known.
 fn remedy(step: Step, error: &io::Error) -> Option<&'static str> {

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Error, Step, texts};
+use super::error::{Error, Step};
 use crate::addr::{Host, HostPort};
 use crate::admin;
 use crate::config::Config;
@@ -25,10 +25,14 @@ const BACKLOG: i32 = 4096;
 
 /// One address to listen on.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(super) struct ListenAddr {
     pub(super) addr: SocketAddr,
-    /// As the operator knows it.
-    pub(super) shown: String,
+    /// As the operator wrote it.
+    pub(super) display: String,
+}
+
+pub(super) fn texts(items: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
 }
 
 /// Where to listen, given where passed sockets do; nothing is bound yet.
@@ -36,7 +40,7 @@ pub(super) fn places(
     config: &Config,
     passed: &[SocketAddr],
     resolver: &Resolver,
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<ListenAddr>, Error> {
     let mut named = Vec::new();
     if passed.is_empty() || config.listen_given {
         for wanted in &config.listen_addrs {
@@ -48,8 +52,8 @@ pub(super) fn places(
                 _ => discovery::listen_address(wanted, resolver)
                     .map_err(|error| unresolved("listen-addr", wanted, error))?,
             };
-            let shown = wanted.to_string();
-            named.push(Place { addr, shown });
+            let display = wanted.to_string();
+            named.push(ListenAddr { addr, display });
         }
     }
     if passed.is_empty() {
@@ -68,22 +72,22 @@ pub(super) fn places(
             texts(passed).join(",")
         )));
     }
-    let place = |addr: &SocketAddr| Place {
+    let place = |addr: &SocketAddr| ListenAddr {
         addr: *addr,
-        shown: format!("{addr}, passed by LISTEN_FDS"),
+        display: format!("{addr}, passed by LISTEN_FDS"),
     };
     Ok(passed.iter().map(place).collect())
 }
 
 /// Refuses an address that another one takes with it: the kernel would say that it is in use, and
 /// not by whom.
-fn refuse_overlap(places: &[Place]) -> Result<(), Error> {
+fn refuse_overlap(places: &[ListenAddr]) -> Result<(), Error> {
     let mut rest = places.iter();
     while let Some(place) = rest.next() {
         if let Some(other) = rest.clone().find(|other| overlap(place.addr, other.addr)) {
             return Err(Error::usage(format!(
                 "--listen-addr={},{}: the addresses overlap: remove one of them",
-                place.shown, other.shown
+                place.display, other.display
             )));
         }
     }
@@ -101,9 +105,9 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 /// Where to serve metrics, if anywhere: not where clients are accepted.
 pub(super) fn metrics_place(
     config: &Config,
-    listen: &[Place],
+    listen: &[ListenAddr],
     resolver: &Resolver,
-) -> Result<Option<Place>, Error> {
+) -> Result<Option<ListenAddr>, Error> {
     let Some(wanted) = &config.metrics_addr else {
         return Ok(None);
     };
@@ -112,11 +116,11 @@ pub(super) fn metrics_place(
     match listen.iter().find(|place| overlap(place.addr, addr)) {
         Some(place) => Err(Error::usage(format!(
             "--metrics-addr={wanted}: clients are accepted there (--listen-addr={}): choose another port",
-            place.shown
+            place.display
         ))),
-        None => Ok(Some(Place {
+        None => Ok(Some(ListenAddr {
             addr,
-            shown: wanted.to_string(),
+            display: wanted.to_string(),
         })),
     }
 }
@@ -158,13 +162,13 @@ pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
 /// Opens listeners at these places, or takes those that were passed, or handed over. What was handed over
 /// and is not wanted is closed.
 pub(super) fn open(
-    places: &[Place],
+    places: &[ListenAddr],
     passed: Vec<Inherited>,
     mut handed: Vec<TcpListener>,
 ) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     if passed.is_empty() {
-        for Place { addr, .. } in places {
+        for ListenAddr { addr, .. } in places {
             let refused = |error| cannot_listen("listen-addr", *addr, socket(error));
             let known = handed.iter().position(|socket| serves(socket, *addr));
             let socket = match known.map(|index| handed.swap_remove(index)) {
@@ -204,8 +208,8 @@ pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
 /// # Errors
 /// If no start on this host could. That an address is in use, or not this user's to listen on, may
 /// be otherwise for the start: systemd may pass the socket, or the gateway in service end before it.
-pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<String>, Error> {
-    let shown = &place.shown;
+pub(super) fn rehearse(flag: &'static str, place: &ListenAddr) -> Result<Option<String>, Error> {
+    let display = &place.display;
     match bound(place.addr, dial::prepare) {
         Ok(_) => Ok(None),
         Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -214,12 +218,12 @@ pub(super) fn rehearse(flag: &'static str, place: &Place) -> Result<Option<Strin
                 _ => "",
             };
             Ok(Some(format!(
-                "--{flag}={shown} is in use now: a start needs it free{or_passed}"
+                "--{flag}={display} is in use now: a start needs it free{or_passed}"
             )))
         }
         Err((Step::Bind(_), error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             Ok(Some(format!(
-                "--{flag}={shown} is not for this user to listen on: ports below 1024 need \
+                "--{flag}={display} is not for this user to listen on: ports below 1024 need \
              CAP_NET_BIND_SERVICE"
             )))
         }

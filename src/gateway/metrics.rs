@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::error::{Error, refused};
 use super::listeners::{open_metrics, serves};
-use super::{Error, refused};
 use crate::admin::{self, Observed};
 use crate::config::Settings;
 use crate::deadline::Timed;

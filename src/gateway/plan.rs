@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Error;
-use super::listeners::{self, Place};
+use super::error::Error;
+use super::listeners::{self, ListenAddr};
 use crate::config::Config;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::roots::{Authorities, Bundle};
@@ -20,9 +20,9 @@ use crate::x509::ServerName;
 
 /// What a start, or a check of one, begins with: nothing is bound or dialled yet.
 pub(super) struct Plan {
-    pub(super) listen: Vec<Place>,
+    pub(super) listen: Vec<ListenAddr>,
     /// Where to serve metrics.
-    pub(super) metrics: Option<Place>,
+    pub(super) metrics: Option<ListenAddr>,
     /// Whether members may have names.
     pub(super) resolves: bool,
     pub(super) discovery: Discovery,
@@ -43,11 +43,11 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     let listen = listeners::places(config, &passed, &resolver)?;
     let mut warnings = Vec::new();
     let metrics = listeners::metrics_place(config, &listen, &resolver)?;
-    if let Some(Place { addr, shown }) = &metrics
+    if let Some(ListenAddr { addr, display }) = &metrics
         && !addr.ip().is_loopback()
     {
         warnings.push(format!(
-            "--metrics-addr={shown} can be reached from other hosts, and asks nobody for a password: \
+            "--metrics-addr={display} can be reached from other hosts, and asks nobody for a password: \
              whoever reaches it reads addresses and states of the cluster"
         ));
     }
@@ -127,14 +127,15 @@ fn members(config: &Config, warnings: &mut Vec<String>) -> Result<Members, Error
 /// Refuses an endpoint that is one of the addresses to listen on.
 pub(super) fn refuse_loops(
     endpoints: &[Endpoint],
-    listen: &[Place],
-    metrics: Option<&Place>,
+    listen: &[ListenAddr],
+    metrics: Option<&ListenAddr>,
 ) -> Result<(), Error> {
     let clients = listen.iter().map(|place| (place, ""));
     let metrics = metrics.map(|place| (place, " of --metrics-addr"));
-    let places: Vec<(&Place, &str)> = clients.chain(metrics).collect();
+    let places: Vec<(&ListenAddr, &str)> = clients.chain(metrics).collect();
     for endpoint in endpoints {
-        let own = |(place, _): &&(&Place, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
+        let own =
+            |(place, _): &&(&ListenAddr, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
         if let Some((place, which)) = places.iter().find(own) {
             let flag = match endpoint.source {
                 endpoint::Source::Endpoints => "--endpoints",
@@ -144,7 +145,7 @@ pub(super) fn refuse_loops(
             return Err(Error::usage(format!(
                 "{flag}: SRV or endpoint ({}->{}) should not resolve to the gateway listen addr \
                  ({}{which}): name the etcd members, or listen on another port",
-                endpoint.name, endpoint.addr, place.shown
+                endpoint.name, endpoint.addr, place.display
             )));
         }
     }

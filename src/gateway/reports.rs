@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::Served;
+use super::runtime::Runtime;
 use super::threads::Thread;
 use crate::log;
 use crate::sys::Plain;
@@ -12,8 +12,8 @@ use crate::sys::notify::Notifier;
 use crate::times::Times;
 
 /// Tells the service manager that clients are served (READY=1).
-pub(super) fn tell_ready(notifier: &Notifier, served: &Served) {
-    let line = served.line();
+pub(super) fn tell_ready(notifier: &Notifier, runtime: &Runtime) {
+    let line = runtime.line();
     warn(notifier.send(&format!("READY=1\nSTATUS={line}")));
 }
 
@@ -44,12 +44,12 @@ fn warn(sent: io::Result<()>) {
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub(super) fn prepare(notifier: &Notifier, served: &Arc<Served>, times: Times) -> io::Result<()> {
+pub(super) fn prepare(notifier: &Notifier, runtime: &Arc<Runtime>, times: Times) -> io::Result<()> {
     if !notifier.is_enabled() {
         return Ok(());
     }
     let interval = report_interval(notifier.watchdog, &times);
-    let (notifier, own) = (notifier.clone(), Arc::clone(served));
+    let (notifier, own) = (notifier.clone(), Arc::clone(runtime));
     let work = move || {
         loop {
             std::thread::sleep(interval);
@@ -61,7 +61,7 @@ pub(super) fn prepare(notifier: &Notifier, served: &Arc<Served>, times: Times) -
             let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
         }
     };
-    served.threads.prepare(Thread::Status, work).map(drop)
+    runtime.threads.prepare(Thread::STATUS, work).map(drop)
 }
 
 /// sd_watchdog_enabled(3) recommends half of the time that was asked for.

@@ -1,65 +1,45 @@
-//! The work of the main thread once clients are served: it waits for what the service is asked for, and sees to reloads
-//! and to the end.
+//! The work of the main thread once clients are served: it waits for what the service is asked for, and does reloads
+//! and the end.
 //!
 //! A process ends in the same way whether another one has taken over or a signal ends the service: it stops accepting, waits until
-//! its sessions are over, resets what is left when its time is over, and is told of nothing twice. What differs is the time
-//! (`--reload-timeout` or `--drain-timeout`), and what becomes of its listeners.
+//! its sessions are over, and resets what is left when its time is over. What differs is the time (`--reload-timeout` or
+//! `--drain-timeout`), and what becomes of its listeners.
+//!
+//! [`Service::wait`] is the one place where the process waits, and where signals and messages of other processes are read. It does at
+//! once what can be done at once, and notes the rest in [`Pending`].
 
+use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::handover::{self, Event as Heard, Request, Said, Starting, Successor, Supply};
+use super::handover::{self, Children, Message, Received, ServiceState};
+use super::handover::{Starting, Successor};
 use super::metrics::Metrics;
+use super::process::Process;
 use super::reports;
-use super::signals::{Event, Signals, flush_access_log};
-use super::status::Served;
-use crate::config::Config;
+use super::runtime::Runtime;
+use super::signals::{self, Request, Signals};
 use crate::log;
 use crate::proxy::listener::Listener;
-use crate::sys::Plain;
-use crate::sys::notify::Notifier;
-use crate::sys::program::Program;
-use crate::sys::syscall::{self, PollFd};
-use crate::times::Times;
+use crate::sys::signal::Signal;
+use crate::sys::waker::Waker;
+use crate::sys::{Plain, syscall};
 
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// Where clients and operators connect to.
+/// The threads that accept clients, and the one that serves metrics.
 #[derive(Default)]
-pub(super) struct Doors {
+pub(super) struct Acceptors {
     pub(super) clients: Vec<(Arc<Listener>, JoinHandle<()>)>,
     pub(super) metrics: Option<(Arc<Metrics>, JoinHandle<()>)>,
 }
 
-impl Doors {
-    /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
-    /// then; otherwise those of this process are served to its end. Returns the thread that answers those who have asked before.
-    fn close(self, handed_over: bool, times: &Times) -> Option<JoinHandle<()>> {
-        for (listener, _) in &self.clients {
-            if handed_over {
-                listener.stop();
-            } else {
-                listener.close();
-            }
-        }
-        let metrics = self.metrics.filter(|_| handed_over);
-        if let Some((metrics, _)) = &metrics {
-            metrics.stop();
-        }
-        let patience = Instant::now() + times.accept_patience;
-        for (_, thread) in self.clients {
-            join(thread, patience);
-        }
-        metrics.map(|(_, thread)| thread)
-    }
-}
-
-/// Waits for a thread to end: one that accepts, so that every client it has taken is counted, or one that answers. One that
-/// pauses after an error may take longer, and is left behind, and so is one whose client says nothing.
+/// Waits for a thread to end: one that accepts, so that every client it has taken is counted, or the one that serves metrics. One
+/// that pauses after an error, or whose client says nothing, may take longer, and is not waited for.
 fn join(thread: JoinHandle<()>, deadline: Instant) {
     while !thread.is_finished() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -69,242 +49,402 @@ fn join(thread: JoinHandle<()>, deadline: Instant) {
     }
 }
 
-/// All that it takes to serve, to hand over and to end.
-pub(super) struct Service<'a> {
-    pub(super) config: &'a Config,
-    pub(super) program: &'a Program,
-    pub(super) notifier: &'a Notifier,
-    pub(super) signals: &'a Arc<Signals>,
-    pub(super) served: Arc<Served>,
-    pub(super) doors: Doors,
-    pub(super) times: Times,
+/// What the process is asked for and has not done yet.
+#[derive(Debug, Default)]
+struct Pending {
+    reload: bool,
+    /// By which signal, or by what else.
+    end: Option<&'static str>,
+    /// The process that serves has no time left.
+    reset: bool,
+    /// A second signal, or none can be taken any more.
+    exit: bool,
 }
 
-impl Service<'_> {
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// All sessions are over.
+    Completely,
+    /// Its time was over.
+    Late,
+    /// The process that took over has ended.
+    ServiceEnded,
+    /// The process is to exit at once.
+    Interrupted,
+}
+
+/// All that it takes to serve, to hand over and to end.
+pub(super) struct Service<'a> {
+    process: &'a Process<'a>,
+    signals: Signals,
+    runtime: Arc<Runtime>,
+    acceptors: Acceptors,
+    /// Wakes the main thread when a session ends.
+    waker: Arc<Waker>,
+    pending: Pending,
+    /// The process that took over.
+    successor: Option<Successor>,
+    is_reloading: bool,
+    /// Child processes that have ended, if the parent of this process watches the service.
+    children: Children,
+}
+
+impl<'a> Service<'a> {
+    /// # Errors
+    /// If no descriptors are left.
+    pub(super) fn new(
+        process: &'a Process<'a>,
+        signals: Signals,
+        runtime: Arc<Runtime>,
+        acceptors: Acceptors,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            process,
+            signals,
+            runtime,
+            acceptors,
+            waker: Arc::new(Waker::new()?),
+            pending: Pending::default(),
+            successor: None,
+            is_reloading: false,
+            children: Children::default(),
+        })
+    }
+
     /// Serves until the end. The exit status is not 0 if the service ended otherwise than it was asked to.
-    pub(super) fn run(self) -> ExitCode {
+    pub(super) fn run(mut self) -> ExitCode {
         loop {
-            self.wait(&[], None);
-            while let Some(event) = self.signals.events.next() {
-                match event {
-                    Event::End(signal) => return self.end(signal),
-                    Event::Reload => match self.reload() {
-                        Ok(Some(successor)) => return self.hand_over(successor),
-                        Ok(None) => {}
-                        Err(reason) => self.continue_without(&reason),
-                    },
+            if self.pending.exit {
+                return self.exit_at_once();
+            }
+            if let Some(signal) = self.pending.end {
+                return self.end(signal);
+            }
+            if std::mem::take(&mut self.pending.reload) {
+                match self.reload() {
+                    Ok(Some(successor)) => return self.hand_over(successor),
+                    Ok(None) => {}
+                    Err(reason) => self.continue_without(&reason),
+                }
+            } else {
+                self.wait(None, None);
+            }
+        }
+    }
+
+    /// Waits for something to do, for the end of a session, for a message of a process that `starting`, or until a time, and does
+    /// what is asked for.
+    fn wait(&mut self, starting: Option<&Starting>, until: Option<Instant>) {
+        let mut fds = vec![self.waker.fd()];
+        fds.extend(starting.map(|starting| starting.control().as_fd()));
+        let successor = self.successor.as_ref();
+        fds.extend(successor.map(|successor| successor.control.as_fd()));
+        // Once the other process may serve, it reads what predecessors send, from the same sockets.
+        let reads = starting.is_none_or(|starting| !starting.may_serve());
+        let predecessors = match reads {
+            true => self.runtime.reloads.predecessors.all(),
+            false => Vec::new(),
+        };
+        fds.extend(predecessors.iter().map(|one| one.control().as_fd()));
+        let signal = self.signals.wait(&fds, until);
+        self.waker.clear();
+        match signal {
+            Ok(Some(Signal::Child)) if self.runtime.reloads.is_watched && !self.is_reloading => {
+                self.children.reap();
+            }
+            Ok(Some(signal)) => {
+                if let Some(request) = self.signals.request(signal) {
+                    self.carry_out(request, signal.name());
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                signals::log_failure(&error);
+                self.pending.exit = true;
+            }
+        }
+        if reads {
+            for (request, by) in self.runtime.reloads.predecessors.receive() {
+                self.carry_out(request, by);
+            }
+            let (_, draining) = self.runtime.reloads.predecessors.draining();
+            let max = self.runtime.limits.beside(draining);
+            self.runtime.proxy.sessions.limit(max);
+        }
+        self.receive_from_successor();
+    }
+
+    /// Does what this process is asked for by a signal, or by a predecessor. As long as the manager knows of the first process only,
+    /// what it asks that one for is meant for the service, and is passed on to the process that serves.
+    fn carry_out(&mut self, request: Request, by: &'static str) {
+        let is_watched = self.runtime.reloads.is_watched;
+        if let Some(successor) = self.successor.as_ref().filter(|_| is_watched) {
+            let _ = successor.control.send(&Message::Request(request));
+        }
+        match (request, &self.successor) {
+            // It comes back: the process that serves asks all that drain.
+            (Request::Refresh, Some(_)) if is_watched => {}
+            (Request::Refresh, _) => self.refresh(),
+            (Request::Status, _) => self.runtime.log(),
+            (Request::Reload, None) => self.pending.reload = true,
+            (Request::Reload, Some(_)) if is_watched => {}
+            (Request::Reload, Some(successor)) => log::warn(
+                "reload",
+                "received SIGUSR2 in a process that drains; send it to the one that serves",
+                &[("process", u64::from(successor.process).into())],
+            ),
+            (Request::End, _) => {
+                self.pending.end.get_or_insert(by);
+            }
+            (Request::Reset, _) => {
+                let fields = [("signal", by.into())];
+                log::warn("signal", "received second signal, exiting at once", &fields);
+                self.pending.exit = true;
+            }
+        }
+    }
+
+    /// Looks for endpoints again, opens the access log again, and has those that drain do the same.
+    fn refresh(&self) {
+        log::info("signal", "received SIGHUP, refreshing endpoints", &[]);
+        let proxy = &self.runtime.proxy;
+        if let Some(access) = &proxy.access {
+            access.reopen();
+        }
+        self.runtime.refreshes.ask();
+        proxy.pool.distress().wake();
+        self.runtime.reloads.predecessors.ask(Request::Refresh);
+    }
+
+    /// Reads what the process sends that took over.
+    fn receive_from_successor(&mut self) {
+        while let Some(successor) = &mut self.successor {
+            // Another process may have its end of the socket still, such as one that a script has left behind. One that
+            // has handed over has not ended before the message of the next was read.
+            let has_ended = self.children.exit_status(successor.process).is_some();
+            match successor.control.receive() {
+                Received::Message(Message::Serving(process)) => {
+                    successor.process = process;
+                    // The process before it may have reported an older number to it.
+                    successor.report(self.runtime.proxy.sessions.count() as u64);
+                }
+                Received::Message(Message::Request(Request::End)) => {
+                    self.pending.end.get_or_insert("passed on");
+                }
+                Received::Message(Message::Request(Request::Reset)) => self.pending.reset = true,
+                Received::Message(Message::Request(Request::Refresh)) => self.refresh(),
+                Received::Message(_) => {}
+                Received::Nothing if !has_ended => return,
+                Received::Nothing | Received::End => {
+                    successor.has_ended = true;
+                    return;
                 }
             }
         }
     }
 
-    /// Waits for an event, for one of `others` to become readable, or until a time, and hears what those say that drain.
-    fn wait(&self, others: &[&dyn AsFd], until: Option<Instant>) {
-        let predecessors = self.served.reloads.predecessors.all();
-        let controls = predecessors.iter().map(|one| one.control() as &dyn AsFd);
-        let all: Vec<&dyn AsFd> = others.iter().copied().chain(controls).collect();
-        self.wait_deaf(&all, until);
-        self.hear();
-    }
-
-    /// Waits for an event, for one of `others` to become readable, or until a time.
-    fn wait_deaf(&self, others: &[&dyn AsFd], until: Option<Instant>) {
-        let waker = &self.signals.events.waker;
-        let mut fds = vec![PollFd::readable(waker.fd())];
-        fds.extend(others.iter().map(|other| PollFd::readable(other.as_fd())));
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if let Err(error) = syscall::wait(&mut fds, timeout) {
-            let fields = [("error", Plain(&error).to_string().into())];
-            log::error("gateway", "cannot poll", &fields);
-            std::thread::sleep(self.times.poll_pause);
-        }
-        waker.clear();
-    }
-
-    /// Hears what those say that drain.
-    fn hear(&self) {
-        let events = self.served.reloads.predecessors.hear();
-        let (_, draining) = self.served.reloads.predecessors.draining();
-        let room = self.served.room.beside(draining);
-        self.served.proxy.sessions.limit(room);
-        for event in events {
-            match event {
-                Heard::Asked(request) => self.signals.carry_out(request, "passed on"),
-                Heard::WatcherEnded => {
-                    log::warn(
-                        "reload",
-                        "the first process of the service has ended, ending",
-                        &[],
-                    );
-                    self.signals
-                        .carry_out(Request::End, "end of the first process");
-                }
-            }
-        }
-    }
-
-    /// Has another process get ready to serve; none if the end came first.
+    /// Starts another process, and waits until it serves; none if the end came first.
     ///
     /// # Errors
-    /// Why it is not ready.
-    fn reload(&self) -> Result<Option<Successor>, String> {
-        let program = self.program.path().display().to_string();
+    /// Why it does not serve.
+    fn reload(&mut self) -> Result<Option<Successor>, String> {
+        let program = self.process.program.path().display().to_string();
         let fields = [("program", program.into())];
         log::info("reload", "received SIGUSR2, reloading", &fields);
-        let _ = self.notifier.send("RELOADING=1\nSTATUS=reloading");
-        let served = &self.served;
-        let reloads = &served.reloads;
-        // Until it is known how the process has ended that starts the new one.
-        let _held = reloads.is_watched.then(|| self.signals.watched().hold());
+        let _ = self.process.notifier.send("RELOADING=1\nSTATUS=reloading");
+        self.is_reloading = true;
+        let successor = self.start_successor();
+        self.is_reloading = false;
+        if self.runtime.reloads.is_watched {
+            // For those that have ended meanwhile there is no other signal.
+            self.children.reap();
+        }
+        successor
+    }
+
+    fn start_successor(&mut self) -> Result<Option<Successor>, String> {
+        let runtime = Arc::clone(&self.runtime);
+        let reloads = &runtime.reloads;
         if reloads.is_watched {
             syscall::adopt_orphans()
                 .map_err(|error| format!("cannot watch the new process: {}", Plain(&error)))?;
         }
-        let metrics = served.metrics.as_ref();
+        let clients = self.acceptors.clients.iter();
+        let listeners: Vec<&Listener> = clients.map(|(listener, _)| &**listener).collect();
+        let metrics = runtime.metrics.as_ref();
         let metrics = metrics.and_then(|metrics| metrics.listener());
-        let supply = Supply {
-            listeners: self.doors.clients.iter().map(|(door, _)| &**door).collect(),
-            metrics: metrics.as_deref(),
-            draining: reloads.predecessors.all(),
+        let state = ServiceState {
             is_managed: reloads.is_managed,
             is_watched: reloads.is_watched,
             succeeded: reloads.succeeded,
             failed: reloads.failed(),
-            host: served.room.host,
-            connections: served.proxy.sessions.count(),
+            host_limit: runtime.limits.host as u64,
+            connections: runtime.proxy.sessions.count() as u64,
         };
-        let mut starting = Starting::start(self.program, &supply)?;
-        let deadline = Instant::now() + self.times.reload_patience;
-        while !starting.hear()? {
-            let is_to_end = |event: &Event| matches!(event, Event::End(_));
+        let draining = reloads.predecessors.all();
+        let metrics = metrics.as_deref();
+        let mut starting =
+            Starting::start(&self.process.program, &listeners, metrics, &draining, state)?;
+        match self.wait_until_it_serves(&mut starting) {
+            Ok(Some(process)) => Ok(Some(starting.into_successor(process))),
+            Ok(None) => {
+                starting.abandon();
+                Ok(None)
+            }
+            Err(reason) => {
+                starting.abandon();
+                Err(reason)
+            }
+        }
+    }
+
+    /// Returns the number of the process; none if this one is to end.
+    fn wait_until_it_serves(&mut self, starting: &mut Starting) -> Result<Option<u32>, String> {
+        let deadline = Instant::now() + self.process.times.reload_patience;
+        loop {
+            if let Some(process) = starting.receive()? {
+                return Ok(Some(process));
+            }
             // Once the other process may serve clients, it does so to the end.
-            if !starting.is_told() && self.signals.events.has(is_to_end) {
+            let is_ending = self.pending.end.is_some() && !starting.may_serve();
+            if is_ending || self.pending.exit {
                 return Ok(None);
             }
             if Instant::now() >= deadline {
-                let patience = self.times.reload_patience.as_secs_f32();
+                let patience = self.process.times.reload_patience.as_secs_f32();
                 return Err(format!("the new process is not ready after {patience} s"));
             }
-            match starting.control() {
-                // What those say that drain is for the other process now, which reads it from the same sockets.
-                Some(control) if starting.is_told() => self.wait_deaf(&[control], Some(deadline)),
-                Some(control) => self.wait(&[control], Some(deadline)),
-                None => {}
-            }
+            self.wait(Some(starting), Some(deadline));
         }
-        Ok(starting.into_successor())
     }
 
     /// A reload has failed.
     fn continue_without(&self, reason: &str) {
         let fields = [("error", reason.into())];
         log::error("reload", "reload failed, continuing", &fields);
-        self.served.reloads.fail(reason);
+        self.runtime.reloads.fail(reason);
         // The other process may have said that it serves.
-        self.served.reloads.predecessors.announce();
-        reports::tell_ready(self.notifier, &self.served);
+        self.runtime.reloads.predecessors.announce();
+        reports::tell_ready(&self.process.notifier, &self.runtime);
     }
 
     /// Another process serves from here on.
     fn hand_over(mut self, successor: Successor) -> ExitCode {
-        let (served, process) = (Arc::clone(&self.served), successor.process());
-        let reloads = &served.reloads;
-        let timeout = self.config.reload_timeout;
+        let runtime = Arc::clone(&self.runtime);
+        let (reloads, sessions) = (&runtime.reloads, &runtime.proxy.sessions);
+        let process = successor.process;
+        let timeout = self.process.config.reload_timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let main = reloads.is_managed.then_some(process);
-        reports::tell_successor(self.notifier, main);
-        let successor = Arc::new(successor);
-        // As long as the manager knows of this process only, what it asks this one for is meant for the service.
-        self.signals.hand_over(&successor, reloads.is_watched);
+        reports::tell_successor(
+            &self.process.notifier,
+            reloads.is_managed.then_some(process),
+        );
+        // What this process was asked for meanwhile is meant for the service.
+        let reload = self.pending.reload.then_some(Request::Reload);
+        let end = self.pending.end.map(|_| Request::End);
+        for request in reload.into_iter().chain(end) {
+            let _ = successor.control.send(&Message::Request(request));
+        }
+        self.successor = Some(successor);
         log::name_process();
         let mut fields = vec![
             ("successor", u64::from(process).into()),
-            ("connections", self.served.proxy.sessions.count().into()),
+            ("connections", sessions.count().into()),
         ];
         fields.extend(timeout.map(|timeout| ("timeout_seconds", timeout.into())));
         log::info("reload", "reloaded, draining", &fields);
-        let answers = self.close_doors(true);
+        let metrics = self.stop_accepting(true);
         reloads.predecessors.clear();
-        let drained = self.drain(deadline, Some(&successor));
-        successor.tell_connections(0);
-        if drained == Drained::ServiceEnded {
-            return self.end_with_the_service(&successor);
+        let drained = self.drain(deadline);
+        if drained == Drained::Interrupted {
+            return self.exit_at_once();
         }
-        if let Some(answers) = answers {
-            join(answers, Instant::now() + self.times.accept_patience);
+        if let Some(successor) = &mut self.successor {
+            successor.report(0);
+        }
+        if drained == Drained::ServiceEnded {
+            return self.end_with_the_service();
+        }
+        if let Some(metrics) = metrics {
+            join(metrics, Instant::now() + self.process.times.accept_patience);
         }
         if !reloads.is_watched {
             return self.stopped();
         }
-        if drained != Drained::Ending {
-            let fields = [("process", u64::from(successor.process()).into())];
-            log::info(
-                "reload",
-                "drained, watching the process that serves",
-                &fields,
-            );
-            flush_access_log(&self.served.proxy, &self.times);
-            log::flush(self.times.flush_patience);
-            self.signals.pause();
-            let is_to_end = |event: &Event| matches!(event, Event::End(_));
-            // How a process has ended that was noted here is forgotten there.
-            let has_ended = self.signals.watched().known(successor.process()).is_some();
-            if !has_ended && !self.signals.events.has(is_to_end) {
-                handover::execute(self.program, successor.control(), successor.process());
-            }
-            self.signals.resume();
+        if self.pending.end.is_none() {
+            self.become_the_watcher();
         }
-        loop {
-            self.wait(&[successor.control()], None);
-            while self.signals.events.next().is_some() {}
-            while let Some(said) = self.signals.hear(&successor) {
-                match said {
-                    Said::Ended => return self.end_with_the_service(&successor),
-                    Said::Serves(_) => successor.tell_connections(0),
-                    Said::Asked(_) => {}
-                }
+        while !self.pending.exit {
+            if self
+                .successor
+                .as_ref()
+                .is_none_or(|successor| successor.has_ended)
+            {
+                return self.end_with_the_service();
             }
+            self.wait(None, None);
+        }
+        self.exit_at_once()
+    }
+
+    /// Makes this process, which has drained, only the watcher of the one that serves. Returns if that is not possible.
+    fn become_the_watcher(&mut self) {
+        let Some(successor) = &self.successor else {
+            return;
+        };
+        let fields = [("process", u64::from(successor.process).into())];
+        log::info(
+            "reload",
+            "drained, watching the process that serves",
+            &fields,
+        );
+        self.flush_logs();
+        // How a process has ended that was noted here would not be known there. Signals wait meanwhile.
+        if self.children.exit_status(successor.process).is_none() {
+            handover::execute(&self.process.program, &successor.control, successor.process);
         }
     }
 
     /// The process that serves has ended, and so do those that drain: whoever watches the service sees its end, and starts it
     /// again.
-    fn end_with_the_service(&self, successor: &Successor) -> ExitCode {
-        let left = self.served.proxy.sessions.count();
+    fn end_with_the_service(mut self) -> ExitCode {
+        let sessions = &self.runtime.proxy.sessions;
+        let left = sessions.count();
         if left > 0 {
             log::error(
                 "reload",
                 "the process that serves has ended, resetting connections",
                 &[("connections", left.into())],
             );
-            self.served.proxy.sessions.reset_all();
+            sessions.reset_all();
         }
         self.stopped();
-        match self.served.reloads.is_watched {
-            true => {
-                let watched = self.signals.watched();
-                watched
-                    .outcome(successor.process(), self.times.flush_patience)
-                    .into()
-            }
-            false => ExitCode::FAILURE,
-        }
+        self.status_of_successor().unwrap_or(ExitCode::FAILURE)
+    }
+
+    /// How the process has ended that served last, if the parent of this process waits for that.
+    fn status_of_successor(&mut self) -> Option<ExitCode> {
+        let is_watched = self.runtime.reloads.is_watched;
+        let successor = self.successor.as_ref().filter(|_| is_watched)?;
+        let patience = self.process.times.flush_patience;
+        Some(self.children.wait_for(successor.process, patience).into())
     }
 
     /// Ends the service.
     fn end(mut self, signal: &'static str) -> ExitCode {
-        let timeout = self.config.drain_timeout;
+        let timeout = self.process.config.drain_timeout;
         let deadline = Instant::now().checked_add(timeout);
-        let open = self.served.proxy.sessions.count();
-        let served = Arc::clone(&self.served);
-        let predecessors = &served.reloads.predecessors;
+        let runtime = Arc::clone(&self.runtime);
+        let predecessors = &runtime.reloads.predecessors;
+        let open = runtime.proxy.sessions.count();
         // A drain may be longer than the manager's patience with a stop.
         let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
-        let _ = self.notifier.send(&format!(
+        let _ = self.process.notifier.send(&format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
         ));
         predecessors.ask(Request::End);
-        self.close_doors(false);
+        self.stop_accepting(false);
         log::info(
             "gateway",
             "received signal, draining",
@@ -314,43 +454,60 @@ impl Service<'_> {
                 ("timeout_seconds", timeout.into()),
             ],
         );
-        if self.drain(deadline, None) == Drained::Late {
+        if self.drain(deadline) == Drained::Late {
             // Each has a time of its own, by the settings that it was started with.
             predecessors.ask(Request::Reset);
-            let patience = Instant::now() + self.times.accept_patience;
-            while predecessors.draining().0 > 0 && Instant::now() < patience {
-                self.wait(&[], Some(patience));
+            let patience = Instant::now() + self.process.times.accept_patience;
+            while predecessors.draining().0 > 0 && Instant::now() < patience && !self.pending.exit {
+                self.wait(None, Some(patience));
             }
+        }
+        if self.pending.exit {
+            return self.exit_at_once();
         }
         self.stopped()
     }
 
-    fn close_doors(&mut self, handed_over: bool) -> Option<JoinHandle<()>> {
-        self.served.threads.close();
-        let answers = std::mem::take(&mut self.doors).close(handed_over, &self.times);
-        self.served.zones.clear();
-        answers
+    /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
+    /// then; otherwise those of this process are served to its end. Returns the thread that answers those who have asked before.
+    fn stop_accepting(&mut self, handed_over: bool) -> Option<JoinHandle<()>> {
+        self.runtime.threads.close();
+        let Acceptors { clients, metrics } = std::mem::take(&mut self.acceptors);
+        for (listener, _) in &clients {
+            if handed_over {
+                listener.stop();
+            } else {
+                listener.close();
+            }
+        }
+        let metrics = metrics.filter(|_| handed_over);
+        if let Some((metrics, _)) = &metrics {
+            metrics.stop();
+        }
+        let patience = Instant::now() + self.process.times.accept_patience;
+        for (_, thread) in clients {
+            join(thread, patience);
+        }
+        self.runtime.zones.clear();
+        metrics.map(|(_, thread)| thread)
     }
 
     /// Waits until sessions are over, here and in processes that drain, at most until `deadline`. Those that are left here then are
     /// reset.
-    fn drain(&self, mut deadline: Option<Instant>, successor: Option<&Successor>) -> Drained {
-        let sessions = &self.served.proxy.sessions;
-        sessions.wake_at_each_end(&self.signals.events.waker);
-        let mut ending = false;
-        // What the successor was told last, and when.
-        let mut told: Option<(usize, Instant)> = None;
-        let mut reset = false;
+    fn drain(&mut self, mut deadline: Option<Instant>) -> Drained {
+        let runtime = Arc::clone(&self.runtime);
+        let sessions = &runtime.proxy.sessions;
+        sessions.wake_at_each_end(&self.waker);
+        let mut is_ending = false;
         loop {
             let (now, open) = (Instant::now(), sessions.count());
-            if open == 0 && self.served.reloads.predecessors.draining().0 == 0 {
-                return if ending {
-                    Drained::Ending
-                } else {
-                    Drained::Whole
-                };
+            if self.pending.exit {
+                return Drained::Interrupted;
             }
-            if reset || deadline.is_some_and(|deadline| now >= deadline) {
+            if open == 0 && runtime.reloads.predecessors.draining().0 == 0 {
+                return Drained::Completely;
+            }
+            if self.pending.reset || deadline.is_some_and(|deadline| now >= deadline) {
                 if open > 0 {
                     log::warn(
                         "gateway",
@@ -359,71 +516,54 @@ impl Service<'_> {
                     );
                     sessions.reset_all();
                 }
-                return if ending {
-                    Drained::Ending
-                } else {
-                    Drained::Late
-                };
+                return Drained::Late;
             }
             let mut until = deadline;
-            let mut others: Vec<&dyn AsFd> = Vec::new();
-            if let Some(successor) = successor {
-                others.push(successor.control());
-                let due = told.filter(|(told, _)| *told != open);
-                let due = due.map(|(_, then)| then + self.times.drain_report);
-                if told.is_none() || due.is_some_and(|due| now >= due) {
-                    successor.tell_connections(open);
-                    told = Some((open, now));
-                } else if let Some(due) = due {
-                    until = Some(until.map_or(due, |until| until.min(due)));
+            if let Some(successor) = &mut self.successor {
+                if successor.has_ended {
+                    return Drained::ServiceEnded;
                 }
-            }
-            self.wait(&others, until);
-            let mut asked_to_end = false;
-            while let Some(event) = self.signals.events.next() {
-                asked_to_end |= matches!(event, Event::End(_));
-            }
-            while let Some(said) = successor.and_then(|successor| self.signals.hear(successor)) {
-                match said {
-                    Said::Ended => return Drained::ServiceEnded,
-                    Said::Asked(Request::End) => asked_to_end = true,
-                    Said::Asked(Request::Reset) => reset = true,
-                    Said::Asked(Request::Refresh) => self.signals.refresh(),
-                    Said::Asked(Request::Status | Request::Reload) => {}
-                    // It may have been told an older number by the one before it.
-                    Said::Serves(_) => told = None,
+                if self.pending.end.is_some() && !is_ending {
+                    is_ending = true;
+                    let end = now.checked_add(self.process.config.drain_timeout);
+                    deadline = deadline.into_iter().chain(end).min();
                 }
+                let due = successor.report_change(open as u64, self.process.times.drain_report);
+                until = deadline.into_iter().chain(due).min();
             }
-            if asked_to_end && successor.is_some() && !ending {
-                ending = true;
-                let end = now.checked_add(self.config.drain_timeout);
-                deadline = deadline.into_iter().chain(end).min();
-            }
+            self.wait(None, until);
         }
     }
 
-    /// The last words of a process that ends in order.
+    /// Ends the process, and every session with a reset.
+    fn exit_at_once(mut self) -> ExitCode {
+        self.runtime.reloads.predecessors.ask(Request::Reset);
+        self.runtime.proxy.sessions.reset_all();
+        self.flush_logs();
+        // Whoever has started this process may start the service again at once.
+        self.status_of_successor();
+        ExitCode::FAILURE
+    }
+
+    /// The last words of a process that ends in order. A second signal has no effect from here on: the drain is over.
     fn stopped(&self) -> ExitCode {
-        // Whoever asks a second time now has asked too late.
-        self.signals.have_the_last_word();
-        flush_access_log(&self.served.proxy, &self.times);
-        let rejected = self.served.proxy.rejected();
+        self.flush_access_log();
+        let rejected = self.runtime.proxy.rejected();
         log::info("gateway", "stopped", &[("rejected", rejected.into())]);
         ExitCode::SUCCESS
     }
-}
 
-/// How a drain ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// All sessions are over.
-    Whole,
-    /// So they are, or their time was, and the service is to end.
-    Ending,
-    /// Its time was over.
-    Late,
-    /// The process that took over has ended.
-    ServiceEnded,
+    fn flush_access_log(&self) {
+        let access = self.runtime.proxy.access.as_ref();
+        if access.is_some_and(|access| !access.flush(self.process.times.flush_patience)) {
+            log::warn("access", "ended before the access log was written", &[]);
+        }
+    }
+
+    fn flush_logs(&self) {
+        self.flush_access_log();
+        log::flush(self.process.times.flush_patience);
+    }
 }
 
 #[cfg(test)]

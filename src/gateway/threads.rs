@@ -1,21 +1,20 @@
 //! The threads that the gateway needs for as long as it serves. All of them are started before a client is
-//! served. One that ends is started again, or ends the process:
+//! served. One that ends is started again:
 //!
-//! | thread | when it ends |
+//! | thread | when it is started again |
 //! |---|---|
-//! | `log`, `access-log` | started again; lines in hand count as dropped, those that wait are kept |
-//! | `accept` | started again; it has no state, and clients wait in the listener's queue |
-//! | `monitor` | started again; dials under way are dropped, and the pool knows which are due |
-//! | `discovery` | started again with what it knows; its next refresh asks for everything |
-//! | `parked` | started again with the sessions that it waits for |
-//! | `sessions` | started again with the sessions and removals that it waits for |
-//! | `health` | started again with what it thinks of each endpoint |
-//! | `admin` | started again; its connections are dropped |
-//! | `status` | started again; it only reads |
-//! | `zones` | started again with the listeners that it looks after |
-//! | `signal` | ends the process: all signals are blocked, so none could end it in order any more |
+//! | `log`, `access-log` | lines that it was writing count as dropped, those that wait are kept |
+//! | `accept` | it has no state, and clients wait in the listener's queue |
+//! | `monitor` | dials under way are dropped, and the pool has the time of the next dial of each endpoint |
+//! | `discovery` | it has its last results; its next refresh asks for everything |
+//! | `parked` | it has the sessions that it waits for |
+//! | `sessions` | it has the sessions and removed endpoints that it waits for |
+//! | `health` | it has the last result of each endpoint |
+//! | `admin` | its connections are dropped |
+//! | `status` | it only reads |
+//! | `zones` | it has its listeners |
 //!
-//! A panic of the main thread ends the process, too. A panic in a session, a lookup or a proof ends only
+//! A panic of the main thread ends the process. A panic in a session, a lookup or a proof ends only
 //! that; it is logged at most once a second.
 //!
 //! A thread that ended is an error in the log with the text of the panic, a count in the metrics, and one of
@@ -24,6 +23,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,83 +36,68 @@ use crate::log;
 use crate::sync::lock;
 use crate::times::Times;
 
-/// A thread that is started again.
+/// A thread that is started again when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thread {
-    Log,
-    AccessLog,
-    Parked,
-    Sessions,
-    Health,
-    Monitor,
-    Discovery,
-    Admin,
-    Accept,
-    Status,
-    Zones,
+pub(super) struct Thread {
+    /// For the kernel, the log and the metrics.
+    name: &'static str,
+    /// Bytes of stack, if its deepest call is known to need few.
+    stack: Option<usize>,
+    /// Whether it accepts connections, or notifies the service manager: it begins only when this process serves.
+    is_outward: bool,
 }
 
 impl Thread {
-    /// All of them, each at the place of its number.
+    pub(super) const LOG: Self = Self::new("log", Some(64 * 1024), false);
+    pub(super) const ACCESS_LOG: Self = Self::new("access-log", Some(64 * 1024), false);
+    pub(super) const PARKED: Self = Self::new("parked", Some(64 * 1024), false);
+    pub(super) const SESSIONS: Self = Self::new("sessions", None, false);
+    pub(super) const HEALTH: Self = Self::new("health", None, false);
+    pub(super) const MONITOR: Self = Self::new("monitor", None, false);
+    pub(super) const DISCOVERY: Self = Self::new("discovery", None, false);
+    pub(super) const ADMIN: Self = Self::new("admin", Some(128 * 1024), true);
+    pub(super) const ACCEPT: Self = Self::new("accept", None, true);
+    pub(super) const STATUS: Self = Self::new("status", None, true);
+    pub(super) const ZONES: Self = Self::new("zones", None, false);
+
+    /// All of them, in the order of the metrics.
     const ALL: [Self; 11] = [
-        Self::Log,
-        Self::AccessLog,
-        Self::Parked,
-        Self::Sessions,
-        Self::Health,
-        Self::Monitor,
-        Self::Discovery,
-        Self::Admin,
-        Self::Accept,
-        Self::Status,
-        Self::Zones,
+        Self::LOG,
+        Self::ACCESS_LOG,
+        Self::PARKED,
+        Self::SESSIONS,
+        Self::HEALTH,
+        Self::MONITOR,
+        Self::DISCOVERY,
+        Self::ADMIN,
+        Self::ACCEPT,
+        Self::STATUS,
+        Self::ZONES,
     ];
 
-    /// Whether it takes clients, or speaks for the service.
-    fn is_a_door(self) -> bool {
-        matches!(self, Self::Accept | Self::Admin | Self::Status)
-    }
-
-    /// Its name, for the kernel, the log and the metrics.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::AccessLog => "access-log",
-            Self::Parked => "parked",
-            Self::Sessions => "sessions",
-            Self::Health => "health",
-            Self::Monitor => "monitor",
-            Self::Discovery => "discovery",
-            Self::Admin => "admin",
-            Self::Accept => "accept",
-            Self::Status => "status",
-            Self::Zones => "zones",
-        }
-    }
-
-    /// Bytes of stack, for those whose deepest call is known to need few.
-    fn stack(self) -> Option<usize> {
-        match self {
-            Self::Log | Self::AccessLog | Self::Parked => Some(64 * 1024),
-            Self::Admin => Some(128 * 1024),
-            _ => None,
+    const fn new(name: &'static str, stack: Option<usize>, is_outward: bool) -> Self {
+        Self {
+            name,
+            stack,
+            is_outward,
         }
     }
 }
 
 /// How often threads of one name ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct Loss {
     count: u64,
-    /// Of the last one: why it ended, and when it works again.
-    last: Option<(String, Instant)>,
+    /// Why the last one ended, and when it works again.
+    error: String,
+    again: Instant,
 }
 
 /// Starts threads, and counts those that ended.
 #[derive(Debug)]
 pub(super) struct Threads {
     times: Times,
-    losses: Mutex<[Loss; Thread::ALL.len()]>,
+    losses: Mutex<HashMap<&'static str, Loss>>,
     /// Set when all are started.
     complete: OnceLock<()>,
     /// Set when this process serves.
@@ -135,14 +120,14 @@ impl Threads {
     /// Starts a thread that works from now on, and is started again when it ends.
     ///
     /// # Errors
-    /// If the host gives no thread more.
+    /// If the host gives no more threads.
     pub(super) fn start(
         self: &Arc<Self>,
         thread: Thread,
         mut work: impl FnMut() + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let threads = Arc::clone(self);
-        spawn(thread.name(), thread.stack(), move || {
+        spawn(thread.name, thread.stack, move || {
             threads.restart(thread, &mut work)
         })
     }
@@ -151,16 +136,16 @@ impl Threads {
     /// [this process serves](Self::open).
     ///
     /// # Errors
-    /// If the host gives no thread more.
+    /// If the host gives no more threads.
     pub(super) fn prepare(
         self: &Arc<Self>,
         thread: Thread,
         mut work: impl FnMut() + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let threads = Arc::clone(self);
-        spawn(thread.name(), thread.stack(), move || {
+        spawn(thread.name, thread.stack, move || {
             threads.complete.wait();
-            if thread.is_a_door() {
+            if thread.is_outward {
                 threads.open.wait();
             }
             threads.restart(thread, &mut work);
@@ -173,7 +158,7 @@ impl Threads {
         let _ = self.complete.set(());
     }
 
-    /// Has those begin that take clients, and speak for the service.
+    /// Has those begin that accept connections, or notify the service manager.
     pub(super) fn open(&self) {
         let _ = self.open.set(());
     }
@@ -191,31 +176,26 @@ impl Threads {
     /// How often threads ended, by name.
     pub(super) fn lost(&self) -> Vec<(&'static str, u64)> {
         let losses = lock(&self.losses);
-        let counts = losses.iter().map(|loss| loss.count);
+        let count = |thread: Thread| losses.get(thread.name).map_or(0, |loss| loss.count);
         Thread::ALL
-            .map(Thread::name)
-            .into_iter()
-            .zip(counts)
-            .collect()
+            .map(|thread| (thread.name, count(thread)))
+            .to_vec()
     }
 
     /// The threads that ended and have not worked long enough since, in words.
     pub(super) fn problems(&self, now: Instant) -> Vec<String> {
         let losses = lock(&self.losses);
-        let threads = Thread::ALL.iter().zip(losses.iter());
-        threads
-            .filter_map(|(thread, loss)| {
-                let (error, again) = loss.last.as_ref()?;
-                let proven = now.saturating_duration_since(*again) >= self.times.thread_proof;
-                (!proven).then(|| {
-                    format!(
-                        "thread {} has ended, {} times so far, and is started again: {error}",
-                        thread.name(),
-                        loss.count
-                    )
-                })
+        let problem = |thread: &Thread| {
+            let loss = losses.get(thread.name)?;
+            let proven = now.saturating_duration_since(loss.again) >= self.times.thread_proof;
+            (!proven).then(|| {
+                format!(
+                    "thread {} has ended, {} times so far, and is started again: {}",
+                    thread.name, loss.count, loss.error
+                )
             })
-            .collect()
+        };
+        Thread::ALL.iter().filter_map(problem).collect()
     }
 
     /// Does the work of a thread, again whenever it ends, until the service ends.
@@ -238,7 +218,7 @@ impl Threads {
                 "gateway",
                 "thread ended, starting it again",
                 &[
-                    ("thread", thread.name().into()),
+                    ("thread", thread.name.into()),
                     ("error", error.into()),
                     ("pause_seconds", pause.into()),
                     ("count", count.into()),
@@ -250,12 +230,17 @@ impl Threads {
     /// Counts a thread that has ended and begins again at a time; returns the count.
     fn lose(&self, thread: Thread, error: &str, again: Instant) -> u64 {
         let mut losses = lock(&self.losses);
-        let Some(loss) = losses.get_mut(thread as usize) else {
-            return 0;
-        };
-        loss.count += 1;
-        loss.last = Some((error.to_owned(), again));
-        loss.count
+        let count = losses.get(thread.name).map_or(0, |loss| loss.count) + 1;
+        let error = error.to_owned();
+        losses.insert(
+            thread.name,
+            Loss {
+                count,
+                error,
+                again,
+            },
+        );
+        count
     }
 }
 
@@ -269,33 +254,15 @@ fn next_pause(pause: Duration, after: Duration, times: &Times) -> Duration {
     }
 }
 
-/// Starts a thread that works from now on; when it ends, `end` ends the process.
+/// Starts a thread.
 ///
 /// # Errors
-/// If the host gives no thread more.
-pub(super) fn start_final(
-    name: &'static str,
-    work: impl FnOnce() + Send + 'static,
-    end: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
-    let started = spawn(name, None, move || {
-        let error = attempt(work).err();
-        let error = error.unwrap_or_else(|| RETURNED.to_owned());
-        log::error(
-            "gateway",
-            "thread ended, ending the process",
-            &[("thread", name.into()), ("error", error.into())],
-        );
-        end();
-    });
-    started.map(drop)
-}
-
-fn spawn(
+/// If the host gives no more threads.
+pub(super) fn spawn<T: Send + 'static>(
     name: &str,
     stack: Option<usize>,
-    work: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
     let builder = std::thread::Builder::new().name(name.to_owned());
     let builder = match stack {
         Some(bytes) => builder.stack_size(bytes),
@@ -304,7 +271,7 @@ fn spawn(
     let (begins, begun) = channel::<()>();
     let thread = builder.spawn(move || {
         drop(begins);
-        work();
+        work()
     })?;
     // Only one that has begun has all that `std` allocates for a thread, for want of which it ends the process.
     let _ = begun.recv();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::Error;
+use super::error::Error;
 use crate::addr::{Host, HostPort};
 use crate::log;
 use crate::proxy::listener::Listener;
@@ -193,7 +193,8 @@ mod tests {
         let SocketAddr::V6(addr) = addr else {
             unreachable!("it has a zone")
         };
-        let refused = |error| Error::host("cannot listen", super::super::Step::Other, &error);
+        let refused =
+            |error| Error::host("cannot listen", crate::gateway::error::Step::Other, &error);
         match addr.scope_id() {
             9 => Err(refused(std::io::ErrorKind::AddrNotAvailable.into())),
             _ => TcpListener::bind(("::1", addr.port())).map_err(refused),

@@ -1,8 +1,18 @@
-//! What the processes of one service tell each other: messages, and the socket that carries them.
+//! How the processes of one service talk: messages, and the socket that carries them.
 //!
-//! There is one such socket between a process that drains and the one that serves; it is handed on when another process
-//! serves. It carries whole messages (SOCK_SEQPACKET of unix(7)), so none is cut where it changes hands, and its end
-//! tells that the other process has ended. Nobody ever waits for room in it: who does not read loses messages.
+//! | from | to | message |
+//! |---|---|---|
+//! | the process that serves | its successor, before that is started | `listener FD`, `passed FD`, `metrics FD`, `draining FD PROCESS IS_WATCHED CONNECTIONS` for each descriptor, and `service ...` last |
+//! | the process that starts the successor | the one that serves | `started PROCESS`, or `failed REASON` |
+//! | the successor | the one that serves | `ready`, or `failed REASON` |
+//! | the one that serves | the successor | `serve` |
+//! | the successor, from then on the one that serves | all that drain | `serving PROCESS` |
+//! | one that drains | the one that serves | `connections COUNT` when the number changes, and each request that is meant for the service |
+//! | the one that serves | all that drain | `refresh`, `end`, `reset` |
+//!
+//! There is one such socket between each process that drains and the one that serves; it is handed on when another process
+//! serves. It carries whole messages (SOCK_SEQPACKET of unix(7)), so that none is cut where it changes hands, and its end
+//! shows that the other process has ended. Nobody waits for room in it: a process that does not read loses messages.
 //!
 //! The messages are words and numbers. One that is not understood is ignored: it is of another version.
 
@@ -12,39 +22,39 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::gateway::signals::Request;
 use crate::sys::syscall;
 
 /// The longest message in bytes; the rest is cut off.
 const LONGEST: usize = 1024;
 
-/// What a process is asked for, as by a signal.
+const REQUESTS: [(&str, Request); 5] = [
+    ("refresh", Request::Refresh),
+    ("status", Request::Status),
+    ("reload", Request::Reload),
+    ("end", Request::End),
+    ("reset", Request::Reset),
+];
+
+/// What a successor takes over beside descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// SIGHUP: endpoints are asked for again, and the access log is opened again.
-    Refresh,
-    /// SIGUSR1: the status is logged.
-    Status,
-    /// SIGUSR2.
-    Reload,
-    /// SIGTERM: sessions get the time of `--drain-timeout`.
-    End,
-    /// A second SIGTERM: sessions are reset.
-    Reset,
+pub(crate) struct ServiceState {
+    /// A service manager is notified of which process serves.
+    pub(crate) is_managed: bool,
+    /// The parent of the process that hands over watches the service by waiting for the end of that process.
+    pub(crate) is_watched: bool,
+    /// How many reloads succeeded so far, and how many failed.
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// How many connections the host has room for, as it was before the processes that drain now had theirs.
+    pub(crate) host_limit: u64,
+    /// How many connections the process has that hands over.
+    pub(crate) connections: u64,
 }
 
-impl Request {
-    const ALL: [(&'static str, Self); 5] = [
-        ("refresh", Self::Refresh),
-        ("status", Self::Status),
-        ("reload", Self::Reload),
-        ("end", Self::End),
-        ("reset", Self::Reset),
-    ];
-}
-
-/// A descriptor that is handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Item {
+/// One message. The table above says who sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
     /// A listener for clients.
     Listener(RawFd),
     /// One that a service manager has passed.
@@ -58,34 +68,12 @@ pub(crate) enum Item {
         is_watched: bool,
         connections: u64,
     },
-}
-
-/// One message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// To a successor before it starts: what it inherits.
-    Item(Item),
-    /// To it, last: whether a service manager watches the service, whether whoever started this process does, how many
-    /// reloads there were, how many connections the host bears, and how many there are.
-    Service {
-        is_managed: bool,
-        is_watched: bool,
-        succeeded: u64,
-        failed: u64,
-        host: u64,
-        connections: u64,
-    },
-    /// From who starts the successor: its process.
+    Service(ServiceState),
     Started(u32),
-    /// From the successor: it can serve.
     Ready,
-    /// From it: why it cannot.
     Failed(String),
-    /// To it: from now on it serves.
     Serve,
-    /// To those that drain: this process serves now.
     Serving(u32),
-    /// From one that drains: how many connections it has.
     Connections(u64),
     Request(Request),
 }
@@ -93,32 +81,28 @@ pub(crate) enum Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Item(Item::Listener(fd)) => write!(f, "listener {fd}"),
-            Self::Item(Item::Passed(fd)) => write!(f, "passed {fd}"),
-            Self::Item(Item::Metrics(fd)) => write!(f, "metrics {fd}"),
-            Self::Item(Item::Draining {
+            Self::Listener(fd) => write!(f, "listener {fd}"),
+            Self::Passed(fd) => write!(f, "passed {fd}"),
+            Self::Metrics(fd) => write!(f, "metrics {fd}"),
+            Self::Draining {
                 fd,
                 process,
                 is_watched,
                 connections,
-            }) => {
+            } => {
                 let is_watched = u8::from(*is_watched);
                 write!(f, "draining {fd} {process} {is_watched} {connections}")
             }
-            Self::Service {
-                is_managed,
-                is_watched,
-                succeeded,
-                failed,
-                host,
-                connections,
-            } => {
-                let (is_managed, is_watched) = (u8::from(*is_managed), u8::from(*is_watched));
-                write!(
-                    f,
-                    "service {is_managed} {is_watched} {succeeded} {failed} {host} {connections}"
-                )
-            }
+            Self::Service(state) => write!(
+                f,
+                "service {} {} {} {} {} {}",
+                u8::from(state.is_managed),
+                u8::from(state.is_watched),
+                state.succeeded,
+                state.failed,
+                state.host_limit,
+                state.connections
+            ),
             Self::Started(process) => write!(f, "started {process}"),
             Self::Ready => f.write_str("ready"),
             Self::Failed(text) => write!(f, "failed {text}"),
@@ -126,7 +110,7 @@ impl fmt::Display for Message {
             Self::Serving(process) => write!(f, "serving {process}"),
             Self::Connections(count) => write!(f, "connections {count}"),
             Self::Request(request) => {
-                let named = Request::ALL.iter().find(|(_, known)| known == request);
+                let named = REQUESTS.iter().find(|(_, known)| known == request);
                 f.write_str(named.map_or("", |(name, _)| name))
             }
         }
@@ -138,42 +122,39 @@ impl Message {
         if let Some(reason) = text.strip_prefix("failed ") {
             return Some(Self::Failed(reason.to_owned()));
         }
-        let words: Vec<&str> = text.split(' ').collect();
-        let (first, numbers) = words.split_first()?;
-        let numbers: Vec<u64> = numbers
-            .iter()
-            .map(|word| word.parse())
-            .collect::<Result<_, _>>()
-            .ok()?;
+        let mut words = text.split(' ');
+        let first = words.next()?;
+        let numbers = words.map(|word| word.parse().ok());
+        let numbers: Vec<u64> = numbers.collect::<Option<_>>()?;
         let fd = |number: u64| RawFd::try_from(number).ok();
         let process = |number: u64| u32::try_from(number).ok();
-        Some(match (*first, numbers.as_slice()) {
-            ("listener", [number]) => Self::Item(Item::Listener(fd(*number)?)),
-            ("passed", [number]) => Self::Item(Item::Passed(fd(*number)?)),
-            ("metrics", [number]) => Self::Item(Item::Metrics(fd(*number)?)),
-            ("draining", [number, id, is_watched, connections]) => Self::Item(Item::Draining {
-                fd: fd(*number)?,
-                process: process(*id)?,
-                is_watched: *is_watched == 1,
-                connections: *connections,
-            }),
-            ("service", [is_managed, is_watched, succeeded, failed, host, connections]) => {
-                Self::Service {
-                    is_managed: *is_managed == 1,
-                    is_watched: *is_watched == 1,
-                    succeeded: *succeeded,
-                    failed: *failed,
-                    host: *host,
-                    connections: *connections,
-                }
+        Some(match (first, numbers.as_slice()) {
+            ("listener", &[number]) => Self::Listener(fd(number)?),
+            ("passed", &[number]) => Self::Passed(fd(number)?),
+            ("metrics", &[number]) => Self::Metrics(fd(number)?),
+            ("draining", &[number, id, is_watched, connections]) => Self::Draining {
+                fd: fd(number)?,
+                process: process(id)?,
+                is_watched: is_watched == 1,
+                connections,
+            },
+            ("service", &[managed, watched, succeeded, failed, host_limit, connections]) => {
+                Self::Service(ServiceState {
+                    is_managed: managed == 1,
+                    is_watched: watched == 1,
+                    succeeded,
+                    failed,
+                    host_limit,
+                    connections,
+                })
             }
-            ("started", [id]) => Self::Started(process(*id)?),
+            ("started", &[id]) => Self::Started(process(id)?),
             ("ready", []) => Self::Ready,
             ("serve", []) => Self::Serve,
-            ("serving", [id]) => Self::Serving(process(*id)?),
-            ("connections", [count]) => Self::Connections(*count),
+            ("serving", &[id]) => Self::Serving(process(id)?),
+            ("connections", &[count]) => Self::Connections(count),
             (word, []) => {
-                let named = Request::ALL.iter().find(|(name, _)| *name == word);
+                let named = REQUESTS.iter().find(|(name, _)| *name == word);
                 Self::Request(named.map(|(_, request)| *request)?)
             }
             _ => return None,
@@ -181,19 +162,19 @@ impl Message {
     }
 }
 
-/// What has come.
+/// What a socket has to read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(crate) enum Received {
     Message(Message),
-    /// Nothing so far.
+    /// Nothing yet.
     Nothing,
-    /// The other process has ended, or has let go of the socket.
+    /// The other process has ended, or has closed the socket.
     End,
 }
 
 /// One end of such a socket.
 #[derive(Debug)]
-pub(in crate::gateway) struct Control(Socket);
+pub(crate) struct Control(Socket);
 
 impl Control {
     /// Both ends.
@@ -207,10 +188,9 @@ impl Control {
         Ok((Self(one), Self(other)))
     }
 
-    /// One that was inherited.
     pub(super) fn inherited(fd: OwnedFd) -> Self {
         let socket = Socket::from(fd);
-        // One that was made here does not wait. Another is refused, and must not be waited for before that.
+        // A socket that this program made does not block. Another is rejected later, and must not block before that.
         let _ = socket.set_nonblocking(true);
         Self(socket)
     }
@@ -230,13 +210,13 @@ impl Control {
     /// Sends a message.
     ///
     /// # Errors
-    /// If the other process has ended, or does not read.
-    pub(super) fn send(&self, message: &Message) -> io::Result<()> {
+    /// If the other process has ended, or does not read. Who reads the socket sees that, too.
+    pub(crate) fn send(&self, message: &Message) -> io::Result<()> {
         self.0.send(message.to_string().as_bytes()).map(drop)
     }
 
     /// The next message, without waiting for one.
-    pub(super) fn receive(&self) -> Received {
+    pub(crate) fn receive(&self) -> Received {
         let mut buffer = [0; LONGEST];
         loop {
             let count = match (&self.0).read(&mut buffer) {
@@ -275,25 +255,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_arrive_whole_in_order_and_the_end_is_told() {
+    fn messages_arrive_whole_in_order_and_the_end_is_seen() {
         let messages = [
-            Message::Item(Item::Listener(3)),
-            Message::Item(Item::Passed(4)),
-            Message::Item(Item::Metrics(5)),
-            Message::Item(Item::Draining {
+            Message::Listener(3),
+            Message::Passed(4),
+            Message::Metrics(5),
+            Message::Draining {
                 fd: 6,
                 process: 70,
                 is_watched: true,
                 connections: 8,
-            }),
-            Message::Service {
+            },
+            Message::Service(ServiceState {
                 is_managed: false,
                 is_watched: true,
                 succeeded: 1,
                 failed: 2,
-                host: 3,
+                host_limit: 3,
                 connections: 4,
-            },
+            }),
             Message::Started(9),
             Message::Ready,
             Message::Failed("a reason, with words".to_owned()),
@@ -301,7 +281,7 @@ mod tests {
             Message::Serving(10),
             Message::Connections(11),
         ];
-        let requests = Request::ALL.map(|(_, request)| Message::Request(request));
+        let requests = REQUESTS.map(|(_, request)| Message::Request(request));
         let (one, other) = Control::pair().unwrap();
         assert_eq!(other.receive(), Received::Nothing);
         for message in messages.iter().chain(&requests) {

@@ -1,32 +1,28 @@
 //! The processes that drain because another one serves: this process knows how many connections they have, passes on to them
-//! what it is asked for, and sees that there are never too many.
+//! what it is asked for, and limits how many there are.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::MAX_DRAINING;
-use super::control::{Control, Message, Received, Request};
+use super::control::{Control, Message, Received};
+use crate::gateway::signals::Request;
 use crate::log;
 use crate::sync::lock;
 
-/// One of them.
+/// The most processes that drain. If there is one more, the oldest resets its connections.
+pub(crate) const MAX_DRAINING: usize = 8;
+
+/// One process that drains.
 #[derive(Debug)]
-pub(in crate::gateway) struct Predecessor {
+pub(crate) struct Predecessor {
     control: Control,
     pub(super) process: u32,
     /// Whether it is the first process of a service that nobody else watches: it stays when it has drained, and what it is
     /// asked for is meant for this process.
     pub(super) is_watched: bool,
-    pub(super) connections: AtomicU64,
-}
-
-/// What became known of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::gateway) enum Event {
-    /// By whoever asked the first process, or one that has handed over meanwhile.
-    Asked(Request),
-    /// The first process was ended, and so the service is.
-    WatcherEnded,
+    /// How many connections it has, by its last report.
+    connections: AtomicU64,
 }
 
 impl Predecessor {
@@ -39,64 +35,69 @@ impl Predecessor {
         }
     }
 
-    /// The socket to it.
-    pub(in crate::gateway) fn control(&self) -> &Control {
+    pub(crate) fn control(&self) -> &Control {
         &self.control
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     fn is_draining(&self) -> bool {
         !self.is_watched || self.connections() > 0
     }
 
-    /// How many connections it has, as far as it has said.
-    fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
+    pub(super) fn send(&self, message: &Message) -> io::Result<()> {
+        self.control.send(message)
     }
 }
 
 /// All of them, the oldest first.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Predecessors(Mutex<Vec<Arc<Predecessor>>>);
+pub(crate) struct Predecessors(Mutex<Vec<Arc<Predecessor>>>);
 
 impl Predecessors {
-    pub(super) fn new(all: impl IntoIterator<Item = Arc<Predecessor>>) -> Self {
-        Self(Mutex::new(all.into_iter().collect()))
+    pub(super) fn new(all: Vec<Arc<Predecessor>>) -> Self {
+        Self(Mutex::new(all))
     }
 
-    pub(in crate::gateway) fn all(&self) -> Vec<Arc<Predecessor>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Predecessor>> {
         lock(&self.0).clone()
     }
 
     /// How many drain, and how many connections they have.
-    pub(in crate::gateway) fn draining(&self) -> (usize, u64) {
+    pub(crate) fn draining(&self) -> (usize, u64) {
         let all = lock(&self.0);
         let draining = all.iter().filter(|one| one.is_draining());
-        let connections = draining.clone();
-        let connections = connections.map(|one| one.connections());
+        let connections = draining.clone().map(|one| one.connections());
         (draining.count(), connections.sum())
     }
 
-    /// Lets go of all of them: another process serves, and has them.
-    pub(in crate::gateway) fn clear(&self) {
+    /// Drops all of them: another process serves, and has them.
+    pub(crate) fn clear(&self) {
         lock(&self.0).clear();
     }
 
-    /// Asks all of them for something.
-    pub(in crate::gateway) fn ask(&self, request: Request) {
-        self.tell(&Message::Request(request));
+    pub(crate) fn ask(&self, request: Request) {
+        self.send(&Message::Request(request));
     }
 
-    /// Tells all of them that this process serves, and is to be told how many connections they have.
-    pub(in crate::gateway) fn announce(&self) {
-        self.tell(&Message::Serving(std::process::id()));
+    /// Announces to all of them that this process serves; they report how many connections they have.
+    pub(crate) fn announce(&self) {
+        self.send(&Message::Serving(std::process::id()));
     }
 
-    /// The same for the first time. If they are too many, the oldest are ended.
-    pub(in crate::gateway) fn serve(&self) {
-        self.announce();
+    fn send(&self, message: &Message) {
+        for one in self.all() {
+            // If it has ended, `receive` sees that.
+            let _ = one.send(message);
+        }
+    }
+
+    /// Resets the connections of the oldest if too many drain, for instance because one that was stopped never ends.
+    pub(crate) fn limit(&self) {
         let all = self.all();
         let draining = all.iter().filter(|one| one.is_draining());
-        // More than one if an earlier one has not ended yet, or never does, such as one that is stopped.
         let excess = draining.clone().count().saturating_sub(MAX_DRAINING);
         for oldest in draining.take(excess) {
             log::warn(
@@ -108,20 +109,13 @@ impl Predecessors {
                     ("most", MAX_DRAINING.into()),
                 ],
             );
-            let _ = oldest.control.send(&Message::Request(Request::Reset));
+            let _ = oldest.send(&Message::Request(Request::Reset));
         }
     }
 
-    fn tell(&self, message: &Message) {
-        for one in self.all() {
-            // Its end is seen elsewhere.
-            let _ = one.control.send(message);
-        }
-    }
-
-    /// Reads what they have sent; those that have ended are forgotten.
-    pub(in crate::gateway) fn hear(&self) -> Vec<Event> {
-        let mut events = Vec::new();
+    /// Reads what they have sent, and drops those that have ended. Returns what this process is asked for, and by what.
+    pub(crate) fn receive(&self) -> Vec<(Request, &'static str)> {
+        let mut requests = Vec::new();
         for one in self.all() {
             loop {
                 match one.control.receive() {
@@ -130,20 +124,22 @@ impl Predecessors {
                         one.connections.store(count, Ordering::Relaxed);
                     }
                     Received::Message(Message::Request(request)) => {
-                        events.push(Event::Asked(request));
+                        requests.push((request, "passed on"));
                     }
                     Received::Message(_) => {}
                     Received::End => {
                         lock(&self.0).retain(|known| !Arc::ptr_eq(known, &one));
                         if one.is_watched {
-                            events.push(Event::WatcherEnded);
+                            let message = "the first process of the service has ended, ending";
+                            log::warn("reload", message, &[]);
+                            requests.push((Request::End, "end of the first process"));
                         }
                         break;
                     }
                 }
             }
         }
-        events
+        requests
     }
 }
 
@@ -151,34 +147,32 @@ impl Predecessors {
 mod tests {
     use super::*;
 
-    /// So many of which the first is watched, and the other ends of their sockets.
+    /// Processes of which the first is watched, and the other ends of their sockets.
     fn predecessors(count: u32) -> (Predecessors, Vec<Control>) {
         let pairs = (0..count).map(|number| {
             let (near, far) = Control::pair().unwrap();
-            (
-                Arc::new(Predecessor::new(near, number, number == 0, 1)),
-                far,
-            )
+            let one = Predecessor::new(near, number, number == 0, 1);
+            (Arc::new(one), far)
         });
         let (all, far): (Vec<_>, Vec<_>) = pairs.unzip();
         (Predecessors::new(all), far)
     }
 
     #[test]
-    fn their_connections_are_added_up_and_who_has_ended_is_forgotten() {
+    fn their_connections_are_added_up_and_one_that_has_ended_is_dropped() {
         let (all, mut far) = predecessors(3);
         assert_eq!(all.draining(), (3, 3));
         far[1].send(&Message::Connections(5)).unwrap();
         far[1].send(&Message::Connections(4)).unwrap();
-        assert!(all.hear().is_empty());
+        assert!(all.receive().is_empty());
         assert_eq!(all.draining(), (3, 6));
         // One that stays without connections does not drain; one that is to end does.
         far[0].send(&Message::Connections(0)).unwrap();
         far[2].send(&Message::Connections(0)).unwrap();
-        assert!(all.hear().is_empty());
+        assert!(all.receive().is_empty());
         assert_eq!(all.draining(), (2, 4));
         far.remove(1);
-        assert!(all.hear().is_empty());
+        assert!(all.receive().is_empty());
         assert_eq!(all.draining(), (1, 0));
         all.clear();
         assert_eq!(all.draining(), (0, 0));
@@ -191,12 +185,12 @@ mod tests {
             for one in &far {
                 one.send(&Message::Request(request)).unwrap();
             }
-            assert_eq!(all.hear(), [Event::Asked(request); 2]);
+            assert_eq!(all.receive(), [(request, "passed on"); 2]);
         }
         far.remove(1);
-        assert!(all.hear().is_empty());
+        assert!(all.receive().is_empty());
         far.remove(0);
-        assert_eq!(all.hear(), [Event::WatcherEnded]);
+        assert_eq!(all.receive(), [(Request::End, "end of the first process")]);
     }
 
     #[test]
@@ -204,7 +198,8 @@ mod tests {
         let most = u32::try_from(MAX_DRAINING).unwrap();
         for (count, ended) in [(most, 0), (most + 1, 1), (most + 3, 3)] {
             let (all, far) = predecessors(count);
-            all.serve();
+            all.announce();
+            all.limit();
             for (index, one) in far.iter().enumerate() {
                 let serving = Message::Serving(std::process::id());
                 assert_eq!(one.receive(), Received::Message(serving));

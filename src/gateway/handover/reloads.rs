@@ -1,81 +1,79 @@
-//! What is known of the reloads of a service, and who watches it.
+//! The reloads of a service so far, and who watches it.
 
 use std::ffi::OsString;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::inherit::Handover;
 use super::predecessors::Predecessors;
 use crate::sync::lock;
 
-/// The reloads so far.
 #[derive(Debug)]
-pub(in crate::gateway) struct Reloads {
+pub(crate) struct Reloads {
     /// The processes that drain.
-    pub(in crate::gateway) predecessors: Predecessors,
-    /// A service manager is told which process serves.
-    pub(in crate::gateway) is_managed: bool,
-    /// Whoever started this process watches the service by waiting for its end.
-    pub(in crate::gateway) is_watched: bool,
+    pub(crate) predecessors: Predecessors,
+    /// A service manager is notified of which process serves.
+    pub(crate) is_managed: bool,
+    /// The parent of this process watches the service by waiting for its end.
+    pub(crate) is_watched: bool,
     /// How many succeeded; this process is the outcome of the last.
-    pub(in crate::gateway) succeeded: u64,
+    pub(crate) succeeded: u64,
     failed: AtomicU64,
     /// Why the last one failed, if it did.
-    trouble: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 impl Reloads {
-    /// None so far, or those before this process.
-    pub(in crate::gateway) fn new(
-        handover: Option<Handover>,
+    /// Those of a service that begins, or those before this process.
+    pub(crate) fn new(
+        handover: Option<&mut Handover>,
         has_manager: bool,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
-        let process = std::process::id();
         let Some(handover) = handover else {
-            let is_managed = has_manager && is_main(process, variable);
+            let is_managed = has_manager && is_main(std::process::id(), variable);
             return Self {
                 predecessors: Predecessors::default(),
                 is_managed,
                 is_watched: !is_managed,
                 succeeded: 0,
                 failed: AtomicU64::new(0),
-                trouble: Mutex::default(),
+                last_error: Mutex::default(),
             };
         };
-        let draining = handover.draining.into_iter();
+        let mut predecessors = std::mem::take(&mut handover.draining);
+        predecessors.push(Arc::clone(&handover.predecessor));
         Self {
-            predecessors: Predecessors::new(draining.chain([handover.predecessor])),
-            is_managed: handover.is_managed,
+            predecessors: Predecessors::new(predecessors),
+            is_managed: handover.state.is_managed,
             is_watched: false,
-            succeeded: handover.succeeded.saturating_add(1),
-            failed: handover.failed.into(),
-            trouble: Mutex::default(),
+            succeeded: handover.state.succeeded.saturating_add(1),
+            failed: handover.state.failed.into(),
+            last_error: Mutex::default(),
         }
     }
 
     /// How many failed.
-    pub(in crate::gateway) fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
     /// One more has failed.
-    pub(in crate::gateway) fn fail(&self, reason: &str) {
+    pub(crate) fn fail(&self, reason: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.trouble) = Some(reason.to_owned());
+        *lock(&self.last_error) = Some(reason.to_owned());
     }
 
-    /// What there is trouble with, in words.
-    pub(in crate::gateway) fn problem(&self) -> Option<String> {
-        let trouble = lock(&self.trouble);
-        let trouble = trouble.as_ref();
-        trouble.map(|reason| {
-            format!("the last reload failed, the settings before it are in use: {reason}")
-        })
+    pub(crate) fn problem(&self) -> Option<String> {
+        let last_error = lock(&self.last_error);
+        let reason = last_error.as_ref()?;
+        Some(format!(
+            "the last reload failed, the settings before it are in use: {reason}"
+        ))
     }
 }
 
-/// Whether a process is the one that the service manager watches, which can be told of another. Process 1 of a container has to
+/// Whether a process is the one that the service manager watches and would replace by another. Process 1 of a container has to
 /// stay; systemd names the process that it has started (systemd.exec(5), SYSTEMD_EXEC_PID), from which others may
 /// have inherited NOTIFY_SOCKET.
 fn is_main(process: u32, variable: impl Fn(&str) -> Option<OsString>) -> bool {
@@ -88,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_watched_by_a_manager_or_by_who_has_started_it() {
-        // (process, a manager listens, SYSTEMD_EXEC_PID, whether the manager can be told of another process)
+    fn a_service_is_watched_by_a_manager_or_by_its_parent() {
+        // (process, a manager listens, SYSTEMD_EXEC_PID, whether the manager watches it)
         for (process, has_manager, named, expected) in [
             (7, false, None, false),
             (7, false, Some("7"), false),

@@ -45,9 +45,9 @@ fn addresses_overlap_if_only_one_of_them_can_be_listened_on() {
 
 #[test]
 fn the_overlap_of_any_two_places_is_named() {
-    let place = |text: &str| Place {
+    let place = |text: &str| ListenAddr {
         addr: addr(text),
-        shown: format!("name of {text}"),
+        display: format!("name of {text}"),
     };
     let places = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(place);
     assert!(refuse_overlap(&places).is_ok());
@@ -57,7 +57,7 @@ fn the_overlap_of_any_two_places_is_named() {
         places[second] = place(&same);
         let error = refuse_overlap(&places).expect_err("they overlap");
         assert!(error.is_usage());
-        let (one, other) = (&places[first].shown, &places[second].shown);
+        let (one, other) = (&places[first].display, &places[second].display);
         let expected =
             format!("--listen-addr={one},{other}: the addresses overlap: remove one of them");
         assert_eq!(error.to_string(), expected);
@@ -125,13 +125,13 @@ fn passed_sockets_take_the_place_of_the_default_and_have_to_agree_with_the_rest(
 #[test]
 fn metrics_are_served_elsewhere_than_clients() {
     let listen = [
-        Place {
+        ListenAddr {
             addr: addr("127.0.0.1:1001"),
-            shown: "localhost:1001".to_owned(),
+            display: "localhost:1001".to_owned(),
         },
-        Place {
+        ListenAddr {
             addr: addr("127.0.0.1:1002"),
-            shown: "127.0.0.1:1002".to_owned(),
+            display: "127.0.0.1:1002".to_owned(),
         },
     ];
     let place = |text: Option<&str>| {
@@ -143,7 +143,7 @@ fn metrics_are_served_elsewhere_than_clients() {
     };
     assert!(matches!(place(None), Ok(None)));
     let found = place(Some("127.0.0.1:1003")).expect("it is free");
-    let found = found.map(|place| (place.addr, place.shown));
+    let found = found.map(|place| (place.addr, place.display));
     assert_eq!(
         found,
         Some((addr("127.0.0.1:1003"), "127.0.0.1:1003".to_owned()))
@@ -166,23 +166,23 @@ fn metrics_are_served_elsewhere_than_clients() {
 #[test]
 fn a_rehearsal_reports_what_a_start_would_meet_and_leaves_the_address_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = |addr: SocketAddr| Place {
+    let at = |addr: SocketAddr| ListenAddr {
         addr,
-        shown: addr.to_string(),
+        display: addr.to_string(),
     };
     let place = at(taken.local_addr().unwrap());
-    let shown = place.shown.clone();
+    let display = place.display.clone();
     let found = |flag| rehearse(flag, &place).unwrap();
     assert_eq!(
         found("listen-addr"),
         Some(format!(
-            "--listen-addr={shown} is in use now: a start needs it free, or passed by systemd"
+            "--listen-addr={display} is in use now: a start needs it free, or passed by systemd"
         ))
     );
     assert_eq!(
         found("metrics-addr"),
         Some(format!(
-            "--metrics-addr={shown} is in use now: a start needs it free"
+            "--metrics-addr={display} is in use now: a start needs it free"
         ))
     );
     drop(taken);
@@ -207,9 +207,9 @@ fn clients_of_every_listener_have_keepalive_and_no_delay() {
         addr: passed.local_addr().unwrap(),
         listener: passed,
     };
-    let place = Place {
+    let place = ListenAddr {
         addr: addr("127.0.0.1:0"),
-        shown: String::new(),
+        display: String::new(),
     };
     let own = open(std::slice::from_ref(&place), Vec::new(), Vec::new()).unwrap();
     let passed = open(&[place], vec![inherited], Vec::new()).unwrap();

@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn place(addr: &str, shown: &str) -> Place {
-    Place {
+fn place(addr: &str, display: &str) -> ListenAddr {
+    ListenAddr {
         addr: addr.parse().unwrap(),
-        shown: shown.to_owned(),
+        display: display.to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::Target;
 use crate::gateway::handover::control::Message;
-use crate::gateway::handover::inherit;
+use crate::gateway::handover::role;
 use crate::sys::activation::announced;
 
 pub(super) const TARGET: Target = Target {
@@ -22,11 +22,10 @@ fn run(input: &[u8]) {
         let written = message.to_string();
         assert_eq!(Message::parse(&written), Some(message), "{text:?}");
     }
-    if let Some((what, process, descriptors)) = inherit::parse(OsStr::from_bytes(input)) {
-        let name = format!("{what:?}").to_ascii_lowercase();
-        let written = inherit::value(&name, process, &descriptors);
-        let again = inherit::parse(written.as_ref());
-        assert_eq!(again, Some((what, process, descriptors)), "{text:?}");
+    if let Some((role, process, descriptors)) = role::parse(OsStr::from_bytes(input)) {
+        let written = role::value(role, process, &descriptors);
+        let again = role::parse(written.as_ref());
+        assert_eq!(again, Some((role, process, descriptors)), "{text:?}");
     }
     let mut lines = input.split(|octet| *octet == b'\n');
     let mut line = || lines.next().map(|line| OsStr::from_bytes(line).to_owned());

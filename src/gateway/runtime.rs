@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use super::bounds::Room;
+use super::bounds::ConnectionLimits;
 use super::handover::Reloads;
+use super::listeners::texts;
 use super::metrics::Metrics;
-use super::texts;
 use super::threads::Threads;
 use super::zones::Zones;
 use crate::admin::{Clients, Connection, Discovery, Observed, Reloads as Reloaded, Snapshot};
@@ -28,16 +28,16 @@ use crate::sys::{Plain, memory};
 
 /// What is being served, and all that is known of it.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(super) struct Runtime {
     pub(super) proxy: Arc<Proxy>,
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) threads: Arc<Threads>,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) zones: Zones,
     pub(super) reloads: Reloads,
-    pub(super) room: Room,
+    pub(super) limits: ConnectionLimits,
     pub(super) metrics: Option<Arc<Metrics>>,
-    pub(super) since: Instant,
+    pub(super) started: Instant,
     /// The name of this host; empty if it is not known.
     pub(super) host: String,
     /// What dates are worked out by.
@@ -52,7 +52,7 @@ const EACH: usize = 8 * 1024;
 /// Said where there is no memory to say more.
 const UNTOLD: &str = "status cannot be told";
 
-impl Served {
+impl Runtime {
     /// The present.
     pub(super) fn now(&self) -> Now {
         let mut clock = lock(&self.clock);
@@ -112,7 +112,7 @@ impl Served {
     }
 }
 
-impl Observed for Served {
+impl Observed for Runtime {
     fn snapshot(&self) -> io::Result<Snapshot> {
         self.room()?;
         let counters = &self.proxy.counters;
@@ -128,7 +128,7 @@ impl Observed for Served {
             host: self.host.clone(),
             pid: std::process::id(),
             now: self.now(),
-            started: self.since,
+            started: self.started,
             draining: self.is_draining(),
             reloads: Reloaded {
                 succeeded: self.reloads.succeeded,
