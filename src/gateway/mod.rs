@@ -218,8 +218,7 @@ fn serve(
     }
     // Before clients are accepted: an operator who reads that the gateway is ready may send the next signal at once.
     let signals = signals.stop().map_err(refused("cannot wait for signals"))?;
-    let service = Service::new(process, signals, Arc::clone(&runtime), acceptors)
-        .map_err(refused("cannot wait for signals"))?;
+    let service = Service::new(process, signals, Arc::clone(&runtime), acceptors);
     process.threads.open();
     if names.is_empty() {
         let message = "no endpoint is known; rejecting clients until there is one";

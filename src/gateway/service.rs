@@ -8,8 +8,7 @@
 //! [`Service::wait`] is the one place where the process waits, and where signals and messages of other processes are read. It does at
 //! once what can be done at once, and notes the rest in [`Pending`].
 
-use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -80,8 +79,8 @@ pub(super) struct Service<'a> {
     signals: Signals,
     runtime: Arc<Runtime>,
     acceptors: Acceptors,
-    /// Wakes the main thread when a session ends.
-    waker: Arc<Waker>,
+    /// Wakes the main thread when a session ends; there is none until it waits for that.
+    waker: Option<Arc<Waker>>,
     pending: Pending,
     /// The process that took over.
     successor: Option<Successor>,
@@ -91,25 +90,23 @@ pub(super) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// # Errors
-    /// If no descriptors are left.
     pub(super) fn new(
         process: &'a Process<'a>,
         signals: Signals,
         runtime: Arc<Runtime>,
         acceptors: Acceptors,
-    ) -> io::Result<Self> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             process,
             signals,
             runtime,
             acceptors,
-            waker: Arc::new(Waker::new()?),
+            waker: None,
             pending: Pending::default(),
             successor: None,
             is_reloading: false,
             children: Children::default(),
-        })
+        }
     }
 
     /// Serves until the end. The exit status is not 0 if the service ended otherwise than it was asked to.
@@ -136,7 +133,8 @@ impl<'a> Service<'a> {
     /// Waits for something to do, for the end of a session, for a message of a process that `starting`, or until a time, and does
     /// what is asked for.
     fn wait(&mut self, starting: Option<&Starting>, until: Option<Instant>) {
-        let mut fds = vec![self.waker.fd()];
+        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+        fds.extend(self.waker.iter().map(|waker| waker.fd()));
         fds.extend(starting.map(|starting| starting.control().as_fd()));
         let successor = self.successor.as_ref();
         fds.extend(successor.map(|successor| successor.control.as_fd()));
@@ -148,7 +146,7 @@ impl<'a> Service<'a> {
         };
         fds.extend(predecessors.iter().map(|one| one.control().as_fd()));
         let signal = self.signals.wait(&fds, until);
-        self.waker.clear();
+        self.waker.iter().for_each(|waker| waker.clear());
         match signal {
             Ok(Some(Signal::Child)) if self.runtime.reloads.is_watched && !self.is_reloading => {
                 self.children.reap();
@@ -497,7 +495,15 @@ impl<'a> Service<'a> {
     fn drain(&mut self, mut deadline: Option<Instant>) -> Drained {
         let runtime = Arc::clone(&self.runtime);
         let sessions = &runtime.proxy.sessions;
-        sessions.wake_at_each_end(&self.waker);
+        // The listeners that were closed have left descriptors for it. Without it sessions are counted at intervals.
+        self.waker = Waker::new().ok().map(Arc::new);
+        let interval = self
+            .waker
+            .is_none()
+            .then_some(self.process.times.poll_pause);
+        if let Some(waker) = &self.waker {
+            sessions.wake_at_each_end(waker);
+        }
         let mut is_ending = false;
         loop {
             let (now, open) = (Instant::now(), sessions.count());
@@ -518,7 +524,7 @@ impl<'a> Service<'a> {
                 }
                 return Drained::Late;
             }
-            let mut until = deadline;
+            let mut due = None;
             if let Some(successor) = &mut self.successor {
                 if successor.has_ended {
                     return Drained::ServiceEnded;
@@ -528,9 +534,10 @@ impl<'a> Service<'a> {
                     let end = now.checked_add(self.process.config.drain_timeout);
                     deadline = deadline.into_iter().chain(end).min();
                 }
-                let due = successor.report_change(open as u64, self.process.times.drain_report);
-                until = deadline.into_iter().chain(due).min();
+                due = successor.report_change(open as u64, self.process.times.drain_report);
             }
+            let look = interval.map(|interval| now + interval);
+            let until = deadline.into_iter().chain(due).chain(look).min();
             self.wait(None, until);
         }
     }

@@ -16,7 +16,6 @@ use crate::log;
 use crate::sys::Plain;
 use crate::sys::signal::Signal;
 use crate::sys::syscall::{self, PollFd};
-use crate::sys::waker::Waker;
 use crate::times::Times;
 
 /// What a process is asked for, by a signal or by another process of its service.
@@ -114,7 +113,6 @@ pub(super) struct StartSignals {
 
 struct Shared {
     is_stopped: AtomicBool,
-    waker: Waker,
     access: OnceLock<Arc<AccessLog>>,
 }
 
@@ -127,7 +125,6 @@ impl StartSignals {
         let signals = Signals::open(times)?;
         let shared = Arc::new(Shared {
             is_stopped: AtomicBool::new(false),
-            waker: Waker::new()?,
             access: OnceLock::new(),
         });
         let own = Arc::clone(&shared);
@@ -153,7 +150,7 @@ impl StartSignals {
     /// If the thread has panicked, and no descriptors are left.
     pub(super) fn stop(self) -> io::Result<Signals> {
         self.shared.is_stopped.store(true, Ordering::SeqCst);
-        self.shared.waker.wake();
+        syscall::nudge();
         let signals = self.thread.join();
         signals.or_else(|_| Signals::open(self.times))
     }
@@ -168,7 +165,8 @@ impl Shared {
             std::process::exit(status)
         };
         while !self.is_stopped.load(Ordering::SeqCst) {
-            match signals.wait(&[self.waker.fd()], None) {
+            match signals.wait(&[], None) {
+                // It may be to stop.
                 Ok(None | Some(Signal::Child)) => {}
                 Ok(Some(Signal::Hangup)) => {
                     if let Some(access) = self.access.get() {

@@ -154,6 +154,15 @@ pub(crate) fn end_process(process: u32) -> io::Result<()> {
     }
 }
 
+/// Has the thread that waits for signals look at what else it is to do: SIGCHLD says no more than that.
+pub(crate) fn nudge() {
+    const SIGCHLD: c_int = 17;
+    if let Ok(own) = c_int::try_from(std::process::id()) {
+        // It cannot fail: a process may signal itself, and standard signals take no memory.
+        let _ = kill(own, SIGCHLD);
+    }
+}
+
 /// From here on a process below this one whose parent has ended becomes a child of this one (prctl(2)).
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     const PR_SET_CHILD_SUBREAPER: c_int = 36;
