@@ -46,8 +46,13 @@ fn nanoseconds(text: &str) -> Result<i64, Error> {
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid().into());
         }
-        // Only now the size of the number: Go too looks at it before the unit.
-        let count = leading_int(whole).ok_or_else(invalid)?;
+        // Go too checks the size of the number before the unit. None at all is zero, as in `.5s`.
+        let count = match whole {
+            "" => Ok(0),
+            digits => digits.parse::<u64>(),
+        };
+        let count = count.ok().filter(|count| *count <= MAGNITUDE_MAX);
+        let count = count.ok_or_else(invalid)?;
         let unit_end = after
             .find(|c: char| c == '.' || c.is_ascii_digit())
             .unwrap_or(after.len());
@@ -90,16 +95,6 @@ fn take_digits(text: &str) -> (&str, &str) {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     text.split_at(end)
-}
-
-/// The number before the point; none at all is zero, as in `.5s`.
-fn leading_int(digits: &str) -> Option<u64> {
-    let value = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().ok()?
-    };
-    (value <= MAGNITUDE_MAX).then_some(value)
 }
 
 /// The digits behind the point, in nanoseconds: Go's `leadingFraction`, then its floating

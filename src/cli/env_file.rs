@@ -88,12 +88,11 @@ impl Text<'_> {
 
     fn skip_comment(&mut self) -> Result<(), Error> {
         while let Some(octet) = self.next()? {
-            match octet {
-                b'\\' => {
-                    self.next()?;
-                }
-                octet if is_line_end(octet) => break,
-                _ => {}
+            if is_line_end(octet) {
+                break;
+            }
+            if octet == b'\\' {
+                self.next()?;
             }
         }
         Ok(())
@@ -102,10 +101,8 @@ impl Text<'_> {
     /// The assignment that begins with this octet of its name.
     fn assignment(&mut self, first: u8) -> Result<Assignment, Error> {
         let line = self.line;
-        let not_utf8 = |_| Error {
-            line,
-            cause: Cause::NotUtf8,
-        };
+        let cause = Cause::NotUtf8;
+        let text = |octets| String::from_utf8(octets).map_err(|_| Error { line, cause });
         let mut name = vec![first];
         let assigns = loop {
             match self.next()? {
@@ -116,20 +113,14 @@ impl Text<'_> {
         };
         let length = name.iter().rposition(|octet| !is_blank(*octet));
         name.truncate(length.map_or(0, |last| last + 1));
-        if !assigns {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            return Ok(Assignment {
-                line,
-                name,
-                value: None,
-            });
-        }
-        let value = self.value()?;
-        Ok(Assignment {
-            line,
-            name: String::from_utf8(name).map_err(not_utf8)?,
-            value: Some(String::from_utf8(value).map_err(not_utf8)?),
-        })
+        let (name, value) = match assigns {
+            true => {
+                let value = self.value()?;
+                (text(name)?, Some(text(value)?))
+            }
+            false => (String::from_utf8_lossy(&name).into_owned(), None),
+        };
+        Ok(Assignment { line, name, value })
     }
 
     /// Quoted parts, and from the first octet that is neither quoted nor blank on, the unquoted rest of the line.
@@ -139,8 +130,7 @@ impl Text<'_> {
             match octet {
                 octet if is_line_end(octet) => break,
                 octet if is_blank(octet) => {}
-                b'\'' => self.single_quoted(&mut value)?,
-                b'"' => self.double_quoted(&mut value)?,
+                quote @ (b'\'' | b'"') => self.quoted(quote, &mut value)?,
                 octet => {
                     self.unquoted(octet, &mut value)?;
                     break;
@@ -150,22 +140,14 @@ impl Text<'_> {
         Ok(value)
     }
 
-    fn single_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), Error> {
-        let open = self.refused(Cause::OpenQuote('\''));
+    /// To the second quote. Only between double quotes a backslash has a meaning.
+    fn quoted(&mut self, quote: u8, value: &mut Vec<u8>) -> Result<(), Error> {
+        let open = self.refused(Cause::OpenQuote(char::from(quote)));
+        let mut next = || self.next()?.ok_or_else(|| open.clone());
         loop {
-            match self.next()?.ok_or_else(|| open.clone())? {
-                b'\'' => return Ok(()),
-                octet => value.push(octet),
-            }
-        }
-    }
-
-    fn double_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), Error> {
-        let open = self.refused(Cause::OpenQuote('"'));
-        loop {
-            match self.next()?.ok_or_else(|| open.clone())? {
-                b'"' => return Ok(()),
-                b'\\' => match self.next()?.ok_or_else(|| open.clone())? {
+            match next()? {
+                octet if octet == quote => return Ok(()),
+                b'\\' if quote == b'"' => match next()? {
                     b'\n' => {}
                     octet @ (b'"' | b'\\' | b'`' | b'$') => value.push(octet),
                     octet => value.extend([b'\\', octet]),

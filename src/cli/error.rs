@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::addr::AddrError;
+
 /// A command line, a variable, a settings file or a value is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Error(String);
@@ -15,6 +17,12 @@ pub(crate) struct Error(String);
 impl<T: Into<String>> From<T> for Error {
     fn from(message: T) -> Self {
         Self(message.into())
+    }
+}
+
+impl From<AddrError> for Error {
+    fn from(error: AddrError) -> Self {
+        Self(error.to_string())
     }
 }
 

@@ -4,10 +4,16 @@
 //! mistyped flag read this table and nothing else: a new flag is one entry here, which writes its value in place. Names,
 //! defaults and meanings of the flags that `etcd gateway start` has are its own.
 
+use std::path::PathBuf;
+
 use super::error::Error;
 use super::kind::words;
 pub(super) use super::kind::{Scope, Takes};
-use super::value::{self, SettingsFile};
+use super::manual::Command;
+use super::value::{
+    SettingsFile, access_log, addresses, boolean, certificate_name, choice, connections, duration,
+    duration_or_never, health_check, positive_duration, service_name, settings_file,
+};
 use crate::addr;
 use crate::config::{Config, Form, LogFormat, LogLevel, Output, Policy};
 
@@ -51,17 +57,23 @@ const PLAIN: Flag = Flag {
     apply: |_, _| Ok(()),
 };
 
-fn set<T>(field: &mut T, value: Result<T, Error>) -> Result<(), Error> {
-    *field = value?;
+/// Any text is a path.
+fn path(text: &str) -> Result<Option<PathBuf>, Error> {
+    Ok(Some(text.into()))
+}
+
+fn set<T>(field: &mut T, value: Result<T, impl Into<Error>>) -> Result<(), Error> {
+    *field = value.map_err(Into::into)?;
     Ok(())
 }
 
 /// Adds to a list. The first items that are given replace its default.
-fn add<T>(list: &mut Vec<T>, given: &mut bool, items: impl IntoIterator<Item = T>) {
+fn add<T>(list: &mut Vec<T>, given: &mut bool, items: Vec<T>) -> Result<(), Error> {
     if !std::mem::replace(given, true) {
         list.clear();
     }
     list.extend(items);
+    Ok(())
 }
 
 const LOG_LEVELS: [(&str, LogLevel); 4] = [
@@ -102,10 +114,8 @@ pub(super) const FLAGS: &[Flag] = &[
             the gateway passes TLS through and does not terminate it.",
         apply: |text, options| {
             let config = &mut options.config;
-            let items = value::addresses(text, addr::parse_endpoint)?;
-            let items = items.into_iter().map(|(endpoint, _)| endpoint);
-            add(&mut config.endpoints, &mut config.endpoints_given, items);
-            Ok(())
+            let items = addresses(text, |item| Ok(addr::parse_endpoint(item)?.0))?;
+            add(&mut config.endpoints, &mut config.endpoints_given, items)
         },
         ..PLAIN
     },
@@ -120,9 +130,8 @@ pub(super) const FLAGS: &[Flag] = &[
             etcd. Sockets that a service manager passes (LISTEN_FDS) take its place.",
         apply: |text, options| {
             let config = &mut options.config;
-            let items = value::addresses(text, addr::parse_listen)?;
-            add(&mut config.listen_addrs, &mut config.listen_given, items);
-            Ok(())
+            let items = addresses(text, addr::parse_listen)?;
+            add(&mut config.listen_addrs, &mut config.listen_given, items)
         },
         ..PLAIN
     },
@@ -136,9 +145,8 @@ pub(super) const FLAGS: &[Flag] = &[
             twice as long. Clients never wait for it: when no endpoint is active, each new client \
             tries all of them.",
         apply: |text, options| {
-            let consequence = "retrying without a pause would be a busy loop";
-            let delay = value::positive_duration(text, consequence);
-            set(&mut options.config.retry_delay, delay)
+            let time = positive_duration(text, "retrying without a pause would be a busy loop");
+            set(&mut options.config.retry_delay, time)
         },
         ..PLAIN
     },
@@ -151,9 +159,8 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "It covers all attempts for this client together. A connection that a silent member has \
             not answered for as long is reset, if another member is active.",
         apply: |text, options| {
-            let consequence = "no connection could be made in that time";
-            let delay = value::positive_duration(text, consequence);
-            set(&mut options.config.dial_timeout, delay)
+            let time = positive_duration(text, "no connection could be made in that time");
+            set(&mut options.config.dial_timeout, time)
         },
         ..PLAIN
     },
@@ -165,12 +172,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "The most clients at a time; others are rejected.",
         doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
             cgroup included.",
-        apply: |text, options| {
-            set(
-                &mut options.config.max_connections,
-                value::connections(text),
-            )
-        },
+        apply: |text, options| set(&mut options.config.max_connections, connections(text)),
         ..PLAIN
     },
     Flag {
@@ -180,7 +182,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "10s",
         doc_short: "How long connections may last after SIGTERM.",
         doc_long: "Or after SIGINT. What is left then is reset. 0s resets at once.",
-        apply: |text, options| set(&mut options.config.drain_timeout, value::duration(text)),
+        apply: |text, options| set(&mut options.config.drain_timeout, duration(text)),
         ..PLAIN
     },
     Flag {
@@ -190,12 +192,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "never",
         doc_short: "How long old connections may last after a reload.",
         doc_long: "They stay in the old process. What is left then is reset. never leaves connections alone.",
-        apply: |text, options| {
-            set(
-                &mut options.config.reload_timeout,
-                value::duration_or_never(text),
-            )
-        },
+        apply: |text, options| set(&mut options.config.reload_timeout, duration_or_never(text)),
         ..PLAIN
     },
     Flag {
@@ -206,7 +203,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "It takes the place of --endpoints. One endpoint per line; weight=N, priority=N and drain may follow it. It is followed: a \
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
-        apply: |text, options| set(&mut options.config.endpoints_file, Ok(Some(text.into()))),
+        apply: |text, options| set(&mut options.config.endpoints_file, path(text)),
         ..PLAIN
     },
     Flag {
@@ -221,7 +218,7 @@ pub(super) const FLAGS: &[Flag] = &[
         apply: |text, options| {
             set(
                 &mut options.config.discovery_srv,
-                value::domain(text).map(Some),
+                addr::parse_domain(text).map(Some),
             )
         },
         ..PLAIN
@@ -233,12 +230,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "A suffix to the service in names of SRV records.",
         doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
-        apply: |text, options| {
-            set(
-                &mut options.config.discovery_srv_name,
-                value::service_name(text),
-            )
-        },
+        apply: |text, options| set(&mut options.config.discovery_srv_name, service_name(text)),
         ..PLAIN
     },
     Flag {
@@ -248,7 +240,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "Do not authenticate members from SRV records.",
         doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
             connections of every client.",
-        apply: |text, options| set(&mut options.config.insecure_discovery, value::boolean(text)),
+        apply: |text, options| set(&mut options.config.insecure_discovery, boolean(text)),
         ..PLAIN
     },
     Flag {
@@ -260,7 +252,7 @@ pub(super) const FLAGS: &[Flag] = &[
             their own; data never runs over these. Without it the system's bundle is used. Either is \
             followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
             gone change nothing.",
-        apply: |text, options| set(&mut options.config.trusted_ca_file, Ok(Some(text.into()))),
+        apply: |text, options| set(&mut options.config.trusted_ca_file, path(text)),
         ..PLAIN
     },
     Flag {
@@ -273,7 +265,7 @@ pub(super) const FLAGS: &[Flag] = &[
         apply: |text, options| {
             set(
                 &mut options.config.server_name,
-                value::certificate_name(text).map(Some),
+                certificate_name(text).map(Some),
             )
         },
         ..PLAIN
@@ -284,7 +276,7 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         doc_short: "Authenticate the members of a list, too.",
         doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
-        apply: |text, options| set(&mut options.config.verify_endpoints, value::boolean(text)),
+        apply: |text, options| set(&mut options.config.verify_endpoints, boolean(text)),
         ..PLAIN
     },
     Flag {
@@ -298,7 +290,7 @@ pub(super) const FLAGS: &[Flag] = &[
             http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or \
             http://:2381/health?exclude=NOSPACE. A member that does not answer 200 within 2s, \
             twice in a row, gets clients only where no better one is left. It is asked every 5s.",
-        apply: |text, options| set(&mut options.config.health_check, value::health_check(text)),
+        apply: |text, options| set(&mut options.config.health_check, health_check(text)),
         ..PLAIN
     },
     Flag {
@@ -308,12 +300,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "never",
         doc_short: "How long connections to a removed member may last.",
         doc_long: "A member is removed when it has left the endpoints, or, if DNS named it, when two answers in a row lack it. What is left then is reset. never leaves connections alone.",
-        apply: |text, options| {
-            set(
-                &mut options.config.close_removed,
-                value::duration_or_never(text),
-            )
-        },
+        apply: |text, options| set(&mut options.config.close_removed, duration_or_never(text)),
         ..PLAIN
     },
     Flag {
@@ -325,7 +312,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "That is the answer to a client's first bytes. A member that takes longer is probed, over a connection of its own; if it does not answer that \
             either, it is used only where no other member is better, until it answers again. 0s probes \
             nobody.",
-        apply: |text, options| set(&mut options.config.answer_timeout, value::duration(text)),
+        apply: |text, options| set(&mut options.config.answer_timeout, duration(text)),
         ..PLAIN
     },
     Flag {
@@ -336,12 +323,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "How long connections to an unhealthy member may last.",
         doc_long: "Or to a silent one. Then they are reset, if another has been active for as long, so that clients without \
             keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
-        apply: |text, options| {
-            set(
-                &mut options.config.close_unhealthy,
-                value::duration_or_never(text),
-            )
-        },
+        apply: |text, options| set(&mut options.config.close_unhealthy, duration_or_never(text)),
         ..PLAIN
     },
     Flag {
@@ -353,7 +335,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
             open connections, and so evens out what piled up on the members that did not restart. \
             Both keep to priorities and weights.",
-        apply: |text, options| set(&mut options.config.policy, value::choice(text, &POLICIES)),
+        apply: |text, options| set(&mut options.config.policy, choice(text, &POLICIES)),
         ..PLAIN
     },
     Flag {
@@ -366,7 +348,7 @@ pub(super) const FLAGS: &[Flag] = &[
         apply: |text, options| {
             set(
                 &mut options.config.metrics_addr,
-                value::metrics_address(text).map(Some),
+                addr::parse_metrics(text).map(Some),
             )
         },
         ..PLAIN
@@ -380,7 +362,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "off, stderr or a path: one line per connection. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
             logrotate. Lines that cannot be written are dropped and counted; no connection waits \
             for them.",
-        apply: |text, options| set(&mut options.config.access_log, value::access_log(text)),
+        apply: |text, options| set(&mut options.config.access_log, access_log(text)),
         ..PLAIN
     },
     Flag {
@@ -396,10 +378,7 @@ pub(super) const FLAGS: &[Flag] = &[
                 "warning" => "warn",
                 other => other,
             };
-            set(
-                &mut options.config.log_level,
-                value::choice(level, &LOG_LEVELS),
-            )
+            set(&mut options.config.log_level, choice(level, &LOG_LEVELS))
         },
         ..PLAIN
     },
@@ -411,12 +390,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "The form of log lines.",
         doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
             accepted too.",
-        apply: |text, options| {
-            set(
-                &mut options.config.log_format,
-                value::choice(text, &LOG_FORMATS),
-            )
-        },
+        apply: |text, options| set(&mut options.config.log_format, choice(text, &LOG_FORMATS)),
         ..PLAIN
     },
     Flag {
@@ -427,12 +401,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "Lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
             systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
             It is read when the program starts, and so at a reload. With a - in front of the path it may be absent.",
-        apply: |text, options| {
-            set(
-                &mut options.config_file,
-                value::settings_file(text).map(Some),
-            )
-        },
+        apply: |text, options| set(&mut options.config_file, settings_file(text).map(Some)),
         ..PLAIN
     },
     Flag {
@@ -442,7 +411,7 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "table",
         doc_short: "What check and config print: table or json.",
         doc_long: "env is for config alone: a settings file.",
-        apply: |text, options| set(&mut options.output, value::choice(text, &OUTPUTS).map(Some)),
+        apply: |text, options| set(&mut options.output, choice(text, &OUTPUTS).map(Some)),
         ..PLAIN
     },
     Flag {
@@ -451,7 +420,7 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Switch,
         scope: Scope::Any,
         doc_short: "Print this help and exit.",
-        apply: |text, options| set(&mut options.help, value::boolean(text)),
+        apply: |text, options| set(&mut options.help, boolean(text)),
         ..PLAIN
     },
     Flag {
@@ -460,7 +429,7 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Switch,
         scope: Scope::Any,
         doc_short: "Print the version and exit.",
-        apply: |text, options| set(&mut options.version, value::boolean(text)),
+        apply: |text, options| set(&mut options.version, boolean(text)),
         ..PLAIN
     },
 ];
@@ -481,6 +450,13 @@ impl Flag {
         self.variable().is_some() && self.name != "config-file"
     }
 
+    /// The flag with its dashes, in the forms it has.
+    pub(super) fn spellings(&self) -> Vec<String> {
+        let short = self.short.map(|letter| format!("-{letter}"));
+        let long = format!("--{}", self.name);
+        short.into_iter().chain([long]).collect()
+    }
+
     /// The value without the flag, as text.
     pub(super) fn default_value(&self) -> &'static str {
         match self.takes {
@@ -488,6 +464,13 @@ impl Flag {
             _ => self.default,
         }
     }
+}
+
+/// The flags that have an effect on a command, or all flags.
+pub(super) fn flags_of(command: Option<&Command>) -> impl Iterator<Item = &'static Flag> {
+    let name = command.map(|command| command.name);
+    let has_effect = move |flag: &&Flag| name.is_none_or(|name| flag.scope.has(name));
+    FLAGS.iter().filter(has_effect)
 }
 
 /// The flag of this name.

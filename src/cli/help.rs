@@ -5,7 +5,7 @@
 use std::env::consts::{ARCH, OS};
 use std::fmt::Write;
 
-use super::flags::{FLAGS, Flag, Takes};
+use super::flags::{Flag, Takes, flags_of};
 use super::manual::{self, Command};
 
 /// The width that every terminal has.
@@ -72,7 +72,7 @@ pub(super) fn short(command: Option<&Command>) -> String {
     push_command(&mut text, command);
     text.push('\n');
     for flag in flags_of(Some(command)) {
-        let spelled = spelled(flag);
+        let spelled = flag.spellings().join(", ");
         let _ = writeln!(text, "  {spelled:<FLAG_COLUMN$}{}", flag.doc_short);
     }
     let _ = writeln!(text, "\n--help says more, with defaults and variables.");
@@ -82,13 +82,6 @@ pub(super) fn short(command: Option<&Command>) -> String {
 /// What the short help ends with.
 const MORE_HELP: &str = "`etcd-gateway COMMAND -h` lists the flags of a command, and \
     `COMMAND --help`\nexplains them.";
-
-/// The flags that have an effect on a command, or on any.
-fn flags_of(command: Option<&Command>) -> impl Iterator<Item = &'static Flag> {
-    let name = command.map(|command| command.name);
-    let has_effect = move |flag: &&Flag| name.is_none_or(|name| flag.scope.has(name));
-    FLAGS.iter().filter(has_effect)
-}
 
 fn push_command(text: &mut String, command: &Command) {
     let (usage, doc) = (command.usage(), command.doc_short);
@@ -129,17 +122,11 @@ pub(super) fn version() -> String {
     format!("etcd-gateway {version} ({OS}/{ARCH}){commit}\n")
 }
 
-/// The flag with its dashes: `-h, --help` or `--endpoints`.
-fn spelled(flag: &Flag) -> String {
-    let short = flag.short.map_or(String::new(), |s| format!("-{s}, "));
-    format!("{short}--{}", flag.name)
-}
-
 /// The flag as one types it: `--endpoints HOST:PORT,...`.
 fn usage(flag: &Flag) -> String {
     let value = flag.takes.value_name();
     let value = value.map_or(String::new(), |name| format!(" {name}"));
-    format!("{}{value}", spelled(flag))
+    format!("{}{value}", flag.spellings().join(", "))
 }
 
 fn push_flag(text: &mut String, flag: &Flag) {
@@ -178,6 +165,7 @@ pub(super) fn push_wrapped(text: &mut String, indent: &str, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags::FLAGS;
 
     #[test]
     fn the_help_has_every_flag_and_fits_a_terminal() {
@@ -203,7 +191,10 @@ mod tests {
         for command in &manual::COMMANDS {
             assert!(general.contains(&command.usage()), "{}", command.name);
             for (text, of) in [
-                (short(Some(command)), spelled as fn(&Flag) -> String),
+                (
+                    short(Some(command)),
+                    (|flag| flag.spellings().join(", ")) as fn(&Flag) -> String,
+                ),
                 (long(Some(command)), usage),
             ] {
                 for line in text.lines() {

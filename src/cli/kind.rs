@@ -27,6 +27,14 @@ impl Takes {
             | Self::List(name) => Some(name),
         }
     }
+
+    /// The values with a meaning of their own.
+    pub(super) fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Choice(_, words) | Self::Path(_, words) | Self::Value(_, words) => words,
+            Self::Switch | Self::List(_) => &[],
+        }
+    }
 }
 
 /// What a flag has an effect on. `config` prints every setting.

@@ -248,33 +248,26 @@ fn value_of(flag: &str, value_name: &str, value: Option<OsString>) -> Result<OsS
     }
 }
 
-fn nearest_flag(name: &str) -> Option<&'static str> {
-    suggest::nearest(name, FLAGS.iter().map(|flag| flag.name))
-}
-
 fn long_flag(name: &str) -> Result<&'static Flag, Error> {
-    flags::named(name).ok_or_else(|| {
-        let remedy = match nearest_flag(name) {
-            Some(nearest) => format!("did you mean --{nearest}?"),
-            None => "--help lists the flags".to_owned(),
-        };
-        unknown_flag(&format!("--{name}"), &remedy)
-    })
+    let mistyped = || unknown_flag("--", name, |nearest| format!("did you mean --{nearest}?"));
+    flags::named(name).ok_or_else(mistyped)
 }
 
 fn short_flag(name: &str) -> Result<&'static Flag, Error> {
+    let mistyped = || {
+        unknown_flag("-", name, |nearest| {
+            format!("write --{nearest}, with two dashes")
+        })
+    };
     let found = FLAGS.iter().find(|flag| flag.short == Some(name));
-    found.ok_or_else(|| {
-        let remedy = match nearest_flag(name) {
-            Some(nearest) => format!("write --{nearest}, with two dashes"),
-            None => "--help lists the flags".to_owned(),
-        };
-        unknown_flag(&format!("-{name}"), &remedy)
-    })
+    found.ok_or_else(mistyped)
 }
 
-fn unknown_flag(typed: &str, remedy: &str) -> Error {
-    format!("unknown flag {}; {remedy}", shown(typed.as_ref())).into()
+fn unknown_flag(dashes: &str, name: &str, remedy: fn(&str) -> String) -> Error {
+    let nearest = suggest::nearest(name, FLAGS.iter().map(|flag| flag.name));
+    let remedy = nearest.map_or_else(|| "--help lists the flags".to_owned(), remedy);
+    let typed = shown(format!("{dashes}{name}").as_ref());
+    format!("unknown flag {typed}; {remedy}").into()
 }
 
 #[cfg(test)]

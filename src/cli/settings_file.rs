@@ -47,33 +47,26 @@ pub(super) fn apply_settings_file(sources: &mut Sources, read: ReadFile) -> Resu
     };
     let assignments = env_file::parse(&content)
         .map_err(|error| refused_at(error.line, error.cause.to_string()))?;
-    // In the order of the flags; the last assignment of each, and how many there were.
-    let mut last: Vec<(&'static Flag, Option<Assignment>, usize)> =
-        FLAGS.iter().map(|flag| (flag, None, 0)).collect();
+    let mut ours = Vec::new();
     for assignment in assignments {
-        let flag = flag_of(&assignment).map_err(|problem| refused_at(assignment.line, problem))?;
-        let place = last
-            .iter_mut()
-            .find(|(own, ..)| flag.is_some_and(|flag| flag.name == own.name));
-        if let Some((_, kept, count)) = place {
-            *kept = Some(assignment);
-            *count += 1;
+        match flag_of(&assignment) {
+            Ok(Some(flag)) => ours.push((flag.name, assignment)),
+            Ok(None) => {}
+            Err(problem) => return Err(refused_at(assignment.line, problem)),
         }
     }
-    for (flag, assignment, count) in last {
-        let Some(Assignment { line, name, value }) = assignment else {
+    for flag in FLAGS {
+        let of_flag = ours.iter().filter(|(name, _)| *name == flag.name);
+        let Some((_, Assignment { line, name, value })) = of_flag.clone().next_back() else {
             continue;
         };
-        let origin = Origin::File {
-            path: path.clone(),
-            line,
-        };
-        if count > 1 {
-            sources.warnings.push(format!(
-                "{name} ({origin}) is set more than once; the last counts"
-            ));
+        let (path, line) = (path.clone(), *line);
+        let origin = Origin::File { path, line };
+        if of_flag.count() > 1 {
+            let warning = format!("{name} ({origin}) is set more than once; the last counts");
+            sources.warnings.push(warning);
         }
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
             sources.take(flag, origin, value.as_ref())?;
         }
     }

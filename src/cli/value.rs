@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::error::{Error, shown};
-use crate::addr::{self, AddrError, HostPort};
+use crate::addr::{self, AddrError};
 use crate::config::{AccessLogTarget, Url};
 
 /// A shorter pause has no effect, and a shorter deadline has passed before it is looked at.
@@ -112,25 +112,18 @@ pub(super) fn access_log(text: &str) -> Result<Option<AccessLogTarget>, Error> {
 pub(super) fn health_check(text: &str) -> Result<Option<Url>, Error> {
     match text {
         "off" => Ok(None),
-        text => Url::parse(text).map(Some).map_err(message),
+        text => match Url::parse(text) {
+            Ok(url) => Ok(Some(url)),
+            Err(error) => Err(error.to_string().into()),
+        },
     }
-}
-
-/// A domain.
-pub(super) fn domain(text: &str) -> Result<String, Error> {
-    addr::parse_domain(text).map_err(message)
-}
-
-/// An address to serve metrics on.
-pub(super) fn metrics_address(text: &str) -> Result<HostPort, Error> {
-    addr::parse_metrics(text).map_err(message)
 }
 
 /// A name or an address that a certificate can have.
 pub(super) fn certificate_name(text: &str) -> Result<String, Error> {
     match text.parse::<IpAddr>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => domain(text),
+        Err(_) => Ok(addr::parse_domain(text)?),
     }
 }
 
@@ -155,7 +148,7 @@ pub(super) fn addresses<T>(
     let parse_item = |item: &str| match parse(unquoted(item)?) {
         Ok(address) => Ok(address),
         Err(AddrError::Empty) => Err("an item of the list is empty; remove the extra comma".into()),
-        Err(error) if item.len() == text.len() => Err(message(error)),
+        Err(error) if item == text => Err(error.into()),
         Err(error) => Err(format!("item {}: {error}", shown(item.as_ref())).into()),
     };
     text.split(',').map(parse_item).collect()
@@ -171,10 +164,6 @@ fn unquoted(item: &str) -> Result<&str, Error> {
         }
         item => Ok(item),
     }
-}
-
-fn message(error: impl std::error::Error) -> Error {
-    error.to_string().into()
 }
 
 #[cfg(test)]

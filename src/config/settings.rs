@@ -85,19 +85,18 @@ impl Settings {
     fn json(&self, warnings: &[String]) -> String {
         let setting = |setting: &Setting| {
             let (word, place) = match &setting.origin {
-                Origin::CommandLine => ("command line", None),
-                Origin::Environment => ("environment", None),
-                Origin::File { path, line } => ("file", Some((path.to_string_lossy(), line))),
-                Origin::Default => ("default", None),
+                Origin::File { path, line } => {
+                    let path = path.to_string_lossy();
+                    let place = format!(",\"file\":{},\"line\":{line}", Json(&path));
+                    ("file".to_owned(), place)
+                }
+                origin => (origin.to_string(), String::new()),
             };
-            let place = place.map_or_else(String::new, |(path, line)| {
-                format!(",\"file\":{},\"line\":{line}", Json(&path))
-            });
             let value = match setting.value.as_str() {
                 "" => "null".to_owned(),
                 value => Json(value).to_string(),
             };
-            let (name, word) = (Json(&setting.variable), Json(word));
+            let (name, word) = (Json(&setting.variable), Json(&word));
             format!("{{\"name\":{name},\"value\":{value},\"origin\":{word}{place}}}")
         };
         let settings: Vec<String> = self.0.iter().map(setting).collect();

@@ -1,51 +1,43 @@
 //! The completion for fish: one `complete` per flag and command.
 
-use super::{COMMANDS, FLAGS, Takes, command_names, names};
+use crate::cli::flags::{FLAGS, Takes};
+use crate::cli::manual::{COMMANDS, command_names};
 
 /// The script.
 pub(super) fn script() -> String {
-    let mut text = "\
+    let commands: Vec<&str> = command_names().collect();
+    let mut text = format!(
+        "\
 # Completion of etcd-gateway for fish; printed by `etcd-gateway generate fish`.
 complete -c etcd-gateway -f
-"
-    .to_owned();
+complete -c etcd-gateway -n '__fish_seen_subcommand_from generate' -a '@TEXTS@'
+complete -c etcd-gateway -n '__fish_seen_subcommand_from help' -a '{}'
+",
+        commands.join(" ")
+    );
     for command in &COMMANDS {
         let (name, doc) = (command.name, quoted(command.doc_short));
         text += &format!("complete -c etcd-gateway -n __fish_use_subcommand -a {name} -d {doc}\n");
     }
-    let commands: Vec<&str> = command_names().collect();
-    for (command, words) in [
-        ("generate", names().join(" ")),
-        ("help", commands.join(" ")),
-    ] {
-        let words = quoted(&words);
-        text += &format!(
-            "complete -c etcd-gateway -n '__fish_seen_subcommand_from {command}' -a {words}\n"
-        );
-    }
     for flag in FLAGS {
         let short = flag.short.map_or(String::new(), |s| format!(" -s {s}"));
         let value = match flag.takes {
-            Takes::Switch => String::new(),
-            Takes::Path(_, []) => " -r -F".to_owned(),
-            Takes::Path(_, words) => format!(" -r -F -a {}", quoted(&words.join(" "))),
-            Takes::Choice(_, words) | Takes::Value(_, words) if !words.is_empty() => {
-                format!(" -x -a {}", quoted(&words.join(" ")))
-            }
-            _ => " -x".to_owned(),
+            Takes::Switch => "",
+            Takes::Path(..) => " -r -F",
+            _ => " -x",
         };
-        let without: Vec<&str> = command_names()
-            .filter(|command| !flag.scope.has(command))
-            .collect();
-        let unless = match without.is_empty() {
-            true => String::new(),
-            false => format!(
-                " -n 'not __fish_seen_subcommand_from {}'",
-                without.join(" ")
-            ),
+        let words = match flag.takes.words() {
+            [] => String::new(),
+            words => format!(" -a {}", quoted(&words.join(" "))),
+        };
+        let others = command_names().filter(|command| !flag.scope.has(command));
+        let unless = match others.collect::<Vec<_>>().join(" ") {
+            others if others.is_empty() => String::new(),
+            others => format!(" -n 'not __fish_seen_subcommand_from {others}'"),
         };
         let (name, doc) = (flag.name, quoted(flag.doc_short));
-        text += &format!("complete -c etcd-gateway{unless}{short} -l {name}{value} -d {doc}\n");
+        text +=
+            &format!("complete -c etcd-gateway{unless}{short} -l {name}{value}{words} -d {doc}\n");
     }
     text
 }

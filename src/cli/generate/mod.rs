@@ -1,7 +1,7 @@
 //! What is installed beside the program: manual, completions of shells, units of systemd and a commented settings file.
 //!
 //! `etcd-gateway generate man|bash|zsh|fish|unit|socket|settings` prints them. All but the units are rendered from
-//! [`FLAGS`] and `manual`, so they cannot contradict the program.
+//! the table of flags and `manual`, so they cannot contradict the program.
 
 mod bash;
 mod fish;
@@ -9,9 +9,6 @@ mod man;
 mod settings;
 mod unit;
 mod zsh;
-
-use super::flags::{FLAGS, Flag, Scope, Takes};
-use super::manual::{COMMANDS, command_names};
 
 /// What makes a text.
 type Render = fn() -> String;
@@ -27,35 +24,27 @@ const TEXTS: [(&str, Render); 7] = [
     ("settings", settings::file),
 ];
 
-/// The pages of the manual beside etcd-gateway(1), in Markdown.
+const FILES: &str = include_str!("../../deploy/man/etcd-gateway.5.md");
+const BEHAVIOUR: &str = include_str!("../../deploy/man/etcd-gateway-behaviour.7.md");
+const OPERATION: &str = include_str!("../../deploy/man/etcd-gateway-operation.7.md");
+const METRICS: &str = include_str!("../../deploy/man/etcd-gateway-metrics.7.md");
+const LOGS: &str = include_str!("../../deploy/man/etcd-gateway-logs.7.md");
+const SECURITY: &str = include_str!("../../deploy/man/etcd-gateway-security.7.md");
+
+/// The pages of the manual other than etcd-gateway(1), in Markdown.
 const PAGES: [(&str, &str); 6] = [
-    ("files", include_str!("../../deploy/man/etcd-gateway.5.md")),
-    (
-        "behaviour",
-        include_str!("../../deploy/man/etcd-gateway-behaviour.7.md"),
-    ),
-    (
-        "operation",
-        include_str!("../../deploy/man/etcd-gateway-operation.7.md"),
-    ),
-    (
-        "metrics",
-        include_str!("../../deploy/man/etcd-gateway-metrics.7.md"),
-    ),
-    (
-        "logs",
-        include_str!("../../deploy/man/etcd-gateway-logs.7.md"),
-    ),
-    (
-        "security",
-        include_str!("../../deploy/man/etcd-gateway-security.7.md"),
-    ),
+    ("files", FILES),
+    ("behaviour", BEHAVIOUR),
+    ("operation", OPERATION),
+    ("metrics", METRICS),
+    ("logs", LOGS),
+    ("security", SECURITY),
 ];
 
 /// The text of this name; `None` if there is none.
 pub(super) fn generate(name: &str) -> Option<String> {
     let (_, text) = TEXTS.iter().find(|(known, _)| *known == name)?;
-    Some(text())
+    Some(text().replace("@TEXTS@", &names().join(" ")))
 }
 
 /// The page of the manual of this name; `None` if there is none.
@@ -74,46 +63,18 @@ pub(super) fn page_names() -> [&'static str; 6] {
     PAGES.map(|(name, _)| name)
 }
 
-/// The flag with its dashes, in the forms it has.
-fn spellings(flag: &Flag) -> Vec<String> {
-    let short = flag.short.map(|letter| format!("-{letter}"));
-    short
-        .into_iter()
-        .chain([format!("--{}", flag.name)])
-        .collect()
-}
-
-/// The flags of one scope.
-fn flags_of(scope: Scope) -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(move |flag| flag.scope == scope)
-}
-
-/// Each scope, with a name for it.
-const SCOPES: [(&str, Scope); 4] = [
-    ("serving", Scope::Serving),
-    ("setup", Scope::Setup),
-    ("output", Scope::Output),
-    ("any", Scope::Any),
-];
-
-/// The names of the scopes that have an effect on a command.
-fn scopes_of(command: &str) -> Vec<&'static str> {
-    let scopes = SCOPES.iter().filter(|(_, scope)| scope.has(command));
-    scopes.map(|(name, _)| *name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags::FLAGS;
+    use crate::cli::manual::COMMANDS;
 
     #[test]
     fn every_text_has_every_flag_and_command() {
-        for (name, text) in TEXTS {
-            if ["unit", "socket", "settings"].contains(&name) {
-                continue;
-            }
+        for name in ["man", "bash", "zsh", "fish"] {
             // Roff spells a dash that is to be copied with a backslash.
-            let text = text().replace("\\-", "-");
+            let text = generate(name).unwrap().replace("\\-", "-");
+            assert!(!text.contains("@TEXTS@"), "{name}");
             for flag in FLAGS {
                 let spelled = match name {
                     "fish" => format!(" -l {} ", flag.name),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::FLAGS;
+use crate::cli::flags::FLAGS;
 use crate::cli::help::push_wrapped;
 
 const HEAD: &str = "\
