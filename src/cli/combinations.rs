@@ -54,20 +54,18 @@ pub(super) fn check(sources: &mut Sources) -> Result<(), Error> {
             "--verify-endpoints has no effect without --endpoints: members from SRV records are \
              authenticated without it",
         ),
-        (
-            !authenticates && given("trusted-ca-file"),
-            "--trusted-ca-file has no effect: nothing is authenticated without --discovery-srv or \
-             --verify-endpoints, or with --insecure-discovery",
-        ),
-        (
-            !authenticates && given("discovery-server-name"),
-            "--discovery-server-name has no effect: nothing is authenticated without \
-             --discovery-srv or --verify-endpoints, or with --insecure-discovery",
-        ),
     ];
     let warnings = warnings.into_iter().filter(|(applies, _)| *applies);
-    let warnings: Vec<String> = warnings.map(|(_, text)| text.to_owned()).collect();
-    sources.warnings.extend(warnings);
+    let mut warnings: Vec<String> = warnings.map(|(_, text)| text.to_owned()).collect();
+    for flag in ["trusted-ca-file", "discovery-server-name"] {
+        if given(flag) && !authenticates {
+            warnings.push(format!(
+                "--{flag} has no effect: nothing is authenticated without --discovery-srv or \
+                 --verify-endpoints, or with --insecure-discovery"
+            ));
+        }
+    }
+    sources.warnings.append(&mut warnings);
     let config = &mut sources.options.config;
     for (addresses, what) in [
         (&mut config.endpoints, "endpoint"),

@@ -12,11 +12,7 @@ use super::error::{Error, shown};
 /// 2^63: the largest magnitude (of a negative duration), and Go's bound for every step.
 const MAGNITUDE_MAX: u64 = 1 << 63;
 
-const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
 
 /// A duration; `None` if it is negative.
 pub(super) fn parse(text: &str) -> Result<Option<Duration>, Error> {
@@ -60,11 +56,11 @@ fn nanoseconds(text: &str) -> Result<i64, Error> {
         let unit = match unit_name {
             "ns" => 1,
             // Two spellings of micro: U+00B5 and U+03BC.
-            "us" | "\u{b5}s" | "\u{3bc}s" => MICROSECOND,
-            "ms" => MILLISECOND,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
             "s" => SECOND,
-            "m" => MINUTE,
-            "h" => HOUR,
+            "m" => 60 * SECOND,
+            "h" => 3_600 * SECOND,
             "" => {
                 let problem = format!("time: missing unit in duration {quoted}");
                 return Err(format!("{problem}; write 1m30s, 5s or 250ms").into());

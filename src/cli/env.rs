@@ -71,8 +71,7 @@ pub(super) fn is_service_link(rest: &str, value: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::tests::start;
-    use crate::config::Config;
+    use crate::cli::tests::{defaults, start};
 
     #[test]
     fn unknown_variables() {
@@ -105,7 +104,7 @@ mod tests {
         ];
         for &(name, value, expected) in CASES {
             let (config, warnings) = start("etcd-gateway start", &[(name, value)]);
-            assert_eq!(config, Config::default(), "{name}");
+            assert_eq!(config, defaults(), "{name}");
             assert_eq!(
                 warnings.len(),
                 usize::from(expected.is_some()),

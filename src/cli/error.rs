@@ -32,8 +32,6 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
-
 /// The most bytes of a value that a message repeats: one line of a terminal.
 const SHOWN_MAX: usize = 64;
 

@@ -36,17 +36,16 @@ pub(super) struct Flag {
 }
 
 /// What the flags set.
-#[derive(Default)]
 pub(super) struct Options {
     pub(super) config: Config,
     pub(super) config_file: Option<SettingsFile>,
-    pub(super) output: Option<Form>,
+    pub(super) output: Form,
     pub(super) help: bool,
     pub(super) version: bool,
 }
 
-/// What a flag is unless its entry says otherwise.
-const PLAIN: Flag = Flag {
+/// A flag without a value, a letter or a default, which has an effect on every command.
+const SWITCH: Flag = Flag {
     name: "",
     short: None,
     takes: Takes::Switch,
@@ -117,7 +116,7 @@ pub(super) const FLAGS: &[Flag] = &[
             let items = addresses(text, |item| Ok(addr::parse_endpoint(item)?.0))?;
             add(&mut config.endpoints, &mut config.endpoints_given, items)
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "listen-addr",
@@ -133,12 +132,13 @@ pub(super) const FLAGS: &[Flag] = &[
             let items = addresses(text, addr::parse_listen)?;
             add(&mut config.listen_addrs, &mut config.listen_given, items)
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "retry-delay",
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
+        // The value of the reference.
         default: "1m0s",
         doc_short: "The longest pause before an endpoint is tried again.",
         doc_long: "One that failed or is silent, that is. A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
@@ -148,12 +148,13 @@ pub(super) const FLAGS: &[Flag] = &[
             let time = positive_duration(text, "retrying without a pause would be a busy loop");
             set(&mut options.config.retry_delay, time)
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "dial-timeout",
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Setup,
+        // Long compared with any round trip, short compared with the 127 s after which Linux gives up on a silent peer.
         default: "5s",
         doc_short: "How long a client may wait for an endpoint.",
         doc_long: "It covers all attempts for this client together. A connection that a silent member has \
@@ -162,7 +163,7 @@ pub(super) const FLAGS: &[Flag] = &[
             let time = positive_duration(text, "no connection could be made in that time");
             set(&mut options.config.dial_timeout, time)
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "max-connections",
@@ -173,17 +174,18 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
             cgroup included.",
         apply: |text, options| set(&mut options.config.max_connections, connections(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "drain-timeout",
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
+        // Long enough for any request in flight, far below the 90 s after which systemd kills.
         default: "10s",
         doc_short: "How long connections may last after SIGTERM.",
         doc_long: "Or after SIGINT. What is left then is reset. 0s resets at once.",
         apply: |text, options| set(&mut options.config.drain_timeout, duration(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "reload-timeout",
@@ -193,7 +195,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "How long old connections may last after a reload.",
         doc_long: "They stay in the old process. What is left then is reset. never leaves connections alone.",
         apply: |text, options| set(&mut options.config.reload_timeout, duration_or_never(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "endpoints-file",
@@ -204,7 +206,7 @@ pub(super) const FLAGS: &[Flag] = &[
             change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
             changes nothing.",
         apply: |text, options| set(&mut options.config.endpoints_file, path(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "discovery-srv",
@@ -221,7 +223,7 @@ pub(super) const FLAGS: &[Flag] = &[
                 addr::parse_domain(text).map(Some),
             )
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "discovery-srv-name",
@@ -231,17 +233,16 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
         apply: |text, options| set(&mut options.config.discovery_srv_name, service_name(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "insecure-discovery",
-        takes: Takes::Switch,
         scope: Scope::Setup,
         doc_short: "Do not authenticate members from SRV records.",
         doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
             connections of every client.",
         apply: |text, options| set(&mut options.config.insecure_discovery, boolean(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "trusted-ca-file",
@@ -253,7 +254,7 @@ pub(super) const FLAGS: &[Flag] = &[
             followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
             gone change nothing.",
         apply: |text, options| set(&mut options.config.trusted_ca_file, path(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "discovery-server-name",
@@ -268,16 +269,15 @@ pub(super) const FLAGS: &[Flag] = &[
                 certificate_name(text).map(Some),
             )
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "verify-endpoints",
-        takes: Takes::Switch,
         scope: Scope::Setup,
         doc_short: "Authenticate the members of a list, too.",
         doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
         apply: |text, options| set(&mut options.config.verify_endpoints, boolean(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "health-check",
@@ -291,7 +291,7 @@ pub(super) const FLAGS: &[Flag] = &[
             http://:2381/health?exclude=NOSPACE. A member that does not answer 200 within 2s, \
             twice in a row, gets clients only where no better one is left. It is asked every 5s.",
         apply: |text, options| set(&mut options.config.health_check, health_check(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "close-removed",
@@ -301,19 +301,20 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_short: "How long connections to a removed member may last.",
         doc_long: "A member is removed when it has left the endpoints, or, if DNS named it, when two answers in a row lack it. What is left then is reset. never leaves connections alone.",
         apply: |text, options| set(&mut options.config.close_removed, duration_or_never(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "answer-timeout",
         takes: Takes::Value("DURATION", &[]),
         scope: Scope::Serving,
+        // Two hundred times what a member takes for its first bytes, and twice a round trip around the world.
         default: "1s",
         doc_short: "How long a member may take for its first answer.",
         doc_long: "That is the answer to a client's first bytes. A member that takes longer is probed, over a connection of its own; if it does not answer that \
             either, it is used only where no other member is better, until it answers again. 0s probes \
             nobody.",
         apply: |text, options| set(&mut options.config.answer_timeout, duration(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "close-unhealthy",
@@ -324,7 +325,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "Or to a silent one. Then they are reset, if another has been active for as long, so that clients without \
             keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
         apply: |text, options| set(&mut options.config.close_unhealthy, duration_or_never(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "policy",
@@ -336,7 +337,7 @@ pub(super) const FLAGS: &[Flag] = &[
             open connections, and so evens out what piled up on the members that did not restart. \
             Both keep to priorities and weights.",
         apply: |text, options| set(&mut options.config.policy, choice(text, &POLICIES)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "metrics-addr",
@@ -351,7 +352,7 @@ pub(super) const FLAGS: &[Flag] = &[
                 addr::parse_metrics(text).map(Some),
             )
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "access-log",
@@ -363,7 +364,7 @@ pub(super) const FLAGS: &[Flag] = &[
             logrotate. Lines that cannot be written are dropped and counted; no connection waits \
             for them.",
         apply: |text, options| set(&mut options.config.access_log, access_log(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "log-level",
@@ -380,7 +381,7 @@ pub(super) const FLAGS: &[Flag] = &[
             };
             set(&mut options.config.log_level, choice(level, &LOG_LEVELS))
         },
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "log-format",
@@ -391,7 +392,7 @@ pub(super) const FLAGS: &[Flag] = &[
         doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
             accepted too.",
         apply: |text, options| set(&mut options.config.log_format, choice(text, &LOG_FORMATS)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "config-file",
@@ -402,7 +403,7 @@ pub(super) const FLAGS: &[Flag] = &[
             systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
             It is read when the program starts, and so at a reload. With a - in front of the path it may be absent.",
         apply: |text, options| set(&mut options.config_file, settings_file(text).map(Some)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "output",
@@ -411,31 +412,47 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "table",
         doc_short: "What check and config print: table or json.",
         doc_long: "env is for config alone: a settings file.",
-        apply: |text, options| set(&mut options.output, choice(text, &OUTPUTS).map(Some)),
-        ..PLAIN
+        apply: |text, options| set(&mut options.output, choice(text, &OUTPUTS)),
+        ..SWITCH
     },
     Flag {
         name: "help",
         short: Some("h"),
-        takes: Takes::Switch,
-        scope: Scope::Any,
         doc_short: "Print this help and exit.",
         apply: |text, options| set(&mut options.help, boolean(text)),
-        ..PLAIN
+        ..SWITCH
     },
     Flag {
         name: "version",
         short: Some("V"),
-        takes: Takes::Switch,
-        scope: Scope::Any,
         doc_short: "Print the version and exit.",
         apply: |text, options| set(&mut options.version, boolean(text)),
-        ..PLAIN
+        ..SWITCH
     },
 ];
 
 /// What the names of our variables begin with.
 pub(super) const VARIABLE_PREFIX: &str = "ETCD_GATEWAY_";
+
+impl Options {
+    /// Every flag at its default.
+    pub(super) fn new() -> Self {
+        let mut options = Self {
+            config: Config::default(),
+            config_file: None,
+            output: Form::Shown(Output::Table),
+            help: false,
+            version: false,
+        };
+        for flag in FLAGS.iter().filter(|flag| !flag.default.is_empty()) {
+            let applied = (flag.apply)(flag.default, &mut options);
+            debug_assert!(applied.is_ok(), "--{}", flag.name);
+        }
+        options.config.endpoints_given = false;
+        options.config.listen_given = false;
+        options
+    }
+}
 
 impl Flag {
     /// The environment variable that sets the flag. What is only for one call has none.

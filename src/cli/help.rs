@@ -1,6 +1,6 @@
-//! The texts a person asks for: `-h`, `--help` and `--version`.
+//! The texts of `-h`, `--help` and `--version`.
 //!
-//! Rendered from [`FLAGS`] and `manual`; no line is wider than 80 columns.
+//! Rendered from the table of flags and from `manual`; no line is wider than 80 columns.
 
 use std::env::consts::{ARCH, OS};
 use std::fmt::Write;
@@ -10,14 +10,14 @@ use super::manual::{self, Command};
 
 /// The width that every terminal has.
 const WIDTH: usize = 80;
-/// What stands in front of a flag's docs.
+/// In front of a flag's docs.
 const INDENT: &str = "        ";
-/// Where the docs of a command begin.
+/// The column where the docs of a command begin.
 const COMMAND_COLUMN: usize = 35;
-/// Where those of a flag begin, in the short help.
+/// The column where those of a flag begin, in the short help.
 const FLAG_COLUMN: usize = 25;
 
-/// The long help, of one command or of all.
+/// The long help of one command, or of all commands.
 pub(super) fn long(command: Option<&Command>) -> String {
     let mut text = String::new();
     match command {
@@ -33,15 +33,16 @@ pub(super) fn long(command: Option<&Command>) -> String {
             push_wrapped(&mut text, "", command.doc_long);
         }
     }
-    let flags: Vec<&Flag> = flags_of(command).collect();
     if command.is_none_or(|command| command.takes == "[flags]") {
         text.push('\n');
-        let (words, _) = manual::section("Options")
-            .split_once("\n\n")
-            .unwrap_or_default();
-        push_wrapped(&mut text, "", words);
+        let options = manual::section("Options");
+        push_wrapped(
+            &mut text,
+            "",
+            options.split("\n\n").next().unwrap_or_default(),
+        );
     }
-    for flag in flags {
+    for flag in flags_of(command) {
         text.push('\n');
         push_flag(&mut text, flag);
     }
@@ -49,17 +50,14 @@ pub(super) fn long(command: Option<&Command>) -> String {
         push_examples(&mut text, usize::MAX);
         text.push_str("\nExit status:\n");
         for row in manual::section("Exit status").lines().skip(2) {
-            let _ = writeln!(
-                text,
-                "  {}",
-                row.trim_matches(['|', ' ']).replace(" | ", "  ")
-            );
+            let row = row.trim_matches(['|', ' ']).replace(" | ", "  ");
+            let _ = writeln!(text, "  {row}");
         }
     }
     text
 }
 
-/// The short help: of all commands what fits on one screen, of one command one line per flag.
+/// The short help: for all commands what fits on one screen, for one command one line per flag.
 pub(super) fn short(command: Option<&Command>) -> String {
     let mut text = String::new();
     let Some(command) = command else {
@@ -79,7 +77,7 @@ pub(super) fn short(command: Option<&Command>) -> String {
     text
 }
 
-/// What the short help ends with.
+/// The end of the short help.
 const MORE_HELP: &str = "`etcd-gateway COMMAND -h` lists the flags of a command, and \
     `COMMAND --help`\nexplains them.";
 

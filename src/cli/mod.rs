@@ -72,7 +72,7 @@ pub(crate) fn parse(
         return Err(format!("{problem}; write `etcd gateway start`").into());
     }
 
-    let mut sources = Sources::default();
+    let mut sources = Sources::new();
     let mut words = Vec::new();
     let mut short_help = false;
     let mut args = Args::new(arguments);
@@ -131,7 +131,6 @@ pub(crate) fn parse(
         Some("generate") => generated(rest)?,
         Some(command @ ("start" | "check" | "config")) => {
             let command = end_of(rest, command)?;
-            sources.warn_of_repeated();
             env::apply_environment(env, &mut sources)?;
             settings_file::apply_settings_file(&mut sources, read)?;
             combinations::check(&mut sources)?;
@@ -145,6 +144,7 @@ pub(crate) fn parse(
 /// What `start`, `check` or `config` does with the settings.
 fn invocation(command: &str, sources: Sources) -> Result<Invocation, Error> {
     let settings = sources.settings();
+    let output_given = sources.is_given("output");
     let Sources {
         options,
         mut warnings,
@@ -154,20 +154,17 @@ fn invocation(command: &str, sources: Sources) -> Result<Invocation, Error> {
         settings,
         ..options.config
     };
-    if command == "start" {
-        if options.output.is_some() {
-            let text = "--output has no effect on start; it belongs to check and config";
-            warnings.push(text.to_owned());
+    match (command, options.output) {
+        ("start", _) => {
+            if output_given {
+                let text = "--output has no effect on start; it belongs to check and config";
+                warnings.push(text.to_owned());
+            }
+            Ok(Invocation::Start { config, warnings })
         }
-        return Ok(Invocation::Start { config, warnings });
-    }
-    let form = options.output.unwrap_or(Form::Shown(Output::Table));
-    match form {
-        form if command == "config" => {
-            Ok(Invocation::Print(config.settings.render(form, &warnings)))
-        }
-        Form::Env => Err("--output=env is for config alone; write table or json".into()),
-        Form::Shown(output) => Ok(Invocation::Check {
+        ("config", form) => Ok(Invocation::Print(config.settings.render(form, &warnings))),
+        (_, Form::Env) => Err("--output=env is for config alone; write table or json".into()),
+        (_, Form::Shown(output)) => Ok(Invocation::Check {
             config,
             output,
             warnings,

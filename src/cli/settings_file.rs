@@ -120,7 +120,7 @@ fn unreadable(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tests::{run, run_with};
+    use crate::cli::tests::{defaults, run, run_with};
     use crate::cli::{Invocation, parse};
     use crate::config::Config;
     use std::ffi::OsString;
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(endpoints, ["10.0.0.1:2379", "10.0.0.2:2379"]);
         assert_eq!(config.dial_timeout.as_secs(), 2);
         assert!(config.verify_endpoints);
-        assert_eq!(config.policy, Config::default().policy);
+        assert_eq!(config.policy, defaults().policy);
         assert_eq!(config.trusted_ca_file, Some("/etc/a b.pem".into()));
         assert_eq!(warnings, Vec::<String>::new());
     }

@@ -1,7 +1,7 @@
-//! What is given for each flag, and by which source: the command line, the environment or the settings file.
+//! The values of the flags, and where each came from: the command line, the environment or the settings file.
 //!
-//! The sources are asked in this order, and the first that gives a flag wins: what a later one says of it is a warning
-//! and not looked at. Only within the command line a flag may be given again: lists add up, else the last counts.
+//! The sources are read in this order, and the first that sets a flag wins: a value from a later one is ignored, with a
+//! warning. Only on the command line may a flag be given again: lists add up, otherwise the last value counts.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,24 +10,30 @@ use super::error::{Error, shown};
 use super::flags::{FLAGS, Flag, Options, Takes};
 use crate::config::{Origin, Setting, Settings};
 
-/// What the sources have given so far.
-#[derive(Default)]
+/// What the sources have set so far.
 pub(super) struct Sources {
     pub(super) options: Options,
-    /// What is odd, one line each.
+    /// One line each.
     pub(super) warnings: Vec<String>,
-    uses: BTreeMap<&'static str, Use>,
+    values: BTreeMap<&'static str, Value>,
 }
 
-/// The uses of one flag.
-struct Use {
-    /// As text; a list is one list, whatever it was given in.
+/// The value of one flag.
+struct Value {
+    /// As text; the lists of several uses are joined.
     value: String,
     origin: Origin,
-    count: usize,
 }
 
 impl Sources {
+    pub(super) fn new() -> Self {
+        Self {
+            options: Options::new(),
+            warnings: Vec::new(),
+            values: BTreeMap::new(),
+        }
+    }
+
     /// Takes a value for a flag, unless an earlier source has given one.
     pub(super) fn take(
         &mut self,
@@ -35,14 +41,14 @@ impl Sources {
         origin: Origin,
         value: &OsStr,
     ) -> Result<(), Error> {
-        if let Some(earlier) = self.uses.get(flag.name)
+        if let Some(earlier) = self.values.get(flag.name)
             && earlier.origin != origin
         {
             let winner = match earlier.origin {
                 Origin::Environment => "the environment sets it".to_owned(),
                 _ => format!("--{} is given", flag.name),
             };
-            let warning = format!("{} has no effect: {winner}", origin.gives(flag));
+            let warning = format!("{} has no effect: {winner}", origin.name_of(flag));
             self.warnings.push(warning);
             return Ok(());
         }
@@ -50,54 +56,41 @@ impl Sources {
         let text = value.to_str().ok_or_else(not_utf8);
         let text = text.and_then(|text| (flag.apply)(text, &mut self.options).map(|()| text));
         let text = text.map_err(|error| {
-            let (value, name) = (shown(value), origin.gives(flag));
+            let (value, name) = (shown(value), origin.name_of(flag));
             format!("invalid value {value} for {name}: {error}")
         })?;
-        let used = self.uses.entry(flag.name).or_insert_with(|| Use {
-            value: String::new(),
-            origin,
-            count: 0,
-        });
+        let Some(earlier) = self.values.get_mut(flag.name) else {
+            let value = text.to_owned();
+            self.values.insert(flag.name, Value { value, origin });
+            return Ok(());
+        };
         match flag.takes {
-            Takes::List(_) if used.count > 0 => {
-                used.value.push(',');
-                used.value.push_str(text);
-            }
-            _ => text.clone_into(&mut used.value),
+            Takes::List(_) => earlier.value = format!("{},{text}", earlier.value),
+            _ => text.clone_into(&mut earlier.value),
         }
-        used.count += 1;
+        let warning = format!("--{} is given more than once; the last counts", flag.name);
+        let counts_once = !matches!(flag.takes, Takes::Switch | Takes::List(_));
+        if counts_once && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
         Ok(())
     }
 
     /// Whether a source has given this flag.
     pub(super) fn is_given(&self, flag: &str) -> bool {
-        self.uses.contains_key(flag)
+        self.values.contains_key(flag)
     }
 
-    /// What a source has given for this flag; empty if none has.
+    /// The value that a source has given for this flag; empty if none has.
     pub(super) fn text(&self, flag: &str) -> &str {
-        self.uses.get(flag).map_or("", |used| &used.value)
+        self.values.get(flag).map_or("", |used| &used.value)
     }
 
-    /// Warns of flags of which only the last use counts.
-    pub(super) fn warn_of_repeated(&mut self) {
-        let single = FLAGS
-            .iter()
-            .filter(|f| !matches!(f.takes, Takes::Switch | Takes::List(_)));
-        let repeated =
-            single.filter(|flag| self.uses.get(flag.name).is_some_and(|used| used.count > 1));
-        let warning = |flag: &Flag| {
-            let name = flag.name;
-            format!("--{name} is given more than once; the last counts")
-        };
-        self.warnings.extend(repeated.map(warning));
-    }
-
-    /// All settings, with the defaults of what is not given.
+    /// All settings, with defaults for those that no source sets.
     pub(super) fn settings(&self) -> Settings {
         let named_elsewhere = self.is_given("endpoints-file") || self.is_given("discovery-srv");
         let setting = |flag: &Flag| {
-            let used = self.uses.get(flag.name);
+            let used = self.values.get(flag.name);
             let default = match flag.name {
                 // The default endpoint is not used beside another source of members.
                 "endpoints" if named_elsewhere => "",
@@ -115,8 +108,8 @@ impl Sources {
 }
 
 impl Origin {
-    /// How a source names a flag that it gives.
-    fn gives(&self, flag: &Flag) -> String {
+    /// The name under which a source sets a flag.
+    fn name_of(&self, flag: &Flag) -> String {
         let variable = || flag.variable().unwrap_or_default();
         match self {
             Self::CommandLine | Self::Default => format!("--{}", flag.name),

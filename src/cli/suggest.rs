@@ -35,23 +35,23 @@ pub(super) fn nearest<'a>(
     best.map(|(_, name)| name)
 }
 
-/// The edits between two texts, row by row; `rows` keeps the last three, as a swap looks
-/// two rows back.
+/// The edits between two texts: `edits[i][j]` is for the first `i` bytes of one and the first `j` of the other.
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut before_last: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+    let mut edits = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            if i == 0 || j == 0 {
+                edits[i][j] = i + j;
+                continue;
+            }
+            let replaced = edits[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            edits[i][j] = replaced.min(edits[i - 1][j] + 1).min(edits[i][j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before_last[j - 2] + 1);
+                edits[i][j] = edits[i][j].min(edits[i - 2][j - 2] + 1);
             }
         }
-        before_last = std::mem::replace(&mut last, row);
     }
-    last[b.len()]
+    edits[a.len()][b.len()]
 }
 
 #[cfg(test)]

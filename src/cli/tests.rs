@@ -53,6 +53,11 @@ pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<St
     }
 }
 
+/// The settings of a command line without flags.
+pub(in crate::cli) fn defaults() -> Config {
+    flags::Options::new().config
+}
+
 pub(in crate::cli) fn refusal(line: &str, env: &[(&str, &str)]) -> String {
     match run(line, env) {
         Err(error) => error.to_string(),
@@ -98,9 +103,18 @@ fn the_table_is_well_formed() {
 
 #[test]
 fn printed_defaults_are_the_defaults() {
-    let default = Config::default();
+    let default = defaults();
     assert_eq!(start("etcd-gateway start", &[]), (default.clone(), vec![]));
-    assert_eq!(default.retry_delay, Duration::from_secs(60));
+    let seconds = [
+        default.retry_delay,
+        default.dial_timeout,
+        default.drain_timeout,
+        default.answer_timeout,
+    ];
+    assert_eq!(seconds.map(|time| time.as_secs()), [60, 5, 10, 1]);
+    assert!(!default.endpoints_given && !default.listen_given);
+    assert_eq!(default.policy, Policy::RoundRobin);
+    assert_eq!(default.log_level, LogLevel::Info);
     assert_eq!(texts(&default.endpoints), ["127.0.0.1:2379"]);
     assert_eq!(texts(&default.listen_addrs), ["127.0.0.1:23790"]);
     let with_default = |flag: &&Flag| takes_value(flag) && !flag.default.is_empty();
@@ -357,7 +371,7 @@ fn every_flag_in_every_form() {
     let names: Vec<&str> = with_values.clone().map(|flag| flag.name).collect();
     assert_eq!(names, cases.map(|(name, ..)| name), "a flag without a case");
     for (flag, (name, good, set, bad)) in with_values.zip(cases) {
-        let mut expected = Config::default();
+        let mut expected = defaults();
         set(&mut expected);
         let variable = flag.variable().unwrap();
         // What has no effect alone is warned about.
@@ -375,7 +389,7 @@ fn every_flag_in_every_form() {
         let by_variable = start("etcd-gateway start", &[(&variable, good)]);
         assert_eq!(by_variable, expected, "{variable}");
         let empty = start("etcd-gateway start", &[(&variable, "")]);
-        assert_eq!(empty, Config::default(), "{variable}");
+        assert_eq!(empty, defaults(), "{variable}");
 
         let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
         assert!(missing.contains(&format!("--{name} needs a value")));
@@ -421,7 +435,7 @@ fn the_default_endpoint_is_warned_of() {
         };
         assert_eq!(found, expected, "{line}");
     }
-    assert!(NO_ENDPOINTS.contains(&texts(&Config::default().endpoints).join(",")));
+    assert!(NO_ENDPOINTS.contains(&texts(&defaults().endpoints).join(",")));
 }
 
 #[test]

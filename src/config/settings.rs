@@ -1,7 +1,7 @@
 //! The settings in effect and where each came from, as `etcd-gateway config` prints them and `/config` serves them.
 //!
-//! Values are texts, as they were given; they hold no secret. Three forms: a table for people, JSON for programs, and
-//! a settings file, which `--config-file` reads again as these very settings.
+//! Values are text, as they were given, and not secret. There are three forms: a table for people, JSON for programs, and
+//! a settings file, which `--config-file` reads back as the same settings.
 
 use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
@@ -11,11 +11,10 @@ use crate::log::{Json, JsonList};
 
 use super::Output;
 
-/// The settings, in the order of the help.
+/// All settings, in the order of the help.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Settings(pub(crate) Vec<Setting>);
 
-/// One setting.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Setting {
     /// The variable that sets it.
@@ -27,7 +26,7 @@ pub(crate) struct Setting {
     pub(crate) in_file: bool,
 }
 
-/// Where a value came from.
+/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Origin {
     CommandLine,
@@ -40,17 +39,17 @@ pub(crate) enum Origin {
     Default,
 }
 
-/// What `config` prints.
+/// The form in which `config` prints.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Form {
-    /// What every command that shows something can print.
+    /// A form that `check` has too.
     Shown(Output),
     /// A settings file.
     Env,
 }
 
 impl Settings {
-    /// What `config` prints, with what is odd about the settings.
+    /// The settings and the warnings about them, in one of the forms.
     pub(crate) fn render(&self, form: Form, warnings: &[String]) -> String {
         match form {
             Form::Shown(Output::Table) => {
@@ -66,7 +65,7 @@ impl Settings {
         }
     }
 
-    /// A line per setting, in columns.
+    /// One line per setting, in columns.
     pub(crate) fn table(&self) -> String {
         let rows = self.0.iter().map(|setting| {
             let value = match setting.value.as_str() {
@@ -81,7 +80,7 @@ impl Settings {
         columns::aligned(&rows.collect::<Vec<_>>())
     }
 
-    /// One object; a setting a line, so that it can be read and compared as it is.
+    /// One object with one line per setting, so that it can be read and compared as it is.
     fn json(&self, warnings: &[String]) -> String {
         let setting = |setting: &Setting| {
             let (word, place) = match &setting.origin {
@@ -107,9 +106,8 @@ impl Settings {
         )
     }
 
-    /// In the syntax of systemd's `EnvironmentFile=`, where a comment has a line of its own, and would go on behind a
-    /// backslash at its end: no origin or warning ends in one. Defaults are comments, so that the file keeps no default
-    /// of this version.
+    /// In the syntax of systemd's `EnvironmentFile=`. A comment there continues after a backslash at the end of its line;
+    /// no origin or warning ends in one. Defaults are comments, so that the file does not fix the defaults of this version.
     fn env(&self, warnings: &[String]) -> String {
         let mut text = String::new();
         for warning in warnings {

@@ -21,11 +21,12 @@ pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Pairs, 
 use queue::Queue;
 
 /// How much an operator wants to hear; an event below the chosen level is not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// Every session and every failed probe.
     Debug,
     /// Start, stop, and what changed for the better.
+    #[default]
     Info,
     /// What an operator should look at.
     Warn,

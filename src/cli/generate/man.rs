@@ -53,7 +53,7 @@ pub(super) fn page(text: &str) -> String {
     let mut page = Page(format!(
         ".TH {head} {section} \"\" \"etcd\\-gateway {version}\" \"{kind}\"\n.SH NAME\n"
     ));
-    page.raw(&format!("{} \\- {}", escaped(name), escaped(what)));
+    page.text(&format!("{} \\- {}", escaped(name), escaped(what)));
     let mut lines = body.lines().peekable();
     while let Some(line) = lines.next() {
         if line.is_empty() || line.starts_with("<!--") {
@@ -66,7 +66,7 @@ pub(super) fn page(text: &str) -> String {
             page.paragraph();
             page.raw(".RS 4\n.EX");
             for line in lines.by_ref().take_while(|line| !line.starts_with("```")) {
-                page.raw(&escaped(line));
+                page.text(&escaped(line));
             }
             page.raw(".EE\n.RE");
         } else if line.starts_with('|') {
@@ -87,7 +87,7 @@ pub(super) fn page(text: &str) -> String {
                 Some(_) => page.raw(".IP \\(bu 2"),
                 None => page.paragraph(),
             }
-            page.raw(&inline(&words));
+            page.text(&inline(&words));
         }
     }
     page.0
@@ -118,20 +118,27 @@ impl Page {
         }
     }
 
+    /// A line of text, which a dot at its begin would make a request.
+    fn text(&mut self, line: &str) {
+        let guard = if line.starts_with('.') { "\\&" } else { "" };
+        self.raw(&format!("{guard}{line}"));
+    }
+
     /// A row of a table: a paragraph that hangs on its first cell.
     fn row(&mut self, heads: &[String], cells: &[String]) {
         self.raw(".TP");
-        self.raw(&inline(cells.first().map_or("", String::as_str)));
-        let rest = heads.iter().zip(cells).skip(1);
-        let rest = rest.filter(|(_, cell)| !cell.is_empty());
-        let lines: Vec<String> = rest
-            .map(|(head, cell)| match head.as_str() {
-                "" => inline(cell),
-                _ if heads.len() == 2 => inline(cell),
-                head => format!("{}: {}", escaped(head), inline(cell)),
-            })
-            .collect();
-        self.raw(&lines.join("\n.br\n"));
+        let columns = heads.iter().zip(cells).enumerate();
+        let filled = columns.filter(|(_, (_, cell))| !cell.is_empty());
+        for (place, (column, (head, cell))) in filled.enumerate() {
+            if place > 1 {
+                self.raw(".br");
+            }
+            let label = match head.as_str() {
+                head if column > 0 && heads.len() > 2 && !head.is_empty() => format!("{head}: "),
+                _ => String::new(),
+            };
+            self.text(&format!("{}{}", escaped(&label), inline(cell)));
+        }
     }
 }
 
@@ -148,40 +155,32 @@ fn cells(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// A line of text with what is marked in it.
+/// Text with what is marked in it.
 fn inline(words: &str) -> String {
+    const FONTS: [(&str, char); 3] = [("`", 'B'), ("**", 'B'), ("*", 'I')];
     let mut text = String::new();
     let mut rest = words;
     while let Some(at) = rest.find(['`', '*', '[']) {
         let (before, marked) = rest.split_at(at);
-        text.push_str(&escaped_within(before, text.is_empty()));
-        let found = if let Some(code) = marked.strip_prefix('`') {
-            code.split_once('`')
-                .map(|(code, after)| (bold(code), after))
-        } else if let Some(strong) = marked.strip_prefix("**") {
-            strong
-                .split_once("**")
-                .map(|(strong, after)| (bold(strong), after))
-        } else if let Some(term) = marked.strip_prefix('*').filter(|t| !t.starts_with(' ')) {
-            term.split_once('*')
-                .map(|(term, after)| (format!("\\fI{}\\fR", escaped(term)), after))
-        } else {
-            marked.strip_prefix('[').and_then(link)
-        };
-        let (printed, after) = found.unwrap_or_else(|| {
+        text.push_str(&escaped(before));
+        let styled = FONTS.iter().find_map(|(mark, font)| {
+            let (words, after) = marked.strip_prefix(mark)?.split_once(mark)?;
+            let is_styled = !words.is_empty() && !words.starts_with(' ');
+            is_styled.then(|| (format!("\\f{font}{}\\fR", escaped(words)), after))
+        });
+        let (printed, after) = styled.or_else(|| link(marked)).unwrap_or_else(|| {
             let (mark, after) = marked.split_at(1);
             (escaped(mark), after)
         });
         text.push_str(&printed);
         rest = after;
     }
-    text.push_str(&escaped_within(rest, text.is_empty()));
-    text
+    text + &escaped(rest)
 }
 
-/// `text](url)`, and what follows. A link within the page is its text alone, one to another page names that.
+/// `[text](url)`, and what follows. A link within the page is its text alone, one to another page names that.
 fn link(marked: &str) -> Option<(String, &str)> {
-    let (text, rest) = marked.split_once("](")?;
+    let (text, rest) = marked.strip_prefix('[')?.split_once("](")?;
     let (url, after) = rest.split_once(')')?;
     let text = inline(text);
     let page = url
@@ -190,35 +189,16 @@ fn link(marked: &str) -> Option<(String, &str)> {
         .and_then(|file| file.strip_suffix(".md"));
     let page = page.and_then(|page| page.rsplit('/').next()?.rsplit_once('.'));
     let printed = match page {
-        Some((name, section)) => format!("{text} ({}({section}))", bold(name)),
+        Some((name, section)) => format!("{text} (\\fB{}\\fR({section}))", escaped(name)),
         None if url.starts_with("http") => format!("{text} <{}>", escaped(url)),
         None => text,
     };
     Some((printed, after))
 }
 
-fn bold(words: &str) -> String {
-    format!("\\fB{}\\fR", escaped(words))
-}
-
-/// Only what begins a line may be taken for a request.
-fn escaped_within(words: &str, begins_line: bool) -> String {
-    let text = escaped(words);
-    match begins_line {
-        true => text,
-        false => text
-            .strip_prefix("\\&")
-            .map_or_else(|| text.clone(), str::to_owned),
-    }
-}
-
-/// Plain text as roff prints it unchanged: an ASCII dash, quote and grave accent would become typographic ones, and a
-/// dot or quote that begins a line would make it a request.
+/// Plain text as roff prints it unchanged: an ASCII dash, quote and grave accent would become typographic ones.
 fn escaped(words: &str) -> String {
     let mut text = String::new();
-    if words.starts_with(['.', '\'']) {
-        text.push_str("\\&");
-    }
     for c in words.chars() {
         match c {
             '\\' => text.push_str("\\e"),
@@ -262,8 +242,8 @@ mod tests {
     fn text_is_printed_unchanged() {
         const CASES: &[(&str, &str)] = &[
             ("a-b", "a\\-b"),
-            (".x", "\\&.x"),
-            ("'x' \\", "\\&\\(aqx\\(aq \\e"),
+            (".x", ".x"),
+            ("'x' \\", "\\(aqx\\(aq \\e"),
             ("`x` ^ ~", "\\(gax\\(ga \\(ha \\(ti"),
         ];
         for &(text, expected) in CASES {

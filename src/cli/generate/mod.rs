@@ -20,7 +20,7 @@ const TEXTS: [(&str, Render); 7] = [
     ("zsh", zsh::script),
     ("fish", fish::script),
     ("unit", unit::service),
-    ("socket", unit::socket),
+    ("socket", || unit::SOCKET.to_owned()),
     ("settings", settings::file),
 ];
 

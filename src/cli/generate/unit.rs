@@ -5,7 +5,8 @@
 use std::path::Path;
 
 const SERVICE: &str = include_str!("../../deploy/etcd-gateway.service");
-const SOCKET: &str = include_str!("../../deploy/etcd-gateway.socket");
+/// The socket that may go with it.
+pub(super) const SOCKET: &str = include_str!("../../deploy/etcd-gateway.socket");
 /// What the service has in the place of the program's path.
 const PROGRAM: &str = "@BINDIR@/etcd-gateway";
 /// Where `make install` puts the program: for when the path of this one cannot be known (no /proc).
@@ -17,11 +18,6 @@ const REPLACED: &str = " (deleted)";
 pub(super) fn service() -> String {
     let program = std::env::current_exe().ok();
     service_of(program.as_deref().and_then(Path::to_str).unwrap_or(USUAL))
-}
-
-/// The socket that may go with it.
-pub(super) fn socket() -> String {
-    SOCKET.to_owned()
 }
 
 fn service_of(program: &str) -> String {

@@ -60,14 +60,8 @@ fn specification(flag: &Flag) -> String {
 
 /// A colon ends a field of a specification, a bracket its description.
 fn escaped(words: &str) -> String {
-    let mut text = String::new();
-    for c in words.chars() {
-        if matches!(c, ':' | '[' | ']' | '\\') {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
+    let words = words.replace('\\', r"\\").replace(':', r"\:");
+    words.replace('[', r"\[").replace(']', r"\]")
 }
 
 fn quoted(words: &str) -> String {

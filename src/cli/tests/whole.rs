@@ -55,7 +55,7 @@ fn help_and_version() {
     }
     assert_eq!(
         start("etcd-gateway start --help=false", &[]),
-        (Config::default(), vec![])
+        (defaults(), vec![])
     );
     // Not over an invalid value, in either order, as in pflag.
     for line in [
