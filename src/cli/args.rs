@@ -1,10 +1,9 @@
-//! The tokenizer: what pflag sees in an argument, before any name has a meaning.
+//! The tokenizer: splits arguments into flags and words, as pflag does.
 //!
-//! It knows no flag. Whether a flag takes the next argument as its value is for the caller
-//! to say, with [`Args::value`]: as in pflag, that argument is the value whatever it looks
-//! like, so `--retry-delay -1s` hands over `-1s`. Arguments are bytes on Unix: names are
-//! read with replacement characters, which no name in the table has, values are passed on
-//! untouched. `--` ends the flags.
+//! It does not know the table of flags. If a flag takes the next argument as its value, the caller asks for it with
+//! [`Args::value`]: as in pflag, that argument is the value whatever it looks like, so the value of `--retry-delay -1s` is
+//! `-1s`. Arguments are bytes on Unix: in names, bytes that are not UTF-8 become replacement characters, which no name in
+//! the table has; values are not changed. `--` ends the flags.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -14,20 +13,20 @@ use std::os::unix::ffi::OsStrExt;
 pub(super) enum Token {
     /// `--name` or `--name=value`.
     Long(String, Option<OsString>),
-    /// `-name` or `-name=value`: one letter, if it is right.
+    /// `-name` or `-name=value`. Valid names are one letter.
     Short(String, Option<OsString>),
-    /// Anything else; `-` alone is one of these.
+    /// Anything else, also `-` alone.
     Word(OsString),
 }
 
-/// The arguments that are left.
+/// The remaining arguments.
 pub(super) struct Args {
     rest: std::vec::IntoIter<OsString>,
     flags_ended: bool,
 }
 
 impl Args {
-    /// Over `arguments`, the program name excluded.
+    /// The arguments must not include the name of the program.
     pub(super) fn new(arguments: Vec<OsString>) -> Self {
         Self {
             rest: arguments.into_iter(),
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_stay_in_values() {
+    fn values_keep_bytes_that_are_not_utf8() {
         let value = OsStr::from_bytes(b"\xff\xfe").to_owned();
         let mut argument = OsString::from("--a=");
         argument.push(&value);

@@ -1,9 +1,9 @@
 //! Go's durations, as `time.ParseDuration` reads them.
 //!
-//! The reference's flags are Go durations, so an existing unit file must mean the same
-//! here, down to the rounding of fractions. The messages are Go's, they are what operators
-//! search for. One divergence, on purpose: Go adds the terms in 64 bits and checks after
-//! the addition, so that two terms of 2^63 ns each wrap around to zero; here they overflow.
+//! The reference's flags are Go durations, so an existing unit file must mean the same here, including the rounding of
+//! fractions. The messages are those of Go, because operators search for them. One difference is on purpose: Go adds the
+//! terms in 64 bits and checks after the addition, so that two terms of 2^63 ns each wrap around to zero; here they are
+//! refused.
 
 use std::time::Duration;
 
@@ -229,8 +229,8 @@ mod tests {
         }
     }
 
-    /// The grammar once more, in the plainest way: cut off one `number unit` after another,
-    /// in exact integers. Good for short texts, where Go's floats are exact too.
+    /// The grammar again, in the simplest way: one `number unit` after another, in exact integers. It is valid for short
+    /// texts, for which Go's floats are exact too.
     fn oracle(text: &str) -> Option<i128> {
         let (sign, mut rest) = match text.chars().next()? {
             '-' => (-1, &text[1..]),

@@ -1,8 +1,7 @@
-//! The environment: each flag of the table from its variable, and what else has our prefix.
+//! The environment: sets each flag from its variable.
 //!
-//! As in etcd, a variable that is set but empty counts as unset. A
-//! variable with our prefix that is no flag's is a warning and no error: environments are
-//! shared, and an older version must start under a newer one's settings.
+//! As in etcd, a variable that is set but empty counts as unset. An unknown variable with our prefix is a warning, not an
+//! error: environments are shared, and an older version must start with the settings of a newer one.
 
 use std::ffi::{OsStr, OsString};
 
@@ -12,7 +11,7 @@ use super::sources::Sources;
 use super::suggest;
 use crate::config::Origin;
 
-/// Applies the variables of the flags that the command line leaves open.
+/// Applies the variables of the flags that the command line does not set.
 pub(super) fn apply_environment(
     env: &[(OsString, OsString)],
     sources: &mut Sources,
@@ -47,7 +46,7 @@ pub(super) fn apply_environment(
     Ok(())
 }
 
-/// The variable of ours that a mistyped one was probably meant to be.
+/// The variable that a mistyped one was probably meant to be.
 pub(super) fn meant(typed: &str) -> Option<String> {
     let rest = typed.strip_prefix(VARIABLE_PREFIX)?.replace('_', "-");
     let settings = FLAGS.iter().filter(|flag| flag.variable().is_some());
@@ -55,10 +54,9 @@ pub(super) fn meant(typed: &str) -> Option<String> {
     flags::named(nearest).and_then(Flag::variable)
 }
 
-/// Whether `rest`, behind our prefix, is a variable that Kubernetes puts into every pod of a
-/// namespace that has a Service named `etcd-gateway` (or `etcd-gateway-...`): nobody wrote
-/// it, nobody could remove it, so it deserves no warning. The value of `..._PORT` is a URL
-/// there, which tells it from an operator's own idea of a flag.
+/// Whether `rest`, behind our prefix, is a variable that Kubernetes sets in every pod of a namespace with a Service named
+/// `etcd-gateway` (or `etcd-gateway-...`). Operators did not write it and cannot remove it, so there is no warning. The
+/// value of such a `..._PORT` is a URL, which distinguishes it from a mistaken setting.
 pub(super) fn is_service_link(rest: &str, value: &OsStr) -> bool {
     let name = format!("_{rest}");
     let port = name.split_once("_PORT_").map(|(_, port)| port);
@@ -87,7 +85,7 @@ mod tests {
             ("ETCD_GATEWAY_ZZZZ", "", None),
             ("ETCD_ENDPOINTS", "x", None),
             ("XETCD_GATEWAY_ENDPOINT", "x", None),
-            // What Kubernetes sets for a Service named etcd-gateway, and for one with a longer name.
+            // Kubernetes sets these for a Service named etcd-gateway, and for one with a longer name.
             ("ETCD_GATEWAY_SERVICE_HOST", "10.0.0.1", None),
             ("ETCD_GATEWAY_SERVICE_PORT", "2379", None),
             ("ETCD_GATEWAY_SERVICE_PORT_CLIENT", "2379", None),
@@ -98,7 +96,7 @@ mod tests {
             ("ETCD_GATEWAY_PORT_2379_TCP_ADDR", "10.0.0.1", None),
             ("ETCD_GATEWAY_PROD_SERVICE_HOST", "10.0.0.1", None),
             ("ETCD_GATEWAY_PROD_PORT", "tcp://10.0.0.1:2379", None),
-            // What an operator might try.
+            // An operator might try these.
             ("ETCD_GATEWAY_PORT", "2379", Some("is ignored")),
             ("ETCD_GATEWAY_PORT_RANGE", "1-2", Some("is ignored")),
         ];

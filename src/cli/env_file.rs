@@ -1,27 +1,27 @@
 //! The syntax of systemd's `EnvironmentFile=` (systemd.exec(5)), as systemd 252 reads it: octets in, assignments out.
 //!
-//! Pure, and it knows no name: what an assignment means is for `settings_file` to say. Each octet is looked at once,
-//! and nothing is expanded, so the result is never larger than the file.
+//! Pure. The meaning of an assignment is up to `settings_file`. Each octet is read once, and nothing is expanded, so the
+//! result is never larger than the file.
 //!
-//! It follows systemd in what its manual leaves open, too: a carriage return ends a line; a quoted part may be
-//! followed by more of the value, quoted or not; a quote within an unquoted value stands for itself; a backslash at
-//! the end of a comment continues the comment; a text with a NUL, or a value that is not UTF-8, spoils the file. It
-//! is stricter in one thing: systemd lets the end of the file close a quote, which hides every line behind it.
+//! It also follows systemd where the manual says nothing: a carriage return ends a line; a quoted part may be followed by
+//! more of the value, quoted or not; a quote within an unquoted value is a literal quote; a backslash at the end of a
+//! comment continues the comment; a file with a NUL, or with a value that is not UTF-8, is refused. It is stricter in one
+//! thing: in systemd the end of the file closes an open quote, which hides all lines after the quote.
 
 use std::fmt;
 
-/// What a line, or several of them, assigns.
+/// One assignment, on one line or several.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    /// The line that it begins on, from 1.
+    /// The line on which it begins, from 1.
     pub(crate) line: usize,
-    /// What stands before the `=`: any text, not only names.
+    /// The text before the `=`, which need not be a name.
     pub(crate) name: String,
-    /// What stands behind it; `None` if the line has no `=`, which systemd ignores.
+    /// The text after it; `None` if the line does not have a `=`: systemd ignores such lines.
     pub(crate) value: Option<String>,
 }
 
-/// Why a text is not a file of assignments.
+/// Why a file is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Error {
     /// From 1.
@@ -29,12 +29,11 @@ pub(crate) struct Error {
     pub(crate) cause: Cause,
 }
 
-/// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Nul,
     NotUtf8,
-    /// This quote has no second one.
+    /// This quote is not closed.
     OpenQuote(char),
 }
 
@@ -63,7 +62,7 @@ fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-/// What is left of the file, and where that begins.
+/// The rest of the file, and the line on which it begins.
 struct Text<'a> {
     rest: std::slice::Iter<'a, u8>,
     line: usize,
@@ -123,7 +122,7 @@ impl Text<'_> {
         Ok(Assignment { line, name, value })
     }
 
-    /// Quoted parts, and from the first octet that is neither quoted nor blank on, the unquoted rest of the line.
+    /// Quoted parts, and then the unquoted rest of the line.
     fn value(&mut self) -> Result<Vec<u8>, Error> {
         let mut value = Vec::new();
         while let Some(octet) = self.next()? {
@@ -140,7 +139,7 @@ impl Text<'_> {
         Ok(value)
     }
 
-    /// To the second quote. Only between double quotes a backslash has a meaning.
+    /// Up to the closing quote. A backslash is special only between double quotes.
     fn quoted(&mut self, quote: u8, value: &mut Vec<u8>) -> Result<(), Error> {
         let open = self.refused(Cause::OpenQuote(char::from(quote)));
         let mut next = || self.next()?.ok_or_else(|| open.clone());
@@ -157,7 +156,7 @@ impl Text<'_> {
         }
     }
 
-    /// To the end of the line, of which trailing blanks are no part unless a backslash stands before them.
+    /// Up to the end of the line, without trailing blanks unless a backslash precedes them.
     fn unquoted(&mut self, first: u8, value: &mut Vec<u8>) -> Result<(), Error> {
         let mut next = Some(first);
         let mut length = value.len();
@@ -198,7 +197,7 @@ impl fmt::Display for Cause {
 mod tests {
     use super::*;
 
-    /// What the assignments are, written as `line NAME=value`, or `line NAME` where there is no `=`.
+    /// The assignments as `line NAME=value`, or `line NAME` if there is no `=`.
     fn read(text: &str) -> Vec<String> {
         let word = |found: &Assignment| match &found.value {
             Some(value) => format!("{} {}={value}", found.line, found.name),
@@ -207,7 +206,7 @@ mod tests {
         parse(text.as_bytes()).unwrap().iter().map(word).collect()
     }
 
-    /// Each as load_env_file() of systemd 252 reads it, the line numbers apart, which there count no empty lines.
+    /// Each as load_env_file() of systemd 252 reads it, except line numbers: empty lines do not count there.
     #[test]
     fn as_systemd_reads_it() {
         const CASES: &[(&str, &[&str])] = &[
@@ -224,11 +223,11 @@ mod tests {
             (" A = 1 2\t", &["1 A=1 2"]),
             ("A=\n B=", &["1 A=", "2 B="]),
             ("export A=1\nA B=2", &["1 export A=1", "2 A B=2"]),
-            // No assignment, and what begins with the sign of one.
+            // A line without `=`, and lines that begin with it.
             ("A\nB\t\nC=1", &["1 A", "2 B", "3 C=1"]),
             ("=A=1", &["1 =A=1"]),
             ("A==1=", &["1 A==1="]),
-            // The later one counts, which is for the caller.
+            // The later one counts; the caller decides that.
             ("A=1\nA=", &["1 A=1", "2 A="]),
             // Quotes.
             ("A='1 \"\\2'  ", &["1 A=1 \"\\2"]),
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_is_named_with_its_line() {
+    fn errors_name_the_line() {
         const CASES: &[(&[u8], usize, Cause)] = &[
             (b"A=1\n# \0\n", 2, Cause::Nul),
             (b"A='\n\0'", 2, Cause::Nul),
@@ -278,7 +277,7 @@ mod tests {
             let shown = String::from_utf8_lossy(text);
             assert_eq!(parse(text), Err(Error { line, cause }), "{shown:?}");
         }
-        // Where nothing is assigned, nothing has to be text.
+        // Lines that assign nothing need not be UTF-8.
         let found = parse(b"# \xff\n\xff\nA=1").unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!((found[1].line, found[1].name.as_str()), (3, "A"));

@@ -1,8 +1,8 @@
 //! Why a command line is refused: one line that names the flag or variable, the value and the remedy.
 //!
-//! Nobody acts on the kind of an error, so an error is its message, written where the check is. All text that came from
-//! outside has been through [`shown`], so the line can be printed as it is. Parsers of values do not name the flag, and
-//! nobody adds the name of the program: the caller does.
+//! No caller acts on the kind of an error, so an error is its message, written next to the check. All text from outside
+//! has been through [`shown`], so the line can be printed as it is. Parsers of values do not name the flag: their caller
+//! does. The name of the program is added by `lib.rs`.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -32,11 +32,11 @@ impl fmt::Display for Error {
     }
 }
 
-/// The most bytes of a value that a message repeats: one line of a terminal.
+/// The most bytes of a value that a message repeats: less than a line of a terminal.
 const SHOWN_MAX: usize = 64;
 
-/// `value` in quotes, cut at a sane length, with everything escaped that could garble a
-/// terminal or break the line: control characters, direction marks, bytes that are no UTF-8.
+/// `value` in quotes, truncated, and with everything escaped that could garble a terminal or break the line: control
+/// characters, direction marks, bytes that are not UTF-8.
 pub(super) fn shown(value: &OsStr) -> String {
     let bytes = value.as_bytes();
     if bytes.len() <= SHOWN_MAX {

@@ -27,15 +27,15 @@ pub(super) struct Flag {
     pub(super) scope: Scope,
     /// The value without the flag; empty if there is none.
     pub(super) default: &'static str,
-    /// What it sets, in one sentence.
+    /// Its purpose, in one sentence.
     pub(super) doc_short: &'static str,
-    /// What else one must know to use it.
+    /// The rest, in sentences.
     pub(super) doc_long: &'static str,
     /// Checks a value and stores it; never does I/O.
     pub(super) apply: fn(&str, &mut Options) -> Result<(), Error>,
 }
 
-/// What the flags set.
+/// The values of all flags.
 pub(super) struct Options {
     pub(super) config: Config,
     pub(super) config_file: Option<SettingsFile>,
@@ -108,9 +108,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "127.0.0.1:2379",
         doc_short: "The etcd members to forward clients to.",
-        doc_long: "Separated by commas; may be given more than once. Every address of a name \
-            is a target of its own. http:// and https:// in front are accepted and stripped: \
-            the gateway passes TLS through and does not terminate it.",
+        doc_long: "Separated by commas; may be given more than once. Every address of a name is \
+            an endpoint of its own. http:// and https:// in front are accepted and removed: the gateway passes \
+            TLS through and does not terminate it.",
         apply: |text, options| {
             let config = &mut options.config;
             let items = addresses(text, |item| Ok(addr::parse_endpoint(item)?.0))?;
@@ -125,8 +125,8 @@ pub(super) const FLAGS: &[Flag] = &[
         default: "127.0.0.1:23790",
         doc_short: "Where to accept clients.",
         doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free \
-            port. Separated by commas; may be given more than once. Whoever reaches it reaches \
-            etcd. Sockets that a service manager passes (LISTEN_FDS) take its place.",
+            port. Separated by commas; may be given more than once. Whoever can reach this address can reach \
+            etcd. Sockets that a service manager passes (LISTEN_FDS) replace it.",
         apply: |text, options| {
             let config = &mut options.config;
             let items = addresses(text, addr::parse_listen)?;
@@ -140,10 +140,10 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         // The value of the reference.
         default: "1m0s",
-        doc_short: "The longest pause before an endpoint is tried again.",
-        doc_long: "One that failed or is silent, that is. A Go duration such as 1m30s or 500ms. The first pause is 1s, and each further one \
-            twice as long. Clients never wait for it: when no endpoint is active, each new client \
-            tries all of them.",
+        doc_short: "The longest pause before retrying a failed endpoint.",
+        doc_long: "A silent endpoint counts as failed. A Go duration such as 1m30s or 500ms. The \
+            first pause is 1s, and each further one is twice as long. Clients never wait for it: when no \
+            endpoint is active, each new client tries all of them.",
         apply: |text, options| {
             let time = positive_duration(text, "retrying without a pause would be a busy loop");
             set(&mut options.config.retry_delay, time)
@@ -157,8 +157,8 @@ pub(super) const FLAGS: &[Flag] = &[
         // Long compared with any round trip, short compared with the 127 s after which Linux gives up on a silent peer.
         default: "5s",
         doc_short: "How long a client may wait for an endpoint.",
-        doc_long: "It covers all attempts for this client together. A connection that a silent member has \
-            not answered for as long is reset, if another member is active.",
+        doc_long: "It covers all attempts for one client together. A connection to a silent \
+            member that has had no answer for this long is reset, if another member is active.",
         apply: |text, options| {
             let time = positive_duration(text, "no connection could be made in that time");
             set(&mut options.config.dial_timeout, time)
@@ -171,8 +171,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "auto",
         doc_short: "The most clients at a time; others are rejected.",
-        doc_long: "auto derives it from the limits of the host on descriptors, threads and memory, those of the \
-            cgroup included.",
+        doc_long: "auto derives it from the limits of the host and the cgroup on descriptors, \
+            threads and memory.",
         apply: |text, options| set(&mut options.config.max_connections, connections(text)),
         ..SWITCH
     },
@@ -183,7 +183,8 @@ pub(super) const FLAGS: &[Flag] = &[
         // Long enough for any request in flight, far below the 90 s after which systemd kills.
         default: "10s",
         doc_short: "How long connections may last after SIGTERM.",
-        doc_long: "Or after SIGINT. What is left then is reset. 0s resets at once.",
+        doc_long: "Also after SIGINT. Connections that are still open then are reset. 0s resets \
+            all of them at once.",
         apply: |text, options| set(&mut options.config.drain_timeout, duration(text)),
         ..SWITCH
     },
@@ -193,7 +194,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long old connections may last after a reload.",
-        doc_long: "They stay in the old process. What is left then is reset. never leaves connections alone.",
+        doc_long: "They stay in the old process. Connections that are still open then are reset. \
+            With never they stay open.",
         apply: |text, options| set(&mut options.config.reload_timeout, duration_or_never(text)),
         ..SWITCH
     },
@@ -202,9 +204,9 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
         doc_short: "The file that names the members.",
-        doc_long: "It takes the place of --endpoints. One endpoint per line; weight=N, priority=N and drain may follow it. It is followed: a \
-            change is used within seconds, at once after SIGHUP, and a file that is bad or gone \
-            changes nothing.",
+        doc_long: "It replaces --endpoints. It has one endpoint per line, which weight=N, \
+            priority=N and drain may follow. A change is used within seconds, or at once after SIGHUP. A file \
+            that is invalid or missing changes nothing.",
         apply: |text, options| set(&mut options.config.endpoints_file, path(text)),
         ..SWITCH
     },
@@ -213,10 +215,10 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("DOMAIN", &[]),
         scope: Scope::Setup,
         doc_short: "The DNS domain whose SRV records name the members.",
-        doc_long: "Asks for _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
-            the records for as long as the gateway runs. A value that begins with an underscore, \
-            such as _client._tcp.etcd.default.svc.cluster.local, is asked as it stands. \
-            --endpoints, if given, serves for as long as there are no records.",
+        doc_long: "Queries _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
+            the records while the gateway runs. A value that begins with an underscore, such as \
+            _client._tcp.etcd.default.svc.cluster.local, is queried as it is. --endpoints, if given, is used \
+            while there are no records.",
         apply: |text, options| {
             set(
                 &mut options.config.discovery_srv,
@@ -229,8 +231,8 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "discovery-srv-name",
         takes: Takes::Value("NAME", &[]),
         scope: Scope::Setup,
-        doc_short: "A suffix to the service in names of SRV records.",
-        doc_long: "With NAME they are _etcd-client-ssl-NAME._tcp.DOMAIN and \
+        doc_short: "A suffix of the service name in SRV queries.",
+        doc_long: "With NAME the queries are for _etcd-client-ssl-NAME._tcp.DOMAIN and \
             _etcd-client-NAME._tcp.DOMAIN.",
         apply: |text, options| set(&mut options.config.discovery_srv_name, service_name(text)),
         ..SWITCH
@@ -239,8 +241,8 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "insecure-discovery",
         scope: Scope::Setup,
         doc_short: "Do not authenticate members from SRV records.",
-        doc_long: "Whoever can answer a DNS query in place of your servers then receives the \
-            connections of every client.",
+        doc_long: "Then anyone who can forge DNS answers receives the connections of every \
+            client.",
         apply: |text, options| set(&mut options.config.insecure_discovery, boolean(text)),
         ..SWITCH
     },
@@ -248,11 +250,11 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "trusted-ca-file",
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
-        doc_short: "The authorities (PEM) that members must chain to.",
-        doc_long: "It is ONLY used for authenticating the discovered endpoints (and others with --verify-endpoints), over connections of \
-            their own; data never runs over these. Without it the system's bundle is used. Either is \
-            followed: a change is used within seconds, at once after SIGHUP, and authorities that are bad or \
-            gone change nothing.",
+        doc_short: "CA certificates (PEM) that authenticate members.",
+        doc_long: "It is ONLY used for authenticating the discovered endpoints (and those of a \
+            list with --verify-endpoints), over separate connections that never carry client data. Without it \
+            the CA certificates of the system are used. Either file is followed: a change is used within \
+            seconds, or at once after SIGHUP, and certificates that are invalid or missing change nothing.",
         apply: |text, options| set(&mut options.config.trusted_ca_file, path(text)),
         ..SWITCH
     },
@@ -261,8 +263,8 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("NAME", &[]),
         scope: Scope::Setup,
         doc_short: "The name that the certificates of members must have.",
-        doc_long: "Without it that is the domain of --discovery-srv, because the names that DNS \
-            answers with prove nothing; with --verify-endpoints, each member's own name or address.",
+        doc_long: "The default is the domain of --discovery-srv, because host names in SRV \
+            records prove nothing; with --verify-endpoints it is each member's own name or address.",
         apply: |text, options| {
             set(
                 &mut options.config.server_name,
@@ -274,8 +276,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "verify-endpoints",
         scope: Scope::Setup,
-        doc_short: "Authenticate the members of a list, too.",
-        doc_long: "That is those of --endpoints or --endpoints-file. They must speak TLS.",
+        doc_short: "Also authenticate the members of a list or a file.",
+        doc_long: "These are the members of --endpoints or --endpoints-file. They must use TLS.",
         apply: |text, options| set(&mut options.config.verify_endpoints, boolean(text)),
         ..SWITCH
     },
@@ -284,12 +286,12 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("URL", &["off"]),
         scope: Scope::Setup,
         default: "off",
-        doc_short: "Where each member is asked how it is: off or a URL.",
-        doc_long: "Plain HTTP. Without a host each member is asked at its own address, without a \
-            port at its own port. For --listen-metrics-urls with port 2381 write \
-            http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or \
-            http://:2381/health?exclude=NOSPACE. A member that does not answer 200 within 2s, \
-            twice in a row, gets clients only where no better one is left. It is asked every 5s.",
+        doc_short: "The URL of health checks of the members, or off.",
+        doc_long: "Plain HTTP. Without a host in the URL each member is checked at its own \
+            address, without a port at its own port. If etcd has --listen-metrics-urls with port 2381, use \
+            http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or http://:2381/health?exclude=NOSPACE. \
+            Each member is checked every 5s. A member that does not answer 200 within 2s, twice in a row, gets \
+            clients only if there is no better one.",
         apply: |text, options| set(&mut options.config.health_check, health_check(text)),
         ..SWITCH
     },
@@ -299,7 +301,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long connections to a removed member may last.",
-        doc_long: "A member is removed when it has left the endpoints, or, if DNS named it, when two answers in a row lack it. What is left then is reset. never leaves connections alone.",
+        doc_long: "A member is removed when it is no longer among the endpoints, or, if DNS named \
+            it, when two answers in a row lack it. Connections that are still open then are reset. With never \
+            they stay open.",
         apply: |text, options| set(&mut options.config.close_removed, duration_or_never(text)),
         ..SWITCH
     },
@@ -310,9 +314,9 @@ pub(super) const FLAGS: &[Flag] = &[
         // Two hundred times what a member takes for its first bytes, and twice a round trip around the world.
         default: "1s",
         doc_short: "How long a member may take for its first answer.",
-        doc_long: "That is the answer to a client's first bytes. A member that takes longer is probed, over a connection of its own; if it does not answer that \
-            either, it is used only where no other member is better, until it answers again. 0s probes \
-            nobody.",
+        doc_long: "That is the answer to the first bytes of a client. A member that takes longer \
+            is probed over a separate connection. If it does not answer that either, it is used only if there \
+            is no better member, until it answers again. 0s never probes.",
         apply: |text, options| set(&mut options.config.answer_timeout, duration(text)),
         ..SWITCH
     },
@@ -322,8 +326,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long connections to an unhealthy member may last.",
-        doc_long: "Or to a silent one. Then they are reset, if another has been active for as long, so that clients without \
-            keepalive find it. never leaves them alone; 15s suits clients that never give up by themselves.",
+        doc_long: "Also to a silent member. Then they are reset, if another member has been \
+            active for as long, so that clients without keepalive reach that member. With never they stay \
+            open; 15s suits clients that have no timeout of their own.",
         apply: |text, options| set(&mut options.config.close_unhealthy, duration_or_never(text)),
         ..SWITCH
     },
@@ -332,10 +337,10 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Choice("POLICY", &words(POLICIES)),
         scope: Scope::Serving,
         default: "round-robin",
-        doc_short: "Which endpoint a client gets.",
+        doc_short: "How an endpoint is chosen for a client.",
         doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
-            open connections, and so evens out what piled up on the members that did not restart. \
-            Both keep to priorities and weights.",
+            open connections, and so balances connections again after members have restarted. Both respect \
+            priorities and weights.",
         apply: |text, options| set(&mut options.config.policy, choice(text, &POLICIES)),
         ..SWITCH
     },
@@ -345,7 +350,7 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         doc_short: "Where to serve metrics, health and a status page.",
         doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
-            http:// in front is accepted. Without it nothing is served.",
+            http:// in front is accepted. Without this flag nothing is served.",
         apply: |text, options| {
             set(
                 &mut options.config.metrics_addr,
@@ -360,9 +365,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "off",
         doc_short: "Where to log connections that have ended.",
-        doc_long: "off, stderr or a path: one line per connection. A file is appended to, created if it is not there, and opened again at SIGHUP, for \
-            logrotate. Lines that cannot be written are dropped and counted; no connection waits \
-            for them.",
+        doc_long: "off, stderr or a path. There is one line per connection. A file is appended \
+            to, created if it does not exist, and reopened at SIGHUP, for logrotate. Lines that cannot be \
+            written are dropped and counted; connections never wait for the log.",
         apply: |text, options| set(&mut options.config.access_log, access_log(text)),
         ..SWITCH
     },
@@ -389,8 +394,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "auto",
         doc_short: "The form of log lines.",
-        doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is \
-            accepted too.",
+        doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, \
+            is accepted too.",
         apply: |text, options| set(&mut options.config.log_format, choice(text, &LOG_FORMATS)),
         ..SWITCH
     },
@@ -398,10 +403,11 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "config-file",
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
-        doc_short: "A file with settings that are given nowhere else.",
-        doc_long: "Lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
-            systemd.exec(5). Other names that begin with ETCD_GATEWAY_ are refused, all others ignored. \
-            It is read when the program starts, and so at a reload. With a - in front of the path it may be absent.",
+        doc_short: "A file to read settings from.",
+        doc_long: "It has lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of \
+            EnvironmentFile= of systemd.exec(5). The command line and the environment win over it. Unknown \
+            names that begin with ETCD_GATEWAY_ are refused, all other names are ignored. It is read when the \
+            program starts, and so at a reload. With a - in front of the path the file may be missing.",
         apply: |text, options| set(&mut options.config_file, settings_file(text).map(Some)),
         ..SWITCH
     },
@@ -410,8 +416,8 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Choice("FORMAT", &words(OUTPUTS)),
         scope: Scope::Output,
         default: "table",
-        doc_short: "What check and config print: table or json.",
-        doc_long: "env is for config alone: a settings file.",
+        doc_short: "The form in which check and config print.",
+        doc_long: "env is for config alone and prints a settings file.",
         apply: |text, options| set(&mut options.output, choice(text, &OUTPUTS)),
         ..SWITCH
     },
@@ -431,7 +437,7 @@ pub(super) const FLAGS: &[Flag] = &[
     },
 ];
 
-/// What the names of our variables begin with.
+/// The prefix of our variables.
 pub(super) const VARIABLE_PREFIX: &str = "ETCD_GATEWAY_";
 
 impl Options {
@@ -455,7 +461,7 @@ impl Options {
 }
 
 impl Flag {
-    /// The environment variable that sets the flag. What is only for one call has none.
+    /// The environment variable that sets the flag. Flags for a single call, such as `--help`, do not have one.
     pub(super) fn variable(&self) -> Option<String> {
         let name = self.name.to_ascii_uppercase().replace('-', "_");
         let is_setting = matches!(self.scope, Scope::Serving | Scope::Setup);

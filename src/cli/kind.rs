@@ -1,18 +1,17 @@
-//! The kinds of flags: what follows one, and what it has an effect on. Help, manual and completions go by them.
+//! The kinds of flags: which value follows, and which commands they affect. Help, manual and completions use them.
 
-/// What follows a flag. The first text is the name of the value in the help; the words are the values with a meaning
-/// of their own.
+/// The value of a flag. The first text is its name in the help; the words are values with a special meaning.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Takes {
-    /// Nothing: bare it means `true`, and `=true` or `=false` may be attached.
+    /// No value: alone it means `true`; `=true` or `=false` may be attached.
     Switch,
     /// One of these words.
     Choice(&'static str, &'static [&'static str]),
     /// A path, or one of these words.
     Path(&'static str, &'static [&'static str]),
-    /// Another value, or one of these words; the last one given counts.
+    /// Another value, or one of these words; the last one counts.
     Value(&'static str, &'static [&'static str]),
-    /// A comma-separated list; every one given counts.
+    /// A comma-separated list; several lists add up.
     List(&'static str),
 }
 
@@ -28,7 +27,7 @@ impl Takes {
         }
     }
 
-    /// The values with a meaning of their own.
+    /// The values with a special meaning.
     pub(super) fn words(self) -> &'static [&'static str] {
         match self {
             Self::Choice(_, words) | Self::Path(_, words) | Self::Value(_, words) => words,
@@ -37,14 +36,14 @@ impl Takes {
     }
 }
 
-/// What a flag has an effect on. `config` prints every setting.
+/// The commands that a flag affects. `config` prints every setting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scope {
-    /// A gateway that serves.
+    /// Only a gateway that serves.
     Serving,
-    /// What is looked at before it serves, which `check` looks at too.
+    /// The preparations for serving, which `check` makes too.
     Setup,
-    /// What `check` and `config` print.
+    /// The output of `check` and `config`.
     Output,
     /// Every command.
     Any,

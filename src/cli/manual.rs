@@ -1,7 +1,7 @@
 //! The commands, and the source of the manual page etcd-gateway(1).
 //!
-//! What the help and the manual page both say in prose stands in the page, in Markdown; both are completed from
-//! [`COMMANDS`] and from the table of flags.
+//! Text that the help shares with the manual page is in the page, in Markdown; [`COMMANDS`] and the table of flags add
+//! the rest to both.
 
 /// The page. `<!-- commands -->` and `<!-- options -->` stand for the rows of the two tables.
 pub(super) const PAGE: &str = include_str!("../deploy/man/etcd-gateway.1.md");
@@ -14,15 +14,13 @@ pub(super) fn section(name: &str) -> &'static str {
     rest.split("\n\n## ").next().unwrap_or_default()
 }
 
-/// A command.
 pub(super) struct Command {
-    /// The word for it.
     pub(super) name: &'static str,
-    /// What follows the word.
+    /// What follows the name.
     pub(super) takes: &'static str,
-    /// What it does, in a few words.
+    /// Its purpose, in a few words.
     pub(super) doc_short: &'static str,
-    /// What else there is to know of it, in sentences.
+    /// The rest, in sentences.
     pub(super) doc_long: &'static str,
 }
 
@@ -32,24 +30,22 @@ pub(super) static COMMANDS: [Command; 6] = [
         name: "start",
         takes: "[flags]",
         doc_short: "start the gateway",
-        doc_long: "gateway start, in the words of etcd, is the same. It serves until a signal ends it, and stays in \
-            the foreground.",
+        doc_long: "gateway start is the same, as in etcd. It runs in the foreground until a signal ends it.",
     },
     Command {
         name: "check",
         takes: "[flags]",
-        doc_short: "look at what start would find, and exit",
-        doc_long: "Takes the flags of start. Names are resolved, every endpoint is dialled, authenticated and asked \
-            for its health as start would do it, and one row per endpoint is printed, with a verdict below. Nothing \
-            is listened on, so it can be run beside a gateway that serves. The exit status is 0 if start would \
-            serve.",
+        doc_short: "check what start would find, and exit",
+        doc_long: "Accepts the flags of start. It resolves all names, dials every endpoint, authenticates it and checks \
+            its health as start would, and prints one row per endpoint with a verdict below. It does not listen, so it can \
+            run beside a gateway that serves. The exit status is 0 if start would serve.",
     },
     Command {
         name: "config",
         takes: "[flags]",
         doc_short: "print the settings and their origins",
-        doc_long: "Takes the flags of start. Each setting is printed with its value and where that came from: the \
-            command line, the environment, a line of --config-file, or the default.",
+        doc_long: "Accepts the flags of start. It prints each setting with its value and its origin: the command line, \
+            the environment, a line of --config-file, or the default.",
     },
     Command {
         name: "generate",
@@ -61,8 +57,8 @@ pub(super) static COMMANDS: [Command; 6] = [
     Command {
         name: "help",
         takes: "[COMMAND]",
-        doc_short: "print the help, of one command or of all",
-        doc_long: "-h prints the short form of it, --help the long one.",
+        doc_short: "print the help of one command, or of all",
+        doc_long: "-h prints the short form, --help the long one.",
     },
     Command {
         name: "version",
@@ -83,7 +79,7 @@ pub(super) fn command_names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Command {
-    /// How it is typed.
+    /// The command as it is typed.
     pub(super) fn usage(&self) -> String {
         format!("{} {}", self.name, self.takes)
             .trim_end()

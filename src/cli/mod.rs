@@ -3,7 +3,7 @@
 //! `args` splits arguments into flags and words, `flags` is the table of flags, `kind` the kinds of its entries, `value`
 //! and `duration` read values. `env` reads the environment, `env_file` the syntax of a settings file and `settings_file`
 //! its content; `sources` decides which of them sets a flag, `combinations` checks the settings together. `suggest` finds
-//! the name that a mistyped one stands for, `manual` has the commands and the manual page, `help` and `generate` print
+//! the name that a mistyped one was meant to be, `manual` has the commands and the manual page, `help` and `generate` print
 //! both, `error` is the message of a refusal. This file drives them. Nothing here does I/O, except that `generate unit`
 //! asks for the path of the program: arguments, environment and what reads a file are parameters, and text to be printed
 //! is returned.
@@ -39,7 +39,7 @@ use flags::{FLAGS, Flag};
 use settings_file::ReadFile;
 use sources::Sources;
 
-/// What the operator asked for. Warnings are one line each.
+/// The request of the operator. Each warning is one line.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Invocation {
     /// To run the gateway, and to log the warnings.
@@ -141,7 +141,7 @@ pub(crate) fn parse(
     Ok(Invocation::Print(text))
 }
 
-/// What `start`, `check` or `config` does with the settings.
+/// The request that `start`, `check` or `config` makes with these settings.
 fn invocation(command: &str, sources: Sources) -> Result<Invocation, Error> {
     let settings = sources.settings();
     let output_given = sources.is_given("output");
@@ -201,7 +201,7 @@ fn generated(words: &[OsString]) -> Result<String, Error> {
 
 /// The result, if no argument is left.
 fn end_of<T>(rest: &[OsString], result: T) -> Result<T, Error> {
-    /// No list has such items.
+    /// Items of lists never look like this.
     const BOOLEANS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "1", "0"];
     let Some(word) = rest.first() else {
         return Ok(result);
@@ -233,7 +233,7 @@ fn unknown_command(word: &OsStr) -> Error {
     format!("unknown command {}; {remedy}", shown(word)).into()
 }
 
-/// The value that stands with a flag, which is neither missing nor empty.
+/// Refuses a value that is missing or empty.
 fn value_of(flag: &str, value_name: &str, value: Option<OsString>) -> Result<OsString, Error> {
     match value {
         Some(value) if !value.is_empty() => Ok(value),

@@ -1,8 +1,8 @@
-//! The settings file: each flag of the table from an assignment, under the name of its variable.
+//! The settings file: sets each flag from an assignment to the name of its variable.
 //!
-//! The file may be shared with other programs, as an environment is: names without our prefix are ignored. A name with
-//! our prefix is an error unless it is a flag's, for the file is written for us. An empty value counts as unset. `env_file`
-//! reads the syntax; how a file is read is for the caller to say.
+//! The file may be shared with other programs, as an environment is: names without our prefix are ignored. An unknown name
+//! with our prefix is an error, because it was written for this program. An empty value counts as unset. `env_file` reads
+//! the syntax; the caller says how to read a file.
 
 use std::io;
 use std::path::Path;
@@ -16,13 +16,13 @@ use super::value::SettingsFile;
 use crate::config::Origin;
 use crate::sys::{self, Plain};
 
-/// Reads at most so many octets of a regular file; `None` if it is something else.
+/// Reads at most this many octets of a regular file; `None` if it is not a regular file.
 pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> io::Result<Option<Vec<u8>>>;
 
-/// The most octets of a settings file: some hundred times what it takes to set everything.
+/// The most octets of a settings file: about a hundred times what is needed to set every flag.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Applies the settings file, if one is named, to what the other sources leave open.
+/// Applies the settings file, if one is named, to the flags that the other sources do not set.
 pub(super) fn apply_settings_file(sources: &mut Sources, read: ReadFile) -> Result<(), Error> {
     let Some(SettingsFile { path, optional }) = sources.options.config_file.clone() else {
         return Ok(());
@@ -125,7 +125,7 @@ mod tests {
     use crate::config::Config;
     use std::ffi::OsString;
 
-    /// What a start with this file comes to.
+    /// The settings and warnings of a start with this file.
     fn start(content: &[u8]) -> Result<(Config, Vec<String>), String> {
         started(run_with("g start --config-file=/f", &[], content))
     }
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// What `config` prints as a file is read again as the same settings.
+    /// The settings file that `config` prints is read back as the same settings.
     #[test]
     fn settings_survive_being_written_as_a_file() {
         let argv = |command: &str| {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_that_may_be_absent_is() {
+    fn only_an_optional_file_may_be_absent() {
         let read = |path: &str, error: i32| {
             let argv = ["g", "start", "--endpoints=a:1", "--config-file", path].map(OsString::from);
             let read = |_: &Path, _: usize| match error {
@@ -350,7 +350,7 @@ mod tests {
         let expected = "invalid value \"-\" for --config-file: write a path; a - in front of it \
                         means that the file may be absent";
         assert_eq!(refused.unwrap_err().to_string(), expected);
-        // It is not looked for where it is not named, nor by commands that need no settings.
+        // It is not read if it is not named, nor by commands that do not use settings.
         assert!(run("g start", &[]).is_ok());
         let help = run("g --help", &[("ETCD_GATEWAY_CONFIG_FILE", "/f")]);
         assert!(matches!(help, Ok(Invocation::Print(_))));

@@ -4,19 +4,19 @@
 //! two neighbours; each place edited once). Work is bounded: a text longer than a
 //! name by more than the tolerance is never compared with it.
 
-/// The most edits that still make a mistyping of a long name; short names get fewer.
+/// The most edits for a long name; fewer are allowed for short names.
 const EDITS_MAX: usize = 3;
-/// The shortest beginning of a name that is taken for the name (`--retry`).
+/// The shortest beginning of a name that matches the name (`--retry`).
 const PREFIX_MIN: usize = 3;
 
-/// The one of `known` that `typed` was probably meant to be; case does not count.
+/// The name in `known` that `typed` was probably meant to be. Case is ignored.
 pub(super) fn nearest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
     for name in known {
-        // A third of the letters wrong is no mistyping any more.
+        // With more than a third of the letters wrong it is another word.
         let tolerance = (name.len() / 3).clamp(1, EDITS_MAX);
         if typed.len() > name.len() + tolerance {
             continue;

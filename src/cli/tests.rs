@@ -12,14 +12,14 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// Runs the parser on a command line written with blanks between the arguments.
+/// Runs the parser on a command line, split at blanks.
 pub(in crate::cli) fn run(line: &str, env: &[(&str, &str)]) -> Result<Invocation, Error> {
     let argv = line.split(' ').map(OsString::from).collect();
     let env: Vec<_> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
     parse(argv, &env, &no_file)
 }
 
-/// The same where every file has this content.
+/// The same, and every file has this content.
 pub(in crate::cli) fn run_with(
     line: &str,
     env: &[(&str, &str)],
@@ -32,7 +32,7 @@ pub(in crate::cli) fn run_with(
     })
 }
 
-/// No file is there.
+/// Files do not exist.
 fn no_file(_: &Path, _: usize) -> io::Result<Option<Vec<u8>>> {
     Err(io::ErrorKind::NotFound.into())
 }
@@ -74,7 +74,7 @@ fn the_table_is_well_formed() {
     let mut names = HashSet::new();
     for flag in FLAGS {
         let name = flag.name;
-        assert!(names.insert(name), "{name} stands twice");
+        assert!(names.insert(name), "{name} is there twice");
         if let Some(short) = flag.short {
             assert!(names.insert(short) && short.len() == 1, "{name}");
         }
@@ -234,7 +234,7 @@ fn discovery_flags_together() {
     }
 }
 
-/// Of each flag: a good value and what the settings become by it, and a bad value.
+/// For each flag: a good value and its effect on the settings, and a bad value.
 #[test]
 fn every_flag_in_every_form() {
     type Set = fn(&mut Config);
@@ -374,7 +374,7 @@ fn every_flag_in_every_form() {
         let mut expected = defaults();
         set(&mut expected);
         let variable = flag.variable().unwrap();
-        // What has no effect alone is warned about.
+        // Flags that have no effect alone cause warnings.
         let start = |line: &str, env: &[(&str, &str)]| start(line, env).0;
         for line in [
             format!("etcd-gateway start --{name}={good}"),
@@ -393,7 +393,7 @@ fn every_flag_in_every_form() {
 
         let missing = refusal(&format!("etcd-gateway start --{name}"), &[]);
         assert!(missing.contains(&format!("--{name} needs a value")));
-        // Any path is a path.
+        // Every text is a path.
         let refused = if name.ends_with("-file") { 0 } else { 2 };
         for (message, origin) in [
             (
@@ -471,7 +471,7 @@ fn members_come_from_one_place() {
             assert_eq!(refusal(&line, env), refused(other), "{line}");
         }
     }
-    // The default of --endpoints is not among the settings in effect then.
+    // Then the default of --endpoints is not in effect.
     for flag in ["--endpoints-file=f", "--discovery-srv=a"] {
         let line = format!("etcd-gateway config --output=env {flag}");
         let Ok(Invocation::Print(settings)) = run(&line, &[]) else {
@@ -512,7 +512,7 @@ fn repeated_flags() {
 }
 
 #[test]
-fn what_is_odd_is_merged_and_warned_about_once() {
+fn duplicates_are_merged_and_warned_about_once() {
     let (config, warnings) = start(
         "etcd-gateway start --endpoints=https://A:1/,http://b:1,a:1,b:1,a:1 \
          --listen-addr=:0,:0,:1,127.0.0.1:1,:1",

@@ -18,7 +18,7 @@ use crate::config::{AccessLogTarget, Url};
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Linux gives out at most 2^22 thread ids (`PID_MAX_LIMIT`), and a connection takes two.
 const CONNECTIONS_MAX: usize = 1 << 21;
-/// What a label of 63 characters (RFC 1035 section 2.3.4) leaves behind `_etcd-client-ssl-`.
+/// A label of 63 characters (RFC 1035 section 2.3.4) minus `_etcd-client-ssl-`.
 const SERVICE_NAME_MAX: usize = 63 - "_etcd-client-ssl-".len();
 
 /// A boolean, in the spellings of Go's `strconv.ParseBool`.

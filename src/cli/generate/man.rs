@@ -1,9 +1,9 @@
 //! The pages of the manual, from Markdown to the man(7) macros that groff and mandoc share.
 //!
-//! The Markdown is that of our own pages, and so no more than they use: headings, paragraphs, lists, blocks of code,
+//! Only the Markdown that our own pages use is known: headings, paragraphs, lists, blocks of code,
 //! tables, `code`, **bold**, *italic* and [links](url). A table becomes a list whose tags are the cells of its first
-//! column; each of the others follows its head, if it has one and the table more than two columns. Anything else is
-//! printed as it stands.
+//! column. Each of the other cells follows the head of its column, if it has one and there are more than two columns.
+//! Anything else is printed as it is.
 
 use crate::cli::flags::{FLAGS, Flag, Takes};
 use crate::cli::manual::{COMMANDS, Command, PAGE};
@@ -36,8 +36,8 @@ fn flag_row(flag: &Flag) -> String {
     format!("| {short}**--{name}**{value} | {docs} | {choices} | {default} | {variable} |")
 }
 
-/// A page of a name, a section of the manual and its text, whose first line is `# NAME(SECTION): WHAT IT IS`. It has no
-/// date: the version says which program it describes, and two builds of it are equal.
+/// A page. The first line of the text is `# NAME(SECTION): SUMMARY`. The page does not have a date, so that two builds are
+/// equal: the version says which program it describes.
 pub(super) fn page(text: &str) -> String {
     let (title, body) = text.split_once('\n').unwrap_or((text, ""));
     let title = title.trim_start_matches("# ");
@@ -100,7 +100,7 @@ fn begins_block(line: &str) -> bool {
         || line.starts_with("```")
 }
 
-/// The page as far as it is written.
+/// The part of the page that is written.
 struct Page(String);
 
 impl Page {
@@ -118,13 +118,13 @@ impl Page {
         }
     }
 
-    /// A line of text, which a dot at its begin would make a request.
+    /// A line of text. A dot at the beginning would make it a request.
     fn text(&mut self, line: &str) {
         let guard = if line.starts_with('.') { "\\&" } else { "" };
         self.raw(&format!("{guard}{line}"));
     }
 
-    /// A row of a table: a paragraph that hangs on its first cell.
+    /// A row of a table: a paragraph with the first cell as its tag.
     fn row(&mut self, heads: &[String], cells: &[String]) {
         self.raw(".TP");
         let columns = heads.iter().zip(cells).enumerate();
@@ -142,7 +142,7 @@ impl Page {
     }
 }
 
-/// The cells of a row; a bar within code is one behind a backslash.
+/// The cells of a row. A backslash escapes a bar within code.
 fn cells(row: &str) -> Vec<String> {
     let row = row
         .trim()
@@ -155,7 +155,7 @@ fn cells(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// Text with what is marked in it.
+/// Text with its marks.
 fn inline(words: &str) -> String {
     const FONTS: [(&str, char); 3] = [("`", 'B'), ("**", 'B'), ("*", 'I')];
     let mut text = String::new();
@@ -178,7 +178,8 @@ fn inline(words: &str) -> String {
     text + &escaped(rest)
 }
 
-/// `[text](url)`, and what follows. A link within the page is its text alone, one to another page names that.
+/// `[text](url)`, and what follows. For a link within the page only the text is printed; a link to another page
+/// adds the name of that page.
 fn link(marked: &str) -> Option<(String, &str)> {
     let (text, rest) = marked.strip_prefix('[')?.split_once("](")?;
     let (url, after) = rest.split_once(')')?;

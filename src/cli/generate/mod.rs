@@ -1,4 +1,4 @@
-//! What is installed beside the program: manual, completions of shells, units of systemd and a commented settings file.
+//! Files that are installed with the program: manual, completions of shells, units of systemd and a commented settings file.
 //!
 //! `etcd-gateway generate man|bash|zsh|fish|unit|socket|settings` prints them. All but the units are rendered from
 //! the table of flags and `manual`, so they cannot contradict the program.
@@ -10,10 +10,9 @@ mod settings;
 mod unit;
 mod zsh;
 
-/// What makes a text.
 type Render = fn() -> String;
 
-/// What can be generated, and how.
+/// Names of texts, and what renders each.
 const TEXTS: [(&str, Render); 7] = [
     ("man", man::main_page),
     ("bash", bash::script),
@@ -41,24 +40,23 @@ const PAGES: [(&str, &str); 6] = [
     ("security", SECURITY),
 ];
 
-/// The text of this name; `None` if there is none.
+/// The text of this name; `None` if the name is unknown.
 pub(super) fn generate(name: &str) -> Option<String> {
     let (_, text) = TEXTS.iter().find(|(known, _)| *known == name)?;
     Some(text().replace("@TEXTS@", &names().join(" ")))
 }
 
-/// The page of the manual of this name; `None` if there is none.
+/// The page of the manual of this name; `None` if the name is unknown.
 pub(super) fn manual_page(name: &str) -> Option<String> {
     let (_, text) = PAGES.iter().find(|(known, _)| *known == name)?;
     Some(man::page(text))
 }
 
-/// The names of texts.
 pub(super) fn names() -> [&'static str; 7] {
     TEXTS.map(|(name, _)| name)
 }
 
-/// The names of the pages beside etcd-gateway(1).
+/// The names of the pages other than etcd-gateway(1).
 pub(super) fn page_names() -> [&'static str; 6] {
     PAGES.map(|(name, _)| name)
 }

@@ -6,8 +6,8 @@ use crate::cli::flags::FLAGS;
 use crate::cli::help::push_wrapped;
 
 const HEAD: &str = "\
-# Settings of etcd-gateway(1), read with --config-file; etcd-gateway.service reads /etc/default/etcd-gateway. What is
-# commented out has its default, which stands there. `etcd-gateway config` prints what is in effect.
+# Settings of etcd-gateway(1), read with --config-file; etcd-gateway.service reads /etc/default/etcd-gateway. Lines that
+# are commented out have the default value. `etcd-gateway config` prints the settings in effect.
 ";
 
 /// The file.
@@ -29,7 +29,7 @@ pub(super) fn file() -> String {
 mod tests {
     use crate::cli::env_file::parse;
 
-    /// As it is it sets nothing; without the signs in front it sets every flag that a file can.
+    /// As it is, it sets nothing; without the comment signs it sets every flag that a file can.
     #[test]
     fn the_file_is_one() {
         let text = super::file();

@@ -1,4 +1,4 @@
-//! The units of systemd, as they stand beside the sources: the service names the program that prints it.
+//! The units of systemd. The service starts the program that prints it.
 //!
 //! The words of `ExecStart=` are read by systemd.service(5), "COMMAND LINES", and systemd.unit(5), "SPECIFIERS".
 
@@ -7,14 +7,14 @@ use std::path::Path;
 const SERVICE: &str = include_str!("../../deploy/etcd-gateway.service");
 /// The socket that may go with it.
 pub(super) const SOCKET: &str = include_str!("../../deploy/etcd-gateway.socket");
-/// What the service has in the place of the program's path.
+/// The placeholder for the path of the program.
 const PROGRAM: &str = "@BINDIR@/etcd-gateway";
-/// Where `make install` puts the program: for when the path of this one cannot be known (no /proc).
+/// Where `make install` puts the program; used if the path of this one is unknown (no /proc).
 const USUAL: &str = "/usr/local/bin/etcd-gateway";
-/// What the kernel appends to the path of a program whose file was replaced (proc(5), `/proc/pid/exe`).
+/// The kernel appends this to the path of a program whose file was replaced (proc(5), `/proc/pid/exe`).
 const REPLACED: &str = " (deleted)";
 
-/// The service, which starts this very program.
+/// The service, which starts this program.
 pub(super) fn service() -> String {
     let program = std::env::current_exe().ok();
     service_of(program.as_deref().and_then(Path::to_str).unwrap_or(USUAL))
@@ -25,8 +25,8 @@ fn service_of(program: &str) -> String {
     SERVICE.replace(PROGRAM, &escaped(program))
 }
 
-/// A path within the double quotes of the unit: a specifier begins with `%`, an escape with a backslash. A `$` is itself,
-/// as no variable is looked for in the path of the program.
+/// A path within the double quotes of the unit: a specifier begins with `%`, an escape with a backslash. A `$` is literal:
+/// systemd does not expand variables in the path of the program.
 fn escaped(path: &str) -> String {
     let path = path.replace('%', "%%").replace('\\', "\\\\");
     path.replace('"', "\\\"")

@@ -32,7 +32,8 @@ case ${{words[(r)({})]}} in
     text + &format!("esac\n_arguments \"${{flags[@]}}\" \\\n    {first} \\\n    {second}\n")
 }
 
-/// `*--flag=[doc]:value:action`: the star for what may be repeated, the equals sign for a value that may be attached.
+/// `*--flag=[doc]:value:action`: the star is for flags that may be repeated, the equals sign for a value that may be
+/// attached.
 fn specification(flag: &Flag) -> String {
     let (name, doc) = (flag.name, escaped(flag.doc_short));
     let Some(value) = flag.takes.value_name() else {
@@ -50,7 +51,7 @@ fn specification(flag: &Flag) -> String {
     let action = match flag.takes {
         Takes::Path(..) if words.is_empty() => "_files".to_owned(),
         Takes::Path(..) => format!("{{ compadd {words}; _files }}"),
-        // A blank is zsh's word for "nothing to propose, only say what goes here".
+        // To zsh a blank means: propose nothing, only describe the value.
         _ if words.is_empty() => " ".to_owned(),
         _ => format!("({words})"),
     };

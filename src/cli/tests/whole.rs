@@ -67,7 +67,7 @@ fn help_and_version() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_refused_by_name() {
+fn bytes_that_are_not_utf8_are_refused_by_name() {
     let bad = OsString::from_vec(b"a\xff\n".to_vec());
     let words = |last: &OsString| vec!["etcd-gateway".into(), "start".into(), last.clone()];
     let mut flag = OsString::from("--endpoints=");
@@ -140,7 +140,7 @@ fn sweep() {
                         assert!(config.retry_delay >= Duration::from_millis(1), "{line:?}");
                         assert!(line.contains(&"start".into()), "{line:?}");
                     }
-                    Ok(Invocation::Check { .. }) => panic!("{line:?} is no check"),
+                    Ok(Invocation::Check { .. }) => panic!("{line:?} is not a check"),
                     Ok(Invocation::Print(_)) => printed += 1,
                     Err(error) => {
                         refused += 1;
@@ -157,7 +157,7 @@ fn sweep() {
 }
 
 #[test]
-fn an_access_log_goes_nowhere_to_stderr_or_to_a_file() {
+fn the_access_log_is_off_stderr_or_a_file() {
     let file = |path: &str| Some(AccessLogTarget::File(path.into()));
     for (value, expected) in [
         ("off", None),
@@ -168,7 +168,7 @@ fn an_access_log_goes_nowhere_to_stderr_or_to_a_file() {
         let line = format!("g start --access-log={value}");
         assert_eq!(start(&line, &[]).0.access_log, expected, "{value}");
     }
-    // The flag takes back what a unit's environment says.
+    // The flag overrides the environment of a unit.
     let environment = [("ETCD_GATEWAY_ACCESS_LOG", "/var/log/a")];
     assert_eq!(
         start("g start", &environment).0.access_log,
