@@ -279,7 +279,7 @@ mod tests {
                 owner: owner(later),
                 missing: Some(dns::Error {
                     owner: "m.".to_owned(),
-                    qtype: dns::record::Type::Aaaa,
+                    qtype: dns::record::Type::AAAA,
                     server: None,
                     class: dns::Class::Timeout,
                     negative_ttl: None,

@@ -1,43 +1,86 @@
 //! What a complete reply says about the question: records, an alias to follow, or why nothing.
 //!
-//! Pure. Only records count that the question leads to, from the owner asked for through CNAMEs
-//! to the type asked for; a record that merely came along is never used, so that a server cannot
-//! slip in addresses of other names. Governing: RFC 1034 section 3.6.2, RFC 2308, RFC 6604.
+//! Pure. Only records that the question leads to are used, from the owner asked for through CNAMEs to
+//! the type asked for; all others are ignored, so that a server cannot add addresses of other names.
+//! RFC 1034 section 3.6.2, RFC 2308, RFC 6604.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use super::error::Class;
+use super::error::{Class, Error};
 use super::message::{self, Message, Question};
 use super::name::Name;
 use super::record::{Data, Record};
 
-/// Aliases followed for one question, within replies and across them. Common resolvers give up
-/// between 8 and 16.
+/// The most aliases that are followed for one question, within replies and across them. Common
+/// resolvers follow 8 to 16.
 pub(crate) const MAX_ALIASES: u8 = 16;
 
-/// What one reply brings.
+/// The longest validity of an answer: a day, as in the cache of Unbound.
+pub(super) const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What was asked for, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found<T> {
+    /// The name that has it: the one asked for, completed from the search list; `None` if it is not
+    /// from DNS.
+    pub(crate) owner: Option<Name>,
+    /// SRV records, or addresses, IPv4 before IPv6; in the order of the server.
+    pub(crate) data: Vec<T>,
+    /// For how long it is valid.
+    pub(crate) ttl: Duration,
+    /// Why an earlier name of the search list could not be looked up, if so: it may have records, too.
+    pub(crate) doubt: Option<Error>,
+    /// Why there may be more of this name: one of the two address families could not be looked up, or
+    /// this is a part of an answer ([`Found::is_part`]).
+    pub(crate) missing: Option<Error>,
+}
+
+impl<T> Found<T> {
+    /// An answer that is complete.
+    pub(super) fn new(owner: Option<Name>, data: Vec<T>, ttl: Duration) -> Self {
+        Self {
+            owner,
+            data,
+            ttl: ttl.min(MAX_TTL),
+            doubt: None,
+            missing: None,
+        }
+    }
+
+    /// Whether this is only a part of an answer, because the server truncated it over TCP too.
+    pub(crate) fn is_part(&self) -> bool {
+        let missing = self.missing.as_ref();
+        missing.is_some_and(|error| error.class == Class::Truncated)
+    }
+
+    /// Why records of another name than `known` must not be used, if so: an earlier name of the search
+    /// list was not answered, and may still be the right one.
+    pub(crate) fn doubt_of(&self, known: Option<&Name>) -> Option<&Error> {
+        let is_other = known.is_some() && self.owner.is_some() && self.owner.as_ref() != known;
+        self.doubt.as_ref().filter(|_| is_other)
+    }
+
+    pub(super) fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Found<U> {
+        Found {
+            owner: self.owner,
+            data: self.data.into_iter().filter_map(convert).collect(),
+            ttl: self.ttl,
+            doubt: self.doubt,
+            missing: self.missing,
+        }
+    }
+}
+
+/// The result of one reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Data of the type asked for, at least one, and the shortest TTL on the way to it.
-    Found(Vec<Data>, u32),
-    /// The chain leaves the message: the target, which is not `localhost`, has to be asked for.
+    Data(Vec<Data>, u32),
+    /// The chain of aliases leaves the message: its target, which is not `localhost`, is to be asked for.
     Alias(Name, u32),
-}
-
-/// Why a reply brings nothing, and how long that stands.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) class: Class,
-    pub(crate) negative_ttl: Option<u32>,
-}
-
-impl From<Class> for Failure {
-    fn from(class: Class) -> Self {
-        Self {
-            class,
-            negative_ttl: None,
-        }
-    }
+    /// There is nothing (NXDOMAIN or NODATA), and for how long, if the server said.
+    Nothing(Class, Option<u32>),
 }
 
 /// Follows `question` through `message`; each alias is taken from `aliases_left`.
@@ -45,29 +88,25 @@ pub(crate) fn interpret(
     question: &Question,
     message: &Message,
     aliases_left: &mut u8,
-) -> Result<Step, Failure> {
-    match message.rcode {
-        message::NOERROR | message::NXDOMAIN => {}
-        message::FORMERR => return Err(Class::FormErr.into()),
-        message::SERVFAIL => return Err(Class::ServFail.into()),
-        message::NOTIMP => return Err(Class::NotImp.into()),
-        message::REFUSED => return Err(Class::Refused.into()),
-        rcode => return Err(Class::Rcode(rcode).into()),
+) -> Result<Step, Class> {
+    if !matches!(message.rcode, message::NOERROR | message::NXDOMAIN) {
+        return Err(Class::Rcode(message.rcode));
     }
     let mut owner = &question.name;
     let mut ttl = u32::MAX;
     while let Some((target, alias_ttl)) = alias(message, owner, question) {
         *aliases_left = aliases_left.checked_sub(1).ok_or(Class::AliasChain)?;
-        // RFC 6761 section 6.3: no server has a say in what localhost is.
+        // RFC 6761 section 6.3: servers do not decide what localhost is.
         if target.is_localhost() {
-            return Err(Class::NxDomain.into());
+            return Ok(Step::Nothing(Class::NxDomain, None));
         }
         owner = target;
         ttl = ttl.min(alias_ttl);
     }
     // RFC 6604 section 3: behind aliases the RCODE is that of the last name.
     if message.rcode == message::NXDOMAIN {
-        return Err(negative(Class::NxDomain, message, owner, ttl));
+        let negative_ttl = negative_ttl(message, owner, ttl);
+        return Ok(Step::Nothing(Class::NxDomain, negative_ttl));
     }
     let found: Vec<&Record> = message
         .answers
@@ -75,27 +114,27 @@ pub(crate) fn interpret(
         .filter(|record| record.owner == *owner && record.data.is(question.qtype))
         .collect();
     if let Some(shortest) = found.iter().map(|record| record.ttl).min() {
-        // RFC 2181 section 5: a set of records has no two alike.
+        // RFC 2181 section 5: the records of a set are all different.
         let mut seen = HashSet::new();
         let data: Vec<Data> = found
             .into_iter()
             .filter(|record| seen.insert(&record.data))
             .map(|record| record.data.clone())
             .collect();
-        return Ok(Step::Found(data, ttl.min(shortest)));
+        return Ok(Step::Data(data, ttl.min(shortest)));
     }
-    let failure = negative(Class::NoData, message, owner, ttl);
-    if failure.negative_ttl.is_none() {
-        // No SOA speaks for the name, so this is not yet a proper negative answer (RFC 2308
+    let negative_ttl = negative_ttl(message, owner, ttl);
+    if negative_ttl.is_none() {
+        // Without the SOA of the name's zone this is not a proper negative answer (RFC 2308
         // section 2.2).
         if *owner != question.name {
             return Ok(Step::Alias(owner.clone(), ttl));
         }
         if !message.authoritative && !message.recursion_available {
-            return Err(Class::Lame.into());
+            return Err(Class::Lame);
         }
     }
-    Err(failure)
+    Ok(Step::Nothing(Class::NoData, negative_ttl))
 }
 
 /// The alias that `owner` is, unless it has data of the type asked for.
@@ -115,22 +154,16 @@ fn alias<'m>(message: &'m Message, owner: &Name, question: &Question) -> Option<
     alias
 }
 
-/// A negative answer about `owner`, which stands for the TTL of the SOA of its zone, for the
-/// SOA's last field (RFC 2308 section 5) or for that of the aliases to it, whichever is shortest.
-fn negative(class: Class, message: &Message, owner: &Name, alias_ttl: u32) -> Failure {
-    let negative_ttl = message
-        .authorities
-        .iter()
-        .find_map(|record| match record.data {
-            Data::Soa { minimum } if owner.is_within(&record.owner) => {
-                Some(record.ttl.min(minimum).min(alias_ttl))
-            }
-            _ => None,
-        });
-    Failure {
-        class,
-        negative_ttl,
-    }
+/// For how long a negative answer about `owner` is valid: the TTL of the SOA of its zone, the SOA's
+/// last field (RFC 2308 section 5) or the TTL of the aliases to it, whichever is shortest.
+fn negative_ttl(message: &Message, owner: &Name, alias_ttl: u32) -> Option<u32> {
+    let mut authorities = message.authorities.iter();
+    authorities.find_map(|record| match record.data {
+        Data::Soa { minimum } if owner.is_within(&record.owner) => {
+            Some(record.ttl.min(minimum).min(alias_ttl))
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -176,7 +209,7 @@ mod tests {
         }
     }
 
-    fn ask(message: &Message) -> Result<Step, Failure> {
+    fn ask(message: &Message) -> Result<Step, Class> {
         let question = Question {
             name: name("www.example"),
             qtype: Type::A,
@@ -184,18 +217,18 @@ mod tests {
         interpret(&question, message, &mut MAX_ALIASES.clone())
     }
 
-    fn found(ttl: u32, last: &[u8]) -> Result<Step, Failure> {
+    fn found(ttl: u32, last: &[u8]) -> Result<Step, Class> {
         let data = last
             .iter()
             .map(|last| Data::A(Ipv4Addr::new(192, 0, 2, *last)));
-        Ok(Step::Found(data.collect(), ttl))
+        Ok(Step::Data(data.collect(), ttl))
     }
 
-    fn nothing(class: Class, negative_ttl: Option<u32>) -> Result<Step, Failure> {
-        Err(Failure {
-            class,
-            negative_ttl,
-        })
+    fn nothing(class: Class, negative_ttl: Option<u32>) -> Result<Step, Class> {
+        match class {
+            Class::NxDomain | Class::NoData => Ok(Step::Nothing(class, negative_ttl)),
+            _ => Err(class),
+        }
     }
 
     #[test]
@@ -319,16 +352,34 @@ mod tests {
                 vec![],
                 nothing(Class::NxDomain, None),
             ),
-            ("FORMERR", 1, vec![], vec![], nothing(Class::FormErr, None)),
+            (
+                "FORMERR",
+                1,
+                vec![],
+                vec![],
+                nothing(Class::Rcode(message::FORMERR), None),
+            ),
             (
                 "SERVFAIL",
                 2,
                 vec![a("www.example", 9, 1)],
                 vec![],
-                nothing(Class::ServFail, None),
+                nothing(Class::Rcode(message::SERVFAIL), None),
             ),
-            ("NOTIMP", 4, vec![], vec![], nothing(Class::NotImp, None)),
-            ("REFUSED", 5, vec![], vec![], nothing(Class::Refused, None)),
+            (
+                "NOTIMP",
+                4,
+                vec![],
+                vec![],
+                nothing(Class::Rcode(message::NOTIMP), None),
+            ),
+            (
+                "REFUSED",
+                5,
+                vec![],
+                vec![],
+                nothing(Class::Rcode(message::REFUSED), None),
+            ),
             ("NOTAUTH", 9, vec![], vec![], nothing(Class::Rcode(9), None)),
             (
                 "BADVERS",

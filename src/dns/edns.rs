@@ -1,28 +1,30 @@
-//! Which servers answer queries with EDNS, and which are silent about them: some firewalls drop
-//! what they do not know. Whoever has found that out by waiting need not find it out again with
-//! each lookup. It is forgotten after a while, since firewalls and servers change.
+//! Which servers answer queries with EDNS, and which do not: some firewalls drop what they do not
+//! support. Finding this out takes a wait, so it is remembered, for a while, since firewalls and
+//! servers change.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Servers that are remembered. A resolv.conf has three; it may change.
+use crate::sync::lock;
+
+/// The most servers that are remembered. A resolv.conf has three; it may change.
 const MAX_SERVERS: usize = 16;
 
-/// What is known of servers, the oldest first: whether EDNS works there, and until when that counts.
+/// Servers, whether EDNS works with them, and until when this is remembered; the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Edns(Mutex<Vec<(SocketAddr, bool, Instant)>>);
 
 impl Edns {
     /// Whether EDNS works with a server, if that is known.
     pub(super) fn of(&self, server: SocketAddr, now: Instant) -> Option<bool> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         let mut known = known.iter();
         let known = known.find(|(of, _, until)| *of == server && now < *until);
         known.map(|(_, works, _)| *works)
     }
 
-    /// Notes whether it works, for so long, or forgets what was known.
+    /// Remembers whether it works, for so long, or forgets the server.
     pub(super) fn note(
         &self,
         server: SocketAddr,
@@ -30,7 +32,7 @@ impl Edns {
         now: Instant,
         memory: Duration,
     ) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.retain(|(of, ..)| *of != server);
         if let (Some(works), Some(until)) = (works, now.checked_add(memory)) {
             if known.len() >= MAX_SERVERS {

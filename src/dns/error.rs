@@ -1,84 +1,31 @@
-//! Why a lookup gave nothing, and which of several reasons to report.
+//! Why a lookup failed, and which of several reasons to report.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use super::message;
+use super::name::DecodeError;
 use super::record::Type;
 use crate::sys::Plain;
-use crate::wire;
-
-/// Why something is not a domain name, or a reply cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    /// The text of a name is empty.
-    Empty,
-    /// Two dots in a row, or a dot in front.
-    EmptyLabel,
-    /// A label of more than 63 octets.
-    LabelTooLong,
-    /// A name of more than 255 octets in wire form.
-    NameTooLong,
-    /// A backslash followed neither by a printable character nor by three digits up to 255.
-    BadEscape,
-    /// A character that must be written as an escape (space, control, not ASCII).
-    BadCharacter,
-    /// A length octet of the reserved kinds 0x40 and 0x80.
-    BadLabelType,
-    /// A compression pointer that does not lead strictly backwards, or one too many.
-    BadPointer,
-    /// The message ends too early.
-    Wire(wire::Error),
-    /// The data of a record is shorter or longer than its type says.
-    RdataLength,
-    /// Records are not in the sections that the header counts them in.
-    Displaced,
-}
-
-impl From<wire::Error> for Flaw {
-    fn from(error: wire::Error) -> Self {
-        Self::Wire(error)
-    }
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "is empty",
-            Self::EmptyLabel => "has an empty label",
-            Self::LabelTooLong => "has a label of more than 63 octets",
-            Self::NameTooLong => "has more than 255 octets",
-            Self::BadEscape => "has a backslash that escapes nothing",
-            Self::BadCharacter => "has a character that is not printable ASCII",
-            Self::BadLabelType => "has a label of an unknown type",
-            Self::BadPointer => "has a compression pointer that is not allowed",
-            Self::Wire(error) => return error.fmt(f),
-            Self::RdataLength => "a record's data does not have its length",
-            Self::Displaced => "a record of the answer is not counted as one",
-        })
-    }
-}
 
 /// A lookup that failed: which one, who said so, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Error {
-    /// The name as it was asked, search domain included; text that is no name stands as given,
-    /// but fit to print.
+    /// The name in the question, search domain included; a text that is not a name is given with
+    /// escapes.
     pub(crate) owner: String,
-    /// What was asked for.
     pub(crate) qtype: Type,
-    /// The server concerned; none if the question never left this machine.
+    /// The server concerned; `None` if the question was not sent.
     pub(crate) server: Option<Server>,
-    /// The reason.
     pub(crate) class: Class,
-    /// For how long, in seconds, a negative answer stands (RFC 2308), if the server said.
+    /// For how long, in seconds, a negative answer is valid (RFC 2308), if the server said.
     pub(crate) negative_ttl: Option<u32>,
 }
 
 /// A server and how it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// Its address.
     pub(crate) address: SocketAddr,
     /// Over TCP instead of UDP.
     pub(crate) tcp: bool,
@@ -94,54 +41,45 @@ impl fmt::Display for Server {
 /// The reason why a lookup failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// The name does not exist (RCODE 3).
+    /// The name does not exist.
     NxDomain,
     /// The name exists, but not with this type.
     NoData,
-    /// The server could not find out (RCODE 2).
-    ServFail,
-    /// The server does not answer us (RCODE 5).
-    Refused,
-    /// The server could not read the query, with EDNS or without (RCODE 1).
-    FormErr,
-    /// The server does not know this kind of query (RCODE 4).
-    NotImp,
-    /// Another RCODE.
+    /// The server failed, by its RCODE.
     Rcode(u16),
-    /// The server neither has the zone nor asks others: it only pointed elsewhere.
+    /// The server neither has the zone nor asks others: it only refers to other servers.
     Lame,
     /// A reply to our question that is broken.
-    Malformed(Flaw),
-    /// Truncated over TCP too, where there is nothing left to try.
+    Malformed(DecodeError),
+    /// Truncated over TCP too.
     Truncated,
-    /// Messages without end that are not the reply.
+    /// Too many messages that are not the reply.
     Flood,
     /// A chain of aliases that is a loop or too long.
     AliasChain,
     /// No reply in time.
     Timeout,
-    /// The system could not send or receive; with the number of its error, if it is one of the
-    /// system's own (a lack of sockets has no kind by itself).
+    /// The system could not send or receive; with the number of its error if there is one (a lack of
+    /// sockets has no kind of its own).
     Io(io::ErrorKind, Option<i32>),
-    /// What was asked for is not a domain name.
-    BadName(Flaw),
+    /// The text is not a domain name, and why.
+    BadName(&'static str),
 }
 
 impl Class {
-    /// Whether a server that knows has said that there is no such record. Every other class
-    /// leaves open what the records are, so that nothing may be concluded from it.
+    /// Whether a server has said that there is no such record. After every other failure there may be
+    /// records, so nothing may be concluded from it.
     pub(crate) const fn is_definite(self) -> bool {
         matches!(self, Self::NxDomain | Self::NoData)
     }
 
-    /// Whether a server answered at all, so that another question may fare better.
+    /// Whether a server answered at all, so that it may answer another question.
     pub(super) const fn was_answered(self) -> bool {
         !matches!(self, Self::Timeout | Self::Io(..))
     }
 
-    /// How telling the class is beside others, higher is more. A failure outranks a definite
-    /// answer, which must not be mistaken for the whole truth; a server that explains itself
-    /// outranks silence.
+    /// Of several failures the one with the highest rank is reported. A failure outranks a definite
+    /// answer, which may not be all there is; an error that a server reports outranks silence.
     const fn rank(self) -> u8 {
         match self {
             Self::BadName(_) => 0,
@@ -154,13 +92,13 @@ impl Class {
             Self::Lame => 7,
             Self::Malformed(_) => 8,
             Self::AliasChain => 9,
-            Self::FormErr | Self::NotImp | Self::Rcode(_) => 10,
-            Self::Refused => 11,
-            Self::ServFail => 12,
+            Self::Rcode(message::SERVFAIL) => 12,
+            Self::Rcode(message::REFUSED) => 11,
+            Self::Rcode(_) => 10,
         }
     }
 
-    /// The error of a step that waits for nobody, and so cannot take too long.
+    /// The error of a step that does not wait, and so cannot time out.
     pub(super) fn unable(error: &io::Error) -> Self {
         Self::Io(error.kind(), error.raw_os_error())
     }
@@ -186,16 +124,15 @@ impl fmt::Display for Class {
         match self {
             Self::NxDomain => f.write_str("no such name (NXDOMAIN)"),
             Self::NoData => f.write_str("no record of this type (NODATA)"),
-            Self::ServFail => f.write_str("the server failed (SERVFAIL)"),
-            Self::Refused => f.write_str("the server refused (REFUSED)"),
-            Self::FormErr => f.write_str("the server could not read the query (FORMERR)"),
-            Self::NotImp => f.write_str("the server does not know this query (NOTIMP)"),
-            Self::Rcode(rcode) => write!(f, "the server failed (RCODE {rcode})"),
+            Self::Rcode(rcode) => match *rcode {
+                message::FORMERR => f.write_str("the server could not read the query (FORMERR)"),
+                message::SERVFAIL => f.write_str("the server failed (SERVFAIL)"),
+                message::NOTIMP => f.write_str("the server does not know this query (NOTIMP)"),
+                message::REFUSED => f.write_str("the server refused (REFUSED)"),
+                rcode => write!(f, "the server failed (RCODE {rcode})"),
+            },
             Self::Lame => f.write_str("the server does not answer for this name (lame)"),
-            Self::Malformed(flaw @ (Flaw::Wire(_) | Flaw::RdataLength | Flaw::Displaced)) => {
-                write!(f, "malformed reply: {flaw}")
-            }
-            Self::Malformed(flaw) => write!(f, "malformed reply: a name {flaw}"),
+            Self::Malformed(DecodeError(what)) => write!(f, "malformed reply: {what}"),
             Self::Flood => f.write_str("too much that is not the reply"),
             Self::Truncated => f.write_str("truncated even over TCP"),
             Self::AliasChain => f.write_str("aliases (CNAME) in a loop or too many"),
@@ -219,20 +156,29 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Replaces `known` by `error` if that has the higher rank.
+pub(super) fn keep_higher_ranked(known: &mut Option<Error>, error: Error) {
+    if known
+        .as_ref()
+        .is_none_or(|known| error.class.outranks(known.class))
+    {
+        *known = Some(error);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::message;
     use super::*;
 
     const DEFINITE: [Class; 2] = [Class::NxDomain, Class::NoData];
     const OPEN: [Class; 13] = [
-        Class::ServFail,
-        Class::Refused,
-        Class::FormErr,
-        Class::NotImp,
+        Class::Rcode(message::SERVFAIL),
+        Class::Rcode(message::REFUSED),
+        Class::Rcode(message::FORMERR),
+        Class::Rcode(message::NOTIMP),
         Class::Rcode(9),
         Class::Lame,
-        Class::Malformed(Flaw::RdataLength),
+        Class::Malformed(DecodeError::RDATA_LENGTH),
         Class::Truncated,
         Class::Flood,
         Class::AliasChain,
@@ -255,7 +201,7 @@ mod tests {
         }
         assert!(Class::NoData.outranks(Class::NxDomain), "the name exists");
         assert!(
-            !Class::ServFail.outranks(Class::ServFail),
+            !Class::Rcode(message::SERVFAIL).outranks(Class::Rcode(message::SERVFAIL)),
             "the first stays"
         );
     }
@@ -273,7 +219,7 @@ mod tests {
     fn the_text_names_owner_type_class_and_server() {
         let error = Error {
             owner: "_etcd-client._tcp.example.".to_owned(),
-            qtype: Type::Srv,
+            qtype: Type::SRV,
             server: Some(Server {
                 address: SocketAddr::from(([192, 0, 2, 1], 53)),
                 tcp: true,

@@ -3,32 +3,32 @@
 //!
 //! Against forged replies each query has an id from the operating system's entropy and a socket,
 //! hence a source port, of its own, and a datagram counts only if it comes from the server asked
-//! and repeats the question. Whatever else arrives is as good as not arrived, and the wait goes on
-//! to the deadline; but [`Strays`] of more than a certain number or size end the exchange, so that
-//! the next server is asked. All waits of one exchange share that one deadline.
+//! and repeats the question. Everything else is ignored, and the wait continues to the deadline; but
+//! more than a certain number or size of such [`Strays`] ends the exchange, so that the next server is
+//! asked. All waits of one exchange share that one deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::error::{Class, Flaw, Server};
+use super::error::{Class, Server};
 use super::message::{self, Message, Query, Question, parse_reply};
+use super::name::DecodeError;
 use crate::deadline::{Timed, left};
 use crate::sys::memory;
-use crate::wire;
 
-/// The largest datagram there is: a server that sends more than was offered is read all the same.
+/// The largest possible datagram: a server may send more than was offered.
 const MAX_DATAGRAM: usize = 65_535;
-/// The shortest time to wait for a datagram: one that came while another exchange was waited for
-/// is read even if the time is up.
+/// The shortest time to wait for a datagram: one that came during the wait for another exchange is
+/// read even after the deadline.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// How many messages that do not belong to the query are ignored: nobody but the server sends them on
-/// a connection, and empty ones cost it less to send than they cost to read. Datagrams can come from
-/// whoever guesses the port: for them to end the exchange takes more.
+/// How many messages that are not the reply are ignored. On a connection only the server can send them,
+/// and empty ones cost it less to send than they cost to read. Datagrams can come from anybody who
+/// guesses the port: more of them are ignored.
 const MAX_STRAYS_TCP: usize = 16;
 const MAX_STRAYS_UDP: usize = 64;
-/// How many octets they may have in all.
+/// How many octets they may have in total.
 const MAX_STRAY_OCTETS: usize = 256 << 10;
 
 /// Fills octets from the operating system's entropy.
@@ -36,34 +36,34 @@ pub(super) type Random = fn(&mut [u8]) -> io::Result<()>;
 
 /// How a server is asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct QueryOptions {
     pub(super) server: SocketAddr,
     /// Over TCP from the start.
     pub(super) use_vc: bool,
     /// With EDNS, unless the server says that it cannot do it.
     pub(super) edns: bool,
-    /// When its reply is no longer waited for.
+    /// The deadline for the reply.
     pub(super) until: Instant,
 }
 
-/// A question on its way. Several can be started before the first is finished, and are then
-/// under way at the same time.
+/// A question to a server. Several can be started before the first is finished, and then run at the
+/// same time.
 pub(super) struct Exchange {
-    way: Way,
+    options: QueryOptions,
     question: Question,
     random: Random,
-    /// The id sent over UDP and where the reply is to come, or why nothing was sent; none if the
-    /// question goes over TCP.
+    /// The id sent over UDP and the socket for the reply, or why nothing was sent; `None` if the
+    /// question is sent over TCP.
     sent: Option<Result<(u16, UdpSocket), Class>>,
-    /// Whether it goes over TCP by now.
+    /// Whether it was sent over TCP in the end.
     tcp: bool,
 }
 
 impl Exchange {
-    /// Sends the question, unless it goes over TCP.
-    pub(super) fn start(way: Way, question: Question, random: Random) -> Self {
+    /// Sends the question, unless over TCP.
+    pub(super) fn start(options: QueryOptions, question: Question, random: Random) -> Self {
         let mut exchange = Self {
-            way,
+            options,
             question,
             random,
             sent: None,
@@ -75,10 +75,11 @@ impl Exchange {
 
     /// Brings the deadline forward, if it is later.
     pub(super) fn hurry(&mut self, until: Instant) {
-        self.way.until = self.way.until.min(until);
+        self.options.until = self.options.until.min(until);
     }
 
-    /// Waits for the reply, which is truncated only if it came over TCP; tells how the server was asked.
+    /// Waits for the reply, which is truncated only if it came over TCP; also returns how the server was
+    /// asked.
     pub(super) fn finish(mut self) -> (Result<Message, Class>, Server) {
         let mut reply = self.round_trip();
         // RFC 6891 section 7: a server without EDNS says FORMERR or NOTIMP, one with another
@@ -89,59 +90,60 @@ impl Exchange {
                 message::FORMERR | message::NOTIMP | message::BADVERS
             )
         };
-        if self.way.edns && reply.as_ref().is_ok_and(without_edns) {
-            self.way.edns = false;
+        if self.options.edns && reply.as_ref().is_ok_and(without_edns) {
+            self.options.edns = false;
             self.send();
             reply = self.round_trip();
         }
         let server = Server {
-            address: self.way.server,
+            address: self.options.server,
             tcp: self.tcp,
         };
         (reply, server)
     }
 
-    /// A query with a new id; without entropy there is none, for a reply to it could be forged.
-    fn query(&self) -> Result<Query<'_>, Class> {
+    /// A new id; without entropy there is no query, because a reply to it could be forged.
+    fn new_id(&self) -> Result<u16, Class> {
         let mut id = [0; 2];
         (self.random)(&mut id).map_err(|error| Class::unable(&error))?;
-        Ok(self.query_of(u16::from_be_bytes(id)))
+        Ok(u16::from_be_bytes(id))
     }
 
-    fn query_of(&self, id: u16) -> Query<'_> {
+    fn query(&self, id: u16) -> Query<'_> {
         Query {
             id,
             question: &self.question,
-            edns: self.way.edns,
+            edns: self.options.edns,
         }
     }
 
-    /// Sends the question, unless it goes over TCP.
+    /// Sends the question, unless over TCP.
     fn send(&mut self) {
         let send = || {
-            let query = self.query()?;
-            let socket = send_datagram(self.way.server, &query);
-            Ok((query.id, socket.map_err(|error| Class::unable(&error))?))
+            let id = self.new_id()?;
+            let socket = send_datagram(self.options.server, &self.query(id));
+            Ok((id, socket.map_err(|error| Class::unable(&error))?))
         };
-        self.sent = (!self.way.use_vc).then(send);
-        self.tcp = self.way.use_vc;
+        self.sent = (!self.options.use_vc).then(send);
+        self.tcp = self.options.use_vc;
     }
 
-    /// What was sent over UDP to its end, then TCP if that is called for.
+    /// Waits for the reply over UDP, if the question was sent so, then asks over TCP if necessary.
     fn round_trip(&mut self) -> Result<Message, Class> {
         if let Some(sent) = self.sent.take() {
             let (id, socket) = sent?;
-            let message = receive_datagram(&socket, &self.query_of(id), self.way.until)?;
+            let message = receive_datagram(&socket, &self.query(id), self.options.until)?;
             if !message.truncated {
                 return Ok(message);
             }
             self.tcp = true;
         }
-        ask_over_tcp(self.way.server, &self.query()?, self.way.until)
+        let query = self.query(self.new_id()?);
+        ask_over_tcp(self.options.server, &query, self.options.until)
     }
 }
 
-/// What came and is not the reply.
+/// Counts messages that are not the reply.
 #[derive(Default)]
 struct Strays {
     messages: usize,
@@ -149,7 +151,7 @@ struct Strays {
 }
 
 impl Strays {
-    /// Counts one of so many octets; an error if that is more than is ignored.
+    /// Counts one of so many octets; an error if there are too many to ignore.
     fn add(&mut self, octets: usize, max_messages: usize) -> Result<(), Class> {
         self.messages = self.messages.saturating_add(1);
         self.octets = self.octets.saturating_add(octets);
@@ -173,7 +175,7 @@ fn send_datagram(server: SocketAddr, query: &Query<'_>) -> io::Result<UdpSocket>
     Ok(socket)
 }
 
-/// Makes a call again that a signal has interrupted.
+/// Repeats a call that a signal interrupts.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -188,7 +190,7 @@ fn receive_datagram(
     query: &Query<'_>,
     deadline: Instant,
 ) -> Result<Message, Class> {
-    // As the system sees it: a server 0.0.0.0 answers as 127.0.0.1.
+    // The address that the system uses: a server 0.0.0.0 answers as 127.0.0.1.
     let server = socket.peer_addr()?;
     let mut buffer = memory::zeroed(MAX_DATAGRAM)?;
     let mut strays = Strays::default();
@@ -199,7 +201,7 @@ fn receive_datagram(
             .and_then(|()| socket.recv_from(&mut buffer));
         match received {
             Ok((length, source)) => {
-                // The socket is connected, but a datagram from elsewhere can have come in before.
+                // A datagram from elsewhere can have come before the socket was connected.
                 if source.ip() == server.ip() && source.port() == server.port() {
                     let datagram = buffer.get(..length).unwrap_or_default();
                     if let Some(reply) = parse_reply(datagram, query) {
@@ -217,8 +219,8 @@ fn receive_datagram(
     }
 }
 
-/// Asks on a connection of its own (RFC 7766 section 6.2.1 would allow to keep it; a resolver
-/// that asks now and then has no use for that).
+/// Asks over a new connection (RFC 7766 section 6.2.1 allows keeping it, which is of no use to a
+/// resolver that asks rarely).
 fn ask_over_tcp(
     server: SocketAddr,
     query: &Query<'_>,
@@ -227,7 +229,7 @@ fn ask_over_tcp(
     let message = query.compose();
     let length =
         u16::try_from(message.len()).map_err(|_| Class::Io(ErrorKind::InvalidInput, None))?;
-    let stream = connect(server, deadline)?;
+    let stream = TcpStream::connect_timeout(&server, left(deadline)?)?;
     let mut connection = Timed::new(&stream, deadline);
     // RFC 7766 section 8: length and message in one write.
     connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
@@ -236,9 +238,9 @@ fn ask_over_tcp(
         let mut length = [0; 2];
         connection.read_exact(&mut length)?;
         let length = usize::from(u16::from_be_bytes(length));
-        // No server means it, and nothing better follows: the next one is not kept waiting.
+        // No working server sends this, and nothing useful follows: the next server is asked at once.
         if length == 0 {
-            return Err(Class::Malformed(Flaw::Wire(wire::Error::Truncated)));
+            return Err(Class::Malformed(DecodeError::TRUNCATED));
         }
         let mut message = memory::zeroed(length)?;
         connection.read_exact(&mut message)?;
@@ -247,10 +249,6 @@ fn ask_over_tcp(
         }
         strays.add(message.len(), MAX_STRAYS_TCP)?;
     }
-}
-
-fn connect(server: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
-    TcpStream::connect_timeout(&server, left(deadline)?)
 }
 
 #[cfg(test)]
@@ -329,9 +327,12 @@ mod tests {
         let question = question();
         let asked = ask_over_tcp(server, &query(&question), soon());
         assert_eq!(asked.err(), Some(Class::Timeout), "the kernel has accepted");
-        let more: Vec<_> = (0..9).map(|_| connect(server, soon())).collect();
-        let last = more.into_iter().next_back().unwrap().map_err(Class::from);
-        assert_eq!(last.err(), Some(Class::Timeout));
+        let short = Duration::from_millis(30);
+        let _more: Vec<_> = (0..8)
+            .map(|_| TcpStream::connect_timeout(&server, short))
+            .collect();
+        let asked = ask_over_tcp(server, &query(&question), soon());
+        assert_eq!(asked.err(), Some(Class::Timeout), "the queue is full");
     }
 
     #[test]
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_deadline_is_brought_forward_only() {
-        let way = Way {
+        let options = QueryOptions {
             server: ([127, 0, 0, 1], 1).into(),
             use_vc: true,
             edns: true,
@@ -360,12 +361,12 @@ mod tests {
         };
         let second = Duration::from_secs(1);
         for (hurry, until) in [
-            (way.until + second, way.until),
-            (way.until - second, way.until - second),
+            (options.until + second, options.until),
+            (options.until - second, options.until - second),
         ] {
-            let mut exchange = Exchange::start(way, question(), |_| Ok(()));
+            let mut exchange = Exchange::start(options, question(), |_| Ok(()));
             exchange.hurry(hurry);
-            assert_eq!(exchange.way.until, until);
+            assert_eq!(exchange.options.until, until);
         }
     }
 

@@ -1,29 +1,30 @@
-//! The hosts file: addresses that are known without asking anyone (hosts(5)).
+//! The hosts file: addresses that need no server (hosts(5)).
 //!
-//! A line is an address and the names that it has; `#` begins a comment. Lines that are not of this
-//! form are skipped, as are addresses with a scope, which the rest of the program has no place for.
-//! Names are compared without case and without a final dot.
+//! A line is an address and its names; `#` begins a comment. Other lines are skipped, as are addresses
+//! with a scope, which the rest of the program does not support. Names are compared without case and
+//! without a final dot.
 //!
-//! The file is read line by line, and only what was asked for is kept: it may have millions of names.
+//! The file is read line by line, and only names that were asked for are kept: it may have millions.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::stamp;
+use crate::sync::lock;
 
 /// Octets read of the file; the largest lists in use have a few million.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Octets of a line; what follows is another line, and most likely none of this form.
+/// Octets of a line; what follows is read as another line, which is most likely not valid.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Names that are kept: more than a gateway asks for, but names that come from DNS may be new each time.
+/// The most names that are kept: more than a gateway asks for, but names from DNS may be new each time.
 const MAX_NAMES: usize = 4096;
 
-/// A hosts file as it was at one time, as far as it was asked for.
+/// A version of the hosts file, with the names that were asked for.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     path: PathBuf,
@@ -31,7 +32,7 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// The file at `path`, of which nothing is known.
+    /// The file at `path`, of which nothing has been read yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -39,17 +40,13 @@ impl Hosts {
         }
     }
 
-    /// The same file with another content: what is known of this one is looked up there.
+    /// The next version of the file: the names that were asked for are looked up in it.
     ///
     /// # Errors
     /// If it cannot be read.
     pub(super) fn renewed(&self, content: impl Read) -> io::Result<Self> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted: BTreeMap<_, _> = known
-            .keys()
-            .map(|name| (name.clone(), Vec::new()))
-            .collect();
-        drop(known);
+        let names: Vec<_> = lock(&self.known).keys().cloned().collect();
+        let mut wanted = names.into_iter().map(|name| (name, Vec::new())).collect();
         find(content, &mut wanted)?;
         Ok(Self {
             path: self.path.clone(),
@@ -57,22 +54,21 @@ impl Hosts {
         })
     }
 
-    /// The addresses of `name` in the order of the file, none if it is not listed or cannot be looked up.
+    /// The addresses of `name` in the order of the file; none if it is not listed or the file cannot be read.
     pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let name = key(name);
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(addresses) = known().get(&name) {
+        if let Some(addresses) = lock(&self.known).get(&name) {
             return addresses.clone();
         }
         let mut wanted = BTreeMap::from([(name, Vec::new())]);
         let found = stamp::open(&self.path)
             .and_then(|file| file.map_or(Ok(()), |file| find(file, &mut wanted)));
         if found.is_err() {
-            // It is looked for again the next time.
+            // The next call tries again.
             return wanted.into_values().flatten().collect();
         }
         let addresses = wanted.values().flatten().copied().collect();
-        let mut known = known();
+        let mut known = lock(&self.known);
         if known.len() >= MAX_NAMES {
             known.clear();
         }
@@ -92,12 +88,8 @@ pub(crate) fn find(
     let (mut content, mut line) = (BufReader::new(content.take(MAX_FILE)), Vec::new());
     loop {
         line.clear();
-        if content
-            .by_ref()
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
+        let mut limited = content.by_ref().take(MAX_LINE);
+        if limited.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
         let line = String::from_utf8_lossy(&line);

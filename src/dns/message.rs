@@ -1,26 +1,25 @@
 //! DNS messages: composes a query, parses the reply to it (RFC 1035 section 4, RFC 2782 for SRV,
 //! RFC 3596 for AAAA, RFC 6891 for EDNS).
 //!
-//! Pure: bytes in, values out. [`parse_reply`] first decides whether bytes are a reply to this
-//! query at all, from the header and the question alone; only then are records read, and a reply
-//! that is ours but broken is an error of the server, not something to ignore.
+//! Pure: bytes in, values out. [`parse_reply`] first decides, from the header and the question alone,
+//! whether bytes are a reply to this query; only then are records read, and a malformed reply to this
+//! query is an error of the server, not something to ignore.
 //!
-//! Header, question, answers and authority are read strictly: a flaw in any of them spoils the
-//! whole. The additional section yields nothing but the upper bits of the RCODE, so it is read as
-//! far as it can be: a record that is cut short, a count that is too high and octets that no count
-//! speaks of throw no good answer away, as in Go's resolver and the C library. What no peer looks
-//! at and this one does is whether an answer has slipped behind its section ([`is_displaced`]).
-//! Of a failure only the code counts, whatever follows.
+//! Header, question, answers and authority are read strictly: an error in one of them makes the whole
+//! reply malformed. The additional section is used only for the upper bits of the RCODE, so it is read
+//! as far as possible: as in Go's resolver and the C library, an incomplete record, a count that is too
+//! high and octets after the last record do not invalidate a good answer. Unlike those this resolver
+//! checks whether an answer is behind its section ([`is_displaced`]). In a failure only the code is
+//! used.
 //!
 //! The RCODE is the header's, with the upper bits of the first OPT record of the root in the
-//! additional section; other OPT records, and what is behind a record that cannot be read, have no
-//! say. Bits are only ever added: a code that is a failure in the header stays one.
+//! additional section; other OPT records, and everything behind a record that cannot be read, are
+//! ignored. Bits are only added: a code that is a failure in the header stays one.
 
 use std::collections::HashSet;
 
-use super::error::Flaw;
-use super::name::Name;
-use super::record::{self, CLASS_IN, Data, Frame, Record, TYPE_CNAME, Type};
+use super::name::{DecodeError, Name};
+use super::record::{self, CLASS_IN, Data, Frame, Record, Type};
 use crate::wire::{self, Reader};
 
 /// The UDP payload offered with EDNS: what passes without fragments over any IPv6 path (1280
@@ -36,38 +35,30 @@ const FLAG_RD: u16 = 0x0100;
 const FLAG_RA: u16 = 0x0080;
 const MASK_RCODE: u16 = 0x000f;
 
-/// RCODE of a complete answer.
+/// RCODEs (RFC 1035 section 4.1.1).
 pub(crate) const NOERROR: u16 = 0;
-/// RCODE of a server that could not read the query.
 pub(crate) const FORMERR: u16 = 1;
-/// RCODE of a server that has no answer at present.
 pub(crate) const SERVFAIL: u16 = 2;
-/// RCODE of a name that does not exist.
 pub(crate) const NXDOMAIN: u16 = 3;
-/// RCODE of a server that does not know this kind of query.
 pub(crate) const NOTIMP: u16 = 4;
-/// RCODE of a server that does not answer us.
 pub(crate) const REFUSED: u16 = 5;
-/// Extended RCODE of a server that knows EDNS, but not version 0 (RFC 6891 section 9).
+/// The server supports EDNS, but not version 0 (RFC 6891 section 9).
 pub(crate) const BADVERS: u16 = 16;
 
 /// A question of class IN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// The owner of the records sought.
     pub(crate) name: Name,
-    /// Their type.
     pub(crate) qtype: Type,
 }
 
-/// A query as it is sent, kept to know its reply.
+/// A query as it is sent, kept to recognize the reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Query<'a> {
     /// Drawn at random for this query.
     pub(crate) id: u16,
-    /// The one question.
     pub(crate) question: &'a Question,
-    /// Whether an OPT record goes along.
+    /// Whether the query has an OPT record.
     pub(crate) edns: bool,
 }
 
@@ -79,13 +70,13 @@ impl Query<'_> {
             out.extend_from_slice(&word.to_be_bytes());
         }
         out.extend_from_slice(self.question.name.as_wire());
-        for word in [self.question.qtype.code(), CLASS_IN] {
+        for word in [self.question.qtype.0, CLASS_IN] {
             out.extend_from_slice(&word.to_be_bytes());
         }
         if self.edns {
             out.push(0); // owner: the root
             // The class is the payload size; the TTL is extended RCODE, version 0 and flags.
-            for word in [record::TYPE_OPT, EDNS_PAYLOAD, 0, 0, 0] {
+            for word in [Type::OPT.0, EDNS_PAYLOAD, 0, 0, 0] {
                 out.extend_from_slice(&word.to_be_bytes());
             }
         }
@@ -96,26 +87,26 @@ impl Query<'_> {
 /// A reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// The TC bit is set: records are missing, and there are none here if the rest cannot be read.
+    /// The TC bit is set: records are missing. If the rest cannot be read, there are none here.
     pub(crate) truncated: bool,
     /// The RCODE with the upper bits that EDNS adds.
     pub(crate) rcode: u16,
-    /// The server has the zone.
+    /// The server is authoritative for the zone.
     pub(crate) authoritative: bool,
-    /// The server asks others for us.
+    /// The server is a recursive one.
     pub(crate) recursion_available: bool,
-    /// Answer section; types that the resolver does not know are left out.
+    /// The answer section, without types that the resolver does not use.
     pub(crate) answers: Vec<Record>,
-    /// Authority section, likewise.
+    /// The authority section, likewise.
     pub(crate) authorities: Vec<Record>,
 }
 
-/// Reads a reply to `query`. `None` means that these bytes are not one and should be treated as
-/// if they had not come: wrong id, a query, another operation, another question.
+/// Reads a reply to `query`. `None` means that these bytes are not one and must be ignored: wrong id,
+/// a query, another operation, another question.
 ///
-/// A server that cannot read a query, or will not answer it, may send a header alone, as Unbound
-/// does to whom it refuses. That is taken as a reply if it is a failure: it says nothing of any name.
-pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Message, Flaw>> {
+/// A server that cannot read a query, or will not answer it, may send only a header, as Unbound does
+/// for refused clients. If the code is a failure this counts as a reply: it says nothing about a name.
+pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Message, DecodeError>> {
     let mut reader = Reader::new(bytes);
     let header = Header::parse(&mut reader).ok()?;
     if header.id != query.id || header.flags & (FLAG_QR | MASK_OPCODE) != FLAG_QR {
@@ -127,21 +118,21 @@ pub(crate) fn parse_reply(bytes: &[u8], query: &Query<'_>) -> Option<Result<Mess
             let name = Name::parse(&mut reader).ok()?;
             let [qtype, class] = [reader.u16().ok()?, reader.u16().ok()?];
             let asked = query.question;
-            if name != asked.name || qtype != asked.qtype.code() || class != CLASS_IN {
+            if name != asked.name || qtype != asked.qtype.0 || class != CLASS_IN {
                 return None;
             }
         }
         _ => return None,
     }
     Some(match parse_sections(&header, query.question, &mut reader) {
-        // Of a failure nothing but its code is used. Some servers send the counts of the query
-        // along with it and not its records.
+        // Only the code of a failure is used. Some servers send the counts of the query with it, but
+        // not its records.
         Err(_) if header.is_failure() || header.flags & FLAG_TC != 0 => Ok(header.message()),
         message => message,
     })
 }
 
-/// The header, its words in order.
+/// The header, field by field.
 struct Header {
     id: u16,
     flags: u16,
@@ -163,12 +154,12 @@ impl Header {
         })
     }
 
-    /// Whether it says nothing of the name.
+    /// Whether it says nothing about the name.
     fn is_failure(&self) -> bool {
         !matches!(self.flags & MASK_RCODE, NOERROR | NXDOMAIN)
     }
 
-    /// What it says by itself.
+    /// A message without records.
     fn message(&self) -> Message {
         Message {
             truncated: self.flags & FLAG_TC != 0,
@@ -181,12 +172,12 @@ impl Header {
     }
 }
 
-/// All that follows the question.
+/// Reads everything after the question.
 fn parse_sections(
     header: &Header,
     question: &Question,
     reader: &mut Reader<'_>,
-) -> Result<Message, Flaw> {
+) -> Result<Message, DecodeError> {
     let (answers, has_opt) = record::parse_section(reader, header.answers)?;
     let behind = reader.clone();
     let (authorities, _) = record::parse_section(reader, header.authorities)?;
@@ -201,7 +192,7 @@ fn parse_sections(
             counts_fit = false;
             break;
         };
-        if frame.rtype == record::TYPE_OPT && frame.owner.is_root() {
+        if frame.rtype == Type::OPT && frame.owner.is_root() {
             opt = opt.or(Some(frame.ttl));
         }
     }
@@ -210,15 +201,15 @@ fn parse_sections(
     message.rcode |= u16::from(upper) << 4;
     counts_fit &= reader.is_empty();
     if (has_opt || !counts_fit) && is_displaced(behind, question, &message.answers) {
-        return Err(Flaw::Displaced);
+        return Err(DecodeError::DISPLACED);
     }
     Ok(message)
 }
 
-/// Whether an answer is `behind` its section, which is looked for where the counts do not fit the
-/// octets, or an OPT record is among the answers: a server that takes the query for its question
-/// alone puts its records behind the OPT record of the query, where they are counted as what they are
-/// not. What is left would be a part of the answer, or none.
+/// Whether a record that answers the question is in what follows the answer section. This is checked
+/// if the counts do not fit the octets, or if an OPT record is among the answers: there are servers
+/// that append their records to the whole query, behind its OPT record, so that they are counted in the
+/// wrong sections. The answer section would then be incomplete or empty.
 fn is_displaced<'a>(mut behind: Reader<'_>, question: &'a Question, answers: &'a [Record]) -> bool {
     let target = |record: &'a Record| match &record.data {
         Data::Cname(target) => Some(target),
@@ -226,7 +217,7 @@ fn is_displaced<'a>(mut behind: Reader<'_>, question: &'a Question, answers: &'a
     };
     let mut owners: HashSet<&Name> = answers.iter().filter_map(target).collect();
     owners.insert(&question.name);
-    let kinds = [question.qtype.code(), TYPE_CNAME];
+    let kinds = [question.qtype, Type::CNAME];
     std::iter::from_fn(|| Frame::parse(&mut behind).ok())
         .any(|frame| kinds.contains(&frame.rtype) && owners.contains(&frame.owner))
 }

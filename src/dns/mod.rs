@@ -1,14 +1,14 @@
 //! A stub resolver: SRV, A and AAAA from the servers of resolv.conf(5), the hosts file first.
 //!
-//! Takes the place of `getaddrinfo`, which knows no SRV, no deadline and, in a static binary, no
-//! name service modules. It asks recursive servers and believes the ones it is told to ask; it
-//! does not validate DNSSEC and caches nothing: with each answer comes the time that it is good
-//! for, and the caller remembers. `localhost` and names below it never leave the machine.
+//! It replaces `getaddrinfo`, which has no SRV, no deadline and, in a static binary, no name service
+//! modules. It asks recursive servers and trusts those that it is configured to ask; it does not
+//! validate DNSSEC and caches nothing: each answer says for how long it is valid, and the caller
+//! remembers it. `localhost` and names below it are never asked for in DNS.
 //!
-//! [`Resolver`] is used from any number of threads at once; no lock is held while it waits for
-//! anything. `name`, `message` and `answer` are pure, and `resolv_conf` is but for the file that it is given;
-//! `exchange` talks to servers, and `edns` remembers how; `lookup` is one question on its way; `watch`
-//! and `hosts` read files.
+//! [`Resolver`] is used from any number of threads at once; no lock is held during a wait. `servers`
+//! decides which server is asked when, with what `edns` remembers of it; `exchange` is one question to
+//! one server; `lookup` is the state of one question; `name`, `record`, `message` and `answer` read
+//! replies; `watch`, `resolv_conf` and `hosts` read files.
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -28,6 +28,7 @@ pub(crate) mod message;
 pub(crate) mod name;
 pub(crate) mod record;
 pub(crate) mod resolv_conf;
+mod servers;
 #[cfg(test)]
 #[allow(
     clippy::indexing_slicing,
@@ -37,48 +38,40 @@ pub(crate) mod resolv_conf;
 pub(crate) mod tests;
 mod watch;
 
-use std::collections::HashSet;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use edns::Edns;
+pub(crate) use answer::Found;
+use answer::MAX_TTL;
+use error::keep_higher_ranked;
 pub(crate) use error::{Class, Error};
-use exchange::{Exchange, Random, Way};
+use exchange::Random;
 use hosts::Hosts;
-use lookup::{Heard, Lookup, keep_telling};
+use lookup::Lookup;
 use name::Name;
 use record::{Data, Srv, Type};
 use resolv_conf::{Environment, ResolvConf};
+use servers::{Servers, half_way};
 use watch::Watched;
 
 use crate::sys::memory;
 
-/// The longest time that an answer is said to stand, and the time for an address that was given as
-/// such: a day, as in the cache of Unbound.
-const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long to go on waiting for one address family when the other is settled. There are networks
-/// that drop the question for AAAA: that must not use up the time of whoever wants to connect.
-const FAMILY_PATIENCE: Duration = Duration::from_secs(1);
-
 /// Bytes of memory that a lookup may take: messages of 64 KiB, and the records in them.
 const LOOKUP: usize = 1 << 20;
 
-/// Where a resolver learns whom to ask.
+/// The configuration of a resolver.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     /// The path of resolv.conf.
     pub(crate) resolv_conf: PathBuf,
     /// The path of the hosts file.
     pub(crate) hosts: PathBuf,
-    /// What else has a say; holds the servers' port.
     pub(crate) environment: Environment,
-    /// How often the files are looked at, at most.
+    /// How often the files are checked, at most.
     pub(crate) look: Duration,
-    /// How long it is remembered whether a server answers queries with EDNS.
+    /// How long to remember whether a server answers queries with EDNS.
     pub(crate) edns_memory: Duration,
 }
 
@@ -95,61 +88,15 @@ impl Sources {
     }
 }
 
-/// What was asked for, at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found<T> {
-    /// The name that has it: the one asked for, completed from the search list; none if it is not
-    /// from DNS.
-    pub(crate) owner: Option<Name>,
-    /// SRV records, or addresses, IPv4 before IPv6; in the order of the server.
-    pub(crate) data: Vec<T>,
-    /// For how long it stands.
-    pub(crate) ttl: Duration,
-    /// Why an earlier name of the search list could not be looked up, if so: it may have others.
-    pub(crate) doubt: Option<Error>,
-    /// Why there may be more of this name: one of the two address families could not be learned, or
-    /// this is a part of an answer ([`Found::is_part`]).
-    pub(crate) missing: Option<Error>,
-}
-
-impl<T> Found<T> {
-    /// Whether there was no more than a part of an answer, because the server truncated it over TCP too.
-    pub(crate) fn is_part(&self) -> bool {
-        let missing = self.missing.as_ref();
-        missing.is_some_and(|error| error.class == Class::Truncated)
-    }
-
-    /// Why records of another name than `known` are not to be believed, if so: an earlier name of
-    /// the search list was not answered, and may still be the one.
-    pub(crate) fn doubt_of(&self, known: Option<&Name>) -> Option<&Error> {
-        let is_other = known.is_some() && self.owner.is_some() && self.owner.as_ref() != known;
-        self.doubt.as_ref().filter(|_| is_other)
-    }
-
-    fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Found<U> {
-        Found {
-            owner: self.owner,
-            data: self.data.into_iter().filter_map(convert).collect(),
-            ttl: self.ttl,
-            doubt: self.doubt,
-            missing: self.missing,
-        }
-    }
-}
-
 /// The resolver.
 pub(crate) struct Resolver {
     conf: Watched<ResolvConf>,
     hosts: Watched<Hosts>,
-    random: Random,
-    /// Counts questions; with `rotate` it says which server comes first.
-    rotation: AtomicUsize,
-    edns: Edns,
-    edns_memory: Duration,
+    servers: Servers,
 }
 
 impl Resolver {
-    /// Reads the configuration. `random` fills octets from the operating system's entropy.
+    /// Reads the files. `random` fills octets from the operating system's entropy.
     pub(crate) fn new(sources: Sources, random: Random) -> Self {
         let now = Instant::now();
         let environment = sources.environment;
@@ -161,15 +108,12 @@ impl Resolver {
             hosts: Watched::new(sources.hosts, sources.look, now, hosts, |hosts, file| {
                 hosts.renewed(file)
             }),
-            random,
-            rotation: AtomicUsize::new(0),
-            edns: Edns::default(),
-            edns_memory: sources.edns_memory,
+            servers: Servers::new(random, sources.edns_memory),
         }
     }
 
-    /// How often resolv.conf or the hosts file was found changed: when the number grows, what was
-    /// learned before may not hold any more. Looks at the files if they were not looked at lately.
+    /// How often resolv.conf or the hosts file has changed: when the number grows, earlier answers may
+    /// not be valid any more. Checks the files if that is due.
     pub(crate) fn changes(&self) -> u64 {
         let now = Instant::now();
         self.conf.get(now);
@@ -179,7 +123,7 @@ impl Resolver {
 
     /// The SRV records of `owner`, along the search list unless it ends in a dot.
     pub(crate) fn lookup_srv(&self, owner: &str, deadline: Instant) -> Result<Found<Srv>, Error> {
-        let found = self.search(owner, &[Type::Srv], deadline)?;
+        let found = self.search(owner, &[Type::SRV], deadline)?;
         Ok(found.map(|data| match data {
             Data::Srv(srv) => Some(srv),
             _ => None,
@@ -194,18 +138,12 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<Found<IpAddr>, Error> {
         if let Some(data) = self.known(host) {
-            return Ok(Found {
-                owner: None,
-                data,
-                // When the file changes, `changes` says so.
-                ttl: MAX_TTL,
-                doubt: None,
-                missing: None,
-            });
+            // When the file changes, `changes` grows.
+            return Ok(Found::new(None, data, MAX_TTL));
         }
         let types: &[Type] = match self.conf.get(Instant::now()).no_aaaa {
             true => &[Type::A],
-            false => &[Type::A, Type::Aaaa],
+            false => &[Type::A, Type::AAAA],
         };
         let found = self.search(host, types, deadline)?;
         Ok(found.map(|data| match data {
@@ -215,7 +153,7 @@ impl Resolver {
         }))
     }
 
-    /// What needs no server.
+    /// The addresses of a host that needs no server.
     fn known(&self, host: &str) -> Option<Vec<IpAddr>> {
         if let Ok(address) = host.parse() {
             return Some(vec![address]);
@@ -223,7 +161,7 @@ impl Resolver {
         let hosts = self.hosts.get(Instant::now());
         let mut addresses = hosts.addresses(host);
         if Name::from_text(host).is_ok_and(|(name, _)| name.is_localhost()) {
-            // The file may choose the family, but not another machine.
+            // The file may choose the family, but not another host.
             addresses.retain(IpAddr::is_loopback);
             if addresses.is_empty() {
                 addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -232,12 +170,12 @@ impl Resolver {
         (!addresses.is_empty()).then_some(addresses)
     }
 
-    /// Asks for `text` and, as the search list says, for the names made from it, until one has
-    /// records. A name that does not exist, has no such records or draws an error from the servers
-    /// leads on to the next, as with the C library. Where the servers are silent about one that is
-    /// made from the list there is no point in asking for more of these; but the name as it was
-    /// given is always asked for, and may well be one of a network that they cannot reach. Of the
-    /// failures the most telling is returned, and of equals that of the name as it was given.
+    /// Asks for `text` and, as the search list says, for the names made from it, until one has records.
+    /// After a name that does not exist, has no such records or gives an error the next one is tried, as
+    /// in the C library. If no server replies about a name made from the list, no more of these are
+    /// asked for; but the name as it was given always is: it may be one of a network that the servers
+    /// cannot reach. Of the failures the one with the highest rank is returned, and of equal ones that of
+    /// the name as it was given.
     fn search(&self, text: &str, types: &[Type], deadline: Instant) -> Result<Found<Data>, Error> {
         let qtype = types.first().copied().unwrap_or(Type::A);
         let local = |class| Error {
@@ -268,7 +206,7 @@ impl Resolver {
             };
             match self.resolve(&conf, candidate, types, until) {
                 Ok(mut found) => {
-                    // An open failure outranks definite ones, so if there was one it is this.
+                    // It outranks definite failures, so if there was one it is this.
                     found.doubt = failure.filter(|error| !error.class.is_definite());
                     return Ok(found);
                 }
@@ -286,7 +224,7 @@ impl Resolver {
         Err(failure.unwrap_or_else(|| local(Class::NxDomain)))
     }
 
-    /// Asks for all `types` of `name` at the same time. A failure comes with whether any of them
+    /// Asks for all `types` of `name` at the same time. A failure is returned with whether any of them
     /// was answered.
     fn resolve(
         &self,
@@ -299,33 +237,27 @@ impl Resolver {
             .iter()
             .map(|qtype| Lookup::new(name, *qtype))
             .collect();
-        self.ask(conf, &mut lookups, deadline);
-        let mut found = Found {
-            owner: Some(name.clone()),
-            data: Vec::new(),
-            ttl: MAX_TTL,
-            doubt: None,
-            missing: None,
-        };
+        self.servers.ask(conf, &mut lookups, deadline);
+        let mut found = Found::new(Some(name.clone()), Vec::new(), MAX_TTL);
         let mut failure: Option<Error> = None;
         let mut answered = false;
         for lookup in lookups {
             match lookup.into_outcome() {
-                Ok((data, ttl, truncated)) => {
-                    found.data.extend(data);
-                    found.ttl = found.ttl.min(Duration::from_secs(ttl.into()));
-                    found.missing = truncated.or(found.missing);
+                Ok(one) => {
+                    found.data.extend(one.data);
+                    found.ttl = found.ttl.min(one.ttl);
+                    found.missing = one.missing.or(found.missing);
                 }
                 Err(error) => {
                     answered |= error.class.was_answered();
-                    keep_telling(&mut failure, error);
+                    keep_higher_ranked(&mut failure, error);
                 }
             }
         }
         match failure {
             Some(error) if found.data.is_empty() => Err((error, answered)),
             failure => {
-                // That there is a part of an answer comes first: it must not pass for a whole one.
+                // A truncated answer is reported first: it must not count as a whole one.
                 found.missing = found
                     .missing
                     .or(failure.filter(|error| !error.class.is_definite()));
@@ -333,126 +265,4 @@ impl Resolver {
             }
         }
     }
-
-    /// Goes through the servers, as often as configured, until every lookup has its outcome. The last
-    /// attempt is without EDNS, for servers and firewalls that drop what has it, or garble it; a single
-    /// attempt has a half with and a half without, as long as it is not known which is right.
-    fn ask(&self, conf: &ResolvConf, lookups: &mut [Lookup], deadline: Instant) {
-        let count = conf.servers.len();
-        let first = if conf.rotate {
-            self.rotation.fetch_add(1, Ordering::Relaxed)
-        } else {
-            0
-        };
-        let mut silent = HashSet::new();
-        for rounds_left in (0..conf.attempts).rev() {
-            let rotated = conf
-                .servers
-                .iter()
-                .cycle()
-                .skip(first.checked_rem(count).unwrap_or(0));
-            for (server, after) in rotated.take(count).zip((0..count).rev()) {
-                let now = Instant::now();
-                let left = deadline.saturating_duration_since(now);
-                let share = share(left, after, rounds_left, conf.timeout);
-                let end = now.checked_add(share).unwrap_or(deadline);
-                let known = self.edns.of(*server, now);
-                let tries: &[bool] = match known {
-                    Some(false) => &[false],
-                    _ if rounds_left > 0 => &[true],
-                    _ if conf.attempts > 1 => &[false],
-                    Some(true) => &[true],
-                    None => &[true, false],
-                };
-                for (edns, tries_left) in tries.iter().zip((0..tries.len()).rev()) {
-                    let now = Instant::now();
-                    if lookups.iter().all(Lookup::is_settled) || now >= deadline {
-                        return;
-                    }
-                    let way = Way {
-                        server: *server,
-                        use_vc: conf.use_vc,
-                        edns: *edns,
-                        until: match tries_left {
-                            0 => end,
-                            _ => half_way(now, end),
-                        },
-                    };
-                    let heard = self.ask_server(way, lookups);
-                    self.learn(way, heard, known, &mut silent);
-                    if lookups.iter().any(Lookup::suffices) && lookups.iter().all(Lookup::is_over) {
-                        return;
-                    }
-                    if !matches!(heard, Heard::Silence | Heard::Garbled) {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Remembers what EDNS does at a server. One that has answered before is given another lookup: a
-    /// datagram can be lost, and there are servers that leave records out without EDNS.
-    fn learn(&self, way: Way, heard: Heard, known: Option<bool>, silent: &mut HashSet<SocketAddr>) {
-        let works = match (heard, way.edns) {
-            (Heard::Reply, true) => {
-                silent.remove(&way.server);
-                Some(true)
-            }
-            (Heard::Silence, true) => {
-                if known.is_none() {
-                    silent.insert(way.server);
-                }
-                None
-            }
-            (Heard::Reply, false) if silent.contains(&way.server) => Some(false),
-            _ => return,
-        };
-        self.edns
-            .note(way.server, works, Instant::now(), self.edns_memory);
-    }
-
-    /// Asks one server for all that is open, at the same time, and on for the targets of aliases.
-    fn ask_server(&self, way: Way, lookups: &mut [Lookup]) -> Heard {
-        let start = |lookup: &Lookup| Exchange::start(way, lookup.question().clone(), self.random);
-        let mut hurry = lookups.iter().any(Lookup::suffices);
-        let open = lookups.iter_mut().filter(|lookup| !lookup.is_settled());
-        let open: Vec<_> = open.map(|lookup| (start(lookup), lookup)).collect();
-        let mut heard = Heard::Nothing;
-        for (mut exchange, lookup) in open {
-            loop {
-                let patience = Instant::now().checked_add(FAMILY_PATIENCE);
-                if let (true, Some(until)) = (hurry, patience) {
-                    exchange.hurry(until);
-                }
-                let (reply, server) = exchange.finish();
-                heard = heard.max(Heard::of(&reply, way.use_vc == server.tcp));
-                if !lookup.advance(reply, server) {
-                    break;
-                }
-                exchange = start(lookup);
-            }
-            hurry |= lookup.suffices();
-        }
-        heard
-    }
-}
-
-/// How long one server may take, which has `after` servers behind it in this round and `rounds_left`
-/// rounds. A deadline that does not allow every server its full timeout is shared, so that one that
-/// is dead does not use up the time of the others, nor a datagram that is lost that of all further
-/// rounds, which have one share.
-fn share(left: Duration, after: usize, rounds_left: u32, timeout: Duration) -> Duration {
-    let shares = u32::try_from(after)
-        .unwrap_or(u32::MAX)
-        .saturating_add(1)
-        .saturating_add(rounds_left.min(1));
-    left.checked_div(shares).unwrap_or(left).min(timeout)
-}
-
-/// The middle of the time that is left: the other half is for what comes after.
-fn half_way(now: Instant, deadline: Instant) -> Instant {
-    let half = deadline.saturating_duration_since(now).checked_div(2);
-    half.and_then(|half| now.checked_add(half))
-        .unwrap_or(deadline)
 }

@@ -4,25 +4,44 @@
 //! always a legal name: labels of 1 to 63 octets, 255 octets in total. Comparison ignores the
 //! case of ASCII letters (RFC 4343); the case that was read is kept.
 //!
-//! A compressed name cannot make the reader loop or work without measure: each pointer must lead
+//! A compressed name cannot make the reader loop or work without a limit: each pointer must lead
 //! strictly backwards from the start of the labels that end in it, the name may not exceed
-//! 255 octets, and one name may follow no more than [`MAX_POINTERS`] pointers.
+//! 255 octets, and one name may have no more than [`MAX_POINTERS`] pointers.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use super::error::Flaw;
-use crate::wire::Reader;
+use crate::wire::{self, Reader};
 
 /// Octets of a name on the wire, length octets and root included (RFC 1035 section 3.1).
 const MAX_NAME: usize = 255;
 /// Octets of a label (RFC 1035 section 3.1): the two high bits of the length octet are taken.
 const MAX_LABEL: usize = 63;
-/// Pointers followed for one name. A name has at most 127 labels and a compressor that writes
-/// names, not riddles, puts at least one label before each pointer.
+/// Pointers followed for one name. A name has at most 127 labels, and any sensible compressor puts at
+/// least one label before each pointer.
 const MAX_POINTERS: usize = 127;
 /// Octets of the message header: no name lies there, so no pointer may lead there.
 const HEADER_LEN: usize = 12;
+
+/// Why a reply cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DecodeError(pub(crate) &'static str);
+
+impl DecodeError {
+    pub(crate) const TRUNCATED: Self = Self("ends too early");
+    pub(crate) const NAME_TOO_LONG: Self = Self("a name has more than 255 octets");
+    pub(crate) const LABEL_TYPE: Self = Self("a name has a label of an unknown type");
+    pub(crate) const POINTER: Self = Self("a name has a compression pointer that is not allowed");
+    pub(crate) const RDATA_LENGTH: Self = Self("a record's data does not have its length");
+    /// Records are not in the sections that the header counts them in.
+    pub(crate) const DISPLACED: Self = Self("a record of the answer is not counted as one");
+}
+
+impl From<wire::Error> for DecodeError {
+    fn from(_: wire::Error) -> Self {
+        Self::TRUNCATED
+    }
+}
 
 /// An absolute domain name.
 #[derive(Clone)]
@@ -32,9 +51,9 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Reads the text form, escapes included. The flag is true if the text ends in a dot, which
-    /// says that the name is complete and not to be sought along a search list.
-    pub(crate) fn from_text(text: &str) -> Result<(Self, bool), Flaw> {
+    /// Reads the text form, escapes included; the error completes "it …". The flag is true if the text
+    /// ends in a dot: the name is then complete, and no search list is used.
+    pub(crate) fn from_text(text: &str) -> Result<(Self, bool), &'static str> {
         if text == "." {
             return Ok((Self { wire: vec![0] }, true));
         }
@@ -56,11 +75,11 @@ impl Name {
                     rest = tail;
                 }
                 b'!'..=b'~' => label.push(octet),
-                _ => return Err(Flaw::BadCharacter),
+                _ => return Err("has a character that is not printable ASCII"),
             }
         }
         if text.is_empty() {
-            return Err(Flaw::Empty);
+            return Err("is empty");
         }
         if !absolute {
             builder.push(&label)?;
@@ -69,7 +88,7 @@ impl Name {
     }
 
     /// Reads a name, compressed or not; `reader` must span the message from its first octet.
-    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, Flaw> {
+    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut builder = Builder::default();
         let mut start = reader.position();
         let mut jumped = None;
@@ -79,15 +98,21 @@ impl Name {
             let length = cursor.u8()?;
             match length {
                 0 => return Ok(builder.finish()),
-                0x01..=0x3f => builder.push(cursor.take(usize::from(length))?)?,
-                0x40..=0xbf => return Err(Flaw::BadLabelType),
+                0x01..=0x3f => {
+                    let label = cursor.take(usize::from(length))?;
+                    // nothing else can be wrong with it
+                    builder
+                        .push(label)
+                        .map_err(|_| DecodeError::NAME_TOO_LONG)?;
+                }
+                0x40..=0xbf => return Err(DecodeError::LABEL_TYPE),
                 0xc0..=0xff => {
                     let offset = u16::from_be_bytes([length & 0x3f, cursor.u8()?]);
                     let target = usize::from(offset);
-                    // Below `start`, not merely below the pointer: a name that runs into its own
-                    // labels again could never be a prior occurrence.
+                    // Below `start`, not only below the pointer: a pointer into the name's own labels
+                    // cannot be a prior occurrence.
                     if target < HEADER_LEN || target >= start || pointers.next().is_none() {
-                        return Err(Flaw::BadPointer);
+                        return Err(DecodeError::POINTER);
                     }
                     start = target;
                     jumped = Some(cursor.at(target)?);
@@ -102,7 +127,7 @@ impl Name {
     }
 
     /// This name in front of `suffix`.
-    pub(crate) fn join(&self, suffix: &Self) -> Result<Self, Flaw> {
+    pub(crate) fn join(&self, suffix: &Self) -> Result<Self, &'static str> {
         let mut builder = Builder::default();
         for label in self.labels().chain(suffix.labels()) {
             builder.push(label)?;
@@ -121,7 +146,7 @@ impl Name {
         })
     }
 
-    /// Whether this is the root, which as an SRV target says that there is no such service.
+    /// Whether this is the root, which as an SRV target means that there is no such service.
     pub(crate) fn is_root(&self) -> bool {
         self.wire.len() == 1
     }
@@ -140,8 +165,8 @@ impl Name {
         }
     }
 
-    /// Whether this is `localhost` or a name below it, which mean this machine wherever they are
-    /// asked (RFC 6761 section 6.3).
+    /// Whether this is `localhost` or a name below it, which always mean this machine (RFC 6761
+    /// section 6.3).
     pub(crate) fn is_localhost(&self) -> bool {
         self.labels()
             .last()
@@ -159,14 +184,14 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
-/// Of names that are equal the same.
+/// Equal for equal names.
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.wire.to_ascii_lowercase());
     }
 }
 
-/// The text form with its final dot; what would be read as anything else is escaped.
+/// The text form with its final dot; characters with another meaning are escaped.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
@@ -195,19 +220,21 @@ impl fmt::Debug for Name {
     }
 }
 
-/// The octet that the text after a backslash stands for, and what follows.
-fn unescape(text: &[u8]) -> Result<(u8, &[u8]), Flaw> {
+const BAD_ESCAPE: &str = "has a backslash that escapes nothing";
+
+/// The octet that the text after a backslash means, and what follows.
+fn unescape(text: &[u8]) -> Result<(u8, &[u8]), &'static str> {
     match text {
         [b'0'..=b'9', ..] => {
-            let (digits, rest) = text.split_first_chunk::<3>().ok_or(Flaw::BadEscape)?;
+            let (digits, rest) = text.split_first_chunk::<3>().ok_or(BAD_ESCAPE)?;
             let octet = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|digits| digits.parse().ok())
-                .ok_or(Flaw::BadEscape)?;
+                .ok_or(BAD_ESCAPE)?;
             Ok((octet, rest))
         }
         [octet @ b'!'..=b'~', rest @ ..] => Ok((*octet, rest)),
-        _ => Err(Flaw::BadEscape),
+        _ => Err(BAD_ESCAPE),
     }
 }
 
@@ -218,11 +245,11 @@ struct Builder {
 }
 
 impl Builder {
-    fn push(&mut self, label: &[u8]) -> Result<(), Flaw> {
+    fn push(&mut self, label: &[u8]) -> Result<(), &'static str> {
         let length = match u8::try_from(label.len()) {
-            Ok(0) => return Err(Flaw::EmptyLabel),
+            Ok(0) => return Err("has an empty label"),
             Ok(length) if label.len() <= MAX_LABEL => length,
-            _ => return Err(Flaw::LabelTooLong),
+            _ => return Err("has a label of more than 63 octets"),
         };
         self.wire.push(length);
         self.wire.extend_from_slice(label);
@@ -230,7 +257,7 @@ impl Builder {
         if self.wire.len() < MAX_NAME {
             Ok(())
         } else {
-            Err(Flaw::NameTooLong)
+            Err("has more than 255 octets")
         }
     }
 
@@ -252,14 +279,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::wire;
 
     fn name(text: &str) -> Name {
         Name::from_text(text).unwrap().0
     }
 
     /// `bytes` behind an empty header, which is where the first name of a message stands.
-    fn parse(bytes: &[u8]) -> Result<(Name, usize), Flaw> {
+    fn parse(bytes: &[u8]) -> Result<(Name, usize), DecodeError> {
         let message = [&[0; HEADER_LEN], bytes].concat();
         let mut reader = Reader::new(&message).at(HEADER_LEN)?;
         let name = Name::parse(&mut reader)?;
@@ -302,21 +328,24 @@ mod tests {
         assert_eq!(name(&longest).as_wire().len(), MAX_NAME);
         let too_long = format!("{longest}y");
         let cases = [
-            ("", Flaw::Empty),
-            ("..", Flaw::EmptyLabel),
-            (".a", Flaw::EmptyLabel),
-            ("a..b", Flaw::EmptyLabel),
-            ("a..", Flaw::EmptyLabel),
-            (&long_label, Flaw::LabelTooLong),
-            (&too_long, Flaw::NameTooLong),
-            ("a b", Flaw::BadCharacter),
-            ("a\n", Flaw::BadCharacter),
-            ("bücher.example", Flaw::BadCharacter),
-            ("a\\", Flaw::BadEscape),
-            ("a\\25", Flaw::BadEscape),
-            ("a\\256", Flaw::BadEscape),
-            ("a\\2x5", Flaw::BadEscape),
-            ("a\\ ", Flaw::BadEscape),
+            ("", "is empty"),
+            ("..", "has an empty label"),
+            (".a", "has an empty label"),
+            ("a..b", "has an empty label"),
+            ("a..", "has an empty label"),
+            (&long_label, "has a label of more than 63 octets"),
+            (&too_long, "has more than 255 octets"),
+            ("a b", "has a character that is not printable ASCII"),
+            ("a\n", "has a character that is not printable ASCII"),
+            (
+                "bücher.example",
+                "has a character that is not printable ASCII",
+            ),
+            ("a\\", BAD_ESCAPE),
+            ("a\\25", BAD_ESCAPE),
+            ("a\\256", BAD_ESCAPE),
+            ("a\\2x5", BAD_ESCAPE),
+            ("a\\ ", BAD_ESCAPE),
         ];
         for (text, error) in cases {
             assert_eq!(Name::from_text(text), Err(error), "{text}");
@@ -361,26 +390,22 @@ mod tests {
 
     #[test]
     fn hostile_wire_names() {
-        let cases: &[(&str, &[u8], Flaw)] = &[
-            ("nothing", b"", Flaw::Wire(wire::Error::Truncated)),
-            ("no root", b"\x01a", Flaw::Wire(wire::Error::Truncated)),
-            ("label cut", b"\x05ab", Flaw::Wire(wire::Error::Truncated)),
-            (
-                "half a pointer",
-                b"\xc0",
-                Flaw::Wire(wire::Error::Truncated),
-            ),
-            ("pointer to itself", b"\xc0\x0c", Flaw::BadPointer),
+        let cases: &[(&str, &[u8], DecodeError)] = &[
+            ("nothing", b"", DecodeError::TRUNCATED),
+            ("no root", b"\x01a", DecodeError::TRUNCATED),
+            ("label cut", b"\x05ab", DecodeError::TRUNCATED),
+            ("half a pointer", b"\xc0", DecodeError::TRUNCATED),
+            ("pointer to itself", b"\xc0\x0c", DecodeError::POINTER),
             (
                 "pointer into its own label",
                 b"\x01a\xc0\x0c",
-                Flaw::BadPointer,
+                DecodeError::POINTER,
             ),
-            ("pointer forward", b"\xc0\x0e\0", Flaw::BadPointer),
-            ("pointer past the end", b"\xff\xff", Flaw::BadPointer),
-            ("pointer into the header", b"\xc0\x00", Flaw::BadPointer),
-            ("label type 0x40", b"\x40a\0", Flaw::BadLabelType),
-            ("label type 0x80", b"\x80a\0", Flaw::BadLabelType),
+            ("pointer forward", b"\xc0\x0e\0", DecodeError::POINTER),
+            ("pointer past the end", b"\xff\xff", DecodeError::POINTER),
+            ("pointer into the header", b"\xc0\x00", DecodeError::POINTER),
+            ("label type 0x40", b"\x40a\0", DecodeError::LABEL_TYPE),
+            ("label type 0x80", b"\x80a\0", DecodeError::LABEL_TYPE),
         ];
         for (what, bytes, error) in cases {
             assert_eq!(parse(bytes).map(|(name, _)| name), Err(*error), "{what}");
@@ -394,7 +419,7 @@ mod tests {
         message.extend_from_slice(b"\x01a\xc0\x10\x01b\0\xc0\x0c");
         let here = message.len() - 2;
         let name = Name::parse(&mut Reader::new(&message).at(here).unwrap());
-        assert_eq!(name, Err(Flaw::BadPointer));
+        assert_eq!(name, Err(DecodeError::POINTER));
     }
 
     #[test]
@@ -411,7 +436,7 @@ mod tests {
             Name::parse(&mut Reader::new(&message).at(target).unwrap())
         };
         assert!(chain(MAX_POINTERS).unwrap().is_root());
-        assert_eq!(chain(MAX_POINTERS + 1), Err(Flaw::BadPointer));
+        assert_eq!(chain(MAX_POINTERS + 1), Err(DecodeError::POINTER));
     }
 
     #[test]
@@ -423,14 +448,14 @@ mod tests {
         let longest = [&bytes[..], b"\0"].concat();
         assert_eq!(parse(&longest).unwrap().1, MAX_NAME);
         let longer = [b"\x01a", &longest[..]].concat();
-        assert_eq!(parse(&longer), Err(Flaw::NameTooLong));
+        assert_eq!(parse(&longer), Err(DecodeError::NAME_TOO_LONG));
         // The same through a pointer: 254 octets at 12, then one more label in front.
         let mut message = vec![0; HEADER_LEN];
         message.extend_from_slice(&longest);
         let here = message.len();
         message.extend_from_slice(b"\x01a\xc0\x0c");
         let parsed = Name::parse(&mut Reader::new(&message).at(here).unwrap());
-        assert_eq!(parsed, Err(Flaw::NameTooLong));
+        assert_eq!(parsed, Err(DecodeError::NAME_TOO_LONG));
     }
 
     #[test]
@@ -446,7 +471,7 @@ mod tests {
         assert_eq!(name("a.b").join(&example), Ok(name("a.b.example.com")));
         assert_eq!(name("a").join(&name(".")), Ok(name("a")));
         let long = name(&format!("{0}.{0}.{0}", "x".repeat(63)));
-        assert_eq!(long.join(&long), Err(Flaw::NameTooLong));
+        assert_eq!(long.join(&long), Err("has more than 255 octets"));
 
         for (text, local) in [
             ("localhost", true),

@@ -1,55 +1,41 @@
-//! Resource records of the types that the resolver knows (RFC 1035 section 3, RFC 2782, RFC 3596).
+//! Resource records of the types that the resolver uses (RFC 1035 section 3, RFC 2782, RFC 3596).
 //!
-//! Pure. Of every record the frame is checked; data is read for class IN and for the types below,
-//! must fill its length exactly, and is dropped otherwise.
+//! Pure. The frame of every record is checked; data is read for class IN and the types below only,
+//! and must fill its length exactly.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::error::Flaw;
-use super::name::Name;
+use super::name::{DecodeError, Name};
 use crate::wire::Reader;
 
 /// Class IN (RFC 1035 section 3.2.4).
 pub(super) const CLASS_IN: u16 = 1;
-/// Types that are read but never asked for.
-pub(super) const TYPE_CNAME: u16 = 5;
-const TYPE_SOA: u16 = 6;
-/// The EDNS record (RFC 6891 section 6.1.1).
-pub(super) const TYPE_OPT: u16 = 41;
-
 /// A TTL of 2^31 seconds and more means zero (RFC 2181 section 8).
 const MAX_TTL: u32 = 0x7fff_ffff;
 
-/// What the resolver asks for.
+/// The type of a record or of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type {
-    /// An IPv4 address.
-    A,
-    /// An IPv6 address.
-    Aaaa,
-    /// Where a service is.
-    Srv,
-}
+pub(crate) struct Type(pub(crate) u16);
 
 impl Type {
-    /// Its number.
-    pub(crate) const fn code(self) -> u16 {
-        match self {
-            Self::A => 1,
-            Self::Aaaa => 28,
-            Self::Srv => 33,
-        }
-    }
+    pub(crate) const A: Self = Self(1);
+    pub(crate) const CNAME: Self = Self(5);
+    pub(crate) const SOA: Self = Self(6);
+    pub(crate) const AAAA: Self = Self(28);
+    pub(crate) const SRV: Self = Self(33);
+    /// The EDNS record (RFC 6891 section 6.1.1).
+    pub(crate) const OPT: Self = Self(41);
 }
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Srv => "SRV",
-        })
+        match *self {
+            Self::A => f.write_str("A"),
+            Self::AAAA => f.write_str("AAAA"),
+            Self::SRV => f.write_str("SRV"),
+            Self(code) => write!(f, "TYPE{code}"),
+        }
     }
 }
 
@@ -58,28 +44,23 @@ impl fmt::Display for Type {
 pub(crate) struct Srv {
     /// The lowest is used first.
     pub(crate) priority: u16,
-    /// Share among records of one priority.
+    /// The share among records of one priority.
     pub(crate) weight: u16,
-    /// The service's port.
     pub(crate) port: u16,
-    /// The host; the root says that the service is decidedly not available.
+    /// The host; the root means that the service is not available.
     pub(crate) target: Name,
 }
 
 /// The data of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Data {
-    /// An IPv4 address.
     A(Ipv4Addr),
-    /// An IPv6 address.
     Aaaa(Ipv6Addr),
-    /// Where a service is.
     Srv(Srv),
     /// The name that the owner is an alias of.
     Cname(Name),
-    /// Start of a zone; only the field that limits negative answers is kept (RFC 2308).
+    /// Only the last field, in seconds: it limits negative answers (RFC 2308).
     Soa {
-        /// The last field, in seconds.
         minimum: u32,
     },
 }
@@ -89,7 +70,7 @@ impl Data {
     pub(crate) const fn is(&self, qtype: Type) -> bool {
         matches!(
             (self, qtype),
-            (Self::A(_), Type::A) | (Self::Aaaa(_), Type::Aaaa) | (Self::Srv(_), Type::Srv)
+            (Self::A(_), Type::A) | (Self::Aaaa(_), Type::AAAA) | (Self::Srv(_), Type::SRV)
         )
     }
 }
@@ -97,24 +78,22 @@ impl Data {
 /// A record of class IN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The name it belongs to.
     pub(crate) owner: Name,
-    /// How long it may be kept, in seconds.
+    /// In seconds.
     pub(crate) ttl: u32,
-    /// What it says.
     pub(crate) data: Data,
 }
 
-/// The records of a section that the resolver knows, and whether an OPT record is among the others.
-/// The count is the sender's claim: it costs nothing until the bytes are there.
+/// The records of a section that the resolver uses, and whether an OPT record is among the others.
+/// Nothing is allocated for the count, which the sender may have made up.
 pub(super) fn parse_section(
     reader: &mut Reader<'_>,
     count: u16,
-) -> Result<(Vec<Record>, bool), Flaw> {
+) -> Result<(Vec<Record>, bool), DecodeError> {
     let (mut records, mut has_opt) = (Vec::new(), false);
     for _ in 0..count {
         let frame = Frame::parse(reader)?;
-        has_opt |= frame.rtype == TYPE_OPT;
+        has_opt |= frame.rtype == Type::OPT;
         if let Some(data) = frame.data()? {
             records.push(Record {
                 owner: frame.owner,
@@ -129,7 +108,7 @@ pub(super) fn parse_section(
 /// A record before its data is read.
 pub(super) struct Frame<'a> {
     pub(super) owner: Name,
-    pub(super) rtype: u16,
+    pub(super) rtype: Type,
     class: u16,
     pub(super) ttl: u32,
     /// Stands at the data and spans the message, since names in it may be compressed.
@@ -139,10 +118,10 @@ pub(super) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Reads the frame and steps over the data.
-    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
+    /// Reads the frame and skips the data.
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let owner = Name::parse(reader)?;
-        let rtype = reader.u16()?;
+        let rtype = Type(reader.u16()?);
         let class = reader.u16()?;
         let ttl = reader.u32()?;
         let length = reader.u16()?;
@@ -158,24 +137,25 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// The data; `None` for types and classes that are not ours. It must fill its length exactly.
-    fn data(&self) -> Result<Option<Data>, Flaw> {
+    /// The data, which must fill its length exactly; `None` for other types and classes than those
+    /// that the resolver uses.
+    fn data(&self) -> Result<Option<Data>, DecodeError> {
         if self.class != CLASS_IN {
             return Ok(None);
         }
         let mut reader = self.rdata.clone();
         let data = match self.rtype {
-            rtype if rtype == Type::A.code() => Data::A(reader.array::<4>()?.into()),
-            rtype if rtype == Type::Aaaa.code() => Data::Aaaa(reader.array::<16>()?.into()),
-            rtype if rtype == Type::Srv.code() => Data::Srv(Srv {
+            Type::A => Data::A(reader.array::<4>()?.into()),
+            Type::AAAA => Data::Aaaa(reader.array::<16>()?.into()),
+            Type::SRV => Data::Srv(Srv {
                 priority: reader.u16()?,
                 weight: reader.u16()?,
                 port: reader.u16()?,
                 // RFC 2782 forbids compression here; RFC 3597 section 4 asks to read it anyway.
                 target: Name::parse(&mut reader)?,
             }),
-            TYPE_CNAME => Data::Cname(Name::parse(&mut reader)?),
-            TYPE_SOA => {
+            Type::CNAME => Data::Cname(Name::parse(&mut reader)?),
+            Type::SOA => {
                 let _mname = Name::parse(&mut reader)?;
                 let _rname = Name::parse(&mut reader)?;
                 let [_serial, _refresh, _retry, _expire] =
@@ -189,7 +169,7 @@ impl<'a> Frame<'a> {
         if reader.position() == self.end {
             Ok(Some(data))
         } else {
-            Err(Flaw::RdataLength)
+            Err(DecodeError::RDATA_LENGTH)
         }
     }
 }

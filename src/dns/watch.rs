@@ -1,24 +1,25 @@
-//! A file's content, as far as it is of use, read again when the file changes.
+//! A file's parsed content, read again when the file changes.
 //!
-//! Any number of threads may ask; the mutex guards the current value and when to look again, and
-//! is never held while the file system is at work. A file that is not there, is not a regular
-//! file or cannot be read counts as empty when it is read first; later the last content stays
-//! until the file can be read or is gone. Without memory for its content it cannot be read.
+//! Any number of threads may ask; the mutex guards the current value and when to check the file again,
+//! and is never held while the file is accessed. A file that does not exist, is not a regular file or
+//! cannot be read counts as empty at first; later the last content is used until the file can be read
+//! or is removed. Without memory for its content it cannot be read.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::stamp::{self, Stamp};
+use crate::sync::lock;
 
-/// Makes of a file's content what is to be known of it, given what is known of the one before.
+/// Parses a file's content, given the parsed content of the version before.
 type Parse<T> = dyn Fn(&T, &mut dyn Read) -> io::Result<T> + Send + Sync;
 
 /// A watched file whose content is a `T`.
 pub(super) struct Watched<T> {
     path: PathBuf,
-    /// How often the file is looked at, at most.
+    /// How often the file is checked, at most.
     interval: Duration,
     parse: Box<Parse<T>>,
     state: Mutex<State<T>>,
@@ -27,13 +28,13 @@ pub(super) struct Watched<T> {
 struct State<T> {
     value: Arc<T>,
     stamp: Option<Stamp>,
-    look_again: Instant,
+    next_check: Instant,
     /// How often the content was replaced.
     changes: u64,
 }
 
 impl<T> Watched<T> {
-    /// Reads the file for the first time; `empty` is what is known of one that has nothing in it.
+    /// Reads the file for the first time; `empty` is the value of an empty one.
     pub(super) fn new(
         path: PathBuf,
         interval: Duration,
@@ -45,7 +46,7 @@ impl<T> Watched<T> {
             state: Mutex::new(State {
                 stamp: None,
                 value: Arc::new(empty),
-                look_again: now,
+                next_check: now,
                 changes: 0,
             }),
             path,
@@ -53,38 +54,38 @@ impl<T> Watched<T> {
             parse: Box::new(parse),
         };
         watched.get(now);
-        watched.lock().changes = 0;
+        lock(&watched.state).changes = 0;
         watched
     }
 
-    /// The content, as fresh as the interval asks for.
+    /// The content, at most one interval old.
     pub(super) fn get(&self, now: Instant) -> Arc<T> {
         let (known, value) = {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             let value = Arc::clone(&state.value);
-            if now < state.look_again {
+            if now < state.next_check {
                 return value;
             }
-            // Set at once, so that of several threads one looks and the others go on.
-            state.look_again = later(now, self.interval);
+            // Set now, so that only one of several threads checks the file.
+            state.next_check = now.checked_add(self.interval).unwrap_or(now);
             (state.stamp, value)
         };
         if let Ok(Some((stamp, value))) = self.read_if_changed(known, &value) {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             state.value = Arc::new(value);
             state.stamp = stamp;
             state.changes = state.changes.wrapping_add(1);
         }
-        Arc::clone(&self.lock().value)
+        Arc::clone(&lock(&self.state).value)
     }
 
-    /// The new stamp and content, if the file is not the one that is known.
+    /// The new stamp and content, if the file has changed.
     fn read_if_changed(
         &self,
         known: Option<Stamp>,
         value: &T,
     ) -> io::Result<Option<(Option<Stamp>, T)>> {
-        // The stamp is taken before the content: a write in between shows at the next look.
+        // The stamp is taken before the content: a write in between is seen at the next check.
         let stamp = Stamp::of(&self.path)?;
         if stamp == known {
             return Ok(None);
@@ -99,17 +100,8 @@ impl<T> Watched<T> {
 
     /// How often the content was replaced so far.
     pub(super) fn changes(&self) -> u64 {
-        self.lock().changes
+        lock(&self.state).changes
     }
-
-    /// A panic elsewhere cannot leave the state half written: each field is whole at all times.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn later(now: Instant, interval: Duration) -> Instant {
-    now.checked_add(interval).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::fake::{A, Act, Answer, Asked, CNAME, Net, SRV, script, zone};
 use super::{AMPLE, Bench, LITTLE, PATIENCE, good, ips};
 use crate::dns::Class;
-use crate::dns::error::Flaw;
-use crate::wire;
+use crate::dns::message;
+use crate::dns::name::DecodeError;
 
 /// All that a stranger or a confused server may send; none of it is a reply to `asked`.
 fn nonsense(asked: &Asked) -> Vec<Act> {
@@ -86,7 +86,7 @@ fn nonsense_over_tcp() {
 #[test]
 fn empty_message_over_tcp() {
     let empty = || vec![Act::Send(Vec::new())];
-    let ends_early = Err(Class::Malformed(Flaw::Wire(wire::Error::Truncated)));
+    let ends_early = Err(Class::Malformed(DecodeError::TRUNCATED));
     for more in [true, false] {
         let net = Net::new(vec![script(move |asked| match more {
             true => [empty(), good(asked)].concat(),
@@ -142,28 +142,28 @@ fn servers_at_fault() {
         (
             "looping name",
             with(&[0xc0, 0x30]),
-            Class::Malformed(Flaw::BadPointer),
+            Class::Malformed(DecodeError::POINTER),
         ),
         (
             "forward pointer",
             with(&[0xc0, 0xff]),
-            Class::Malformed(Flaw::BadPointer),
+            Class::Malformed(DecodeError::POINTER),
         ),
         (
             "overlong data",
             with(&[0, 0]),
-            Class::Malformed(Flaw::RdataLength),
+            Class::Malformed(DecodeError::RDATA_LENGTH),
         ),
-        ("FORMERR", rcode(1), Class::FormErr),
-        ("SERVFAIL", rcode(2), Class::ServFail),
+        ("FORMERR", rcode(1), Class::Rcode(message::FORMERR)),
+        ("SERVFAIL", rcode(2), Class::Rcode(message::SERVFAIL)),
         ("NXDOMAIN", rcode(3), Class::NxDomain),
-        ("NOTIMP", rcode(4), Class::NotImp),
-        ("REFUSED", rcode(5), Class::Refused),
+        ("NOTIMP", rcode(4), Class::Rcode(message::NOTIMP)),
+        ("REFUSED", rcode(5), Class::Rcode(message::REFUSED)),
         ("NOTAUTH", rcode(9), Class::Rcode(9)),
         (
             "REFUSED, a header alone",
             script(|asked| vec![bare(asked, 5)]),
-            Class::Refused,
+            Class::Rcode(message::REFUSED),
         ),
         (
             "no data",
@@ -484,7 +484,11 @@ fn attempts_are_counted() {
         "options attempts:3",
     );
     let error = bench.srv("s.example").unwrap_err();
-    assert_eq!(error.class, Class::ServFail, "more telling than REFUSED");
+    assert_eq!(
+        error.class,
+        Class::Rcode(message::SERVFAIL),
+        "more telling than REFUSED"
+    );
     assert_eq!((bench.log(0).len(), bench.log(1).len()), (3, 3));
 }
 

@@ -1,11 +1,11 @@
 //! Replies recorded on loopback from NSD 4.6.1, Unbound 1.17.1 and dnsmasq 2.90, byte for byte, to
 //! queries that the resolver composed with the id [`ID`].
 
-use super::super::error::Flaw;
 use super::super::message::{Message, Query, Question, parse_reply};
+use super::super::name::DecodeError;
 use super::super::name::Name;
 use super::super::record::{Data, Frame, Record, Type};
-use crate::wire::{self, Reader};
+use crate::wire::Reader;
 
 /// The id of all recorded queries.
 pub(super) const ID: u16 = 0x1234;
@@ -134,7 +134,7 @@ fn truncation_sweep() {
             let is_reply = length >= question_end;
             let expected = is_reply.then(|| match from_header || length >= needed.position() {
                 true => whole.clone(),
-                false => Err(Flaw::Wire(wire::Error::Truncated)),
+                false => Err(DecodeError::TRUNCATED),
             });
             assert_eq!(
                 parse(&bytes[..length]),
@@ -190,7 +190,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "nsd: compressed owners, targets not; NS and addresses along",
         owner: "_etcd-client._tcp.etcd.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "1234850000010003000100050c5f657463642d636c69656e74045f74637004657463640474657374 \
               0000210001c00c002100010000007800140000003c094b026d310465746364047465737400c00c00 \
@@ -219,7 +219,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "nsd: an alias to a name without such data",
         owner: "m3.etcd.test",
-        qtype: Type::Aaaa,
+        qtype: Type::AAAA,
         edns: true,
         hex: "123485000001000100010001026d330465746364047465737400001c0001c00c000500010000001e \
               000805616c696173c00fc00f000600010000003c0026026e73c00f0a686f73746d6173746572c00f \
@@ -244,7 +244,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "nsd: the service is decidedly absent",
         owner: "absent.etcd.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "12348500000100010001000206616273656e74046574636404746573740000210001c00c00210001 \
               0000012c000700000000000000c013000200010000012c0005026e73c013c041000100010000012c \
@@ -283,7 +283,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "nsd: truncated",
         owner: "_big._tcp.etcd.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "123487000001000000000001045f626967045f746370046574636404746573740000210001000029 \
               04d0000000000000",
@@ -292,7 +292,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "unbound: recursion",
         owner: "_etcd-client._tcp.etcd.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "1234818000010003000000010c5f657463642d636c69656e74045f74637004657463640474657374 \
               0000210001c00c002100010000007800140000003c094b026d310465746364047465737400c00c00 \
@@ -306,7 +306,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "unbound: no data, with SOA",
         owner: "m1.etcd.test",
-        qtype: Type::Aaaa,
+        qtype: Type::AAAA,
         edns: true,
         hex: "123481800001000000010001026d310465746364047465737400001c0001c00f000600010000003c \
               0026026e73c00f0a686f73746d6173746572c00f0000000100000e1000000258000151800000003c \
@@ -327,7 +327,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "dnsmasq: additional addresses",
         owner: "_etcd-client._tcp.dm.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "1234858000010002000000040c5f657463642d636c69656e74045f74637002646d04746573740000 \
               210001c00c002100010000002d001200000014094b026d3202646d047465737400c00c0021000100 \
@@ -341,7 +341,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "dnsmasq: an IPv6 address",
         owner: "m1.dm.test",
-        qtype: Type::Aaaa,
+        qtype: Type::AAAA,
         edns: false,
         hex: "123485800001000100000000026d3102646d047465737400001c0001c00c001c00010000002d0010 \
               20010db8000000000000000000000001",
@@ -351,7 +351,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "dnsmasq: no data, without SOA",
         owner: "m2.dm.test",
-        qtype: Type::Aaaa,
+        qtype: Type::AAAA,
         edns: true,
         hex: "123481800001000000000001026d3202646d047465737400001c000100002904d0000000000000",
         says: "0 ra",
@@ -359,7 +359,7 @@ pub(super) const FIXTURES: &[Fixture] = &[
     Fixture {
         what: "dnsmasq: an alias alone, without SOA",
         owner: "m3.dm.test",
-        qtype: Type::Srv,
+        qtype: Type::SRV,
         edns: true,
         hex: "123485800001000100000001026d3302646d04746573740000210001c00c000500010000002d000c \
               026d3102646d04746573740000002904d0000000000000",

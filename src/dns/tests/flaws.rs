@@ -8,8 +8,7 @@ use std::time::Instant;
 use super::fake::{A, Act, Asked, Net, script};
 use super::{AMPLE, Bench, ips};
 use crate::dns::Class;
-use crate::dns::error::Flaw;
-use crate::wire;
+use crate::dns::name::DecodeError;
 
 const OPT: [u8; 11] = [0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0];
 
@@ -59,7 +58,7 @@ fn opt_in_answer(asked: &Asked, in_front: bool) -> Vec<u8> {
 type Change = fn(&Asked) -> Vec<u8>;
 
 /// What each reply is, how it is made of a good one, and what is wrong with it, if it is not taken.
-const CASES: &[(&str, Change, Option<Flaw>)] = &[
+const CASES: &[(&str, Change, Option<DecodeError>)] = &[
     ("whole", whole, None),
     (
         "trailing",
@@ -126,12 +125,12 @@ const CASES: &[(&str, Change, Option<Flaw>)] = &[
     (
         "rdlen one too long",
         |asked| longer_data(asked, 1, &[]),
-        Some(Flaw::Wire(wire::Error::Truncated)),
+        Some(DecodeError::TRUNCATED),
     ),
     (
         "rdlen, srvtrailrd",
         |asked| longer_data(asked, 2, &[0, 0]),
-        Some(Flaw::RdataLength),
+        Some(DecodeError::RDATA_LENGTH),
     ),
     (
         "ancount-lie",
@@ -140,7 +139,7 @@ const CASES: &[(&str, Change, Option<Flaw>)] = &[
             bytes[ANCOUNT] += 2;
             bytes
         },
-        Some(Flaw::Wire(wire::Error::Truncated)),
+        Some(DecodeError::TRUNCATED),
     ),
     (
         "no answer counted",
@@ -149,7 +148,7 @@ const CASES: &[(&str, Change, Option<Flaw>)] = &[
             bytes[ANCOUNT] = 0;
             bytes
         },
-        Some(Flaw::Displaced),
+        Some(DecodeError::DISPLACED),
     ),
 ];
 
@@ -158,7 +157,7 @@ fn check<T: Debug + PartialEq>(
     what: &str,
     found: Result<T, Class>,
     expected: T,
-    flaw: Option<Flaw>,
+    flaw: Option<DecodeError>,
 ) {
     let expected = flaw.map_or(Ok(expected), |flaw| Err(Class::Malformed(flaw)));
     assert_eq!(found, expected, "{what}");

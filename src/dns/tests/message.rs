@@ -3,11 +3,10 @@
 #![allow(clippy::panic)]
 
 use super::fixtures::{bytes, says};
-use crate::dns::error::Flaw;
 use crate::dns::message::*;
+use crate::dns::name::DecodeError;
 use crate::dns::name::Name;
 use crate::dns::record::Type;
-use crate::wire;
 
 fn question(name: &str, qtype: Type) -> Question {
     Question {
@@ -19,7 +18,7 @@ fn question(name: &str, qtype: Type) -> Question {
 /// The figures of RFC 1035 section 4.1 (header, question) and RFC 6891 section 6.1.2 (OPT).
 #[test]
 fn queries_byte_for_byte() {
-    let question = question("_sip._tcp.Example.com", Type::Srv);
+    let question = question("_sip._tcp.Example.com", Type::SRV);
     let query = |edns| {
         Query {
             id: 0xbeef,
@@ -39,7 +38,7 @@ fn queries_byte_for_byte() {
 /// The SRV records of RFC 2782's example zone, as RFC 1035 section 4.1 puts them on the wire.
 #[test]
 fn reply_with_the_records_of_rfc_2782() {
-    let question = question("_foobar._tcp.example.com", Type::Srv);
+    let question = question("_foobar._tcp.example.com", Type::SRV);
     let query = Query {
         id: 7,
         question: &question,
@@ -156,28 +155,28 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0001 0000 0000",
             "c00c 0001 0001 00000009 0003 c00002".to_owned(),
-            flaw(Flaw::Wire(wire::Error::Truncated)),
+            flaw(DecodeError::TRUNCATED),
         ),
         (
             "A of 5 octets",
             "8180",
             "0001 0000 0000",
             "c00c 0001 0001 00000009 0005 c0000201 00".to_owned(),
-            flaw(Flaw::RdataLength),
+            flaw(DecodeError::RDATA_LENGTH),
         ),
         (
             "A of 3 octets, more after it",
             "8180",
             "0002 0000 0000",
             "c00c 0001 0001 00000009 0003 c00002 c00c 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(Flaw::RdataLength),
+            flaw(DecodeError::RDATA_LENGTH),
         ),
         (
             "CNAME shorter than its data",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0004 01 62 00 00".to_owned(),
-            flaw(Flaw::RdataLength),
+            flaw(DecodeError::RDATA_LENGTH),
         ),
         (
             "an octet behind the last record",
@@ -191,21 +190,21 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0002 0000 0000",
             "c00c 0005 0001 00000009 0001 01 62 00 0005 0001 00000009 0001 00".to_owned(),
-            flaw(Flaw::RdataLength),
+            flaw(DecodeError::RDATA_LENGTH),
         ),
         (
             "CNAME that points forward",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0002 c0ff".to_owned(),
-            flaw(Flaw::BadPointer),
+            flaw(DecodeError::POINTER),
         ),
         (
             "owner that loops",
             "8180",
             "0001 0000 0000",
             "c01b 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(Flaw::BadPointer),
+            flaw(DecodeError::POINTER),
         ),
         (
             "SRV with a compressed target",
@@ -233,7 +232,7 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "ffff 0000 0000",
             "c00c 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(Flaw::Wire(wire::Error::Truncated)),
+            flaw(DecodeError::TRUNCATED),
         ),
         (
             "two OPT, of which the first counts",
@@ -296,42 +295,42 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0001 0000 0001",
             format!("{opt} {good}"),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "OPT among the answers, one of which is in the authority section",
             "8180",
             "0001 0001 0000",
             format!("{opt} {good}"),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "OPT among the answers, one of which is beyond all counts",
             "8180",
             "0001 0000 0000",
             format!("{opt} {good}"),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "a count of answers that is too low",
             "8180",
             "0001 0000 0000",
             format!("{good} {good}"),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "the same where another section counts it",
             "8180",
             "0001 0000 0001",
             format!("{good} {good} {opt}"),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "an alias whose address is beyond the count",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0002 c00e c00e 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(Flaw::Displaced),
+            flaw(DecodeError::DISPLACED),
         ),
         (
             "an address of another name beyond the count",
@@ -345,7 +344,7 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0001 0001 0000",
             format!("{good} c00c 0006 0001 00000009 0002 0000"),
-            flaw(Flaw::Wire(wire::Error::Truncated)),
+            flaw(DecodeError::TRUNCATED),
         ),
         (
             "FORMERR with the counts of the query, but without its OPT",

@@ -73,19 +73,15 @@ impl Bench {
     }
 
     fn with_random(self, random: Random) -> Self {
-        let resolver = Resolver {
-            random,
-            ..self.resolver
-        };
-        Self { resolver, ..self }
+        let mut bench = self;
+        bench.resolver.servers.random = random;
+        bench
     }
 
     fn with_edns_memory(self, edns_memory: Duration) -> Self {
-        let resolver = Resolver {
-            edns_memory,
-            ..self.resolver
-        };
-        Self { resolver, ..self }
+        let mut bench = self;
+        bench.resolver.servers.edns_memory = edns_memory;
+        bench
     }
 
     fn host_within(&self, name: &str, time: Duration) -> Result<Vec<String>, Class> {

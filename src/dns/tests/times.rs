@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::fake::{A, Net, script};
 use super::{AMPLE, Bench};
-use crate::dns::{half_way, share};
+use crate::dns::servers::{half_way, share};
 
 /// What is learned stands for the shortest TTL on the way to it, wherever that is.
 #[test]
