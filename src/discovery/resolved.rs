@@ -155,7 +155,7 @@ impl ResolvedHosts {
 
 /// As many addresses of an answer as are ever used, and how many more it had: a name may have thousands in
 /// one reply, and so may each name of a list.
-fn bounded(mut answer: dns::Found<IpAddr>) -> (dns::Found<IpAddr>, usize) {
+fn bounded(mut answer: dns::Resolved<IpAddr>) -> (dns::Resolved<IpAddr>, usize) {
     // Servers shuffle their answers; the same addresses must be the same endpoints.
     answer.data.sort_unstable();
     let surplus = answer.data.len().saturating_sub(MAX_ENDPOINTS);
@@ -165,8 +165,8 @@ fn bounded(mut answer: dns::Found<IpAddr>) -> (dns::Found<IpAddr>, usize) {
 }
 
 impl Known {
-    fn learn(&mut self, (answer, surplus): (dns::Found<IpAddr>, usize), outcome: &mut Outcome) {
-        if let Some(error) = answer.doubt_of(self.owner.as_ref()) {
+    fn learn(&mut self, (answer, surplus): (dns::Resolved<IpAddr>, usize), outcome: &mut Outcome) {
+        if let Some(error) = answer.conflict_with(self.owner.as_ref()) {
             return self.fail(error.to_string(), false, outcome);
         }
         let is_part = answer.is_part();
@@ -224,11 +224,11 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn answer(addresses: &[&str]) -> dns::Found<IpAddr> {
-        dns::Found {
+    fn answer(addresses: &[&str]) -> dns::Resolved<IpAddr> {
+        dns::Resolved {
             data: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             owner: None,
-            doubt: None,
+            earlier_failure: None,
             ttl: Duration::from_secs(60),
             missing: None,
         }
@@ -270,12 +270,12 @@ mod tests {
         for (later, expected) in cases {
             let owner = |text: &str| dns::name::Name::from_text(text).ok().map(|(name, _)| name);
             let mut known = Known::default();
-            let first = dns::Found {
+            let first = dns::Resolved {
                 owner: owner("m.a.test"),
                 ..answer(&["10.0.0.1", "fd00::1"])
             };
             known.learn(bounded(first), &mut Outcome::NOTHING_ASKED.clone());
-            let second = dns::Found {
+            let second = dns::Resolved {
                 owner: owner(later),
                 missing: Some(dns::Error {
                     owner: "m.".to_owned(),
@@ -297,7 +297,7 @@ mod tests {
             .map(|n| IpAddr::from(n.to_be_bytes()))
             .collect();
         let data = all.iter().rev().copied().collect();
-        let large = dns::Found {
+        let large = dns::Resolved {
             data,
             ..answer(&[])
         };

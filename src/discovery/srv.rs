@@ -115,8 +115,7 @@ impl Services {
         // Whether one certainly names a member that may serve and has an address.
         let mut serves = false;
         for (service, answer) in self.services.iter_mut().zip(answers) {
-            let is_certain =
-                matches!(&answer, Ok(answer) if answer.doubt.is_none() && !answer.is_part());
+            let is_certain = matches!(&answer, Ok(answer) if answer.earlier_failure.is_none() && !answer.is_part());
             service.is_forgotten = false;
             match answer {
                 Ok(answer) => service.learn(answer, outcome),
@@ -278,8 +277,8 @@ impl Service {
         self.records.iter().filter(|record| names_member(record))
     }
 
-    fn learn(&mut self, answer: dns::Found<Srv>, outcome: &mut Outcome) {
-        if let Some(error) = answer.doubt_of(self.found.as_ref()) {
+    fn learn(&mut self, answer: dns::Resolved<Srv>, outcome: &mut Outcome) {
+        if let Some(error) = answer.conflict_with(self.found.as_ref()) {
             return self.fail(error.clone(), outcome);
         }
         let is_part = answer.is_part();

@@ -21,7 +21,7 @@ pub(super) const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What was asked for, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found<T> {
+pub(crate) struct Resolved<T> {
     /// The name that has it: the one asked for, completed from the search list; `None` if it is not
     /// from DNS.
     pub(crate) owner: Option<Name>,
@@ -30,20 +30,20 @@ pub(crate) struct Found<T> {
     /// For how long it is valid.
     pub(crate) ttl: Duration,
     /// Why an earlier name of the search list could not be looked up, if so: it may have records, too.
-    pub(crate) doubt: Option<Error>,
+    pub(crate) earlier_failure: Option<Error>,
     /// Why there may be more of this name: one of the two address families could not be looked up, or
-    /// this is a part of an answer ([`Found::is_part`]).
+    /// this is a part of an answer ([`Resolved::is_part`]).
     pub(crate) missing: Option<Error>,
 }
 
-impl<T> Found<T> {
+impl<T> Resolved<T> {
     /// An answer that is complete.
     pub(super) fn new(owner: Option<Name>, data: Vec<T>, ttl: Duration) -> Self {
         Self {
             owner,
             data,
             ttl: ttl.min(MAX_TTL),
-            doubt: None,
+            earlier_failure: None,
             missing: None,
         }
     }
@@ -56,17 +56,17 @@ impl<T> Found<T> {
 
     /// Why records of another name than `known` must not be used, if so: an earlier name of the search
     /// list was not answered, and may still be the right one.
-    pub(crate) fn doubt_of(&self, known: Option<&Name>) -> Option<&Error> {
+    pub(crate) fn conflict_with(&self, known: Option<&Name>) -> Option<&Error> {
         let is_other = known.is_some() && self.owner.is_some() && self.owner.as_ref() != known;
-        self.doubt.as_ref().filter(|_| is_other)
+        self.earlier_failure.as_ref().filter(|_| is_other)
     }
 
-    pub(super) fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Found<U> {
-        Found {
+    pub(super) fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Resolved<U> {
+        Resolved {
             owner: self.owner,
             data: self.data.into_iter().filter_map(convert).collect(),
             ttl: self.ttl,
-            doubt: self.doubt,
+            earlier_failure: self.earlier_failure,
             missing: self.missing,
         }
     }

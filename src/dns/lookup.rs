@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Found, MAX_ALIASES, Step, interpret};
+use super::answer::{MAX_ALIASES, Resolved, Step, interpret};
 use super::error::{Class, Error, Server, keep_higher_ranked};
 use super::message::{Message, Question};
 use super::name::Name;
@@ -44,9 +44,9 @@ pub(super) struct Lookup {
     aliases_left: u8,
     /// The shortest TTL of the aliases so far.
     ttl: u32,
-    outcome: Option<Result<Found<Data>, Error>>,
+    outcome: Option<Result<Resolved<Data>, Error>>,
     /// The longest answer that was truncated over TCP too.
-    part: Option<Found<Data>>,
+    part: Option<Resolved<Data>>,
     /// The failure of a server with the highest rank so far.
     failure: Option<Error>,
 }
@@ -86,7 +86,7 @@ impl Lookup {
             }
             Ok((Step::Data(data, ttl), truncated)) => {
                 let ttl = Duration::from_secs(ttl.min(self.ttl).into());
-                let mut found = Found::new(Some(self.owner.clone()), data, ttl);
+                let mut found = Resolved::new(Some(self.owner.clone()), data, ttl);
                 if !truncated {
                     self.outcome = Some(Ok(found));
                     return false;
@@ -144,7 +144,7 @@ impl Lookup {
 
     /// The result; if no server answered, that there was no reply in time. A part of an answer is
     /// used only if no server gave a whole one, or said that there is nothing.
-    pub(super) fn into_outcome(self) -> Result<Found<Data>, Error> {
+    pub(super) fn into_outcome(self) -> Result<Resolved<Data>, Error> {
         let timeout = self.error(Class::Timeout, None);
         match (self.outcome, self.part) {
             (Some(outcome), _) => outcome,

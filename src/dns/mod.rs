@@ -43,8 +43,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub(crate) use answer::Found;
 use answer::MAX_TTL;
+pub(crate) use answer::Resolved;
 use error::keep_higher_ranked;
 pub(crate) use error::{Class, Error};
 use exchange::Random;
@@ -122,7 +122,11 @@ impl Resolver {
     }
 
     /// The SRV records of `owner`, along the search list unless it ends in a dot.
-    pub(crate) fn lookup_srv(&self, owner: &str, deadline: Instant) -> Result<Found<Srv>, Error> {
+    pub(crate) fn lookup_srv(
+        &self,
+        owner: &str,
+        deadline: Instant,
+    ) -> Result<Resolved<Srv>, Error> {
         let found = self.search(owner, &[Type::SRV], deadline)?;
         Ok(found.map(|data| match data {
             Data::Srv(srv) => Some(srv),
@@ -136,10 +140,10 @@ impl Resolver {
         &self,
         host: &str,
         deadline: Instant,
-    ) -> Result<Found<IpAddr>, Error> {
+    ) -> Result<Resolved<IpAddr>, Error> {
         if let Some(data) = self.known(host) {
             // When the file changes, `changes` grows.
-            return Ok(Found::new(None, data, MAX_TTL));
+            return Ok(Resolved::new(None, data, MAX_TTL));
         }
         let types: &[Type] = match self.conf.get(Instant::now()).no_aaaa {
             true => &[Type::A],
@@ -176,7 +180,12 @@ impl Resolver {
     /// asked for; but the name as it was given always is: it may be one of a network that the servers
     /// cannot reach. Of the failures the one with the highest rank is returned, and of equal ones that of
     /// the name as it was given.
-    fn search(&self, text: &str, types: &[Type], deadline: Instant) -> Result<Found<Data>, Error> {
+    fn search(
+        &self,
+        text: &str,
+        types: &[Type],
+        deadline: Instant,
+    ) -> Result<Resolved<Data>, Error> {
         let qtype = types.first().copied().unwrap_or(Type::A);
         let local = |class| Error {
             owner: text.escape_debug().to_string(),
@@ -207,7 +216,7 @@ impl Resolver {
             match self.resolve(&conf, candidate, types, until) {
                 Ok(mut found) => {
                     // It outranks definite failures, so if there was one it is this.
-                    found.doubt = failure.filter(|error| !error.class.is_definite());
+                    found.earlier_failure = failure.filter(|error| !error.class.is_definite());
                     return Ok(found);
                 }
                 Err((error, answered)) => {
@@ -232,13 +241,13 @@ impl Resolver {
         name: &Name,
         types: &[Type],
         deadline: Instant,
-    ) -> Result<Found<Data>, (Error, bool)> {
+    ) -> Result<Resolved<Data>, (Error, bool)> {
         let mut lookups: Vec<Lookup> = types
             .iter()
             .map(|qtype| Lookup::new(name, *qtype))
             .collect();
         self.servers.ask(conf, &mut lookups, deadline);
-        let mut found = Found::new(Some(name.clone()), Vec::new(), MAX_TTL);
+        let mut found = Resolved::new(Some(name.clone()), Vec::new(), MAX_TTL);
         let mut failure: Option<Error> = None;
         let mut answered = false;
         for lookup in lookups {

@@ -329,7 +329,7 @@ fn search_list_and_silence_about_the_name_as_it_stands() {
     let found = bench.resolver.lookup_host("etcd.prod", start + PATIENCE);
     let found = found.unwrap();
     assert_eq!(found.owner.unwrap().to_string(), "etcd.prod.b.test.");
-    assert_eq!(found.doubt.unwrap().owner, "etcd.prod.");
+    assert_eq!(found.earlier_failure.unwrap().owner, "etcd.prod.");
 }
 
 /// Where questions for AAAA are dropped, names that do not exist lead on all the same, and soon.
@@ -347,7 +347,10 @@ fn search_list_and_silence_about_one_family() {
     let found = bench.resolver.lookup_host("host", start + AMPLE).unwrap();
     assert_eq!(found.data, [IpAddr::from([192, 0, 2, 1])]);
     assert!(start.elapsed() < PATIENCE);
-    let unknown = [found.doubt.unwrap().class, found.missing.unwrap().class];
+    let unknown = [
+        found.earlier_failure.unwrap().class,
+        found.missing.unwrap().class,
+    ];
     assert_eq!(unknown, [Class::Timeout; 2], "of a.test, of b.test");
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::exchange::Random;
 use super::record::Srv;
 use super::resolv_conf::Environment;
-use super::{Class, Error, Found, Resolver, Sources};
+use super::{Class, Error, Resolved, Resolver, Sources};
 use fake::{A, Act, Asked, Net, TempFile};
 
 /// Ample, for what is to succeed.
@@ -95,7 +95,7 @@ impl Bench {
         self.host_within(name, AMPLE)
     }
 
-    fn srv(&self, name: &str) -> Result<Found<Srv>, Error> {
+    fn srv(&self, name: &str) -> Result<Resolved<Srv>, Error> {
         self.resolver.lookup_srv(name, Instant::now() + AMPLE)
     }
 

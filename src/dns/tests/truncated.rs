@@ -32,7 +32,7 @@ fn the_part_that_came_is_given_with_the_error_that_says_so() {
         bench.net.port
     );
     assert_eq!(found.missing.unwrap().to_string(), text);
-    assert_eq!(found.doubt, None);
+    assert_eq!(found.earlier_failure, None);
 }
 
 #[test]
