@@ -1,4 +1,4 @@
-//! How a line of a log is laid out: JSON for programs, text for people.
+//! The format of a log line: JSON for programs, text for people.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -7,20 +7,20 @@ use std::time::{Duration, SystemTime};
 use super::Level;
 use crate::date::{self, Rfc3339};
 
-/// How a line is laid out.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// `TIME LEVEL caller: message key=value …`
     Text,
 }
 
-/// How a line is laid out for whoever reads it.
+/// The format of a line, and whether the journal reads it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) format: Format,
-    /// Each line begins with its priority, which the journal takes away (sd-daemon(3)).
+    /// Each line begins with its priority, which the journal removes (sd-daemon(3)).
     pub(crate) has_priority: bool,
 }
 
@@ -46,18 +46,16 @@ impl Layout {
     }
 }
 
-/// A value beside the message.
+/// The value of a field.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     /// Any text; escaped when written.
     Text(String),
-    /// An address, which costs nothing where it is not written.
+    /// An address; it is formatted only if the line is written.
     Address(SocketAddr),
-    /// A whole number.
     Number(u64),
-    /// A time span, written in seconds as the reference does. Its name says so, but for names of the reference.
+    /// Written in seconds. The field's name ends in `_seconds`, except for names of etcd's gateway.
     Span(Duration),
-    /// Several texts.
     List(Vec<String>),
 }
 
@@ -103,7 +101,7 @@ impl From<Vec<String>> for Value {
     }
 }
 
-/// What belongs to an event: names and values.
+/// The fields of an event: names and values.
 pub(crate) type Fields<'a> = &'a [(&'a str, Value)];
 
 fn json_line(
@@ -121,17 +119,15 @@ fn json_line(
         Json(message)
     );
     for (name, value) in fields {
-        // Writing to a String cannot fail.
-        let _ = match value {
-            Value::Text(text) => write!(line, ",{}:{}", Json(name), Json(text)),
-            Value::Address(address) => write!(line, ",{}:\"{address}\"", Json(name)),
-            Value::Number(number) => write!(line, ",{}:{number}", Json(name)),
-            Value::Span(span) => write!(line, ",{}:{}", Json(name), span.as_secs_f64()),
-            Value::List(list) => {
-                let items: Vec<_> = list.iter().map(|item| Json(item).to_string()).collect();
-                write!(line, ",{}:[{}]", Json(name), items.join(","))
-            }
+        let value: &dyn fmt::Display = match value {
+            Value::Text(text) => &Json(text),
+            Value::Address(address) => &format_args!("\"{}\"", *address),
+            Value::Number(number) => number,
+            Value::Span(span) => &span.as_secs_f64(),
+            Value::List(list) => &JsonList(list),
         };
+        // Writing to a String cannot fail.
+        let _ = write!(line, ",{}:{value}", Json(name));
     }
     line.push_str("}\n");
     line
@@ -149,7 +145,7 @@ fn text_line(
     format!("{time} {level:5} {caller}: {message}{pairs}\n")
 }
 
-/// Fields as readable text, each after a blank.
+/// Fields as text, each after a space.
 pub(crate) struct Pairs<'a>(pub(crate) Fields<'a>);
 
 impl fmt::Display for Pairs<'_> {
@@ -173,10 +169,11 @@ impl fmt::Display for Pairs<'_> {
     }
 }
 
-/// Names in a certificate of somebody else's may stand in an error: it is kept and logged to this many characters.
+/// The most characters of an error that are kept and logged: it may contain names from another host's
+/// certificate.
 pub(crate) const MAX_ERROR: usize = 500;
 
-/// A text of at most so many characters, or its beginning.
+/// Cuts a text to at most so many characters.
 pub(crate) fn shortened(mut text: String, most: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
@@ -196,7 +193,7 @@ impl fmt::Display for Json<'_> {
                 '"' => f.write_str("\\\"")?,
                 '\\' => f.write_str("\\\\")?,
                 '\n' => f.write_str("\\n")?,
-                // DEL and the C1 controls are legal in JSON, and steer a terminal.
+                // DEL and the C1 controls are valid in JSON, but act on a terminal.
                 _ if character.is_control() => write!(f, "\\u{:04x}", u32::from(character))?,
                 _ => f.write_char(character)?,
             }
@@ -221,7 +218,7 @@ impl fmt::Display for JsonList<'_> {
     }
 }
 
-/// A text as it stands, or quoted where blanks, quotes or controls would mislead.
+/// A text as it is, or quoted if it has spaces, quotes or control characters, or is empty.
 struct Word<'a>(&'a str);
 
 impl fmt::Display for Word<'_> {

@@ -1,14 +1,13 @@
-//! The program's log: one line an event, on stderr, as JSON with the keys of the
-//! reference (`level`, `ts`, `caller`, `msg`, then the event's own) or as readable text.
+//! The program's log: one line per event, on stderr, as JSON with the keys of etcd's gateway (`level`,
+//! `ts`, `caller`, `msg`, then those of the event) or as text.
 //!
-//! Lines go through a bounded queue to one writer thread, so that a slow or stuck
-//! stderr (a full pipe, a journal that hangs) never stops a connection: what does not
-//! fit is dropped and counted, and the count is logged when there is room again. `line`
-//! lays them out, `queue` has them wait.
+//! Lines go through a bounded queue to one writer thread, so that a slow or stuck stderr (a full pipe,
+//! a journal that hangs) never stops a connection: lines that do not fit are dropped and counted, and
+//! the count is logged when there is room again. `line` formats lines, `queue` passes them to the
+//! writer.
 //!
-//! The logger is the one piece of global state in the program: it is set once, by
-//! [`choose`], before the first thread; lines before that are lost, as nobody can have
-//! chosen their format yet.
+//! The logger is global state: it is set once, by [`choose`], before the first thread; lines before
+//! that are lost, because their format is not known yet.
 
 mod line;
 pub(crate) mod queue;
@@ -20,17 +19,19 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Pairs, Value, shortened};
 use queue::Queue;
 
-/// How much an operator wants to hear; an event below the chosen level is not written.
+use crate::sync::lock;
+
+/// How important an event is; one below the chosen level is not written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// Every session and every failed probe.
+    /// Every session and every failed check.
     Debug,
-    /// Start, stop, and what changed for the better.
+    /// Start, stop, and improvements.
     #[default]
     Info,
-    /// What an operator should look at.
+    /// An operator should look at this.
     Warn,
-    /// What keeps the gateway from its work.
+    /// The gateway cannot work.
     Error,
 }
 
@@ -55,8 +56,7 @@ impl Level {
     }
 }
 
-/// Bytes of lines that wait for the writer: enough for a burst, little enough to be memory
-/// nobody notices.
+/// The most bytes of lines that wait for the writer: enough for a burst, and still little memory.
 const QUEUE: usize = 256 * 1024;
 
 struct Logger {
@@ -66,21 +66,21 @@ struct Logger {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 static LINES: Queue = Queue::new(QUEUE);
-/// Set if lines name this process.
+/// Set if lines have the number of this process.
 static NAMED: AtomicBool = AtomicBool::new(false);
 
-/// Has lines wait for their writer from now on; a second call changes nothing.
+/// Queues lines from now on; a second call changes nothing.
 pub(crate) fn choose(level: Level, layout: Layout) {
-    // It fails only if they do so already.
     let _ = LOGGER.set(Logger { level, layout });
 }
 
-/// From here on each line names this process, because another one of the same service writes lines to the same place.
+/// From now on each line has the number of this process, because another one of the same service writes
+/// to the same place.
 pub(crate) fn name_process() {
     NAMED.store(true, Ordering::Relaxed);
 }
 
-/// The writer's life; the work of a thread.
+/// The work of the writer's thread.
 pub(crate) fn write_lines() -> ! {
     LINES.drain(Duration::ZERO, queue::to_stderr)
 }
@@ -102,7 +102,7 @@ pub(crate) fn writes(level: Level) -> bool {
     LOGGER.get().is_some_and(|logger| level >= logger.level)
 }
 
-/// Logs at [`Level::Debug`]; `caller` is the module that speaks.
+/// Logs at [`Level::Debug`]; `caller` is the module that logs.
 pub(crate) fn debug(caller: &str, message: &str, fields: Fields<'_>) {
     write(Level::Debug, caller, message, fields);
 }
@@ -122,7 +122,7 @@ pub(crate) fn error(caller: &str, message: &str, fields: Fields<'_>) {
     write(Level::Error, caller, message, fields);
 }
 
-/// Logs what an operator has just asked for, as [`Level::Info`] but whatever level is chosen.
+/// Logs what an operator has just asked for, as [`Level::Info`], whatever level is chosen.
 pub(crate) fn answer(caller: &str, message: &str, fields: Fields<'_>) {
     if let Some(logger) = LOGGER.get() {
         queue(logger, Level::Info, caller, message, fields);
@@ -155,38 +155,27 @@ fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fie
     });
 }
 
-/// Holds a message that may come in floods to one line a second, and counts the rest.
-#[derive(Debug, Default)]
-pub(crate) struct Limit(Mutex<LimitState>);
-
-#[derive(Debug, Default)]
-struct LimitState {
-    last: Option<Instant>,
-    suppressed: u64,
-}
+/// Limits a message that may be very frequent to one line per second, and counts the others: when the
+/// last line was written, and how many were suppressed since.
+#[derive(Debug)]
+pub(crate) struct Limit(Mutex<(Option<Instant>, u64)>);
 
 impl Limit {
-    /// A limit that has let nothing through yet.
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(LimitState {
-            last: None,
-            suppressed: 0,
-        }))
+        Self(Mutex::new((None, 0)))
     }
 
-    /// `Some(n)` if a line may be written now, n having been held back since the last.
+    /// `Some(n)` if a line may be written now; n were suppressed since the last.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = crate::sync::lock(&self.0);
-        let quiet = state
-            .last
-            .is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
-        if quiet {
-            state.last = Some(now);
-            Some(std::mem::take(&mut state.suppressed))
-        } else {
-            state.suppressed += 1;
-            None
+        let (last, suppressed) = &mut *lock(&self.0);
+        let is_due =
+            last.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
+        if !is_due {
+            *suppressed += 1;
+            return None;
         }
+        *last = Some(now);
+        Some(std::mem::take(suppressed))
     }
 }
 

@@ -1,16 +1,15 @@
-//! Lines on their way to a writer that may be slow: many threads put them in, one takes them
-//! out.
+//! Lines for a writer that may be slow: many threads add lines, one takes them out.
 //!
-//! Putting a line in never waits for the writer. What waits is bounded in bytes; a line that
-//! there is no room or no memory for is dropped and counted, and so is one that the writer could not write.
-//! How many they were goes in front of the next line that fits. A line that was cut short where it
-//! was written to is ended before the next.
+//! Adding a line never waits for the writer. The lines that wait are bounded in bytes; a line for
+//! which there is no room or no memory is dropped and counted, and so is one that the writer could not
+//! write. A notice with their number is put in front of the next line that fits. A line that was only
+//! partly written is ended before the next.
 
 use std::io::{self, ErrorKind, StderrLock, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::stats::Counter;
 use crate::sync::lock;
@@ -26,21 +25,32 @@ pub(crate) struct Queue {
     /// The most bytes that may wait.
     capacity: usize,
     state: Mutex<State>,
-    /// Where the writer waits for lines.
+    /// The writer waits here for lines.
     filled: Condvar,
-    /// Where others wait for the writer.
+    /// Others wait here for the writer.
     written: Condvar,
     dropped: Counter,
 }
 
+#[derive(Debug)]
+struct State {
+    waiting: Batch,
+    /// Dropped lines that no notice in the queue reports yet.
+    unreported: u64,
+    /// The writer is writing a batch.
+    writing: bool,
+    /// The writer must not wait for more lines.
+    urgent: bool,
+}
+
 /// Lines for the writer, and the notices among them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Batch {
     lines: String,
     notices: Vec<Notice>,
 }
 
-/// Tells how many lines are missing before it. One that is not written is told again.
+/// A line that says how many lines are missing before it.
 #[derive(Debug, Clone, Copy)]
 struct Notice {
     /// Where it ends in the batch.
@@ -48,20 +58,14 @@ struct Notice {
     count: u64,
 }
 
-#[derive(Debug)]
-struct State {
-    waiting: Batch,
-    /// Lines that were dropped, which nobody was told of yet.
-    untold: u64,
-    /// The writer has lines in hand.
-    writing: bool,
-    /// The writer is not to wait for more.
-    hurried: bool,
-}
-
 impl Batch {
-    /// Counts the lines that are not fully written, where so many bytes are; and the lines that the notices
-    /// among them report.
+    const EMPTY: Self = Self {
+        lines: String::new(),
+        notices: Vec::new(),
+    };
+
+    /// Counts what is not fully written after `written` bytes: the lines, without notices, and the
+    /// lines that these notices report.
     fn missing(&self, written: usize) -> (u64, u64) {
         let rest = self.lines.as_bytes().get(written..).unwrap_or_default();
         let lines = rest.iter().filter(|byte| **byte == b'\n').count();
@@ -70,36 +74,38 @@ impl Batch {
         (lost as u64, notices.map(|notice| notice.count).sum())
     }
 
-    fn clear(&mut self) {
-        self.lines.clear();
-        self.lines.shrink_to(KEPT);
-        self.notices.clear();
+    /// Whether so many bytes more fit into `capacity`, and this host has memory for them.
+    fn has_room(&mut self, more: usize, capacity: usize) -> bool {
+        let lines = &mut self.lines;
+        match lines.len() + more {
+            all if all > capacity => false,
+            // Lines may report that there is no memory: some may use the reserve.
+            0..=KEPT => lines.try_reserve(more).is_ok(),
+            _ => memory::carefully(|| lines.try_reserve(more)).is_ok(),
+        }
     }
 }
 
-/// The lines that the writer has in hand. Those that are not written count as dropped.
-struct Hand<'a> {
+/// A batch that is being written. When this is dropped, also by a panic of the writer, the lines that
+/// are not written count as dropped.
+struct Writing<'a> {
     queue: &'a Queue,
-    batch: Batch,
+    batch: &'a mut Batch,
+    /// How many bytes are written.
+    written: usize,
 }
 
-impl Hand<'_> {
-    /// Counts the lines that were not written, and has none in hand any more.
-    fn empty(&mut self, written: usize) {
-        let (lost, untold) = self.batch.missing(written);
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let (lost, unreported) = self.batch.missing(self.written);
         self.queue.dropped.add(lost);
-        self.batch.clear();
+        self.batch.lines.clear();
+        self.batch.lines.shrink_to(KEPT);
+        self.batch.notices.clear();
         let mut state = lock(&self.queue.state);
-        state.untold += lost + untold;
+        state.unreported += lost + unreported;
         state.writing = false;
         self.queue.written.notify_all();
-    }
-}
-
-impl Drop for Hand<'_> {
-    /// The writer has panicked; another one takes its place.
-    fn drop(&mut self) {
-        self.empty(0);
     }
 }
 
@@ -109,13 +115,10 @@ impl Queue {
         Self {
             capacity,
             state: Mutex::new(State {
-                waiting: Batch {
-                    lines: String::new(),
-                    notices: Vec::new(),
-                },
-                untold: 0,
+                waiting: Batch::EMPTY,
+                unreported: 0,
                 writing: false,
-                hurried: false,
+                urgent: false,
             }),
             filled: Condvar::new(),
             written: Condvar::new(),
@@ -123,112 +126,86 @@ impl Queue {
         }
     }
 
-    /// Puts a line in, with its end, or drops it. `notice` makes the line that tells how many
-    /// were dropped before.
+    /// Adds a line, with its end, or drops it. `notice` makes the line that says how many lines were
+    /// dropped before.
     pub(crate) fn push(&self, line: &str, notice: impl FnOnce(u64) -> String) {
         let mut state = lock(&self.state);
-        let before = state.waiting.lines.len();
-        if state.untold > 0 {
-            let notice = notice(state.untold);
-            if self.has_room(&mut state.waiting, notice.len() + line.len()) {
-                state.waiting.lines.push_str(&notice);
-                let count = std::mem::take(&mut state.untold);
-                let end = state.waiting.lines.len();
-                state.waiting.notices.push(Notice { end, count });
-            }
-        }
-        // With the notice, or not at all: otherwise small lines would keep it out for ever.
-        if state.untold > 0 || !self.has_room(&mut state.waiting, line.len()) {
-            state.untold += 1;
+        let State {
+            waiting,
+            unreported,
+            ..
+        } = &mut *state;
+        let before = waiting.lines.len();
+        let notice = (*unreported > 0).then(|| notice(*unreported));
+        // The line is not added without the notice: otherwise short lines could delay that for ever.
+        let length = line.len() + notice.as_ref().map_or(0, String::len);
+        if !waiting.has_room(length, self.capacity) {
+            *unreported += 1;
             self.dropped.add(1);
             return;
         }
-        state.waiting.lines.push_str(line);
+        if let Some(notice) = notice {
+            waiting.lines.push_str(&notice);
+            let count = std::mem::take(unreported);
+            let end = waiting.lines.len();
+            waiting.notices.push(Notice { end, count });
+        }
+        waiting.lines.push_str(line);
         let half = self.capacity / 2;
-        if before == 0 || before < half && state.waiting.lines.len() >= half {
+        if before == 0 || before < half && waiting.lines.len() >= half {
             self.filled.notify_one();
         }
     }
 
-    /// Whether so many bytes more may wait, and this host has memory for them.
-    fn has_room(&self, waiting: &mut Batch, more: usize) -> bool {
-        let all = waiting.lines.len() + more;
-        if all > self.capacity {
-            return false;
-        }
-        let lines = &mut waiting.lines;
-        match all {
-            // Lines tell that there is no memory: for some there is the reserve.
-            0..=KEPT => lines.try_reserve(more).is_ok(),
-            _ => memory::carefully(|| lines.try_reserve(more)).is_ok(),
-        }
-    }
-
-    /// The writer's life. It is given all that waits at once, nothing after [`Queue::wake`], and
-    /// returns how many bytes of it are written. It leaves `pause` for more to come, unless the
-    /// queue is half full or somebody is in a hurry.
+    /// The work of the writer's thread. `write` is given all lines that wait, none after
+    /// [`Queue::wake`], and returns how many bytes of them are written. It is called `pause` after the
+    /// first line has come, or at once if the queue is half full or somebody waits for it.
     pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> usize) -> ! {
-        let mut hand = Hand {
-            queue: self,
-            batch: Batch::default(),
-        };
+        let mut batch = Batch::EMPTY;
         loop {
-            self.take(&mut hand.batch, pause);
-            let written = write(&hand.batch.lines);
-            hand.empty(written);
+            self.take(&mut batch, pause);
+            let mut writing = Writing {
+                queue: self,
+                batch: &mut batch,
+                written: 0,
+            };
+            writing.written = write(&writing.batch.lines);
         }
     }
 
     /// Waits for lines and exchanges them for the empty `batch`.
     fn take(&self, batch: &mut Batch, pause: Duration) {
-        let mut state = lock(&self.state);
-        while state.waiting.lines.is_empty() && !state.hurried {
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let until = Instant::now() + pause;
-        while !state.hurried && state.waiting.lines.len() < self.capacity / 2 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            state = self
-                .filled
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let is_idle = |state: &mut State| !state.urgent && state.waiting.lines.is_empty();
+        let is_early =
+            |state: &mut State| !state.urgent && state.waiting.lines.len() < self.capacity / 2;
+        let state = self.filled.wait_while(lock(&self.state), is_idle);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let state = self.filled.wait_timeout_while(state, pause, is_early);
+        let (mut state, _) = state.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.waiting, batch);
-        state.hurried = false;
+        state.urgent = false;
         state.writing = true;
     }
 
-    /// Has the writer called at once, with what there is.
+    /// Makes the writer take the lines that wait, if any, at once.
     pub(crate) fn wake(&self) {
-        lock(&self.state).hurried = true;
+        lock(&self.state).urgent = true;
         self.filled.notify_one();
     }
 
-    /// Waits until nothing waits any more, at most `patience`; whether that came.
+    /// Waits until all lines are written, at most `patience`; returns whether they are.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let mut state = lock(&self.state);
-        while state.writing || !state.waiting.lines.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                return false;
+        let is_busy = |state: &mut State| {
+            let is_busy = state.writing || !state.waiting.lines.is_empty();
+            if is_busy {
+                state.urgent = true;
+                self.filled.notify_one();
             }
-            state.hurried = true;
-            self.filled.notify_one();
-            state = self
-                .written
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+            is_busy
+        };
+        let state = lock(&self.state);
+        let waited = self.written.wait_timeout_while(state, patience, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// How many lines were dropped so far.
@@ -237,22 +214,22 @@ impl Queue {
     }
 }
 
-/// What lines are appended to, whole ones as far as there is room.
+/// A file, or another writer, to which lines are appended.
 #[derive(Debug)]
 pub(crate) struct Lines<W> {
     to: W,
-    /// The last line was cut short.
+    /// The last line is incomplete.
     torn: bool,
 }
 
 impl<W: Write> Lines<W> {
-    /// Of what was written there before, the last line may be unfinished (`torn`).
+    /// `torn`: the last line that was written there before is incomplete.
     pub(crate) fn new(to: W, torn: bool) -> Self {
         Self { to, torn }
     }
 
-    /// Appends lines, the first on a line of its own; returns how many bytes of them are written,
-    /// and why no more.
+    /// Appends lines, ending an incomplete one first; returns how many bytes of them are written, and why
+    /// not all.
     pub(crate) fn append(&mut self, lines: &str) -> (usize, io::Result<()>) {
         if self.torn {
             match write(&mut self.to, "\n") {
@@ -267,7 +244,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// Writes text; returns how many bytes of it are written, and why no more.
+/// Writes text; returns how many bytes of it are written, and why not all.
 fn write(to: &mut impl Write, text: &str) -> (usize, io::Result<()>) {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
@@ -285,21 +262,22 @@ fn write(to: &mut impl Write, text: &str) -> (usize, io::Result<()>) {
     (text.len(), Ok(()))
 }
 
-/// Writes lines to stderr, without another's in between; returns how many bytes are written.
+/// Writes lines to stderr, without those of another thread in between; returns how many bytes are
+/// written.
 pub(crate) fn to_stderr(lines: &str) -> usize {
-    /// Whoever wrote there last, the log or the access log, has left a line unfinished.
+    /// The last line there, of the log or the access log, is incomplete.
     static TORN: AtomicBool = AtomicBool::new(false);
-    let stderr = Patient(io::stderr().lock());
+    let stderr = Blocking(io::stderr().lock());
     let mut stderr = Lines::new(stderr, TORN.load(Ordering::Relaxed));
     let (written, _) = stderr.append(lines);
     TORN.store(stderr.torn, Ordering::Relaxed);
     written
 }
 
-/// A stderr that is waited for, also where whoever shares it with us has set O_NONBLOCK.
-struct Patient(StderrLock<'static>);
+/// A stderr whose writes wait, even if another process that shares it has set O_NONBLOCK.
+struct Blocking(StderrLock<'static>);
 
-impl Write for Patient {
+impl Write for Blocking {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {
@@ -331,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_memory_for_is_dropped_and_told_before_the_next() {
+    fn a_line_without_memory_is_dropped_and_reported_before_the_next() {
         let queue = Queue::new(16 * KEPT);
         let long = "x".repeat(KEPT) + "\n";
         let refused = memory::tests::refuse();
@@ -344,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_told_before_the_next() {
+    fn a_line_that_does_not_fit_is_dropped_and_reported_before_the_next() {
         let queue = Queue::new(19);
         queue.push("0123456789\n", notice);
         queue.push("0123456789\n", notice);
@@ -359,7 +337,7 @@ mod tests {
             "0123456789\n",
             "2 lost\\n and a\\n do not fit"
         );
-        let mut batch = Batch::default();
+        let mut batch = Batch::EMPTY;
         queue.take(&mut batch, Duration::ZERO);
         queue.push("a\n", notice);
         queue.push("b\n", notice);
@@ -369,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_writer_loses_is_told_too() {
+    fn lines_that_the_writer_cannot_write_are_reported_too() {
         let queue = Arc::new(Queue::new(1000));
         let (sender, batches) = channel();
         let own = Arc::clone(&queue);
@@ -388,7 +366,7 @@ mod tests {
             ("x\n", "x\n", 1),
             ("a\n", "1 lost\na\n", 1),
             ("x\n", "x\n", 2),
-            // A notice that is lost is no line, and what it told is told by the next.
+            // A lost notice does not count as a line, and the next one reports its lines again.
             ("z\n", "1 lost\nz\n", 3),
             ("x\n", "2 lost\nx\n", 4),
             ("d\n", "1 lost\nd\n", 4),
@@ -402,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_pauses_is_hurried_by_a_flush_and_by_half_a_queue() {
+    fn a_flush_and_half_a_queue_end_the_pause_of_the_writer() {
         let queue = Arc::new(Queue::new(100));
         let (sender, batches) = channel();
         let own = Arc::clone(&queue);
@@ -430,10 +408,10 @@ mod tests {
         assert_eq!(batches.recv_timeout(patience).unwrap(), "");
     }
 
-    /// Lines that it had in hand are counted as dropped; lines that wait are for the next writer, and a
-    /// flush does not wait for the one that has ended.
+    /// The lines of its batch count as dropped; lines that wait are for the next writer, and a flush does
+    /// not wait for the one that has ended.
     #[test]
-    fn a_writer_that_panics_loses_what_it_had_in_hand_and_no_more() {
+    fn a_writer_that_panics_loses_only_its_batch() {
         let queue = Arc::new(Queue::new(100));
         let own = Arc::clone(&queue);
         queue.push("a\n", notice);
@@ -489,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_not_there_as_a_whole_are_counted() {
+    fn lines_that_are_not_fully_written_are_counted() {
         let lines = "ab\ncd\nef\n";
         for (room, missing) in [(9, 0), (8, 1), (7, 1), (6, 1), (5, 2), (1, 3), (0, 3)] {
             let mut disk = Disk(Vec::new(), room);
