@@ -1,7 +1,7 @@
-//! A TCP connection all of whose reads and writes end by one deadline: a peer that sends an octet
-//! a second gets no more time than one that sends nothing.
+//! A TCP connection whose reads and writes all end by one deadline: a peer that sends one byte per
+//! second gets no more time than one that sends nothing.
 //!
-//! What is late is an error of the kind `TimedOut`, or `WouldBlock` from the socket itself.
+//! After the deadline they fail with the kind `TimedOut`, or `WouldBlock` from the socket itself.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ impl<'a> Timed<'a> {
     }
 }
 
-/// How much time there is until a deadline; an error if there is none.
+/// The time left until a deadline; an error if there is none.
 pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
     match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(ErrorKind::TimedOut.into()),

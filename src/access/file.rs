@@ -1,9 +1,8 @@
-//! The file of the access log: appended to, opened again by name when it was moved away, and
-//! not given up when it cannot be written.
+//! The file of the access log: appended to, opened again by name after it was moved, and still used
+//! when a write fails.
 //!
-//! Lines are whole: where one was cut short, for want of room or by a crash, the next begins on a
-//! line of its own. Appending (O_APPEND) goes to the end also of a file that others write to or
-//! cut off.
+//! After an incomplete line, for lack of space or by a crash, the next begins on a new line. Appending
+//! (O_APPEND) writes to the end also of a file that others write to or truncate.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -19,7 +18,7 @@ use crate::stamp::{self, O_NONBLOCK};
 use crate::sys::Plain;
 use crate::sys::errno;
 
-/// Who connected when is for the owner and a group to read.
+/// Only the owner and a group may read who connected when.
 const MODE: u32 = 0o640;
 
 /// A file that is open for lines.
@@ -27,9 +26,9 @@ const MODE: u32 = 0o640;
 pub(crate) struct LogFile {
     path: PathBuf,
     file: Lines<File>,
-    /// It is in the log that this one cannot be written.
+    /// The log says that this file cannot be written.
     reported: bool,
-    /// One line a second at most, for a disk that is full at one moment and not at the next.
+    /// At most one line per second, for a disk that is full only at times.
     limit: log::Limit,
 }
 
@@ -47,8 +46,8 @@ impl LogFile {
         })
     }
 
-    /// Looks whether [`LogFile::open`] would succeed, as far as that is to be seen without
-    /// creating a file or waking the reader of a pipe.
+    /// Checks whether [`LogFile::open`] would succeed, as far as possible without creating a file or
+    /// waking the reader of a pipe.
     ///
     /// # Errors
     /// Those of open(2) and stat(2).
@@ -85,7 +84,7 @@ impl LogFile {
 
     /// Appends lines; returns how many bytes of them are written.
     pub(super) fn append(&mut self, lines: &str) -> usize {
-        // Woken to open the file again, and for nothing else.
+        // The writer was woken only to open the file again.
         if lines.is_empty() {
             return 0;
         }
@@ -108,7 +107,7 @@ impl LogFile {
         written
     }
 
-    /// What of a write belongs in the log.
+    /// What to log about a write.
     fn change(&mut self, outcome: &io::Result<()>, now: Instant) -> Option<Change> {
         let change = match outcome {
             Ok(()) => self.reported.then_some(Change::Recovered),
@@ -127,26 +126,26 @@ impl LogFile {
     }
 }
 
-/// That a log cannot be written, or can again.
+/// The file cannot be written, or can be written again.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Recovered,
-    /// Why not, and how often that was not logged since the last time.
+    /// Why not, and how many failures were not logged since the last.
     Failed(String, u64),
 }
 
 fn open(path: &Path) -> io::Result<Lines<File>> {
     let mut options = OpenOptions::new();
     let options = options.append(true).create(true).mode(MODE);
-    // To open a pipe is to wait for its reader otherwise (fifo(7)).
+    // Otherwise opening a pipe waits for its reader (fifo(7)).
     let file = options.custom_flags(O_NONBLOCK).open(path)?;
-    // Once there is a reader, a pipe that is full is waited for.
+    // From now on writes to a full pipe wait.
     SockRef::from(&file).set_nonblocking(false)?;
     Ok(Lines::new(file, ends_torn(path)))
 }
 
-/// Whether what was written there last is not a whole line: the host may have gone down, or the
-/// disk was full. A file that may not be read is taken for whole.
+/// Whether the last line of the file is incomplete: the host may have crashed, or the disk was full. A
+/// file that cannot be read counts as complete.
 fn ends_torn(path: &Path) -> bool {
     let last = || {
         let mut last = [b'\n'];

@@ -1,9 +1,8 @@
-//! The access log: one line a connection, when it has ended, on stderr or in a file of its own.
+//! The access log: one line per connection, when it has ended, on stderr or in a file.
 //!
-//! No connection waits for it. A line goes into a queue that is bounded in bytes; a thread of
-//! its own takes lines out in batches and waits for a slow disk or pipe. What there is no room
-//! for, or what cannot be written, is dropped and counted, and the count stands in the log
-//! itself before the next line.
+//! No connection waits for it. A line goes into a queue that is bounded in bytes; a thread takes lines
+//! out in batches and waits for a slow disk or pipe. Lines for which there is no room, or which cannot
+//! be written, are dropped and counted, and the count is written before the next line.
 
 mod file;
 
@@ -15,12 +14,11 @@ use crate::log::queue::{self, Queue};
 use crate::log::{Fields, Layout, Level};
 pub(crate) use file::LogFile;
 
-/// Bytes of lines that wait for the writer: some 6,000 connections, several times what one
-/// pause brings at the highest rate that one processor serves.
+/// The most bytes of lines that wait for the writer: some 6,000 connections, several times as many as
+/// one processor serves during a pause of the writer.
 const QUEUE: usize = 2 * 1024 * 1024;
 
-/// How long the writer gathers lines, so that short connections do not each pay for waking it
-/// and for a write.
+/// How long the writer collects lines, so that not every short connection costs a wake-up and a write.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const CALLER: &str = "access";
@@ -28,18 +26,18 @@ const CALLER: &str = "access";
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Beside the program's own log.
+    /// Together with the program's own log.
     Stderr,
     /// To the end of a file, or into a named pipe.
     File(PathBuf),
 }
 
-/// An access log that is being written.
+/// The access log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Queue,
     layout: Layout,
-    /// The writer is to open its file again.
+    /// The writer must open its file again.
     reopen: AtomicBool,
 }
 
@@ -53,7 +51,7 @@ impl AccessLog {
         }
     }
 
-    /// The life of the writer, to a file or else to stderr; the work of a thread.
+    /// The work of the writer's thread, to a file or else to stderr.
     pub(crate) fn write(&self, file: Option<&mut LogFile>) -> ! {
         match file {
             None => self.lines.drain(PAUSE, queue::to_stderr),
@@ -66,7 +64,7 @@ impl AccessLog {
         }
     }
 
-    /// Writes a line about what ended at `now`, when its turn comes.
+    /// Queues a line about a connection that ended at `now`.
     pub(crate) fn record(&self, now: SystemTime, message: &str, fields: Fields<'_>) {
         let line = self.line(now, message, fields);
         self.lines.push(&line, |lost| {
@@ -78,13 +76,13 @@ impl AccessLog {
         self.layout.line(now, Level::Info, CALLER, message, fields)
     }
 
-    /// Has the file opened again by its name, which may be another file's by now.
+    /// Makes the writer open the file again by its name, which may now be that of another file.
     pub(crate) fn reopen(&self) {
         self.reopen.store(true, Ordering::SeqCst);
         self.lines.wake();
     }
 
-    /// Waits until all lines are written, at most `patience`; whether they are.
+    /// Waits until all lines are written, at most `patience`; returns whether they are.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         self.lines.flush(patience)
     }

@@ -60,16 +60,6 @@ impl<T> Resolved<T> {
         let is_other = known.is_some() && self.owner.is_some() && self.owner.as_ref() != known;
         self.earlier_failure.as_ref().filter(|_| is_other)
     }
-
-    pub(super) fn map<U>(self, convert: impl Fn(T) -> Option<U>) -> Resolved<U> {
-        Resolved {
-            owner: self.owner,
-            data: self.data.into_iter().filter_map(convert).collect(),
-            ttl: self.ttl,
-            earlier_failure: self.earlier_failure,
-            missing: self.missing,
-        }
-    }
 }
 
 /// The result of one reply.

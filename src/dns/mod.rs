@@ -70,19 +70,19 @@ pub(crate) struct Sources {
     pub(crate) hosts: PathBuf,
     pub(crate) environment: Environment,
     /// How often the files are checked, at most.
-    pub(crate) look: Duration,
+    pub(crate) check_interval: Duration,
     /// How long to remember whether a server answers queries with EDNS.
     pub(crate) edns_memory: Duration,
 }
 
 impl Sources {
     /// Those of this machine and this process, with these intervals.
-    pub(crate) fn of_system(look: Duration, edns_memory: Duration) -> Self {
+    pub(crate) fn of_system(check_interval: Duration, edns_memory: Duration) -> Self {
         Self {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             hosts: PathBuf::from("/etc/hosts"),
             environment: Environment::of_process(),
-            look,
+            check_interval,
             edns_memory,
         }
     }
@@ -104,10 +104,20 @@ impl Resolver {
         let read = move |_: &_, file: &mut dyn Read| ResolvConf::read(file, &environment);
         let hosts = Hosts::new(sources.hosts.clone());
         Self {
-            conf: Watched::new(sources.resolv_conf, sources.look, now, empty, read),
-            hosts: Watched::new(sources.hosts, sources.look, now, hosts, |hosts, file| {
-                hosts.renewed(file)
-            }),
+            conf: Watched::new(
+                sources.resolv_conf,
+                sources.check_interval,
+                now,
+                empty,
+                read,
+            ),
+            hosts: Watched::new(
+                sources.hosts,
+                sources.check_interval,
+                now,
+                hosts,
+                |hosts, file| hosts.renewed(file),
+            ),
             servers: Servers::new(random, sources.edns_memory),
         }
     }
@@ -127,11 +137,10 @@ impl Resolver {
         owner: &str,
         deadline: Instant,
     ) -> Result<Resolved<Srv>, Error> {
-        let found = self.search(owner, &[Type::SRV], deadline)?;
-        Ok(found.map(|data| match data {
+        self.search(owner, &[Type::SRV], deadline, |data| match data {
             Data::Srv(srv) => Some(srv),
             _ => None,
-        }))
+        })
     }
 
     /// The addresses of `host`: itself if it is an address, this machine if it is `localhost`,
@@ -149,12 +158,11 @@ impl Resolver {
             true => &[Type::A],
             false => &[Type::A, Type::AAAA],
         };
-        let found = self.search(host, types, deadline)?;
-        Ok(found.map(|data| match data {
+        self.search(host, types, deadline, |data| match data {
             Data::A(ip) => Some(ip.into()),
             Data::Aaaa(ip) => Some(ip.into()),
             _ => None,
-        }))
+        })
     }
 
     /// The addresses of a host that needs no server.
@@ -180,12 +188,13 @@ impl Resolver {
     /// asked for; but the name as it was given always is: it may be one of a network that the servers
     /// cannot reach. Of the failures the one with the highest rank is returned, and of equal ones that of
     /// the name as it was given.
-    fn search(
+    fn search<T>(
         &self,
         text: &str,
         types: &[Type],
         deadline: Instant,
-    ) -> Result<Resolved<Data>, Error> {
+        convert: fn(Data) -> Option<T>,
+    ) -> Result<Resolved<T>, Error> {
         let qtype = types.first().copied().unwrap_or(Type::A);
         let local = |class| Error {
             owner: text.escape_debug().to_string(),
@@ -213,7 +222,7 @@ impl Resolver {
                 0 => deadline,
                 _ => half_way(Instant::now(), deadline),
             };
-            match self.resolve(&conf, candidate, types, until) {
+            match self.resolve(&conf, candidate, types, until, convert) {
                 Ok(mut found) => {
                     // It outranks definite failures, so if there was one it is this.
                     found.earlier_failure = failure.filter(|error| !error.class.is_definite());
@@ -235,17 +244,16 @@ impl Resolver {
 
     /// Asks for all `types` of `name` at the same time. A failure is returned with whether any of them
     /// was answered.
-    fn resolve(
+    fn resolve<T>(
         &self,
         conf: &ResolvConf,
         name: &Name,
         types: &[Type],
         deadline: Instant,
-    ) -> Result<Resolved<Data>, (Error, bool)> {
-        let mut lookups: Vec<Lookup> = types
-            .iter()
-            .map(|qtype| Lookup::new(name, *qtype))
-            .collect();
+        convert: fn(Data) -> Option<T>,
+    ) -> Result<Resolved<T>, (Error, bool)> {
+        let lookups = types.iter().map(|qtype| Lookup::new(name, *qtype));
+        let mut lookups: Vec<_> = lookups.collect();
         self.servers.ask(conf, &mut lookups, deadline);
         let mut found = Resolved::new(Some(name.clone()), Vec::new(), MAX_TTL);
         let mut failure: Option<Error> = None;
@@ -253,7 +261,7 @@ impl Resolver {
         for lookup in lookups {
             match lookup.into_outcome() {
                 Ok(one) => {
-                    found.data.extend(one.data);
+                    found.data.extend(one.data.into_iter().filter_map(convert));
                     found.ttl = found.ttl.min(one.ttl);
                     found.missing = one.missing.or(found.missing);
                 }

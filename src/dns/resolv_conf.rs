@@ -1,9 +1,9 @@
 //! The resolver's configuration: resolv.conf(5) and what the environment adds to it.
 //!
-//! Text and [`Environment`] in, values out. Every text has a meaning: keywords, options
-//! and addresses that are not understood are skipped, numbers are cut to their limits. Where
-//! resolv.conf(5) leaves a choice the C library is followed, and Go's resolver, which the
-//! gateway of etcd uses, where the file names no server.
+//! Text and [`Environment`] in, values out. Every text is accepted: unknown keywords, options and
+//! addresses are skipped, numbers are limited to their range. Where resolv.conf(5) leaves a choice this
+//! does what the C library does; if the file names no server, what Go's resolver does, which etcd's
+//! gateway uses.
 
 use std::env;
 use std::fs;
@@ -17,27 +17,24 @@ use super::name::Name;
 const MAX_FILE: u64 = 64 << 10;
 /// Servers used, further ones are ignored (MAXNS of resolv.conf(5)).
 const MAX_SERVERS: usize = 3;
-/// Search domains used. resolv.conf(5) knows no limit any more; Kubernetes writes up to 32.
+/// Search domains used. resolv.conf(5) has no limit any more; Kubernetes writes up to 32.
 const MAX_SEARCH: usize = 32;
-/// Limits and defaults of the numeric options, all of resolv.conf(5).
+/// Limits of the numeric options (resolv.conf(5)).
 const MAX_NDOTS: usize = 15;
 const MAX_TIMEOUT: u64 = 30;
 const MAX_ATTEMPTS: u32 = 5;
-const DEFAULT_NDOTS: usize = 1;
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-const DEFAULT_ATTEMPTS: u32 = 2;
 
-/// What besides the file has a say.
+/// The configuration that is not in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
     /// The port of all servers: 53, except in tests.
     pub(crate) port: u16,
-    /// `RES_OPTIONS`: options that come after those of the file.
+    /// `RES_OPTIONS`: options that follow those of the file.
     pub(crate) res_options: String,
     /// `LOCALDOMAIN`: replaces the search list, even by an empty one.
     pub(crate) local_domain: Option<String>,
-    /// The name of this machine: what follows its first dot is the search list if nothing else
-    /// sets one.
+    /// The name of this machine: the part after its first dot is the search list if nothing else sets
+    /// one.
     pub(crate) host_name: String,
     /// The index of a network interface, for addresses like `fe80::1%eth0`.
     pub(crate) interface_index: fn(&str) -> Option<u32>,
@@ -56,7 +53,7 @@ impl Environment {
     }
 }
 
-/// The index of an interface by name, without `if_nametoindex` and so without foreign code.
+/// The index of an interface by name, without the foreign function `if_nametoindex`.
 pub(crate) fn interface_index(interface: &str) -> Option<u32> {
     if interface.contains('/') || interface.starts_with('.') {
         return None;
@@ -68,11 +65,11 @@ pub(crate) fn interface_index(interface: &str) -> Option<u32> {
 /// How names are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResolvConf {
-    /// Whom to ask, in this order; never empty.
+    /// In the order in which they are asked; never empty.
     pub(crate) servers: Vec<SocketAddr>,
-    /// Domains to try behind a name that is not absolute.
+    /// Domains to append to a name that is not absolute.
     pub(crate) search: Vec<Name>,
-    /// With this many dots a name is tried as it stands before the search list.
+    /// A name with this many dots is tried as it is before the search list.
     pub(crate) ndots: usize,
     /// How long to wait for one server.
     pub(crate) timeout: Duration,
@@ -82,12 +79,12 @@ pub(crate) struct ResolvConf {
     pub(crate) rotate: bool,
     /// TCP from the start.
     pub(crate) use_vc: bool,
-    /// Hosts have IPv4 addresses only, as far as DNS is concerned.
+    /// Do not ask for IPv6 addresses.
     pub(crate) no_aaaa: bool,
 }
 
 impl ResolvConf {
-    /// Reads the file, as far as one makes sense.
+    /// Reads the beginning of the file.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -102,9 +99,10 @@ impl ResolvConf {
         let mut conf = Self {
             servers: Vec::new(),
             search: Vec::new(),
-            ndots: DEFAULT_NDOTS,
-            timeout: DEFAULT_TIMEOUT,
-            attempts: DEFAULT_ATTEMPTS,
+            // The defaults of resolv.conf(5).
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
             rotate: false,
             use_vc: false,
             no_aaaa: false,
@@ -151,7 +149,7 @@ impl ResolvConf {
         if absolute {
             return vec![name.clone()];
         }
-        // Dots stand between labels: one less.
+        // There is one dot less than labels.
         let enough_dots = name.labels().count() > self.ndots;
         let mut candidates: Vec<Name> = self
             .search
@@ -188,7 +186,7 @@ impl ResolvConf {
     }
 }
 
-/// An address of a server, IPv6 with a scope as a number or as the name of an interface.
+/// The address of a server; an IPv6 scope is a number or the name of an interface.
 fn parse_server(text: &str, environment: &Environment) -> Option<SocketAddr> {
     let Some((address, scope)) = text.split_once('%') else {
         return Some(SocketAddr::new(text.parse().ok()?, environment.port));
@@ -200,8 +198,8 @@ fn parse_server(text: &str, environment: &Environment) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, environment.port, 0, scope).into())
 }
 
-/// The root is no search domain, since a name is tried as it stands in any case; nor is
-/// `localhost`, since names made with it would leave the machine.
+/// The root is ignored, since a name is always tried as it is; so is `localhost`, since names below it
+/// must not be asked for in DNS.
 fn parse_search<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<Name> {
     fields
         .filter_map(|domain| Name::from_text(domain).ok())

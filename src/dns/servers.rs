@@ -38,20 +38,14 @@ impl Servers {
     /// attempt is without EDNS, for servers and firewalls that drop or damage queries with it; a single
     /// attempt has a half with and a half without, as long as it is not known which works.
     pub(super) fn ask(&self, conf: &ResolvConf, lookups: &mut [Lookup], deadline: Instant) {
-        let count = conf.servers.len();
-        let first = if conf.rotate {
-            self.rotation.fetch_add(1, Ordering::Relaxed)
-        } else {
-            0
-        };
+        let mut servers = conf.servers.clone();
+        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
+        if let (true, Some(first)) = (conf.rotate, turn.checked_rem(servers.len())) {
+            servers.rotate_left(first);
+        }
         let mut silent = HashSet::new();
         for rounds_left in (0..conf.attempts).rev() {
-            let rotated = conf
-                .servers
-                .iter()
-                .cycle()
-                .skip(first.checked_rem(count).unwrap_or(0));
-            for (server, after) in rotated.take(count).zip((0..count).rev()) {
+            for (server, after) in servers.iter().zip((0..servers.len()).rev()) {
                 let now = Instant::now();
                 let left = deadline.saturating_duration_since(now);
                 let share = share(left, after, rounds_left, conf.timeout);

@@ -1,10 +1,9 @@
-//! Bounds-checked reading and length-prefixed writing of network byte order.
+//! Bounds-checked reading of binary formats in network byte order.
 //!
-//! Every parser of untrusted bytes (DNS, DER, TLS) reads through [`Reader`]: each
-//! access returns a `Result`, none can panic, none allocates. A nested structure is
-//! opened with one of the `sub` functions and closed with [`Reader::finish`], so that
-//! trailing bytes are an error and never ignored by accident. The cursor knows nothing
-//! of the formats above it.
+//! Every parser of untrusted bytes (DNS, DER, TLS) reads through [`Reader`]: each access returns a
+//! `Result`, none can panic, none allocates. A nested structure is opened with one of the `sub`
+//! functions and closed with [`Reader::finish`], so that trailing bytes are an error and never ignored
+//! by accident. The formats themselves are in the modules that use it.
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -63,7 +62,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// How many bytes were read so far.
+    /// How many bytes have been read.
     pub(crate) fn position(&self) -> usize {
         self.whole.len().saturating_sub(self.rest.len())
     }
@@ -73,7 +72,7 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
-    /// Whether nothing is left.
+    /// Whether no byte is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -113,7 +112,7 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    /// A structure of exactly `count` bytes, with positions of its own.
+    /// A structure of exactly `count` bytes, whose positions start at 0.
     pub(crate) fn sub(&mut self, count: usize) -> Result<Self, Error> {
         self.take(count).map(Self::new)
     }

@@ -187,7 +187,7 @@ impl Bench {
                 host_name: String::new(),
                 interface_index: |_| None,
             },
-            look: times.resolver_look,
+            check_interval: times.resolver_look,
             edns_memory: times.edns_memory,
         };
         let gate = members.authenticates().then(Arc::<FakeGate>::default);

@@ -61,7 +61,7 @@ impl Bench {
                 host_name: String::new(),
                 interface_index: |name| (name == "lo").then_some(1),
             },
-            look: Duration::from_secs(5),
+            check_interval: Duration::from_secs(5),
             edns_memory: Duration::from_secs(600),
         };
         let resolver = Resolver::new(sources, entropy);
