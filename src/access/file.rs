@@ -165,7 +165,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_can_be_opened_is_told_without_creating_it() {
+    fn a_probe_creates_no_file() {
         let own = std::env::current_exe().unwrap();
         let directory = own.parent().unwrap();
         let cases = [

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_forgotten_in_time() {
+    fn entries_expire() {
         let (edns, now) = (Edns::default(), Instant::now());
         let later = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(edns.of(server(1), now), None);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_servers_are_known_than_there_may_be() {
+    fn the_number_of_remembered_servers_is_limited() {
         let (edns, now) = (Edns::default(), Instant::now());
         for number in 0..100 {
             edns.note(server(number), Some(false), now, MEMORY);

@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_interrupted_is_made_again() {
+    fn an_interrupted_call_is_repeated() {
         let cases: [(&[ErrorKind], Result<usize, ErrorKind>); 3] = [
             (&[], Ok(0)),
             (&[ErrorKind::Interrupted; 2], Ok(2)),

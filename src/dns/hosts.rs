@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_change_all_the_time_take_no_more_than_so_much() {
+    fn the_number_of_kept_names_is_limited() {
         let file = TempFile::new("10.0.0.1 a\n");
         let hosts = Hosts::new(file.path.clone());
         for number in 0..MAX_NAMES + 2 {

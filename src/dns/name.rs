@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_name() {
+    fn text_that_is_not_a_name() {
         let long_label = "x".repeat(64);
         let longest = format!("{0}.{0}.{0}.{1}", "x".repeat(63), "y".repeat(61));
         assert_eq!(name(&longest).as_wire().len(), MAX_NAME);

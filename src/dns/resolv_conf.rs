@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said() {
+    fn without_settings() {
         for text in [
             "",
             "\n",
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_has_the_last_word() {
+    fn the_environment_overrides_the_file() {
         let mut environment = environment();
         environment.host_name = "node.lan.example\n".to_owned();
         environment.res_options = "ndots:4 rotate".to_owned();

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_not_looked_at_more_often_than_the_interval() {
+    fn the_file_is_not_checked_more_often_than_the_interval() {
         let file = TempFile::new("first");
         let now = Instant::now();
         let watched = watched(file.path.clone(), now);

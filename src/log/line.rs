@@ -239,7 +239,7 @@ mod tests {
     const NOW: Duration = Duration::new(1_795_378_280, 610_611_200);
 
     #[test]
-    fn json_keeps_the_keys_of_the_reference() {
+    fn json_has_the_keys_of_the_gateway_of_etcd() {
         let line = json_line(
             NOW,
             Level::Warn,

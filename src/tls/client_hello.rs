@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_no_protocol_leaves_the_extension_out() {
+    fn no_server_name_for_an_address_and_no_alpn_without_protocols() {
         let share = KeyShare::generate(Group::X25519, &mut |out| {
             out.fill(1);
             Ok(())
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_comes_back() {
+    fn a_cookie_is_sent_back() {
         let share = KeyShare::generate(Group::X25519, &mut |out| {
             out.fill(1);
             Ok(())
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_is_an_error() {
+    fn a_protocol_name_that_is_too_long_is_an_error() {
         let share = KeyShare::generate(Group::X25519, &mut |out| {
             out.fill(1);
             Ok(())

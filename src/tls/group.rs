@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_random_source_is_noticed() {
+    fn a_broken_random_source_is_an_error() {
         // the scalar 0 and a scalar above every order
         for group in [Group::Secp256r1, Group::Secp384r1, Group::Secp521r1] {
             for byte in [0x00, 0xff] {

@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_message_is_refused() {
+    fn every_truncation_of_a_message_is_refused() {
         let extensions = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 23];
         let body: [&[u8]; 6] = [
             &[3, 3],
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_key_exchange_signs() {
+    fn the_signed_part_of_a_key_exchange() {
         let bytes = [12, 0, 0, 13, 3, 0, 29, 2, 8, 9, 4, 3, 0, 3, 5, 6, 7];
         let message = message(&bytes);
         let exchange = ServerKeyExchange::parse(&message).unwrap();
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_great_number_of_extensions_is_no_burden() {
+    fn duplicates_are_found_among_many_extensions() {
         // 64 KiB of extensions without content: 16,383 of them, all different but two
         let mut body = vec![0xff, 0xfc];
         for kind in (0..16_382u16).chain([3]) {

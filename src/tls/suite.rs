@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_weaker_is_known() {
+    fn nothing_weaker_is_found() {
         // static RSA with GCM, ECDHE with CBC, DHE, CCM_8, NULL, the renegotiation SCSV
         for code in [0x009c, 0xc013, 0x009e, 0x1305, 0x0000, 0x00ff] {
             assert!(

@@ -1,4 +1,4 @@
-//! Servers and firewalls that drop queries with EDNS: found out once, not with each lookup.
+//! Servers and firewalls that drop queries with EDNS: this is found out once, not by each lookup.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn answer(asked: &Asked) -> Vec<Act> {
     reply.srv(&asked.name, 9, [0, 0, 1], "t.example").send()
 }
 
-/// Drops what has EDNS.
+/// Drops queries with EDNS.
 fn drops(asked: &Asked) -> Vec<Act> {
     match asked.edns {
         true => Vec::new(),
@@ -23,7 +23,7 @@ fn drops(asked: &Asked) -> Vec<Act> {
     }
 }
 
-/// Makes so many lookups of one service, which all succeed, and tells what each of them asked.
+/// Makes so many lookups of one service, which all succeed; returns the queries of each.
 fn asked_by(bench: &Bench, lookups: usize) -> Vec<Vec<String>> {
     let lookup = |_| {
         let before = bench.log(0).len();
@@ -51,7 +51,7 @@ fn silence_about_edns_is_remembered() {
     }
 }
 
-/// The families of a host are two questions, and one experience.
+/// The two questions for a host count as one experience.
 #[test]
 fn silence_about_edns_is_remembered_of_hosts() {
     let net = Net::new(vec![script(|asked| match asked.edns {
@@ -74,9 +74,9 @@ fn silence_about_edns_is_forgotten_in_time() {
     assert_eq!(asked_by(&bench, 2), [[WITH, WITHOUT]; 2]);
 }
 
-/// A datagram can be lost: that alone does not make a server one that drops EDNS, if it was not before.
+/// A datagram can be lost: one loss does not mean that a server which answered before drops EDNS.
 #[test]
-fn a_server_that_has_answered_with_edns_is_given_another_lookup() {
+fn a_server_that_has_answered_with_edns_is_asked_with_it_again() {
     let net = Net::new(vec![script(|asked| match asked.before {
         1 | 4 | 6 => Vec::new(),
         _ => answer(asked),
@@ -94,7 +94,7 @@ fn a_server_that_has_answered_with_edns_is_given_another_lookup() {
     assert_eq!(asked_by(&bench, 6), expected);
 }
 
-/// What a server says about EDNS is known of that server alone.
+/// EDNS is remembered per server.
 #[test]
 fn other_servers_are_asked_with_edns() {
     let net = Net::new(vec![script(drops), script(answer)]);
@@ -110,7 +110,7 @@ fn other_servers_are_asked_with_edns() {
     assert!(bench.log(1).iter().all(|asked| asked == WITH));
 }
 
-/// A single attempt has a half with EDNS and a half without, and no more time than it promises.
+/// A single attempt has one half with EDNS and one without, and no more time than configured.
 #[test]
 fn a_single_attempt_takes_no_longer_than_its_time_out() {
     let net = Net::new(vec![script(|_| Vec::new())]);
@@ -124,7 +124,7 @@ fn a_single_attempt_takes_no_longer_than_its_time_out() {
         "{elapsed:?}"
     );
     assert_eq!(bench.log(0), [WITH, WITHOUT]);
-    // What is not silence is not asked about twice.
+    // After any reply the server is not asked again.
     let net = Net::new(vec![script(|asked| asked.reply().rcode(2).send())]);
     let bench = Bench::new(net, "options timeout:1 attempts:1");
     assert_eq!(
@@ -134,9 +134,9 @@ fn a_single_attempt_takes_no_longer_than_its_time_out() {
     assert_eq!(bench.log(0), [WITH]);
 }
 
-/// Nor is a server that is known to answer with EDNS asked without: it has all the time for one.
+/// A server that is known to answer with EDNS is not asked without: it has all the time.
 #[test]
-fn a_single_attempt_at_a_server_that_does_edns_has_all_the_time() {
+fn a_single_attempt_at_a_server_that_supports_edns_has_all_the_time() {
     let net = Net::new(vec![script(|asked| match asked.before {
         1 | 2 => Vec::new(),
         _ => answer(asked),

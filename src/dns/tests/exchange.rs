@@ -1,4 +1,4 @@
-//! One server and one question: replies, whatever is not one, TCP, EDNS, and who is asked next.
+//! One server and one question: replies and other messages, TCP, EDNS, and which server is asked next.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use crate::dns::Class;
 use crate::dns::message;
 use crate::dns::name::DecodeError;
 
-/// All that a stranger or a confused server may send; none of it is a reply to `asked`.
+/// Messages that a stranger or a broken server may send; none is a reply to `asked`.
 fn nonsense(asked: &Asked) -> Vec<Act> {
     let lie = || asked.reply().a(&asked.name, 60, "203.0.113.66").bytes;
     let changed = |position: usize, value: u8| {
@@ -36,11 +36,11 @@ fn nonsense(asked: &Asked) -> Vec<Act> {
         Act::Send(Vec::new()),
         Act::Send(asked.bytes.clone()),
         Act::Send(vec![0xff; 60_000]),
-        Act::Spoof(lie()), // all is right but where it comes from
+        Act::Spoof(lie()), // correct, but from another address
     ]
 }
 
-/// A failure without the question, as Unbound refuses.
+/// A failure without the question, as Unbound sends it to refused clients.
 fn bare(asked: &Asked, rcode: u8) -> Act {
     let mut bytes = asked.reply().rcode(rcode).bytes;
     bytes.truncate(12);
@@ -59,7 +59,7 @@ fn nonsense_is_ignored() {
 }
 
 #[test]
-fn nonsense_alone_is_waited_out() {
+fn nonsense_without_a_reply_ends_in_a_timeout() {
     let net = Net::new(vec![script(nonsense)]);
     let bench = Bench::new(net, "options attempts:1");
     let start = Instant::now();
@@ -68,7 +68,7 @@ fn nonsense_alone_is_waited_out() {
     assert!(elapsed >= LITTLE && elapsed < PATIENCE, "{elapsed:?}");
 }
 
-/// Over TCP too what does not belong to the query is ignored, but for what is empty.
+/// Over TCP, too, messages that are not the reply are ignored, except empty ones.
 #[test]
 fn nonsense_over_tcp() {
     let net = Net::new(vec![script(|asked| {
@@ -82,7 +82,7 @@ fn nonsense_over_tcp() {
     assert_eq!(bench.log(0), ["a.example. 1 tcp", "a.example. 28 tcp"]);
 }
 
-/// An empty message ends an exchange at once, whether more would follow or the server leaves it at that.
+/// An empty message ends an exchange at once, whether more messages follow or not.
 #[test]
 fn empty_message_over_tcp() {
     let empty = || vec![Act::Send(Vec::new())];
@@ -101,9 +101,9 @@ fn empty_message_over_tcp() {
     }
 }
 
-/// A server that floods with what is not the reply has the time of a few messages, over UDP, over TCP and in large ones.
+/// A flood of messages that are not the reply ends after a few, over UDP, over TCP and if they are large.
 #[test]
-fn the_next_server_is_asked_where_one_floods() {
+fn after_a_flood_the_next_server_is_asked() {
     type Flood = fn(&Asked) -> Vec<Act>;
     let floods: [(&str, Flood); 4] = [
         ("", |_| vec![Act::Send(Vec::new()); 100]),
@@ -116,7 +116,7 @@ fn the_next_server_is_asked_where_one_floods() {
         let bench = Bench::new(net, &format!("options timeout:30 {options}"));
         let found = bench.host_within("a.example", PATIENCE);
         assert_eq!(found, ips(&["192.0.2.1"]), "{options}");
-        // A reply in time is found among it.
+        // A reply that comes early enough is found among them.
         let net = Net::new(vec![script(move |asked| {
             let mut acts = flood(asked);
             acts.truncate(if asked.tcp { 4 } else { 60 });
@@ -131,9 +131,9 @@ fn the_next_server_is_asked_where_one_floods() {
     }
 }
 
-/// One server that does one thing wrong, each time it is asked.
+/// One server with one error in all its replies.
 #[test]
-fn servers_at_fault() {
+fn failures_of_servers() {
     let with = |rdata: &'static [u8]| {
         script(move |asked| asked.reply().record(0, &asked.name, CNAME, 9, rdata).send())
     };
@@ -247,7 +247,7 @@ fn truncated_where_nobody_listens_for_tcp() {
 }
 
 #[test]
-fn nobody_listens_at_all() {
+fn no_server_listens() {
     for options in ["", "options use-vc"] {
         let bench = Bench::new(
             Net::new(vec![]),
@@ -312,7 +312,7 @@ fn two_hundred_records_over_tcp() {
     );
 }
 
-/// More than the server was offered, and yet in one datagram.
+/// More octets in one datagram than the query offers.
 #[test]
 fn oversized_datagram() {
     let net = Net::new(vec![script(|asked| {
@@ -369,14 +369,14 @@ fn servers_without_edns() {
     }
 }
 
-/// What is silent about EDNS, or makes a mess of it, is asked without at the last attempt.
+/// A server that does not answer queries with EDNS, or breaks them, is asked without in the last attempt.
 #[test]
-fn the_last_attempt_goes_without_edns() {
+fn the_last_attempt_has_no_edns() {
     type Fault = fn(&Asked) -> Vec<Act>;
     let faults: [(&str, Fault); 3] = [
         ("silence", |_| vec![]),
         ("SERVFAIL", |asked| asked.reply().rcode(2).send()),
-        // The reply is the query with records behind it, the first of which is then the OPT.
+        // The reply is the query with records appended, so that the OPT record is the first.
         ("what follows the question is an answer", |asked| {
             let mut bytes = asked.bytes.clone();
             let record = asked.reply().srv(&asked.name, 9, [0, 0, 1], "t.example");
@@ -406,7 +406,7 @@ fn the_last_attempt_goes_without_edns() {
     }
 }
 
-/// A datagram that is lost does not cost all the time that there is.
+/// A lost datagram does not use up all the time.
 #[test]
 fn a_query_that_is_lost_is_repeated_in_time() {
     let net = Net::new(vec![script(|asked| match asked.before {
@@ -421,7 +421,7 @@ fn a_query_that_is_lost_is_repeated_in_time() {
 }
 
 #[test]
-fn the_next_server_is_asked_where_one_fails() {
+fn after_a_failure_the_next_server_is_asked() {
     type Fault = fn(&Asked) -> Vec<Act>;
     let faults: [(&str, Fault); 6] = [
         ("SERVFAIL", |asked| asked.reply().rcode(2).send()),
@@ -452,7 +452,7 @@ fn the_next_server_is_asked_where_one_fails() {
             );
         }
     }
-    // A name that does not exist does not exist elsewhere either.
+    // The other servers are not asked about a name that does not exist.
     let nxdomain = script(|asked: &Asked| asked.reply().rcode(3).send());
     let bench = Bench::new(Net::new(vec![nxdomain, script(good)]), "");
     assert_eq!(bench.host("a.example"), Err(Class::NxDomain));
@@ -492,7 +492,7 @@ fn attempts_are_counted() {
     assert_eq!((bench.log(0).len(), bench.log(1).len()), (3, 3));
 }
 
-/// A reply comes from where the system sent the query, which may not be what is configured.
+/// A reply comes from the address to which the system sent the query, which may differ from the configured one.
 #[test]
 fn servers_of_all_families() {
     for (server, ip) in [
@@ -526,9 +526,9 @@ fn silence_of_one_server_leaves_time_for_the_others() {
     );
 }
 
-/// A query whose id could be guessed is not sent; the next attempt may fare better.
+/// Without entropy for its id a query is not sent; the next attempt may succeed.
 #[test]
-fn without_entropy_nothing_is_asked() {
+fn without_entropy_no_query_is_sent() {
     thread_local!(static LEFT_TO_FAIL: Cell<u32> = const { Cell::new(0) });
     fn fails(octets: &mut [u8]) -> io::Result<()> {
         match LEFT_TO_FAIL.get() {
@@ -541,7 +541,7 @@ fn without_entropy_nothing_is_asked() {
     }
     let failure = Class::Io(ErrorKind::WouldBlock, Some(11));
     let cases = [
-        // (options, draws that fail, outcome, queries)
+        // (options, failed draws, outcome, queries)
         ("attempts:1", 2, Err(failure), 0),
         ("attempts:1 use-vc", 2, Err(failure), 0),
         ("attempts:2", 2, ips(&["192.0.2.1"]), 2),

@@ -1,5 +1,5 @@
-//! DNS servers of our own, for tests: in this process, on loopback, each with a script that says
-//! what to send for a query. They can do all that a server should not.
+//! DNS servers for tests: in this process, on loopback, each with a script that decides what to send
+//! for a query. They can also do everything that a server must not do.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ pub(crate) const SRV: u16 = 33;
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) bytes: Vec<u8>,
-    /// The name in text form, the type, and how the query came.
+    /// The name in text form, the type, and how the query was sent.
     pub(crate) name: String,
     pub(crate) qtype: u16,
     pub(crate) edns: bool,
@@ -61,7 +61,7 @@ impl Asked {
     }
 }
 
-/// A reply in the making.
+/// A reply that is being composed.
 pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
 }
@@ -129,7 +129,7 @@ impl Answer {
         self.record(1, owner, SOA, ttl, &data)
     }
 
-    /// The act of sending it as it should be.
+    /// Sends it in the regular way.
     pub(crate) fn send(self) -> Vec<Act> {
         vec![Act::Send(self.bytes)]
     }
@@ -139,7 +139,7 @@ fn wire(name: &str) -> Vec<u8> {
     Name::from_text(name).unwrap().0.as_wire().to_vec()
 }
 
-/// What a server does about a query.
+/// What a server does after a query.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     /// Sends a message, over TCP with its length.
@@ -179,7 +179,7 @@ impl Server {
         self.shared.asked.lock().unwrap().clone()
     }
 
-    /// Names, types and ways of all queries in the order they came.
+    /// Names, types and transports of all queries in their order.
     pub(crate) fn log(&self) -> Vec<String> {
         let line = |asked: &Asked| {
             let way = if asked.tcp { " tcp" } else { "" };
@@ -196,7 +196,7 @@ pub(crate) fn script(act: impl Fn(&Asked) -> Vec<Act> + Send + Sync + 'static) -
 }
 
 impl Net {
-    /// Servers that speak UDP and TCP.
+    /// Servers for UDP and TCP.
     pub(crate) fn new(scripts: Vec<Script>) -> Self {
         Self::start(addresses(scripts.len()), scripts, true)
     }
@@ -206,7 +206,7 @@ impl Net {
         Self::start(vec![ip], vec![script], true)
     }
 
-    /// Servers where nobody listens for TCP.
+    /// Servers that do not listen for TCP.
     pub(crate) fn without_tcp(scripts: Vec<Script>) -> Self {
         Self::start(addresses(scripts.len()), scripts, false)
     }
@@ -328,7 +328,7 @@ fn serve_tcp(listener: &TcpListener, shared: &Shared, stop: &AtomicBool) {
         let mut query = vec![0; u16::from_be_bytes(length).into()];
         stream.read_exact(&mut query).unwrap();
         for act in handle(&query, true, client, shared) {
-            // The client may have gone: that is for the test to judge.
+            // The client may have closed the connection, which is not an error here.
             let sent = match act {
                 Act::Send(bytes) => {
                     let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();

@@ -12,7 +12,7 @@ pub(super) const ID: u16 = 0x1234;
 
 /// One recorded reply.
 pub(super) struct Fixture {
-    /// Who sent it, and what is special about it.
+    /// Which server sent it, and what is special about it.
     pub(super) what: &'static str,
     /// The question.
     pub(super) owner: &'static str,
@@ -49,7 +49,7 @@ impl Fixture {
     }
 }
 
-/// Octets from hexadecimal digits and whatever space.
+/// Octets from hexadecimal digits; white space is ignored.
 pub(in super::super) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex
         .chars()
@@ -112,9 +112,9 @@ fn recorded_replies() {
     }
 }
 
-/// Each truncation: not a reply as long as the question is incomplete, then a broken one as long as the
-/// authority section is, unless it is a failure, of which the code is enough. What is cut off behind
-/// that, or added, changes nothing.
+/// Each truncation: not a reply while the question is incomplete, then malformed while the authority
+/// section is incomplete, unless it is a failure, of which only the code is used. Octets cut off after
+/// that, or added, change nothing.
 #[test]
 fn truncation_sweep() {
     for fixture in FIXTURES {
@@ -127,7 +127,7 @@ fn truncation_sweep() {
         }
         let parse =
             |bytes: &[u8]| parse_reply(bytes, &query).map(|reply| reply.map(|reply| says(&reply)));
-        // The TC bit is believed before anything else is looked at.
+        // The TC bit is read before everything else.
         let from_header = fixture.says == "truncated" || !matches!(bytes[3] & 0x0f, 0 | 3);
         let whole = Ok(fixture.says.to_owned());
         for length in 0..bytes.len() {
@@ -150,8 +150,8 @@ fn truncation_sweep() {
     }
 }
 
-/// Every bit of every octet turned, and the octets that mean something in a name: never a panic, and never accepted if what was changed is the
-/// id, the direction, the operation or the question.
+/// Every bit of every octet inverted, and octets with a meaning in names: never a panic, and never
+/// accepted if the id, the direction, the operation or the question was changed.
 #[test]
 fn single_octet_sweep() {
     for fixture in FIXTURES {

@@ -73,7 +73,7 @@ fn aliases_across_replies() {
     assert_eq!(found.missing, None, "no data is a complete answer");
 }
 
-/// Another server would not untie it.
+/// Another server would have the same loop.
 #[test]
 fn aliases_in_a_loop_are_asked_of_one_server() {
     let looped = || script(|asked| asked.reply().cname(&asked.name, 9, &asked.name).send());
@@ -83,7 +83,7 @@ fn aliases_in_a_loop_are_asked_of_one_server() {
 }
 
 #[test]
-fn a_lookup_that_there_is_no_memory_for_fails_and_the_next_does_not() {
+fn a_lookup_without_memory_fails_and_the_next_does_not() {
     let bench = Bench::new(Net::new(vec![zone(&[("a.test", A, "192.0.2.1")])]), "");
     let refused = memory::tests::refuse();
     let error = bench.host("a.test").unwrap_err();
@@ -104,7 +104,7 @@ fn an_alias_of_this_machine_is_not_asked_for() {
 }
 
 #[test]
-fn records_that_came_along_are_not_used() {
+fn records_of_other_names_are_not_used() {
     let net = Net::new(vec![script(|asked| {
         let reply = asked.reply().a("evil.example", 1, "203.0.113.66");
         let reply = reply.srv(&asked.name, 1, [0, 0, 0], "evil.example");
@@ -142,7 +142,7 @@ fn rotation() {
     }
 }
 
-/// A is answered only once AAAA has been asked for too.
+/// A is answered only after AAAA was asked for, too.
 #[test]
 fn families_are_asked_for_at_the_same_time() {
     let held: Mutex<Option<Asked>> = Mutex::new(None);
@@ -187,9 +187,9 @@ fn one_family_missing() {
     );
 }
 
-/// What an administrator sets where questions for AAAA are dropped.
+/// An administrator sets this where questions for AAAA are dropped.
 #[test]
-fn one_family_not_wanted() {
+fn only_a_with_no_aaaa() {
     let hosts = "2001:db8::9 listed";
     let conf = "search a.test\noptions no-aaaa";
     let bench = Bench::with_hosts(Net::new(vec![script(good)]), conf, hosts);
@@ -199,9 +199,9 @@ fn one_family_not_wanted() {
     assert_eq!(bench.host("listed"), ips(&["2001:db8::9"]), "it is for DNS");
 }
 
-/// Silence about one family costs a moment, not all attempts at all servers.
+/// Silence about one family costs a second, not all attempts at all servers.
 #[test]
-fn one_family_met_with_silence() {
+fn silence_about_one_family() {
     let answers_only = |qtype| {
         script(move |asked: &Asked| match asked.qtype == qtype {
             true if qtype == A => good(asked),
@@ -315,10 +315,10 @@ fn search_list_and_failures() {
     );
 }
 
-/// A name with a dot is asked for as it stands first. In a network without a way out nobody has an
-/// answer to that, and yet the search list may lead to it.
+/// A name with a dot is first asked for as it is. In a network without access to the outside no server
+/// answers that, but the search list may still find it.
 #[test]
-fn search_list_and_silence_about_the_name_as_it_stands() {
+fn search_list_and_silence_about_the_name_as_it_was_given() {
     let net = Net::new(vec![script(|asked| match asked.name.as_str() {
         "etcd.prod.b.test." => good(asked),
         "etcd.prod.a.test." => asked.reply().rcode(3).send(),
@@ -332,7 +332,7 @@ fn search_list_and_silence_about_the_name_as_it_stands() {
     assert_eq!(found.earlier_failure.unwrap().owner, "etcd.prod.");
 }
 
-/// Where questions for AAAA are dropped, names that do not exist lead on all the same, and soon.
+/// Where questions for AAAA are dropped, the search still continues soon after a name that does not exist.
 #[test]
 fn search_list_and_silence_about_one_family() {
     let net = Net::new(vec![script(|asked| {
@@ -354,7 +354,7 @@ fn search_list_and_silence_about_one_family() {
     assert_eq!(unknown, [Class::Timeout; 2], "of a.test, of b.test");
 }
 
-/// Some servers deny a name with A alone when asked for AAAA: A is still worth another attempt.
+/// Some servers answer NXDOMAIN for AAAA if a name has only A: A is still asked for again.
 #[test]
 fn a_name_denied_for_aaaa_only() {
     let net = Net::new(vec![script(|asked| match (asked.qtype, asked.before) {
@@ -367,7 +367,7 @@ fn a_name_denied_for_aaaa_only() {
 }
 
 #[test]
-fn what_needs_no_server() {
+fn hosts_that_need_no_server() {
     let hosts = "192.0.2.9 Etcd-1 etcd-1.example\n2001:db8::9 etcd-1\n10.0.0.1 localhost\n127.0.0.9 my.localhost";
     let bench = Bench::with_hosts(Net::new(vec![script(good)]), "search localhost", hosts);
     let cases: [(&str, &[&str]); 9] = [
@@ -438,7 +438,7 @@ fn many_threads() {
 }
 
 #[test]
-fn text_that_is_no_name_is_fit_to_print() {
+fn text_that_is_not_a_name_is_escaped() {
     let bench = Bench::new(Net::new(vec![]), "");
     let error = bench.srv("a\nb").unwrap_err();
     let text = "SRV a\\nb: not a domain name: it has a character that is not printable ASCII";

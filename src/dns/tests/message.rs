@@ -1,4 +1,4 @@
-//! Queries byte for byte, replies of all kinds, and bytes that are none.
+//! Queries byte for byte, replies of all kinds, and bytes that are not a reply.
 
 #![allow(clippy::panic)]
 
@@ -35,7 +35,7 @@ fn queries_byte_for_byte() {
     assert_eq!(query(true), bytes(&edns));
 }
 
-/// The SRV records of RFC 2782's example zone, as RFC 1035 section 4.1 puts them on the wire.
+/// The SRV records of RFC 2782's example zone, encoded as in RFC 1035 section 4.1.
 #[test]
 fn reply_with_the_records_of_rfc_2782() {
     let question = question("_foobar._tcp.example.com", Type::SRV);
@@ -71,7 +71,7 @@ fn reply_with_the_records_of_rfc_2782() {
 }
 
 #[test]
-fn bytes_that_are_no_reply() {
+fn bytes_that_are_not_a_reply() {
     let question = question("a.example", Type::A);
     let query = Query {
         id: 7,
@@ -144,7 +144,7 @@ fn replies_that_are_broken_or_odd() {
             format!("0007 {flags} 0001 {counts} 01 61 07 6578616d706c65 00 0001 0001 {records}");
         parse_reply(&bytes(&hex), &query).map(|reply| reply.map(|reply| says(&reply)))
     };
-    let flaw = |error| Some(Err(error));
+    let malformed = |error| Some(Err(error));
     let fine = |text: &str| Some(Ok(text.to_owned()));
     let opt = "00 0029 0200 00000000 0000";
     let badvers = "00 0029 0200 01000000 0000";
@@ -155,28 +155,28 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0001 0000 0000",
             "c00c 0001 0001 00000009 0003 c00002".to_owned(),
-            flaw(DecodeError::TRUNCATED),
+            malformed(DecodeError::TRUNCATED),
         ),
         (
             "A of 5 octets",
             "8180",
             "0001 0000 0000",
             "c00c 0001 0001 00000009 0005 c0000201 00".to_owned(),
-            flaw(DecodeError::RDATA_LENGTH),
+            malformed(DecodeError::RDATA_LENGTH),
         ),
         (
             "A of 3 octets, more after it",
             "8180",
             "0002 0000 0000",
             "c00c 0001 0001 00000009 0003 c00002 c00c 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(DecodeError::RDATA_LENGTH),
+            malformed(DecodeError::RDATA_LENGTH),
         ),
         (
             "CNAME shorter than its data",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0004 01 62 00 00".to_owned(),
-            flaw(DecodeError::RDATA_LENGTH),
+            malformed(DecodeError::RDATA_LENGTH),
         ),
         (
             "an octet behind the last record",
@@ -190,21 +190,21 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0002 0000 0000",
             "c00c 0005 0001 00000009 0001 01 62 00 0005 0001 00000009 0001 00".to_owned(),
-            flaw(DecodeError::RDATA_LENGTH),
+            malformed(DecodeError::RDATA_LENGTH),
         ),
         (
             "CNAME that points forward",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0002 c0ff".to_owned(),
-            flaw(DecodeError::POINTER),
+            malformed(DecodeError::POINTER),
         ),
         (
             "owner that loops",
             "8180",
             "0001 0000 0000",
             "c01b 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(DecodeError::POINTER),
+            malformed(DecodeError::POINTER),
         ),
         (
             "SRV with a compressed target",
@@ -232,7 +232,7 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "ffff 0000 0000",
             "c00c 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(DecodeError::TRUNCATED),
+            malformed(DecodeError::TRUNCATED),
         ),
         (
             "two OPT, of which the first counts",
@@ -295,42 +295,42 @@ fn replies_that_are_broken_or_odd() {
             "8180",
             "0001 0000 0001",
             format!("{opt} {good}"),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "OPT among the answers, one of which is in the authority section",
             "8180",
             "0001 0001 0000",
             format!("{opt} {good}"),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "OPT among the answers, one of which is beyond all counts",
             "8180",
             "0001 0000 0000",
             format!("{opt} {good}"),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "a count of answers that is too low",
             "8180",
             "0001 0000 0000",
             format!("{good} {good}"),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "the same where another section counts it",
             "8180",
             "0001 0000 0001",
             format!("{good} {good} {opt}"),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "an alias whose address is beyond the count",
             "8180",
             "0001 0000 0000",
             "c00c 0005 0001 00000009 0002 c00e c00e 0001 0001 00000009 0004 c0000201".to_owned(),
-            flaw(DecodeError::DISPLACED),
+            malformed(DecodeError::DISPLACED),
         ),
         (
             "an address of another name beyond the count",
@@ -340,11 +340,11 @@ fn replies_that_are_broken_or_odd() {
             fine("0 ra\na.example. 9 A 192.0.2.1"),
         ),
         (
-            "a flaw in the authority section",
+            "an error in the authority section",
             "8180",
             "0001 0001 0000",
             format!("{good} c00c 0006 0001 00000009 0002 0000"),
-            flaw(DecodeError::TRUNCATED),
+            malformed(DecodeError::TRUNCATED),
         ),
         (
             "FORMERR with the counts of the query, but without its OPT",

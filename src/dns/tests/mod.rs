@@ -1,11 +1,11 @@
-//! The resolver against servers in this process that answer, fail and lie as told.
+//! The resolver with servers in this process that answer, fail and lie as a test wants.
 
 mod edns;
 mod exchange;
 pub(crate) mod fake;
 pub(super) mod fixtures;
-mod flaws;
 mod lookup;
+mod malformed;
 mod message;
 mod times;
 mod truncated;
@@ -21,11 +21,11 @@ use super::resolv_conf::Environment;
 use super::{Class, Error, Resolved, Resolver, Sources};
 use fake::{A, Act, Asked, Net, TempFile};
 
-/// Ample, for what is to succeed.
+/// More than enough time for a lookup that succeeds.
 const AMPLE: Duration = Duration::from_secs(10);
-/// Less than the 5 s that a resolver waits for a server by itself, and enough for a busy machine.
+/// Less than the 5 s that a resolver waits for a server by default, and enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Little, for what is to run into the deadline.
+/// For lookups that must reach the deadline.
 const LITTLE: Duration = Duration::from_millis(300);
 
 fn entropy(octets: &mut [u8]) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! How long what was learned stands, and how a deadline is shared.
+//! For how long an answer is valid, and how a deadline is shared.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::fake::{A, Net, script};
 use super::{AMPLE, Bench};
 use crate::dns::servers::{half_way, share};
 
-/// What is learned stands for the shortest TTL on the way to it, wherever that is.
+/// An answer is valid for the shortest TTL of all records that lead to it.
 #[test]
 fn the_shortest_ttl_of_aliases_across_replies_counts() {
     for (ttls, shortest) in [
@@ -57,7 +57,7 @@ fn a_deadline_is_shared_by_the_servers_of_a_round_and_the_rounds_after_it() {
         (10_000, 1, 0, 5_000, 5_000),
         (9_000, 1, 0, 5_000, 4_500),
         (9_000, 2, 0, 5_000, 3_000),
-        // All rounds that are left have one share.
+        // All further rounds have one share together.
         (9_000, 0, 1, 5_000, 4_500),
         (9_000, 0, 4, 5_000, 4_500),
         (9_000, 2, 1, 5_000, 2_250),

@@ -1,4 +1,4 @@
-//! Answers that are truncated over TCP too: more than 64 KiB of records, or a server that cuts anyway.
+//! Answers that are truncated over TCP too: more than 64 KiB of records, or a server that truncates anyway.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use super::{AMPLE, Bench};
 use crate::dns::Class;
 use crate::dns::message;
 
-/// A part of the records, as many as are said, over TCP; nothing over UDP.
+/// A part of the records, so many, over TCP; none over UDP.
 fn part(asked: &Asked, records: u16) -> Answer {
     let reply = asked.reply().truncated();
     let add = |reply: Answer, n: u16| match asked.qtype {
@@ -22,7 +22,7 @@ fn part(asked: &Asked, records: u16) -> Answer {
 }
 
 #[test]
-fn the_part_that_came_is_given_with_the_error_that_says_so() {
+fn a_truncated_answer_is_returned_with_its_error() {
     let bench = Bench::new(Net::new(vec![script(|asked| part(asked, 3).send())]), "");
     let found = bench.srv("s.example").unwrap();
     assert_eq!(found.data.len(), 3);
@@ -58,14 +58,14 @@ fn a_whole_answer_of_another_server_or_attempt_is_better() {
         let found = bench.srv("s.example").unwrap();
         assert_eq!((found.data.len(), found.missing), (4, None), "{count}");
     }
-    // Of two parts that which has more.
+    // The longer one of two parts.
     let [few, more] =
         [2, 5].map(|records| script(move |asked: &Asked| part(asked, records).send()));
     let bench = Bench::new(Net::new(vec![more, few]), "");
     assert_eq!(bench.srv("s.example").unwrap().data.len(), 5);
 }
 
-/// That there is a part is told, whatever becomes of the other family.
+/// A truncated answer is reported, whatever the result of the other family.
 #[test]
 fn a_part_of_one_family() {
     for rcode in [0, 2] {
@@ -84,7 +84,7 @@ fn a_part_of_one_family() {
     }
 }
 
-/// Nothing, cut short, is not known to be nothing.
+/// An empty truncated answer does not mean that there is nothing.
 #[test]
 fn truncated_answers_without_records_are_not_definite() {
     for rcode in [0, 3] {
@@ -95,7 +95,7 @@ fn truncated_answers_without_records_are_not_definite() {
         let error = Bench::new(net, "").srv("s.example").unwrap_err();
         assert_eq!((error.class, error.negative_ttl), (Class::Truncated, None));
     }
-    // A failure says why.
+    // A failure is reported by its code.
     let net = Net::new(vec![script(|asked| {
         asked.reply().truncated().rcode(5).send()
     })]);
@@ -103,7 +103,7 @@ fn truncated_answers_without_records_are_not_definite() {
         Bench::new(net, "").srv("s.example").unwrap_err().class,
         Class::Rcode(message::REFUSED)
     );
-    // A record that is cut is none.
+    // An incomplete record is not used.
     let net = Net::new(vec![script(|asked| {
         let mut reply = part(asked, 2);
         let short = reply.bytes.len() - usize::from(asked.tcp);
@@ -116,7 +116,7 @@ fn truncated_answers_without_records_are_not_definite() {
     );
 }
 
-/// An alias that came with it leads on: what is behind it may be whole.
+/// An alias in it is followed: the answer for its target may be complete.
 #[test]
 fn an_alias_in_a_truncated_answer_is_followed() {
     let net = Net::new(vec![script(|asked| match asked.name.as_str() {

@@ -363,7 +363,7 @@ fn limits() {
 }
 
 #[test]
-fn what_is_no_record() {
+fn bytes_that_are_not_a_record() {
     let not_tls = |http| Err(Error::NotTls { http });
     assert_eq!(first(None, b"HTTP/1.0 400 Bad Request\r\n"), not_tls(true));
     assert_eq!(first(None, b"220 mail.example ESMTP\r\n"), not_tls(false));
@@ -507,7 +507,7 @@ fn keys_change_between_records_only() {
 }
 
 #[test]
-fn what_is_sent() {
+fn sent_records() {
     let mut pipe = Pipe::new(&[]);
     let mut records = RecordLayer::new(&mut pipe);
     records.send_hello(&[1, 0, 0, 0]).unwrap();

@@ -1,5 +1,5 @@
-//! Replies of which the answer section is whole and something else is not: what real name servers and
-//! what stands before them make, and Go and the C library take.
+//! Replies with a good answer section and an error elsewhere: real name servers, and devices in front of
+//! them, send these, and Go and the C library accept them.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ const OPT: [u8; 11] = [0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0];
 const ANCOUNT: usize = 7;
 const ARCOUNT: usize = 11;
 
-/// A good reply, for SRV with the target's address along.
+/// A good reply, for SRV with the target's address.
 fn whole(asked: &Asked) -> Vec<u8> {
     let reply = asked.reply();
     match asked.qtype {
@@ -41,7 +41,7 @@ fn longer_data(asked: &Asked, more: u8, octets: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// With an OPT record counted as an answer, in front of them or behind.
+/// With an OPT record counted as an answer, before or after the others.
 fn opt_in_answer(asked: &Asked, in_front: bool) -> Vec<u8> {
     let mut bytes = whole(asked);
     let question_end = asked.reply().bytes.len();
@@ -57,7 +57,7 @@ fn opt_in_answer(asked: &Asked, in_front: bool) -> Vec<u8> {
 
 type Change = fn(&Asked) -> Vec<u8>;
 
-/// What each reply is, how it is made of a good one, and what is wrong with it, if it is not taken.
+/// The name of each reply, how it differs from a good one, and the error, if it is refused.
 const CASES: &[(&str, Change, Option<DecodeError>)] = &[
     ("whole", whole, None),
     (
@@ -157,33 +157,33 @@ fn check<T: Debug + PartialEq>(
     what: &str,
     found: Result<T, Class>,
     expected: T,
-    flaw: Option<DecodeError>,
+    error: Option<DecodeError>,
 ) {
-    let expected = flaw.map_or(Ok(expected), |flaw| Err(Class::Malformed(flaw)));
+    let expected = error.map_or(Ok(expected), |error| Err(Class::Malformed(error)));
     assert_eq!(found, expected, "{what}");
 }
 
 #[test]
-fn flaws_outside_the_answers_throw_no_answer_away() {
-    for (what, change, flaw) in CASES {
+fn errors_outside_the_answers_keep_the_answer() {
+    for (what, change, error) in CASES {
         for edns in ["", "options use-vc"] {
             let net = Net::new(vec![script(|asked| vec![Act::Send(change(asked))])]);
             let bench = Bench::new(net, &format!("{edns}\noptions no-aaaa attempts:1"));
             let addresses = ips(&["192.0.2.1"]).unwrap();
-            check(what, bench.host("a.example"), addresses, *flaw);
+            check(what, bench.host("a.example"), addresses, *error);
             let found = bench.srv("_s._tcp.example").map_err(|error| error.class);
             let found = found.map(|found| {
                 let targets = found.data.iter().map(|srv| srv.target.to_string());
                 targets.collect::<Vec<_>>()
             });
-            check(what, found, vec!["m1.example.".to_owned()], *flaw);
+            check(what, found, vec!["m1.example.".to_owned()], *error);
         }
     }
 }
 
-/// That there is nothing is an answer with a flaw as well.
+/// Also for a negative answer.
 #[test]
-fn flaws_do_not_make_a_negative_answer_an_open_question() {
+fn errors_outside_the_answers_keep_a_negative_answer_definite() {
     let net = Net::new(vec![script(|asked| match asked.qtype {
         A => vec![Act::Send([whole(asked), vec![0; 8]].concat())],
         _ => {
