@@ -25,12 +25,12 @@ const STYLE: &str = include_str!("style.css");
 
 /// The columns of the table of endpoints that are numbers.
 const NUMBERS: [(&str, fn(&View) -> String); 5] = [
-    ("Open", |view| view.ledger.open().to_string()),
-    ("Clients", |view| view.ledger.connections.get().to_string()),
-    ("To endpoint", |view| bytes(view.ledger.to_endpoint.get())),
-    ("To clients", |view| bytes(view.ledger.to_client.get())),
+    ("Open", |view| view.stats.open().to_string()),
+    ("Clients", |view| view.stats.connections.get().to_string()),
+    ("To endpoint", |view| bytes(view.stats.to_endpoint.get())),
+    ("To clients", |view| bytes(view.stats.to_client.get())),
     ("Dials failed", |view| {
-        let failed = view.ledger.dials().skip(1);
+        let failed = view.stats.dials.read().skip(1);
         failed.map(|(_, count)| count).sum::<u64>().to_string()
     }),
 ];
@@ -110,9 +110,9 @@ fn cards(page: &mut String, snapshot: &Snapshot) {
         ("clients rejected", snapshot.rejected().to_string()),
         (
             "bytes to endpoints",
-            sum(|view| view.ledger.to_endpoint.get()),
+            sum(|view| view.stats.to_endpoint.get()),
         ),
-        ("bytes to clients", sum(|view| view.ledger.to_client.get())),
+        ("bytes to clients", sum(|view| view.stats.to_client.get())),
     ];
     if reloads.draining_processes > 0 {
         let (connections, processes) = (reloads.draining_connections, reloads.draining_processes);
@@ -154,7 +154,7 @@ fn endpoints(page: &mut String, snapshot: &Snapshot) {
 }
 
 fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
-    let (endpoint, ledger) = (&view.endpoint, &view.ledger);
+    let (endpoint, stats) = (&view.endpoint, &view.stats);
     let address = endpoint.addr.to_string();
     let _ = write!(
         page,
@@ -178,10 +178,10 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     if endpoint.drains && view.status != Status::Draining {
         page.push_str("<br>marked drain");
     }
-    if let Some(at) = ledger.last_answer() {
+    if let Some(at) = stats.last_answer() {
         let _ = write!(page, "<br>answered {} ago", span(now.since(at)));
     }
-    if let Some(not_after) = ledger.not_after() {
+    if let Some(not_after) = stats.not_after() {
         let at = Duration::from_secs(u64::try_from(not_after).unwrap_or_default());
         let _ = match at.checked_sub(now.date()) {
             Some(left) => write!(page, "<br>certificate expires in {}", span(left)),

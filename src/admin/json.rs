@@ -52,8 +52,8 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> String {
 }
 
 fn endpoint(view: &View, now: Now) -> String {
-    let (endpoint, ledger, failed) = (&view.endpoint, &view.ledger, view.last_error.as_ref());
-    let expiry = ledger.not_after().and_then(|at| u64::try_from(at).ok());
+    let (endpoint, stats, failed) = (&view.endpoint, &view.stats, view.last_error.as_ref());
+    let expiry = stats.not_after().and_then(|at| u64::try_from(at).ok());
     let expiry = expiry.map(|at| Rfc3339(Duration::from_secs(at)));
     Object::new()
         .text("address", endpoint.addr)
@@ -66,15 +66,15 @@ fn endpoint(view: &View, now: Now) -> String {
         .text("state", view.status.name())
         .value("active", view.status.is_active())
         .date("since", now, Some(view.since))
-        .date("last_answer_at", now, ledger.last_answer())
+        .date("last_answer_at", now, stats.last_answer())
         .optional("last_error", failed.map(|(_, error)| error))
         .date("last_error_at", now, failed.map(|(at, _)| *at))
         .optional("certificate_expiry", expiry)
-        .value("connections_open", ledger.open())
-        .value("connections_total", ledger.connections.get())
-        .value("bytes_to_endpoint", ledger.to_endpoint.get())
-        .value("bytes_to_client", ledger.to_client.get())
-        .counts("dials", ledger.dials())
+        .value("connections_open", stats.open())
+        .value("connections_total", stats.connections.get())
+        .value("bytes_to_endpoint", stats.to_endpoint.get())
+        .value("bytes_to_client", stats.to_client.get())
+        .counts("dials", stats.dials.read())
         .end()
 }
 

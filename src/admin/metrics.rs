@@ -161,38 +161,38 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "endpoint_last_answer_timestamp_seconds",
         help: "When the endpoint last answered a dial, an authentication, a probe, a health check or a new client; 0 if never.",
-        samples: Member(|to, view, now| to.date(now, view.ledger.last_answer())),
+        samples: Member(|to, view, now| to.date(now, view.stats.last_answer())),
     },
     Family {
         name: "endpoint_connections_active",
         help: "Clients that are connected to the endpoint.",
-        samples: Endpoint(|to, view, _| to.value(view.ledger.open())),
+        samples: Endpoint(|to, view, _| to.value(view.stats.open())),
     },
     Family {
         name: "endpoint_connections_total",
         help: "Clients that were connected to the endpoint.",
-        samples: Endpoint(|to, view, _| to.value(view.ledger.connections.get())),
+        samples: Endpoint(|to, view, _| to.value(view.stats.connections.get())),
     },
     Family {
         name: "endpoint_unanswered_total",
         help: "Clients that waited for the first answer of the endpoint for longer than --answer-timeout.",
-        samples: Endpoint(|to, view, _| to.value(view.ledger.unanswered.get())),
+        samples: Endpoint(|to, view, _| to.value(view.stats.unanswered.get())),
     },
     Family {
         name: "endpoint_probes_total",
         help: "Probes of the endpoint, sent because a client had waited or the endpoint was silent, by result.",
-        samples: Endpoint(|to, view, _| to.by("result", view.ledger.probes())),
+        samples: Endpoint(|to, view, _| to.by("result", view.stats.probes.read())),
     },
     Family {
         name: "endpoint_health_checks_total",
         help: "Health checks of the endpoint, by result.",
-        samples: Endpoint(|to, view, _| to.by("result", view.ledger.checks())),
+        samples: Endpoint(|to, view, _| to.by("result", view.stats.checks.read())),
     },
     Family {
         name: "endpoint_bytes_total",
         help: "Bytes relayed, by endpoint and direction, including those of open connections.",
         samples: Endpoint(|to, view, _| {
-            let (to_endpoint, to_client) = (&view.ledger.to_endpoint, &view.ledger.to_client);
+            let (to_endpoint, to_client) = (&view.stats.to_endpoint, &view.stats.to_client);
             let bytes = [("to_endpoint", to_endpoint), ("to_client", to_client)];
             to.by("direction", bytes.map(|(name, lane)| (name, lane.get())));
         }),
@@ -200,12 +200,12 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "endpoint_dials_total",
         help: "Attempts to connect to the endpoint, including those that authenticate it, by result.",
-        samples: Endpoint(|to, view, _| to.by("result", view.ledger.dials())),
+        samples: Endpoint(|to, view, _| to.by("result", view.stats.dials.read())),
     },
     Family {
         name: "endpoint_transitions_total",
         help: "Changes of the endpoint's state, by the new state.",
-        samples: Endpoint(|to, view, _| to.by("to", view.ledger.transitions())),
+        samples: Endpoint(|to, view, _| to.by("to", view.stats.transitions.read())),
     },
     Family {
         name: "endpoint_info",
@@ -218,18 +218,18 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "endpoint_dial_duration_seconds",
         help: "How long the endpoint took to answer a dial; only dials that it answered.",
-        samples: Endpoint(|to, view, _| to.distribution(&view.ledger.dial_time.read())),
+        samples: Endpoint(|to, view, _| to.distribution(&view.stats.dial_time.read())),
     },
     Family {
         name: "endpoint_downtime_seconds_total",
         help: "How long the endpoint was not up while in the set, including the present downtime.",
-        samples: Endpoint(|to, view, now| to.value(Seconds(view.ledger.downtime(now.instant())))),
+        samples: Endpoint(|to, view, now| to.value(Seconds(view.stats.downtime(now.instant())))),
     },
     Family {
         name: "endpoint_certificate_expiry_timestamp_seconds",
         help: "When the certificate expires that last authenticated the endpoint; only endpoints in the set.",
         samples: Member(|to, view, _| {
-            if let Some(not_after) = view.ledger.not_after() {
+            if let Some(not_after) = view.stats.not_after() {
                 to.value(not_after);
             }
         }),

@@ -249,7 +249,7 @@ impl Snapshot {
                 ("since_seconds", self.seconds(view.since)),
                 ("priority", u64::from(endpoint.priority).into()),
                 ("weight", u64::from(endpoint.weight).into()),
-                ("connections", view.ledger.open().into()),
+                ("connections", view.stats.open().into()),
             ];
             if endpoint.drains {
                 fields.push(("drain", "yes".into()));

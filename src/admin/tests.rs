@@ -10,10 +10,10 @@ use crate::config::{Policy, Settings};
 use crate::date::{Now, Rfc3339};
 use crate::dial;
 use crate::endpoint::history::MINUTES;
-use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::slots::Slot;
+use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
 use crate::stats::Distribution;
@@ -51,7 +51,7 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
         status,
         since: after(0),
         last_error: error.map(|error| (after(0), error.to_owned())),
-        ledger: Arc::default(),
+        stats: Arc::default(),
         hour: [None; MINUTES],
     }
 }

@@ -2,7 +2,6 @@
 //! active, whose turn it is, and how an inactive one comes back.
 
 pub(crate) mod history;
-pub(crate) mod ledger;
 pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
@@ -10,6 +9,7 @@ pub(crate) mod probe;
 mod recent;
 mod retry;
 pub(crate) mod slots;
+pub(crate) mod stats;
 pub(crate) mod status;
 
 use std::fmt;

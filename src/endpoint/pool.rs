@@ -31,9 +31,9 @@ use tell::{Alarm, Before};
 use crate::config::Policy;
 use crate::dial::{self, DialResult};
 use crate::endpoint::history::Transitions;
-use crate::endpoint::ledger::{Checked, Hold, Probed};
 use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
 use crate::endpoint::slots::Slots;
+use crate::endpoint::stats::{Checked, Hold, Probed};
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate};
 use crate::log;
@@ -85,8 +85,8 @@ impl State {
             drains: member.endpoint.drains,
             priority: member.endpoint.priority,
             weight: member.endpoint.weight,
-            open: member.ledger.load(now),
-            ends_early: member.ledger.ends_early(),
+            open: member.stats.load(now),
+            ends_early: member.stats.ends_early(),
         };
         self.members.iter().map(candidate).collect()
     }
@@ -265,8 +265,8 @@ impl Pool {
                         .extend(endpoint.drains.then_some(endpoint.addr));
                     let mut others = old.iter().chain(&state.departed);
                     let before = others.find(|other| other.endpoint.addr == endpoint.addr);
-                    let ledger = before.map(|before| Arc::clone(&before.ledger));
-                    Member::new(endpoint, ledger.unwrap_or_default())
+                    let stats = before.map(|before| Arc::clone(&before.stats));
+                    Member::new(endpoint, stats.unwrap_or_default())
                 }
             };
             state.members.push(member);
@@ -292,7 +292,7 @@ impl Pool {
             Policy::LeastConnections => self.times.counted,
         };
         // Still under the lock: of a thousand clients at once each sees those before it.
-        Some((member.endpoint.addr, member.ledger.hold(counted)))
+        Some((member.endpoint.addr, member.stats.hold(counted)))
     }
 
     /// Whether a client that has `tried` these, and waits for the answers of some, is to wait a little longer:
@@ -338,7 +338,7 @@ impl Pool {
 
     /// Counts a client that has sent its first bytes and waits for too long for the answer.
     pub(crate) fn unanswered(&self, addr: SocketAddr) {
-        self.with(addr, |member| member.ledger.unanswered.add(1));
+        self.with(addr, |member| member.stats.unanswered.add(1));
     }
 
     /// Has an endpoint probed that a client has waited for since then. False if it was asked too short a
@@ -352,7 +352,7 @@ impl Pool {
     /// A client has got the first bytes of its answer, some time after that.
     pub(crate) fn heard(&self, addr: SocketAddr, after: Instant) {
         self.change(addr, |member| {
-            member.ledger.answered_now();
+            member.stats.answered_now();
             member.answered_somebody(after, Instant::now());
         });
     }
@@ -373,14 +373,14 @@ impl Pool {
     pub(crate) fn probed(&self, addr: SocketAddr, answered: Option<Instant>) {
         let at = self.moment();
         // Its connection was made in either case.
-        self.with(addr, |member| member.ledger.dialled(DialResult::Ok, None));
+        self.with(addr, |member| member.stats.dialled(DialResult::Ok, None));
         self.change(addr, |member| match answered {
             Some(asked) => {
-                member.ledger.probed(Probed::Answered);
+                member.stats.probed(Probed::Answered);
                 member.answered_probe(asked, at.now);
             }
             None => {
-                member.ledger.probed(Probed::Silent);
+                member.stats.probed(Probed::Silent);
                 member.ignored_probe(at);
             }
         });
@@ -397,7 +397,7 @@ impl Pool {
             true => Probed::Local,
             false => Probed::Failed,
         };
-        self.with(addr, |member| member.ledger.probed(probed));
+        self.with(addr, |member| member.stats.probed(probed));
         self.failed(addr, started, error);
     }
 
@@ -410,7 +410,7 @@ impl Pool {
         error: Option<String>,
     ) {
         self.change(addr, |member| {
-            member.ledger.checked(checked);
+            member.stats.checked(checked);
             if checked == Checked::Passed {
                 member.saw_answer(Instant::now());
             }

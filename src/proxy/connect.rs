@@ -18,11 +18,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled, Outcome};
-use crate::endpoint::ledger::Hold;
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::pool::admission::{Admission, Proving};
 use crate::endpoint::slots::Slot;
+use crate::endpoint::stats::Hold;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::proxy::cause::Rejection;

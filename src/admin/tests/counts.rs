@@ -143,7 +143,7 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
         let page = row(View {
             since: after(910),
             last_error: Some((after(880), "why".to_owned())),
-            ledger: Arc::new(Ledger::default()),
+            stats: Arc::new(EndpointStats::default()),
             ..view(1, status, None)
         });
         let what = if error == "dim" {

@@ -31,7 +31,7 @@ fn told() -> Snapshot {
     active.hour[20..22].fill(Some(Status::Inactive));
     active.hour[22] = Some(Status::Slow);
     active.hour[40] = Some(Status::Unhealthy);
-    active.ledger.to_endpoint.add(2048);
+    active.stats.to_endpoint.add(2048);
     let mut draining = named(3, Status::Draining, 5000);
     draining.endpoint.drains = true;
     let removed = named(4, Status::Removed, 6000);

@@ -5,8 +5,8 @@ mod probes;
 use super::*;
 use crate::config::Policy;
 use crate::dial::BlackHole;
-use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pool::view::View;
+use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
 use std::io::Error;
@@ -64,8 +64,8 @@ fn view(pool: &Pool, addr: SocketAddr) -> View {
 }
 
 /// How many dials ended in which way.
-fn dials(ledger: &Ledger) -> Vec<(&'static str, u64)> {
-    ledger.dials().filter(|(_, count)| *count > 0).collect()
+fn dials(stats: &EndpointStats) -> Vec<(&'static str, u64)> {
+    stats.dials.read().filter(|(_, count)| *count > 0).collect()
 }
 
 fn fail(pool: &Pool, addr: SocketAddr) {
@@ -127,9 +127,9 @@ fn a_dial_that_a_client_gave_up_is_answered() {
     work(&mut watch, "the dial is answered", |_| {
         view(&pool, addr).status == Status::Active
     });
-    let ledger = view(&pool, addr).ledger;
-    assert_eq!(dials(&ledger), [("ok", 1)]);
-    assert_eq!(ledger.dial_time.read().count, 1);
+    let stats = view(&pool, addr).stats;
+    assert_eq!(dials(&stats), [("ok", 1)]);
+    assert_eq!(stats.dial_time.read().count, 1);
     assert_eq!(watch.step(Instant::now()), None, "it is not kept");
 }
 
@@ -148,7 +148,7 @@ fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
     watch.step(deadline);
     let view = view(&pool, hole.addr);
     assert_eq!(view.status, Status::Inactive);
-    assert_eq!(dials(&view.ledger), [("timeout", 1)]);
+    assert_eq!(dials(&view.stats), [("timeout", 1)]);
     assert!(watch.dials.is_empty());
 }
 
@@ -201,7 +201,7 @@ fn an_endpoint_that_is_due_is_dialled_once_until_it_has_an_outcome() {
     // Its time comes again while that dial is under way.
     watch.step(next);
     assert_eq!(watch.dials.len(), 1);
-    assert_eq!(dials(&view(&pool, hole.addr).ledger), [("refused", 1)]);
+    assert_eq!(dials(&view(&pool, hole.addr).stats), [("refused", 1)]);
 }
 
 #[test]
@@ -218,12 +218,12 @@ fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
     });
     let [back, gone] = [back, gone].map(|addr| view(&pool, addr));
     assert_eq!(back.status, Status::Active);
-    assert_eq!(dials(&back.ledger), [("ok", 1), ("refused", 1)]);
-    let changes = |view: &View, to| view.ledger.transitions().find(|(name, _)| *name == to);
+    assert_eq!(dials(&back.stats), [("ok", 1), ("refused", 1)]);
+    let changes = |view: &View, to| view.stats.transitions.read().find(|(name, _)| *name == to);
     // The first answer counts, too.
     assert_eq!(changes(&back, "active"), Some(("active", 2)));
     assert_eq!(gone.status, Status::Inactive);
-    assert_eq!(dials(&gone.ledger), [("refused", 2)]);
+    assert_eq!(dials(&gone.stats), [("refused", 2)]);
     let inactive = changes(&gone, "inactive");
     assert_eq!(inactive, Some(("inactive", 1)), "it was inactive already");
 }
@@ -309,7 +309,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     // A dial that is answered proves nothing, and it is not asked again while it is being asked.
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     work(&mut watch, "the dial is answered", |_| {
-        dials(&view(&pool, addr).ledger) == [("ok", 1)]
+        dials(&view(&pool, addr).stats) == [("ok", 1)]
     });
     watch.step(Instant::now() + RETRY);
     assert_eq!(view(&pool, addr).status, Status::Untried);
@@ -318,8 +318,8 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     work(&mut watch, "the rejection is reported", |_| {
         view(&pool, addr).last_error.is_some()
     });
-    let ledger = view(&pool, addr).ledger;
-    assert_eq!(dials(&ledger), [("ok", 1), ("unauthenticated", 1)]);
+    let stats = view(&pool, addr).stats;
+    assert_eq!(dials(&stats), [("ok", 1), ("unauthenticated", 1)]);
     assert_eq!(gate.count.load(Ordering::SeqCst), 1);
     // Asked again when it is due again.
     work(&mut watch, "the place is given back", |watch| {
@@ -331,7 +331,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     work(&mut watch, "the proof counts", |_| {
         view(&pool, addr).status == Status::Active
     });
-    assert_eq!(ledger.not_after(), Some(7));
+    assert_eq!(stats.not_after(), Some(7));
     assert!(watch.dials.is_empty() && gate.count.load(Ordering::SeqCst) == 2);
 }
 
@@ -404,7 +404,7 @@ fn the_monitor_goes_on_for_ever_and_rests_when_there_is_nothing_to_do() {
     for round in 1..=3 {
         fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
         eventually("the dial has its outcome", &|| {
-            dials(&view(&pool, addr).ledger) == [("ok", round)]
+            dials(&view(&pool, addr).stats) == [("ok", round)]
         });
         eventually("the call is heard", &|| !is_called(&pool));
     }

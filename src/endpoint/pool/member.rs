@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::dial::{self, DialResult};
 use crate::endpoint::history::{Hour, Transition};
-use crate::endpoint::ledger::Ledger;
 use crate::endpoint::pick::Preference;
+use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Proof, retry};
 use crate::log::{MAX_ERROR, shortened};
@@ -55,7 +55,7 @@ pub(super) struct Member {
     pub(super) hour: Hour,
     /// What it last failed of, and when.
     pub(super) last_error: Option<(Instant, String)>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) stats: Arc<EndpointStats>,
 }
 
 /// Whether it can be connected to.
@@ -136,9 +136,9 @@ impl Moment {
 
 impl Member {
     /// A new one is dialled at once.
-    pub(super) fn new(endpoint: Endpoint, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(endpoint: Endpoint, stats: Arc<EndpointStats>) -> Self {
         let now = Instant::now();
-        ledger.turned(Status::Untried, now);
+        stats.turned(Status::Untried, now);
         Self {
             endpoint,
             reach: Reach::Untried,
@@ -162,7 +162,7 @@ impl Member {
             away: now,
             hour: Hour::new(now, Status::Untried),
             last_error: None,
-            ledger,
+            stats,
         }
     }
 
@@ -247,10 +247,10 @@ impl Member {
 
     /// A dial was answered after so long, which ends the doubt that it may have raised.
     pub(super) fn answered(&mut self, took: Duration) {
-        self.ledger.dialled(DialResult::Ok, Some(took));
+        self.stats.dialled(DialResult::Ok, Some(took));
         // Of one that is silent the kernel of its host answers, and nobody else.
         if self.silence.is_none() {
-            self.ledger.answered_now();
+            self.stats.answered_now();
         }
         self.is_connected();
     }
@@ -289,9 +289,9 @@ impl Member {
     pub(super) fn reaffirmed(&mut self, now: Instant, proof: Proof) {
         self.last_success = Some(now);
         self.saw_answer(now);
-        self.ledger.dialled(DialResult::Ok, None);
-        self.ledger.answered_now();
-        self.ledger.proven(proof);
+        self.stats.dialled(DialResult::Ok, None);
+        self.stats.answered_now();
+        self.stats.proven(proof);
     }
 
     /// A proof that began then and is complete by `now` is of the identity that `endpoint` has.
@@ -306,7 +306,7 @@ impl Member {
     /// A dial that began at `started` has failed. If that makes it inactive, or it is, it is left alone
     /// for a while.
     pub(super) fn failed(&mut self, started: Instant, error: &dial::Error, at: Moment) {
-        self.ledger.dialled(error.result(), None);
+        self.stats.dialled(error.result(), None);
         self.last_error = Some((at.now, shortened(error.to_string(), MAX_ERROR)));
         // Whatever it says of the endpoint, that dial has its outcome now.
         self.slow = false;
@@ -415,7 +415,7 @@ impl Member {
     /// Notes that its state has changed: the one place for all changes but those of the set.
     pub(super) fn has_changed(&mut self, now: Instant) {
         self.changed = now;
-        self.ledger.turned(self.status(), now);
+        self.stats.turned(self.status(), now);
         self.hour.changed(now, self.status());
         self.serves = match self.status().is_active() {
             true => self.serves.or(Some(now)),

@@ -8,7 +8,7 @@ use super::member::Member;
 use super::{Pool, State};
 use crate::endpoint::Endpoint;
 use crate::endpoint::history::{MINUTES, Transition};
-use crate::endpoint::ledger::Ledger;
+use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
 use crate::sync::lock;
 
@@ -21,7 +21,7 @@ pub(crate) struct View {
     pub(crate) since: Instant,
     /// What it last failed of, and when.
     pub(crate) last_error: Option<(Instant, String)>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) stats: Arc<EndpointStats>,
     /// Its worst state in each minute of the last hour, the oldest first; `None` where it was not known.
     pub(crate) hour: [Option<Status>; MINUTES],
 }
@@ -48,7 +48,7 @@ impl Member {
             status,
             since: self.changed,
             last_error: self.last_error.clone(),
-            ledger: Arc::clone(&self.ledger),
+            stats: Arc::clone(&self.stats),
             hour: self.hour.at(now),
         }
     }
@@ -70,14 +70,14 @@ impl State {
             member.hour.changed(now, Status::Removed);
             // Nobody says anything of it any more.
             member.endpoint.drains = false;
-            // One that is back has taken the ledger over.
+            // One that is back has taken the stats over.
             if !back(member.endpoint.addr) {
-                member.ledger.turned(Status::Removed, now);
+                member.stats.turned(Status::Removed, now);
             }
         }
         self.departed.append(&mut old);
         self.departed
-            .retain(|member| member.ledger.held() > 0 && !back(member.endpoint.addr));
+            .retain(|member| member.stats.held() > 0 && !back(member.endpoint.addr));
     }
 }
 

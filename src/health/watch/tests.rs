@@ -79,8 +79,9 @@ fn status(checks: &Checks, of: &Member) -> Status {
 fn counts(checks: &Checks, of: &Member) -> Vec<(&'static str, u64)> {
     let mut views = checks.pool.views().into_iter();
     let view = views.find(|view| view.endpoint.addr == of.addr).unwrap();
-    view.ledger
-        .checks()
+    view.stats
+        .checks
+        .read()
         .filter(|(_, count)| *count > 0)
         .collect()
 }

@@ -124,7 +124,12 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
     assert!(begun.elapsed() < SOON);
     let seen = views::<3>(&pool).map(|view| view.status);
     assert_eq!(seen, [Status::Inactive, Status::Inactive, Status::Active]);
-    let dials: u64 = views::<3>(&pool)[2].ledger.dials().map(|dial| dial.1).sum();
+    let dials: u64 = views::<3>(&pool)[2]
+        .stats
+        .dials
+        .read()
+        .map(|dial| dial.1)
+        .sum();
     assert_eq!(dials, 1, "the dial that won is counted once");
     // The one that serves is the first choice from now on.
     assert_eq!(client(&pool, HOUR, with_head_start(HOUR)), (Ok(good), 1, 0));
@@ -558,8 +563,9 @@ fn what_this_host_lacks_is_not_the_endpoints_fault() {
         assert_eq!(served, Err(Rejection::OutOfResources), "{what}");
         let [view] = views(&pool);
         let counts: Vec<_> = view
-            .ledger
-            .dials()
+            .stats
+            .dials
+            .read()
             .filter(|(_, count)| *count > 0)
             .collect();
         // The dial was answered; the proof is another connection.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::dead_peer::PeerWatch;
-use crate::endpoint::ledger::Connected;
+use crate::endpoint::stats::Connected;
 use crate::proxy::calls::Socket;
 use crate::proxy::cause::{Failure, Party};
 use crate::stats::Counter;

@@ -97,7 +97,7 @@ impl Fixture {
 
     fn unanswered(&self) -> u64 {
         let views = self.proxy.pool.views();
-        views.iter().map(|view| view.ledger.unanswered.get()).sum()
+        views.iter().map(|view| view.stats.unanswered.get()).sum()
     }
 
     /// Whether an endpoint is to be asked something.
@@ -345,9 +345,9 @@ fn the_first_to_be_well_again_costs_the_others_no_connection() {
     let pool = &fixture.proxy.pool;
     let check = |addr, passed| {
         let (checked, error) = match passed {
-            true => (crate::endpoint::ledger::Checked::Passed, None),
+            true => (crate::endpoint::stats::Checked::Passed, None),
             false => (
-                crate::endpoint::ledger::Checked::Failed,
+                crate::endpoint::stats::Checked::Failed,
                 Some("503".to_owned()),
             ),
         };

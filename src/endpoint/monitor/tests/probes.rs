@@ -21,8 +21,12 @@ fn suspect(pool: &Pool, addr: SocketAddr) {
 }
 
 /// How many probes ended in which way.
-fn probes(ledger: &Ledger) -> Vec<(&'static str, u64)> {
-    ledger.probes().filter(|(_, count)| *count > 0).collect()
+fn probes(stats: &EndpointStats) -> Vec<(&'static str, u64)> {
+    stats
+        .probes
+        .read()
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 #[test]
@@ -41,7 +45,7 @@ fn a_suspect_that_says_something_stays_active() {
     });
     let view = view(&pool, addr);
     assert_eq!(view.status, Status::Active);
-    assert_eq!(probes(&view.ledger), [("answered", 1)]);
+    assert_eq!(probes(&view.stats), [("answered", 1)]);
     assert_eq!(watch.step(Instant::now()), None, "nothing more is asked");
 }
 

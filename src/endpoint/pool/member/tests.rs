@@ -111,7 +111,7 @@ impl Script {
             Resets => self.member.reset(at),
             Ends => self
                 .member
-                .ended(self.member.ledger.open().saturating_sub(1), at),
+                .ended(self.member.stats.open().saturating_sub(1), at),
             Due(kind) => assert_eq!(self.member.due(at, true), kind, "{ms}: {event:?}"),
             Answers => self.member.answered_probe(now, now),
             Ignores => self.member.ignored_probe(at),

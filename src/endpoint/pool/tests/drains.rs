@@ -28,8 +28,8 @@ fn the_word_is_a_change_that_keeps_what_is_known() {
     let after = &pool.views()[0];
     assert_eq!(after.status, Status::Draining);
     assert!(after.since > before.since, "it is a state of its own");
-    assert!(Arc::ptr_eq(&after.ledger, &before.ledger));
-    assert_eq!(after.ledger.open(), 1, "its connection is open");
+    assert!(Arc::ptr_eq(&after.stats, &before.stats));
+    assert_eq!(after.stats.open(), 1, "its connection is open");
     assert_eq!(pool.census().draining, 2);
     // What was known before the word is known with it.
     assert_eq!(picks(&pool, 3), [2, 2, 2]);

@@ -1,13 +1,13 @@
 //! What is seen of endpoints, and who is told of changes.
 
 use super::*;
-use crate::endpoint::ledger::Ledger;
+use crate::endpoint::stats::EndpointStats;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The states that it has changed to, and how often.
-fn changes(ledger: &Ledger) -> Vec<(&'static str, u64)> {
-    let all = ledger.transitions();
+fn changes(stats: &EndpointStats) -> Vec<(&'static str, u64)> {
+    let all = stats.transitions.read();
     all.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -39,7 +39,7 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
     assert!(view.last_error.is_some(), "what was wrong stays to be read");
     // The first answer counts as one to active.
     let expected = [("active", 2), ("slow", 1), ("inactive", 1)];
-    assert_eq!(changes(&view.ledger), expected);
+    assert_eq!(changes(&view.stats), expected);
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn each_dial_is_counted_once_by_its_outcome() {
     pool.reaffirmed(addr(1), PROOF);
     // Of an address that nobody knows nothing is kept.
     answered(&pool, 9, Duration::from_millis(2));
-    let ledger = pool.views().swap_remove(0).ledger;
-    let dials: Vec<_> = ledger.dials().filter(|(_, count)| *count > 0).collect();
+    let stats = pool.views().swap_remove(0).stats;
+    let dials: Vec<_> = stats.dials.read().filter(|(_, count)| *count > 0).collect();
     assert_eq!(dials, [("ok", 2), ("refused", 1)]);
-    assert_eq!(ledger.dial_time.read().count, 1);
-    assert_eq!(ledger.not_after(), PROOF.not_after);
+    assert_eq!(stats.dial_time.read().count, 1);
+    assert_eq!(stats.not_after(), PROOF.not_after);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
     let account = |port: u16| {
         let mut views = pool.views().into_iter();
         let view = views.find(|view| view.endpoint.addr == addr(port));
-        view.unwrap().ledger
+        view.unwrap().stats
     };
     let client = account(1).hold(Duration::ZERO).connected();
     client.to_client.add(7);
@@ -161,12 +161,12 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
         assert_eq!(changed, status != before, "{what}");
         before = status;
     }
-    let ledger = pool.views().swap_remove(0).ledger;
+    let stats = pool.views().swap_remove(0).stats;
     // From untried to active at the start, and then as above, however often it fails.
     let expected = [("active", 4), ("slow", 2), ("inactive", 2), ("self", 1)];
-    assert_eq!(changes(&ledger), expected);
+    assert_eq!(changes(&stats), expected);
     // Who leaves has left since then.
-    let _client = ledger.hold(Duration::ZERO);
+    let _client = stats.hold(Duration::ZERO);
     let before = Instant::now();
     pool.replace(vec![endpoint(2)]);
     let view = pool.views().swap_remove(1);

@@ -72,7 +72,7 @@ fn left_behind(plan: &Plan, pipes: &Pipes, pool: &Pool) -> Vec<String> {
     if left != plan.pipes {
         problems.push(format!("{left} pipes are left of {}", plan.pipes));
     }
-    let open: u64 = pool.views().iter().map(|view| view.ledger.open()).sum();
+    let open: u64 = pool.views().iter().map(|view| view.stats.open()).sum();
     if open > 0 {
         problems.push(format!("{open} connections count as open"));
     }
