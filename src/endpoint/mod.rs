@@ -7,7 +7,6 @@ mod pick;
 pub(crate) mod pool;
 pub(crate) mod probe;
 mod recent;
-mod retry;
 pub(crate) mod slots;
 pub(crate) mod stats;
 pub(crate) mod status;

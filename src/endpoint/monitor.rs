@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::pool::Pool;
 use crate::endpoint::pool::admission::{Admission, Proving};
-use crate::endpoint::pool::due::Task;
+use crate::endpoint::pool::tasks::Task;
 use crate::endpoint::probe::{self, Patience, Probe};
 use crate::endpoint::slots::Slot;
 use crate::log;

@@ -2,21 +2,22 @@
 //!
 //! An endpoint is untried until a dial of it has an outcome; then it is active until a dial of it fails for
 //! a reason of its own, and inactive until one succeeds, whoever dialled. A failure that is older than the
-//! endpoint's last success changes nothing. An active one may be doubted: because a dial waits (slow),
-//! because it accepts connections and says nothing (silent), because of its health checks (unhealthy). A
-//! doubted one is used where none is better. One that drains is dialled by clients only where no other serves,
-//! and in everything else treated like the others.
+//! endpoint's last success changes nothing. An active endpoint may be doubted: because a dial waits (slow),
+//! because it accepts connections and does not answer (silent), because of its health checks (unhealthy). A
+//! doubted endpoint is used where there is no better one. Clients dial a draining endpoint only where no other serves;
+//! everything else treats it like the others.
 //!
 //! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
-//! long as it lives. Nothing is dialled here and no lock is held while something is logged.
-//! Whoever dials reports it here, so this is also where dials are counted, each once, by its
-//! outcome. State changes are logged once, when they happen (`tell`).
+//! long as it lives. The pool dials nothing itself, and logs without holding its lock.
+//! Whoever dials reports the outcome (`reports`), so dials are counted here, each once.
+//! Changes of status are logged once, when they happen (`change`).
 
 pub(crate) mod admission;
+mod change;
 pub(crate) mod doubts;
-pub(crate) mod due;
 mod member;
-mod tell;
+mod reports;
+pub(crate) mod tasks;
 pub(crate) mod view;
 
 use std::io;
@@ -25,15 +26,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use member::{Member, Moment};
-use tell::{Alarm, Before};
+use change::Before;
+use member::{Member, Parameters};
 
 use crate::config::Policy;
-use crate::dial::{self, DialResult};
 use crate::endpoint::history::Transitions;
 use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
 use crate::endpoint::slots::Slots;
-use crate::endpoint::stats::{Checked, Hold, Probed};
+use crate::endpoint::stats::Hold;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate};
 use crate::log;
@@ -42,38 +42,37 @@ use crate::sys::random;
 use crate::sys::waker::Waker;
 use crate::times::Times;
 
-/// The endpoints and whose turn it is.
+/// The endpoints, and the selection among them.
 #[derive(Debug)]
 pub(crate) struct Pool {
     policy: Policy,
-    retry_delay: Duration,
     times: Times,
-    /// Called when an endpoint is to be asked something.
+    parameters: Parameters,
+    /// Woken when an endpoint is to be asked something.
     monitor: Waker,
-    /// Called when no endpoint is active any more: there may be others by now.
+    /// Woken when no endpoint is active any more: a refresh may find others.
     distress: Waker,
-    /// Asked before an inactive endpoint with an identity carries clients.
+    /// Authenticates endpoints that have an identity before they carry clients.
     gate: Option<Arc<dyn Gate>>,
     slots: Slots,
-    /// Of lines about no endpoint being active, and whether the last time was logged.
+    /// Limits lines about no endpoint being active; whether the last one was logged.
     alarms: log::Limit,
     alarm_logged: AtomicBool,
-    state: Mutex<State>,
+    set: Mutex<Set>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Set {
     members: Vec<Member>,
-    /// Those that left while they were held, until they are not.
-    departed: Vec<Member>,
+    /// Endpoints that were removed and still have connections.
+    removed: Vec<Member>,
     round_robin: RoundRobin,
     transitions: Transitions,
-    /// Since when no endpoint is active, if so.
-    none_active: Option<Instant>,
+    none_active_since: Option<Instant>,
 }
 
-impl State {
-    /// The endpoints as a client sees them that has `tried` these.
+impl Set {
+    /// The endpoints as choices for a client that has `tried` these.
     fn candidates(&self, tried: &[SocketAddr]) -> Vec<Candidate> {
         let now = Instant::now();
         let candidate = |member: &Member| Candidate {
@@ -90,9 +89,91 @@ impl State {
         };
         self.members.iter().map(candidate).collect()
     }
+
+    fn find(&mut self, addr: SocketAddr) -> Option<&mut Member> {
+        let mut members = self.members.iter_mut();
+        members.find(|member| member.endpoint.addr == addr)
+    }
+
+    /// Replaces the endpoints.
+    fn replace(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        parameters: Parameters,
+        now: Instant,
+    ) -> Change {
+        let mut change = Change::default();
+        // The same address under another name has another identity to prove.
+        let stays = |member: &mut Member| {
+            let mut new = endpoints.iter();
+            let new = new.find(|endpoint| endpoint.addr == member.endpoint.addr);
+            new.is_some_and(|endpoint| endpoint.identity == member.endpoint.identity)
+        };
+        let mut old = std::mem::take(&mut self.members);
+        let removed: Vec<Member> = old.extract_if(.., |member| !stays(member)).collect();
+        for mut member in removed {
+            change.removed.push(member.endpoint.addr);
+            let before = Before::of(&member);
+            member.removed();
+            self.note(before, &mut member, now);
+            self.removed.push(member);
+        }
+        for endpoint in endpoints {
+            let addr = endpoint.addr;
+            if self.find(addr).is_some() {
+                continue;
+            }
+            let drains = endpoint.drains;
+            let known = old.iter().position(|member| member.endpoint.addr == addr);
+            let (member, drained) = match known {
+                Some(index) => {
+                    let mut member = old.swap_remove(index);
+                    let before = Before::of(&member);
+                    let old = std::mem::replace(&mut member.endpoint, endpoint);
+                    self.note(before, &mut member, now);
+                    (member, old.drains)
+                }
+                None => {
+                    change.added.push(addr);
+                    let mut removed = self.removed.iter().rev();
+                    let removed = removed.find(|member| member.endpoint.addr == addr);
+                    let stats = removed.map(|member| Arc::clone(&member.stats));
+                    let stats = stats.unwrap_or_default();
+                    (Member::new(endpoint, parameters, stats), false)
+                }
+            };
+            match (drained, drains) {
+                (false, true) => change.draining.push(addr),
+                (true, false) => change.restored.push(addr),
+                _ => {}
+            }
+            self.members.push(member);
+        }
+        self.round_robin.reset();
+        self.forget_unused();
+        change
+    }
+
+    /// Adds a change of status that is not logged to the history.
+    fn note(&mut self, before: Before, member: &mut Member, now: Instant) {
+        if let Some(changed) = before.changed(member, now) {
+            self.transitions.push(changed.transition);
+        }
+    }
+
+    /// Forgets removed endpoints that have no connection any more, or are back in the set.
+    fn forget_unused(&mut self) {
+        let Self {
+            members, removed, ..
+        } = self;
+        removed.retain(|old| {
+            let is_back = |member: &Member| member.endpoint.addr == old.endpoint.addr;
+            old.stats.held() > 0 && !members.iter().any(is_back)
+        });
+    }
 }
 
-/// What a new set of endpoints changed.
+/// How a new set of endpoints differs from the old one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) added: Vec<SocketAddr>,
@@ -104,22 +185,13 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Whether old set and new are the same.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self {
-            added,
-            removed,
-            draining,
-            restored,
-        } = self;
-        [added, removed, draining, restored]
-            .iter()
-            .all(|addrs| addrs.is_empty())
+        *self == Self::default()
     }
 }
 
-/// How many endpoints there are, how many of them are active, of how many nothing is known yet, and how many are
-/// to drain, whatever their state.
+/// How many endpoints there are, how many of them are active or untried, and how many are
+/// to drain, whatever their status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) active: usize,
@@ -129,11 +201,11 @@ pub(crate) struct Census {
 }
 
 impl Pool {
-    /// An empty pool that chooses by `policy`, and whose inactive endpoints are due again
+    /// An empty pool that chooses by `policy`, and whose inactive endpoints are asked again
     /// `retry_delay` after they failed at the latest.
     ///
     /// # Errors
-    /// If no descriptors are left.
+    /// If there is no descriptor left.
     pub(crate) fn new(
         policy: Policy,
         retry_delay: Duration,
@@ -141,364 +213,153 @@ impl Pool {
     ) -> io::Result<Self> {
         Ok(Self {
             policy,
-            retry_delay,
             times: Times::REAL,
+            parameters: Parameters {
+                retry_delay,
+                ask_again: Times::REAL.ask_again,
+                authenticates: gate.is_some(),
+                number: random::number,
+            },
             monitor: Waker::new()?,
             distress: Waker::new()?,
             gate,
             slots: Slots::default(),
             alarms: log::Limit::new(),
             alarm_logged: AtomicBool::new(false),
-            state: Mutex::default(),
+            set: Mutex::default(),
         })
     }
 
-    /// The same pool with so many slots and these intervals.
-    pub(crate) fn tuned(self, slots: usize, times: Times) -> Self {
-        Self {
-            slots: Slots::new(slots),
-            times,
-            ..self
-        }
+    /// The same pool with so many slots and these intervals, before it has endpoints.
+    pub(crate) fn tuned(mut self, slots: usize, times: Times) -> Self {
+        self.slots = Slots::new(slots);
+        self.times = times;
+        self.parameters.ask_again = times.ask_again;
+        self
     }
 
-    /// What bounds the connections that are no client's.
+    /// What limits connections that are not those of clients.
     pub(crate) fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// What wakes the thread that asks endpoints.
+    /// Wakes the monitor.
     pub(crate) fn monitor(&self) -> &Waker {
         &self.monitor
     }
 
-    /// What wakes the thread that looks for other endpoints.
+    /// Wakes discovery.
     pub(crate) fn distress(&self) -> &Waker {
         &self.distress
     }
 
-    /// The active endpoints with an identity, which have proven it at some time.
-    pub(crate) fn authenticated(&self) -> Vec<Endpoint> {
-        let state = lock(&self.state);
-        let proven = state.members.iter().filter(|member| member.is_active());
-        proven
-            .map(|member| member.endpoint.clone())
-            .filter(|endpoint| endpoint.identity.is_some())
-            .collect()
-    }
-
-    /// All endpoints.
-    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        let state = lock(&self.state);
-        state
-            .members
-            .iter()
-            .map(|member| member.endpoint.clone())
-            .collect()
-    }
-
-    /// What was configured as the endpoint that has an address, or had it and is used still.
-    pub(crate) fn name(&self, addr: SocketAddr) -> Option<String> {
-        let state = lock(&self.state);
-        let mut known = state.members.iter().chain(&state.departed);
-        let member = known.find(|member| member.endpoint.addr == addr)?;
-        Some(member.endpoint.name.clone())
-    }
-
-    /// Whether an address is an endpoint now.
-    pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
-        self.with(addr, |_| ()).is_some()
-    }
-
-    /// Replaces the set whole. What stays keeps its state; what is new is untried, and used at once unless
-    /// it has an identity to prove.
+    /// Replaces the whole set. An endpoint that stays keeps its state; a new one is untried, and used at once unless
+    /// it has to be authenticated.
     pub(crate) fn replace(&self, endpoints: Vec<Endpoint>) -> Change {
-        let (change, alarm) = self.exchange(endpoints);
-        self.sound(alarm);
-        change
-    }
-
-    fn exchange(&self, endpoints: Vec<Endpoint>) -> (Change, Option<Alarm>) {
-        let mut state = lock(&self.state);
-        // A refresh that changes nothing must not begin everybody's share anew.
-        let same = state
+        let mut set = lock(&self.set);
+        // A refresh that changes nothing must not restart the round robin.
+        let same = set
             .members
             .iter()
             .map(|member| &member.endpoint)
             .eq(&endpoints);
         if same {
-            return (Change::default(), None);
+            return Change::default();
         }
         let now = Instant::now();
-        let mut old = std::mem::take(&mut state.members);
-        let mut change = Change::default();
-        for endpoint in endpoints {
-            if state
-                .members
-                .iter()
-                .any(|member| member.endpoint.addr == endpoint.addr)
-            {
-                continue;
-            }
-            // The same address under another name has another identity to prove.
-            let known = old.iter().position(|member| {
-                member.endpoint.addr == endpoint.addr
-                    && member.endpoint.identity == endpoint.identity
-            });
-            let member = match known {
-                Some(index) => {
-                    let mut member = old.swap_remove(index);
-                    match (member.endpoint.drains, endpoint.drains) {
-                        (false, true) => change.draining.push(endpoint.addr),
-                        (true, false) => change.restored.push(endpoint.addr),
-                        _ => {}
-                    }
-                    if let Some(transition) = member.described(endpoint, now) {
-                        state.transitions.push(transition);
-                    }
-                    member
-                }
-                None => {
-                    change.added.push(endpoint.addr);
-                    change
-                        .draining
-                        .extend(endpoint.drains.then_some(endpoint.addr));
-                    let mut others = old.iter().chain(&state.departed);
-                    let before = others.find(|other| other.endpoint.addr == endpoint.addr);
-                    let stats = before.map(|before| Arc::clone(&before.stats));
-                    Member::new(endpoint, stats.unwrap_or_default())
-                }
-            };
-            state.members.push(member);
-        }
-        state.round_robin.reset();
+        let change = set.replace(endpoints, self.parameters, now);
+        let alarm = set.alarm(now);
+        drop(set);
         self.monitor.wake();
-        change.removed = old.iter().map(|member| member.endpoint.addr).collect();
-        state.depart(old);
-        (change, state.alarm(now))
+        self.raise(alarm);
+        change
     }
 
-    /// The next endpoint to dial for a client that has `tried` these: the one whose turn
-    /// it is among the active, then those that drain, then those that are doubted, then, when none of these
-    /// has served, the inactive. Not inlined: a session's stack is small, and its deepest call is another.
+    /// The endpoint to dial next for a client that has `tried` these: active ones first, then draining ones, then doubted
+    /// ones, then inactive ones. Not inlined: a session's stack is small, and its deepest call is another.
     #[inline(never)]
     pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
-        let mut state = lock(&self.state);
-        let candidates = state.candidates(tried);
-        let index = state.round_robin.next(self.policy, &candidates)?;
-        let member = state.members.get(index)?;
+        let mut set = lock(&self.set);
+        let candidates = set.candidates(tried);
+        let index = set.round_robin.next(self.policy, &candidates)?;
+        let member = set.members.get(index)?;
         let counted = match self.policy {
             Policy::RoundRobin => Duration::ZERO,
             Policy::LeastConnections => self.times.counted,
         };
-        // Still under the lock: of a thousand clients at once each sees those before it.
+        // Counted under the lock, so that of many clients at the same time each sees those before it.
         Some((member.endpoint.addr, member.stats.hold(counted)))
     }
 
     /// Whether a client that has `tried` these, and waits for the answers of some, is to wait a little longer:
-    /// whoever is next drains, and one that it waits for does not.
+    /// the next endpoint drains, and one that it waits for does not.
     #[inline(never)]
     pub(crate) fn spares(
         &self,
         tried: &[SocketAddr],
         mut waits_for: impl Iterator<Item = SocketAddr>,
     ) -> bool {
-        let state = lock(&self.state);
-        let drains = |addr: SocketAddr| {
-            let mut members = state.members.iter();
-            members.any(|member| member.endpoint.addr == addr && member.endpoint.drains)
-        };
-        pick::is_draining_next(&state.candidates(tried)) && waits_for.any(|addr| !drains(addr))
+        let mut set = lock(&self.set);
+        let is_draining_next = pick::is_draining_next(&set.candidates(tried));
+        let mut drains = |addr| set.find(addr).is_some_and(|member| member.endpoint.drains);
+        is_draining_next && waits_for.any(|addr| !drains(addr))
     }
 
-    /// Notes that a dial waits for an answer longer than usual. The endpoint stays usable until that dial's
-    /// own outcome is reported, but is nobody's first choice.
-    pub(crate) fn slow(&self, addr: SocketAddr) {
-        self.change(addr, Member::waits);
+    /// All endpoints.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        self.select(|member| Some(member.endpoint.clone()))
     }
 
-    /// Notes that such a dial was given up before it had an outcome: the endpoint is dialled again.
-    pub(crate) fn unresolved(&self, addr: SocketAddr) {
-        self.change(addr, |member| member.unresolved(Instant::now()));
+    /// The active endpoints with an identity, which have all proven it.
+    pub(crate) fn authenticated(&self) -> Vec<Endpoint> {
+        self.select(|member| {
+            let is_authenticated = member.is_active() && member.endpoint.identity.is_some();
+            is_authenticated.then(|| member.endpoint.clone())
+        })
     }
 
-    /// Notes that whatever was under way in the background has been given up without an outcome.
-    pub(crate) fn forsaken(&self) {
-        let now = Instant::now();
-        let members = &mut lock(&self.state).members;
-        members.iter_mut().for_each(|member| member.unresolved(now));
-    }
-
-    /// Reports that a dial begun at `started` failed. A failure of our own leaves the
-    /// endpoint as it was, but for the doubt that such a dial may have raised.
-    pub(crate) fn failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
-        let at = self.moment();
-        self.change(addr, |member| member.failed(started, error, at));
-    }
-
-    /// Counts a client that has sent its first bytes and waits for too long for the answer.
-    pub(crate) fn unanswered(&self, addr: SocketAddr) {
-        self.with(addr, |member| member.stats.unanswered.add(1));
-    }
-
-    /// Has an endpoint probed that a client has waited for since then. False if it was asked too short a
-    /// time ago: whoever waits is to say so again.
-    pub(crate) fn suspect(&self, addr: SocketAddr, since: Instant) -> bool {
-        let (mut settled, at) = (true, self.moment());
-        self.change(addr, |member| settled = member.suspect(since, at));
-        settled
-    }
-
-    /// A client has got the first bytes of its answer, some time after that.
-    pub(crate) fn heard(&self, addr: SocketAddr, after: Instant) {
-        self.change(addr, |member| {
-            member.stats.answered_now();
-            member.answered_somebody(after, Instant::now());
-        });
-    }
-
-    /// An endpoint has reset a client's connection.
-    pub(crate) fn reset(&self, addr: SocketAddr) {
-        let at = self.moment();
-        self.change(addr, |member| member.reset(at));
-    }
-
-    /// An endpoint has ended a client's connection; so many are left.
-    pub(crate) fn ended(&self, addr: SocketAddr, left: u64) {
-        let at = self.moment();
-        self.change(addr, |member| member.ended(left, at));
-    }
-
-    /// Reports a probe: when it was asked, if the endpoint has answered it in time.
-    pub(crate) fn probed(&self, addr: SocketAddr, answered: Option<Instant>) {
-        let at = self.moment();
-        // Its connection was made in either case.
-        self.with(addr, |member| member.stats.dialled(DialResult::Ok, None));
-        self.change(addr, |member| match answered {
-            Some(asked) => {
-                member.stats.probed(Probed::Answered);
-                member.answered_probe(asked, at.now);
-            }
-            None => {
-                member.stats.probed(Probed::Silent);
-                member.ignored_probe(at);
-            }
-        });
-    }
-
-    /// Something has come on a probe after its time.
-    pub(crate) fn stirred(&self, addr: SocketAddr) {
-        self.change(addr, |member| member.stirred(Instant::now()));
-    }
-
-    /// Reports a probe that could not be made, by the failure of its dial.
-    pub(crate) fn probe_failed(&self, addr: SocketAddr, started: Instant, error: &dial::Error) {
-        let probed = match error.is_local() {
-            true => Probed::Local,
-            false => Probed::Failed,
-        };
-        self.with(addr, |member| member.stats.probed(probed));
-        self.failed(addr, started, error);
-    }
-
-    /// Reports a health check of an endpoint, whether it is doubted now, and why it failed, if it did.
-    pub(crate) fn checked(
-        &self,
-        addr: SocketAddr,
-        checked: Checked,
-        doubts: bool,
-        error: Option<String>,
-    ) {
-        self.change(addr, |member| {
-            member.stats.checked(checked);
-            if checked == Checked::Passed {
-                member.saw_answer(Instant::now());
-            }
-            member.judge(doubts, error);
-        });
-    }
-
-    /// The endpoints that clients may be connected to while there is a choice.
+    /// The endpoints that clients are connected to as long as there are such.
     pub(crate) fn usable(&self) -> Vec<SocketAddr> {
-        let state = lock(&self.state);
-        let usable = state.members.iter().filter(|member| member.is_usable());
-        usable.map(|member| member.endpoint.addr).collect()
+        self.select(|member| member.is_usable().then_some(member.endpoint.addr))
     }
 
-    /// This moment.
-    fn moment(&self) -> Moment {
-        Moment {
-            now: Instant::now(),
-            number: random::number(),
-            retry_delay: self.retry_delay,
-            ask_again: self.times.ask_again,
-        }
+    fn select<T>(&self, read: impl Fn(&Member) -> Option<T>) -> Vec<T> {
+        lock(&self.set).members.iter().filter_map(read).collect()
     }
 
-    /// How many endpoints there are and how many are active.
+    /// The configured name of an endpoint, also of a removed one that still has connections.
+    pub(crate) fn name(&self, addr: SocketAddr) -> Option<String> {
+        let set = lock(&self.set);
+        let mut known = set.members.iter().chain(&set.removed);
+        let member = known.find(|member| member.endpoint.addr == addr)?;
+        Some(member.endpoint.name.clone())
+    }
+
+    /// Whether an address is in the set.
+    pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
+        lock(&self.set).find(addr).is_some()
+    }
+
     pub(crate) fn census(&self) -> Census {
-        let state = lock(&self.state);
-        let count = |of: fn(&Member) -> bool| {
-            let all = state.members.iter();
-            all.filter(|member| of(member)).count()
-        };
+        let set = lock(&self.set);
+        let count =
+            |is: fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
         Census {
             active: count(|member| member.status().is_active()),
             untried: count(|member| member.status() == Status::Untried),
             draining: count(|member| member.endpoint.drains),
-            total: state.members.len(),
+            total: set.members.len(),
         }
     }
 
-    /// How many endpoints a client is connected to as far as is known; all if there is none.
+    /// How many endpoints a client may have to try: the usable ones, or all if there are none.
     pub(crate) fn candidates(&self) -> usize {
-        let state = lock(&self.state);
-        let usable = state.members.iter().filter(|member| member.is_usable());
+        let set = lock(&self.set);
+        let usable = set.members.iter().filter(|member| member.is_usable());
         match usable.count() {
-            0 => state.members.len(),
+            0 => set.members.len(),
             some => some,
         }
-    }
-
-    /// Acts on an endpoint, and tells what that changed.
-    fn change(&self, addr: SocketAddr, act: impl FnOnce(&mut Member)) {
-        let mut act = Some(act);
-        self.act(addr, &mut |member| {
-            if let Some(act) = act.take() {
-                act(member);
-            }
-        });
-    }
-
-    /// The same once for all kinds of acts, and not inlined: sessions get here, whose stacks are small.
-    #[inline(never)]
-    fn act(&self, addr: SocketAddr, act: &mut dyn FnMut(&mut Member)) {
-        let (sooner, changed) = {
-            let mut state = lock(&self.state);
-            let mut members = state.members.iter_mut();
-            let Some(member) = members.find(|member| member.endpoint.addr == addr) else {
-                return;
-            };
-            let before = Before::of(member);
-            act(member);
-            let sooner = before.is_asked_sooner(member);
-            let changed = before.changed(member);
-            (sooner, changed.map(|changed| state.took(changed)))
-        };
-        if sooner {
-            self.monitor.wake();
-        }
-        if let Some(changed) = changed {
-            self.tell(*changed);
-        }
-    }
-
-    fn with<T>(&self, addr: SocketAddr, act: impl FnOnce(&mut Member) -> T) -> Option<T> {
-        lock(&self.state)
-            .members
-            .iter_mut()
-            .find(|member| member.endpoint.addr == addr)
-            .map(act)
     }
 }
 

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Pool;
-use super::member::Member;
 use crate::dial;
 use crate::endpoint::slots::Slot;
 use crate::endpoint::{Endpoint, Proof};
+use crate::sync::lock;
 
 /// What a connection to an endpoint means.
 #[derive(Debug)]
@@ -51,40 +51,35 @@ fn unknown(addr: SocketAddr) -> dial::Error {
 
 impl Pool {
     /// Reports that a dial begun at `started` was answered after so long; what that means. Where endpoints
-    /// have to prove who they are, one that was removed meanwhile is refused.
+    /// have to prove who they are, one that was removed meanwhile is rejected.
     pub(crate) fn connected(
         &self,
         addr: SocketAddr,
         started: Instant,
         took: Duration,
     ) -> Admission {
-        self.change(addr, |member| member.answered(took));
-        let gated = self.gate.is_some();
-        let known = self.with(addr, |member| {
-            let proves = gated && !member.is_active() && member.endpoint.identity.is_some();
-            (
-                proves.then(|| Proving::of(&member.endpoint)),
-                member.is_this_gateway(),
-            )
-        });
-        match known {
-            None if gated => Admission::Refused(unknown(addr)),
-            Some((Some(proving), _)) => Admission::Prove(proving),
-            Some((None, true)) => Admission::Keep,
-            None | Some((None, false)) => {
-                self.kept(addr, started);
+        let mut admission = match self.parameters.authenticates {
+            true => Admission::Refused(unknown(addr)),
+            false => Admission::Ready,
+        };
+        self.change(addr, |member, now| {
+            member.answered(took);
+            admission = if member.needs_proof() {
+                Admission::Prove(Proving::of(&member.endpoint))
+            } else if member.is_this_gateway() {
+                Admission::Keep
+            } else {
+                member.succeeded(started, now);
                 Admission::Ready
-            }
-        }
+            };
+        });
+        admission
     }
 
     /// Reports that a connection whose dial began at `started` proves that the endpoint is there. One that
     /// has to prove who it is does not become active by that, nor one that was found to be this gateway since.
     pub(crate) fn kept(&self, addr: SocketAddr, started: Instant) {
-        let gated = self.gate.is_some();
-        self.change(addr, |member| {
-            member.succeeded(started, Instant::now(), gated)
-        });
+        self.change(addr, |member, now| member.succeeded(started, now));
     }
 
     /// Has an endpoint prove who it is, and makes it active if it does.
@@ -106,28 +101,32 @@ impl Pool {
             return Ok(());
         }
         let addr = endpoint.addr;
-        let refusal = |member: &mut Member| match &member.last_error {
-            Some((_, error)) if member.endpoint.identity == endpoint.identity => {
+        let mut set = lock(&self.set);
+        let member = set
+            .find(addr)
+            .filter(|member| member.endpoint.identity == endpoint.identity);
+        Err(match member.and_then(|member| member.last_error.as_ref()) {
+            Some((_, error)) => {
                 dial::ErrorKind::Rejected(format!("rejected meanwhile: {error}")).at(addr)
             }
-            _ => unknown(addr),
-        };
-        Err(self.with(addr, refusal).unwrap_or_else(|| unknown(addr)))
+            None => unknown(addr),
+        })
     }
 
     /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
     /// False if it is another by now, or was rejected or found to be this gateway meanwhile.
     pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
-        let addr = endpoint.addr;
-        self.reaffirmed(addr, proof);
-        self.change(addr, |member| {
-            member.proven(endpoint, began, Instant::now());
+        let mut is_active = false;
+        self.change(endpoint.addr, |member, now| {
+            member.reauthenticated(now, proof);
+            member.authenticated(endpoint, began, now);
+            is_active = member.is_active();
         });
-        self.with(addr, |member| member.is_active()) == Some(true)
+        is_active
     }
 
     /// Counts the dial of a proof, which has succeeded, and keeps when that expires.
     pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
-        self.with(addr, |member| member.reaffirmed(Instant::now(), proof));
+        self.change(addr, |member, now| member.reauthenticated(now, proof));
     }
 }

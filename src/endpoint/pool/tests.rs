@@ -8,9 +8,11 @@ mod proofs;
 mod seen;
 
 use super::admission::Admission;
-use super::due::Task;
+use super::tasks::Task;
 use super::*;
+use crate::dial;
 use crate::endpoint::slots::Slot;
+use crate::endpoint::stats::Checked;
 use crate::endpoint::{Proof, Source};
 
 fn endpoint(port: u16) -> Endpoint {
@@ -27,7 +29,9 @@ fn endpoint(port: u16) -> Endpoint {
 }
 
 fn looped(pool: &Pool, port: u16) -> bool {
-    pool.with(addr(port), |member| member.is_this_gateway()) == Some(true)
+    lock(&pool.set)
+        .find(addr(port))
+        .is_some_and(|member| member.is_this_gateway())
 }
 
 fn pool(ports: &[u16]) -> Pool {
@@ -51,7 +55,7 @@ fn is_called(waker: &Waker) -> bool {
 
 /// A dial was answered, and nothing else is made of that.
 fn answered(pool: &Pool, port: u16, took: Duration) {
-    pool.change(addr(port), |member| member.answered(took));
+    pool.change(addr(port), |member, _| member.answered(took));
 }
 
 /// Connects to an endpoint, and has it prove who it is if that is wanted.
@@ -272,18 +276,18 @@ fn an_inactive_endpoint_is_due_after_a_second_and_then_twice_as_late_each_time()
 fn an_endpoint_that_flaps_is_held_to_the_longer_delay() {
     let second = Duration::from_secs(1);
     let delays = |up: Duration, times: usize| -> Vec<u64> {
-        let mut member = Member::new(endpoint(1), Arc::default());
+        let parameters = Parameters {
+            retry_delay: 60 * second,
+            ask_again: 5 * second,
+            authenticates: false,
+            number: || 0,
+        };
+        let mut member = Member::new(endpoint(1), parameters, Arc::default());
         let mut now = Instant::now();
         let fail = |_| {
-            member.succeeded(now, now, false);
+            member.succeeded(now, now);
             now += up;
-            let at = Moment {
-                now,
-                number: 0,
-                retry_delay: 60 * second,
-                ask_again: 5 * second,
-            };
-            member.failed(now, &refused(1), at);
+            member.failed(now, &refused(1), now);
             let next = member.next().unwrap();
             let delay = next - now;
             now = next;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Policy;
 use crate::dial::BlackHole;
-use crate::endpoint::pool::due::Task;
+use crate::endpoint::pool::tasks::Task;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};

@@ -9,6 +9,13 @@ use crate::endpoint::Source;
 const RETRY: u64 = 60_000;
 const AGAIN: u64 = 5_000;
 
+const PARAMETERS: Parameters = Parameters {
+    retry_delay: Duration::from_millis(RETRY),
+    ask_again: Duration::from_millis(AGAIN),
+    authenticates: true,
+    number: || 0,
+};
+
 fn endpoint(identity: Option<&str>) -> Endpoint {
     let addr = SocketAddr::from(([127, 0, 0, 1], 1));
     Endpoint {
@@ -47,7 +54,7 @@ enum Event {
     Resets,
     Ends,
     /// It is due to be asked this.
-    Due(Option<Kind>),
+    Due(Option<Question>),
     Answers,
     Ignores,
     Stirs,
@@ -58,8 +65,8 @@ enum Event {
 use Event::*;
 use Status::{Active, Draining, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried};
 
-const DIAL: Event = Due(Some(Kind::Dial));
-const PROBE: Event = Due(Some(Kind::Probe));
+const DIAL: Event = Due(Some(Question::Dial));
+const PROBE: Event = Due(Some(Question::Probe));
 const NOTHING: Event = Due(None);
 
 /// An event at a time in milliseconds, the state after it, and when the endpoint is asked next.
@@ -73,7 +80,7 @@ struct Script {
 impl Script {
     /// An endpoint that was new at 0.
     fn new(identity: Option<&str>) -> Self {
-        let member = Member::new(endpoint(identity), Arc::default());
+        let member = Member::new(endpoint(identity), PARAMETERS, Arc::default());
         let zero = member.changed;
         Self { member, zero }
     }
@@ -82,41 +89,34 @@ impl Script {
         self.zero + Duration::from_millis(ms)
     }
 
-    fn moment(&self, ms: u64) -> Moment {
-        Moment {
-            now: self.time(ms),
-            number: 0,
-            retry_delay: Duration::from_millis(RETRY),
-            ask_again: Duration::from_millis(AGAIN),
-        }
-    }
-
     fn event(&mut self, ms: u64, event: Event) {
-        let (at, now) = (self.moment(ms), self.time(ms));
+        let now = self.time(ms);
         let began = |before: u64| now - Duration::from_millis(before);
         let addr = self.member.endpoint.addr;
         match event {
-            Succeeds(before) => self.member.succeeded(began(before), now, true),
-            Fails(before) => self.member.failed(began(before), &error(111), at),
-            Local => self.member.failed(now, &error(24), at),
-            Loops => self.member.failed(now, &dial::ErrorKind::Loop.at(addr), at),
-            Waits => self.member.waits(),
+            Succeeds(before) => self.member.succeeded(began(before), now),
+            Fails(before) => self.member.failed(began(before), &error(111), now),
+            Local => self.member.failed(now, &error(24), now),
+            Loops => self
+                .member
+                .failed(now, &dial::ErrorKind::Loop.at(addr), now),
+            Waits => self.member.is_slow(),
             Unresolved => self.member.unresolved(now),
             Connects => self.member.answered(Duration::ZERO),
             Suspect(since, settled) => {
                 let since = self.time(since);
-                let done = self.member.suspect(since, at);
+                let done = self.member.suspect(since, now);
                 assert_eq!(done, settled, "{ms}: {event:?}");
             }
-            Resets => self.member.reset(at),
+            Resets => self.member.reset(now),
             Ends => self
                 .member
-                .ended(self.member.stats.open().saturating_sub(1), at),
-            Due(kind) => assert_eq!(self.member.due(at, true), kind, "{ms}: {event:?}"),
+                .ended(self.member.stats.open().saturating_sub(1), now),
+            Due(kind) => assert_eq!(self.member.due(now), kind, "{ms}: {event:?}"),
             Answers => self.member.answered_probe(now, now),
-            Ignores => self.member.ignored_probe(at),
-            Stirs => self.member.stirred(now),
-            Unhealthy(doubts) => self.member.judge(doubts, None),
+            Ignores => self.member.ignored_probe(now),
+            Stirs => self.member.sent_late(now),
+            Unhealthy(doubts) => self.member.judge(doubts, None, now),
         }
     }
 
@@ -194,12 +194,8 @@ fn one_that_does_not_answer_is_silent_until_it_does() {
 #[test]
 fn one_that_drains_is_dialled_now_and_then() {
     let mut script = Script::new(None);
-    let delay = Duration::from_millis(RETRY);
-    script.play("", &[(0, Succeeds(0), Active, None)]);
-    script.member.patrol(delay);
-    assert_eq!(script.member.next(), None, "clients dial it");
+    script.play("clients dial it", &[(0, Succeeds(0), Active, None)]);
     script.member.endpoint.drains = true;
-    script.member.patrol(delay);
     script.play(
         "it drains",
         &[
@@ -210,13 +206,11 @@ fn one_that_drains_is_dialled_now_and_then() {
             (70_000, DIAL, Draining, Some(130_000)),
             (70_001, Fails(1), Inactive, Some(71_001)),
             (71_001, DIAL, Inactive, Some(73_001)),
-            (71_002, Succeeds(1), Draining, None),
+            (71_002, Succeeds(1), Draining, Some(131_002)),
         ],
     );
-    script.member.patrol(delay);
-    assert_eq!(script.member.next(), Some(script.time(131_002)));
     script.member.endpoint.drains = false;
-    script.play("no more", &[(131_002, DIAL, Active, None)]);
+    script.play("no more", &[(131_002, NOTHING, Active, None)]);
 }
 
 #[test]
@@ -500,8 +494,8 @@ fn no_doubt_makes_up_for_a_proof() {
                 "{first:?}, {second:?}"
             );
             let rejected = dial::ErrorKind::Rejected(String::new()).at(script.member.endpoint.addr);
-            let at = script.moment(3);
-            script.member.failed(at.now, &rejected, at);
+            let now = script.time(3);
+            script.member.failed(now, &rejected, now);
             script.event(4, first);
             script.event(5, second);
             let preference = script.member.preference();
@@ -526,4 +520,40 @@ fn an_untried_one_is_dialled_until_something_is_known() {
             (1_500, Succeeds(1), Active, None),
         ],
     );
+}
+
+#[test]
+fn the_delay_doubles_up_to_what_was_set_and_is_nine_tenths_to_all_of_it() {
+    type Number = fn() -> u32;
+    let (minute, ms) = (Duration::from_secs(60), Duration::from_millis);
+    let (none, half, all): (Number, Number, Number) = (|| 0, || u32::MAX / 2, || u32::MAX);
+    let cases = [
+        // (set, failures before, number, delay)
+        (minute, 0, none, ms(1_000)),
+        (minute, 0, all, ms(900)),
+        (minute, 1, none, ms(2_000)),
+        (minute, 5, none, ms(32_000)),
+        (minute, 6, none, minute),
+        (minute, u32::MAX, none, minute),
+        (minute, 6, half, ms(57_000)),
+        (minute, 6, all, ms(54_000)),
+        (ms(100), 0, none, ms(100)),
+        (ms(100), 9, all, ms(90)),
+        (Duration::ZERO, 0, all, Duration::ZERO),
+    ];
+    for (set, failures, number, expected) in cases {
+        let parameters = Parameters {
+            retry_delay: set,
+            number,
+            ..PARAMETERS
+        };
+        let now = Instant::now();
+        let off = (parameters.retry(now, failures) - now).abs_diff(expected);
+        // A number in the middle is not exactly half of the largest.
+        assert!(
+            off < Duration::from_micros(1),
+            "{set:?} {failures} {} {off:?}",
+            number()
+        );
+    }
 }

@@ -27,20 +27,20 @@ fn every_change_of_a_state_is_kept() {
         (change.addr.port(), change.from, change.to, reason)
     });
     let expected = [
-        (2, Untried, Removed, None),
         (1, Active, Draining, None),
+        (2, Untried, Removed, None),
         (1, Inactive, Active, None),
         (1, Active, Inactive, Some(error.as_str())),
         (1, Untried, Active, None),
     ];
     assert_eq!(states.collect::<Vec<_>>(), expected);
     // Each state but the first has lasted from the change before.
-    for pair in [[1, 2], [2, 3], [3, 4]] {
+    for pair in [[0, 2], [2, 3], [3, 4]] {
         let [change, before] = pair.map(|index| &found[index]);
         assert_eq!(change.lasted, change.at - before.at);
     }
     assert_eq!(found[3].at, down);
-    assert_eq!(found[0].name, addr(2).to_string());
+    assert_eq!(found[1].name, addr(2).to_string());
 
     let hour = pool.views()[0].hour;
     let last = hour.last().copied().flatten();

@@ -62,7 +62,7 @@ fn connections_of_an_endpoint_that_comes_back_count_again() {
     drop(newer);
     pool.replace(vec![endpoint(9)]);
     pool.replace(vec![endpoint(8)]);
-    assert!(lock(&pool.state).departed.is_empty());
+    assert!(lock(&pool.set).removed.is_empty());
 }
 
 #[test]
