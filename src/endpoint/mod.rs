@@ -5,11 +5,11 @@ pub(crate) mod history;
 pub(crate) mod monitor;
 mod pick;
 pub(crate) mod pool;
-pub(crate) mod probe;
 mod recent;
 pub(crate) mod slots;
 pub(crate) mod stats;
 pub(crate) mod status;
+mod watched;
 
 use std::fmt;
 use std::net::SocketAddr;

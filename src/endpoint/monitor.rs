@@ -1,41 +1,47 @@
-//! One thread that finds out what sessions cannot wait for.
+//! One thread that finds out about endpoints what sessions cannot wait for.
 //!
-//! It asks endpoints what the pool has due: it dials those that are untried or inactive, and probes those
-//! that are suspected of being silent, or are. It keeps watching dials that lost a session's race until they
-//! have an outcome of their own: an endpoint is inactive because a dial of it failed, never because another
-//! was quicker. An endpoint that was this gateway must keep a connection for a while before it counts as
-//! another: the guard's verdict comes when the connection is accepted. All that is watched is watched side by
-//! side, so that one that hangs delays nothing, and each has a slot, so that there are never too many.
+//! It does the tasks of the pool: it dials endpoints that are untried or inactive, and probes those
+//! that are silent or suspected of it. It also watches dials that lost a session's race until they
+//! have an outcome: an endpoint is inactive because a dial of it failed, never because another
+//! was faster. All connections are watched at the same time,
+//! so that one that hangs delays nothing, and each has a slot, so that there are never too many.
 //!
-//! A probe that was not answered in time stays open, as long as these take no more than half of the slots: what
-//! comes on it later is the first sign that the member is back.
+//! A probe that was not answered in time stays open, as long as such probes have at most half of the slots: what
+//! arrives on it later is the first sign that the member is back.
 //!
-//! What is done at some time is [`Watch::step`], which waits for nothing; [`Monitor::run`] does the
-//! waiting.
+//! [`Watch::step`] does what is to be done at one time and never waits; [`Monitor::run`] waits.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::dial::{self, Attempt, Dialled, Outcome};
+use crate::dial::{self, Attempt, Dialled};
 use crate::endpoint::pool::Pool;
 use crate::endpoint::pool::admission::{Admission, Proving};
 use crate::endpoint::pool::tasks::Task;
-use crate::endpoint::probe::{self, Patience, Probe};
 use crate::endpoint::slots::Slot;
+use crate::endpoint::watched::{Outcome, Watched};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
 use crate::sys::Plain;
 use crate::sys::memory;
-use crate::sys::syscall::{self, PollFd};
+use crate::sys::syscall::PollFd;
 use crate::times::Times;
 
-/// How long it waits where something is due and no slot is free.
+/// How long the monitor waits if something is due and no slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a question may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// A dial, or an authentication.
+    pub(crate) dial: Duration,
+    /// The answer to a probe, once it is connected.
+    pub(crate) answer: Duration,
+}
 
 /// A dial that nobody else waits for, and its slot, if it has one.
 pub(crate) type Abandoned = (Attempt, Option<Slot>);
@@ -44,7 +50,7 @@ pub(crate) type Abandoned = (Attempt, Option<Slot>);
 #[derive(Debug)]
 pub(crate) struct Monitor {
     times: Times,
-    abandoned: Mutex<Vec<Abandoned>>,
+    abandoned: Mutex<Vec<(Attempt, Slot)>>,
     /// Endpoints that are proving who they are, each in a thread.
     proving: Arc<Mutex<BTreeSet<SocketAddr>>>,
     /// Of lines about threads that cannot be started.
@@ -67,7 +73,7 @@ impl Monitor {
         for (attempt, slot) in attempts {
             match slot.or_else(|| pool.slots().for_background()) {
                 Some(slot) => {
-                    lock(&self.abandoned).push((attempt, Some(slot)));
+                    lock(&self.abandoned).push((attempt, slot));
                     pool.monitor().wake();
                 }
                 None => pool.unresolved(attempt.addr),
@@ -128,29 +134,9 @@ struct Watch<'a> {
     pool: &'a Arc<Pool>,
     guard: &'a LoopGuard,
     patience: Patience,
-    dials: Vec<(Attempt, Slot)>,
-    trials: Vec<Trial>,
-    probes: Vec<(Probe, Slot)>,
+    watched: Vec<(Watched, Slot)>,
     /// Probes that were not answered in time, the oldest first.
-    overdue: Vec<(Probe, Slot)>,
-}
-
-/// A connection to an endpoint that was this gateway, which closes those of its own.
-#[derive(Debug)]
-struct Trial {
-    dialled: Dialled,
-    started: Instant,
-    /// When it has kept the connection for long enough.
-    end: Instant,
-    _slot: Slot,
-}
-
-impl Trial {
-    /// Whether the other side has closed it; also if that cannot be found out.
-    fn is_cut(&self) -> bool {
-        let mut fds = [PollFd::peer_closed(self.dialled.stream.as_fd())];
-        syscall::wait(&mut fds, Some(Duration::ZERO)).is_err() || fds.iter().any(PollFd::is_ready)
-    }
+    overdue: Vec<(Watched, Slot)>,
 }
 
 impl<'a> Watch<'a> {
@@ -160,55 +146,45 @@ impl<'a> Watch<'a> {
         guard: &'a LoopGuard,
         patience: Patience,
     ) -> Self {
-        // What another thread watched before this one has no outcome any more.
+        // What an earlier thread watched will never have an outcome.
         pool.forsaken();
         Self {
             monitor,
             pool,
             guard,
             patience,
-            dials: Vec::new(),
-            trials: Vec::new(),
-            probes: Vec::new(),
+            watched: Vec::new(),
             overdue: Vec::new(),
         }
     }
 
     /// Does what is to be done at `now`. Returns when there will be more to do, whatever
-    /// happens until then; never, if nothing is watched and nothing is due.
+    /// happens until then; `None` if nothing is watched and nothing is due.
     fn step(&mut self, now: Instant) -> Option<Instant> {
         for (attempt, slot) in std::mem::take(&mut *lock(&self.monitor.abandoned)) {
-            // One dial an endpoint tells as much as many.
-            if let Some(slot) = slot.filter(|_| !self.has(attempt.addr)) {
-                self.dials.push((attempt, slot));
+            // One dial per endpoint shows as much as many.
+            if !self.has(attempt.addr) {
+                self.watched.push((Watched::dial(attempt), slot));
             }
         }
         self.settle(now);
         let next_due = self.ask(now);
-        let deadlines = self.dials.iter().map(|(attempt, _)| attempt.deadline);
-        let ends = self.trials.iter().map(|trial| trial.end);
-        let answers = self.probes.iter().map(|(probe, _)| probe.deadline());
-        let all = deadlines.chain(ends).chain(answers).chain(next_due);
-        all.min()
+        let deadlines = self.watched.iter().map(|(watched, _)| watched.deadline());
+        deadlines.chain(next_due).min()
     }
 
-    /// Waits until something watched may have an outcome, the monitor is called, or `until`.
+    /// Waits until something watched may have an outcome, the monitor is woken, or `until`.
     fn wait(&self, until: Option<Instant>) -> io::Result<()> {
-        let called = std::iter::once(PollFd::readable(self.pool.monitor().fd()));
-        let trials = self.trials.iter();
-        let cut = trials.map(|trial| PollFd::peer_closed(trial.dialled.stream.as_fd()));
-        let probes = self.probes.iter().chain(&self.overdue);
-        let answered = probes.map(|(probe, _)| probe.awaited());
-        let dials = self.dials.iter().map(|(attempt, _)| attempt);
-        dial::wait(dials, called.chain(cut).chain(answered), until)
+        let woken = std::iter::once(PollFd::readable(self.pool.monitor().fd()));
+        let watched = self.watched.iter().chain(&self.overdue);
+        let awaited = watched.map(|(watched, _)| watched.awaited());
+        dial::wait(std::iter::empty(), woken.chain(awaited), until)
     }
 
     /// Whether an endpoint is being asked already.
     fn has(&self, addr: SocketAddr) -> bool {
-        let dials = self.dials.iter().map(|(attempt, _)| attempt.addr);
-        let trials = self.trials.iter().map(|trial| trial.dialled.endpoint);
-        let probes = self.probes.iter().map(|(probe, _)| probe.addr);
-        dials.chain(trials).chain(probes).any(|asked| asked == addr)
+        let mut watched = self.watched.iter();
+        watched.any(|(watched, _)| watched.addr == addr)
     }
 
     /// Begins what is due, as far as there are slots; returns when there is more.
@@ -222,123 +198,95 @@ impl<'a> Watch<'a> {
                 return Some(now + SLOT_PAUSE);
             };
             match self.pool.next_task(now) {
-                Some(Task::Dial(addr)) => self.dial(addr, slot),
+                Some(Task::Dial(addr)) => self.connect(addr, false, slot),
+                Some(Task::Probe(addr)) => {
+                    // Of two probes, the new one shows more.
+                    self.overdue.retain(|(probe, _)| probe.addr != addr);
+                    self.connect(addr, true, slot);
+                }
                 Some(Task::Prove(proving)) => {
                     self.monitor
                         .prove(self.pool, proving, self.patience.dial, slot);
                 }
-                Some(Task::Probe(addr)) => self.probe(addr, slot),
                 None => {}
             }
         }
     }
 
-    /// A free slot, if need be that of a probe that is not expected to be answered any more.
+    /// A free slot, if necessary that of a probe that will probably not be answered any more.
     fn slot(&mut self) -> Option<Slot> {
         let free = self.pool.slots().for_background();
         free.or_else(|| (!self.overdue.is_empty()).then(|| self.overdue.remove(0).1))
     }
 
-    /// Begins to find out whether an endpoint can be connected to.
-    fn dial(&mut self, addr: SocketAddr, slot: Slot) {
+    /// Begins a dial or a probe.
+    fn connect(&mut self, addr: SocketAddr, is_probe: bool, slot: Slot) {
         if self.has(addr) {
             return;
         }
         let started = Instant::now();
         match Attempt::start(addr, self.patience.dial, self.guard) {
-            Ok(attempt) => self.dials.push((attempt, slot)),
-            Err(error) => report_failure(self.pool, addr, started, &error),
+            Ok(attempt) if is_probe => {
+                let probe = Watched::probe(attempt, self.patience.answer);
+                self.watched.push((probe, slot));
+            }
+            Ok(attempt) => self.watched.push((Watched::dial(attempt), slot)),
+            Err(error) => self.failed(addr, started, is_probe, &error),
         }
     }
 
-    /// Begins to find out whether an endpoint says anything.
-    fn probe(&mut self, addr: SocketAddr, slot: Slot) {
-        // Of two that wait, the new one tells more.
-        self.overdue.retain(|(probe, _)| probe.addr != addr);
-        if self.has(addr) {
-            return;
-        }
-        let started = Instant::now();
-        match Probe::start(addr, self.patience, self.guard) {
-            Ok(probe) => self.probes.push((probe, slot)),
-            Err(error) => self.pool.probe_failed(addr, started, &error),
+    fn failed(&self, addr: SocketAddr, started: Instant, is_probe: bool, error: &dial::Error) {
+        match is_probe {
+            true => self.pool.probe_failed(addr, started, error),
+            false => report_failure(self.pool, addr, started, error),
         }
     }
 
     /// Reports what has an outcome and keeps the rest.
     fn settle(&mut self, now: Instant) {
-        for trial in std::mem::take(&mut self.trials) {
-            if trial.is_cut() {
-                continue;
-            }
-            if now < trial.end {
-                self.trials.push(trial);
-            } else {
-                self.pool.kept(trial.dialled.endpoint, trial.started);
-            }
-        }
-        for (attempt, slot) in std::mem::take(&mut self.dials) {
-            let (addr, started) = (attempt.addr, attempt.started);
-            match attempt.outcome(now) {
+        let pool = self.pool;
+        for (watched, slot) in std::mem::take(&mut self.watched) {
+            let (addr, started, is_probe) = (watched.addr, watched.started, watched.is_probe());
+            match watched.outcome(now) {
+                Outcome::Pending(watched) => self.watched.push((watched, slot)),
                 Outcome::Connected(dialled) => self.connected(dialled, started, slot, now),
-                Outcome::Pending(pending) => self.dials.push((pending, slot)),
-                Outcome::Failed(error) => report_failure(self.pool, addr, started, &error),
+                Outcome::Failed(error) => self.failed(addr, started, is_probe, &error),
+                Outcome::Answered(sent) => pool.probed(addr, Some(sent)),
+                Outcome::Silent(probe) => {
+                    self.overdue.push((probe, slot));
+                    // A thread that waits for a slot cannot take one of these.
+                    if self.overdue.len() > pool.slots().for_idle() {
+                        self.overdue.remove(0);
+                    }
+                    pool.probed(addr, None);
+                }
+                Outcome::Kept => pool.kept(addr, started),
+                Outcome::Closed => {}
             }
         }
-        self.settle_probes(now);
+        for (probe, _) in self.overdue.extract_if(.., |(probe, _)| probe.is_ready()) {
+            pool.stirred(probe.addr);
+        }
     }
 
-    /// What a dial that was answered means.
+    /// Acts on a dial that was answered.
     fn connected(&mut self, dialled: Dialled, started: Instant, slot: Slot, now: Instant) {
         let addr = dialled.endpoint;
         match self.pool.connected(addr, started, dialled.took) {
             Admission::Ready => {}
             Admission::Prove(proving) => {
-                // Over a connection of its own.
+                // Over another connection.
                 drop(dialled);
                 let timeout = self.patience.dial;
                 self.monitor.prove(self.pool, proving, timeout, slot);
             }
             Admission::Keep => {
                 let end = now + self.monitor.times.loop_verdict;
-                self.trials.push(Trial {
-                    dialled,
-                    started,
-                    end,
-                    _slot: slot,
-                });
+                self.watched
+                    .push((Watched::keep(dialled, started, end), slot));
             }
             Admission::Refused(error) => report_failure(self.pool, addr, started, &error),
         }
-    }
-
-    fn settle_probes(&mut self, now: Instant) {
-        for (probe, slot) in std::mem::take(&mut self.probes) {
-            let (addr, started) = (probe.addr, probe.started);
-            match probe.outcome(now) {
-                probe::Outcome::Pending(pending) => self.probes.push((pending, slot)),
-                probe::Outcome::Answered(asked) => self.pool.probed(addr, Some(asked)),
-                probe::Outcome::Silent(probe) => {
-                    self.overdue.push((probe, slot));
-                    // Whoever waits for a slot in another thread cannot take one of these.
-                    if self.overdue.len() > self.pool.slots().for_idle() {
-                        self.overdue.remove(0);
-                    }
-                    self.pool.probed(addr, None);
-                }
-                probe::Outcome::Failed(error) => {
-                    self.pool.probe_failed(addr, started, &error);
-                }
-            }
-        }
-        let pool = self.pool;
-        self.overdue.retain(|(probe, _)| {
-            let stirs = probe.has_something();
-            if stirs {
-                pool.stirred(probe.addr);
-            }
-            !stirs
-        });
     }
 }
 

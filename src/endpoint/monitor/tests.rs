@@ -8,7 +8,9 @@ use crate::dial::BlackHole;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
+use crate::endpoint::watched::State;
 use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::sys::syscall;
 use std::io::Error;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -105,6 +107,26 @@ impl Fixture {
     }
 }
 
+/// How many dials, probes and trials are under way.
+impl Watch<'_> {
+    fn count(&self, is: fn(&State) -> bool) -> usize {
+        let states = self.watched.iter().map(|(watched, _)| &watched.state);
+        states.filter(|state| is(state)).count()
+    }
+
+    fn dials(&self) -> usize {
+        self.count(|state| matches!(state, State::Dialling(_, None)))
+    }
+
+    fn probes(&self) -> usize {
+        self.count(|state| matches!(state, State::Dialling(_, Some(_)) | State::Probing { .. }))
+    }
+
+    fn trials(&self) -> usize {
+        self.count(|state| matches!(state, State::Keeping { .. }))
+    }
+}
+
 /// Works as the thread does until something is so.
 fn work(watch: &mut Watch<'_>, what: &str, so: impl Fn(&Watch<'_>) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -149,7 +171,7 @@ fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
     let view = view(&pool, hole.addr);
     assert_eq!(view.status, Status::Inactive);
     assert_eq!(dials(&view.stats), [("timeout", 1)]);
-    assert!(watch.dials.is_empty());
+    assert!(watch.dials() == 0);
 }
 
 #[test]
@@ -176,11 +198,7 @@ fn of_several_dials_of_one_endpoint_the_first_is_watched() {
     watch.step(Instant::now());
     fixture.monitor.adopt(vec![fixture.start(one.addr)], &pool);
     assert_eq!(watch.step(Instant::now()), Some(first));
-    let watched: Vec<_> = watch
-        .dials
-        .iter()
-        .map(|(attempt, _)| attempt.addr)
-        .collect();
+    let watched: Vec<_> = watch.watched.iter().map(|(dial, _)| dial.addr).collect();
     assert_eq!(watched, [one.addr, other.addr]);
 }
 
@@ -194,13 +212,13 @@ fn an_endpoint_that_is_due_is_dialled_once_until_it_has_an_outcome() {
     let due = watch.step(Instant::now()).unwrap();
     assert!(due >= before + FIRST * 9 / 10 && due <= Instant::now() + FIRST);
     assert_eq!(watch.step(due - INSTANT), Some(due));
-    assert!(watch.dials.is_empty(), "not before its time");
+    assert!(watch.dials() == 0, "not before its time");
     let next = watch.step(due).unwrap();
-    assert_eq!(watch.dials.len(), 1);
+    assert_eq!(watch.dials(), 1);
     assert!(next >= due + FIRST * 2 * 9 / 10 && next <= due + FIRST * 2);
     // Its time comes again while that dial is under way.
     watch.step(next);
-    assert_eq!(watch.dials.len(), 1);
+    assert_eq!(watch.dials(), 1);
     assert_eq!(dials(&view(&pool, hole.addr).stats), [("refused", 1)]);
 }
 
@@ -214,7 +232,7 @@ fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
     }
     watch.step(Instant::now() + RETRY);
     work(&mut watch, "both dials have an outcome", |watch| {
-        watch.dials.is_empty()
+        watch.dials() == 0
     });
     let [back, gone] = [back, gone].map(|addr| view(&pool, addr));
     assert_eq!(back.status, Status::Active);
@@ -244,7 +262,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         watch.wait(Some(Instant::now() + HOUR)).unwrap();
         let end = later + verdict;
         assert_eq!(watch.step(later), Some(end));
-        assert_eq!((watch.dials.len(), watch.trials.len()), (0, 1));
+        assert_eq!((watch.dials(), watch.trials()), (0, 1));
         assert_eq!(watch.step(end - INSTANT), Some(end));
         assert_eq!(view(&pool, addr).status, Status::ThisGateway);
         if hangs_up {
@@ -253,7 +271,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         }
         watch.step(end);
         assert_eq!(view(&pool, addr).status, status, "hangs up: {hangs_up}");
-        assert!(watch.trials.is_empty());
+        assert!(watch.trials() == 0);
     }
 }
 
@@ -264,12 +282,10 @@ fn an_endpoint_on_trial_is_not_dialled_beside_it() {
     let mut watch = fixture.watch(&pool);
     pool.failed(addr, Instant::now(), &dial::ErrorKind::Loop.at(addr));
     watch.step(Instant::now() + RETRY);
-    work(&mut watch, "its trial begins", |watch| {
-        watch.trials.len() == 1
-    });
+    work(&mut watch, "its trial begins", |watch| watch.trials() == 1);
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     watch.step(Instant::now() + 2 * RETRY);
-    assert_eq!((watch.dials.len(), watch.trials.len()), (0, 1));
+    assert_eq!((watch.dials(), watch.trials()), (0, 1));
 }
 
 /// Tells when it is asked, and answers when it is told to.
@@ -332,7 +348,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
         view(&pool, addr).status == Status::Active
     });
     assert_eq!(stats.not_after(), Some(7));
-    assert!(watch.dials.is_empty() && gate.count.load(Ordering::SeqCst) == 2);
+    assert!(watch.dials() == 0 && gate.count.load(Ordering::SeqCst) == 2);
 }
 
 /// It is away for a minute by what the pool knows.

@@ -37,11 +37,11 @@ fn a_suspect_that_says_something_stays_active() {
     suspect(&pool, addr);
     assert!(is_called(&pool), "somebody waits for it");
     watch.step(Instant::now());
-    assert_eq!(watch.probes.len(), 1);
+    assert_eq!(watch.probes(), 1);
     let (mut accepted, _) = listener.accept().unwrap();
     accepted.write_all(&[0]).unwrap();
     work(&mut watch, "the answer is heard", |watch| {
-        watch.probes.is_empty()
+        watch.probes() == 0
     });
     let view = view(&pool, addr);
     assert_eq!(view.status, Status::Active);
@@ -58,7 +58,7 @@ fn what_comes_late_has_a_silent_one_asked_again_at_once() {
     work(&mut watch, "its time is over", |_| {
         view(&pool, addr).status == Status::Silent
     });
-    assert_eq!((watch.probes.len(), watch.overdue.len()), (0, 1));
+    assert_eq!((watch.probes(), watch.overdue.len()), (0, 1));
     pool.monitor().clear();
     let (mut late, _) = listener.accept().unwrap();
     late.write_all(&[0]).unwrap();
@@ -66,10 +66,10 @@ fn what_comes_late_has_a_silent_one_asked_again_at_once() {
     watch.wait(Some(began + Duration::from_secs(60))).unwrap();
     assert!(began.elapsed() < Duration::from_secs(30), "it is seen");
     let next = watch.step(Instant::now()).unwrap();
-    assert_eq!((watch.probes.len(), watch.overdue.len()), (0, 0));
+    assert_eq!((watch.probes(), watch.overdue.len()), (0, 0));
     assert!(next <= Instant::now());
     watch.step(Instant::now());
-    assert_eq!(watch.probes.len(), 1);
+    assert_eq!(watch.probes(), 1);
     watch.patience = PATIENCE;
     drop((late, listener));
     work(&mut watch, "the end of that one is an answer", |_| {
@@ -87,11 +87,11 @@ fn a_suspicion_waits_for_a_dial_of_the_same_endpoint() {
     suspect(&pool, hole.addr);
     let now = Instant::now();
     let next = watch.step(now).unwrap();
-    assert_eq!((watch.dials.len(), watch.probes.len()), (1, 0));
+    assert_eq!((watch.dials(), watch.probes()), (1, 0));
     assert!(next <= now + FIRST, "it is asked for again");
-    watch.dials.clear();
+    watch.watched.clear();
     watch.step(next);
-    assert_eq!((watch.dials.len(), watch.probes.len()), (0, 1));
+    assert_eq!((watch.dials(), watch.probes()), (0, 1));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_dial_that_ended_with_its_thread_is_made_again() {
     drop(watch);
     let mut watch = fixture.watch(&pool);
     watch.step(Instant::now());
-    assert_eq!(watch.dials.len(), 1, "nobody else would dial it");
+    assert_eq!(watch.dials(), 1, "nobody else would dial it");
 }
 
 /// Other threads wait for slots without a way to take those of probes that nobody answers.
@@ -120,7 +120,7 @@ fn silent_endpoints_leave_slots_to_others() {
     addrs.iter().for_each(|addr| suspect(&pool, *addr));
     work(&mut watch, "all are silent", |watch| {
         let mut all = addrs.iter();
-        watch.probes.is_empty() && all.all(|addr| view(&pool, *addr).status == Status::Silent)
+        watch.probes() == 0 && all.all(|addr| view(&pool, *addr).status == Status::Silent)
     });
     assert_eq!(watch.overdue.len(), 2);
     assert!(pool.slots().for_background().is_some());
@@ -140,7 +140,7 @@ fn a_thousand_that_are_due_are_asked_as_slots_allow() {
     let now = Instant::now();
     for _ in 0..3 {
         assert_eq!(watch.step(now), Some(now + SLOT_PAUSE), "it does not spin");
-        assert_eq!(watch.probes.len(), 12);
+        assert_eq!(watch.probes(), 12);
     }
 }
 
@@ -153,7 +153,7 @@ fn the_end_of_the_time_for_an_answer_is_waited_for() {
     loop {
         let now = Instant::now();
         let next = watch.step(now).unwrap();
-        assert_eq!(watch.probes.len(), 1, "it has not been asked before");
+        assert_eq!(watch.probes(), 1, "it has not been asked before");
         if next <= now + QUICK.answer {
             break;
         }
@@ -173,12 +173,12 @@ fn where_no_slot_is_free_the_oldest_silent_one_gives_way() {
     for addr in [one, two] {
         suspect(&pool, addr);
         work(&mut watch, "it is silent", |watch| {
-            watch.probes.is_empty() && view(&pool, addr).status == Status::Silent
+            watch.probes() == 0 && view(&pool, addr).status == Status::Silent
         });
     }
     let _clients = [(); 2].map(|()| pool.slots().for_client().unwrap());
     suspect(&pool, three);
     watch.step(Instant::now());
-    let mut asked = watch.probes.iter().map(|(probe, _)| probe.addr);
+    let mut asked = watch.watched.iter().map(|(probe, _)| probe.addr);
     assert!(asked.any(|addr| addr == three));
 }

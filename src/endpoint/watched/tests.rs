@@ -1,4 +1,4 @@
-//! Tests of one probe: what it asks, and what it makes of what comes back, at times that the tests name.
+//! Tests of one probe: what it sends, and what follows from what comes back, at times that the tests name.
 
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
@@ -7,15 +7,14 @@ use socket2::SockRef;
 
 use super::*;
 use crate::dial::{BlackHole, DialResult};
+use crate::loop_guard::LoopGuard;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const PATIENCE: Patience = Patience {
-    dial: HOUR,
-    answer: Duration::from_secs(1),
-};
+const ANSWER: Duration = Duration::from_secs(1);
 
-fn start(addr: SocketAddr) -> Probe {
-    Probe::start(addr, PATIENCE, &LoopGuard::default()).unwrap()
+fn start(addr: SocketAddr) -> Watched {
+    let attempt = Attempt::start(addr, HOUR, &LoopGuard::default()).unwrap();
+    Watched::probe(attempt, ANSWER)
 }
 
 /// A probe that is connected at `now`, and the other side of it.
@@ -26,7 +25,7 @@ fn asked(now: Instant) -> (Outcome, TcpStream) {
     (probe.outcome(now), accepted)
 }
 
-fn pending(outcome: Outcome) -> Probe {
+fn pending(outcome: Outcome) -> Watched {
     match outcome {
         Outcome::Pending(probe) => probe,
         other => panic!("{other:?}"),
@@ -34,7 +33,7 @@ fn pending(outcome: Outcome) -> Probe {
 }
 
 /// Waits until something has come.
-fn wait(probe: &Probe) {
+fn wait(probe: &Watched) {
     let mut fds = [probe.awaited()];
     syscall::wait(&mut fds, Some(HOUR)).unwrap();
 }
@@ -76,10 +75,10 @@ fn anything_that_comes_is_an_answer_also_late() {
             let now = Instant::now();
             let (outcome, accepted) = asked(now);
             let probe = pending(outcome);
-            assert!(!probe.has_something(), "{what}");
+            assert!(!probe.is_ready(), "{what}");
             let kept = act(accepted);
             wait(&probe);
-            assert!(probe.has_something(), "{what}");
+            assert!(probe.is_ready(), "{what}");
             let outcome = probe.outcome(now + late);
             assert!(
                 matches!(outcome, Outcome::Answered(_)),
@@ -107,7 +106,7 @@ fn a_connection_that_was_reset_at_once_is_an_answer() {
         }
         // The kernel tells of the reset instead of the connect.
         Outcome::Failed(error) => assert!(!error.is_local(), "{error}"),
-        Outcome::Silent(probe) => panic!("{probe:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -117,11 +116,11 @@ fn the_time_for_the_answer_counts_from_the_connect() {
     let now = Instant::now() + HOUR / 2;
     let (outcome, _accepted) = asked(now);
     let probe = pending(outcome);
-    let deadline = now + PATIENCE.answer;
+    let deadline = now + ANSWER;
     assert_eq!(probe.deadline(), deadline);
     let probe = pending(probe.outcome(deadline - Duration::from_nanos(1)));
     match probe.outcome(deadline) {
-        Outcome::Silent(probe) => assert!(!probe.has_something()),
+        Outcome::Silent(probe) => assert!(!probe.is_ready()),
         other => panic!("{other:?}"),
     }
 }
@@ -140,9 +139,10 @@ fn what_cannot_be_connected_to_has_not_been_asked() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = gone.local_addr().unwrap();
     drop(gone);
-    let error = match Probe::start(addr, PATIENCE, &LoopGuard::default()) {
+    let error = match Attempt::start(addr, HOUR, &LoopGuard::default()) {
         Err(error) => error,
-        Ok(probe) => {
+        Ok(attempt) => {
+            let probe = Watched::probe(attempt, ANSWER);
             wait(&probe);
             match probe.outcome(Instant::now()) {
                 Outcome::Failed(error) => error,
