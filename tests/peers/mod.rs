@@ -19,6 +19,8 @@
 mod kept_keys;
 #[path = "../support/mortal.rs"]
 mod mortal;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod tls_server;
 
 mod deadline;

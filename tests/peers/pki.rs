@@ -65,24 +65,9 @@ pub(crate) fn file(name: &str) -> Option<PathBuf> {
 /// What the tests of this checkout leave behind.
 const LEFT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp");
 
-/// An empty directory of this process; those of processes that have ended are removed.
+/// An empty directory of this process.
 pub(crate) fn scratch(name: &str) -> PathBuf {
-    let left = Path::new(LEFT);
-    std::fs::create_dir_all(left).unwrap();
-    for entry in std::fs::read_dir(left).unwrap().flatten() {
-        let file = entry.file_name().into_string().unwrap_or_default();
-        let owner = file
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('-'));
-        let owner = owner.and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    let directory = left.join(format!("{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
-    std::fs::create_dir(&directory).unwrap();
-    directory
+    super::scratch::scratch(Path::new(LEFT), name).unwrap()
 }
 
 fn make(directory: &Path) {

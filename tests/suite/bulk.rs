@@ -1,9 +1,7 @@
 //! How much a connection takes of the host as it becomes busy, bulky and idle again, and that every way of moving
 //! bytes moves the same ones.
 
-use std::net::Shutdown;
-
-use crate::support::net::expect_echo;
+use crate::support::net::{end_writing, expect_echo};
 use crate::support::process::{descriptors, have, threads};
 use crate::support::{
     Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end, host_offers, send,
@@ -19,7 +17,7 @@ fn exchange(gateway: &Gateway, backend: &crate::support::backend::Accepted) {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 send(from, seed, 24 * MIB + 1);
-                from.shutdown(Shutdown::Write).expect("end the direction");
+                end_writing(from);
             });
             expect(to, seed, 24 * MIB + 1);
             expect_end(to, End::Clean);
@@ -119,7 +117,7 @@ fn threads_are_used_again() {
     for seed in 0..200 {
         let client = gateway.connect();
         expect_echo(&client, seed);
-        client.shutdown(Shutdown::Write).expect("end the direction");
+        end_writing(&client);
         expect_end(&client, End::Clean);
     }
     // One that ends may not be ready yet when the next begins.

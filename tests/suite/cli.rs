@@ -1,8 +1,6 @@
 //! The command line's forms: commands, help, version, where flags may stand, the environment.
 
-use std::os::unix::fs::symlink;
-
-use crate::support::gateway::{Outcome, assert_bad_flag, binary};
+use crate::support::gateway::{Outcome, assert_bad_flag, binary, called_etcd};
 use crate::support::net::tag;
 use crate::support::process::tool;
 use crate::support::{Backend, Launch, TempDir};
@@ -167,12 +165,7 @@ fn flags_may_stand_before_and_after_start() {
 #[test]
 fn program_called_etcd_takes_the_references_command_line() {
     let dir = TempDir::new();
-    let etcd = dir.path().join("etcd");
-    symlink(
-        std::fs::canonicalize(binary()).expect("the binary exists"),
-        &etcd,
-    )
-    .expect("make a link");
+    let etcd = called_etcd(&dir);
     let endpoint = Backend::tagged(b't');
     let flag = format!("--endpoints={}", endpoint.address());
     let args = ["gateway", &flag, "start", "--listen-addr=127.0.0.1:0"];

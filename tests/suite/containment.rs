@@ -227,7 +227,7 @@ fn by_list(site: &Site) -> String {
 /// Endpoints by SRV records that have to prove who they are, listeners of its own: refresh, a member that leaves and
 /// whose connections are closed, an access log, and a drain that ends with a reset.
 fn by_srv(site: &Site, access_log: &str) -> Option<(String, String)> {
-    let pki = Pki::below(&site.path(""))?;
+    let pki = Pki::below(site.path(""))?;
     let root = pki.root("true CA");
     let shown = pki.issue(&root, &Request::server("DNS:x.test"));
     let server = TlsServer::start(&pki, &shown, &[]);

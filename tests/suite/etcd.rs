@@ -3,10 +3,9 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::symlink;
 
 use crate::support::cluster::{EtcdCluster, etcdctl, etcdctl_text};
-use crate::support::gateway::{READY, binary};
+use crate::support::gateway::{READY, called_etcd};
 use crate::support::net::content;
 use crate::support::{Gateway, Launch, TempDir};
 
@@ -128,12 +127,7 @@ fn megabyte_of_text(seed: u64) -> String {
 /// The one fixed port of this suite, for it is the default that is tested; if somebody has it, another.
 fn references_end_to_end_test(cluster: &EtcdCluster) {
     let dir = TempDir::new();
-    let etcd = dir.path().join("etcd");
-    symlink(
-        std::fs::canonicalize(binary()).expect("the binary exists"),
-        &etcd,
-    )
-    .expect("make a link");
+    let etcd = called_etcd(&dir);
     let endpoints = format!("--endpoints={}", cluster.endpoints());
     let default_is_free = TcpListener::bind("127.0.0.1:23790").is_ok();
     let mut args = vec!["gateway", &endpoints, "start"];

@@ -1,8 +1,6 @@
 //! Half-close: the end of one direction is passed on and the other direction goes on.
 
-use std::net::Shutdown;
-
-use crate::support::net::expect_echo;
+use crate::support::net::{end_writing, expect_echo};
 use crate::support::process::{descriptors, threads};
 use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end, send};
 
@@ -17,9 +15,7 @@ fn answer_after_the_clients_end_arrives_whole() {
     for size in SIZES {
         let client = gateway.connect();
         send(&client, 1, 100);
-        client
-            .shutdown(Shutdown::Write)
-            .expect("shut down the write side");
+        end_writing(&client);
         let server = accepted.next();
         expect(&server, 1, 100);
         expect_end(&server, End::Clean);
@@ -40,18 +36,14 @@ fn bytes_of_the_client_after_the_servers_end_arrive_whole() {
         let client = gateway.connect();
         let server = accepted.next();
         send(&server, 3, 100);
-        server
-            .shutdown(Shutdown::Write)
-            .expect("shut down the write side");
+        end_writing(&server);
         expect(&client, 3, 100);
         expect_end(&client, End::Clean);
         std::thread::scope(|scope| {
             let client = &client;
             scope.spawn(move || {
                 send(client, 4, size);
-                client
-                    .shutdown(Shutdown::Write)
-                    .expect("shut down the write side");
+                end_writing(client);
             });
             expect(&server, 4, size);
             expect_end(&server, End::Clean);
@@ -64,9 +56,7 @@ fn end_without_a_single_byte_is_passed_on() {
     let (endpoint, accepted) = Backend::by_hand();
     let gateway = Gateway::before(&[&endpoint], &[]);
     let client = gateway.connect();
-    client
-        .shutdown(Shutdown::Write)
-        .expect("shut down the write side");
+    end_writing(&client);
     let server = accepted.next();
     expect_end(&server, End::Clean);
     drop(server);
@@ -78,9 +68,7 @@ fn half_closed_connection_serves_until_the_other_half_ends() {
     let (endpoint, accepted) = Backend::by_hand();
     let gateway = Gateway::before(&[&endpoint], &[]);
     let client = gateway.connect();
-    client
-        .shutdown(Shutdown::Write)
-        .expect("shut down the write side");
+    end_writing(&client);
     let server = accepted.next();
     expect_end(&server, End::Clean);
     // Many small answers, each awaited: nothing on the way may take the first for the last.
@@ -103,8 +91,7 @@ fn ends_from_both_sides_at_once_are_clean() {
             for end in [&client, &server] {
                 scope.spawn(move || {
                     send(end, round, 1000);
-                    end.shutdown(Shutdown::Write)
-                        .expect("shut down the write side");
+                    end_writing(end);
                     expect(end, round, 1000);
                     expect_end(end, End::Clean);
                 });
@@ -122,9 +109,7 @@ fn finished_connections_leave_nothing_behind() {
     let one = |seed| {
         let client = gateway.connect();
         expect_echo(&client, seed);
-        client
-            .shutdown(Shutdown::Write)
-            .expect("shut down the write side");
+        end_writing(&client);
         expect_end(&client, End::Clean);
     };
     let state = || {

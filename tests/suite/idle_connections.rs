@@ -1,11 +1,11 @@
 //! Connections that are silent: they cost no thread, and all that may happen to them happens as if they did.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::admin::{Samples, admin_of};
-use crate::support::net::expect_echo;
+use crate::support::net::{end_writing, expect_echo};
 use crate::support::process::{is_root, set_limit, threads, unused_uid};
 use crate::support::{
     Backend, End, Gateway, Launch, SOON, TempDir, connect, eventually, expect, expect_end,
@@ -76,7 +76,7 @@ fn silent_connections_hold_no_thread_and_go_on() {
     }
     // Half of each, and then the other half.
     for client in open.iter().chain([&busy]) {
-        client.shutdown(Shutdown::Write).expect("end a direction");
+        end_writing(client);
     }
     for client in open.iter().chain([&busy]) {
         expect_end(client, End::Clean);
@@ -102,7 +102,7 @@ fn a_silent_half_goes_on() {
             scope.spawn(|| send(&member, 2, length));
             expect(&member, 1, length);
         });
-        client.shutdown(Shutdown::Write).expect("end a direction");
+        end_writing(&client);
         assert_eq!(member.read(&mut [0]).expect("an end"), 0);
         for _ in 0..3 {
             wait_silent(&gateway, idle);

@@ -1,10 +1,10 @@
 //! `--max-connections`: who is above it is shed, logged and counted; nobody else notices. D22.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 
 use crate::activation::on_each_listener;
 use crate::support::json::Json;
-use crate::support::net::{expect_echo, expect_refused, try_tag};
+use crate::support::net::{end_writing, expect_echo, expect_refused, try_tag};
 use crate::support::{Backend, End, Gateway, SOON, end_of, eventually, reset};
 
 /// A gateway with a cap of ten, full.
@@ -48,7 +48,7 @@ fn cap_is_exact() {
             for _ in 0..2 {
                 expect_refused(gateway.address());
                 let leaves = clients.remove(0);
-                leaves.shutdown(Shutdown::Write).expect("end the direction");
+                end_writing(&leaves);
                 assert_eq!(end_of(&leaves), (Vec::new(), End::Clean));
                 clients.push(eventually(SOON, "the next is served", next));
             }
@@ -117,9 +117,7 @@ fn hundreds_in_turn_pass_under_a_small_cap() {
         let (_, client) = eventually(SOON, "a client is served", || {
             try_tag(gateway.address()).ok()
         });
-        client
-            .shutdown(Shutdown::Write)
-            .expect("shut down the write side");
+        end_writing(&client);
         assert_eq!(end_of(&client), (Vec::new(), End::Clean));
     }
 }

@@ -1,10 +1,9 @@
 //! Much data, slow readers, many connections: every byte arrives, and memory stays bounded.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::time::Duration;
 
-use crate::support::net::{content, expect_echo};
+use crate::support::net::{content, end_writing, expect_echo};
 use crate::support::{Backend, End, Gateway, SOON, expect, expect_end, process, send};
 
 const MIB: u64 = 1024 * 1024;
@@ -19,8 +18,7 @@ fn forty_megabytes_each_way_at_once_arrive_byte_for_byte() {
         for (from, to, seed) in [(&client, &server, 1), (&server, &client, 2)] {
             scope.spawn(move || {
                 send(from, seed, 40 * MIB);
-                from.shutdown(Shutdown::Write)
-                    .expect("shut down the write side");
+                end_writing(from);
             });
             scope.spawn(move || {
                 expect(to, seed, 40 * MIB);
@@ -133,9 +131,7 @@ fn two_hundred_connections_at_once_are_byte_exact() {
                 }
                 for (seed, client) in lane {
                     expect(client, 1000 + seed, 50_000);
-                    client
-                        .shutdown(Shutdown::Write)
-                        .expect("shut down the write side");
+                    end_writing(client);
                     expect_end(client, End::Clean);
                 }
             });

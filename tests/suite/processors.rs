@@ -4,7 +4,7 @@
 //! another size.
 
 use std::fs;
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::support::dns::FakeDns;
 use crate::support::front::{Face, Front, TlsServer, ask};
 use crate::support::gateway::READY;
 use crate::support::isolated::isolated;
-use crate::support::net::{expect_echo, tag, try_tag};
+use crate::support::net::{end_writing, expect_echo, tag, try_tag};
 use crate::support::pki::{Pki, Request};
 use crate::support::process::tool_text;
 use crate::support::{
@@ -161,7 +161,7 @@ fn bytes_and_ends_arrive(program: &Program) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 send(&client, seed, LENGTH);
-                client.shutdown(Shutdown::Write).expect("end the direction");
+                end_writing(&client);
             });
             expect(&client, seed, LENGTH);
             expect_end(&client, End::Clean);
@@ -172,7 +172,7 @@ fn bytes_and_ends_arrive(program: &Program) {
     let gateway = program.start(&[&endpoint], &[]);
     let client = connect(gateway.address());
     send(&client, 4, 100);
-    client.shutdown(Shutdown::Write).expect("end the request");
+    end_writing(&client);
     let server = accepted.next();
     expect(&server, 4, 100);
     expect_end(&server, End::Clean);
@@ -235,7 +235,7 @@ fn members_of_records_are_followed(program: &Program) {
 
 fn impostors_get_no_client(program: &Program) {
     let dir = TempDir::new();
-    let Some(pki) = Pki::below(dir.path().to_str().expect("UTF-8")) else {
+    let Some(pki) = Pki::below(dir.path()) else {
         return;
     };
     let root = pki.root("true CA");

@@ -49,7 +49,7 @@ fn static_executable_alone_in_its_root_directory() {
         if !have(&["dnsmasq"]) {
             return;
         }
-        let (Some(program), Some(pki)) = (static_executable(), Pki::below(&site.path(""))) else {
+        let (Some(program), Some(pki)) = (static_executable(), Pki::below(site.path(""))) else {
             return;
         };
         let root = pki.root("true CA");

@@ -2,10 +2,10 @@
 //! lost data look like the whole.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::net::{content, expect_echo};
+use crate::support::net::{content, end_writing, expect_echo};
 use crate::support::{
     Backend, End, Gateway, Launch, SOON, end_of, expect, expect_end, reset, send,
 };
@@ -123,9 +123,7 @@ fn reset_after_the_other_half_ended_is_a_reset() {
     let (endpoint, accepted) = Backend::by_hand();
     let gateway = Gateway::before(&[&endpoint], &[]);
     let client = gateway.connect();
-    client
-        .shutdown(Shutdown::Write)
-        .expect("shut down the write side");
+    end_writing(&client);
     let server = accepted.next();
     expect_end(&server, End::Clean);
     send(&server, 1, 1000);
@@ -226,9 +224,7 @@ fn connections_of_a_gateway_that_is_killed_are_reset() {
     send(&busy.1, 1, 1000);
     expect(&busy.0, 1, 1000);
     let half = (gateway.connect(), accepted.next());
-    half.0
-        .shutdown(Shutdown::Write)
-        .expect("shut down the write side");
+    end_writing(&half.0);
     expect_end(&half.1, End::Clean);
     gateway.signal("KILL");
     gateway.wait_exit(SOON);

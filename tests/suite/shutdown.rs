@@ -1,12 +1,12 @@
 //! Signals: SIGTERM and SIGINT drain, the deadline resets, a second signal hurries. D16.
 
 use std::io::{ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::activation::on_each_listener;
 use crate::status::ask;
-use crate::support::net::{expect_echo, expect_refused, try_tag};
+use crate::support::net::{end_writing, expect_echo, expect_refused, try_tag};
 use crate::support::process::tool_text;
 use crate::support::{
     Backend, BlackHole, End, Gateway, Launch, SOON, end_of, eventually, expect_end,
@@ -59,9 +59,7 @@ fn open_connection_works_on_until_it_ends_itself() {
             expect_echo(&client, seed);
         }
         gateway.assert_running();
-        client
-            .shutdown(Shutdown::Write)
-            .expect("shut down the write side");
+        end_writing(&client);
         expect_end(&client, End::Clean);
         let status = gateway.wait_exit(Duration::from_secs(3));
         assert_eq!(status.code(), Some(0), "{signal}: {status}");

@@ -4,14 +4,14 @@
 //! that it can take away: from then on packets to them are dropped in silence, and none comes from them.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
 use crate::support::isolated::isolated;
-use crate::support::net::{content, expect_echo, with_deadlines};
+use crate::support::net::{content, end_writing, expect_echo, with_deadlines};
 use crate::support::process::{can, tool_text};
 use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end};
 use crate::support::{host_offers, mortal};
@@ -222,7 +222,7 @@ fn a_peer_that_is_gone_with_bytes_in_flight_is_found() {
         let (half, _half_server) = cut.session(&gateway, &endpoint);
         far.vanish();
         other.write_all(&[1; 3000]).expect("write");
-        half.shutdown(Shutdown::Write).expect("shut down");
+        end_writing(&half);
         for client in [&other, &half] {
             expect_end(client, End::Reset);
             assert_eq!(cause(&gateway, client), "endpoint_failed");

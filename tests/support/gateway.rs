@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::json::Json;
-use super::{Backend, SOON, eventually, mortal, net, process};
+use super::{Backend, SOON, TempDir, eventually, mortal, net, process};
 
 /// The line that etcd's own tests wait for.
 pub(crate) const READY: &str = "ready to proxy client requests";
@@ -21,6 +21,14 @@ pub(crate) const READY: &str = "ready to proxy client requests";
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("ETCD_GATEWAY_BIN")
         .map_or_else(|| env!("CARGO_BIN_EXE_etcd-gateway").into(), PathBuf::from)
+}
+
+/// A link to it by the name `etcd`, which takes the command line of `etcd gateway`.
+pub(crate) fn called_etcd(dir: &TempDir) -> PathBuf {
+    let (program, link) = (std::fs::canonicalize(binary()), dir.path().join("etcd"));
+    let program = program.expect("the binary exists");
+    std::os::unix::fs::symlink(program, &link).expect("make a link");
+    link
 }
 
 /// How the gateway is to be started.

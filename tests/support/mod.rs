@@ -18,6 +18,7 @@ pub(crate) mod family;
 pub(crate) mod fault;
 pub(crate) mod front;
 pub(crate) mod gateway;
+pub(crate) mod grpc_frames;
 pub(crate) mod isolated;
 pub(crate) mod json;
 mod json_members;

@@ -6,7 +6,7 @@
 //! hash to be written or trusted.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -160,6 +160,13 @@ pub(crate) fn end_of(mut stream: &TcpStream) -> (Vec<u8>, End) {
 pub(crate) fn expect_end(stream: &TcpStream, wanted: End) {
     let (rest, end) = end_of(stream);
     assert_eq!((rest.len(), end), (0, wanted), "bytes left, kind of end");
+}
+
+/// Ends what this side sends; the other direction stays open.
+#[track_caller]
+pub(crate) fn end_writing(stream: &TcpStream) {
+    let ended = stream.shutdown(Shutdown::Write);
+    ended.expect("shut down the write side");
 }
 
 /// Closes the connection with a reset.

@@ -115,12 +115,12 @@ impl Request {
 
 impl Pki {
     /// In a directory that exists; nothing where the host has no openssl.
-    pub(crate) fn below(dir: &str) -> Option<Pki> {
+    pub(crate) fn below(dir: impl Into<PathBuf>) -> Option<Pki> {
         if !host_offers(process::have("openssl"), "openssl") {
             return None;
         }
         let pki = Pki {
-            dir: PathBuf::from(dir),
+            dir: dir.into(),
             serial: AtomicU32::new(0),
         };
         pki.file("openssl.cnf", CONFIG);

@@ -1,27 +1,19 @@
 //! A client of etcd's KV service: unary gRPC calls over HTTP/2 without TLS, one at a time on a connection.
 //!
-//! As much of RFC 9113 and of gRPC's "PROTOCOL-HTTP2" as that takes. Requests are written with literal headers, so that
-//! no state is kept; the headers of responses are not decoded (RFC 7541): a call that fails has no message, which is
-//! all that must be known here. The server's settings and pings are answered, its window is given back.
+//! The headers of responses are not decoded: a call that fails has no message, which is all that must be known here. The
+//! server's settings and pings are answered, its window is given back.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+#[path = "../../support/grpc_frames.rs"]
+mod frames;
+
 use crate::wire::broken;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Frame types and flags (RFC 9113, section 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+use frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, field, headers, message, put_frame,
+};
 
 /// SETTINGS_MAX_FRAME_SIZE as it is without a setting: nothing longer may come.
 const MAX_FRAME: usize = 16_384;
@@ -147,72 +139,5 @@ impl Client {
         self.out.clear();
         put_frame(&mut self.out, kind, flags, 0, payload);
         self.stream.write_all(&self.out)
-    }
-}
-
-fn put_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = (payload.len() as u32).to_be_bytes();
-    out.extend_from_slice(&length[1..]);
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-}
-
-/// The header block of a call: names by their index in the static table (RFC 7541, appendix A), values as they are.
-fn headers(path: &str) -> Vec<u8> {
-    let mut block = vec![0x83, 0x86]; // :method POST, :scheme http
-    for (name, value) in [
-        (&[0x04][..], path),                 // :path
-        (&[0x01], "etcd"),                   // :authority
-        (&[0x0f, 0x10], "application/grpc"), // content-type, 31 = 15 + 16
-        (b"\x00\x02te", "trailers"),         // not in the table: its own name
-    ] {
-        block.extend_from_slice(name);
-        block.push(value.len() as u8);
-        block.extend_from_slice(value.as_bytes());
-    }
-    block
-}
-
-/// A message of gRPC: not compressed, its length, itself.
-fn message(bytes: &[u8]) -> Vec<u8> {
-    let length = (bytes.len() as u32).to_be_bytes();
-    [&[0][..], &length, bytes].concat()
-}
-
-/// A field of bytes in protobuf.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(bytes);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_have_their_number_type_and_length() {
-        assert_eq!(field(1, b"ab"), b"\x0a\x02ab");
-        let long = field(2, &[7; 300]);
-        assert_eq!(long[..3], [0x12, 0xac, 0x02]);
-        assert_eq!(long.len(), 303);
-    }
-
-    #[test]
-    fn frames_and_messages_are_as_the_standards_say() {
-        let mut out = Vec::new();
-        put_frame(&mut out, DATA, END_STREAM, 5, &message(b"x"));
-        assert_eq!(
-            out,
-            b"\x00\x00\x06\x00\x01\x00\x00\x00\x05\x00\x00\x00\x00\x01x"
-        );
-        assert!(headers("/p").starts_with(b"\x83\x86\x04\x02/p\x01\x04etcd\x0f\x10"));
     }
 }

@@ -2,7 +2,7 @@
 
 mod faults;
 
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::admin::{admin_of, wait_sample};
 use crate::support::isolated::isolated;
 use crate::support::json::Json;
-use crate::support::net::{expect_echo, expect_refused, try_connect, try_tag};
+use crate::support::net::{end_writing, expect_echo, expect_refused, try_connect, try_tag};
 use crate::support::ports::free_port;
 use crate::support::process::{tool, tool_text};
 use crate::support::{Backend, End, Gateway, Launch, SOON, TempDir};
@@ -75,7 +75,7 @@ fn visit(gateway: &Gateway) -> SocketAddr {
     let client = gateway.connect();
     let address = client.local_addr().expect("a local address");
     expect_echo(&client, 1);
-    client.shutdown(Shutdown::Write).expect("end the direction");
+    end_writing(&client);
     expect_end(&client, End::Clean);
     address
 }
@@ -93,13 +93,13 @@ fn line_tells_who_was_served_by_whom_when_and_how_much() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             send(&client, 1, question);
-            client.shutdown(Shutdown::Write).expect("end the question");
+            end_writing(&client);
         });
         expect(&server, 1, question);
         expect_end(&server, End::Clean);
         scope.spawn(|| {
             send(&server, 2, answer);
-            server.shutdown(Shutdown::Write).expect("end the answer");
+            end_writing(&server);
         });
         expect(&client, 2, answer);
         expect_end(&client, End::Clean);
@@ -162,7 +162,7 @@ type Way = (&'static str, fn(&mut Gateway, TcpStream, TcpStream));
 fn each_end_is_told_by_its_cause() {
     let ways: [Way; 7] = [
         ("client_closed", |_, client, server| {
-            client.shutdown(Shutdown::Write).expect("end the direction");
+            end_writing(&client);
             expect_end(&server, End::Clean);
             drop(server);
             expect_end(&client, End::Clean);
@@ -181,7 +181,7 @@ fn each_end_is_told_by_its_cause() {
         }),
         // It has ended one direction as it should: that the other was cut is what counts.
         ("endpoint_failed", |_, client, server| {
-            client.shutdown(Shutdown::Write).expect("end the direction");
+            end_writing(&client);
             expect_end(&server, End::Clean);
             reset(server);
             expect_end(&client, End::Reset);

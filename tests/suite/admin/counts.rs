@@ -1,18 +1,18 @@
 //! Exact figures after known traffic.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use super::{Samples, addresses, admin_of, endpoints, observed, page, wait_sample};
 use crate::support::dns::FakeDns;
 use crate::support::front::{Face, Front, TlsServer};
 use crate::support::isolated::isolated;
-use crate::support::net::{expect, expect_echo, expect_refused, send, try_tag};
+use crate::support::net::{end_writing, expect, expect_echo, expect_refused, send, try_tag};
 use crate::support::pki::{Pki, Request};
 use crate::support::{Backend, End, Launch, connect, expect_end, reset};
 
 /// Ends a client's direction, and sees the answer's end.
 fn end(client: TcpStream) {
-    client.shutdown(Shutdown::Write).expect("end the request");
+    end_writing(&client);
     expect_end(&client, End::Clean);
 }
 
@@ -285,7 +285,7 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
 #[test]
 fn certificates_and_impostors_are_told() {
     isolated(certificates_and_impostors_are_told, |site| {
-        let Some(pki) = Pki::below(&site.path("")) else {
+        let Some(pki) = Pki::below(site.path("")) else {
             return;
         };
         let at = |number: u8| SocketAddr::from(([127, 1, 0, number], 2379));

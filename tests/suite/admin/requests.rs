@@ -1,9 +1,9 @@
 //! Every path and method, what is no request, and the real curl.
 
 use std::io::Write;
-use std::net::Shutdown;
 
 use super::{admin_of, answer, exchange, get, observed, observed_with, page};
+use crate::support::net::end_writing;
 use crate::support::process::{have, tool};
 use crate::support::{Backend, Launch, TempDir, connect, host_offers};
 
@@ -158,7 +158,7 @@ fn a_request_may_come_in_pieces() {
     ] {
         stream.write_all(piece.as_bytes()).expect("send a piece");
     }
-    stream.shutdown(Shutdown::Write).expect("end the request");
+    end_writing(&stream);
     assert_eq!(answer(stream).content, "ok\n");
 }
 

@@ -403,7 +403,7 @@ fn check_reads_flags_as_a_start_does() {
 #[test]
 fn certificate_of_countless_names_is_shown_in_part() {
     let dir = TempDir::new();
-    let Some(pki) = Pki::below(dir.path().to_str().expect("a temporary path in UTF-8")) else {
+    let Some(pki) = Pki::below(dir.path()) else {
         return;
     };
     let names: String = (0..15_000).map(|n| format!("DNS.{n} = x\n")).collect();

@@ -29,7 +29,7 @@ fn clients_of_members_that_name_no_gateway() {
         if !have(&["curl"]) {
             return;
         }
-        let Some(pki) = Pki::below(&site.path("")) else {
+        let Some(pki) = Pki::below(site.path("")) else {
             return;
         };
         let root = pki.root("true CA");

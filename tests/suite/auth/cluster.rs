@@ -67,7 +67,7 @@ fn cluster_with_tls_and_an_impostor_in_dns() {
         if !have(&["dnsmasq"]) {
             return;
         }
-        let Some(pki) = Pki::below(&site.path("")) else {
+        let Some(pki) = Pki::below(site.path("")) else {
             return;
         };
         let (root, other) = (pki.root("true CA"), pki.root("false CA"));

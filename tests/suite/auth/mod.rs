@@ -63,7 +63,7 @@ struct Stage {
 impl Stage {
     /// Nothing where the host has no openssl.
     fn set(site: &Site) -> Option<Stage> {
-        let pki = Pki::below(&site.path(""))?;
+        let pki = Pki::below(site.path(""))?;
         let root = pki.root("true CA");
         let shown = pki.issue(&root, &Request::server("DNS:x.test"));
         let good = TlsServer::start(&pki, &shown, &[]);

@@ -21,7 +21,7 @@ struct Setting {
 
 fn set() -> Option<Setting> {
     let dir = TempDir::new();
-    let pki = Pki::below(dir.path().to_str().expect("a temporary path in UTF-8"))?;
+    let pki = Pki::below(dir.path())?;
     let root = pki.root("true CA");
     let shown = pki.issue(&root, &Request::server("IP:127.0.0.1"));
     let member = Front::anywhere(1, Face::Tls(TlsServer::start(&pki, &shown, &[])));

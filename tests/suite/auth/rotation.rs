@@ -102,7 +102,7 @@ fn a_cluster_moves_to_another_authority_and_no_client_notices() {
     isolated(
         a_cluster_moves_to_another_authority_and_no_client_notices,
         |site| {
-            let Some(pki) = Pki::below(&site.path("")) else {
+            let Some(pki) = Pki::below(site.path("")) else {
                 return;
             };
             let (old, new) = (pki.root("old CA"), pki.root("new CA"));

@@ -1,8 +1,7 @@
 //! A gRPC client that keeps one connection and sends no pings, as Python's and clientv3's do unless told otherwise.
 //!
-//! As much of RFC 9113 and of gRPC's "PROTOCOL-HTTP2" as a unary call takes: literal header fields, so that no state is
-//! kept; the headers of responses are not decoded, for a call that fails has no message. Each call has 5 s; one that has
-//! no answer by then is cancelled, and the connection stays. Only a connection that breaks is made again.
+//! The headers of responses are not decoded: a call that fails has no message. Each call has 5 s; one that has no answer by
+//! then is cancelled, and the connection stays. Only a connection that breaks is made again.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,23 +14,15 @@ use std::time::{Duration, Instant};
 
 use super::access::Access;
 use super::load::{Call, Notes};
+use crate::support::grpc_frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, field, headers, message, put_frame,
+};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Between two calls.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Frame types and flags (RFC 9113, section 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// Error code of RST_STREAM (section 7).
 const CANCEL: u32 = 8;
 
@@ -198,10 +189,10 @@ impl Connection {
         }
         let id = self.id;
         self.id += 2;
-        let request = [&[0, 0, 0, 0, 12][..], b"\x0a\x07channel\x12\x01v"].concat();
+        let put = [field(1, b"channel"), field(2, b"v")].concat();
         let request = [
-            frame(HEADERS, END_HEADERS, id, &headers()),
-            frame(DATA, END_STREAM, id, &request),
+            frame(HEADERS, END_HEADERS, id, &headers("/etcdserverpb.KV/Put")),
+            frame(DATA, END_STREAM, id, &message(&put)),
         ];
         self.send(&request.concat())?;
         let outcome = self.answer(id, deadline);
@@ -279,26 +270,7 @@ impl Connection {
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame");
-    let mut out = length.to_be_bytes()[1..].to_vec();
-    out.extend([kind, flags]);
-    out.extend(stream.to_be_bytes());
-    out.extend(payload);
+    let mut out = Vec::new();
+    put_frame(&mut out, kind, flags, stream, payload);
     out
-}
-
-/// The header block of a Put: names by their index in the static table (RFC 7541, appendix A), values as they are.
-fn headers() -> Vec<u8> {
-    let mut block = vec![0x83, 0x86]; // :method POST, :scheme http
-    for (name, value) in [
-        (&[0x04][..], "/etcdserverpb.KV/Put"), // :path
-        (&[0x01], "etcd"),                     // :authority
-        (&[0x0f, 0x10], "application/grpc"),   // content-type, 31 = 15 + 16
-        (b"\x00\x02te", "trailers"),           // not in the table: its own name
-    ] {
-        block.extend(name);
-        block.push(u8::try_from(value.len()).expect("a short value"));
-        block.extend(value.as_bytes());
-    }
-    block
 }

@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     fn certify(&mut self, site: &Site) -> Option<()> {
-        let pki = Pki::below(self.data.to_str()?)?;
+        let pki = Pki::below(&self.data)?;
         let root = pki.root("availability");
         // Members, and what stands in front of them.
         let hosts = (0..4).chain(10..13);

@@ -108,7 +108,7 @@ fn members_that_may_not_serve_are_told_while_endpoints_do() {
     isolated(
         members_that_may_not_serve_are_told_while_endpoints_do,
         |site| {
-            let Some(pki) = Pki::below(&site.path("")) else {
+            let Some(pki) = Pki::below(site.path("")) else {
                 return;
             };
             let dns = FakeDns::start("127.0.0.1");
