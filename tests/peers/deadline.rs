@@ -49,7 +49,7 @@ fn a_silent_server() {
 }
 
 #[test]
-fn the_error_says_what_was_waited_for() {
+fn the_error_says_what_was_expected() {
     /// Sends its bytes, then nothing until the deadline.
     struct Silent(VecDeque<u8>);
     impl Read for Silent {

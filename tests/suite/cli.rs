@@ -88,7 +88,7 @@ fn help_into_a_closed_pipe_does_not_panic() {
 
 /// A manual that is cut short must not be installed without a word.
 #[test]
-fn a_full_disk_is_told_of() {
+fn a_full_disk_is_reported() {
     let script = format!("{} generate man >/dev/full", binary().display());
     let output = tool("sh", &["-c", &script]);
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -8,7 +8,7 @@ use crate::support::{Backend, Gateway, Launch, ports};
 
 // D14: `h:etcd-client` was port 0, `h:70000` was 0, `h:2379x` was 2379.
 #[test]
-fn endpoints_that_are_no_addresses_are_refused() {
+fn endpoints_that_are_not_addresses_are_refused() {
     let cases = [
         "127.0.0.1:0",
         "127.0.0.1:65536",
@@ -73,7 +73,7 @@ fn missing_port_proposes_the_usual_one() {
 }
 
 #[test]
-fn listeners_that_are_no_addresses_are_refused() {
+fn listeners_that_are_not_addresses_are_refused() {
     for value in [
         "127.0.0.1",
         "nonsense",

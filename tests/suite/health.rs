@@ -187,7 +187,7 @@ fn urls_that_cannot_be_asked_are_refused() {
 
 /// It is asked all the same where only a thread is lacking.
 #[test]
-fn health_check_that_this_host_cannot_make_is_not_held_against_the_member() {
+fn health_check_that_this_host_cannot_do_is_not_blamed_on_the_member() {
     let Some(mut faults) = Faults::new() else {
         return;
     };

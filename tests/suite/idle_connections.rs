@@ -50,7 +50,7 @@ fn clients(gateway: &Gateway, count: u64) -> Vec<TcpStream> {
 }
 
 #[test]
-fn silent_connections_hold_no_thread_and_go_on() {
+fn silent_connections_hold_no_thread_and_still_work() {
     let endpoint = Backend::echo();
     let (gateway, idle) = launched(&[&endpoint], &["--metrics-addr=127.0.0.1:0"]);
     let open = clients(&gateway, 300);
@@ -86,7 +86,7 @@ fn silent_connections_hold_no_thread_and_go_on() {
 /// The endpoint goes on after the client has ended its direction, and neither says anything for long; in one thread,
 /// and in two.
 #[test]
-fn a_silent_half_goes_on() {
+fn a_silent_half_still_carries_bytes() {
     const BULK: u64 = 3_000_000;
     let (endpoint, accepted) = Backend::by_hand();
     let (gateway, idle) = launched(&[&endpoint], &[]);
@@ -201,7 +201,7 @@ fn connections_to_an_endpoint_that_is_removed_are_reset() {
 
 /// A connection that stirs while the host gives no thread waits for one.
 #[test]
-fn one_that_stirs_without_a_thread_to_be_had_is_not_cut() {
+fn one_that_becomes_active_without_a_free_thread_is_kept() {
     if !host_offers(is_root(), "root, to be another user") {
         return;
     }

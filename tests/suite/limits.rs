@@ -310,7 +310,7 @@ fn processes_that_are_few_from_the_start_bound_the_connections() {
 }
 
 #[test]
-fn processes_taken_away_shed_the_new_client_alone() {
+fn processes_taken_away_cost_only_the_new_client() {
     let endpoint = Backend::tagged(b't');
     let Some((launch, _dir)) = limited_user(&[], &endpoint, "--nproc=200:200") else {
         return;

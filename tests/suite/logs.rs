@@ -154,7 +154,7 @@ fn a_refresh_that_is_asked_for_says_how_it_went() {
 
 /// Text as the reader of a terminal wants it; the substring that etcd's test waits for is in it.
 #[test]
-fn text_format_is_no_json() {
+fn text_format_is_not_json() {
     let endpoint = Backend::tagged(b't');
     for flags in [["--log-format=text"], ["--log-format=console"]] {
         let gateway = Gateway::before(&[&endpoint], &flags);
@@ -210,7 +210,7 @@ fn served_clients_leave_no_line_at_info() {
 
 /// A log that nobody reads must not stop the traffic.
 #[test]
-fn reader_of_the_log_that_hangs_stops_nobody() {
+fn log_reader_that_hangs_delays_no_client() {
     let dead = Backend::dead();
     let good = Backend::tagged(b'g');
     let list = format!("--endpoints={},{}", dead.address(), good.address());
@@ -274,7 +274,7 @@ fn stderr_that_does_not_block_is_waited_for() {
 
 /// As by a full disk, behind a `StandardError=append:` of systemd.
 #[test]
-fn line_that_was_cut_short_is_ended_before_the_next() {
+fn line_that_was_written_in_part_is_ended_before_the_next() {
     let endpoint = Backend::tagged(b't');
     let (launch, address) = talkative(&endpoint);
     let dir = TempDir::new();

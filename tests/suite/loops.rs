@@ -96,7 +96,7 @@ fn loop_in_a_list_is_refused_at_start() {
 
 /// The same port elsewhere, or the same host at another port, is an ordinary endpoint.
 #[test]
-fn neighbours_of_the_listener_are_no_loop() {
+fn neighbours_of_the_listener_are_not_loops() {
     let (endpoint, other) = same_port("127.0.0.2", "127.0.0.3");
     let port = endpoint.address().port();
     drop(other);
@@ -116,7 +116,7 @@ fn names_the_loop(gateway: &Gateway) -> bool {
 
 /// A record that comes to point at the gateway itself.
 #[test]
-fn name_that_moves_to_the_gateway_is_no_endless_loop() {
+fn name_that_moves_to_the_gateway_is_not_an_endless_loop() {
     let Some(names) = PrivateNames::new("127.0.0.2 moving.test\n") else {
         return;
     };
@@ -222,7 +222,7 @@ impl Island {
 
 /// A floating address that moves to this host: no check at start can know.
 #[test]
-fn address_that_moves_to_this_host_is_no_endless_loop() {
+fn address_that_moves_to_this_host_is_not_an_endless_loop() {
     let listen = "--listen-addr=0.0.0.0:4000";
     let Some(mut island) = Island::start(
         "true",
@@ -272,7 +272,7 @@ fn address_of_a_link_of_this_host_is_refused_under_a_wildcard() {
 /// A dial to a dead local port in the ephemeral range can meet itself (RFC 9293, simultaneous open): the client
 /// would hear its own words as etcd's answer. Here the range is so small that it happens at once.
 #[test]
-fn dial_that_meets_itself_is_no_endpoint() {
+fn gateway_that_dials_itself_finds_it_out() {
     let range = "echo 4001 4004 > /proc/sys/net/ipv4/ip_local_port_range";
     let flags = [
         "--listen-addr=127.0.0.1:4000",

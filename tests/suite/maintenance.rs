@@ -123,7 +123,7 @@ fn served(gateway: &Gateway, clients: usize) -> [usize; 3] {
 }
 
 #[test]
-fn the_word_keeps_new_clients_away_and_no_more() {
+fn drain_keeps_new_clients_away_and_nothing_else() {
     for policy in ["round-robin", "least-connections"] {
         let [a, mut b, mut c] = [b'a', b'b', b'c'].map(Backend::tagged);
         let site = Site::new(&[&a, &b, &c].map(Backend::address));
@@ -161,7 +161,7 @@ fn the_word_keeps_new_clients_away_and_no_more() {
 }
 
 #[test]
-fn where_all_have_the_word_all_serve_and_it_is_told() {
+fn where_all_drain_all_serve_and_the_log_says_so() {
     let backends = [b'a', b'b', b'c'].map(Backend::tagged);
     let site = Site::new(&backends.each_ref().map(Backend::address));
     let (gateway, admin) = site.start(&[]);

@@ -109,7 +109,7 @@ fn pages() -> Vec<String> {
 }
 
 #[test]
-fn groff_and_mandoc_have_nothing_to_say_against_any_page() {
+fn groff_and_mandoc_find_no_fault_in_any_page() {
     let dir = TempDir::new();
     for name in std::iter::once(String::new()).chain(pages()) {
         let args = ["generate", "man", &name];

@@ -45,7 +45,7 @@ fn launch(endpoint: &Backend, socket: &str) -> Launch {
 }
 
 #[test]
-fn readiness_status_and_stopping_are_told() {
+fn readiness_status_and_stopping_are_sent() {
     let dir = TempDir::new();
     let path = dir.path().join("notify");
     let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
@@ -204,7 +204,7 @@ fn watchdog_of_another_process_is_not_fed() {
 }
 
 #[test]
-fn nothing_is_said_about_it_when_nobody_asked() {
+fn nothing_is_logged_about_it_without_a_service_manager() {
     let endpoint = Backend::tagged(b't');
     let mut gateway = Gateway::before(&[&endpoint], &["--log-level=debug"]);
     tag(gateway.address());

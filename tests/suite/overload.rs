@@ -62,7 +62,7 @@ fn cap_is_exact() {
 
 /// The place is free however its holder left.
 #[test]
-fn place_of_one_who_left_is_given_away() {
+fn slot_of_a_client_that_left_is_used_again() {
     let (_endpoint, gateway, mut clients) = full();
     expect_refused(gateway.address());
     drop(clients.pop());
@@ -124,7 +124,7 @@ fn hundreds_in_turn_pass_under_a_small_cap() {
 
 /// A client that is refused by every endpoint gives its place back.
 #[test]
-fn failed_dials_leak_no_place() {
+fn failed_dials_leak_no_slot() {
     let mut endpoint = Backend::dead();
     let gateway = Gateway::before(&[&endpoint], &["--max-connections=3"]);
     for _ in 0..20 {
@@ -143,7 +143,7 @@ fn failed_dials_leak_no_place() {
 
 /// The ready line says what bounds it.
 #[test]
-fn cap_is_told_at_the_start() {
+fn cap_is_logged_at_the_start() {
     let endpoint = Backend::tagged(b't');
     let gateway = Gateway::before(&[&endpoint], &["--max-connections=10"]);
     let ready = gateway.wait_record("ready to proxy client requests");

@@ -124,7 +124,7 @@ fn members_that_restart_get_their_connections_back() {
 
 /// The same with turns: nothing evens it out, which is the reference's behaviour and the default.
 #[test]
-fn taking_turns_leaves_the_pile_where_it_is() {
+fn round_robin_leaves_open_connections_uneven() {
     let [a, b, mut c] = backends();
     c.down();
     let gateway = Gateway::before(&[&a, &b, &c], &["--retry-delay=50ms"]);

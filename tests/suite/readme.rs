@@ -16,9 +16,12 @@ const DOCUMENTS: [&str; 10] = [
     "src/deploy/man/etcd-gateway-metrics.7.md",
     LOGS,
     "src/deploy/man/etcd-gateway-security.7.md",
+    TESTS,
     "tests/bench/README.md",
     "src/deploy/man/etcd-gateway.1.md",
 ];
+/// The page of the tests.
+const TESTS: &str = "tests/README.md";
 /// The page of messages.
 const LOGS: &str = "src/deploy/man/etcd-gateway-logs.7.md";
 
@@ -32,6 +35,20 @@ fn read(path: &str) -> String {
 fn readme_is_short() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 320, "{lines} lines");
+}
+
+#[test]
+fn every_module_of_the_suite_is_in_the_page_of_the_tests() {
+    let page = read(TESTS);
+    let modules = read("tests/suite/main.rs");
+    let modules = modules
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .filter(|module| *module != "support");
+    let missing: Vec<&str> = modules
+        .filter(|module| !page.contains(&format!("\n| `{module}` |")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// What is built into the program and what is on the disk are the same pages.
@@ -153,7 +170,8 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_variable_exists() {
     let help = Launch::exactly(&["help"]).run().stdout;
-    for document in DOCUMENTS {
+    // ETCD_GATEWAY_BIN is the tests' own.
+    for document in DOCUMENTS.iter().filter(|document| **document != TESTS) {
         let text = read(document);
         let names = text.match_indices("ETCD_GATEWAY_").map(|(at, _)| {
             let rest = &text[at..];

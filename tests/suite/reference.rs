@@ -70,7 +70,7 @@ fn nonsense_to_listen_on_is_refused_on_stderr() {
 
 // "starts and serves nothing". D14.
 #[test]
-fn port_that_is_no_port_is_refused() {
+fn port_that_is_not_a_port_is_refused() {
     assert_bad_flag(
         &["start", "--endpoints=127.0.0.1:99999"],
         &["--endpoints", "127.0.0.1:99999", "65535"],

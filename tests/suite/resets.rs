@@ -97,7 +97,7 @@ fn reset_of_the_client_reaches_the_server() {
 }
 
 #[test]
-fn reset_right_after_data_is_no_clean_end() {
+fn reset_right_after_data_is_not_a_clean_end() {
     let (endpoint, accepted) = Backend::by_hand();
     // No reset has the endpoint dialled again.
     let launch = Launch::before(&[endpoint.address()], &[]);

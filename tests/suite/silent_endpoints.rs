@@ -152,7 +152,7 @@ fn one_that_says_nothing_is_second_choice_until_it_answers() {
 
 /// Where none is better, nobody is reset, and all are served with the first word.
 #[test]
-fn all_that_say_nothing_are_used_as_if_nothing_were_known() {
+fn all_that_say_nothing_serve_as_before() {
     let all = [(); 3].map(|()| Moody::new(true));
     let (gateway, admin) = start(&[&all[0], &all[1], &all[2]], &["--dial-timeout=100ms"]);
     let clients = one_for_each(&gateway, 6);
@@ -240,7 +240,7 @@ fn one_that_ends_all_its_connections_at_once_is_dialled_again() {
 }
 
 #[test]
-fn health_says_so_while_no_client_can_be_given_a_thread() {
+fn health_fails_while_no_client_can_get_a_thread() {
     let Some(mut faults) = Faults::new() else {
         return;
     };

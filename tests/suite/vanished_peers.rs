@@ -189,8 +189,8 @@ fn fill(mut stream: &TcpStream, seed: u64) -> u64 {
 }
 
 #[test]
-fn a_peer_that_is_gone_with_bytes_in_flight_is_found() {
-    isolated(a_peer_that_is_gone_with_bytes_in_flight_is_found, |_| {
+fn a_peer_that_vanishes_with_bytes_in_flight_is_found() {
+    isolated(a_peer_that_vanishes_with_bytes_in_flight_is_found, |_| {
         let Some(behind) = Behind::link() else { return };
         let [far, gone, cut] = [1, 2, 3].map(Host::new);
         let (endpoint, address) = far.listen();
@@ -235,9 +235,9 @@ fn a_peer_that_is_gone_with_bytes_in_flight_is_found() {
 
 /// Nothing is heard of such a reader for longer than the patience, between two probes.
 #[test]
-fn a_reader_that_keeps_its_window_shut_stays_unless_it_is_gone() {
+fn a_reader_with_a_closed_window_is_kept_unless_it_vanishes() {
     isolated(
-        a_reader_that_keeps_its_window_shut_stays_unless_it_is_gone,
+        a_reader_with_a_closed_window_is_kept_unless_it_vanishes,
         |_| {
             let Some(behind) = Behind::link() else { return };
             let [far, gone, shut] = [1, 2, 3].map(Host::new);
@@ -266,8 +266,8 @@ fn a_reader_that_keeps_its_window_shut_stays_unless_it_is_gone() {
 }
 
 #[test]
-fn peers_that_are_idle_are_not_gone() {
-    isolated(peers_that_are_idle_are_not_gone, |_| {
+fn idle_peers_have_not_vanished() {
+    isolated(idle_peers_have_not_vanished, |_| {
         let Some(behind) = Behind::link() else { return };
         let [far, idle] = [1, 2].map(Host::new);
         let (listener, address) = far.listen();

@@ -6,9 +6,8 @@
  * how often each rule was met and how often it did what it says. fault.rs has the same layout.
  *
  * A rule names a call, and may name the thread that makes it (its name as prctl(2) gives it), what it is made on (the
- * kind of descriptor, or a part of the path), and one argument of it. Of the calls that it is met by, the first
- * `after` are spared; then each is hit with a chance of `per_mille`, until `limit` were hit. A call that is hit
- * waits first, if there is a delay; its connection is reset, if it is to be; it moves less than it was asked to, if it
+ * kind of descriptor, or a part of the path), and one argument of it. Of the calls that match, each is hit with a
+ * chance of `per_mille`, until `limit` were hit. A call that is hit waits first, if there is a delay; its connection is reset, if it is to be; it moves less than it was asked to, if it
  * is to be short; or it fails with an error and does nothing at all.
  *
  * A descriptor has the kind of what made it: "socket", "bound", "listen", "member" (connected by us), "client"
@@ -49,12 +48,10 @@ struct rule {
 	char on[32];     /* the same */
 	uint32_t arg;    /* ANY: any */
 	uint32_t per_mille;
-	uint32_t after;
 	uint32_t limit; /* 0: none */
 	uint32_t error; /* 0: none */
 	uint32_t delay_us;
 	uint32_t effects;
-	uint32_t unused;
 	uint64_t met;
 	uint64_t hit;
 };
@@ -141,8 +138,10 @@ static int strike(const char *call, int fd, const char *on, uint32_t arg, size_t
 	uint64_t in_force = __atomic_load_n(&control->in_force, __ATOMIC_SEQ_CST);
 	for (uint64_t at = in_force & 0xffffffff; at < in_force >> 32 && at < RULES; at++) {
 		struct rule *rule = &control->rules[at];
-		if (!is_met(rule, call, on, arg) || __atomic_fetch_add(&rule->met, 1, __ATOMIC_SEQ_CST) < rule->after ||
-		    next_random() % 1000 >= rule->per_mille || ((rule->effects & SHORT) && (!length || *length < 2)))
+		if (!is_met(rule, call, on, arg))
+			continue;
+		__atomic_fetch_add(&rule->met, 1, __ATOMIC_SEQ_CST);
+		if (next_random() % 1000 >= rule->per_mille || ((rule->effects & SHORT) && (!length || *length < 2)))
 			continue;
 		uint64_t hit = __atomic_fetch_add(&rule->hit, 1, __ATOMIC_SEQ_CST);
 		if ((rule->limit && hit >= rule->limit) || ((rule->effects & RESET) && !reset(fd))) {

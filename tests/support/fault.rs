@@ -16,9 +16,9 @@ use super::{Launch, TempDir, host_offers};
 
 const SOURCE: &str = include_str!("fault.c");
 const HEAD: u64 = 32;
-const RULE: usize = 112;
+const RULE: usize = 104;
 /// Where the counts of a rule are.
-const COUNTS: usize = 96;
+const COUNTS: usize = 88;
 const RULES: u64 = 1024;
 /// Of an argument: any.
 const ANY: u32 = u32::MAX;
@@ -94,7 +94,6 @@ pub(crate) struct Rule {
     on: &'static str,
     arg: u32,
     per_mille: u32,
-    after: u32,
     limit: u32,
     effect: Effect,
 }
@@ -108,7 +107,6 @@ impl Rule {
             on: "",
             arg: ANY,
             per_mille: 1000,
-            after: 0,
             limit: 0,
             effect,
         }
@@ -139,12 +137,6 @@ impl Rule {
         self
     }
 
-    /// Not the first so many.
-    pub(crate) const fn after(mut self, calls: u32) -> Rule {
-        self.after = calls;
-        self
-    }
-
     /// So many at most.
     pub(crate) const fn times(mut self, limit: u32) -> Rule {
         self.limit = limit;
@@ -163,15 +155,7 @@ impl Rule {
             Effect::Reset => (0, 0, 2),
             Effect::Delay(microseconds) => (0, microseconds, 0),
         };
-        let numbers = [
-            self.arg,
-            self.per_mille,
-            self.after,
-            self.limit,
-            error,
-            delay,
-            effects,
-        ];
+        let numbers = [self.arg, self.per_mille, self.limit, error, delay, effects];
         for (place, number) in record[64..].chunks_exact_mut(4).zip(numbers) {
             place.copy_from_slice(&number.to_ne_bytes());
         }

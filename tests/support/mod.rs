@@ -1,9 +1,7 @@
 //! What the tests share: the gateway as a process, fakes for the endpoints behind it, a real etcd cluster, and
 //! the means to look at them.
 //!
-//! Rules that keep the suite parallel and deterministic: every server binds port 0 of loopback, or a port it
-//! keeps reserved; every wait has a deadline and watches for a fact (`eventually`, `wait_msg`), never for time to
-//! pass; whatever is started is ended by `Drop`, or by the kernel where the run is killed (`mortal`).
+//! The rules that keep the suite parallel and deterministic stand in `tests/README.md`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

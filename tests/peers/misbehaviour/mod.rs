@@ -263,7 +263,7 @@ fn a_cookie_alone_asks_for_the_same_share_again() {
 }
 
 #[test]
-fn the_client_parts_on_good_terms() {
+fn the_client_closes_with_close_notify() {
     for requested in [false, true] {
         let request = handshake(
             HandshakeType::CERTIFICATE_REQUEST,
@@ -363,7 +363,7 @@ fn what_is_presented_is_reported() {
 
 /// Whoever has sent a record speaks TLS, and one that has answered the hello took what it offers.
 #[test]
-fn only_who_answers_nothing_is_as_one_without_tls() {
+fn only_a_server_that_answers_nothing_counts_as_one_without_tls() {
     let retry = flight(retrying());
     let hello = flight(tls12());
     let warning = record(21, &[1, 112]);
@@ -389,7 +389,7 @@ fn only_who_answers_nothing_is_as_one_without_tls() {
 }
 
 #[test]
-fn what_is_no_tls_server() {
+fn what_is_not_a_tls_server() {
     let awaiting = HandshakeType::SERVER_HELLO;
     let cases: &[(&str, Vec<u8>, Error)] = &[
         (

@@ -62,57 +62,54 @@ fn file_at_the_limit_of_the_process_costs_lines_and_not_the_process() {
 }
 
 #[test]
-fn disk_that_was_full_goes_on_with_a_count_of_what_is_missing() {
-    isolated(
-        disk_that_was_full_goes_on_with_a_count_of_what_is_missing,
-        |site| {
-            let directory = site.path("small");
-            std::fs::create_dir(&directory).expect("create a directory");
-            let mount = ["-t", "tmpfs", "-o", "size=64k", "none", &directory];
-            tool_text("mount", &mount);
-            let (path, ballast) = (format!("{directory}/a.log"), format!("{directory}/ballast"));
-            let endpoint = Backend::echo();
-            let flag = format!("--access-log={path}");
-            let (gateway, admin) = observed(&[endpoint.address()], &[&flag]);
+fn log_on_a_disk_that_was_full_counts_what_is_missing() {
+    isolated(log_on_a_disk_that_was_full_counts_what_is_missing, |site| {
+        let directory = site.path("small");
+        std::fs::create_dir(&directory).expect("create a directory");
+        let mount = ["-t", "tmpfs", "-o", "size=64k", "none", &directory];
+        tool_text("mount", &mount);
+        let (path, ballast) = (format!("{directory}/a.log"), format!("{directory}/ballast"));
+        let endpoint = Backend::echo();
+        let flag = format!("--access-log={path}");
+        let (gateway, admin) = observed(&[endpoint.address()], &[&flag]);
+        visit(&gateway);
+        eventually(SOON, "the first line", || {
+            (records(&path).len() == 1).then_some(())
+        });
+        // The page that the log has begun is its own; everything else is taken.
+        let mut file = File::create(&ballast).expect("create a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let lost = eventually(SOON, "lines are lost", || {
             visit(&gateway);
-            eventually(SOON, "the first line", || {
-                (records(&path).len() == 1).then_some(())
-            });
-            // The page that the log has begun is its own; everything else is taken.
-            let mut file = File::create(&ballast).expect("create a file");
-            while file.write_all(&[0; 4096]).is_ok() {}
-            let lost = eventually(SOON, "lines are lost", || {
-                visit(&gateway);
-                let lost = Samples::of(admin).get("access_log_lines_dropped_total");
-                (lost >= 2.0).then_some(lost)
-            });
-            gateway.wait_record("cannot write access log, dropping lines until it can be written");
-            drop(file);
-            std::fs::remove_file(&ballast).expect("make room");
-            visit(&gateway);
-            gateway.wait_record("access log is written again");
-            let last = visit(&gateway).to_string();
-            let text = eventually(SOON, "the last line", || {
-                let text = std::fs::read_to_string(&path).ok()?;
-                text.contains(&last).then_some(text)
-            });
-            // One line may have been cut short; all others are whole.
-            let parsed = text.lines().map(Json::parse);
-            let (whole, torn): (Vec<_>, Vec<_>) = parsed.partition(Result::is_ok);
-            assert!(torn.len() <= 1, "{text}");
-            let told: f64 = whole
-                .iter()
-                .flatten()
-                .filter(|record| record.text("msg") == "access log lines dropped")
-                .map(|record| record.number("count"))
-                .sum();
-            let counted = Samples::of(admin).get("access_log_lines_dropped_total");
-            assert!(
-                told == counted && counted >= lost,
-                "{told} of {counted}: {text}"
-            );
-        },
-    );
+            let lost = Samples::of(admin).get("access_log_lines_dropped_total");
+            (lost >= 2.0).then_some(lost)
+        });
+        gateway.wait_record("cannot write access log, dropping lines until it can be written");
+        drop(file);
+        std::fs::remove_file(&ballast).expect("make room");
+        visit(&gateway);
+        gateway.wait_record("access log is written again");
+        let last = visit(&gateway).to_string();
+        let text = eventually(SOON, "the last line", || {
+            let text = std::fs::read_to_string(&path).ok()?;
+            text.contains(&last).then_some(text)
+        });
+        // One line may have been cut short; all others are whole.
+        let parsed = text.lines().map(Json::parse);
+        let (whole, torn): (Vec<_>, Vec<_>) = parsed.partition(Result::is_ok);
+        assert!(torn.len() <= 1, "{text}");
+        let told: f64 = whole
+            .iter()
+            .flatten()
+            .filter(|record| record.text("msg") == "access log lines dropped")
+            .map(|record| record.number("count"))
+            .sum();
+        let counted = Samples::of(admin).get("access_log_lines_dropped_total");
+        assert!(
+            told == counted && counted >= lost,
+            "{told} of {counted}: {text}"
+        );
+    });
 }
 
 /// A named pipe that is open for its reader, and full.
@@ -132,7 +129,7 @@ fn full_pipe(path: &str) -> File {
 }
 
 #[test]
-fn pipe_that_nobody_empties_holds_up_nobody_and_has_every_line_in_the_end() {
+fn pipe_that_nobody_reads_delays_nobody_and_has_every_line_in_the_end() {
     let (log, endpoint) = (LogAt::new(), Backend::echo());
     let mut pipe = full_pipe(&log.path("access.log"));
     let gateway = Gateway::before(&[&endpoint], &[&log.flag]);
@@ -152,7 +149,7 @@ fn pipe_that_nobody_empties_holds_up_nobody_and_has_every_line_in_the_end() {
 }
 
 #[test]
-fn pipe_that_nobody_empties_does_not_keep_the_process() {
+fn pipe_that_nobody_reads_does_not_delay_the_end() {
     let (log, endpoint) = (LogAt::new(), Backend::echo());
     let _pipe = full_pipe(&log.path("access.log"));
     let mut gateway = Gateway::before(&[&endpoint], &[&log.flag]);
@@ -163,7 +160,7 @@ fn pipe_that_nobody_empties_does_not_keep_the_process() {
 }
 
 #[test]
-fn every_connection_that_the_end_cuts_has_its_line() {
+fn every_connection_that_shutdown_resets_has_its_line() {
     let (log, endpoint) = (LogAt::new(), Backend::echo());
     let flags = [&*log.flag, "--drain-timeout=0s"];
     let mut gateway = Gateway::before(&[&endpoint], &flags);
@@ -183,7 +180,7 @@ fn every_connection_that_the_end_cuts_has_its_line() {
 }
 
 #[test]
-fn client_that_still_waits_for_an_endpoint_at_the_end_has_a_line_of_what_was_tried() {
+fn client_that_still_waits_at_shutdown_has_a_line_of_what_was_tried() {
     let (log, holes) = (LogAt::new(), [BlackHole::new(), BlackHole::new()]);
     let endpoints = holes.each_ref().map(BlackHole::address);
     let flags = [&*log.flag, "--drain-timeout=0s"];
@@ -201,7 +198,7 @@ fn client_that_still_waits_for_an_endpoint_at_the_end_has_a_line_of_what_was_tri
 }
 
 #[test]
-fn line_of_a_connection_that_the_end_cuts_tells_of_every_byte() {
+fn line_of_a_connection_that_shutdown_resets_counts_every_byte() {
     let (log, (endpoint, accepted)) = (LogAt::new(), Backend::by_hand());
     let flags = [&*log.flag, "--drain-timeout=0s"];
     let mut gateway = Gateway::before(&[&endpoint], &flags);
@@ -238,7 +235,7 @@ fn line_of_a_connection_that_the_end_cuts_tells_of_every_byte() {
 
 /// A call of this host's kernel fails once, on a connection that is well: neither peer is blamed, and both hear of it.
 #[test]
-fn failure_of_this_host_is_told_as_such() {
+fn failure_of_this_host_is_logged_as_such() {
     let Some(mut faults) = Faults::new() else {
         return;
     };

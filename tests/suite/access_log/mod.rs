@@ -81,7 +81,7 @@ fn visit(gateway: &Gateway) -> SocketAddr {
 }
 
 #[test]
-fn line_tells_who_was_served_by_whom_when_and_how_much() {
+fn line_says_who_was_served_by_whom_when_and_how_much() {
     let (log, mut dead, good) = (LogAt::new(), Backend::echo(), Backend::by_hand());
     let (endpoint, accepted) = good;
     let gateway = Gateway::before(&[&dead, &endpoint], &[&log.flag]);
@@ -159,7 +159,7 @@ fn other_connections_are_counted_in_all_and_of_the_endpoint() {
 type Way = (&'static str, fn(&mut Gateway, TcpStream, TcpStream));
 
 #[test]
-fn each_end_is_told_by_its_cause() {
+fn each_end_is_logged_with_its_cause() {
     let ways: [Way; 7] = [
         ("client_closed", |_, client, server| {
             end_writing(&client);
@@ -223,7 +223,7 @@ fn each_end_is_told_by_its_cause() {
 }
 
 #[test]
-fn clients_that_are_turned_away_have_a_line_too() {
+fn rejected_clients_have_a_line_too() {
     let (log, dead) = (LogAt::new(), [Backend::dead(), Backend::dead()]);
     let gateway = Gateway::before(&[&dead[0], &dead[1]], &[&log.flag]);
     expect_refused(gateway.address());
@@ -336,8 +336,8 @@ fn file_that_was_moved_away_is_opened_again_at_sighup() {
 
 /// The search for endpoints at the start may take long, and signals do not wait for its end.
 #[test]
-fn signals_are_heeded_while_it_starts() {
-    isolated(signals_are_heeded_while_it_starts, |site| {
+fn signals_are_handled_while_it_starts() {
+    isolated(signals_are_handled_while_it_starts, |site| {
         site.resolv_conf("nameserver 127.0.0.1\noptions timeout:30\n");
         let server = UdpSocket::bind("127.0.0.1:53").expect("bind the port of name servers");
         server.set_read_timeout(Some(SOON)).expect("set a timeout");
@@ -422,7 +422,7 @@ fn target_that_cannot_be_used_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn on_stderr_it_stands_beside_the_log_whatever_the_level() {
+fn on_stderr_it_is_written_whatever_the_level() {
     let endpoint = Backend::echo();
     let gateway = Gateway::before(&[&endpoint], &["--access-log=stderr"]);
     let client = visit(&gateway).to_string();

@@ -44,7 +44,7 @@ fn wait_parked(gateway: &Gateway, idle: usize) {
 }
 
 #[test]
-fn each_open_connection_is_told_as_it_is() {
+fn each_open_connection_is_listed_as_it_is() {
     const CLIENTS: u64 = 300;
     let (one, two) = (Backend::echo(), Backend::echo());
     let flags = ["--metrics-addr=127.0.0.1:0"];
@@ -140,7 +140,7 @@ fn each_open_connection_is_told_as_it_is() {
 
 /// It has no endpoint yet, and is shown with its client.
 #[test]
-fn a_client_that_waits_for_an_endpoint_is_told() {
+fn a_client_that_waits_for_an_endpoint_is_listed() {
     let hole = BlackHole::new();
     let (gateway, admin) = super::observed(&[hole.address()], &["--dial-timeout=1h"]);
     let client = gateway.connect();

@@ -283,8 +283,8 @@ fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
 
 /// Who has proven itself, by what, and who has not.
 #[test]
-fn certificates_and_impostors_are_told() {
-    isolated(certificates_and_impostors_are_told, |site| {
+fn certificates_and_impostors_are_counted() {
+    isolated(certificates_and_impostors_are_counted, |site| {
         let Some(pki) = Pki::below(site.path("")) else {
             return;
         };
@@ -329,7 +329,7 @@ fn certificates_and_impostors_are_told() {
 
 /// What the kernel says of the process is what is told of it.
 #[test]
-fn the_process_is_told_as_it_is() {
+fn figures_of_the_process_are_right() {
     let member = Backend::tagged(b't');
     let (gateway, admin) = observed(&[member.address()], &[]);
     let _client = connect(gateway.address());

@@ -26,7 +26,7 @@ fn assert_well(gateway: &Gateway, admin: SocketAddr) {
 /// A byte now and then is no reason to wait for ever: the whole request has its time, five seconds where no test says
 /// otherwise.
 #[test]
-fn slow_requests_are_ended_and_hold_up_nobody() {
+fn slow_requests_are_ended_and_delay_nobody() {
     const TIME: Duration = Duration::from_secs(1);
     let endpoint = Backend::tagged(b't');
     let (gateway, admin) = observed_with("admin_request=1000", &[endpoint.address()]);
@@ -233,7 +233,7 @@ fn a_crowd_disturbs_neither_clients_nor_a_scrape() {
 
 /// Its connections have no place under the cap, and take none away.
 #[test]
-fn connections_for_metrics_are_no_clients() {
+fn connections_for_metrics_are_not_clients() {
     let endpoint = Backend::tagged(b't');
     let (gateway, admin) = observed(&[endpoint.address()], &["--max-connections=1"]);
     let (_, client) = try_tag(gateway.address()).expect("the one client is served");
@@ -247,7 +247,7 @@ fn connections_for_metrics_are_no_clients() {
 
 /// Without descriptors nothing can be accepted; that is logged now and then, costs no processor, and ends by itself.
 #[test]
-fn without_descriptors_it_rests_and_recovers() {
+fn without_descriptors_it_pauses_and_recovers() {
     let endpoint = Backend::tagged(b't');
     let (mut gateway, admin) = observed(&[endpoint.address()], &[]);
     let (_, hard) = file_limits(gateway.pid());

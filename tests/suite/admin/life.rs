@@ -37,7 +37,7 @@ fn readiness_follows_the_endpoints_and_health_does_not() {
 
 /// It says so for as long as connections are open, and ends with them.
 #[test]
-fn a_drain_is_told_to_the_end() {
+fn a_drain_is_shown_until_its_end() {
     let member = Backend::tagged(b't');
     let (mut gateway, admin) = observed(&[member.address()], &["--drain-timeout=1h"]);
     let (_, client) = try_tag(gateway.address()).expect("a client is served");

@@ -94,7 +94,7 @@ impl Drop for Prometheus {
 
 /// Names, types, units and help as the community's linter wants them: not a word from it.
 #[test]
-fn promtool_finds_nothing_to_say() {
+fn promtool_finds_no_fault() {
     if !host_offers(have("promtool"), "promtool") {
         return;
     }

@@ -110,7 +110,7 @@ fn head_is_get_without_the_content_and_all_else_is_refused() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn what_is_not_a_request_is_refused() {
     let endpoint = Backend::tagged(b't');
     let (mut gateway, admin) = observed(&[endpoint.address()], &[]);
     let get = "GET /healthz HTTP/1.1\r\nHost: a\r\n";
@@ -227,7 +227,7 @@ fn the_page_is_for_people_and_runs_nothing() {
 
 /// A terminal is told in lines what a browser is shown, in the words of the log.
 #[test]
-fn the_root_is_text_for_who_names_no_html() {
+fn the_root_is_text_for_clients_that_do_not_accept_html() {
     let (endpoint, dead) = (Backend::tagged(b't'), Backend::dead());
     let (gateway, admin) = observed(&[endpoint.address(), dead.address()], &[]);
     gateway.wait_record("deactivated endpoint");

@@ -25,8 +25,8 @@ fn report(outcome: &Outcome) -> (Json, Vec<Json>) {
 #[track_caller]
 /// One member of each kind: the row of each says what there is to know, in both forms.
 #[test]
-fn check_prints_a_row_an_endpoint() {
-    isolated(check_prints_a_row_an_endpoint, |site| {
+fn check_prints_one_row_per_endpoint() {
+    isolated(check_prints_one_row_per_endpoint, |site| {
         let Some(stage) = Stage::set(site) else {
             return;
         };
@@ -296,7 +296,7 @@ fn check_without_authentication() {
 
 /// What has no address has no row either, but is told, with the reason; a start logs the same.
 #[test]
-fn what_cannot_be_resolved_is_told() {
+fn what_cannot_be_resolved_is_reported() {
     let member = Backend::echo();
     // An interface's name has at most 15 characters.
     let adrift = "[fe80::1%none-such]:2379";
@@ -348,7 +348,7 @@ fn check_beside_a_running_gateway() {
 
 /// An address that this host does not have is none for a start either (RFC 5737 gives it to nobody).
 #[test]
-fn check_tells_of_addresses_that_cannot_be_listened_on() {
+fn check_reports_addresses_that_cannot_be_listened_on() {
     let member = Backend::echo();
     let endpoints = format!("--endpoints={}", member.address());
     let elsewhere = "192.0.2.1:23790";

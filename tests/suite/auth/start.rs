@@ -172,8 +172,8 @@ fn explicit_endpoints_beside_discovery_are_verified_too() {
 
 /// `--insecure-discovery` restores the unauthenticated way: no proof is asked for, whatever is there serves.
 #[test]
-fn insecure_discovery_asks_for_no_proof() {
-    isolated(insecure_discovery_asks_for_no_proof, |site| {
+fn insecure_discovery_authenticates_nobody() {
+    isolated(insecure_discovery_authenticates_nobody, |site| {
         let Some(stage) = Stage::set(site) else {
             return;
         };

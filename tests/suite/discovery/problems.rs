@@ -58,9 +58,9 @@ pub(crate) fn wait_problems(gateway: &Gateway, admin: SocketAddr, wanted: &[&[&s
 
 /// Records, and the addresses of targets, fail and come back.
 #[test]
-fn lookups_that_fail_are_told_until_they_work_again() {
+fn lookups_that_fail_are_problems_until_they_work_again() {
     const OTHER: &str = "_etcd-client-ssl._tcp.x.test";
-    isolated(lookups_that_fail_are_told_until_they_work_again, |_| {
+    isolated(lookups_that_fail_are_problems_until_they_work_again, |_| {
         let dns = FakeDns::start("127.0.0.1");
         let _members: [Backend; 3] = members();
         publish(&dns, &srv(PLAIN, &[1, 2]));
@@ -104,9 +104,9 @@ fn lookups_that_fail_are_told_until_they_work_again() {
 
 /// Nobody answers for the records at the start, and members that they name later speak no TLS.
 #[test]
-fn members_that_may_not_serve_are_told_while_endpoints_do() {
+fn members_that_may_not_serve_are_problems_while_endpoints_do() {
     isolated(
-        members_that_may_not_serve_are_told_while_endpoints_do,
+        members_that_may_not_serve_are_problems_while_endpoints_do,
         |site| {
             let Some(pki) = Pki::below(site.path("")) else {
                 return;
@@ -141,7 +141,7 @@ fn members_that_may_not_serve_are_told_while_endpoints_do() {
 
 /// A start without any address: nothing has ever been answered.
 #[test]
-fn names_without_an_address_are_told_from_the_start() {
+fn names_without_an_address_are_problems_from_the_start() {
     let Some(names) = PrivateNames::new("") else {
         return;
     };
@@ -168,8 +168,8 @@ fn names_without_an_address_are_told_from_the_start() {
 
 /// A name of which one family of addresses is answered for, and an endpoint that is the gateway itself.
 #[test]
-fn half_of_an_answer_and_a_loop_are_told() {
-    isolated(half_of_an_answer_and_a_loop_are_told, |_| {
+fn half_of_an_answer_and_a_loop_are_problems() {
+    isolated(half_of_an_answer_and_a_loop_are_problems, |_| {
         let dns = FakeDns::start("127.0.0.1");
         let _members: [Backend; 1] = members();
         publish(&dns, &srv(PLAIN, &[1]));

@@ -77,7 +77,7 @@ fn accept_that_is_refused_for_long_pauses() {
 }
 
 #[test]
-fn what_this_host_cannot_do_is_held_against_no_endpoint() {
+fn failures_of_this_host_are_not_blamed_on_endpoints() {
     const fn socket(error: &'static str) -> [Rule; 1] {
         [fails("socket", error).on("socket").of("accept").chance(200)]
     }

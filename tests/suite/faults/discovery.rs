@@ -96,7 +96,7 @@ fn query_that_cannot_be_made_is_made_again_later() {
 
 /// Signals come by the dozen, and looks at a file fail: the log says so now and then.
 #[test]
-fn files_that_come_and_go_are_not_worth_a_line_each_time() {
+fn files_that_come_and_go_are_not_logged_each_time() {
     let endpoint = Backend::tagged(b't');
     let dir = TempDir::new();
     let file = dir.file("members", &format!("{}\n", endpoint.address()));
@@ -180,7 +180,7 @@ fn files_that_come_and_go_are_not_worth_a_line_each_time() {
 
 /// A proof that this host has spoilt is not one that the endpoint has failed.
 #[test]
-fn proof_that_this_host_cannot_take_is_not_held_against_the_endpoint() {
+fn authentication_that_this_host_cannot_do_is_not_blamed_on_the_endpoint() {
     let Some(mut faults) = Faults::new() else {
         return;
     };

@@ -4,7 +4,7 @@
 //! - `rig`: a gateway whose calls fail for a round; what must hold in each round, and after it
 //! - `relay`: what moves bytes fails: nobody is given a wrong byte or a false end, nobody waits for ever
 //! - `dials`: what finds clients and endpoints fails: no endpoint is blamed for what this host cannot do
-//! - `start`: threads, signals and the service manager's socket
+//! - `start`: sockets that a start needs
 //! - `discovery`: names and files
 //! - `clock`: the wall clock is set by decades
 //! - `soak`: rules by chance, for as long as one likes (`make soak`)

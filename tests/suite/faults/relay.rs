@@ -54,7 +54,7 @@ const RESET_BULK: [Rule; 2] = [
 ];
 
 #[test]
-fn calls_that_are_interrupted_or_do_less_cost_nobody_anything() {
+fn calls_that_are_interrupted_or_do_less_harm_no_session() {
     const ROUNDS: [Round<'_>; 7] = [
         round("short", &SHORT, Mix::Whole, Bears::All),
         round("short bulk", &SHORT, Mix::Bulk, Bears::All),
@@ -169,7 +169,7 @@ fn splice_that_fails_resets_both_peers() {
 }
 
 #[test]
-fn end_that_cannot_be_passed_on_is_no_end_at_all() {
+fn end_that_cannot_be_passed_on_is_not_a_clean_end() {
     const fn shutdown(how: u32, error: &'static str) -> [Rule; 1] {
         [fails("shutdown", error).of(WORKER).with(how).chance(300)]
     }
@@ -277,7 +277,7 @@ fn splice_is_tried_again_after_refusals() {
 }
 
 #[test]
-fn what_only_looks_at_a_session_may_fail() {
+fn calls_that_only_inspect_a_session_may_fail() {
     const TIMEOUTS: [Rule; 2] = [
         fails("setsockopt", "ENOMEM")
             .with(RECEIVE_TIMEOUT)

@@ -125,7 +125,7 @@ fn watchdog_is_fed_by_the_main_process() {
 }
 
 #[test]
-fn failed_reload_is_told_and_leaves_the_main_process() {
+fn failed_reload_is_reported_and_keeps_the_main_process() {
     let endpoint = Backend::tagged(b't');
     let program = Program::new();
     let Some(service) = start(Plan::before(&endpoint, &[]).program(&program.path())) else {

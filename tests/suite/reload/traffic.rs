@@ -66,7 +66,7 @@ fn wait_line(lines: &Receiver<String>, wanted: &str) {
 }
 
 #[test]
-fn twenty_reloads_in_front_of_a_cluster_are_seen_by_nobody() {
+fn twenty_reloads_in_front_of_a_cluster_fail_no_client() {
     let Some(cluster) = EtcdCluster::start() else {
         return;
     };
