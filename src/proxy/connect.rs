@@ -1,16 +1,16 @@
-//! Connects one client: picks endpoints, dials them, takes the first that answers.
+//! Connects one client: picks endpoints, dials them, and takes the first that answers.
 //!
-//! A dial that has not answered after [`Times::head_start`] starts the next endpoint beside it
-//! (as RFC 8305 does for addresses), so that an endpoint that swallows packets costs a
-//! client no more than that; a dial that fails starts the next at once. What is still
-//! open when a client is served, or given up, goes to the monitor, which waits for its
-//! outcome. Each endpoint is tried once and all within one deadline: where there are so many that the last
+//! If a dial has not been answered after [`Times::head_start`], the next endpoint is dialled at the same time
+//! (as RFC 8305 does for addresses), so that an endpoint that drops packets costs a
+//! client no more than that. If a dial fails, the next begins at once. Dials that are still
+//! open when a client is served or rejected go to the monitor, which waits for their
+//! outcome. Each endpoint is tried once, and all within one deadline: where there are so many that the last
 //! would not be dialled by then, each has a shorter head start.
 //!
-//! One that drains is dialled beside others that wait for their answer only after [`SPARED`] head starts, for these
-//! may only be slow; at once where no other is left.
+//! A draining endpoint is dialled while other dials are open only after [`DRAINING_HEAD_STARTS`], because the others
+//! may only be slow; without open dials it is dialled at once.
 //!
-//! One dial at a time is the client's own, as is the connection that it becomes. Each beside it needs a slot;
+//! The client's first open dial needs no slot, nor does the connection that it becomes. Each further one needs a slot;
 //! where none is free, it takes the place of the oldest.
 
 use std::io;
@@ -30,15 +30,15 @@ use crate::stats::Counter;
 use crate::sys::memory;
 use crate::times::Times;
 
-/// Why a client got no endpoint, and what the last dial for it met.
+/// Why a client got no endpoint, and how its last dial failed.
 type Unserved = (Rejection, Option<dial::Error>);
 
-/// A head start is not shorter, however many endpoints there are.
+/// The shortest head start, however many endpoints there are.
 const LEAST_HEAD_START: Duration = Duration::from_millis(10);
 
-/// For so many head starts an endpoint that drains is not dialled beside others: longer than the second after which
-/// a packet that was lost on the way to one of them is sent again.
-const SPARED: u32 = 5;
+/// For so many head starts a draining endpoint is not dialled while other dials are open: longer than the second after
+/// which a lost packet is retransmitted.
+const DRAINING_HEAD_STARTS: u32 = 5;
 
 /// What a client needs to be connected.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Connector<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) monitor: &'a Monitor,
     pub(crate) guard: &'a LoopGuard,
-    /// Counts this client's dials as they begin.
+    /// Counts this client's dials.
     pub(crate) attempts: &'a Counter,
     /// Counts dials beyond a client's first.
     pub(crate) redispatches: &'a Counter,
@@ -56,22 +56,22 @@ pub(crate) struct Connector<'a> {
 }
 
 impl Connector<'_> {
-    /// The first endpoint that answers, and the hold on it: to be kept as long as the connection.
+    /// The connection to the first endpoint that answers, and its hold, which is kept as long as the connection.
     ///
     /// # Errors
-    /// If none does: why.
+    /// If none answers.
     pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
-        // Never so long that there is no time left for it.
-        let spared = (self.times.head_start * SPARED).min(self.timeout / 4);
-        let mut race = Race::new(self.head_start(), Instant::now() + spared);
+        // Never so long that there is no time left to dial one.
+        let delay = (self.times.head_start * DRAINING_HEAD_STARTS).min(self.timeout / 4);
+        let mut race = Race::new(self.head_start(), Instant::now() + delay);
         let outcome = self.run(&mut race);
-        // From here on they are no client's, and count for nothing.
+        // From here on they belong to no client, and no hold counts them.
         let abandoned = race.open.into_iter().map(|open| (open.attempt, open.slot));
         self.monitor.adopt(abandoned.collect(), self.pool);
         outcome
     }
 
-    /// Such that all endpoints that may serve are dialled within three quarters of the time.
+    /// Short enough that all endpoints that may serve are dialled within three quarters of the time.
     fn head_start(&self) -> Duration {
         let endpoints = u32::try_from(self.pool.candidates()).unwrap_or(u32::MAX);
         let share = self.timeout / 4 * 3 / endpoints.max(1);
@@ -81,7 +81,7 @@ impl Connector<'_> {
     fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
         let deadline = Instant::now() + self.timeout;
         loop {
-            // Before anything else: the next dial may win in an instant.
+            // Before anything else: the next dial may be answered at once.
             let now = Instant::now();
             race.late(now).for_each(|addr| self.pool.slow(addr));
             if race.wants_next(now) {
@@ -92,7 +92,7 @@ impl Connector<'_> {
             }
             let now = Instant::now();
             if now >= deadline || race.is_over() {
-                return Err(race.verdict(self.pool));
+                return Err(race.rejection(self.pool));
             }
             if race.wants_next(now) {
                 continue;
@@ -104,15 +104,15 @@ impl Connector<'_> {
         }
     }
 
-    /// Begins the dial of the next endpoint whose dial can be begun, unless it is to be spared yet.
+    /// Begins the next dial that can be begun, unless only draining endpoints are left and they have to wait.
     #[inline(never)]
     fn start_next(&self, race: &mut Race, now: Instant) {
         loop {
-            race.spares = race.may_spare(now) && {
+            race.postponed = race.may_postpone(now) && {
                 let waits_for = race.attempts().map(|open| open.addr);
                 self.pool.spares(&race.tried, waits_for)
             };
-            if race.spares {
+            if race.postponed {
                 return;
             }
             let Some((addr, hold)) = self.pool.pick(&race.tried) else {
@@ -121,7 +121,7 @@ impl Connector<'_> {
             if !race.tried.is_empty() {
                 self.redispatches.add(1);
             }
-            // Most clients need one; what a vector grows by itself is kept with the thread.
+            // Most clients need one; a vector that grows by itself takes more memory.
             race.tried.reserve_exact(1);
             race.tried.push(addr);
             self.attempts.add(1);
@@ -144,8 +144,8 @@ impl Connector<'_> {
         race.exhausted = true;
     }
 
-    /// The slot of the next dial: none if it is the only one, otherwise a free one, or that of the oldest
-    /// dial, which is given up for it.
+    /// The slot of the next dial: `None` if it is the only one, otherwise a free one, or that of the oldest
+    /// dial, which is abandoned.
     fn slot(&self, race: &mut Race) -> Option<Slot> {
         if race.open.is_empty() {
             return None;
@@ -157,9 +157,9 @@ impl Connector<'_> {
         })
     }
 
-    /// Looks at every open dial; returns the first that is connected. What it has to prove
-    /// first must be proven before the `deadline`, and sooner if that is far: one that accepts
-    /// and then says nothing leaves time for the others.
+    /// Looks at every open dial; returns the first that is connected. An endpoint that has to authenticate
+    /// must do so before the `deadline`, and sooner if that is far: one that accepts
+    /// and then sends nothing leaves time for the others.
     #[inline(never)]
     fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, Hold)> {
         let mut winner = None;
@@ -192,7 +192,7 @@ impl Connector<'_> {
         winner
     }
 
-    /// Whether an endpoint that is connected may carry the client.
+    /// Whether a connected endpoint may serve the client.
     #[inline(never)]
     fn admit(
         &self,
@@ -202,18 +202,18 @@ impl Connector<'_> {
         deadline: Instant,
     ) -> Result<(), dial::Error> {
         match self.pool.connected(addr, started, took) {
-            // To this gateway: the loop guard will see it when the connection is accepted.
+            // `Keep`: it is this gateway; the loop guard finds that when the connection is accepted.
             Admission::Ready | Admission::Keep => Ok(()),
             Admission::Refused(error) => Err(error),
             Admission::Prove(proving) => {
-                // An endpoint that was down may be another by now.
+                // It was down, and may be another server by now.
                 let left = deadline.saturating_duration_since(Instant::now());
                 self.prove(&proving, left.min(self.times.proof_patience))
             }
         }
     }
 
-    /// Has an endpoint that was down prove who it is. Not on this thread: a handshake and a
+    /// Authenticates an endpoint that was down. Not on this thread: a handshake and a
     /// chain of certificates need more stack than a session has.
     #[inline(never)]
     fn prove(&self, proving: &Proving, patience: Duration) -> Result<(), dial::Error> {
@@ -244,7 +244,7 @@ impl Connector<'_> {
         error: dial::Error,
     ) {
         race.failed_since_start = true;
-        race.spares = false;
+        race.postponed = false;
         race.endpoint_failed |= !error.is_local();
         self.pool.failed(addr, started, &error);
         log::debug(
@@ -267,29 +267,30 @@ struct Open {
 /// The dials of one client.
 #[derive(Debug)]
 struct Race {
-    /// How long one dial is alone before the next runs beside it.
+    /// How long a dial is open before the next begins.
     head_start: Duration,
-    /// Until when whoever drains is not dialled beside others, and whether that is waited for.
-    spared_until: Instant,
-    spares: bool,
+    /// From when a draining endpoint is dialled while other dials are open.
+    draining_from: Instant,
+    /// Only draining endpoints are left, and they have to wait for that.
+    postponed: bool,
     tried: Vec<SocketAddr>,
-    /// In the order they were begun.
+    /// In the order in which they began.
     open: Vec<Open>,
-    /// A dial failed after the last was begun, so the next need not wait.
+    /// A dial failed after the last began, so the next need not wait.
     failed_since_start: bool,
-    /// No endpoint is left to be tried.
+    /// No endpoint is left to try.
     exhausted: bool,
     endpoint_failed: bool,
-    /// What the last dial that failed met.
+    /// How the last failed dial failed.
     error: Option<dial::Error>,
 }
 
 impl Race {
-    fn new(head_start: Duration, spared_until: Instant) -> Self {
+    fn new(head_start: Duration, draining_from: Instant) -> Self {
         Self {
             head_start,
-            spared_until,
-            spares: false,
+            draining_from,
+            postponed: false,
             tried: Vec::new(),
             open: Vec::new(),
             failed_since_start: false,
@@ -310,33 +311,34 @@ impl Race {
             .map(|open| open.addr)
     }
 
-    /// Whether a dial of an endpoint that drains would come too soon.
-    fn may_spare(&self, now: Instant) -> bool {
-        now < self.spared_until && !self.open.is_empty()
+    /// Whether it is too early to dial a draining endpoint.
+    fn may_postpone(&self, now: Instant) -> bool {
+        now < self.draining_from && !self.open.is_empty()
     }
 
     /// Whether the next dial is to begin: none has begun yet, one has failed, or all
-    /// have had their head start; but not while it is spared.
+    /// have had their head start; but not while it is postponed.
     fn wants_next(&self, now: Instant) -> bool {
         let all_late = || self.late(now).count() == self.open.len();
-        let waits = self.exhausted || self.spares && self.may_spare(now);
+        let waits = self.exhausted || self.postponed && self.may_postpone(now);
         !waits && (self.failed_since_start || all_late())
     }
 
-    /// Whether there is nothing left to be begun or to wait for.
+    /// Whether nothing is left to begin or to wait for.
     fn is_over(&self) -> bool {
         self.exhausted && self.open.is_empty()
     }
 
-    /// How long to wait for an outcome at most: the next dial begins then, or time is up.
+    /// Until when to wait for an outcome: the next dial begins then, or time is up.
     fn until(&self, now: Instant, deadline: Instant) -> Instant {
         let head_starts = self.attempts().map(|open| open.started + self.head_start);
-        let spared = self.spares.then_some(self.spared_until);
-        let next = head_starts.chain(spared).filter(|end| *end > now).min();
+        let draining = self.postponed.then_some(self.draining_from);
+        let next = head_starts.chain(draining).filter(|end| *end > now).min();
         next.map_or(deadline, |next| next.min(deadline))
     }
 
-    fn verdict(&mut self, pool: &Pool) -> Unserved {
+    /// Why the client is rejected.
+    fn rejection(&mut self, pool: &Pool) -> Unserved {
         let late = self.open.last();
         let late = late.map(|open| dial::ErrorKind::TimedOut.at(open.attempt.addr));
         let reason = if self.tried.is_empty() {

@@ -326,13 +326,16 @@ fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end()
     drain_first(&pool);
     // An endpoint that swallows packets costs a client so many head starts, or a quarter of its time.
     let head_start = Duration::from_millis(20);
-    for (timeout, spared) in [(HOUR, head_start * SPARED), (4 * head_start, head_start)] {
+    for (timeout, delay) in [
+        (HOUR, head_start * DRAINING_HEAD_STARTS),
+        (4 * head_start, head_start),
+    ] {
         pool.kept(hole.addr, Instant::now());
         let begun = Instant::now();
         let served = client(&pool, timeout, with_head_start(head_start));
         assert_eq!(served, (Ok(good), 2, 1));
         let waited = begun.elapsed();
-        assert!(waited >= spared && waited < SOON, "{waited:?}");
+        assert!(waited >= delay && waited < SOON, "{waited:?}");
     }
     let seen = views::<2>(&pool).map(|view| view.status);
     assert_eq!(seen, [Status::Draining, Status::Slow]);
@@ -365,7 +368,7 @@ fn one_that_drains_is_spared_until_its_time_and_only_while_another_may_answer() 
         hold: pool.pick(&[]).unwrap().1,
         slot: None,
     });
-    race.spares = true;
+    race.postponed = true;
     // (now, whether the next begins, until when to wait)
     for (now, next, until) in [(0, false, 250), (250, false, 1_250), (1_250, true, 5_000)] {
         assert_eq!(race.wants_next(at(now)), next, "{now}");
@@ -378,17 +381,17 @@ fn one_that_drains_is_spared_until_its_time_and_only_while_another_may_answer() 
 }
 
 #[test]
-fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
+fn the_rejection_blames_the_endpoints_unless_all_failures_are_of_this_host() {
     let hole = BlackHole::new();
     let pool = pool(&[hole.addr], None);
     let cases = [
-        // (one was tried, one is open, an endpoint failed, verdict)
+        // (one was tried, one is open, an endpoint failed, the rejection)
         (false, false, false, Rejection::NoEligibleEndpoint),
         (true, false, false, Rejection::OutOfResources),
         (true, false, true, Rejection::Unreachable),
         (true, true, false, Rejection::Unreachable),
     ];
-    for (tried, open, endpoint_failed, verdict) in cases {
+    for (tried, open, endpoint_failed, expected) in cases {
         let mut race = Race::new(HOUR, Instant::now());
         race.tried.extend(tried.then_some(hole.addr));
         let attempt = || Attempt::start(hole.addr, HOUR, &LoopGuard::default()).unwrap();
@@ -400,8 +403,8 @@ fn the_verdict_names_the_endpoints_unless_all_failures_are_of_this_host() {
         race.open.extend(opened);
         race.endpoint_failed = endpoint_failed;
         let case = format!("{tried} {open} {endpoint_failed}");
-        let (reason, error) = race.verdict(&pool);
-        assert_eq!(reason, verdict, "{case}");
+        let (reason, error) = race.rejection(&pool);
+        assert_eq!(reason, expected, "{case}");
         // What is not answered in time has failed of that.
         let error = error.map(|error| error.to_string());
         let late = open.then(|| format!("dial tcp {}: i/o timeout", hole.addr));
