@@ -1,6 +1,6 @@
-//! Rows of cells as text in columns, for people.
+//! Rows of cells as text in aligned columns.
 
-/// A line per row; each column is as wide as its widest cell, and two blanks from the next.
+/// One line per row; each column is as wide as its widest cell, with two spaces between columns.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {

@@ -1,14 +1,14 @@
 //! Numbers that many threads add to and one thread reads now and then.
 //!
-//! Nothing here takes a lock or waits: an addition is one relaxed atomic instruction, so it may
-//! stand in the path of every byte. Relaxed, because a number orders nothing: what is read is
-//! right as of some moment during the reading. A counter wraps after 2^64, which at 100 Gbit/s
+//! Nothing here takes a lock or waits: an addition is one relaxed atomic instruction, cheap enough
+//! for every piece of data. Relaxed, because no other memory depends on these numbers: a reading
+//! is right for some moment during the reading. A counter wraps after 2^64, which at 100 Gbit/s
 //! takes 46 years.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What only grows.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -26,8 +26,8 @@ impl Counter {
     }
 }
 
-/// A counter with a cache line of its own: two that are added to by two processors for every
-/// piece of data would otherwise pull one line to and fro.
+/// A counter with a cache line of its own: two processors that add to two counters for every
+/// piece of data would otherwise compete for one line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct PaddedCounter(Counter);
@@ -40,11 +40,11 @@ impl std::ops::Deref for PaddedCounter {
     }
 }
 
-/// How many spans of time were at most so long, for `N` bounds in rising order.
+/// How many durations were within each of `N` rising bounds.
 #[derive(Debug)]
 pub(crate) struct Histogram<const N: usize> {
     bounds: &'static [Duration; N],
-    /// Spans within a bound and above the one before it.
+    /// Durations within a bound and above the one before it.
     within: [Counter; N],
     above: Counter,
     /// In microseconds: nanoseconds of a few thousand connections that last for months would
@@ -55,9 +55,8 @@ pub(crate) struct Histogram<const N: usize> {
 /// A histogram as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Distribution {
-    /// Bounds, and how many spans were not longer.
+    /// Bounds, and how many durations were within each.
     pub(crate) buckets: Vec<(Duration, u64)>,
-    /// All spans.
     pub(crate) count: u64,
     pub(crate) sum: Duration,
 }
@@ -80,7 +79,7 @@ impl<const N: usize> Histogram<N> {
             .add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// The count is that of the buckets read, so that they agree whatever is added meanwhile.
+    /// The count is the sum of the buckets that were read, so that they agree whatever is added meanwhile.
     pub(crate) fn read(&self) -> Distribution {
         let mut count = 0;
         let buckets = self.bounds.iter().zip(&self.within);

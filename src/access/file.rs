@@ -1,8 +1,9 @@
-//! The file of the access log: appended to, opened again by name after it was moved, and still used
-//! when a write fails.
+//! The file of the access log: it is appended to, opened again by name after it was rotated, and
+//! tried again when it cannot be written.
 //!
-//! After an incomplete line, for lack of space or by a crash, the next begins on a new line. Appending
-//! (O_APPEND) writes to the end also of a file that others write to or truncate.
+//! If a line was cut off, because the disk was full or by a crash, the next begins on a
+//! line of its own. O_APPEND writes to the end even of a file that others write to or
+//! truncate.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -21,14 +22,14 @@ use crate::sys::errno;
 /// Only the owner and a group may read who connected when.
 const MODE: u32 = 0o640;
 
-/// A file that is open for lines.
+/// The open file.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
     file: Lines<File>,
-    /// The log says that this file cannot be written.
+    /// The program's log says that this file cannot be written.
     reported: bool,
-    /// At most one line per second, for a disk that is full only at times.
+    /// At most one line per second, for a disk that is full at one moment and not at the next.
     limit: log::Limit,
 }
 
@@ -36,7 +37,7 @@ impl LogFile {
     /// Opens a file, or creates it.
     ///
     /// # Errors
-    /// Those of open(2), ENXIO for a named pipe that nobody reads from, and for a socket.
+    /// Those of open(2), ENXIO for a socket and for a named pipe without a reader.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -46,8 +47,8 @@ impl LogFile {
         })
     }
 
-    /// Checks whether [`LogFile::open`] would succeed, as far as possible without creating a file or
-    /// waking the reader of a pipe.
+    /// Checks whether [`LogFile::open`] would succeed, as far as possible without
+    /// creating a file or waking the reader of a pipe.
     ///
     /// # Errors
     /// Those of open(2) and stat(2).
@@ -67,37 +68,44 @@ impl LogFile {
         }
     }
 
-    /// Opens the file of the same name in place of this one, which is kept if that fails.
+    /// Opens the file of the same name instead of this one, which is kept if that fails.
     pub(super) fn reopen(&mut self) {
         match open(&self.path) {
             Ok(file) => {
                 self.file = file;
-                log::info("access", "reopened access log", &[self.named()]);
+                log::info("access", "reopened access log", &[self.path_field()]);
             }
             Err(error) => log::warn(
                 "access",
                 "cannot reopen access log; continuing with the file that is open",
-                &[self.named(), ("error", Plain(&error).to_string().into())],
+                &[
+                    self.path_field(),
+                    ("error", Plain(&error).to_string().into()),
+                ],
             ),
         }
     }
 
     /// Appends lines; returns how many bytes of them are written.
     pub(super) fn append(&mut self, lines: &str) -> usize {
-        // The writer was woken only to open the file again.
+        // The thread was woken only to open the file again.
         if lines.is_empty() {
             return 0;
         }
         let (written, outcome) = self.file.append(lines);
         match self.change(&outcome, Instant::now()) {
             Some(Change::Recovered) => {
-                log::info("access", "access log is written again", &[self.named()]);
+                log::info(
+                    "access",
+                    "access log is written again",
+                    &[self.path_field()],
+                );
             }
             Some(Change::Failed(error, suppressed)) => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
                 &[
-                    self.named(),
+                    self.path_field(),
                     ("error", error.into()),
                     ("suppressed", suppressed.into()),
                 ],
@@ -107,7 +115,7 @@ impl LogFile {
         written
     }
 
-    /// What to log about a write.
+    /// What is to be logged after a write.
     fn change(&mut self, outcome: &io::Result<()>, now: Instant) -> Option<Change> {
         let change = match outcome {
             Ok(()) => self.reported.then_some(Change::Recovered),
@@ -121,16 +129,16 @@ impl LogFile {
         change
     }
 
-    fn named(&self) -> (&'static str, log::Value) {
+    fn path_field(&self) -> (&'static str, log::Value) {
         ("path", self.path.display().to_string().into())
     }
 }
 
-/// The file cannot be written, or can be written again.
+/// The file cannot be written, or can again.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Recovered,
-    /// Why not, and how many failures were not logged since the last.
+    /// The error, and how many failures were not logged since the last time.
     Failed(String, u64),
 }
 
@@ -139,13 +147,13 @@ fn open(path: &Path) -> io::Result<Lines<File>> {
     let options = options.append(true).create(true).mode(MODE);
     // Otherwise opening a pipe waits for its reader (fifo(7)).
     let file = options.custom_flags(O_NONBLOCK).open(path)?;
-    // From now on writes to a full pipe wait.
+    // Once there is a reader, writes wait for room in the pipe.
     SockRef::from(&file).set_nonblocking(false)?;
     Ok(Lines::new(file, ends_torn(path)))
 }
 
-/// Whether the last line of the file is incomplete: the host may have crashed, or the disk was full. A
-/// file that cannot be read counts as complete.
+/// Whether the last line there is incomplete: the host may have crashed, or the
+/// disk was full. A file that may not be read counts as complete.
 fn ends_torn(path: &Path) -> bool {
     let last = || {
         let mut last = [b'\n'];
@@ -165,7 +173,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_probe_creates_no_file() {
+    fn what_can_be_opened_is_told_without_creating_it() {
         let own = std::env::current_exe().unwrap();
         let directory = own.parent().unwrap();
         let cases = [

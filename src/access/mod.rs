@@ -1,8 +1,9 @@
 //! The access log: one line per connection, when it has ended, on stderr or in a file.
 //!
-//! No connection waits for it. A line goes into a queue that is bounded in bytes; a thread takes lines
-//! out in batches and waits for a slow disk or pipe. Lines for which there is no room, or which cannot
-//! be written, are dropped and counted, and the count is written before the next line.
+//! No connection waits for it. A line goes into a queue that is bounded in bytes; a separate thread
+//! takes lines out in batches and waits for a slow disk or pipe. Lines for which there is no room,
+//! or that cannot be written, are dropped and counted, and the count is written to the access log
+//! before the next line.
 
 mod file;
 
@@ -14,11 +15,12 @@ use crate::log::queue::{self, Queue};
 use crate::log::{Fields, Layout, Level};
 pub(crate) use file::LogFile;
 
-/// The most bytes of lines that wait for the writer: some 6,000 connections, several times as many as
-/// one processor serves during a pause of the writer.
+/// Bytes of lines that wait for the writer: some 6,000 connections, several times as many as end during one
+/// pause at the highest rate that one processor serves.
 const QUEUE: usize = 2 * 1024 * 1024;
 
-/// How long the writer collects lines, so that not every short connection costs a wake-up and a write.
+/// How long the writer collects lines, so that short connections do not each cost a wake-up
+/// and a write.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const CALLER: &str = "access";
@@ -28,16 +30,15 @@ const CALLER: &str = "access";
 pub(crate) enum Target {
     /// Together with the program's own log.
     Stderr,
-    /// To the end of a file, or into a named pipe.
+    /// A file that is appended to, or a named pipe.
     File(PathBuf),
 }
 
-/// The access log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Queue,
     layout: Layout,
-    /// The writer must open its file again.
+    /// The writer is to open its file again.
     reopen: AtomicBool,
 }
 
@@ -51,7 +52,7 @@ impl AccessLog {
         }
     }
 
-    /// The work of the writer's thread, to a file or else to stderr.
+    /// Writes lines to a file or, without one, to stderr; the work of a thread.
     pub(crate) fn write(&self, file: Option<&mut LogFile>) -> ! {
         match file {
             None => self.lines.drain(PAUSE, queue::to_stderr),
@@ -76,13 +77,13 @@ impl AccessLog {
         self.layout.line(now, Level::Info, CALLER, message, fields)
     }
 
-    /// Makes the writer open the file again by its name, which may now be that of another file.
+    /// Has the writer open the file again by its name, which may be a new file's by now.
     pub(crate) fn reopen(&self) {
         self.reopen.store(true, Ordering::SeqCst);
         self.lines.wake();
     }
 
-    /// Waits until all lines are written, at most `patience`; returns whether they are.
+    /// Waits until all lines are written, at most for `patience`; returns whether they are.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         self.lines.flush(patience)
     }

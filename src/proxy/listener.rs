@@ -1,10 +1,10 @@
-//! A socket that clients are accepted from, and how to stop doing so.
+//! A socket that clients are accepted from, and how to stop accepting.
 //!
 //! Other processes may have the same socket: the service manager that passed it, or the gateway that takes over in a
-//! reload. So a thread that accepts never blocks in accept(2), where another process may have been quicker: it sleeps in
-//! poll(2) beside a waker. (O_NONBLOCK is shared by all who have the socket; a client's socket does not inherit it on Linux,
-//! accept(2).) [`Listener::stop`] ends that, and leaves clients in the queue to the others; [`Listener::close`] also
-//! refuses clients from then on, if no manager has the socket.
+//! reload. They may accept a client first, so a thread never blocks in accept(2): it sleeps in
+//! poll(2) on the socket and a waker. (O_NONBLOCK is shared by all processes that have the socket; a client's socket
+//! does not inherit it on Linux, accept(2).) [`Listener::stop`] ends that, and leaves clients in the queue to the other
+//! processes; [`Listener::close`] also refuses new clients, if no manager has the socket.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,32 +19,29 @@ use crate::loop_guard::canonical;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 
-/// Sets what clients' sockets inherit from a listening one that is ours alone (tcp(7)): what every
-/// socket of a session has, and that to close it is a reset (SO_LINGER of socket(7)) until its session
+/// Sets what clients' sockets inherit from a listening socket that only this service has (tcp(7)): the options of
+/// every socket of a session, and that closing it is a reset (SO_LINGER of socket(7)) until its session
 /// has ended in order.
 pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_linger(Some(Duration::ZERO))?;
     dial::prepare(socket)
 }
 
-/// The same of a client's socket, where the listener is not ours alone: those who have it after us
-/// would inherit that too.
+/// Sets that on a client's socket, where other processes have the listener too: they would inherit it as well.
 fn prepare_accepted(client: &TcpStream) -> io::Result<()> {
     let prepared = SockRef::from(client).set_linger(Some(Duration::ZERO));
     if prepared.is_err() {
-        // Nobody serves it, which must not look like an end.
+        // It is not served, and must not see an orderly end.
         syscall::disconnect(client.as_fd())?;
     }
     prepared
 }
 
-/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
-    /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// Whether a service manager has it, too.
+    /// A service manager has it, too.
     pub(crate) is_passed: bool,
     stopped: AtomicBool,
     waker: Waker,
@@ -78,8 +75,7 @@ impl Listener {
         })
     }
 
-    /// Waits for the next client, and tells its address, which one that is gone again has no
-    /// more. After [`Listener::stop`] there is none, but an error.
+    /// Waits for the next client; returns its socket and its address. After [`Listener::stop`] this is an error.
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         while !self.stopped.load(Ordering::SeqCst) {
             match self.socket.accept() {
@@ -106,18 +102,18 @@ impl Listener {
         Ok(())
     }
 
-    /// Has a thread that waits look at the socket again: another one may have taken its place.
+    /// Wakes a thread that waits, so that it looks at the socket again: another socket may have replaced it.
     pub(crate) fn look_again(&self) {
         self.waker.wake();
     }
 
-    /// Has [`Listener::accept`] end, now and whenever it is called again. Whoever else has the socket can accept from it.
+    /// Ends [`Listener::accept`], now and whenever it is called again. Other processes can still accept from the socket.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.waker.wake();
     }
 
-    /// Does that, and refuses clients from now on, if the socket is this service's alone.
+    /// The same; clients are refused from now on, unless a service manager has the socket.
     pub(crate) fn close(&self) {
         self.stop();
         if !self.is_passed {

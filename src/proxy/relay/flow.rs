@@ -18,30 +18,30 @@ use crate::proxy::pipes::{self, Pipe, Pipes};
 use crate::stats::Counter;
 use crate::sys::syscall::PollFd;
 
-/// Bytes of a message; one that is larger takes several reads. Most messages of etcd's
+/// Bytes of a message; a larger one takes several reads. Most messages of etcd's
 /// clients are far smaller. With a buffer of this size an idle worker's stack is two pages.
 const MESSAGE: usize = 2 * 1024;
 
 /// What a message is read into.
 pub(super) type Buffer = [u8; MESSAGE];
 
-/// Bytes read at a time where messages are larger: makes the cost of a call small beside
+/// Bytes read at a time where messages are larger: the cost of a call is small compared to
 /// that of copying.
 const LARGE: usize = 64 * 1024;
 
-/// Bytes without a small read between them that are worth a pipe.
+/// So many bytes without a small read between them are worth a pipe.
 const BULK: usize = 256 * 1024;
 
-/// So many small reads in a row, and bulk is over.
+/// After so many small reads in a row bulk is over.
 const CALM: u32 = 16;
 
-/// Nothing for so long, and bulk is over.
+/// After so long without bytes bulk is over.
 const LULL: Duration = Duration::from_millis(500);
 
-/// How long a write of bulk waits for room before it looks after the sender, too.
+/// How long a write of bulk waits for room before the sender is checked, too.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Pause where the kernel has no memory for what a socket has room for.
+/// Pause where a socket has room, but the kernel has no memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 impl Relay {
@@ -132,12 +132,12 @@ pub(super) struct Flow<'a> {
     pub(super) relay: &'a Relay,
     pub(super) from: &'a Side,
     pub(super) to: &'a Side,
-    /// Count what `to` was given: for its endpoint and for this session.
+    /// Count the bytes sent to `to`: for its endpoint and for this session.
     passed: [&'a Counter; 2],
 }
 
 impl Flow<'_> {
-    /// Reads and writes until one of the two ends, or nothing has come for long.
+    /// Reads and writes until the direction ends, or nothing has come for long.
     fn copy(self, pipes: &Pipes, buffer: &mut Buffer, pending: Range<usize>) -> Result<(), End> {
         self.send(buffer.get(pending).unwrap_or_default())?;
         // No other thread reads from there. If this fails, the thread waits for as long as it takes.
@@ -159,7 +159,7 @@ impl Flow<'_> {
         self.from.socket.set_read_timeout(time)
     }
 
-    /// What has come; nothing only if it did not within the socket's timeout.
+    /// Reads what has come; empty only after the socket's timeout.
     pub(super) fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], End> {
         match self.from.socket.read(buffer) {
             Ok(0) => Err(End::Eof),
@@ -195,7 +195,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Sends what there is room for; returns the rest.
+    /// Sends as much as there is room for; returns the rest.
     pub(super) fn offer<'b>(&self, mut bytes: &'b [u8]) -> Result<&'b [u8], End> {
         while !bytes.is_empty() {
             match self.to.socket.send(bytes) {
@@ -210,7 +210,7 @@ impl Flow<'_> {
         Ok(bytes)
     }
 
-    /// Moves what is more than messages until it becomes little again.
+    /// Moves bulk until only little comes.
     #[inline(never)]
     fn copy_bulk(&self, pipes: &Pipes) -> Result<(), End> {
         // Without a timeout, the buffer would be kept through a silence: then nothing is treated as bulk.
@@ -277,14 +277,14 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Fills an empty pipe with what has come. Zero: nothing for long, or no splicing now, or
-    /// the end; which of them, a read tells. splice(2) returns zero also for what it cannot
-    /// take (urgent data, a page it has no memory for) once the sender's FIN is in the queue
-    /// behind it.
+    /// Fills an empty pipe with what has come. Zero: nothing came for long, or the host does not splice now, or
+    /// the stream has ended; the next read finds out which. splice(2) also returns zero for data that it cannot
+    /// move (urgent data, a page it has no memory for) if the sender's FIN is in the queue
+    /// after it.
     fn fill(&self, pipes: &Pipes, pipe: &Pipe) -> Result<usize, End> {
         match self.from.socket.splice_into(&pipe.writer, pipe.size) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            // Of the connection's failure the kernel tells only once.
+            // The kernel reports a failure of the connection only once.
             Err(error) if is_of_the_connection(&error) => Err(self.sender_failed()),
             Err(error) => {
                 pipes.refused(&error, Instant::now());
@@ -294,7 +294,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Sends the `count` bytes that a pipe holds. False: not by splicing.
+    /// Sends the `count` bytes that a pipe holds. False: they had to be copied.
     fn drain(&self, pipes: &Pipes, pipe: &Pipe, mut count: usize) -> Result<bool, End> {
         let mut waits = 0;
         while count > 0 {
@@ -321,7 +321,7 @@ impl Flow<'_> {
         Ok(true)
     }
 
-    /// The same where the kernel takes bytes into a pipe, but not out of it.
+    /// The same where the kernel moves bytes into a pipe, but not out of it.
     #[inline(never)]
     fn drain_by_copy(&self, pipe: &Pipe, mut count: usize) -> Result<(), End> {
         let mut buffer: Buffer = [0; MESSAGE];
@@ -338,12 +338,12 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Waits until `to` takes more, or until the sender's connection fails: nobody reads
-    /// from that while this direction waits here, and its peer may be long gone. `waits`
-    /// counts how often that was done since anything was sent.
+    /// Waits until `to` takes more, or until the sender's connection fails: no thread reads
+    /// from that while this direction waits here, and its peer may be dead. `waits`
+    /// counts the waits since anything was sent.
     fn wait_for_room(&self, waits: &mut u32) -> Result<(), End> {
-        // There was room a moment ago, and there is none: the kernel is short of memory,
-        // which poll does not tell.
+        // poll has just reported room, and the send found none: the kernel is short of memory,
+        // which poll does not show.
         if *waits > 0 {
             std::thread::sleep(SHORTAGE_PAUSE);
         }
@@ -353,7 +353,7 @@ impl Flow<'_> {
         loop {
             let mut fds = [PollFd::writable(to), watched];
             if self.to.socket.wait(&mut fds, None).is_err() {
-                // It is found out by trying.
+                // The next send finds out.
                 std::thread::sleep(POLL_FAILED_PAUSE);
                 return Ok(());
             }
@@ -365,7 +365,7 @@ impl Flow<'_> {
                 return Ok(());
             }
             watched = if sender.is_ready() {
-                // Both directions of the sender have ended as they should; that stays so.
+                // Both directions of the sender have ended in order; that stays so.
                 PollFd::nothing(from)
             } else {
                 PollFd::hung_up(from)
@@ -374,7 +374,7 @@ impl Flow<'_> {
     }
 }
 
-/// Of a pipe that has to hold bytes.
+/// A pipe is empty that must hold bytes.
 fn empty_pipe() -> End {
     Failure::of_this_host(io::Error::other("a pipe holds less than was put into it")).into()
 }
