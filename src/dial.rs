@@ -94,8 +94,8 @@ impl Attempt {
             return Err(ErrorKind::Connect(refused).at(addr));
         }
         let received = Arc::default();
-        let (ticket, looped) = guard.dialled(bound, addr, &received);
-        if looped {
+        let (ticket, is_loop) = guard.dialled(bound, addr, &received);
+        if is_loop {
             return Err(ErrorKind::Loop.at(addr));
         }
         Ok(Self {

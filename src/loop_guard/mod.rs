@@ -1,14 +1,14 @@
-//! Keeps the gateway from being its own endpoint.
+//! Prevents the gateway from being its own endpoint.
 //!
-//! Before start and at each change of the endpoints, [`serves`] tells whether an
-//! address is one of our listeners: wildcard and local addresses included, which a
-//! comparison of texts misses (CVE-2020-15114). What no look at addresses can tell (a
-//! virtual address that leads back to this host) is caught as it happens: the guard
-//! knows both ends of every dial of ours and of every connection we accepted, and
-//! whichever of the two is noted second finds the other.
+//! Before start and at each change of the endpoints, [`serves`] checks whether an
+//! address is one of our listeners, wildcard and local addresses included: a
+//! comparison of texts misses these (CVE-2020-15114). Addresses do not show everything (a
+//! virtual address may lead back to this host), so loops are also found as they happen: the guard
+//! has both ends of each of our dials and of each accepted connection, and
+//! whichever of the two is registered second finds the other.
 //!
-//! A loop through another host or another proxy is invisible to a transparent proxy;
-//! `--max-connections` bounds what it can do.
+//! A transparent proxy cannot see a loop through another host or another proxy;
+//! `--max-connections` limits what that can do.
 
 pub(crate) mod tables;
 
@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tables::Tables;
+use tables::{Address, Pair, Tables, comparable};
 
 use crate::stats::Counter;
 use crate::sync::lock;
@@ -33,7 +33,7 @@ pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
         listener.port() == target.port()
             && match listener.ip() {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED) => theirs.is_ipv4() && is_local(target),
-                // Linux takes IPv4 on an IPv6 wildcard too, unless told otherwise.
+                // On an IPv6 wildcard Linux accepts IPv4 too, unless configured otherwise.
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED) => is_local(target),
                 // A connection to the wildcard address goes to the loopback address.
                 ours if theirs.is_unspecified() => ours.is_loopback(),
@@ -42,16 +42,16 @@ pub(crate) fn serves(listeners: &[SocketAddr], target: SocketAddr) -> bool {
     })
 }
 
-/// An IPv4 address as such, in whichever way it is written.
+/// The address with IPv4 written as IPv4, not mapped into IPv6.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
-        // Of an IPv6 address the zone is a part.
+        // Unchanged: it may have a zone.
         IpAddr::V6(_) => address,
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
     }
 }
 
-/// Whether two equal addresses mean the same host: those of a link are used anew on each (RFC 4007).
+/// Whether two equal addresses mean the same host: each link has link-local addresses of its own (RFC 4007).
 fn on_one_link(one: SocketAddr, other: SocketAddr) -> bool {
     let (one, other) = match (one, other) {
         (SocketAddr::V6(one), SocketAddr::V6(other)) if one.ip().is_unicast_link_local() => {
@@ -62,7 +62,7 @@ fn on_one_link(one: SocketAddr, other: SocketAddr) -> bool {
     one == other || one == 0 || other == 0
 }
 
-/// Whether an address is one of this host: it is its own source then. (Binding it proves
+/// Whether an address is one of this host: then it is its own source address. (That it can be bound proves
 /// nothing where net.ipv4.ip_nonlocal_bind is set.)
 fn is_local(address: SocketAddr) -> bool {
     address.ip().is_unspecified()
@@ -77,24 +77,17 @@ pub(crate) fn source_towards(mut address: SocketAddr) -> io::Result<IpAddr> {
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    // Any port does: it only completes the address. The zone does not: without it none is known
-    // to an address of a link.
+    // Any port will do: it only completes the address. The zone is needed: without it the kernel
+    // has no source for a link-local address.
     address.set_port(9);
     socket.connect(address)?;
     Ok(socket.local_addr()?.ip())
 }
 
-/// An address as comparable, and small, for there are four of it a session: IPv4 is mapped into
-/// IPv6 (RFC 4291 section 2.5.5.2), as an IPv6 socket sees it.
-pub(crate) type Address = (Ipv6Addr, u16);
-
-/// One end's address and the other's, as the named side sees them.
-pub(crate) type Pair = (Address, Address);
-
-/// What is known of a dial beside its ends.
+/// A registered dial, besides its ends.
 #[derive(Debug)]
 struct Dial {
-    /// Of the endpoint's address.
+    /// The zone of the endpoint's address.
     zone: u32,
     /// Bytes that came from the endpoint.
     received: Arc<Counter>,
@@ -118,24 +111,24 @@ struct State {
     tables: Tables,
 }
 
-/// Keeps one connection known to the guard for as long as it lives.
+/// Keeps one connection registered with the guard until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     guard: LoopGuard,
-    side: Side,
+    origin: Origin,
     pair: Pair,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Side {
+enum Origin {
     Dialled,
     Accepted,
 }
 
 impl LoopGuard {
-    /// Notes a dial of ours, as soon as its socket has a local address; in `received` is counted what
-    /// comes from the endpoint. The second value tells that the connection was accepted by this very
-    /// process.
+    /// Registers one of our dials, as soon as its socket has a local address; `received` counts the bytes that
+    /// come from the endpoint. The second value is true if this very process has accepted the
+    /// connection.
     pub(crate) fn dialled(
         &self,
         local: SocketAddr,
@@ -150,12 +143,12 @@ impl LoopGuard {
         };
         let received = Arc::clone(received);
         open.dialled.insert(pair, Dial { zone, received });
-        let looped = open.accepted.contains(&pair);
-        (self.ticket(Side::Dialled, pair), looped)
+        let is_loop = open.accepted.contains(&pair);
+        (self.ticket(Origin::Dialled, pair), is_loop)
     }
 
-    /// Notes an accepted connection. The second value is the endpoint that was dialled,
-    /// if the connection is a dial of our own.
+    /// Registers an accepted connection. The second value is the endpoint that was dialled,
+    /// if the connection is one of our own dials.
     pub(crate) fn accepted(&self, stream: &TcpStream) -> io::Result<(Ticket, Option<SocketAddr>)> {
         let pair = (
             comparable(stream.peer_addr()?),
@@ -166,19 +159,19 @@ impl LoopGuard {
             open.accepted.insert(pair);
             if let Some(dial) = open.dialled.get(&pair) {
                 let endpoint = plain(pair.1, dial.zone);
-                return Ok((self.ticket(Side::Accepted, pair), Some(endpoint)));
+                return Ok((self.ticket(Origin::Accepted, pair), Some(endpoint)));
             }
             from(&open.dialled, pair.0)
         };
-        // A dial of ours has the client's very address but another destination: either
-        // the way there leads back here (a virtual address translated to ours), or a
+        // One of our dials has the client's own address but another destination: either
+        // that destination leads back here (a virtual address translated to ours), or a
         // client on this host happens to share the port, which the kernel allows for
-        // different destinations. Only in the second case the client's own socket
-        // exists beside ours. It is missing too when the client has reset already, so the
-        // verdict waits until that would have been heard. To look costs milliseconds where there
-        // are many sockets; what has been answered already needs no look, since nothing has
-        // been sent yet to the client that has just come.
-        let ticket = self.ticket(Side::Accepted, pair);
+        // different destinations. Only in the second case there is a second socket, the client's.
+        // It is missing too when the client has reset already, so the
+        // decision waits until a reset would have arrived. The search costs milliseconds where there
+        // are many sockets; a dial that has been answered is not searched for, since nothing has
+        // been sent yet to the client that has just connected.
+        let ticket = self.ticket(Origin::Accepted, pair);
         let alone = || !self.0.tables.have(pair);
         let endpoint = match dials.as_slice() {
             [endpoint] if alone() && stays_open(stream) && alone() => Some(*endpoint),
@@ -187,10 +180,10 @@ impl LoopGuard {
         Ok((ticket, endpoint))
     }
 
-    fn ticket(&self, side: Side, pair: Pair) -> Ticket {
+    fn ticket(&self, origin: Origin, pair: Pair) -> Ticket {
         Ticket {
             guard: self.clone(),
-            side,
+            origin,
             pair,
         }
     }
@@ -199,9 +192,9 @@ impl LoopGuard {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = lock(&self.guard.0.open);
-        match self.side {
-            Side::Dialled => drop(open.dialled.remove(&self.pair)),
-            Side::Accepted => drop(open.accepted.remove(&self.pair)),
+        match self.origin {
+            Origin::Dialled => drop(open.dialled.remove(&self.pair)),
+            Origin::Accepted => drop(open.accepted.remove(&self.pair)),
         }
     }
 }
@@ -216,20 +209,20 @@ fn from(dialled: &BTreeMap<Pair, Dial>, local: Address) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// How long a connection must stay open to be judged: a reset or an end of stream that was
+/// How long a connection must stay open to count as a loop: a reset or an end of stream that was
 /// on its way within this host has arrived by then.
-const VERDICT: Duration = Duration::from_millis(50);
+const QUIET_TIME: Duration = Duration::from_millis(50);
 
-/// Whether the other side leaves the connection open in both directions for [`VERDICT`].
+/// Whether the other side leaves the connection open in both directions for [`QUIET_TIME`].
 fn stays_open(stream: &TcpStream) -> bool {
     let mut fds = [PollFd::peer_closed(stream.as_fd())];
-    is_quiet_until(Instant::now() + VERDICT, |left| {
+    is_quiet_until(Instant::now() + QUIET_TIME, |left| {
         syscall::wait(&mut fds, Some(left))?;
         Ok(fds.iter().any(PollFd::is_ready))
     })
 }
 
-/// Whether `hears` stays false until then. It waits for as long as it is told to, or ends earlier: a
+/// Whether `hears` returns false until then. It waits for the given time, or ends earlier: a
 /// signal that interrupts it proves nothing.
 fn is_quiet_until(then: Instant, mut hears: impl FnMut(Duration) -> io::Result<bool>) -> bool {
     loop {
@@ -240,14 +233,6 @@ fn is_quiet_until(then: Instant, mut hears: impl FnMut(Duration) -> io::Result<b
             Ok(true) | Err(_) => return false,
         }
     }
-}
-
-fn comparable(address: SocketAddr) -> Address {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    (ip, address.port())
 }
 
 fn plain((ip, port): Address, zone: u32) -> SocketAddr {

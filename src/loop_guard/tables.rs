@@ -1,26 +1,41 @@
 //! The host's table of TCP sockets, `net/tcp` and `net/tcp6` of proc(5).
 //!
-//! With many sockets the table is large, and the kernel takes long to write it: those who ask
-//! while it is being read share the next reading, so that no more than one is under way,
-//! however many ask. It is read piece by piece and compared with what is asked for; nothing of it
-//! is kept, for it may be megabytes.
+//! With many sockets the table is large, and the kernel takes long to write it: threads that ask
+//! while it is being read share the next reading, so that never more than one is in progress.
+//! It is read line by line and compared with what is asked for; nothing of it
+//! is kept, because it may be megabytes.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{Address, Pair};
 use crate::sync::lock;
 
-/// The table, for those who ask about sockets.
+/// A comparable and small address, because each session has four: IPv4 is mapped into
+/// IPv6 (RFC 4291 section 2.5.5.2), as an IPv6 socket sees it.
+pub(crate) type Address = (Ipv6Addr, u16);
+
+/// The addresses of both ends of a connection.
+pub(crate) type Pair = (Address, Address);
+
+pub(super) fn comparable(address: SocketAddr) -> Address {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    (ip, address.port())
+}
+
+/// The table, for threads that ask about sockets.
 #[derive(Debug)]
 pub(super) struct Tables {
     directory: PathBuf,
-    /// What the next reading is to answer.
+    /// The questions that the next reading answers.
     asked: Mutex<Vec<Arc<Question>>>,
-    /// Held by who reads.
-    turn: Mutex<()>,
+    /// Locked by the thread that reads.
+    reading: Mutex<()>,
 }
 
 /// Whether there is a socket with these two addresses, its own first.
@@ -41,12 +56,12 @@ impl Tables {
         Self {
             directory,
             asked: Mutex::default(),
-            turn: Mutex::default(),
+            reading: Mutex::default(),
         }
     }
 
     /// Whether this host has a socket with these two addresses, its own first. A table that
-    /// cannot be read counts as "yes": no client is refused on a guess.
+    /// cannot be read counts as "yes": no client is rejected on a guess.
     pub(super) fn have(&self, pair: Pair) -> bool {
         self.ask(pair, |pairs| {
             let table = |name| File::open(self.directory.join(name));
@@ -54,12 +69,12 @@ impl Tables {
         })
     }
 
-    /// The answer of a reading that began after this was called, by whomever: `read` answers for several.
+    /// The answer of a reading that began after this was called, in any thread: `read` answers several questions.
     fn ask(&self, pair: Pair, read: impl FnOnce(&[Pair]) -> Vec<bool>) -> bool {
         let answer = OnceLock::new();
         let question = Arc::new(Question { pair, answer });
         lock(&self.asked).push(Arc::clone(&question));
-        let _turn = lock(&self.turn);
+        let _reading = lock(&self.reading);
         if question.answer.get().is_none() {
             let asked = std::mem::take(&mut *lock(&self.asked));
             let pairs: Vec<Pair> = asked.iter().map(|question| question.pair).collect();
@@ -68,31 +83,28 @@ impl Tables {
                 let _ = question.answer.set(answer);
             }
         }
-        // A reading that panicked has answered nobody.
+        // Without an answer the reading has panicked.
         question.answer.get().copied().unwrap_or(true)
     }
 }
 
-/// A line has 150 bytes; what is longer is none.
+/// A line has 150 bytes; a longer one is not valid.
 const MAX_LINE: u64 = 1024;
 
-/// Which of these sockets there are.
+/// Which of these sockets exist.
 fn listed(v4: io::Result<impl Read>, v6: io::Result<impl Read>, pairs: &[Pair]) -> Vec<bool> {
     let v4 = v4.and_then(|table| find(table, pairs, false));
     let v6 = v6.and_then(|table| find(table, pairs, true));
-    let answers = 0..pairs.len();
-    let has = |table: &Vec<bool>, index| table.get(index) == Some(&true);
-    let has_v6 = |index| match &v6 {
-        Ok(table) => has(table, index),
-        // Without IPv6 there is no such table, and no such socket.
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    };
-    answers
-        .map(|index| v4.as_ref().map_or(true, |table| has(table, index)) || has_v6(index))
-        .collect()
+    let v4 = v4.unwrap_or_else(|_| vec![true; pairs.len()]);
+    // Without IPv6 there is no such table, and no such socket.
+    let v6 = v6.unwrap_or_else(|error| {
+        let may_exist = error.kind() != io::ErrorKind::NotFound;
+        vec![may_exist; pairs.len()]
+    });
+    v4.iter().zip(v6).map(|(v4, v6)| *v4 || v6).collect()
 }
 
-/// Which of these sockets a table has: of each line the second and the third field are a socket's own
+/// Which of these sockets are in a table: the second and the third field of each line are a socket's own
 /// address and its peer's.
 pub(crate) fn find(table: impl Read, pairs: &[Pair], six: bool) -> io::Result<Vec<bool>> {
     let mut wanted: Vec<([String; 2], usize)> = pairs
@@ -145,8 +157,7 @@ fn hex((ip, port): Address, six: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loop_guard::comparable;
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     #[test]
