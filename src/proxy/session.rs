@@ -27,7 +27,7 @@ use crate::proxy::notices::Notices;
 use crate::proxy::parked::{Park, Parked};
 use crate::proxy::pipes::Pipes;
 use crate::proxy::relay::{Directions, Relay};
-use crate::proxy::sessions::{AT_A_TIME, Sessions};
+use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::stats::Counter;
 use crate::sys::{Plain, memory};
@@ -316,9 +316,13 @@ impl Session {
     fn stop(&self) {
         // Before the link is looked for: one that is made later finds it.
         self.fail(Cause::Stopped);
-        if let Some(link) = self.link.get() {
-            link.relay.abort(Cause::Stopped);
-        }
+        self.reset(Cause::Stopped);
+    }
+
+    /// Resets both connections, if it is connected to its endpoint; returns whether it is.
+    pub(super) fn reset(&self, cause: Cause) -> bool {
+        let relay = self.relay();
+        relay.inspect(|relay| relay.abort(cause)).is_some()
     }
 
     /// Notes why it ends before it is connected to an endpoint. The first reason counts.
@@ -471,16 +475,8 @@ fn shortened(error: &io::Error) -> String {
 impl Sessions<Session> {
     /// Resets all sessions that are connected to an endpoint; returns how many there were.
     pub(super) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
-        let is_to_it = |session: &Arc<Session>| session.endpoint() == Some(endpoint);
-        let mut to_it = self.all().filter(is_to_it);
-        let mut count = 0;
-        loop {
-            let some: Vec<_> = to_it.by_ref().take(AT_A_TIME).collect();
-            if some.is_empty() {
-                return count;
-            }
-            count += reset(some.iter(), cause);
-        }
+        let to_it = self.all().filter(|s| s.endpoint() == Some(endpoint));
+        to_it.filter(|session| session.reset(cause)).count()
     }
 
     /// Resets every open connection, because the process is about to end. Returns once the sessions have
@@ -494,17 +490,6 @@ impl Sessions<Session> {
             std::mem::forget(session);
         }
     }
-}
-
-/// Resets sessions; returns how many of them were connected.
-pub(super) fn reset<'a>(
-    sessions: impl Iterator<Item = &'a Arc<Session>> + Clone,
-    cause: Cause,
-) -> usize {
-    let relays = sessions.filter_map(|session| session.relay());
-    // First all of them once: where a reset has to wait for a call to end, that ends meanwhile.
-    relays.clone().for_each(|relay| relay.abort(cause));
-    relays.map(|relay| relay.reset()).count()
 }
 
 #[cfg(test)]

@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 use crate::sync::lock;
 use crate::sys::waker::Waker;
 
-/// How many are looked up at a time: a list of all, a hundred thousand perhaps, might not fit into memory.
-pub(super) const AT_A_TIME: usize = 256;
-
 /// The open sessions, at most a given number.
 #[derive(Debug)]
 pub(crate) struct Sessions<S> {
@@ -113,23 +110,16 @@ impl<S> Sessions<S> {
         self.from(0)
     }
 
-    /// Those with this number or a higher one. They are looked up [`AT_A_TIME`], so that one that begins meanwhile may
-    /// be among them; only the one that is returned is kept open.
+    /// Those with this number or a higher one. They are looked up one at a time: a list of all might not fit into
+    /// memory, and would keep sessions open that end meanwhile.
     pub(super) fn from(&self, first: u64) -> impl Iterator<Item = Arc<S>> {
-        let mut next = Some(first);
-        let some = move || {
+        let mut next = first;
+        let weak = std::iter::from_fn(move || {
             let open = lock(&self.open);
-            let mut rest = open.by_id.range(next.take()?..);
-            let some: Vec<_> = rest
-                .by_ref()
-                .take(AT_A_TIME)
-                .map(|(_, s)| s.clone())
-                .collect();
-            next = rest.next().map(|(id, _)| *id);
-            Some(some)
-        };
-        std::iter::from_fn(some)
-            .flatten()
-            .filter_map(|session: Weak<S>| session.upgrade())
+            let (id, session) = open.by_id.range(next..).next()?;
+            next = id + 1;
+            Some(Weak::clone(session))
+        });
+        weak.filter_map(|session| session.upgrade())
     }
 }

@@ -24,7 +24,7 @@ use crate::endpoint::status::Status;
 use crate::log;
 use crate::proxy::cause::{Cause, Party};
 use crate::proxy::notices::Inbox;
-use crate::proxy::session::{self, Bounds, Proxy, Session};
+use crate::proxy::session::{Bounds, Proxy, Session};
 use crate::sys::memory;
 
 /// A session without an answer is looked at often for so long, and longer if it may be reset for that.
@@ -64,6 +64,14 @@ struct Waiting {
     counted: bool,
     /// The monitor has probed its endpoint for it.
     probed: bool,
+}
+
+impl Waiting {
+    /// For how long its client has waited since it sent something.
+    fn waited(&self, now: Instant) -> Duration {
+        let since = self.sent.unwrap_or(now);
+        now.saturating_duration_since(since)
+    }
 }
 
 /// Watches all sessions; the work of a thread.
@@ -145,7 +153,8 @@ impl Rounds {
             }
         }
         let timeout = proxy.bounds.answer_timeout;
-        let mut overdue = Vec::new();
+        let patience = proxy.bounds.dial_timeout.max(timeout);
+        let mut is_overdue = false;
         self.waiting.retain_mut(|waiting| {
             let Some(session) = waiting.session.upgrade() else {
                 return false;
@@ -161,7 +170,8 @@ impl Rounds {
             if to_endpoint == 0 {
                 return true;
             }
-            let waited = now.saturating_duration_since(*waiting.sent.get_or_insert(now));
+            waiting.sent.get_or_insert(now);
+            let waited = waiting.waited(now);
             if waited >= timeout {
                 if !std::mem::replace(&mut waiting.counted, true) {
                     proxy.pool.unanswered(endpoint);
@@ -170,20 +180,34 @@ impl Rounds {
                 let since = now.checked_sub(waited).unwrap_or(now);
                 waiting.probed = waiting.probed || proxy.pool.suspect(endpoint, since);
             }
-            // One that there is no memory for is overdue at the next look, too.
-            if waited >= proxy.bounds.dial_timeout.max(timeout)
-                && memory::carefully(|| overdue.try_reserve(1)).is_ok()
-            {
-                overdue.push((endpoint, session));
-            }
+            is_overdue |= waited >= patience;
             true
         });
-        if !overdue.is_empty() {
-            give_up(proxy, &overdue, timeout);
+        if is_overdue {
+            self.reset_overdue(proxy, patience, now);
         }
         if self.waiting.is_empty() {
             // After a burst it has room for thousands.
             self.waiting = Vec::new();
+        }
+    }
+
+    /// Resets the sessions that have waited for `patience`, if their endpoint is silent while another has been active.
+    fn reset_overdue(&self, proxy: &Proxy, patience: Duration, now: Instant) {
+        for doubted in proxy.pool.doubted(proxy.bounds.answer_timeout) {
+            if doubted.status != Status::Silent || !doubted.is_outdone {
+                continue;
+            }
+            let addr = doubted.addr;
+            let overdue = (self.waiting.iter()).filter(|waiting| waiting.waited(now) >= patience);
+            let sessions = overdue.filter_map(|waiting| waiting.session.upgrade());
+            let to_it = sessions.filter(|session| session.endpoint() == Some(addr));
+            let reset = to_it.filter(|session| session.reset(Cause::Unanswered));
+            report(
+                "reset connections that were never answered",
+                addr,
+                reset.count(),
+            );
         }
     }
 
@@ -240,19 +264,6 @@ impl Rounds {
     }
 }
 
-/// Resets the overdue sessions whose endpoint is silent while another has been active for so long.
-fn give_up(proxy: &Proxy, overdue: &[(SocketAddr, Arc<Session>)], active_for: Duration) {
-    for doubted in proxy.pool.doubted(active_for) {
-        if doubted.status != Status::Silent || !doubted.is_outdone {
-            continue;
-        }
-        let addr = doubted.addr;
-        let to_it = overdue.iter().filter(|(endpoint, _)| *endpoint == addr);
-        let count = session::reset(to_it.map(|(_, session)| session), Cause::Unanswered);
-        report("reset connections that were never answered", addr, count);
-    }
-}
-
 fn report(message: &str, addr: SocketAddr, count: usize) {
     if count > 0 {
         let fields = [("address", addr.into()), ("connections", count.into())];
@@ -263,25 +274,12 @@ fn report(message: &str, addr: SocketAddr, count: usize) {
 /// Looks at each session once, and resets those with a dead peer.
 fn reset_dead(proxy: &Proxy, patience: Duration) {
     let (mut clients, mut endpoints) = (0u64, 0u64);
-    let mut ended = Vec::new();
     for session in proxy.sessions.all() {
-        let Some(relay) = session.relay() else {
-            continue;
-        };
-        match relay.abort_if_dead(patience) {
-            None => continue,
+        match session.relay().and_then(|r| r.abort_if_dead(patience)) {
+            None => {}
             Some(Party::Client) => clients += 1,
             Some(Party::Endpoint) => endpoints += 1,
         }
-        if memory::carefully(|| ended.try_reserve(1)).is_ok() {
-            ended.push(session);
-        } else {
-            relay.reset();
-        }
-    }
-    // Where a reset has to wait for a call to end, that has ended meanwhile.
-    for relay in ended.iter().filter_map(|session| session.relay()) {
-        relay.reset();
     }
     if clients + endpoints > 0 {
         log::info(

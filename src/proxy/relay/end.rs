@@ -139,7 +139,8 @@ impl Relay {
     }
 
     /// Ends the session now, whatever can still be read: both connections are reset, and threads that
-    /// read, write or wait are woken. Returns at once; [`Relay::reset`] makes sure.
+    /// read, write or wait are woken. Returns at once; where a kernel refuses the reset because such a thread waits,
+    /// that thread does it.
     pub(crate) fn abort(&self, failure: impl Into<Failure>) {
         self.record(failure.into());
         // Before a thread that waits is woken.
@@ -152,14 +153,14 @@ impl Relay {
         self.try_to_reset();
     }
 
-    /// [`Relay::abort`], then [`Relay::reset`].
+    /// [`Relay::abort`], by a thread of the session: makes sure that both connections are reset.
     pub(super) fn reset_now(&self, failure: impl Into<Failure>) {
         self.abort(failure);
         self.reset();
     }
 
     /// Waits until both connections are reset, after [`Relay::abort`], as long as is reasonable.
-    pub(crate) fn reset(&self) {
+    pub(super) fn reset(&self) {
         for _ in 0..RESET_TRIES {
             if self.try_to_reset() {
                 break;
