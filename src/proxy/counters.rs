@@ -46,29 +46,20 @@ pub(crate) struct Counters {
 }
 
 /// How many connections ended for one cause; some causes are logged.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ended {
     count: Counter,
     log: log::Limit,
 }
 
-impl Ended {
-    const fn new() -> Self {
-        Self {
-            count: Counter::new(),
-            log: log::Limit::new(),
-        }
-    }
-}
-
 impl Counters {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             accepted: Counter::new(),
             redispatches: Counter::new(),
             durations: Histogram::new(&DURATIONS),
-            ended: [const { Ended::new() }; Cause::ALL.len()],
-            accept_errors: [const { Counter::new() }; ACCEPT_ERRORS.len()],
+            ended: Default::default(),
+            accept_errors: Default::default(),
             accept_log: log::Limit::new(),
         }
     }

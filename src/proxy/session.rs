@@ -100,13 +100,14 @@ impl Arrival {
     }
 }
 
-/// An accepted and registered client. It is unregistered, and the sockets close, when
+/// An accepted client. It is counted, logged and unregistered, and the sockets close, when
 /// the last handle is dropped. The order of the fields matters: tickets of the loop guard are
 /// returned before the sockets close, because other sockets may get their ports then.
 #[derive(Debug)]
 pub(crate) struct Session {
     proxy: Arc<Proxy>,
-    pub(super) id: u64,
+    /// Its number, once it is registered.
+    id: OnceLock<u64>,
     accepted: OnceLock<Ticket>,
     pub(crate) arrival: Arrival,
     /// How many endpoints were dialled for it so far.
@@ -134,17 +135,11 @@ struct Link {
     relay: Relay,
 }
 
-/// Starts the session of an accepted client, or rejects the client.
+/// Starts the session of an accepted client. A client that is rejected has one, too: it ends at once.
 pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
-    // Freed as the session's thread begins, which needs as much: memory for sessions that have not begun yet is
-    // taken already.
-    let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
-        proxy.reject(&arrival, Rejection::OutOfResources);
-        return;
-    };
-    let admitted = proxy.sessions.admit(|id| Session {
+    let session = Arc::new(Session {
         proxy: Arc::clone(proxy),
-        id,
+        id: OnceLock::new(),
         accepted: OnceLock::new(),
         arrival,
         attempts: Counter::new(),
@@ -153,21 +148,32 @@ pub(super) fn start(proxy: &Arc<Proxy>, client: TcpStream, arrival: Arrival) {
         link: OnceLock::new(),
         client: Arc::new(client),
     });
-    let Some(session) = admitted else {
-        proxy.reject(&arrival, Rejection::MaxConnections);
-        return;
-    };
-    let own = Arc::clone(&session);
-    let work = move || {
-        drop(need);
-        own.run();
-    };
-    if proxy.workers.run(work).is_err() {
-        session.fail(Cause::Rejected(Rejection::NoThread));
+    if let Err(reason) = session.begin() {
+        session.fail(Cause::Rejected(reason));
     }
 }
 
 impl Session {
+    /// Registers the session, and gives it to a worker.
+    fn begin(self: &Arc<Self>) -> Result<(), Rejection> {
+        let proxy = &self.proxy;
+        // Freed as the session's thread begins, which needs as much: memory for sessions that have not begun yet is
+        // taken already.
+        let (Ok(need), false) = (memory::hold(NEED), memory::is_short()) else {
+            return Err(Rejection::OutOfResources);
+        };
+        let id = proxy.sessions.admit(self);
+        let id = id.ok_or(Rejection::MaxConnections)?;
+        self.id.get_or_init(|| id);
+        let own = Arc::clone(self);
+        let work = move || {
+            drop(need);
+            own.run();
+        };
+        let started = proxy.workers.run(work);
+        started.map_err(|_| Rejection::NoThread)
+    }
+
     fn run(self: &Arc<Self>) {
         match self.connect() {
             Ok(link) => {
@@ -349,17 +355,88 @@ impl Session {
         }
     }
 
+    fn warn_rejected(&self, cause: Cause) {
+        let proxy = &self.proxy;
+        proxy.counters.warn(cause, "rejected client", || {
+            let census = proxy.pool.census();
+            let mut fields = vec![
+                ("reason", cause.name().into()),
+                ("client", self.arrival.peer.into()),
+                ("connections", proxy.sessions.count().into()),
+                ("active_endpoints", census.active.into()),
+                ("endpoints", census.total.into()),
+            ];
+            fields.extend(self.dial_error().map(|error| ("error", error.into())));
+            fields
+        });
+    }
+
+    /// The connection was reset because a system call of this host failed.
+    fn warn_host_failed(&self, error: &io::Error) {
+        let message = "reset connection, this host failed";
+        self.proxy.counters.warn(Cause::Host, message, || {
+            vec![
+                ("client", self.arrival.peer.into()),
+                ("error", Plain(error).to_string().into()),
+                ("exhausted", dial::is_exhaustion(error).to_string().into()),
+            ]
+        });
+    }
+
+    /// How the last dial for a rejected client failed.
+    fn dial_error(&self) -> Option<String> {
+        let error = self.failure()?.error.as_ref()?;
+        Some(log::shortened(error.to_string(), log::MAX_ERROR))
+    }
+
     /// Writes its line in the access log, once.
     fn log_once(&self) {
-        if !self.logged.swap(true, Ordering::SeqCst) {
-            self.proxy.log_end(&self.arrival, self.cause(), Some(self));
+        let Some(log) = &self.proxy.access else {
+            return;
+        };
+        if self.logged.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let (now, duration, cause) = (SystemTime::now(), self.arrival.at.elapsed(), self.cause());
+        let start = date::since_1970(now).saturating_sub(duration);
+        let mut fields: Vec<(&str, log::Value)> = vec![
+            ("start", Rfc3339(start).to_string().into()),
+            ("client", self.arrival.peer.into()),
+            ("listen", self.arrival.listen.into()),
+        ];
+        let link = self.link.get();
+        if let Some(link) = link {
+            let (to_endpoint, to_client) = link.relay.passed();
+            fields.push(("address", link.endpoint.into()));
+            let name = self.proxy.pool.name(link.endpoint);
+            fields.extend(name.map(|name| ("name", name.into())));
+            fields.extend([
+                ("dial_seconds", link.dial.into()),
+                ("wait_seconds", link.wait.into()),
+                ("bytes_to_endpoint", to_endpoint.into()),
+                ("bytes_to_client", to_client.into()),
+            ]);
+        }
+        fields.extend([
+            ("attempts", self.attempts.get().into()),
+            ("duration_seconds", duration.into()),
+            ("cause", cause.name().into()),
+        ]);
+        if cause.is_rejection() {
+            fields.extend(self.dial_error().map(|error| ("error", error.into())));
+        }
+        // Other clients only.
+        let itself = usize::from(self.id.get().is_some());
+        let others = self.proxy.sessions.count().saturating_sub(itself);
+        fields.push(("connections", others.into()));
+        fields.extend(link.map(|link| ("endpoint_connections", link.relay.leave().into())));
+        log.record(now, "connection ended", &fields);
     }
 }
 
 impl Park for Session {
     fn id(&self) -> u64 {
-        self.id
+        self.id.get().copied().unwrap_or_default()
     }
 
     fn relay(&self) -> Option<&Relay> {
@@ -373,8 +450,8 @@ impl Drop for Session {
         proxy.counters.ended(cause, self.arrival.at.elapsed());
         let error = self.failure().and_then(|failure| failure.error.as_ref());
         match (cause, self.link.get(), error) {
-            (Cause::Rejected(_), _, error) => proxy.warn_rejected(&self.arrival, cause, error),
-            (_, _, Some(error)) => proxy.warn_host_failed(&self.arrival, error),
+            (Cause::Rejected(_), ..) => self.warn_rejected(cause),
+            (_, _, Some(error)) => self.warn_host_failed(error),
             (Cause::Failed(Party::Endpoint), Some(link), _) => proxy.pool.reset(link.endpoint),
             (Cause::Closed(Party::Endpoint), Some(link), _) => {
                 proxy.pool.ended(link.endpoint, link.relay.leave());
@@ -383,93 +460,10 @@ impl Drop for Session {
         }
         // Before it is unregistered: when the last session has ended, its line is written.
         self.log_once();
-        proxy.sessions.remove(self.id);
-    }
-}
-
-impl Proxy {
-    /// Counts and logs a client that gets no session.
-    fn reject(&self, arrival: &Arrival, reason: Rejection) {
-        let cause = Cause::Rejected(reason);
-        self.counters.ended(cause, Duration::ZERO);
-        self.warn_rejected(arrival, cause, None);
-        self.log_end(arrival, cause, None);
-    }
-
-    fn warn_rejected(&self, arrival: &Arrival, cause: Cause, error: Option<&io::Error>) {
-        self.counters.warn(cause, "rejected client", || {
-            let census = self.pool.census();
-            let mut fields = vec![
-                ("reason", cause.name().into()),
-                ("client", arrival.peer.into()),
-                ("connections", self.sessions.count().into()),
-                ("active_endpoints", census.active.into()),
-                ("endpoints", census.total.into()),
-            ];
-            fields.extend(error.map(|error| ("error", shortened(error).into())));
-            fields
-        });
-    }
-
-    /// A connection was reset because a system call of this host failed.
-    fn warn_host_failed(&self, arrival: &Arrival, error: &io::Error) {
-        let message = "reset connection, this host failed";
-        self.counters.warn(Cause::Host, message, || {
-            vec![
-                ("client", arrival.peer.into()),
-                ("error", Plain(error).to_string().into()),
-                ("exhausted", dial::is_exhaustion(error).to_string().into()),
-            ]
-        });
-    }
-
-    /// Writes the line of the access log for a connection that has ended.
-    fn log_end(&self, arrival: &Arrival, cause: Cause, session: Option<&Session>) {
-        let Some(log) = &self.access else {
-            return;
-        };
-        let (now, duration) = (SystemTime::now(), arrival.at.elapsed());
-        let start = date::since_1970(now).saturating_sub(duration);
-        let mut fields: Vec<(&str, log::Value)> = vec![
-            ("start", Rfc3339(start).to_string().into()),
-            ("client", arrival.peer.into()),
-            ("listen", arrival.listen.into()),
-        ];
-        let link = session.and_then(|session| session.link.get());
-        if let Some(link) = link {
-            let (to_endpoint, to_client) = link.relay.passed();
-            fields.push(("address", link.endpoint.into()));
-            let name = self.pool.name(link.endpoint);
-            fields.extend(name.map(|name| ("name", name.into())));
-            fields.extend([
-                ("dial_seconds", link.dial.into()),
-                ("wait_seconds", link.wait.into()),
-                ("bytes_to_endpoint", to_endpoint.into()),
-                ("bytes_to_client", to_client.into()),
-            ]);
+        if let Some(id) = self.id.get() {
+            proxy.sessions.remove(*id);
         }
-        let attempts = session.map_or(0, |session| session.attempts.get());
-        fields.extend([
-            ("attempts", attempts.into()),
-            ("duration_seconds", duration.into()),
-            ("cause", cause.name().into()),
-        ]);
-        if cause.is_rejection()
-            && let Some(error) = session.and_then(|session| session.failure()?.error.as_ref())
-        {
-            fields.push(("error", shortened(error).into()));
-        }
-        // Other clients only.
-        let itself = usize::from(session.is_some());
-        let others = self.sessions.count().saturating_sub(itself);
-        fields.push(("connections", others.into()));
-        fields.extend(link.map(|link| ("endpoint_connections", link.relay.leave().into())));
-        log.record(now, "connection ended", &fields);
     }
-}
-
-fn shortened(error: &io::Error) -> String {
-    log::shortened(Plain(error).to_string(), log::MAX_ERROR)
 }
 
 impl Sessions<Session> {

@@ -42,17 +42,16 @@ impl<S> Sessions<S> {
         }
     }
 
-    /// Registers a new session, which `make` builds from its number. `None` if as many as allowed are open.
-    pub(super) fn admit(&self, make: impl FnOnce(u64) -> S) -> Option<Arc<S>> {
+    /// Registers a session; returns its number. `None` if as many as allowed are open.
+    pub(super) fn admit(&self, session: &Arc<S>) -> Option<u64> {
         let mut open = lock(&self.open);
         if open.by_id.len() >= self.max() {
             return None;
         }
         let id = open.next_id;
         open.next_id += 1;
-        let session = Arc::new(make(id));
-        open.by_id.insert(id, Arc::downgrade(&session));
-        Some(session)
+        open.by_id.insert(id, Arc::downgrade(session));
+        Some(id)
     }
 
     /// Called by a session as it ends.
@@ -107,19 +106,19 @@ impl<S> Sessions<S> {
 
     /// The open sessions, the oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<S>> {
-        self.from(0)
+        self.from(0).map(|(_, session)| session)
     }
 
-    /// Those with this number or a higher one. They are looked up one at a time: a list of all might not fit into
+    /// Those with this number or a higher one, with their numbers. They are looked up one at a time: a list of all might not fit into
     /// memory, and would keep sessions open that end meanwhile.
-    pub(super) fn from(&self, first: u64) -> impl Iterator<Item = Arc<S>> {
+    pub(super) fn from(&self, first: u64) -> impl Iterator<Item = (u64, Arc<S>)> {
         let mut next = first;
         let weak = std::iter::from_fn(move || {
             let open = lock(&self.open);
             let (id, session) = open.by_id.range(next..).next()?;
             next = id + 1;
-            Some(Weak::clone(session))
+            Some((*id, Weak::clone(session)))
         });
-        weak.filter_map(|session| session.upgrade())
+        weak.filter_map(|(id, session)| Some((id, session.upgrade()?)))
     }
 }

@@ -139,8 +139,8 @@ impl Rounds {
 
     /// Looks at the sessions that wait for their first answer.
     fn look(&mut self, proxy: &Proxy, now: Instant) {
-        for session in proxy.sessions.from(self.next_id) {
-            self.next_id = session.id + 1;
+        for (id, session) in proxy.sessions.from(self.next_id) {
+            self.next_id = id + 1;
             // One that there is no memory for raises no suspicion.
             if memory::carefully(|| self.waiting.try_reserve(1)).is_ok() {
                 self.waiting.push(Waiting {
