@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_such_a_url_is_refused_by_name() {
+    fn invalid_urls() {
         let longest = format!("http://{}", "/".repeat(LENGTH_MAX - 7));
         assert!(Url::parse(&longest).is_ok());
         let longer = format!("{longest}/");

@@ -34,7 +34,7 @@ const MEMORY: usize = 1024 * 1024;
 pub(crate) struct Authenticator {
     trusted: TrustedSet,
     guard: LoopGuard,
-    /// Why each endpoint that failed did so, so that it is logged when that changes.
+    /// Why each endpoint that failed did so: a change of it is logged.
     reasons: Mutex<HashMap<SocketAddr, String>>,
 }
 
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_host_fails_to_do_is_not_said_of_the_endpoint() {
+    fn a_failure_of_this_host_is_not_logged_as_one_of_the_endpoint() {
         let authenticator = authenticator();
         let error = io::Error::from_raw_os_error(12);
         let examination =
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_nothing_to_prove_is_not_asked() {
+    fn an_endpoint_without_an_identity_is_not_asked() {
         let listener = TcpListener::bind(addr(0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let timeout = Duration::from_secs(5);
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_that_this_host_spoils_is_not_held_against_the_endpoint() {
+    fn an_error_of_this_host_is_not_a_failure_of_the_endpoint() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let broken = || tls::Error::Closed {
             reset: false,
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_errors_of_a_stream_those_of_this_host_are_kept() {
+    fn a_stream_records_errors_of_this_host() {
         // (error number, kept)
         for (number, kept) in [
             (12, true),

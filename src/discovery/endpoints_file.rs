@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read() {
+    fn valid_lists() {
         type Members = &'static [(&'static str, u16, u16)];
         type Odd = &'static [(usize, Warning)];
         let cases: &[(&[u8], Members, Odd)] = &[
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_drain() {
+    fn the_drain_option() {
         // (text, which drain, what is odd)
         type Odd = &'static [(usize, Warning)];
         let cases: &[(&str, &[bool], Odd)] = &[
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn invalid_lists() {
         let endpoint = |word: &str, error| LineError::Endpoint {
             word: word.to_owned(),
             error,
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_may_be_and_no_more() {
+    fn the_number_of_endpoints_is_bounded() {
         let text = |count: usize| -> String { (0..count).map(|i| format!("m{i}:1\n")).collect() };
         let most = text(MAX_ENDPOINTS);
         assert_eq!(parse(most.as_bytes()).unwrap().members.len(), MAX_ENDPOINTS);
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_look_says_what_is_wrong() {
+    fn errors_of_the_first_read_name_the_file() {
         let site = Site::new("first");
         site.write("bad", "a:1\nb:1 weight=x");
         site.write("empty", "# none\n");

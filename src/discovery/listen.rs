@@ -1,4 +1,4 @@
-//! The address that a name or a wildcard of the command line stands for where we listen.
+//! The address to listen on that a name or a wildcard of the command line stands for.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -248,7 +248,7 @@ impl Members {
             // The poll has logged what is used now.
             (Subject::EndpointsFile, _) => None,
             (Subject::Service(index), Some(services)) => services.recovery(*index),
-            (Subject::Host(name), _) if self.hosts.follows(name) => {
+            (Subject::Host(name), _) if self.hosts.get(name).is_some() => {
                 let fields = vec![("host", name.as_str().into())];
                 Some(("resolved endpoint again", fields))
             }
@@ -267,7 +267,7 @@ impl Members {
             );
         };
         let unresolved = |member: &Member| {
-            let reason = self.hosts.failure(member.name()?)?;
+            let reason = self.hosts.get(member.name()?)?.failure.as_ref()?;
             Some(format!("{member}: {reason}"))
         };
         let unresolved: Vec<String> = self.current().iter().filter_map(unresolved).collect();

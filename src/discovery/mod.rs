@@ -39,7 +39,6 @@ use std::time::{Duration, Instant};
 
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
-use crate::endpoint::slots::Slots;
 use crate::endpoint::{Endpoint, Gate, Proof};
 use crate::log;
 use crate::loop_guard;
@@ -196,15 +195,13 @@ impl Discovery {
         };
         let (mut candidates, mut outcome) = self.members.look_up(&self.resolver, patience);
         self.has_found = !candidates.is_empty();
-        // Nobody else asks yet.
-        let slots = Slots::default();
-        let (mut proven, mut refused) = authenticate_all(&candidates, gate, &slots, timeout);
+        let (mut proven, mut refused) = authenticate_all(&candidates, gate, timeout);
         let is_free = |endpoint: &Endpoint| endpoint.identity.is_none();
         if proven.is_empty() && !candidates.iter().any(is_free) {
             let first = candidates.len();
             self.fall_back(&mut candidates, &mut outcome);
             let others = candidates.get(first..).unwrap_or_default();
-            let (more_proven, more_refused) = authenticate_all(others, gate, &slots, timeout);
+            let (more_proven, more_refused) = authenticate_all(others, gate, timeout);
             proven.extend(more_proven);
             refused.extend(more_refused);
         }

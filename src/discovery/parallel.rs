@@ -1,4 +1,4 @@
-//! Many waits at the same time, each in a thread, and not more of them than is good.
+//! Does work that waits (lookups, dials, authentications) for many items in parallel, in a bounded number of threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,25 +6,25 @@ use std::sync::{Mutex, PoisonError};
 use crate::sync::lock;
 use crate::sys::memory;
 
-/// Lookups, or dials, that run at the same time: fewer where the process has less room.
-static MOST_AT_ONCE: AtomicUsize = AtomicUsize::new(16);
+/// How many items are worked on at the same time: fewer if the process has fewer threads to spare.
+static MAX_THREADS: AtomicUsize = AtomicUsize::new(16);
 
-/// From here on no more than `most` run at the same time.
+/// From now on no more than `most` items are worked on at the same time.
 pub(crate) fn limit_parallel(most: usize) {
-    MOST_AT_ONCE.fetch_min(most, Ordering::Relaxed);
+    MAX_THREADS.fetch_min(most, Ordering::Relaxed);
 }
 
-/// Does the same for all `items`, as many at a time as there is [room](limit_parallel) for; results in order. The
-/// caller works too, so that all is done even where no thread can be had.
+/// Does `work` for all `items`, as many at a time as the [limit](limit_parallel) allows; results in order. The
+/// caller works too, so that all is done even if no thread can be started.
 ///
 /// # Panics
-/// If the work panics for an item, once all that is under way is done.
+/// If the work panics for an item, once all other items are done.
 pub(crate) fn parallel_map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = items.len().min(MOST_AT_ONCE.load(Ordering::Relaxed));
+    let threads = items.len().min(MAX_THREADS.load(Ordering::Relaxed));
     with_threads(threads, items, work)
 }
 
-/// The same in so many threads, the caller's among them.
+/// The same in this number of threads, of which the caller's is one.
 fn with_threads<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -43,7 +43,7 @@ fn with_threads<T: Sync, R: Send>(
     std::thread::scope(|scope| {
         for _ in 1..threads {
             let thread = std::thread::Builder::new().name("resolve".to_owned());
-            // One less is slower, no more.
+            // With one less it only takes longer.
             if memory::room_for_thread().is_ok() {
                 let _ = thread.spawn_scoped(scope, worker);
             }
@@ -62,13 +62,13 @@ mod tests {
     use std::sync::Barrier;
 
     #[test]
-    fn results_are_in_the_order_of_items_however_many_threads_can_be_had() {
+    fn results_are_in_the_order_of_items_however_many_threads_there_are() {
         let items: Vec<usize> = (0..100).collect();
         let expected: Vec<usize> = (0..100).map(|item| item * 2).collect();
         for threads in [0, 1, 2, 16] {
             let done = AtomicUsize::new(0);
             let results = with_threads(threads, &items, |item| {
-                // Where another thread can be had, the first item is the last one done.
+                // If there is another thread, the first item is the last one done.
                 while threads > 1 && *item == 0 && done.load(Ordering::SeqCst) < 99 {
                     std::thread::yield_now();
                 }

@@ -109,8 +109,8 @@ pub(crate) struct Polled<F> {
     /// What the last poll found, and the stamp of all files from before it.
     stamp: u64,
     found: Found,
-    /// Two polls in a row found the same, so that a change of the contents must show in the
-    /// stamp: after the first of them, a write may have come too soon to change it.
+    /// Two polls in a row found the same, so that a later change of the contents must change the
+    /// stamp: after the first of them, a write may have come too soon for that.
     settled: bool,
     /// The contents that count, good or bad.
     accepted: Found,

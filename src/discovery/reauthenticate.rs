@@ -14,9 +14,10 @@ use crate::endpoint::{Endpoint, Gate, Proof};
 pub(super) fn authenticate_all(
     endpoints: &[Endpoint],
     gate: Option<&dyn Gate>,
-    slots: &Slots,
     timeout: Duration,
 ) -> (Vec<(Endpoint, Proof)>, Vec<String>) {
+    // Nothing else runs that takes slots.
+    let slots = Slots::default();
     let (mut proven, mut refused) = (Vec::new(), Vec::new());
     let Some(gate) = gate else {
         return (proven, refused);

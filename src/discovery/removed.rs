@@ -1,9 +1,9 @@
-//! Endpoints that have left the pool, until it is certain that they were removed.
+//! Endpoints that are missing from the pool, until it is certain that they were removed.
 //!
-//! Some name servers give a part of the records at a time, or have not got the new zone yet, while
-//! their neighbours have. An endpoint that an answer lacks gets no new connection, but that alone
+//! Some name servers give a part of the records at a time, or do not have the new zone yet, while
+//! others have it. An endpoint that an answer lacks gets no new connection, but that alone
 //! must not end healthy ones: it counts as removed once two certain answers in a row have lacked
-//! it. If it comes back, that begins anew. What an operator takes out of a list counts at once.
+//! it. If it comes back, counting starts again. What an operator takes out of a list counts at once.
 //!
 //! Pure.
 
@@ -13,11 +13,11 @@ use std::net::SocketAddr;
 use super::member::MAX_ENDPOINTS;
 use crate::endpoint::Endpoint;
 
-/// The most endpoints that are followed. Only answers that are not certain for long, while
-/// addresses come and go, make so many; the connections of what is beyond are left alone.
+/// The most endpoints that are remembered. Only if answers are uncertain for a long time, while addresses come
+/// and go, are there so many; the connections of any others stay.
 const MAX_MISSING: usize = 4 * MAX_ENDPOINTS;
 
-/// Those that have left and are not reported yet.
+/// Those that are missing and were not returned as removed yet.
 #[derive(Debug, Default)]
 pub(super) struct RemovedEndpoints(BTreeMap<SocketAddr, Missing>);
 
@@ -25,18 +25,18 @@ pub(super) struct RemovedEndpoints(BTreeMap<SocketAddr, Missing>);
 struct Missing {
     /// The member that had the address, as the list or the record names it.
     name: String,
-    /// A certain answer has lacked it.
+    /// A certain answer has lacked it before.
     missed_before: bool,
 }
 
 impl RemovedEndpoints {
-    /// Whether the next answer has something to confirm.
+    /// Whether the next answer has nothing to confirm.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes the set that followed from an answer: `before` it and `after` it. Whether the members
-    /// of these names are still listed is known to `is_listed`. Returns what was removed.
+    /// Takes the endpoints `before` and `after` an answer. `is_listed` says whether the member of a name is still
+    /// listed. Returns what was removed.
     pub(super) fn update(
         &mut self,
         before: Vec<Endpoint>,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_certain_answers_in_a_row_lack_was_removed() {
+    fn an_endpoint_that_two_certain_answers_lack_is_removed() {
         let cases = [
             ("ab ab ab", "--"),
             ("ab b", "-"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_without_certainty_is_bounded() {
+    fn endpoints_missing_from_uncertain_answers_are_bounded() {
         let mut removed_endpoints = RemovedEndpoints::default();
         let template = endpoints("a").remove(0);
         let set = |round: u32| -> Vec<Endpoint> {

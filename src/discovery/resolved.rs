@@ -24,9 +24,10 @@ pub(super) fn part_in_use(count: usize) -> String {
 #[derive(Debug, Default)]
 pub(super) struct ResolvedHosts(BTreeMap<String, Known>);
 
+/// What is known of one name.
 #[derive(Debug, Default)]
-struct Known {
-    addresses: Vec<IpAddr>,
+pub(super) struct Known {
+    pub(super) addresses: Vec<IpAddr>,
     /// How many more the last answer had.
     surplus: usize,
     /// They are a part of an answer: none was ever whole.
@@ -34,7 +35,7 @@ struct Known {
     /// The name that had them, completed from the search list; `None` if they are not from DNS.
     owner: Option<dns::name::Name>,
     /// Why the last resolution failed, or gave a part only.
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
 }
 
 impl ResolvedHosts {
@@ -82,7 +83,7 @@ impl ResolvedHosts {
         let mut surplus = 0_usize;
         let unknown = Known::default();
         for member in members {
-            let known = member.name().and_then(|name| self.0.get(name));
+            let known = member.name().and_then(|name| self.get(name));
             let known = known.unwrap_or(&unknown);
             surplus = surplus.saturating_add(known.surplus);
             let resolved = known.addresses.iter();
@@ -109,20 +110,9 @@ impl ResolvedHosts {
         (endpoints, found.len().saturating_add(surplus))
     }
 
-    /// Whether a name is resolved at each refresh.
-    pub(super) fn follows(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// Whether an address of a name is known.
-    pub(super) fn has_address(&self, name: &str) -> bool {
-        let known = self.0.get(name);
-        known.is_some_and(|known| !known.addresses.is_empty())
-    }
-
-    /// Why a name could not be resolved, if the last resolution failed.
-    pub(super) fn failure(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.failure.as_deref()
+    /// What is known of a name, if it belongs to a member.
+    pub(super) fn get(&self, name: &str) -> Option<&Known> {
+        self.0.get(name)
     }
 
     /// What could not be resolved the last time, and why.
@@ -235,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_with_an_address_that_is_no_host_changes_nothing() {
+    fn an_answer_with_an_address_that_no_host_can_have_changes_nothing() {
         for sink in [
             "0.0.0.0",
             "::",
@@ -292,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_measure_is_kept_in_bounds() {
+    fn a_huge_answer_is_bounded() {
         let all: Vec<IpAddr> = (0..5000_u32)
             .map(|n| IpAddr::from(n.to_be_bytes()))
             .collect();

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn refreshes_that_fail_are_further_and_further_apart() {
+    fn failed_refreshes_back_off() {
         let expected = [5, 10, 20, 40, 60, 60].map(|seconds| seconds * S);
         for (failures, expected) in (1..).zip(expected) {
             assert_eq!(delay(failures, FAILED, &TIMES), expected, "{failures}");
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resolver_is_asked_after_it_may_look_again() {
+    fn the_poll_comes_after_the_resolver_may_read_its_files_again() {
         let pause = resolver_interval(&TIMES);
         assert!(pause > TIMES.resolver_look && pause < TIMES.resolver_look + S / 2);
     }

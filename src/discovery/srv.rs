@@ -52,7 +52,6 @@ struct Service {
 /// The services of a domain.
 #[derive(Debug)]
 pub(crate) struct Services {
-    domain: String,
     /// The name that every member has to prove; `None` takes them as they are.
     identity: Option<String>,
     services: Vec<Service>,
@@ -94,7 +93,6 @@ impl Services {
             is_forgotten: false,
         };
         Self {
-            domain: domain.to_owned(),
             identity,
             services: owners.into_iter().map(service).collect(),
         }
@@ -122,7 +120,10 @@ impl Services {
                 Err(error) => service.fail(error, outcome),
             }
             let may_serve = self.identity.is_none() || !service.is_plain;
-            let has_address = |record: &Srv| hosts.has_address(&host(record));
+            let has_address = |record: &Srv| {
+                let known = hosts.get(&host(record));
+                known.is_some_and(|known| !known.addresses.is_empty())
+            };
             serves |= may_serve && is_certain && service.targets().any(has_address);
         }
         if serves {
@@ -261,7 +262,7 @@ impl Services {
         let failures = self.services.iter().filter_map(|one| one.failure.as_ref());
         let remedy = if failures.into_iter().any(|error| !error.class.is_definite()) {
             "see that the servers in /etc/resolv.conf answer"
-        } else if self.domain.starts_with('_') {
+        } else if self.services.len() == 1 {
             "publish SRV records under this name, or correct it"
         } else {
             "publish SRV records under one of these names, or give the name that has them: \

@@ -122,7 +122,7 @@ impl Kind for OfTheSystem {
 }
 
 #[test]
-fn every_kind_of_change_is_seen_at_the_second_look() {
+fn every_kind_of_change_is_seen_at_the_second_poll() {
     see_every_kind_of_change::<List>();
     see_every_kind_of_change::<Named>();
     see_every_kind_of_change::<OfTheSystem>();
@@ -183,7 +183,7 @@ fn see_every_kind_of_change<K: Kind>() {
 
 /// Neither the size nor, perhaps, the stamp differs.
 #[test]
-fn a_write_right_after_the_first_look_is_seen() {
+fn a_write_right_after_the_first_poll_is_seen() {
     let site = Site::new("at-once");
     List::write(&site, "a");
     let mut polled = List::open(&site);
@@ -193,7 +193,7 @@ fn a_write_right_after_the_first_look_is_seen() {
 
 /// Neither leaves a trace in the stamp, on a kernel whose stamps are coarse.
 #[test]
-fn of_two_writes_around_a_look_the_second_counts() {
+fn the_second_of_two_writes_around_a_poll_counts() {
     let site = Site::new("twice");
     List::write(&site, "a");
     for _ in 0..100 {
@@ -236,7 +236,7 @@ fn see_a_swapped_link<K: Kind>() {
 }
 
 #[test]
-fn what_lasts_for_one_look_only_never_was() {
+fn a_content_that_only_one_poll_finds_is_ignored() {
     let site = Site::new("moment");
     List::write(&site, "ab");
     let mut polled = List::open(&site);
@@ -261,7 +261,7 @@ fn what_lasts_for_one_look_only_never_was() {
 }
 
 #[test]
-fn who_asks_waits_for_no_second_look_and_is_told_again() {
+fn a_request_needs_one_poll_and_reports_bad_files_again() {
     answer_who_asks::<List>();
     answer_who_asks::<Named>();
     answer_who_asks::<OfTheSystem>();
@@ -286,7 +286,7 @@ fn answer_who_asks<K: Kind>() {
 }
 
 #[test]
-fn what_there_is_no_memory_for_changes_nothing_until_there_is() {
+fn files_are_not_used_until_there_is_memory() {
     lack_memory::<List>();
     lack_memory::<Named>();
     lack_memory::<OfTheSystem>();
@@ -332,7 +332,7 @@ impl PolledFiles for Counted {
 }
 
 #[test]
-fn what_has_settled_is_not_read_again_until_it_changes_or_somebody_asks() {
+fn unchanged_files_are_not_read_again_unless_requested() {
     let site = Site::new("counted");
     let large = "#".repeat(2 * 1024 * 1024);
     List::write(&site, "a");

@@ -31,7 +31,7 @@ fn looks(bench: &mut Bench) {
 const UNUSABLE: &str = "ERROR authorities are not usable, keeping the last good ones error=";
 
 #[test]
-fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
+fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
     let [one, two, three] = certificates();
     let file = TempFile::new(&format!("{one}{two}"));
     let mut bench = trusting(own(&["127.1.0.1:1"]), &file.path);
@@ -120,7 +120,7 @@ fn bad_authorities_are_one_line_a_change_and_one_when_they_are_good_again() {
 
 /// Also one that was not authenticated before: a change may let it in. Nobody is taken out before being asked.
 #[test]
-fn after_a_change_every_member_is_asked_anew_at_once() {
+fn after_a_change_every_member_is_authenticated_again_at_once() {
     let [one, two] = certificates();
     for asks in [false, true] {
         let file = TempFile::new(&one);
@@ -155,7 +155,7 @@ fn after_a_change_every_member_is_asked_anew_at_once() {
 
 /// Of members that say nothing no more are asked than there is time for; those that serve all are.
 #[test]
-fn those_that_serve_are_asked_first() {
+fn serving_endpoints_are_authenticated_first() {
     let [one, two] = certificates();
     let file = TempFile::new(&one);
     let mut bench = trusting(
@@ -174,7 +174,7 @@ fn those_that_serve_are_asked_first() {
 }
 
 #[test]
-fn a_gateway_sleeps_for_ever_unless_it_has_authorities_to_follow() {
+fn a_gateway_sleeps_for_ever_unless_it_has_authorities_to_poll() {
     let [one] = certificates();
     let file = TempFile::new(&one);
     let next = |members: Members, follows: bool| {

@@ -63,7 +63,7 @@ fn addresses_of_another_name_of_the_search_list_do_not_replace_known_ones_in_dou
 }
 
 #[test]
-fn what_is_not_answered_changes_nothing() {
+fn unanswered_lookups_change_nothing() {
     for rcode in [SERVFAIL, 1, 5] {
         let mut bench = Bench::new(srv());
         bench.members(&[1], &[2, 3]);
@@ -88,7 +88,7 @@ fn what_is_not_answered_changes_nothing() {
 }
 
 #[test]
-fn of_a_family_that_is_not_answered_for_the_old_addresses_stay() {
+fn old_addresses_of_an_unanswered_family_stay() {
     let mut bench = Bench::new(Members::listed(list(&["m:1"])));
     bench.publish("m A 127.1.0.1\nm AAAA ::2");
     bench.refresh();
@@ -111,7 +111,7 @@ fn of_a_family_that_is_not_answered_for_the_old_addresses_stay() {
 
 /// A name that was never answered for may be that of a member that serves under another name.
 #[test]
-fn while_a_new_name_is_not_answered_for_nothing_is_taken_away() {
+fn while_a_new_name_is_unanswered_no_endpoint_is_removed() {
     let cases = [
         (SERVFAIL, &["1", "2"] as &[_]),
         (NXDOMAIN, &["1"]),
@@ -147,7 +147,7 @@ fn an_address_in_both_notations_is_one_endpoint() {
 }
 
 #[test]
-fn what_serves_when_more_is_found_than_is_used() {
+fn lowest_priorities_serve_when_there_are_too_many_records() {
     let mut bench = Bench::new(srv());
     let publish = |bench: &Bench, records: u16| {
         // The later, the more urgent.
@@ -168,7 +168,7 @@ fn what_serves_when_more_is_found_than_is_used() {
 }
 
 #[test]
-fn no_more_addresses_are_used_than_there_may_be() {
+fn the_number_of_addresses_is_bounded() {
     let mut bench = Bench::new(Members::listed(list(&["many.test:1", "127.1.0.1:1"])));
     for (addresses, used) in [(1022, 1023), (1023, 1024), (1024, 1024), (1400, 1024)] {
         let line = |number: u16| {
@@ -221,7 +221,7 @@ fn more_given_endpoints_than_are_used_are_a_problem_while_they_serve() {
 }
 
 #[test]
-fn a_service_that_is_silent_leaves_time_for_names() {
+fn a_silent_service_leaves_time_for_names() {
     let mut bench = Bench::new(srv_or(&["m9.test:1"]));
     bench.publish("");
     for owner in [TLS, PLAIN] {
@@ -237,7 +237,7 @@ fn a_service_that_is_silent_leaves_time_for_names() {
 
 /// While something is open, what served stays, but not without end.
 #[test]
-fn what_is_kept_in_doubt_is_bounded() {
+fn endpoints_kept_in_doubt_are_bounded() {
     let source = Members::listed(list(&["many.test:1", "lost.test:1"]));
     let mut bench = Bench::new(source);
     bench.fail("lost.test", SERVFAIL);

@@ -7,7 +7,7 @@ const GONE: &str = "SRV records no longer exist";
 
 /// Members 1 and 3 are published for TLS, 1 and 2 without; then the services say something else.
 #[test]
-fn that_a_service_has_no_records_is_believed_while_the_other_names_members() {
+fn a_service_without_records_is_believed_while_the_other_has_members() {
     type Change = fn(&Bench);
     type Case = (
         &'static str,
@@ -93,7 +93,7 @@ fn secure() -> Members {
 
 /// What is published and withdrawn at once is followed once the new names have addresses.
 #[test]
-fn a_move_to_new_members_ends_and_is_told() {
+fn a_move_to_new_members_ends_and_is_logged() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2]);
     bench.refresh();
@@ -123,7 +123,7 @@ fn a_move_to_new_members_ends_and_is_told() {
 }
 
 #[test]
-fn a_service_that_was_gone_comes_back() {
+fn a_forgotten_service_comes_back() {
     let mut bench = Bench::new(srv());
     let follow = |bench: &mut Bench, tls: &[u8], plain: &[u8], expected: &[&str]| {
         bench.members(tls, plain);
@@ -157,7 +157,7 @@ fn a_service_that_was_gone_comes_back() {
 
 /// While an earlier name of the search list is not answered for, nobody knows which members count.
 #[test]
-fn members_of_a_doubtful_name_are_no_reason_to_forget_others() {
+fn members_of_a_doubtful_name_do_not_replace_others() {
     let source = Members::in_dns("x", "", None, Vec::new());
     let search = "search a.example b.example\noptions ndots:5";
     let mut bench = Bench::with(source, TIMES, search, entropy);

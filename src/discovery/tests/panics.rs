@@ -9,7 +9,7 @@ const PROBLEM: &str =
     "a refresh panicked, which is a defect of the gateway; what is known stays in use";
 
 #[test]
-fn a_refresh_that_there_is_no_memory_for_changes_nothing() {
+fn a_refresh_without_memory_changes_nothing() {
     let mut bench = Bench::new(srv());
     bench.members(&[1, 2], &[3]);
     bench.refresh();
@@ -32,7 +32,7 @@ fn a_refresh_that_there_is_no_memory_for_changes_nothing() {
 
 /// The panic is in a thread that looks a name up.
 #[test]
-fn a_panic_in_a_lookup_fails_that_refresh_and_no_more() {
+fn a_panic_in_a_lookup_fails_that_refresh_only() {
     static IS_DEFECT: AtomicBool = AtomicBool::new(false);
     fn random(octets: &mut [u8]) -> io::Result<()> {
         assert!(!IS_DEFECT.load(Ordering::SeqCst), "a defect");

@@ -24,7 +24,7 @@ fn publish(bench: &Bench, owner: &str, members: &[u8]) {
 }
 
 #[test]
-fn at_a_start_the_part_that_came_serves() {
+fn a_start_uses_a_part_of_an_answer() {
     for (source, owner, asked, _) in services() {
         let mut bench = Bench::new(source);
         publish(&bench, owner, &[1, 2, 3]);
@@ -67,7 +67,7 @@ fn at_a_start_the_part_that_came_serves() {
 }
 
 #[test]
-fn what_is_known_whole_stays() {
+fn complete_records_are_not_replaced_by_a_part() {
     for (source, owner, asked, lookup) in services() {
         let mut bench = Bench::new(source);
         publish(&bench, owner, &[1, 2, 3]);
@@ -94,7 +94,7 @@ fn what_is_known_whole_stays() {
 
 /// Of a part nobody knows what it lacks: what it adds serves, and it takes nothing away.
 #[test]
-fn one_part_after_another_takes_nothing_away() {
+fn one_part_after_another_removes_no_endpoint() {
     for (source, owner, ..) in services() {
         let mut bench = Bench::new(source);
         publish(&bench, owner, &[1, 2, 3]);
@@ -117,7 +117,7 @@ fn one_part_after_another_takes_nothing_away() {
 
 /// A part of one service does not count as word that the other is gone.
 #[test]
-fn a_part_is_no_reason_to_forget_the_other_service() {
+fn a_part_does_not_replace_the_other_service() {
     let mut bench = Bench::new(srv());
     bench.members(&[1], &[2]);
     bench.cut(TLS, 1);

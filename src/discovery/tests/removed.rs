@@ -16,7 +16,7 @@ impl Bench {
 }
 
 #[test]
-fn what_an_answer_lacks_is_asked_for_again_soon_and_removed_if_the_next_lacks_it() {
+fn what_two_answers_lack_is_removed_and_the_second_comes_soon() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2]);
     bench.expect(&["1", "2"], &[]);
@@ -30,7 +30,7 @@ fn what_an_answer_lacks_is_asked_for_again_soon_and_removed_if_the_next_lacks_it
 }
 
 #[test]
-fn what_comes_back_was_not_removed() {
+fn an_endpoint_that_comes_back_was_not_removed() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2, 3]);
     bench.expect(&["1", "2", "3"], &[]);
@@ -52,7 +52,7 @@ fn what_comes_back_was_not_removed() {
 }
 
 #[test]
-fn an_answer_that_is_not_certain_confirms_nothing() {
+fn an_uncertain_answer_confirms_nothing() {
     let mut bench = Bench::new(Members::listed(list(&["two.test:1", "m3.test:1"])));
     bench.publish("two.test A 127.1.0.1\ntwo.test A 127.1.0.2");
     bench.expect(&["1", "2", "3"], &[]);
@@ -73,7 +73,7 @@ fn an_answer_that_is_not_certain_confirms_nothing() {
 }
 
 #[test]
-fn records_that_are_not_answered_for_confirm_nothing() {
+fn unanswered_records_confirm_nothing() {
     for rcode in [SERVFAIL, NXDOMAIN] {
         let mut bench = Bench::new(srv());
         bench.members(&[], &[1, 2]);
@@ -89,7 +89,7 @@ fn records_that_are_not_answered_for_confirm_nothing() {
 
 /// Or else one name that nobody corrects would keep connections to all removed members.
 #[test]
-fn a_name_that_does_not_exist_leaves_nothing_open() {
+fn a_name_that_does_not_exist_is_a_certain_answer() {
     let mut bench = Bench::new(Members::listed(list(&["two.test:1", "nobody.test:1"])));
     bench.publish("two.test A 127.1.0.1\ntwo.test A 127.1.0.2");
     bench.expect(&["1", "2"], &[]);
@@ -102,7 +102,7 @@ fn a_name_that_does_not_exist_leaves_nothing_open() {
 
 /// What is taken out of the file is removed, whatever lookups say.
 #[test]
-fn what_an_operator_takes_out_counts_at_once() {
+fn members_taken_out_of_a_list_are_removed_at_once() {
     let file = TempFile::new("127.1.0.9:1\ntwo.test:1\nm3.test:1\n");
     let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let times = Times {
@@ -130,7 +130,7 @@ fn what_an_operator_takes_out_counts_at_once() {
 
 /// An answer that leaves no endpoint says nothing about one.
 #[test]
-fn while_nothing_is_found_nothing_is_confirmed() {
+fn an_answer_without_endpoints_confirms_nothing() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2]);
     bench.expect(&["1", "2"], &[]);
@@ -145,7 +145,7 @@ fn while_nothing_is_found_nothing_is_confirmed() {
 
 /// The endpoint of another member at the same address is the same one to a connection.
 #[test]
-fn an_address_that_another_member_has_now_was_not_removed() {
+fn an_address_that_moves_to_another_member_was_not_removed() {
     let mut bench = Bench::new(authenticated(&[]));
     bench.members(&[1, 2], &[]);
     bench.start().unwrap();

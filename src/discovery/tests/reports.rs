@@ -65,7 +65,7 @@ fn usual(bench: &mut Bench) {
 const OVER: &str = "INFO  problem is over problem=";
 
 #[test]
-fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
+fn each_problem_is_one_line_when_it_begins_and_one_when_it_is_over() {
     let cases = [
         Case {
             members: srv(),
@@ -199,7 +199,7 @@ fn each_trouble_is_one_line_when_it_begins_and_one_when_it_is_over() {
 }
 
 #[test]
-fn that_given_endpoints_serve_is_one_line_until_it_is_over() {
+fn the_fallback_is_one_line_until_it_is_over() {
     let mut bench = Bench::new(srv_or(&["127.1.0.9:1"]));
     bench.publish("");
     let fallback = "WARN  SRV records give no endpoint; using --endpoints until they do reason=";
@@ -226,7 +226,7 @@ fn that_given_endpoints_serve_is_one_line_until_it_is_over() {
 }
 
 #[test]
-fn what_is_news_of_trouble_that_lasts() {
+fn changes_of_a_lasting_problem_are_logged() {
     let mut bench = Bench::new(srv());
     bench.listeners.push("127.1.0.5:1".parse().unwrap());
     bench.members(&[], &[1, 2]);
@@ -308,7 +308,7 @@ fn following(text: &str) -> (TempFile, Bench) {
 const UNUSABLE: &str = "ERROR endpoints file is not usable, keeping the last good list error=";
 
 #[test]
-fn a_bad_endpoints_file_is_one_line_a_change_and_one_when_it_is_good_again() {
+fn a_bad_endpoints_file_is_one_line_per_change_and_one_when_it_is_good_again() {
     let (file, mut bench) = following("127.1.0.1:1");
     assert_eq!(lines_of(&mut bench, 3, Bench::refresh), [""; 0]);
     file.write("nonsense");
@@ -337,7 +337,7 @@ fn a_bad_endpoints_file_is_one_line_a_change_and_one_when_it_is_good_again() {
 }
 
 #[test]
-fn whoever_asks_for_a_refresh_is_told_how_it_went() {
+fn the_result_of_a_requested_refresh_is_logged() {
     let (file, mut bench) = following("127.1.0.1:1");
     bench.refresh();
     let cases = [
@@ -377,7 +377,7 @@ fn whoever_asks_for_a_refresh_is_told_how_it_went() {
 }
 
 #[test]
-fn an_endpoints_file_that_is_away_for_a_while_has_not_changed() {
+fn an_endpoints_file_that_comes_back_has_not_changed() {
     let (file, mut bench) = following("127.1.0.1:1\n127.1.0.2:1");
     bench.refresh();
     let back = "INFO  endpoints file is usable again, its list has not changed file=";
@@ -405,7 +405,7 @@ fn an_endpoints_file_that_is_away_for_a_while_has_not_changed() {
 
 /// As when a service manager sends signals in a row while the file is written again and again.
 #[test]
-fn a_file_that_flaps_while_calls_come_in_a_flood_is_not_logged_at_each() {
+fn a_flapping_file_is_not_logged_at_each_of_many_requests() {
     let (file, mut bench) = following("127.1.0.1:1");
     bench.step(Ok(false));
     bench.discovery.times.file_look = Duration::from_secs(3600);
@@ -446,7 +446,7 @@ fn a_wait_that_fails_is_one_line() {
 }
 
 #[test]
-fn what_changed_in_the_set_is_one_line() {
+fn a_change_of_endpoints_is_one_line() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2]);
     bench.refresh();
@@ -461,7 +461,7 @@ fn what_changed_in_the_set_is_one_line() {
 }
 
 #[test]
-fn counts_and_the_last_success_are_those_of_refreshes() {
+fn refreshes_are_counted_and_the_last_success_is_kept() {
     let mut bench = Bench::new(srv());
     assert_eq!(bench.counts(), (0, 0));
     bench.fail(PLAIN, SERVFAIL);

@@ -138,7 +138,7 @@ fn only_members_that_are_authenticated_serve_from_the_start() {
 }
 
 #[test]
-fn given_endpoints_serve_where_no_member_can_be_authenticated() {
+fn the_fallback_serves_if_no_member_can_be_authenticated() {
     let fallback = proving(&Identity::Own, &["m8.test:1", "m9.test:1"]);
     for fallback in [list(&["m8.test:1", "m9.test:1"]), fallback] {
         let is_own = fallback[0].identity.is_some();
@@ -184,7 +184,7 @@ fn given_endpoints_serve_where_no_member_can_be_authenticated() {
 }
 
 #[test]
-fn given_endpoints_do_not_serve_where_a_member_does() {
+fn the_fallback_does_not_serve_if_a_member_does() {
     let mut bench = Bench::new(authenticated(&["m9.test:1"]));
     bench.members(&[1, 2], &[]);
     let gate = bench.gate.clone().unwrap();
@@ -203,7 +203,7 @@ fn given_endpoints_do_not_serve_where_a_member_does() {
 }
 
 #[test]
-fn a_start_in_vain_names_given_endpoints_too() {
+fn a_failed_start_names_fallback_endpoints_too() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);
     let source = Members::in_dns("x.test", "", Some("x.test".to_owned()), fallback);
     let mut bench = Bench::new(source);
@@ -218,7 +218,7 @@ fn a_start_in_vain_names_given_endpoints_too() {
 
 /// Also where members that are found have not.
 #[test]
-fn given_endpoints_have_to_prove_what_they_were_given_for() {
+fn fallback_endpoints_have_to_prove_their_identity() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);
     let mut bench = Bench::new(Members::in_dns("x.test", "", None, fallback));
     bench.publish("");
@@ -232,7 +232,7 @@ fn given_endpoints_have_to_prove_what_they_were_given_for() {
 }
 
 #[test]
-fn a_look_shows_what_is_not_used_and_why() {
+fn check_shows_what_is_not_used_and_why() {
     let mut bench = Bench::new(authenticated(&["127.1.0.9:1"]));
     bench.members(&[1, 2], &[3]);
     bench.fail("m2.test", SERVFAIL);

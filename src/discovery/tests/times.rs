@@ -36,7 +36,7 @@ fn the_shortest_time_to_live_of_an_answer_counts() {
 }
 
 #[test]
-fn what_does_not_exist_is_asked_for_again_when_that_is_not_certain_any_more() {
+fn a_missing_service_is_looked_up_again_after_its_negative_ttl() {
     let mut bench = Bench::new(srv_or(&["127.1.0.9:1"]));
     bench.members(&[1], &[]);
     bench.refresh();
@@ -74,7 +74,7 @@ fn refreshes_that_fail_back_off_until_one_is_complete() {
 }
 
 #[test]
-fn gateways_that_follow_the_same_records_do_not_ask_in_the_same_instant() {
+fn gateways_with_the_same_records_do_not_ask_at_the_same_moment() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1]);
     let mut pauses: Vec<Duration> = (0..50)
@@ -92,7 +92,7 @@ fn gateways_that_follow_the_same_records_do_not_ask_in_the_same_instant() {
 
 /// Until somebody asks: no refresh, no look at the resolver's files, no audit.
 #[test]
-fn addresses_that_were_given_as_such_are_not_asked_for_again() {
+fn literal_addresses_are_not_looked_up_again() {
     let next = |texts: &[&str]| {
         let mut bench = Bench::new(Members::listed(list(texts)));
         bench.step(Ok(false));
@@ -133,7 +133,7 @@ fn without_an_active_endpoint_records_are_asked_for_soon() {
 }
 
 #[test]
-fn while_endpoints_serve_in_place_of_members_records_are_asked_for_soon() {
+fn while_the_fallback_serves_records_are_asked_for_soon() {
     let mut bench = Bench::new(srv_or(&["127.1.0.9:1"]));
     bench.publish("");
     bench.zone().minimum = Some(3600);
@@ -166,7 +166,7 @@ fn names_that_never_had_an_address_are_asked_for_less_and_less_often() {
 }
 
 #[test]
-fn a_flood_of_calls_asks_once() {
+fn a_flood_of_requests_asks_once() {
     let times = Times {
         refresh_pause: 3600 * S,
         ..TIMES
@@ -224,7 +224,7 @@ fn a_change_of_the_resolvers_files_is_followed_at_once() {
 }
 
 #[test]
-fn a_change_of_the_endpoints_file_is_followed_at_the_second_look() {
+fn a_change_of_the_endpoints_file_is_used_at_the_second_poll() {
     let file = TempFile::new("127.1.0.1:1");
     let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let times = Times {
@@ -248,7 +248,7 @@ fn a_change_of_the_endpoints_file_is_followed_at_the_second_look() {
 }
 
 #[test]
-fn the_endpoints_file_is_not_looked_at_before_its_time() {
+fn the_endpoints_file_is_not_polled_before_its_time() {
     let file = TempFile::new("127.1.0.1:1");
     let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
     let mut bench = Bench::new(source);
@@ -348,7 +348,7 @@ fn a_running_gateway_follows_its_records() {
 
 /// The same where only the call of somebody who asks can be the reason.
 #[test]
-fn a_call_wakes_a_gateway_that_waits() {
+fn a_request_wakes_a_gateway_that_waits() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1]);
     bench.step(Ok(false));
