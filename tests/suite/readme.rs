@@ -7,7 +7,7 @@ use crate::support::Launch;
 use crate::support::sources::all_sources;
 
 /// README, the pages and what else there is to read, by path.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "src/deploy/building.md",
     "src/deploy/man/etcd-gateway.5.md",
