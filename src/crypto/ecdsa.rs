@@ -9,7 +9,7 @@ use super::Error;
 use super::bignum::Uint;
 use super::sha2::{Hash, digest};
 use super::weierstrass::{Curve, Group, P256, P384, P521, Parameters};
-use crate::wire::der::{self, tag};
+use crate::wire::der;
 
 /// Verifies `signature` over the concatenation of `message` with the key `public_point`,
 /// `0x04 || X || Y`. `BadPoint` if that is no point of the curve, else `BadSignature`.
@@ -40,7 +40,7 @@ fn verify_on<const L: usize>(
     // FIPS 186-5, section 3.3: assurance of the key's validity comes before the first step.
     let public = group.decode(public_point).ok_or(Error::BadPoint)?;
     // Step 1: r and s are integers in the interval [1, n-1].
-    let (r, s) = parse(signature).map_err(|_| Error::BadSignature)?;
+    let (r, s) = der::two_unsigned(signature).map_err(|_| Error::BadSignature)?;
     let in_range = |bytes| Uint::from_be_bytes(bytes).filter(|number| group.is_scalar(number));
     let r = in_range(r).ok_or(Error::BadSignature)?;
     let s = in_range(s).ok_or(Error::BadSignature)?;
@@ -64,15 +64,6 @@ fn verify_on<const L: usize>(
     // above n, so it does need the reduction.)
     let matches = order.to_residue(&x) == order.to_residue(&r);
     matches.then_some(()).ok_or(Error::BadSignature)
-}
-
-/// The magnitudes of the integers r and s, neither negative nor padded.
-fn parse(signature: &[u8]) -> Result<(&[u8], &[u8]), der::Error> {
-    der::whole(signature, |reader| {
-        der::nested(reader, tag::SEQUENCE, |reader| {
-            Ok((der::unsigned(reader)?, der::unsigned(reader)?))
-        })
-    })
 }
 
 #[cfg(test)]

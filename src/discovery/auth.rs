@@ -21,7 +21,7 @@ use crate::sync::lock;
 use crate::sys::memory;
 use crate::sys::random;
 use crate::tls;
-use crate::x509::{self, Anchors, Certificate, Flaw, ServerName, UnixTime};
+use crate::x509::{self, Anchors, Certificate, InvalidReason, ServerName, UnixTime};
 
 /// What etcd speaks, so that a server that insists on a protocol finds it.
 const ALPN: &[&[u8]] = &[b"h2"];
@@ -217,13 +217,13 @@ impl Examination {
     }
 }
 
-/// Leaves the present time out of an error: an expired certificate is not expired for another reason a
+/// Removes the current time from an error: an expired certificate is not expired for another reason a
 /// minute later.
 fn forget_time(error: &mut x509::Error) {
     match error {
         x509::Error::Presented { error, .. } => forget_time(error),
-        x509::Error::Flawed {
-            flaw: Flaw::Expired { now, .. } | Flaw::NotYetValid { now, .. },
+        x509::Error::Invalid {
+            reason: InvalidReason::Expired { now, .. } | InvalidReason::NotYetValid { now, .. },
             ..
         } => *now = UnixTime(0),
         _ => {}
@@ -357,13 +357,13 @@ mod tests {
 
     /// The certificate, or that of its issuer, had expired for so long.
     fn expired(seconds: i64, by_issuer: bool) -> Examination {
-        let flaw = Flaw::Expired {
+        let reason = InvalidReason::Expired {
             now: UnixTime(seconds),
             not_after: UnixTime(0),
         };
-        let mut error = x509::Error::Flawed {
+        let mut error = x509::Error::Invalid {
             subject: "CN=x".to_owned(),
-            flaw,
+            reason,
         };
         if by_issuer {
             let (position, own) = (2, Box::new(error));

@@ -157,7 +157,7 @@ fn queue(logger: &Logger, level: Level, caller: &str, message: &str, fields: Fie
 
 /// Limits a message that may be very frequent to one line per second, and counts the others: when the
 /// last line was written, and how many were suppressed since.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Limit(Mutex<(Option<Instant>, u64)>);
 
 impl Limit {

@@ -9,6 +9,7 @@ use std::{fmt, io};
 
 use super::client_hello::OFFER;
 use super::codes::{Description, ExtensionType, HandshakeType};
+use crate::x509::InvalidReason;
 use crate::{crypto, wire, x509};
 
 /// Why the server is not authenticated.
@@ -157,12 +158,12 @@ impl Error {
             Self::Misbehaved { alert, .. } => *alert,
             // as precise as the server's operator can use it
             Self::Certificate(error) => match error {
-                x509::Error::Flawed {
-                    flaw: x509::Flaw::Expired { .. } | x509::Flaw::NotYetValid { .. },
+                x509::Error::Invalid {
+                    reason: InvalidReason::Expired { .. } | InvalidReason::NotYetValid { .. },
                     ..
                 } => Description::CERTIFICATE_EXPIRED,
-                x509::Error::Flawed {
-                    flaw: x509::Flaw::UnknownIssuer { .. } | x509::Flaw::SelfSigned,
+                x509::Error::Invalid {
+                    reason: InvalidReason::UnknownIssuer { .. } | InvalidReason::SelfSigned,
                     ..
                 } => Description::UNKNOWN_CA,
                 // RFC 8446 section 4.4.2.4

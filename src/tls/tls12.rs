@@ -151,11 +151,8 @@ fn check_key_exchange(
 
 /// The kind of suite that a scheme belongs to (RFC 8422 section 2 and 5.10).
 fn signer_of(scheme: SignatureScheme) -> Signer {
-    match scheme {
-        SignatureScheme::EcdsaP256Sha256
-        | SignatureScheme::EcdsaP384Sha384
-        | SignatureScheme::EcdsaP521Sha512
-        | SignatureScheme::Ed25519 => Signer::Ecdsa,
-        _ => Signer::Rsa,
+    match scheme.is_rsa() {
+        true => Signer::Rsa,
+        false => Signer::Ecdsa,
     }
 }

@@ -203,15 +203,16 @@ pub(crate) fn one_or_more<'a, T>(
     Ok(all)
 }
 
-/// What `read` returns, with the exact bytes it read (the signed part of a certificate).
-pub(crate) fn spanned<'a, T, E: From<Error>>(
-    reader: &mut Reader<'a>,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, E>,
-) -> Result<(&'a [u8], T), E> {
+/// The contents of the one value in `bytes`, which must have this tag.
+pub(crate) fn single(bytes: &[u8], tag: u8) -> Result<&[u8], Error> {
+    whole(bytes, |reader| expect(reader, tag))
+}
+
+/// The next value with its header (the signed part of a certificate), which must have this tag.
+pub(crate) fn element<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<&'a [u8], Error> {
     let mut start = reader.clone();
-    let value = read(reader)?;
-    let length = start.remaining().saturating_sub(reader.remaining());
-    Ok((start.take(length).map_err(Error::from)?, value))
+    expect(reader, tag)?;
+    Ok(start.take(start.remaining().saturating_sub(reader.remaining()))?)
 }
 
 /// A BOOLEAN whose default is FALSE. An encoded FALSE is not DER (X.690, 11.5), but
@@ -235,15 +236,24 @@ pub(crate) fn unsigned<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
     }
 }
 
-/// A non-negative INTEGER that fits 32 bits.
-pub(crate) fn u32(reader: &mut Reader<'_>) -> Result<u32, Error> {
-    let magnitude = unsigned(reader)?;
-    if magnitude.len() > 4 {
-        return Err(Error::IntegerRange);
+/// A non-negative INTEGER that fits 64 bits.
+pub(crate) fn u64(reader: &mut Reader<'_>) -> Result<u64, Error> {
+    match unsigned(reader)? {
+        magnitude if magnitude.len() > 8 => Err(Error::IntegerRange),
+        magnitude => Ok(magnitude
+            .iter()
+            .fold(0, |value, octet| value << 8 | u64::from(*octet))),
     }
-    Ok(magnitude
-        .iter()
-        .fold(0, |value: u32, octet| (value << 8) | u32::from(*octet)))
+}
+
+/// SEQUENCE { INTEGER, INTEGER }, neither negative: an RSA key (RFC 8017, A.1.1) or the r and s of an
+/// ECDSA signature (RFC 3279, section 2.2.3).
+pub(crate) fn two_unsigned(bytes: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    whole(bytes, |reader| {
+        nested(reader, tag::SEQUENCE, |reader| {
+            Ok((unsigned(reader)?, unsigned(reader)?))
+        })
+    })
 }
 
 /// The octets of a BIT STRING; the last one may hold up to seven padding bits, all zero.
@@ -427,7 +437,7 @@ mod tests {
         assert_eq!(read(&[0x30, 4, 5, 0, 5, 0]), Err(Error::Trailing));
         assert_eq!(read(&[0x30, 1, 5, 0]), Err(Error::Truncated));
         let mut reader = Reader::new(&[5, 0, 9]);
-        assert_eq!(spanned::<_, Error>(&mut reader, any).unwrap().0, &[5, 0]);
+        assert_eq!(element(&mut reader, 5), Ok(&[5, 0][..]));
         assert_eq!(reader.remaining(), 1);
     }
 
@@ -451,15 +461,19 @@ mod tests {
 
     #[test]
     fn integers() {
-        type Case<'a> = (&'a [u8], Result<&'a [u8], Error>, Result<u32, Error>);
+        type Case<'a> = (&'a [u8], Result<&'a [u8], Error>, Result<u64, Error>);
         let cases: &[Case<'_>] = &[
             (&[2, 1, 0], Ok(&[0]), Ok(0)),
             (&[2, 1, 0x7f], Ok(&[0x7f]), Ok(127)),
             (&[2, 2, 0, 0x80], Ok(&[0x80]), Ok(128)),
-            (&[2, 5, 0, 255, 255, 255, 255], Ok(&[255; 4]), Ok(u32::MAX)),
             (
-                &[2, 5, 1, 0, 0, 0, 0],
-                Ok(&[1, 0, 0, 0, 0]),
+                &[2, 9, 0, 255, 255, 255, 255, 255, 255, 255, 255],
+                Ok(&[255; 8]),
+                Ok(u64::MAX),
+            ),
+            (
+                &[2, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+                Ok(&[1, 0, 0, 0, 0, 0, 0, 0, 0]),
                 Err(Error::IntegerRange),
             ),
             (&[2, 0], Err(Error::Integer), Err(Error::Integer)),
@@ -486,7 +500,7 @@ mod tests {
                 *magnitude,
                 "{input:02x?}"
             );
-            assert_eq!(u32(&mut Reader::new(input)), *small, "{input:02x?}");
+            assert_eq!(u64(&mut Reader::new(input)), *small, "{input:02x?}");
         }
     }
 

@@ -39,13 +39,17 @@ mod tests;
 pub(crate) mod time;
 
 pub(crate) use cert::Certificate;
-pub(crate) use error::{Error, Flaw};
+pub(crate) use error::{Error, InvalidReason};
 pub(crate) use name::ServerName;
 pub(crate) use time::UnixTime;
 
 use std::collections::HashSet;
 
 pub(crate) use path::Budget;
+
+/// Most certificates a peer may present. A server sends one to five; published tests of
+/// hostile chains have a hundred.
+const MAX_PRESENTED: usize = 128;
 
 /// The certificates trusted as they are.
 #[derive(Debug, Clone)]
@@ -99,8 +103,11 @@ pub(crate) fn verify(
     name: &ServerName,
     now: UnixTime,
 ) -> Result<(), Error> {
-    path::check_count(chain.len())?;
     let (first, others) = chain.split_first().ok_or(Error::NoCertificate)?;
+    if chain.len() > MAX_PRESENTED {
+        let what = "too many certificates";
+        return Err(Error::BudgetExhausted { what });
+    }
     let end_entity = Certificate::parse(first)?;
     path::check_end_entity(&end_entity, name, now)?;
     if anchors
@@ -139,8 +146,8 @@ pub(crate) fn verify(
         Err(error) => error,
     };
     // Names are compared by their octets (`dn`); if that was it, the text alone would mislead.
-    if let Error::Flawed {
-        flaw: Flaw::UnknownIssuer { issuer, same_text },
+    if let Error::Invalid {
+        reason: InvalidReason::UnknownIssuer { issuer, same_text },
         ..
     } = &mut error
     {

@@ -30,8 +30,8 @@
 //! included. Whoever has no certificate of an anchor can have none verified but with the anchors' own keys.
 
 use super::Error;
-use super::cert::Certificate;
-use super::error::{Flaw, MAX_NAMES_SHOWN};
+use super::cert::{Certificate, KEY_CERT_SIGN, TLS_SERVER};
+use super::error::InvalidReason;
 use super::name::ServerName;
 use super::sig;
 use super::time::UnixTime;
@@ -40,9 +40,8 @@ use super::time::UnixTime;
 /// five; webpki stops at six. This bounds the recursion.
 const MAX_INTERMEDIATES: usize = 8;
 
-/// Most certificates a peer may present. A server sends one to five; published tests of
-/// hostile chains have a hundred.
-const MAX_PRESENTED: usize = 128;
+/// Alternative names listed where none of them is the one wanted.
+const MAX_NAMES: usize = 8;
 
 /// What one verification may cost.
 #[derive(Debug)]
@@ -109,44 +108,37 @@ pub(super) fn check_end_entity(
     check_any(certificate, now)?;
     // cA is not looked at: a CA's certificate may be used by a server if its keyUsage lets it
     // (Go; section 6.1 says nothing), and `openssl req -x509` sets it by default.
-    if certificate
-        .extensions
-        .key_usage
-        .is_some_and(|usage| !usage.allows_tls_server())
-    {
+    if !certificate.extensions.allow_key_usage(TLS_SERVER) {
         let missing = "digitalSignature";
-        return Err(Flaw::KeyUsage { missing }.of(certificate));
+        return Err(InvalidReason::KeyUsage { missing }.of(certificate));
     }
     sig::check_key(certificate)?;
     let names = &certificate.extensions.alternative_names;
     if names.iter().any(|presented| name.is_matched_by(presented)) {
-        Ok(())
-    } else {
-        let shown = names.iter().take(MAX_NAMES_SHOWN);
-        Err(Error::NameMismatch {
-            wanted: name.to_string(),
-            presented: shown.map(ToString::to_string).collect(),
-            more: names.len().saturating_sub(MAX_NAMES_SHOWN),
-        })
+        return Ok(());
     }
+    Err(Error::NameMismatch {
+        wanted: name.to_string(),
+        presented: certificate.first_sans(MAX_NAMES),
+    })
 }
 
 /// Checks that hold for every certificate in a path: critical extensions, validity, purpose.
 fn check_any(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     if let Some(oid) = certificate.extensions.unknown_critical {
         let oid = oid.to_string();
-        return Err(Flaw::UnknownCriticalExtension { oid }.of(certificate));
+        return Err(InvalidReason::UnknownCriticalExtension { oid }.of(certificate));
     }
     // Section 4.1.2.5: both ends are inclusive.
     let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
     if now < not_before {
-        return Err(Flaw::NotYetValid { now, not_before }.of(certificate));
+        return Err(InvalidReason::NotYetValid { now, not_before }.of(certificate));
     }
     if now > not_after {
-        return Err(Flaw::Expired { now, not_after }.of(certificate));
+        return Err(InvalidReason::Expired { now, not_after }.of(certificate));
     }
-    if !certificate.allows_server_auth() {
-        return Err(Flaw::ExtendedKeyUsage.of(certificate));
+    if certificate.extensions.lacks_server_auth {
+        return Err(InvalidReason::ExtendedKeyUsage.of(certificate));
     }
     Ok(())
 }
@@ -172,27 +164,15 @@ pub(super) fn build(
     Err(search.failure.unwrap_or_else(|| unknown_issuer(end_entity)))
 }
 
-/// Refuses a number of certificates that no honest server presents.
-pub(super) fn check_count(presented: usize) -> Result<(), Error> {
-    match presented {
-        0 => Err(Error::NoCertificate),
-        1..=MAX_PRESENTED => Ok(()),
-        _ => Err(Error::BudgetExhausted {
-            what: "too many certificates",
-        }),
-    }
-}
-
 fn unknown_issuer(certificate: &Certificate<'_>) -> Error {
-    let flaw = if certificate.is_self_issued() {
-        Flaw::SelfSigned
-    } else {
-        Flaw::UnknownIssuer {
+    let reason = match certificate.is_self_issued() {
+        true => InvalidReason::SelfSigned,
+        false => InvalidReason::UnknownIssuer {
             issuer: certificate.issuer(),
             same_text: false,
-        }
+        },
     };
-    flaw.of(certificate)
+    reason.of(certificate)
 }
 
 struct Search<'s, 'a> {
@@ -285,20 +265,16 @@ impl<'s, 'a> Search<'s, 'a> {
     ) -> Result<(), Error> {
         // (k)
         if !is_ca {
-            return Err(Flaw::NotCa.of(issuer));
+            return Err(InvalidReason::NotCa.of(issuer));
         }
         // Section 4.1.2.6: a CA's subject "MUST be populated with a non-empty distinguished name".
         if issuer.subject_name.is_empty() {
             return Err(Error::NotConforming("CA with an empty subject"));
         }
         // (n)
-        if issuer
-            .extensions
-            .key_usage
-            .is_some_and(|usage| !usage.allows_cert_sign())
-        {
+        if !issuer.extensions.allow_key_usage(KEY_CERT_SIGN) {
             let missing = "keyCertSign";
-            return Err(Flaw::KeyUsage { missing }.of(issuer));
+            return Err(InvalidReason::KeyUsage { missing }.of(issuer));
         }
         check_any(issuer, self.now)?;
         let counted = |(index, certificate): &(usize, &&Certificate<'_>)| {
@@ -307,8 +283,8 @@ impl<'s, 'a> Search<'s, 'a> {
         // (l) and (m): the end entity is no intermediate certificate.
         if let Some(limit) = issuer.extensions.path_len {
             let below = path.iter().enumerate().filter(counted).skip(1).count();
-            if u32::try_from(below).unwrap_or(u32::MAX) > limit {
-                return Err(Flaw::PathLenExceeded { limit }.of(issuer));
+            if u64::try_from(below).unwrap_or(u64::MAX) > limit {
+                return Err(InvalidReason::PathLenExceeded { limit }.of(issuer));
             }
         }
         // (g), and 6.1.3 (b) and (c)

@@ -4,24 +4,25 @@
 //! Supported are ECDSA over P-256, P-384 and P-521, RSA with PKCS #1 v1.5 and with PSS, each
 //! with SHA-256, SHA-384 or SHA-512, and Ed25519. RFC 5758 (ECDSA), RFC 4055 (RSA),
 //! RFC 8410 (Ed25519), RFC 5480 (EC keys), RFC 8446 section 4.2.3 (schemes). SHA-1, MD5 and
-//! MD2 are known only to be refused by name.
+//! MD2 are recognized only to be refused by name.
 //!
 //! Stricter than Go: RSA keys have 2048 to 8192 bits (SP 800-131A; and for their cost), there is no
-//! P-224, and an ECDSA algorithm has no parameters or NULL, where Go does not look at them.
+//! P-224, and the parameters of an ECDSA algorithm are absent or NULL, where Go does not read them.
 
 use std::fmt;
 
 use super::Error;
 use super::cert::Certificate;
-use super::error::Flaw;
-use crate::crypto::sha2::Hash;
+use super::error::{InvalidReason, malformed};
+use crate::crypto::sha2::Hash::{self, Sha256, Sha384, Sha512};
 use crate::crypto::weierstrass::Curve;
 use crate::crypto::{self, ecdsa, ed25519, rsa};
-use crate::wire::Reader;
-use crate::wire::der::{self, Oid, tag};
+use crate::wire::der::{self, tag};
+
+use Algorithm::{Ecdsa, Ed25519, RsaPkcs1, RsaPss};
 
 /// How a signature was made.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     RsaPkcs1(Hash),
     /// MGF1 with the same hash, a salt of the hash's length.
@@ -30,94 +31,97 @@ enum Algorithm {
     Ed25519,
 }
 
-/// pkcs-1, 1.2.840.113549.1.1.
-const PKCS_1: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
-/// ansi-X9-62 signatures, 1.2.840.10045.4.
-const ECDSA_SIGNATURES: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
-/// id-ecPublicKey, 1.2.840.10045.2.1.
-const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-/// prime256v1, 1.2.840.10045.3.1.7.
-const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-/// secp384r1, 1.3.132.0.34.
-const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
-/// secp521r1, 1.3.132.0.35.
-const SECP521R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
-/// id-Ed25519, 1.3.101.112.
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-/// id-sha1, 1.3.14.3.2.26.
-const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
-/// NIST hash algorithms, 2.16.840.1.101.3.4.2.
-const NIST_HASHES: [u8; 8] = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
+/// Signature algorithms of certificates without parameters: supported ones, and names of broken ones.
+const ALGORITHMS: [(&str, Result<Algorithm, &str>); 11] = [
+    ("1.2.840.113549.1.1.2", Err("MD2 and RSA")),
+    ("1.2.840.113549.1.1.4", Err("MD5 and RSA")),
+    ("1.2.840.113549.1.1.5", Err("SHA-1 and RSA")),
+    ("1.2.840.113549.1.1.11", Ok(RsaPkcs1(Sha256))),
+    ("1.2.840.113549.1.1.12", Ok(RsaPkcs1(Sha384))),
+    ("1.2.840.113549.1.1.13", Ok(RsaPkcs1(Sha512))),
+    ("1.2.840.10045.4.1", Err("SHA-1 and ECDSA")),
+    ("1.2.840.10045.4.3.2", Ok(Ecdsa(Sha256))),
+    ("1.2.840.10045.4.3.3", Ok(Ecdsa(Sha384))),
+    ("1.2.840.10045.4.3.4", Ok(Ecdsa(Sha512))),
+    (ID_ED25519, Ok(Ed25519)),
+];
+
+/// Hashes in the parameters of RSASSA-PSS; `None` is SHA-1.
+const HASHES: [(&str, Option<Hash>); 4] = [
+    ("2.16.840.1.101.3.4.2.1", Some(Sha256)),
+    ("2.16.840.1.101.3.4.2.2", Some(Sha384)),
+    ("2.16.840.1.101.3.4.2.3", Some(Sha512)),
+    ("1.3.14.3.2.26", None),
+];
+
+/// Named curves (RFC 5480, section 2.1.1.1).
+const CURVES: [(&str, Curve); 3] = [
+    ("1.2.840.10045.3.1.7", Curve::P256),
+    ("1.3.132.0.34", Curve::P384),
+    ("1.3.132.0.35", Curve::P521),
+];
+
+const RSA_ENCRYPTION: &str = "1.2.840.113549.1.1.1";
+const ID_MGF1: &str = "1.2.840.113549.1.1.8";
+const ID_RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
+const ID_EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+const ID_ED25519: &str = "1.3.101.112";
+
+/// The DER of NULL.
+const NULL: &[u8] = &[0x05, 0x00];
+
+/// The value that a table has for an object identifier.
+fn look_up<T: Copy>(table: &[(&str, T)], oid: &str) -> Option<T> {
+    let row = table.iter().find(|(known, _)| *known == oid);
+    row.map(|(_, value)| *value)
+}
 
 impl Algorithm {
-    /// That of the signature on `certificate`.
+    /// The algorithm of the signature on `certificate`.
     fn of(certificate: &Certificate<'_>) -> Result<Self, Error> {
-        let (oid, parameters) =
-            algorithm_identifier(certificate.signature_algorithm, "signature algorithm")?;
-        let unsupported = || {
-            let oid = oid.to_string();
-            Flaw::UnsupportedSignature { oid }.of(certificate)
+        let (oid, parameters) = algorithm_identifier(certificate.signature_algorithm)
+            .map_err(malformed("signature algorithm"))?;
+        let algorithm = match look_up(&ALGORITHMS, &oid) {
+            None if oid == ID_RSASSA_PSS => match pss_parameters(parameters) {
+                Some((Some(hash), salt)) if salt == hash.output_len() => Ok(RsaPss(hash)),
+                Some((Some(hash), salt)) => Err(InvalidReason::PssSalt {
+                    salt,
+                    digest: hash.output_len(),
+                }),
+                Some((None, _)) => Err(InvalidReason::WeakSignature {
+                    algorithm: "SHA-1 and RSA-PSS",
+                }),
+                None => Err(InvalidReason::UnsupportedSignature { oid }),
+            },
+            Some(Err(algorithm)) => Err(InvalidReason::WeakSignature { algorithm }),
+            Some(Ok(algorithm)) if algorithm.allows(parameters) => Ok(algorithm),
+            _ => Err(InvalidReason::UnsupportedSignature { oid }),
         };
-        let weak = |algorithm| Err(Flaw::WeakSignature { algorithm }.of(certificate));
-        let pss = || match pss_parameters(parameters) {
-            Some((Some(hash), salt)) if salt == hash.output_len() => Ok(Self::RsaPss(hash)),
-            Some((Some(hash), salt)) => {
-                let digest = hash.output_len();
-                Err(Flaw::PssSalt { salt, digest }.of(certificate))
-            }
-            Some((None, _)) => weak("SHA-1 and RSA-PSS"),
-            None => Err(unsupported()),
-        };
-        let pkcs_1 = oid.contents().strip_prefix(&PKCS_1);
-        let ecdsa = oid.contents().strip_prefix(&ECDSA_SIGNATURES);
-        let algorithm = match (pkcs_1, ecdsa) {
-            (Some([2]), _) => return weak("MD2 and RSA"),
-            (Some([4]), _) => return weak("MD5 and RSA"),
-            (Some([5]), _) => return weak("SHA-1 and RSA"),
-            (Some([10]), _) => return pss(),
-            (Some([11]), _) => Self::RsaPkcs1(Hash::Sha256),
-            (Some([12]), _) => Self::RsaPkcs1(Hash::Sha384),
-            (Some([13]), _) => Self::RsaPkcs1(Hash::Sha512),
-            (_, Some([1])) => return weak("SHA-1 and ECDSA"),
-            (_, Some([3, 2])) => Self::Ecdsa(Hash::Sha256),
-            (_, Some([3, 3])) => Self::Ecdsa(Hash::Sha384),
-            (_, Some([3, 4])) => Self::Ecdsa(Hash::Sha512),
-            // RFC 8410, section 3: the parameters MUST be absent; Go and OpenSSL refuse NULL, too.
-            _ if oid.contents() == ED25519 && parameters.is_empty() => return Ok(Self::Ed25519),
-            _ => return Err(unsupported()),
-        };
-        // RFC 4055, section 5 (RSA): "the parameters MUST be NULL. Implementations MUST accept the
-        // parameters being absent as well as present." RFC 5758, section 3.2 (ECDSA): the encoding
-        // MUST omit them; Java before 16 writes NULL, which says nothing, and Go and OpenSSL take it.
-        match says_nothing(parameters) {
-            true => Ok(algorithm),
-            false => Err(unsupported()),
-        }
+        algorithm.map_err(|reason| reason.of(certificate))
+    }
+
+    /// RFC 4055, section 5 (RSA): "the parameters MUST be NULL. Implementations MUST accept the
+    /// parameters being absent as well as present." RFC 5758, section 3.2 (ECDSA): the encoding
+    /// MUST omit them; Java before 16 writes NULL, and Go and OpenSSL accept it. RFC 8410, section 3
+    /// (Ed25519): they MUST be absent; Go and OpenSSL refuse NULL, too.
+    fn allows(self, parameters: &[u8]) -> bool {
+        parameters.is_empty() || parameters == NULL && self != Ed25519
     }
 }
 
-/// Whether the parameters of an algorithm are absent or NULL.
-fn says_nothing(parameters: &[u8]) -> bool {
-    matches!(parameters, [] | [0x05, 0x00])
-}
-
 /// AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
-fn algorithm_identifier<'a>(
-    identifier: &'a [u8],
-    what: &'static str,
-) -> Result<(Oid<'a>, &'a [u8]), Error> {
+fn algorithm_identifier(identifier: &[u8]) -> Result<(String, &[u8]), der::Error> {
     der::whole(identifier, |reader| {
         der::nested(reader, tag::SEQUENCE, |reader| {
-            Ok((der::oid(reader)?, reader.rest()))
+            Ok((der::oid(reader)?.to_string(), reader.rest()))
         })
     })
-    .map_err(|cause| Error::Malformed { what, cause })
 }
 
 /// The hash (`None` for SHA-1) and the salt length in RSASSA-PSS-params (RFC 4055, section 3.1):
 /// SEQUENCE { hashAlgorithm `[0]` DEFAULT sha1, maskGenAlgorithm `[1]`, saltLength `[2]` DEFAULT 20,
 /// trailerField `[3]` DEFAULT 1 }. One hash for message and MGF1 and trailer 1 are required, as in
-/// TLS; anything else yields `None`. Defaults may be written out.
+/// TLS; anything else is `None`. Defaults may be written out.
 fn pss_parameters(parameters: &[u8]) -> Option<(Option<Hash>, usize)> {
     let [hash, mask, salt, trailer] = der::whole(parameters, |reader| {
         der::nested(reader, tag::SEQUENCE, |reader| {
@@ -127,7 +131,7 @@ fn pss_parameters(parameters: &[u8]) -> Option<(Option<Hash>, usize)> {
     })
     .ok()?;
     let number = |field: Option<_>, default| match field {
-        Some(contents) => der::whole(contents, der::u32).ok(),
+        Some(contents) => der::whole(contents, der::u64).ok(),
         None => Some(default),
     };
     let (salt, trailer) = (number(salt, 20)?, number(trailer, 1)?);
@@ -135,11 +139,9 @@ fn pss_parameters(parameters: &[u8]) -> Option<(Option<Hash>, usize)> {
     let Some(hash) = hash.map_or(Some(None), hash_algorithm)? else {
         return Some((None, salt));
     };
-    let (mask, of) = algorithm_identifier(mask?, "mask generation").ok()?;
-    // id-mgf1 is pkcs-1 8; its parameters are the hash's AlgorithmIdentifier.
-    let fits = mask.contents().strip_prefix(&PKCS_1) == Some(&[8])
-        && hash_algorithm(of)? == Some(hash)
-        && trailer == 1;
+    // The parameters of MGF1 are the AlgorithmIdentifier of a hash.
+    let (mask, mask_hash) = algorithm_identifier(mask?).ok()?;
+    let fits = mask == ID_MGF1 && hash_algorithm(mask_hash)? == Some(hash) && trailer == 1;
     fits.then_some((Some(hash), salt))
 }
 
@@ -149,32 +151,23 @@ fn pss_key_hash(parameters: &[u8]) -> Option<Option<Hash>> {
     if parameters.is_empty() {
         return Some(None);
     }
-    match pss_parameters(parameters)? {
-        (Some(hash), salt) if salt <= hash.output_len() => Some(Some(hash)),
-        _ => None,
-    }
+    let (hash, salt) = pss_parameters(parameters)?;
+    hash.filter(|hash| salt <= hash.output_len()).map(Some)
 }
 
-/// The hash of an AlgorithmIdentifier, `None` within for SHA-1. RFC 4055, section 2.1: "MUST accept
+/// The hash of an AlgorithmIdentifier, as in [`HASHES`]. RFC 4055, section 2.1: "MUST accept
 /// both NULL and absent parameters".
 fn hash_algorithm(identifier: &[u8]) -> Option<Option<Hash>> {
-    let (oid, parameters) = algorithm_identifier(identifier, "hash algorithm").ok()?;
-    let hash = match oid.contents().strip_prefix(&NIST_HASHES) {
-        Some([1]) => Some(Hash::Sha256),
-        Some([2]) => Some(Hash::Sha384),
-        Some([3]) => Some(Hash::Sha512),
-        _ if oid.contents() == SHA1 => None,
-        _ => return None,
-    };
-    says_nothing(parameters).then_some(hash)
+    let (oid, parameters) = algorithm_identifier(identifier).ok()?;
+    look_up(&HASHES, &oid).filter(|_| matches!(parameters, [] | NULL))
 }
 
-/// A subject's public key; those of curves not yet checked by their primitive.
+/// A subject's public key; points of curves are checked when they are used.
 #[derive(Debug, Clone, PartialEq)]
 enum PublicKey<'a> {
-    /// rsaEncryption: good for both RSA algorithms.
+    /// rsaEncryption: for both RSA algorithms.
     Rsa(rsa::PublicKey),
-    /// id-RSASSA-PSS: good for PSS only, and with the hash of its parameters if it has any.
+    /// id-RSASSA-PSS: for PSS only, and with the hash of its parameters if it has any.
     RsaPss(rsa::PublicKey, Option<Hash>),
     Ecdsa(Curve, &'a [u8]),
     Ed25519(&'a [u8]),
@@ -183,53 +176,46 @@ enum PublicKey<'a> {
 impl<'a> PublicKey<'a> {
     /// The subject's key in `certificate`.
     fn of(certificate: &Certificate<'a>) -> Result<Self, Error> {
-        let malformed = |cause| Error::Malformed {
-            what: "public key",
-            cause,
-        };
         let (identifier, key) = der::whole(certificate.spki, |reader| {
             der::nested(reader, tag::SEQUENCE, |reader| {
-                let (identifier, _) =
-                    der::spanned(reader, |reader| der::expect(reader, tag::SEQUENCE))?;
+                let identifier = der::element(reader, tag::SEQUENCE)?;
                 Ok((identifier, der::bit_octets(reader)?))
             })
         })
-        .map_err(malformed)?;
-        let (oid, parameters) = algorithm_identifier(identifier, "public key")?;
-        let unsupported = |oid: Oid<'_>| {
-            let oid = oid.to_string();
-            Flaw::UnsupportedKey { oid }.of(certificate)
-        };
+        .map_err(malformed("public key"))?;
+        let (oid, parameters) =
+            algorithm_identifier(identifier).map_err(malformed("public key"))?;
+        let unsupported = |oid| InvalidReason::UnsupportedKey { oid }.of(certificate);
         let rsa_key = || {
-            let (modulus, exponent) = der::whole(key, rsa_public_key).map_err(malformed)?;
-            let bits = bit_len(modulus);
-            rsa::PublicKey::new(modulus, exponent)
-                .map_err(|_| Flaw::RsaKey { bits }.of(certificate))
+            let (modulus, exponent) = der::two_unsigned(key).map_err(malformed("public key"))?;
+            rsa::PublicKey::new(modulus, exponent).map_err(|_| {
+                let bits = bit_len(modulus);
+                InvalidReason::RsaKey { bits }.of(certificate)
+            })
         };
-        match (oid.contents(), oid.contents().strip_prefix(&PKCS_1)) {
+        match oid.as_str() {
             // RFC 3279, section 2.3.1: "The parameters field MUST have ASN.1 type NULL".
-            (_, Some([1])) if parameters == [0x05, 0x00] => rsa_key().map(Self::Rsa),
-            (_, Some([10])) => {
+            RSA_ENCRYPTION if parameters == NULL => rsa_key().map(Self::Rsa),
+            ID_RSASSA_PSS => {
                 let hash = pss_key_hash(parameters).ok_or_else(|| unsupported(oid))?;
                 rsa_key().map(|key| Self::RsaPss(key, hash))
             }
-            // RFC 5480, section 2.1.1: a named curve; curves spelt out are never taken.
-            (EC_PUBLIC_KEY, _) => {
-                let curve = der::whole(parameters, der::oid).map_err(|_| unsupported(oid))?;
-                let curve = match curve.contents() {
-                    PRIME256V1 => Curve::P256,
-                    SECP384R1 => Curve::P384,
-                    SECP521R1 => Curve::P521,
-                    _ => return Err(unsupported(curve)),
+            // RFC 5480, section 2.1.1: a named curve; explicit parameters are never accepted.
+            ID_EC_PUBLIC_KEY => {
+                let Ok(name) = der::whole(parameters, der::oid) else {
+                    return Err(unsupported(oid));
                 };
+                let name = name.to_string();
+                let curve = look_up(&CURVES, &name).ok_or_else(|| unsupported(name))?;
                 Ok(Self::Ecdsa(curve, key))
             }
-            (ED25519, _) if parameters.is_empty() => Ok(Self::Ed25519(key)),
+            ID_ED25519 if parameters.is_empty() => Ok(Self::Ed25519(key)),
             _ => Err(unsupported(oid)),
         }
     }
 
-    fn kind(&self) -> &'static str {
+    /// The type of the key, as in [`SignatureScheme::ALL`].
+    fn key_type(&self) -> &'static str {
         match self {
             Self::Rsa(..) => "RSA",
             Self::RsaPss(..) => "RSA-PSS",
@@ -241,14 +227,14 @@ impl<'a> PublicKey<'a> {
     }
 
     /// The most that a verification takes, in microseconds, of a message and a signature of these
-    /// many octets: a quarter more than what was measured with the release profile on a virtual
+    /// many octets: a quarter more than was measured with the release profile on a virtual
     /// machine with two shared cores (AMD EPYC). There P-256 took 470, P-384 1,070, P-521 2,670,
     /// Ed25519 290; RSA with the exponent 65537, by the width that its numbers are computed in: 2048
     /// bits 60, 3072 130, 4096 250, 6144 up to 800, 8192 970, and with the longest exponent 2.4 times
     /// that. SHA-256 takes 7 for 1,024 octets.
     fn cost(&self, message: usize, signature: usize) -> usize {
         let key = match self {
-            // Another length than that of the modulus is refused before any of it.
+            // A signature of another length than the modulus is refused before any of it.
             Self::Rsa(key) | Self::RsaPss(key, _) => {
                 let usual: usize = match signature {
                     ..=256 => 80,
@@ -270,7 +256,7 @@ impl<'a> PublicKey<'a> {
         message.div_ceil(128).saturating_add(key)
     }
 
-    /// `None` if the algorithm does not go with the key.
+    /// `None` if the algorithm does not fit the key.
     fn verify(
         &self,
         algorithm: Algorithm,
@@ -278,29 +264,18 @@ impl<'a> PublicKey<'a> {
         signature: &[u8],
     ) -> Option<Result<(), crypto::Error>> {
         Some(match (algorithm, self) {
-            (Algorithm::RsaPkcs1(hash), Self::Rsa(key)) => {
-                key.verify_pkcs1(hash, message, signature)
-            }
-            (Algorithm::RsaPss(hash), Self::Rsa(key)) => key.verify_pss(hash, message, signature),
-            (Algorithm::RsaPss(hash), Self::RsaPss(key, bound))
-                if bound.is_none_or(|bound| bound == hash) =>
-            {
+            (RsaPkcs1(hash), Self::Rsa(key)) => key.verify_pkcs1(hash, message, signature),
+            (RsaPss(hash), Self::Rsa(key)) => key.verify_pss(hash, message, signature),
+            (RsaPss(hash), Self::RsaPss(key, bound)) if bound.is_none_or(|bound| bound == hash) => {
                 key.verify_pss(hash, message, signature)
             }
-            (Algorithm::Ecdsa(hash), Self::Ecdsa(curve, point)) => {
+            (Ecdsa(hash), Self::Ecdsa(curve, point)) => {
                 ecdsa::verify(*curve, hash, point, message, signature)
             }
-            (Algorithm::Ed25519, Self::Ed25519(key)) => ed25519::verify(key, message, signature),
+            (Ed25519, Self::Ed25519(key)) => ed25519::verify(key, message, signature),
             _ => return None,
         })
     }
-}
-
-/// RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER } (RFC 8017, A.1.1)
-fn rsa_public_key<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), der::Error> {
-    der::nested(reader, tag::SEQUENCE, |reader| {
-        Ok((der::unsigned(reader)?, der::unsigned(reader)?))
-    })
 }
 
 /// The bits of a number without leading zero octets.
@@ -310,7 +285,7 @@ fn bit_len(magnitude: &[u8]) -> u32 {
     octets.saturating_mul(8).saturating_sub(zeros)
 }
 
-/// Whether the certificate's key is of a supported kind, and an RSA key of an accepted size.
+/// Whether the certificate's key is of a supported type, and an RSA key of an accepted size.
 pub(super) fn check_key(certificate: &Certificate<'_>) -> Result<(), Error> {
     PublicKey::of(certificate).map(|_| ())
 }
@@ -325,131 +300,97 @@ pub(super) fn verify_certificate(
     let algorithm = Algorithm::of(child)?;
     let key = PublicKey::of(issuer)?;
     charge(key.cost(child.to_be_signed.len(), child.signature.len()))?;
-    let verified = key.verify(algorithm, &[child.to_be_signed], child.signature);
-    if verified == Some(Ok(())) {
-        return Ok(());
-    }
-    let issuer = issuer.subject();
-    let flaw = match verified {
-        Some(Err(cause)) => Flaw::BadSignature { issuer, cause },
-        _ => Flaw::SignatureKeyMismatch { issuer },
+    let issuer = || issuer.subject();
+    let reason = match key.verify(algorithm, &[child.to_be_signed], child.signature) {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(cause)) => InvalidReason::BadSignature {
+            issuer: issuer(),
+            cause,
+        },
+        None => InvalidReason::SignatureKeyMismatch { issuer: issuer() },
     };
-    Err(flaw.of(child))
+    Err(reason.of(child))
 }
 
-/// The signature schemes of TLS that are offered and accepted (RFC 8446, section 4.2.3).
+/// A signature scheme of TLS that is offered and accepted (RFC 8446, section 4.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SignatureScheme {
-    /// 0x0403; in TLS 1.2 ECDSA with SHA-256 on any curve.
-    EcdsaP256Sha256,
-    /// 0x0503; in TLS 1.2 ECDSA with SHA-384 on any curve.
-    EcdsaP384Sha384,
-    /// 0x0603; in TLS 1.2 ECDSA with SHA-512 on any curve.
-    EcdsaP521Sha512,
-    /// 0x0401; never for a handshake of TLS 1.3.
-    RsaPkcs1Sha256,
-    /// 0x0501; never for a handshake of TLS 1.3.
-    RsaPkcs1Sha384,
-    /// 0x0601; never for a handshake of TLS 1.3.
-    RsaPkcs1Sha512,
-    /// 0x0804
-    RsaPssRsaeSha256,
-    /// 0x0805
-    RsaPssRsaeSha384,
-    /// 0x0806
-    RsaPssRsaeSha512,
-    /// 0x0809
-    RsaPssPssSha256,
-    /// 0x080a
-    RsaPssPssSha384,
-    /// 0x080b
-    RsaPssPssSha512,
-    /// 0x0807
-    Ed25519,
+pub(crate) struct SignatureScheme {
+    code: u16,
+    /// As in the IANA registry.
+    name: &'static str,
+    algorithm: Algorithm,
+    /// As [`PublicKey::key_type`] has it.
+    key_type: &'static str,
+}
+
+const fn scheme(
+    code: u16,
+    name: &'static str,
+    algorithm: Algorithm,
+    key_type: &'static str,
+) -> SignatureScheme {
+    SignatureScheme {
+        code,
+        name,
+        algorithm,
+        key_type,
+    }
 }
 
 impl SignatureScheme {
     /// All of them, in the order in which they are offered. P-256 is what nearly all servers have; the
-    /// other curves follow by what a verification costs, then RSA, with PSS before PKCS #1, which is
+    /// other curves follow by the cost of a verification, then RSA, with PSS before PKCS #1, which is
     /// for TLS 1.2 and for certificates.
     pub(crate) const ALL: [Self; 13] = [
-        Self::EcdsaP256Sha256,
-        Self::Ed25519,
-        Self::EcdsaP384Sha384,
-        Self::EcdsaP521Sha512,
-        Self::RsaPssRsaeSha256,
-        Self::RsaPssRsaeSha384,
-        Self::RsaPssRsaeSha512,
-        Self::RsaPssPssSha256,
-        Self::RsaPssPssSha384,
-        Self::RsaPssPssSha512,
-        Self::RsaPkcs1Sha256,
-        Self::RsaPkcs1Sha384,
-        Self::RsaPkcs1Sha512,
+        scheme(0x0403, "ecdsa_secp256r1_sha256", Ecdsa(Sha256), "P-256"),
+        scheme(0x0807, "ed25519", Ed25519, "Ed25519"),
+        scheme(0x0503, "ecdsa_secp384r1_sha384", Ecdsa(Sha384), "P-384"),
+        scheme(0x0603, "ecdsa_secp521r1_sha512", Ecdsa(Sha512), "P-521"),
+        scheme(0x0804, "rsa_pss_rsae_sha256", RsaPss(Sha256), "RSA"),
+        scheme(0x0805, "rsa_pss_rsae_sha384", RsaPss(Sha384), "RSA"),
+        scheme(0x0806, "rsa_pss_rsae_sha512", RsaPss(Sha512), "RSA"),
+        scheme(0x0809, "rsa_pss_pss_sha256", RsaPss(Sha256), "RSA-PSS"),
+        scheme(0x080a, "rsa_pss_pss_sha384", RsaPss(Sha384), "RSA-PSS"),
+        scheme(0x080b, "rsa_pss_pss_sha512", RsaPss(Sha512), "RSA-PSS"),
+        scheme(0x0401, "rsa_pkcs1_sha256", RsaPkcs1(Sha256), "RSA"),
+        scheme(0x0501, "rsa_pkcs1_sha384", RsaPkcs1(Sha384), "RSA"),
+        scheme(0x0601, "rsa_pkcs1_sha512", RsaPkcs1(Sha512), "RSA"),
     ];
 
     /// The scheme of a code point, if it is supported.
     pub(crate) fn from_code(code: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|scheme| scheme.code() == code)
+        Self::ALL.into_iter().find(|scheme| scheme.code == code)
     }
 
     /// Its code point.
     pub(crate) fn code(self) -> u16 {
-        self.definition().0
+        self.code
     }
 
-    /// Code point, IANA name, and what is to be verified.
-    fn definition(self) -> (u16, &'static str, Algorithm) {
-        use Hash::{Sha256, Sha384, Sha512};
-        match self {
-            Self::EcdsaP256Sha256 => (0x0403, "ecdsa_secp256r1_sha256", Algorithm::Ecdsa(Sha256)),
-            Self::EcdsaP384Sha384 => (0x0503, "ecdsa_secp384r1_sha384", Algorithm::Ecdsa(Sha384)),
-            Self::EcdsaP521Sha512 => (0x0603, "ecdsa_secp521r1_sha512", Algorithm::Ecdsa(Sha512)),
-            Self::RsaPkcs1Sha256 => (0x0401, "rsa_pkcs1_sha256", Algorithm::RsaPkcs1(Sha256)),
-            Self::RsaPkcs1Sha384 => (0x0501, "rsa_pkcs1_sha384", Algorithm::RsaPkcs1(Sha384)),
-            Self::RsaPkcs1Sha512 => (0x0601, "rsa_pkcs1_sha512", Algorithm::RsaPkcs1(Sha512)),
-            Self::RsaPssRsaeSha256 => (0x0804, "rsa_pss_rsae_sha256", Algorithm::RsaPss(Sha256)),
-            Self::RsaPssRsaeSha384 => (0x0805, "rsa_pss_rsae_sha384", Algorithm::RsaPss(Sha384)),
-            Self::RsaPssRsaeSha512 => (0x0806, "rsa_pss_rsae_sha512", Algorithm::RsaPss(Sha512)),
-            Self::RsaPssPssSha256 => (0x0809, "rsa_pss_pss_sha256", Algorithm::RsaPss(Sha256)),
-            Self::RsaPssPssSha384 => (0x080a, "rsa_pss_pss_sha384", Algorithm::RsaPss(Sha384)),
-            Self::RsaPssPssSha512 => (0x080b, "rsa_pss_pss_sha512", Algorithm::RsaPss(Sha512)),
-            Self::Ed25519 => (0x0807, "ed25519", Algorithm::Ed25519),
-        }
+    /// Whether it is for RSA keys of either type.
+    pub(crate) fn is_rsa(self) -> bool {
+        self.key_type.starts_with("RSA")
     }
 
     /// Whether TLS 1.3 allows the scheme with this key: the curve is bound to the hash, the
-    /// kind of RSA key to the scheme, and PKCS #1 is for certificates only.
+    /// type of RSA key to the scheme, and PKCS #1 is for certificates only.
     fn suits_tls13(self, key: &PublicKey<'_>) -> bool {
-        match (self, key) {
-            (Self::EcdsaP256Sha256, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P256,
-            (Self::EcdsaP384Sha384, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P384,
-            (Self::EcdsaP521Sha512, PublicKey::Ecdsa(curve, _)) => *curve == Curve::P521,
-            (Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512, _) => false,
-            _ => self.suits_tls12(key),
-        }
+        self.key_type == key.key_type() && !matches!(self.algorithm, RsaPkcs1(_))
     }
 
     /// Whether TLS 1.2 allows the scheme with this key: there an ECDSA code point names the
     /// hash only and PKCS #1 is in use (RFC 8446, section 4.2.3, last paragraphs).
     fn suits_tls12(self, key: &PublicKey<'_>) -> bool {
-        let (code, _, algorithm) = self.definition();
-        match (algorithm, key) {
-            // The rsae schemes are for rsaEncryption, the pss ones for id-RSASSA-PSS.
-            (Algorithm::RsaPss(_), PublicKey::Rsa(..)) => code <= 0x0806,
-            (Algorithm::RsaPss(_), PublicKey::RsaPss(..)) => code >= 0x0809,
-            (Algorithm::RsaPkcs1(_), PublicKey::Rsa(..))
-            | (Algorithm::Ecdsa(_), PublicKey::Ecdsa(..))
-            | (Algorithm::Ed25519, PublicKey::Ed25519(_)) => true,
-            _ => false,
+        match (self.algorithm, key) {
+            (Ecdsa(_), PublicKey::Ecdsa(..)) => true,
+            _ => self.key_type == key.key_type(),
         }
     }
 }
 
 impl fmt::Display for SignatureScheme {
-    /// The name in the IANA registry.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.definition().1)
+        f.write_str(self.name)
     }
 }
 
@@ -482,15 +423,15 @@ fn verify_handshake(
     message: &[&[u8]],
     signature: &[u8],
 ) -> Result<(), Error> {
-    let (_, _, algorithm) = scheme.definition();
-    let verified = suits.then(|| key.verify(algorithm, message, signature));
-    match verified.flatten() {
-        Some(verified) => verified.map_err(|cause| Error::BadHandshakeSignature { scheme, cause }),
-        None => {
-            let key = key.kind();
-            Err(Error::SchemeMismatch { scheme, key })
-        }
-    }
+    let verified = suits.then(|| key.verify(scheme.algorithm, message, signature));
+    let mismatch = Error::SchemeMismatch {
+        scheme,
+        key: key.key_type(),
+    };
+    verified
+        .flatten()
+        .ok_or(mismatch)?
+        .map_err(|cause| Error::BadHandshakeSignature { scheme, cause })
 }
 
 #[cfg(test)]
@@ -519,7 +460,7 @@ mod tests {
     fn pss_parameters_have_one_shape() {
         // The parts, and the hash and the salt read from them.
         type Read = Option<(Option<Hash>, usize)>;
-        let sha256 = |salt| Some((Some(Hash::Sha256), salt));
+        let sha256 = |salt| Some((Some(Sha256), salt));
         let cases: &[(&[&[u8]], Read)] = &[
             (&[HASH, MGF1, SALT_32], sha256(32)),
             (&[HASH_BARE, MGF1, SALT_32], sha256(32)),
@@ -554,9 +495,9 @@ mod tests {
     fn the_salt_length_of_a_key_is_a_minimum() {
         type Bound = Option<Option<Hash>>;
         let cases: &[(&[&[u8]], Bound)] = &[
-            (&[HASH, MGF1], Some(Some(Hash::Sha256))), // 20, by default
-            (&[HASH, MGF1, SALT_31], Some(Some(Hash::Sha256))),
-            (&[HASH, MGF1, SALT_32], Some(Some(Hash::Sha256))),
+            (&[HASH, MGF1], Some(Some(Sha256))), // 20, by default
+            (&[HASH, MGF1, SALT_31], Some(Some(Sha256))),
+            (&[HASH, MGF1, SALT_32], Some(Some(Sha256))),
             (&[HASH, MGF1, SALT_33], None),
             (&[HASH, MGF1, SALT_31, TRAILER_2], None),
             (&[HASH_SHA1], None),

@@ -4,6 +4,7 @@
 use super::*;
 use crate::crypto::from_hex;
 use crate::crypto::weierstrass::Point;
+use crate::wire::der::tag;
 
 /// An integer in DER from bytes that may have leading zeros.
 fn der_integer(bytes: &[u8]) -> Vec<u8> {

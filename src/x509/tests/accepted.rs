@@ -123,8 +123,8 @@ fn parameters_that_say_nothing() {
     assert!(
         matches!(
             refused,
-            Err(Error::Flawed {
-                flaw: Flaw::UnsupportedSignature { .. },
+            Err(Error::Invalid {
+                reason: InvalidReason::UnsupportedSignature { .. },
                 ..
             })
         ),

@@ -109,8 +109,8 @@ fn two_hundred_authorities_of_one_name() {
     assert!(
         matches!(
             forged,
-            Err(Error::Flawed {
-                flaw: Flaw::BadSignature { .. },
+            Err(Error::Invalid {
+                reason: InvalidReason::BadSignature { .. },
                 ..
             })
         ),
@@ -176,7 +176,10 @@ fn certificates_that_issue_each_other_in_every_order() {
         under(&[], &chain).unwrap_err().to_string()
     };
     // Of four there are 64 paths, of seven some 13,000.
-    assert_eq!(crossed(4), "CN=CA is signed by itself and not trusted");
+    assert_eq!(
+        crossed(4),
+        "certificate of CN=CA: signed by itself and not trusted"
+    );
     assert_eq!(
         crossed(7),
         "chain takes too much work: too many possible issuers"

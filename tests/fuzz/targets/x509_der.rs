@@ -20,10 +20,10 @@ fn walk(input: &[u8], depth: usize) {
     let mut reader = Reader::new(input);
     while !reader.is_empty() {
         let mut again = reader.clone();
-        let Ok((octets, (found, contents))) = der::spanned::<_, der::Error>(&mut reader, der::any)
-        else {
+        let Ok((found, contents)) = der::any(&mut reader) else {
             return;
         };
+        let octets = der::element(&mut again.clone(), found).unwrap();
         assert_eq!(octets, encode(found, contents));
         assert_eq!(der::optional(&mut again.clone(), found), Ok(Some(contents)));
         match found {
@@ -32,14 +32,14 @@ fn walk(input: &[u8], depth: usize) {
                     let sign: &[u8] = if magnitude[0] >= 0x80 { &[0] } else { &[] };
                     assert_eq!([sign, magnitude].concat(), contents);
                 }
-                if let Ok(number) = der::u32(&mut again) {
+                if let Ok(number) = der::u64(&mut again) {
                     assert_eq!(
                         der::unsigned(&mut Reader::new(octets))
                             .unwrap()
                             .len()
-                            .min(4),
+                            .min(8),
                         {
-                            let bytes = 4 - number.leading_zeros() as usize / 8;
+                            let bytes = 8 - number.leading_zeros() as usize / 8;
                             bytes.max(1)
                         }
                     );

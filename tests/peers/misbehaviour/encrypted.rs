@@ -15,7 +15,7 @@ fn bad_encrypted_messages() {
     let unexpected = |got, awaiting| Error::out_of_order(got, awaiting);
     let signature =
         |scheme, cause| Error::Signature(x509::Error::BadHandshakeSignature { scheme, cause });
-    let ecdsa = SignatureScheme::EcdsaP256Sha256;
+    let ecdsa = SignatureScheme::from_code(0x0403).unwrap();
     let ee = |kind: u16, content: &'static [u8]| {
         move |name: &str, message: &mut Vec<u8>| {
             if name == "EncryptedExtensions" {
@@ -250,7 +250,7 @@ fn bad_encrypted_messages() {
                 "ECDSA of another curve",
                 on!("CertificateVerify", |m| m[4] = 5),
                 Error::Signature(x509::Error::SchemeMismatch {
-                    scheme: SignatureScheme::EcdsaP384Sha384,
+                    scheme: SignatureScheme::from_code(0x0503).unwrap(),
                     key: "P-256",
                 }),
             ),
@@ -258,7 +258,7 @@ fn bad_encrypted_messages() {
                 "PKCS #1 v1.5",
                 on!("CertificateVerify", |m| m[5] = 1),
                 Error::Signature(x509::Error::SchemeMismatch {
-                    scheme: SignatureScheme::RsaPkcs1Sha256,
+                    scheme: SignatureScheme::from_code(0x0401).unwrap(),
                     key: "P-256",
                 }),
             ),

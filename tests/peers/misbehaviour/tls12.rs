@@ -34,7 +34,7 @@ fn bad_servers_of_tls_1_2() {
         }
     };
     let malformed = |extension, error| Error::malformed_extension(extension, error);
-    let ecdsa = SignatureScheme::EcdsaP256Sha256;
+    let ecdsa = SignatureScheme::from_code(0x0403).unwrap();
     let signature = Error::Signature(x509::Error::BadHandshakeSignature {
         scheme: ecdsa,
         cause: crypto::Error::BadSignature,

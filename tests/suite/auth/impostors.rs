@@ -79,7 +79,7 @@ fn with_a_false_certificate(pki: &Pki, root: &Certified) -> Vec<Impostor> {
             "of another authority",
             pki.issue(&stranger, &good()),
             &[],
-            "issuer of CN=member is not known",
+            "certificate of CN=member: issuer is not known",
         ),
         (
             "of a namesake of the authority",
@@ -164,7 +164,7 @@ fn with_a_false_certificate(pki: &Pki, root: &Certified) -> Vec<Impostor> {
                 ..good()
             }),
             &weak,
-            "RSA key of CN=member is not accepted: it has 1024 bits",
+            "certificate of CN=member: RSA key is not accepted: it has 1024 bits",
         ),
         ("TLS 1.1 only", issue(&good()), &old, "protocol_version"),
     ];
@@ -206,10 +206,15 @@ fn with_a_false_chain(pki: &Pki, root: &Certified) -> Vec<Impostor> {
             "issued with RSA of 1024 bits",
             &small,
             &[&small],
-            "RSA key of CN=small,O=suite is not accepted: it has 1024 bits",
+            "certificate of CN=small,O=suite: RSA key is not accepted: it has 1024 bits",
         ),
         ("signed with SHA-1", &weak, &[&weak], "which is broken"),
-        ("issued by a member", &member, &[&member], "but is no CA"),
+        (
+            "issued by a member",
+            &member,
+            &[&member],
+            "not a CA, but it issued a certificate",
+        ),
         (
             "below a path that ends",
             &below_short,
