@@ -44,7 +44,7 @@ impl From<wire::Error> for DecodeError {
 }
 
 /// An absolute domain name.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Name {
     /// Length-prefixed labels, then the zero octet of the root.
     wire: Vec<u8>,
@@ -57,7 +57,7 @@ impl Name {
         if text == "." {
             return Ok((Self { wire: vec![0] }, true));
         }
-        let mut builder = Builder::default();
+        let mut wire = Vec::new();
         let mut label = Vec::new();
         let mut absolute = false;
         let mut rest = text.as_bytes();
@@ -65,7 +65,7 @@ impl Name {
             rest = tail;
             match octet {
                 b'.' => {
-                    builder.push(&label)?;
+                    push(&mut wire, &label)?;
                     label.clear();
                     absolute = rest.is_empty();
                 }
@@ -82,14 +82,14 @@ impl Name {
             return Err("is empty");
         }
         if !absolute {
-            builder.push(&label)?;
+            push(&mut wire, &label)?;
         }
-        Ok((builder.finish(), absolute))
+        Ok((Self::finish(wire), absolute))
     }
 
     /// Reads a name, compressed or not; `reader` must span the message from its first octet.
     pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut builder = Builder::default();
+        let mut wire = Vec::new();
         let mut start = reader.position();
         let mut jumped = None;
         let mut pointers = 0..MAX_POINTERS;
@@ -97,13 +97,11 @@ impl Name {
             let cursor = jumped.as_mut().unwrap_or(&mut *reader);
             let length = cursor.u8()?;
             match length {
-                0 => return Ok(builder.finish()),
+                0 => return Ok(Self::finish(wire)),
                 0x01..=0x3f => {
                     let label = cursor.take(usize::from(length))?;
                     // nothing else can be wrong with it
-                    builder
-                        .push(label)
-                        .map_err(|_| DecodeError::NAME_TOO_LONG)?;
+                    push(&mut wire, label).map_err(|_| DecodeError::NAME_TOO_LONG)?;
                 }
                 0x40..=0xbf => return Err(DecodeError::LABEL_TYPE),
                 0xc0..=0xff => {
@@ -121,6 +119,12 @@ impl Name {
         }
     }
 
+    /// The name of these labels.
+    fn finish(mut wire: Vec<u8>) -> Self {
+        wire.push(0);
+        Self { wire }
+    }
+
     /// The uncompressed wire form.
     pub(crate) fn as_wire(&self) -> &[u8] {
         &self.wire
@@ -128,11 +132,11 @@ impl Name {
 
     /// This name in front of `suffix`.
     pub(crate) fn join(&self, suffix: &Self) -> Result<Self, &'static str> {
-        let mut builder = Builder::default();
+        let mut wire = Vec::new();
         for label in self.labels().chain(suffix.labels()) {
-            builder.push(label)?;
+            push(&mut wire, label)?;
         }
-        Ok(builder.finish())
+        Ok(Self::finish(wire))
     }
 
     /// The labels from the left, without the root.
@@ -214,12 +218,6 @@ impl fmt::Display for Name {
     }
 }
 
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 const BAD_ESCAPE: &str = "has a backslash that escapes nothing";
 
 /// The octet that the text after a backslash means, and what follows.
@@ -238,32 +236,20 @@ fn unescape(text: &[u8]) -> Result<(u8, &[u8]), &'static str> {
     }
 }
 
-/// Gathers labels under the two length limits.
-#[derive(Default)]
-struct Builder {
-    wire: Vec<u8>,
-}
-
-impl Builder {
-    fn push(&mut self, label: &[u8]) -> Result<(), &'static str> {
-        let length = match u8::try_from(label.len()) {
-            Ok(0) => return Err("has an empty label"),
-            Ok(length) if label.len() <= MAX_LABEL => length,
-            _ => return Err("has a label of more than 63 octets"),
-        };
-        self.wire.push(length);
-        self.wire.extend_from_slice(label);
-        // The root's octet is still to come.
-        if self.wire.len() < MAX_NAME {
-            Ok(())
-        } else {
-            Err("has more than 255 octets")
-        }
-    }
-
-    fn finish(mut self) -> Name {
-        self.wire.push(0);
-        Name { wire: self.wire }
+/// Appends a label, within the two length limits.
+fn push(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), &'static str> {
+    let length = match u8::try_from(label.len()) {
+        Ok(0) => return Err("has an empty label"),
+        Ok(length) if label.len() <= MAX_LABEL => length,
+        _ => return Err("has a label of more than 63 octets"),
+    };
+    wire.push(length);
+    wire.extend_from_slice(label);
+    // The root's octet follows.
+    if wire.len() < MAX_NAME {
+        Ok(())
+    } else {
+        Err("has more than 255 octets")
     }
 }
 

@@ -34,14 +34,23 @@ impl Layout {
         message: &str,
         fields: Fields<'_>,
     ) -> String {
-        let now = date::since_1970(now);
-        let line = match self.format {
-            Format::Json => json_line(now, level, caller, message, fields),
-            Format::Text => text_line(now, level, caller, message, fields),
+        let (time, name) = (Rfc3339(date::since_1970(now)), level.name());
+        let priority = match self.has_priority {
+            true => level.priority(),
+            false => "",
         };
-        match self.has_priority {
-            true => format!("{}{line}", level.priority()),
-            false => line,
+        match self.format {
+            Format::Json => {
+                let (caller, message, fields) = (Json(caller), Json(message), JsonFields(fields));
+                format!(
+                    "{priority}{{\"level\":\"{name}\",\"ts\":\"{time}\",\"caller\":{caller},\
+                     \"msg\":{message}{fields}}}\n"
+                )
+            }
+            Format::Text => {
+                let (level, fields) = (name.to_ascii_uppercase(), Pairs(fields));
+                format!("{priority}{time} {level:5} {caller}: {message}{fields}\n")
+            }
         }
     }
 }
@@ -104,45 +113,22 @@ impl From<Vec<String>> for Value {
 /// The fields of an event: names and values.
 pub(crate) type Fields<'a> = &'a [(&'a str, Value)];
 
-fn json_line(
-    now: Duration,
-    level: Level,
-    caller: &str,
-    message: &str,
-    fields: Fields<'_>,
-) -> String {
-    let mut line = format!(
-        "{{\"level\":\"{}\",\"ts\":\"{}\",\"caller\":{},\"msg\":{}",
-        level.name(),
-        Rfc3339(now),
-        Json(caller),
-        Json(message)
-    );
-    for (name, value) in fields {
-        let value: &dyn fmt::Display = match value {
-            Value::Text(text) => &Json(text),
-            Value::Address(address) => &format_args!("\"{}\"", *address),
-            Value::Number(number) => number,
-            Value::Span(span) => &span.as_secs_f64(),
-            Value::List(list) => &JsonList(list),
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(line, ",{}:{value}", Json(name));
-    }
-    line.push_str("}\n");
-    line
-}
+/// Fields as members of a JSON object, each after a comma.
+struct JsonFields<'a>(Fields<'a>);
 
-fn text_line(
-    now: Duration,
-    level: Level,
-    caller: &str,
-    message: &str,
-    fields: Fields<'_>,
-) -> String {
-    let level = level.name().to_ascii_uppercase();
-    let (time, pairs) = (Rfc3339(now), Pairs(fields));
-    format!("{time} {level:5} {caller}: {message}{pairs}\n")
+impl fmt::Display for JsonFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| {
+            let value: &dyn fmt::Display = match value {
+                Value::Text(text) => &Json(text),
+                Value::Address(address) => &format_args!("\"{}\"", *address),
+                Value::Number(number) => number,
+                Value::Span(span) => &span.as_secs_f64(),
+                Value::List(list) => &JsonList(list),
+            };
+            write!(f, ",{}:{value}", Json(name))
+        })
+    }
 }
 
 /// Fields as text, each after a space.
@@ -238,10 +224,24 @@ mod tests {
 
     const NOW: Duration = Duration::new(1_795_378_280, 610_611_200);
 
+    fn line(
+        format: Format,
+        level: Level,
+        caller: &str,
+        message: &str,
+        fields: Fields<'_>,
+    ) -> String {
+        let layout = Layout {
+            format,
+            has_priority: false,
+        };
+        layout.line(SystemTime::UNIX_EPOCH + NOW, level, caller, message, fields)
+    }
+
     #[test]
     fn json_has_the_keys_of_the_gateway_of_etcd() {
-        let line = json_line(
-            NOW,
+        let line = line(
+            Format::Json,
             Level::Warn,
             "pool",
             "deactivated endpoint",
@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn text_is_one_line_whatever_the_value() {
-        let line = text_line(
-            NOW,
+        let line = line(
+            Format::Text,
             Level::Info,
             "gateway",
             "ready",

@@ -172,11 +172,7 @@ impl Error {
             },
             Self::Signature(_) => Description::DECRYPT_ERROR,
             Self::RandomSource | Self::Internal(_) => Description::INTERNAL_ERROR,
-            Self::Closed { .. }
-            | Self::TimedOut { .. }
-            | Self::Io { .. }
-            | Self::NotTls { .. }
-            | Self::Alert { .. } => return None,
+            _ => return None,
         })
     }
 

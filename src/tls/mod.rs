@@ -57,9 +57,9 @@
 //!
 //! # Files
 //!
-//! `authenticate` runs [`negotiate`] (the hellos), which continues with [`tls13`] or [`tls12`]:
-//! states, each of which takes one message and returns the next. Below them: [`msgs`] and
-//! [`client_hello`] (what is on the wire), [`record`], [`schedule`] (keys), [`suite`] and [`group`]
+//! `authenticate` runs [`negotiate`] (the hellos), which continues with [`tls13`] (states, each of
+//! which takes one message and returns the next) or [`tls12`] (one function). Below them: [`msgs`] and
+//! [`client_hello`] (messages on the wire), [`record`], [`schedule`] (keys), [`suite`] and [`group`]
 //! (what is offered), [`codes`], [`error`].
 #![cfg_attr(
     not(test),

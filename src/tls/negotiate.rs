@@ -110,7 +110,12 @@ impl<'c> Client<'c> {
     ) -> Result<Retry, Error> {
         // the one extension that a server may send unasked (section 4.2)
         self.sent.extensions.push(ExtensionType::COOKIE);
-        let suite = self.check_tls13(server, RETRY_EXTENSIONS)?;
+        let allowed = [
+            ExtensionType::SUPPORTED_VERSIONS,
+            ExtensionType::KEY_SHARE,
+            ExtensionType::COOKIE,
+        ];
+        let suite = self.check_tls13(server, &allowed)?;
         let extensions = &server.extensions;
         let cookie = extensions.read(ExtensionType::COOKIE, |reader| {
             let mut cookie = reader.sub16()?;
@@ -161,7 +166,9 @@ impl<'c> Client<'c> {
         server: &ServerHello<'_>,
         retry: Option<Retry>,
     ) -> Result<tls13::ExpectEncryptedExtensions<'c>, Error> {
-        let suite = self.check_tls13(server, SERVER_HELLO_EXTENSIONS)?;
+        // RFC 8446 section 4.2; no PSK was offered
+        let allowed = [ExtensionType::SUPPORTED_VERSIONS, ExtensionType::KEY_SHARE];
+        let suite = self.check_tls13(server, &allowed)?;
         let mut transcript = match retry {
             None => Transcript::new(suite.hash),
             Some((chosen, transcript)) if chosen.code == suite.code => transcript,
@@ -170,7 +177,8 @@ impl<'c> Client<'c> {
         let share = server.extensions.read(ExtensionType::KEY_SHARE, |reader| {
             Ok((reader.u16()?, reader.sub16()?.rest()))
         })?;
-        let (group, public) = share.ok_or_else(|| missing(ExtensionType::KEY_SHARE))?;
+        let (group, public) = share
+            .ok_or_else(|| Error::missing(ExtensionType::KEY_SHARE, HandshakeType::SERVER_HELLO))?;
         if group != self.share.group().code() {
             return Err(Error::not_offered("key share of group", group));
         }
@@ -199,36 +207,21 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
     if server.legacy_version != Version::TLS12.0 {
         return Err(Error::old_version(server.legacy_version));
     }
-    match selected {
-        Some(code) if code == Version::TLS13.0 => Ok(true),
+    match selected.map(Version) {
+        Some(Version::TLS13) => Ok(true),
         // it was offered, but may not be chosen that way
-        Some(code) if code == Version::TLS12.0 => Err(Error::illegal(
+        Some(Version::TLS12) => Err(Error::illegal(
             "supported_versions chooses TLS 1.2, which it may not",
         )),
-        Some(other) => Err(Error::not_offered("version by supported_versions", other)),
+        Some(Version(code)) => Err(Error::not_offered("version by supported_versions", code)),
         // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
-        None if server.random == RETRY_RANDOM => Err(missing(ExtensionType::SUPPORTED_VERSIONS)),
-        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(DOWNGRADED),
+        None if server.random == RETRY_RANDOM => Err(Error::missing(
+            ExtensionType::SUPPORTED_VERSIONS,
+            HandshakeType::SERVER_HELLO,
+        )),
+        None if DOWNGRADE.iter().any(|end| server.random.ends_with(end)) => Err(Error::illegal(
+            "the server supports TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
+        )),
         None => Ok(false),
     }
 }
-
-const DOWNGRADED: Error = Error::illegal(
-    "the server supports TLS 1.3 but was made to choose TLS 1.2: the handshake was tampered with",
-);
-
-/// A ServerHello lacks this extension.
-fn missing(extension: ExtensionType) -> Error {
-    Error::missing(extension, HandshakeType::SERVER_HELLO)
-}
-
-/// Extensions of a TLS 1.3 ServerHello (RFC 8446 section 4.2; no PSK was offered).
-const SERVER_HELLO_EXTENSIONS: &[ExtensionType] =
-    &[ExtensionType::SUPPORTED_VERSIONS, ExtensionType::KEY_SHARE];
-
-/// Extensions of a HelloRetryRequest.
-const RETRY_EXTENSIONS: &[ExtensionType] = &[
-    ExtensionType::SUPPORTED_VERSIONS,
-    ExtensionType::KEY_SHARE,
-    ExtensionType::COOKIE,
-];

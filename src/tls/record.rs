@@ -62,18 +62,6 @@ const FATAL: u8 = 2;
 /// A record is longer than it may be (RFC 8446 sections 5.1 and 5.2).
 const TOO_LONG: Error = Error::misbehaved(Description::RECORD_OVERFLOW, "record is too long");
 
-/// A protected record does not decrypt (section 5.2).
-const BAD_RECORD_MAC: Error = Error::misbehaved(
-    Description::BAD_RECORD_MAC,
-    "record does not decrypt: it was changed on the way",
-);
-
-/// An alert record holds no alert, or more than one (section 5.1).
-const BAD_ALERT: Error = Error::misbehaved(
-    Description::DECODE_ERROR,
-    "alert record does not hold one alert",
-);
-
 const MISPLACED: Error = Error::unexpected("record of a type that has no place here");
 const TOO_MANY_RECORDS: Error = Error::unexpected("too many records");
 const TOO_MANY_BYTES: Error = Error::unexpected("too many bytes in records");
@@ -132,9 +120,10 @@ impl Protection {
         mut payload: Vec<u8>,
     ) -> Result<(ContentType, Vec<u8>), Error> {
         let nonce = self.nonce()?;
-        self.aead
-            .open(&nonce, &header, &mut payload)
-            .map_err(|_| BAD_RECORD_MAC)?;
+        self.aead.open(&nonce, &header, &mut payload).map_err(|_| {
+            let what = "record does not decrypt: it was changed on the way";
+            Error::misbehaved(Description::BAD_RECORD_MAC, what)
+        })?;
         // RFC 8446 section 5.4: one byte of type, both within the limit of the plaintext
         if payload.len() > MAX_PLAINTEXT.saturating_add(1) {
             return Err(TOO_LONG);
@@ -302,7 +291,8 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
     fn alert(&mut self, payload: &[u8], awaiting: HandshakeType) -> Result<(), Error> {
         // one alert, neither split nor joined (RFC 8446 section 5.1)
         let &[level @ (WARNING | FATAL), description] = payload else {
-            return Err(BAD_ALERT);
+            let what = "alert record does not hold one alert";
+            return Err(Error::misbehaved(Description::DECODE_ERROR, what));
         };
         let alert = Description(description);
         let warning = match self.version {

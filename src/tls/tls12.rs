@@ -33,12 +33,6 @@ const MAX_SESSION_ID: usize = 32;
 /// curve_type named_curve (RFC 8422 section 5.4).
 const NAMED_CURVE: u8 = 3;
 
-/// RFC 5746 section 3.4 names this alert for it.
-const RENEGOTIATION: Error = Error::misbehaved(
-    Description::HANDSHAKE_FAILURE,
-    "renegotiation_info is not that of a first handshake",
-);
-
 /// The handshake from the ServerHello on, to a ClientHello with that `random` value and the
 /// extensions `sent`. `presented` is set to the server's certificates once it has sent them.
 pub(crate) fn run<S: Read + Write>(
@@ -96,12 +90,13 @@ fn check_hello(
     extensions.check_empty(ExtensionType::SERVER_NAME)?;
     extensions.check_empty(ExtensionType::EXTENDED_MASTER_SECRET)?;
     extensions.check_alpn(config.alpn)?;
-    // RFC 5746 section 3.4: empty in a first handshake
+    // RFC 5746 section 3.4: empty in a first handshake, and which alert if it is not
     let renegotiated = extensions.read(ExtensionType::RENEGOTIATION_INFO, |reader| {
         Ok(reader.sub8()?.rest())
     })?;
     if renegotiated.is_some_and(|connection| !connection.is_empty()) {
-        return Err(RENEGOTIATION);
+        let what = "renegotiation_info is not that of a first handshake";
+        return Err(Error::misbehaved(Description::HANDSHAKE_FAILURE, what));
     }
     // RFC 8422 section 5.1.2: a list without uncompressed is an error
     let formats = extensions.read(ExtensionType::EC_POINT_FORMATS, |reader| {

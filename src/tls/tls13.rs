@@ -122,11 +122,6 @@ pub(crate) fn signed_content(transcript: &Digest) -> [&[u8]; 3] {
     ]
 }
 
-const TAMPERED: Error = Error::misbehaved(
-    Description::DECRYPT_ERROR,
-    "Finished does not verify: the handshake was tampered with",
-);
-
 /// CertificateVerify is handled.
 pub(crate) struct ExpectFinished<'c>(Handshake<'c>);
 
@@ -137,7 +132,8 @@ impl<'c> ExpectFinished<'c> {
         let transcript = &mut self.0.transcript;
         let expected = self.0.secrets.server.verify_data(&transcript.current())?;
         if !ct::eq(verify_data, expected.as_ref()) {
-            return Err(TAMPERED);
+            let what = "Finished does not verify: the handshake was tampered with";
+            return Err(Error::misbehaved(Description::DECRYPT_ERROR, what));
         }
         transcript.add(message.bytes());
         Ok(self.0)
