@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 
 /// A stream that is used until a deadline.
 #[derive(Debug)]
-pub(crate) struct Timed<'a> {
+pub(crate) struct DeadlineStream<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
-impl<'a> Timed<'a> {
+impl<'a> DeadlineStream<'a> {
     pub(crate) fn new(stream: &'a TcpStream, deadline: Instant) -> Self {
         Self { stream, deadline }
     }
 }
 
 /// The time left until a deadline; an error if there is none.
-pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
+pub(crate) fn time_left(deadline: Instant) -> io::Result<Duration> {
     match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(ErrorKind::TimedOut.into()),
         left => Ok(left),
     }
 }
 
-impl Read for Timed<'_> {
+impl Read for DeadlineStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut stream = self.stream;
-        stream.set_read_timeout(Some(left(self.deadline)?))?;
+        stream.set_read_timeout(Some(time_left(self.deadline)?))?;
         stream.read(buffer)
     }
 }
 
-impl Write for Timed<'_> {
+impl Write for DeadlineStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stream = self.stream;
-        stream.set_write_timeout(Some(left(self.deadline)?))?;
+        stream.set_write_timeout(Some(time_left(self.deadline)?))?;
         stream.write(bytes)
     }
 
@@ -68,11 +68,11 @@ mod tests {
     fn nothing_is_read_or_written_after_the_deadline() {
         let (ours, mut theirs) = pair();
         theirs.write_all(b"in time").unwrap();
-        let mut late = Timed::new(&ours, Instant::now());
+        let mut late = DeadlineStream::new(&ours, Instant::now());
         assert!(is_late(&late.read(&mut [0; 9]).unwrap_err()));
         assert!(is_late(&late.write(b"late").unwrap_err()));
         let ample = Instant::now() + Duration::from_secs(60);
-        let mut timed = Timed::new(&ours, ample);
+        let mut timed = DeadlineStream::new(&ours, ample);
         let mut read = [0; 7];
         timed.read_exact(&mut read).unwrap();
         timed.write_all(b"answer").unwrap();
@@ -94,7 +94,7 @@ mod tests {
             }
         });
         let started = Instant::now();
-        let mut timed = Timed::new(&ours, started + Duration::from_millis(100));
+        let mut timed = DeadlineStream::new(&ours, started + Duration::from_millis(100));
         let error = io::copy(&mut timed, &mut io::sink()).unwrap_err();
         assert!(is_late(&error), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
@@ -102,7 +102,7 @@ mod tests {
         trickle.join().unwrap();
 
         let (ours, _theirs) = pair();
-        let mut timed = Timed::new(&ours, Instant::now() + Duration::from_millis(100));
+        let mut timed = DeadlineStream::new(&ours, Instant::now() + Duration::from_millis(100));
         let error = io::copy(&mut io::repeat(0), &mut timed).unwrap_err();
         assert!(is_late(&error), "{error}");
     }

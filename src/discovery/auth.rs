@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::member::MAX_ENDPOINTS;
 use super::roots::TrustedSet;
-use crate::deadline::Timed;
+use crate::deadline::DeadlineStream;
 use crate::dial::{self, blocking};
 use crate::endpoint::slots::Slot;
 use crate::endpoint::{Endpoint, Gate, Proof};
@@ -109,7 +109,7 @@ impl Authenticator {
         let dialled = blocking::connect(addr, timeout, &self.guard)?;
         let dial = Some(started.elapsed());
         let mut stream = RecordingStream {
-            stream: Timed::new(&dialled.stream, started + timeout),
+            stream: DeadlineStream::new(&dialled.stream, started + timeout),
             local_error: None,
         };
         let config = tls::Config {

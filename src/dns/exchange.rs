@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::error::{Class, Server};
 use super::message::{self, Message, Query, Question, parse_reply};
 use super::name::DecodeError;
-use crate::deadline::{Timed, left};
+use crate::deadline::{DeadlineStream, time_left};
 use crate::sys::memory;
 
 /// The largest possible datagram: a server may send more than was offered.
@@ -229,8 +229,8 @@ fn ask_over_tcp(
     let message = query.compose();
     let length =
         u16::try_from(message.len()).map_err(|_| Class::Io(ErrorKind::InvalidInput, None))?;
-    let stream = TcpStream::connect_timeout(&server, left(deadline)?)?;
-    let mut connection = Timed::new(&stream, deadline);
+    let stream = TcpStream::connect_timeout(&server, time_left(deadline)?)?;
+    let mut connection = DeadlineStream::new(&stream, deadline);
     // RFC 7766 section 8: length and message in one write.
     connection.write_all(&[&length.to_be_bytes(), message.as_slice()].concat())?;
     let mut strays = Strays::default();

@@ -26,12 +26,12 @@ const MAX_NAMES: usize = 4096;
 
 /// A version of the hosts file, with the names that were asked for.
 #[derive(Debug)]
-pub(crate) struct Hosts {
+pub(crate) struct HostsFile {
     path: PathBuf,
     known: Mutex<BTreeMap<String, Vec<IpAddr>>>,
 }
 
-impl Hosts {
+impl HostsFile {
     /// The file at `path`, of which nothing has been read yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn only_what_was_asked_for_is_kept() {
         let file = TempFile::new("10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c\n");
-        let hosts = Hosts::new(file.path.clone());
+        let hosts = HostsFile::new(file.path.clone());
         let ip = |last| vec![IpAddr::from([10, 0, 0, last])];
         assert_eq!(
             [hosts.addresses("A."), hosts.addresses("x")],
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn the_number_of_kept_names_is_limited() {
         let file = TempFile::new("10.0.0.1 a\n");
-        let hosts = Hosts::new(file.path.clone());
+        let hosts = HostsFile::new(file.path.clone());
         for number in 0..MAX_NAMES + 2 {
             hosts.addresses(&format!("n{number}"));
         }
         assert_eq!(hosts.known.lock().unwrap().len(), 2);
         // What cannot be looked up is not kept as not listed.
-        let none = Hosts::new("/proc/self/mem".into());
+        let none = HostsFile::new("/proc/self/mem".into());
         assert!(none.addresses("a").is_empty());
         assert!(none.known.lock().unwrap().is_empty());
     }

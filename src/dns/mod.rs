@@ -48,7 +48,7 @@ pub(crate) use answer::Resolved;
 use error::keep_higher_ranked;
 pub(crate) use error::{Class, Error};
 use exchange::Random;
-use hosts::Hosts;
+use hosts::HostsFile;
 use lookup::Lookup;
 use name::Name;
 use record::{Data, Srv, Type};
@@ -63,7 +63,7 @@ const LOOKUP: usize = 1 << 20;
 
 /// The configuration of a resolver.
 #[derive(Debug, Clone)]
-pub(crate) struct Sources {
+pub(crate) struct ResolverConfig {
     /// The path of resolv.conf.
     pub(crate) resolv_conf: PathBuf,
     /// The path of the hosts file.
@@ -75,7 +75,7 @@ pub(crate) struct Sources {
     pub(crate) edns_memory: Duration,
 }
 
-impl Sources {
+impl ResolverConfig {
     /// Those of this machine and this process, with these intervals.
     pub(crate) fn of_system(check_interval: Duration, edns_memory: Duration) -> Self {
         Self {
@@ -91,34 +91,28 @@ impl Sources {
 /// The resolver.
 pub(crate) struct Resolver {
     conf: Watched<ResolvConf>,
-    hosts: Watched<Hosts>,
+    hosts: Watched<HostsFile>,
     servers: Servers,
 }
 
 impl Resolver {
     /// Reads the files. `random` fills octets from the operating system's entropy.
-    pub(crate) fn new(sources: Sources, random: Random) -> Self {
+    pub(crate) fn new(config: ResolverConfig, random: Random) -> Self {
         let now = Instant::now();
-        let environment = sources.environment;
+        let environment = config.environment;
         let empty = ResolvConf::parse("", &environment);
         let read = move |_: &_, file: &mut dyn Read| ResolvConf::read(file, &environment);
-        let hosts = Hosts::new(sources.hosts.clone());
+        let hosts = HostsFile::new(config.hosts.clone());
         Self {
-            conf: Watched::new(
-                sources.resolv_conf,
-                sources.check_interval,
-                now,
-                empty,
-                read,
-            ),
+            conf: Watched::new(config.resolv_conf, config.check_interval, now, empty, read),
             hosts: Watched::new(
-                sources.hosts,
-                sources.check_interval,
+                config.hosts,
+                config.check_interval,
                 now,
                 hosts,
                 |hosts, file| hosts.renewed(file),
             ),
-            servers: Servers::new(random, sources.edns_memory),
+            servers: Servers::new(random, config.edns_memory),
         }
     }
 

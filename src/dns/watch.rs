@@ -107,7 +107,7 @@ impl<T> Watched<T> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
-    use super::super::hosts::Hosts;
+    use super::super::hosts::HostsFile;
     use super::super::tests::fake::TempFile;
     use super::*;
     use std::fs;
@@ -171,7 +171,7 @@ mod tests {
         for path in others.map(Path::new).into_iter().chain([&*pipe.path]) {
             let watched = watched(path.into(), Instant::now());
             assert_eq!(*watched.get(Instant::now()), "", "{path:?}");
-            let hosts = Hosts::new(path.into());
+            let hosts = HostsFile::new(path.into());
             assert!(hosts.addresses("a").is_empty(), "{path:?}");
         }
     }

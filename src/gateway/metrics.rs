@@ -13,7 +13,7 @@ use super::error::{Error, refused};
 use super::listeners::{open_metrics, serves};
 use crate::admin::{self, Observed};
 use crate::config::Settings;
-use crate::deadline::Timed;
+use crate::deadline::DeadlineStream;
 use crate::log;
 use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
@@ -148,7 +148,7 @@ impl Metrics {
 fn drains(addr: SocketAddr) -> bool {
     let ask = || -> io::Result<Vec<u8>> {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-        let mut timed = Timed::new(&stream, Instant::now() + PATIENCE);
+        let mut timed = DeadlineStream::new(&stream, Instant::now() + PATIENCE);
         write!(timed, "GET /readyz HTTP/1.1\r\nHost: {addr}\r\n\r\n")?;
         let mut answer = Vec::new();
         // What came before a failure counts.

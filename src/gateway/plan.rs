@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::discovery::auth::Authenticator;
 use crate::discovery::roots::{Authorities, Bundle};
 use crate::discovery::{Discovery, Identity, Member, Members, identity_of_domain};
-use crate::dns::{Resolver, Sources};
+use crate::dns::{Resolver, ResolverConfig};
 use crate::endpoint::{self, Endpoint};
 use crate::loop_guard::{self, LoopGuard};
 use crate::sys::activation::Inherited;
@@ -34,7 +34,7 @@ pub(super) struct Plan {
 
 /// Works out from the settings what can be worked out on this host alone, but for names.
 pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
-    let sources = Sources::of_system(times.resolver_look, times.edns_memory);
+    let sources = ResolverConfig::of_system(times.resolver_look, times.edns_memory);
     let resolver = Resolver::new(sources, random::fill);
     let passed = passed
         .iter()

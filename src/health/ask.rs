@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::response::{self, Fault, Heard, MAX_RESPONSE};
-use crate::deadline::Timed;
+use crate::deadline::DeadlineStream;
 use crate::dial::{self, blocking};
 use crate::loop_guard::LoopGuard;
 use crate::sys::Plain;
@@ -49,7 +49,7 @@ pub(crate) fn ask(
         .map_err(Cause::Dial)
         .and_then(|dialled| {
             // The guard has to know of the connection for as long as there is one.
-            let mut stream = Timed::new(&dialled.stream, deadline);
+            let mut stream = DeadlineStream::new(&dialled.stream, deadline);
             converse(&mut stream, &request(addr, url))
         });
     asked.map_err(|cause| Failure { addr, cause })

@@ -30,7 +30,7 @@ use super::*;
 use crate::addr::parse_endpoint;
 use crate::config::Policy;
 use crate::dial;
-use crate::dns::Sources;
+use crate::dns::ResolverConfig;
 use crate::dns::resolv_conf::Environment;
 use crate::dns::tests::fake::{A, AAAA, Act, Asked, Net, SRV, TempFile, script};
 use crate::endpoint::Proof;
@@ -177,7 +177,7 @@ impl Bench {
         let net = Net::new(vec![script(move |asked| lock(&shared).answer(asked))]);
         let conf = format!("nameserver 127.0.0.1\noptions attempts:1\n{conf}\n");
         let (resolv_conf, hosts) = (TempFile::new(&conf), TempFile::new(""));
-        let sources = Sources {
+        let sources = ResolverConfig {
             resolv_conf: resolv_conf.path.clone(),
             hosts: hosts.path.clone(),
             environment: Environment {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::exchange::Random;
 use super::record::Srv;
 use super::resolv_conf::Environment;
-use super::{Class, Error, Resolved, Resolver, Sources};
+use super::{Class, Error, Resolved, Resolver, ResolverConfig};
 use fake::{A, Act, Asked, Net, TempFile};
 
 /// More than enough time for a lookup that succeeds.
@@ -51,7 +51,7 @@ impl Bench {
             text.push_str(&format!("nameserver {}\n", server.ip));
         }
         let files = [TempFile::new(&text), TempFile::new(hosts)];
-        let sources = Sources {
+        let sources = ResolverConfig {
             resolv_conf: files[0].path.clone(),
             hosts: files[1].path.clone(),
             environment: Environment {

@@ -1,7 +1,7 @@
 //! Tests of where a gateway listens.
 
 use super::*;
-use crate::dns::{Resolver, Sources};
+use crate::dns::{Resolver, ResolverConfig};
 use crate::sys::random;
 use crate::times::Times;
 
@@ -19,7 +19,7 @@ fn wanted(text: &str) -> HostPort {
 
 fn resolver() -> Resolver {
     let times = Times::REAL;
-    let sources = Sources::of_system(times.resolver_look, times.edns_memory);
+    let sources = ResolverConfig::of_system(times.resolver_look, times.edns_memory);
     Resolver::new(sources, random::fill)
 }
 
