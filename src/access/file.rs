@@ -37,7 +37,7 @@ impl LogFile {
     /// Opens a file, or creates it.
     ///
     /// # Errors
-    /// Those of open(2), ENXIO for a socket and for a named pipe without a reader.
+    /// Those of open(2), ENXIO for a named pipe without a reader, and for a socket.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),

@@ -65,9 +65,9 @@ impl<T> Resolved<T> {
 /// The result of one reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Data of the type asked for, at least one, and the shortest TTL on the way to it.
+    /// Data of the type asked for, at least one, and the shortest TTL of all records that lead to it.
     Data(Vec<Data>, u32),
-    /// The chain of aliases leaves the message: its target, which is not `localhost`, is to be asked for.
+    /// The chain of aliases leaves the message; its target, which is not `localhost`, must be asked for.
     Alias(Name, u32),
     /// There is nothing (NXDOMAIN or NODATA), and for how long, if the server said.
     Nothing(Class, Option<u32>),

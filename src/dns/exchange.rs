@@ -281,7 +281,7 @@ mod tests {
         bytes
     }
 
-    /// Until a socket is connected it takes in datagrams from anyone, and keeps them.
+    /// Until a socket is connected it receives datagrams from anyone.
     #[test]
     fn datagrams_from_before_the_connect() {
         let question = question();
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(message.rcode, message::NOERROR);
     }
 
-    /// What has come by the deadline is read, and nothing after it, however much keeps coming.
+    /// Datagrams that came before the deadline are read, later ones are not.
     #[test]
     fn datagrams_past_the_deadline() {
         let question = question();

@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// What was asked for is kept, found or not, and looked up in the next content.
+    /// Names that were asked for are kept, found or not, and looked up in the next version.
     #[test]
     fn only_what_was_asked_for_is_kept() {
         let file = TempFile::new("10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c\n");
@@ -191,7 +191,7 @@ mod tests {
             hosts.addresses(&format!("n{number}"));
         }
         assert_eq!(hosts.known.lock().unwrap().len(), 2);
-        // What cannot be looked up is not kept as not listed.
+        // A name that cannot be looked up is not remembered as not listed.
         let none = HostsFile::new("/proc/self/mem".into());
         assert!(none.addresses("a").is_empty());
         assert!(none.known.lock().unwrap().is_empty());

@@ -270,7 +270,7 @@ mod tests {
         Name::from_text(text).unwrap().0
     }
 
-    /// `bytes` behind an empty header, which is where the first name of a message stands.
+    /// `bytes` after an empty header, as for the first name of a message.
     fn parse(bytes: &[u8]) -> Result<(Name, usize), DecodeError> {
         let message = [&[0; HEADER_LEN], bytes].concat();
         let mut reader = Reader::new(&message).at(HEADER_LEN)?;
@@ -398,7 +398,7 @@ mod tests {
         }
     }
 
-    /// Backwards from where the first pointer stands, but not from where it led.
+    /// Backwards from the first pointer, but not from its target.
     #[test]
     fn each_pointer_leads_further_back() {
         let mut message = vec![0; HEADER_LEN];

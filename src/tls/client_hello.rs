@@ -11,7 +11,7 @@
 //! | supported_versions | 1.3 and 1.2 |
 //! | cookie | the one of a HelloRetryRequest |
 //!
-//! The renegotiation SCSV (RFC 5746 section 3.4) stands for an empty renegotiation_info, and
+//! The renegotiation SCSV (RFC 5746 section 3.4) means an empty renegotiation_info, and
 //! the session id is a random one for the sake of middleboxes (RFC 8446 appendix D.4). No PSK,
 //! ticket, early data, compression or status request is offered, so no server may answer one.
 

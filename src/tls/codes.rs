@@ -79,7 +79,7 @@ codes! {
 }
 
 codes! {
-    /// HandshakeType (RFC 8446 section 4, RFC 5246 section 7.4). MESSAGE_HASH stands for the
+    /// HandshakeType (RFC 8446 section 4, RFC 5246 section 7.4). MESSAGE_HASH replaces the
     /// first of two ClientHellos in a transcript (RFC 8446 section 4.4.1).
     HandshakeType(u8), "handshake message of type";
     HELLO_REQUEST = 0 "HelloRequest",

@@ -152,7 +152,7 @@ impl Error {
         }
     }
 
-    /// The alert to send before closing; `None` if the server is gone or ended the handshake itself.
+    /// The alert to send before closing; `None` if the connection failed or the server ended it.
     pub(crate) fn alert(&self) -> Option<Description> {
         Some(match self {
             Self::Misbehaved { alert, .. } => *alert,
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// The ClientHello names no address (RFC 6066 section 3), so the server cannot know one.
+    /// The ClientHello does not contain addresses (RFC 6066 section 3).
     #[test]
     fn a_name_that_is_not_recognized_may_be_one_that_was_not_sent() {
         let error = Error::Alert {
@@ -327,7 +327,7 @@ mod tests {
         for error in [
             alert(later),
             closed(later),
-            // a record came, so it speaks TLS
+            // a record came, so it uses TLS
             closed(hello),
             Error::TimedOut { awaiting: hello },
         ] {

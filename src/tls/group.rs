@@ -31,7 +31,7 @@ pub(crate) const GROUPS: [Group; 4] = [
 const X25519_LEN: usize = 32;
 
 /// How often a scalar is drawn. On P-256 a draw is out of range once in 2^32, elsewhere more
-/// rarely, so a source that fails this often is no random source.
+/// rarely, so a source that fails this often is not random.
 const DRAWS: usize = 4;
 
 impl Group {
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Not a byte of its own choice goes into a key.
+    /// None of its bytes are used.
     #[test]
     fn a_random_source_that_fails_gives_no_key() {
         for group in GROUPS {

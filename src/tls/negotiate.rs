@@ -209,12 +209,12 @@ fn chooses_tls13(server: &ServerHello<'_>) -> Result<bool, Error> {
     }
     match selected.map(Version) {
         Some(Version::TLS13) => Ok(true),
-        // it was offered, but may not be chosen that way
+        // it was offered, but must not be chosen by this extension
         Some(Version::TLS12) => Err(Error::illegal(
             "supported_versions chooses TLS 1.2, which it may not",
         )),
         Some(Version(code)) => Err(Error::not_offered("version by supported_versions", code)),
-        // section 4.1.3: the random value counts first, and 4.1.4: it has to name its version
+        // section 4.1.3: the random value is checked first; 4.1.4: the version is required
         None if server.random == RETRY_RANDOM => Err(Error::missing(
             ExtensionType::SUPPORTED_VERSIONS,
             HandshakeType::SERVER_HELLO,

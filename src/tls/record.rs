@@ -137,18 +137,17 @@ impl Protection {
     }
 }
 
-/// One connection's records, both ways. What is sent gathers until [`Self::flush`], so that
-/// a flight is one write.
+/// The records of a connection, in both directions. Records to send are queued until
+/// [`Self::flush`], so that a flight is one write.
 pub(crate) struct RecordLayer<'s, S> {
     stream: &'s mut S,
     version: Option<Version>,
     open: Option<Protection>,
     seal: Option<Protection>,
-    /// Handshake bytes that are not yet a whole message.
+    /// Received handshake bytes that are not a whole message yet.
     handshake: Vec<u8>,
     outgoing: Vec<u8>,
-    /// legacy_record_version of what is sent: the first flight, which is the first
-    /// ClientHello, has its own.
+    /// legacy_record_version of sent records; the first flight, the first ClientHello, has its own.
     send_version: [u8; 2],
     /// What is left of [`MAX_RECORDS`], [`MAX_BYTES`] and [`MAX_IGNORED`].
     records: u32,
@@ -306,7 +305,7 @@ impl<'s, S: Read + Write> RecordLayer<'s, S> {
         }
     }
 
-    /// Counts a record without effect, which may not stand between the fragments of a
+    /// Counts a record without effect, which must not be between the fragments of a
     /// handshake message either (RFC 8446 section 5.1).
     fn ignore(&mut self) -> Result<(), Error> {
         if !self.handshake.is_empty() {

@@ -2,14 +2,12 @@
 //!
 //! No key exchange is needed to authenticate. In ServerKeyExchange the server signs, with the
 //! key of its certificate, both random values and its ephemeral key (RFC 8422 section 5.4).
-//! Ours is fresh, so the signature was made now, for this handshake, by whoever holds that
-//! key: this is all that TLS 1.2 ever offers as proof of possession. The Finished messages
-//! would add that nobody changed the rest of the handshake, which is to say that the version,
-//! the cipher suite and the extensions were not tampered with; these protect data, and no
-//! data is ever sent over this connection. The one choice that bears on the signature itself
-//! is its scheme: it is limited here to what was offered, and none of those is weak. So our
-//! ClientKeyExchange never follows, and nothing of TLS 1.2's key derivation or record
-//! protection exists in this program.
+//! Ours is fresh, so the signature was made now, for this handshake, with that key: TLS 1.2 has no
+//! other proof of possession. The Finished messages would also prove that nobody changed the rest of
+//! the handshake, that is, the version, the cipher suite and the extensions; these protect data, and
+//! no data is ever sent over this connection. Only one choice matters for the signature, its scheme:
+//! it must be one that was offered, and none of those is weak. So no ClientKeyExchange is sent, and
+//! this program has neither the key derivation nor the record protection of TLS 1.2.
 //!
 //! What follows ServerKeyExchange, CertificateRequest and ServerHelloDone, is not signed and its
 //! content is not used. [`run`] still reads it, to close after the server's flight and not in the

@@ -5,7 +5,7 @@ use std::io::{self, Cursor};
 use super::*;
 use crate::crypto::aead::AeadAlgorithm;
 
-/// A stream that yields its bytes and keeps what is written.
+/// A stream that returns its bytes and stores what is written.
 struct Pipe {
     incoming: Cursor<Vec<u8>>,
     written: Vec<u8>,
@@ -368,7 +368,7 @@ fn bytes_that_are_not_a_record() {
     assert_eq!(first(None, b"HTTP/1.0 400 Bad Request\r\n"), not_tls(true));
     assert_eq!(first(None, b"220 mail.example ESMTP\r\n"), not_tls(false));
     assert_eq!(first(None, &[22, 2, 0, 0, 1, 0]), not_tls(false));
-    // only the first record tells; after it, the version is not looked at
+    // only in the first record is the version checked
     let [half, rest] = [&MESSAGE[..4], &MESSAGE[4..]].map(|part| record(22, part));
     let mut odd = [half.clone(), rest].concat();
     odd[half.len() + 1] = 0x7f;
