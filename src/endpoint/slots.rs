@@ -1,13 +1,13 @@
-//! The bound on what is opened beside the connections of clients: dials, probes, proofs and health checks,
-//! whoever asks for them.
+//! The limit for connections that are not those of clients: dials beside a client's first, probes, authentications and
+//! health checks.
 //!
-//! Each holds a [`Slot`] for as long as it has a socket. There are [`MOST`], fewer on a small host: `sys::limits`
-//! keeps descriptors and threads for as many, so that endpoints that accept and say nothing, however many
-//! there are, take nothing from clients. What runs in the background leaves a quarter of them to those who
+//! Each has a [`Slot`] for as long as it has a socket. There are [`MOST`], fewer on a small host: `sys::limits`
+//! reserves descriptors and threads for as many, so that endpoints that accept and do not answer, however many
+//! there are, take nothing from clients. Background work leaves a quarter of the slots to clients that
 //! wait.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::sync::lock;
 
@@ -16,10 +16,18 @@ const MOST: usize = 16;
 
 /// All slots of a process.
 #[derive(Debug, Clone)]
-pub(crate) struct Slots {
+pub(crate) struct Slots(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     count: usize,
-    shared: Arc<Shared>,
+    taken: Mutex<usize>,
+    freed: Condvar,
 }
+
+/// The right to one such connection; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<Shared>);
 
 impl Default for Slots {
     fn default() -> Self {
@@ -27,93 +35,67 @@ impl Default for Slots {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    taken: Mutex<usize>,
-    freed: Condvar,
-}
-
-/// The right to one connection of our own, given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Slot(Arc<Shared>);
-
 impl Slots {
-    /// So many.
     pub(crate) fn new(count: usize) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             count,
-            shared: Arc::default(),
-        }
+            taken: Mutex::new(0),
+            freed: Condvar::new(),
+        }))
     }
 
-    /// How many the background may take together with all others.
-    fn for_all(&self) -> usize {
-        self.count - self.count / 4
+    /// How many may be taken before background work gets no more.
+    fn background(&self) -> usize {
+        self.0.count - self.0.count / 4
     }
 
-    /// How many may be kept by what is not expected to end.
+    /// How many may be kept by connections that are not expected to end.
     pub(crate) fn for_idle(&self) -> usize {
-        self.count / 2
+        self.0.count / 2
     }
 
-    /// A slot for what a client waits for, if one is free.
+    /// A slot for work that a client waits for, if one is free.
     pub(crate) fn for_client(&self) -> Option<Slot> {
-        self.take(self.count)
+        self.take(self.0.count, Duration::ZERO)
     }
 
-    /// A slot for what nobody waits for, if one is free.
+    /// A slot for background work, if one is free.
     pub(crate) fn for_background(&self) -> Option<Slot> {
-        self.take(self.for_all())
+        self.take(self.background(), Duration::ZERO)
     }
 
-    fn take(&self, most: usize) -> Option<Slot> {
-        let mut taken = lock(&self.shared.taken);
-        (*taken < most).then(|| {
-            *taken += 1;
-            Slot(Arc::clone(&self.shared))
-        })
-    }
-
-    /// Waits for a slot for what a client waits for, no longer than `patience`.
+    /// Waits for a slot for work that a client waits for, no longer than `patience`.
     pub(crate) fn wait_for_client(&self, patience: Duration) -> Option<Slot> {
-        self.wait(self.count, Some(Instant::now() + patience))
+        self.take(self.0.count, patience)
     }
 
-    /// Waits for a slot for what nobody waits for. Each is given back within the time of a dial.
+    /// Waits for a slot for background work. Each is given back within the time of a dial.
     pub(crate) fn wait_for_background(&self) -> Slot {
         loop {
-            // Without an end there is one.
-            if let Some(slot) = self.wait(self.for_all(), None) {
+            if let Some(slot) = self.take(self.background(), Duration::from_secs(3600)) {
                 return slot;
             }
         }
     }
 
-    fn wait(&self, most: usize, until: Option<Instant>) -> Option<Slot> {
-        let mut taken = lock(&self.shared.taken);
-        while *taken >= most {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return None;
-            }
-            let freed = &self.shared.freed;
-            taken = match left {
-                Some(left) => {
-                    let waited = freed.wait_timeout(taken, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => freed.wait(taken).unwrap_or_else(PoisonError::into_inner),
-            };
+    /// Takes a slot once fewer than `most` are taken.
+    fn take(&self, most: usize, patience: Duration) -> Option<Slot> {
+        let is_full = |taken: &mut usize| *taken >= most;
+        let taken = lock(&self.0.taken);
+        let waited = self.0.freed.wait_timeout_while(taken, patience, is_full);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
         }
         *taken += 1;
-        Some(Slot(Arc::clone(&self.shared)))
+        Some(Slot(Arc::clone(&self.0)))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         *lock(&self.0.taken) -= 1;
-        // Some wait for fewer to be taken than others.
+        // Those that wait have different limits.
         self.0.freed.notify_all();
     }
 }
@@ -137,7 +119,7 @@ mod tests {
         more.truncate(3);
         assert!(slots.wait_for_client(Duration::ZERO).is_some());
         drop((clients, more));
-        assert_eq!(*lock(&slots.shared.taken), 0);
+        assert_eq!(*lock(&slots.0.taken), 0);
     }
 
     /// Whether a thread, as a link of /proc names it, is asleep.
