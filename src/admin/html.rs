@@ -23,8 +23,11 @@ pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
 /// anywhere, except what is short and written here.
 const STYLE: &str = include_str!("style.css");
 
-/// The columns of the table of endpoints that are numbers.
-const NUMBERS: [(&str, fn(&View) -> String); 5] = [
+/// A column of the table of endpoints: its head, and the text of a cell.
+type Column = (&'static str, fn(&View) -> String);
+
+/// The columns that are numbers.
+const NUMBERS: [Column; 5] = [
     ("Open", |view| view.stats.open().to_string()),
     ("Clients", |view| view.stats.connections.get().to_string()),
     ("To endpoint", |view| bytes(view.stats.to_endpoint.get())),

@@ -65,7 +65,7 @@ pub(crate) fn run(config: &Config, output: Output, warnings: &[String]) -> Resul
             row.health = config.health_check.as_ref().map(|url| {
                 let addr = url.target(endpoint.addr);
                 let asked = health::ask(addr, url, times.health_timeout, &guard);
-                asked.map_err(|failure| failure.reason())
+                asked.map_err(|failure| failure.to_string())
             });
             row
         })

@@ -1,14 +1,13 @@
-//! Health checks: each endpoint is asked over HTTP how it is (`--health-check`).
+//! Health checks: each endpoint is asked over HTTP whether it is healthy (`--health-check`).
 //!
-//! A member that accepts connections may still be unable to serve: cut off from its peers,
-//! removed, without a quorum. Nothing that a connection shows tells that; `/readyz` and `/health`
-//! of etcd do. [`ask`] asks once, [`judge`] makes an opinion of many answers, [`rounds`] says who
-//! is asked when, and [`watch`] does it all, for the pool, which decides what follows from an opinion.
+//! A member that accepts connections may still be unable to serve: separated from its peers,
+//! removed, without a quorum. Connections do not show that; `/readyz` and `/health`
+//! of etcd do. `ask` makes one check, `response` parses the answer, `timetable` says who
+//! is asked when, and [`watch`] does it all and reports to the pool, which decides what follows.
 
 mod ask;
-pub(crate) mod judge;
 pub(crate) mod response;
-pub(crate) mod rounds;
+mod timetable;
 pub(crate) mod watch;
 
-pub(crate) use ask::{Failure, ask};
+pub(crate) use ask::ask;

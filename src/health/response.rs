@@ -1,14 +1,14 @@
-//! What a member answered: as much of HTTP/1.x as tells whether it is well (RFC 9112).
+//! The parser of answers to a health check: as much of HTTP/1.x as shows whether the member is healthy (RFC 9112).
 //!
-//! Status 200 is healthy, anything else is not, whatever the content says. Of the fields only
-//! those are looked at that say where the answer ends, and where a redirect would lead. Liberal
+//! Status 200 is healthy, anything else is not, whatever the content says. Only those fields matter
+//! that say where the answer ends, and where a redirect would lead. The parser is liberal
 //! where strictness helps nobody: bare line feeds, no reason phrase, no Content-Length before a
-//! close, unknown or odd fields, and interim answers (1xx), which RFC 9110 section 15.2 has a
-//! client skip; but not 101, for no other protocol was asked for. An answer that ends before its
-//! Content-Length is not one; whether a chunked one is whole is not looked at. Head and content
+//! close, unknown or odd fields, and interim answers (1xx), which a client skips by RFC 9110 section
+//! 15.2; but not 101, because no other protocol was requested. An answer that ends before its
+//! Content-Length is a failure; whether a chunked one is complete is not checked. Head and content
 //! together are read up to [`MAX_RESPONSE`] octets; what follows is not waited for.
 //!
-//! Pure: no socket and no clock. Nothing is kept of the octets but short printable excerpts.
+//! Pure: no socket and no clock. Only short printable excerpts of the octets are kept.
 
 #![deny(
     clippy::indexing_slicing,
@@ -23,38 +23,38 @@ use std::fmt;
 
 use crate::wire::Reader;
 
-/// The most that is read of an answer; the longest of etcd's own has some hundred octets.
+/// The most that is read of an answer; the longest one of etcd has some hundred octets.
 pub(crate) const MAX_RESPONSE: usize = 8 * 1024;
 
-/// The most characters that are repeated of an answer: all checks of /readyz.
+/// The longest excerpt of an answer, in characters: enough for all checks of /readyz.
 const EXCERPT_MAX: usize = 240;
 
-/// As many octets as a frame of HTTP/2 has in front; fewer do not tell what they are of.
+/// The length of the header of an HTTP/2 frame; fewer octets do not show which protocol they are of.
 const RECOGNIZABLE: usize = 9;
 
 /// What has been received, if it is not a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Parsed {
     /// The beginning of an answer.
     Incomplete,
     /// All of an answer, with status 200.
     Healthy,
 }
 
-/// Why an answer does not mean that the member is well.
+/// Why an answer does not show that the member is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection ended before one octet.
+    /// The connection ended before the first octet.
     Empty,
     /// A record of TLS.
     Tls,
     /// A frame of HTTP/2.
     Http2,
-    /// Neither HTTP nor anything else that is known, but for the excerpt.
+    /// An unknown protocol; an excerpt.
     NotHttp(String),
     /// Neither HTTP/1.0 nor HTTP/1.1.
     Version(String),
-    /// A status line without a status.
+    /// A malformed status line.
     StatusLine(String),
     /// More than [`MAX_RESPONSE`] octets without content.
     HeadTooLong,
@@ -62,14 +62,14 @@ pub(crate) enum Fault {
     Length,
     /// The connection ended within the answer.
     EndsEarly,
-    /// Status 3xx, and where it leads.
+    /// Status 3xx, and its Location.
     Redirect { status: String, location: String },
-    /// Any other status than 200, and the beginning of the content.
+    /// Any other status except 200, and the beginning of the content.
     Status { status: String, content: String },
 }
 
 impl Fault {
-    /// Whether the member said so itself, and did not just stop.
+    /// Whether there was an answer, and not only an end.
     pub(super) fn is_answer(&self) -> bool {
         !matches!(self, Self::Empty | Self::EndsEarly)
     }
@@ -78,13 +78,13 @@ impl Fault {
 /// Reads what has been received so far; `ended` says that nothing will follow.
 ///
 /// # Errors
-/// Why it does not mean that the member is well. More octets change no more than an excerpt then.
-pub(crate) fn parse(received: &[u8], ended: bool) -> Result<Heard, Fault> {
+/// Why it does not show that the member is healthy. More octets can then only change an excerpt.
+pub(crate) fn parse(received: &[u8], ended: bool) -> Result<Parsed, Fault> {
     let received = received.get(..MAX_RESPONSE).unwrap_or(received);
     let is_full = received.len() == MAX_RESPONSE;
     if !begins_like_http(received) {
         if received.len() < RECOGNIZABLE && !ended {
-            return Ok(Heard::Incomplete);
+            return Ok(Parsed::Incomplete);
         }
         return Err(foreign(received));
     }
@@ -94,14 +94,14 @@ pub(crate) fn parse(received: &[u8], ended: bool) -> Result<Heard, Fault> {
             _ if is_full => Err(Fault::HeadTooLong),
             true if received.is_empty() => Err(Fault::Empty),
             true => Err(Fault::EndsEarly),
-            false => Ok(Heard::Incomplete),
+            false => Ok(Parsed::Incomplete),
         };
     };
     let content = reader.rest();
     let length = head.content_length();
     let is_whole = matches!(length, Length::Octets(length) if content.len() >= length);
     if !is_whole && !is_full && !ended && length != Length::Malformed {
-        return Ok(Heard::Incomplete);
+        return Ok(Parsed::Incomplete);
     }
     if head.code != 200 {
         return Err(head.refusal(content));
@@ -109,16 +109,16 @@ pub(crate) fn parse(received: &[u8], ended: bool) -> Result<Heard, Fault> {
     match length {
         Length::Malformed => Err(Fault::Length),
         Length::Octets(_) if !is_whole && !is_full => Err(Fault::EndsEarly),
-        _ => Ok(Heard::Healthy),
+        _ => Ok(Parsed::Healthy),
     }
 }
 
-/// Whether these octets are the beginning of an answer, as far as they go.
+/// Whether these octets, as far as they go, are the beginning of an answer.
 fn begins_like_http(received: &[u8]) -> bool {
     received.iter().zip(b"HTTP/").all(|(octet, h)| octet == h)
 }
 
-/// What else has answered.
+/// Which other protocol was used.
 fn foreign(received: &[u8]) -> Fault {
     match received {
         // A record with an alert or a handshake, of any version (RFC 8446 section 5.1).
@@ -150,7 +150,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head of the answer, behind those of interim ones; `None` if it is not all there.
+    /// The head of the answer, after those of interim ones; `None` if it is not complete.
     fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, Fault> {
         loop {
             let Some(first) = line(reader) else {
@@ -189,7 +189,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Three digits, and nothing or a blank behind them.
+    /// Three digits, followed by nothing or a space.
     fn code(status: &[u8]) -> Option<u16> {
         let mut reader = Reader::new(status);
         let digits = reader.array::<3>().ok()?;
@@ -201,7 +201,7 @@ impl<'a> Head<'a> {
         (decimal && code >= 100).then_some(code)
     }
 
-    /// Takes from a field what matters; one that is not understood does not.
+    /// Reads a field. One that is malformed or unknown is ignored.
     fn note(&mut self, field: &'a [u8]) {
         let mut parts = field.splitn(2, |octet| *octet == b':');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
@@ -210,7 +210,7 @@ impl<'a> Head<'a> {
         let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
             let length = length(value);
-            // RFC 9110 section 8.6: equal ones are one.
+            // RFC 9110 section 8.6: equal lengths count as one.
             self.length = match self.length {
                 Length::Open => length,
                 before if before == length => length,
@@ -232,7 +232,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Why an answer with this head is not the one that was hoped for.
+    /// The failure that an answer with this head and another status than 200 is.
     fn refusal(self, content: &[u8]) -> Fault {
         let status = self.status;
         if (300..400).contains(&self.code) && !self.location.is_empty() {
@@ -241,7 +241,7 @@ impl<'a> Head<'a> {
         }
         let mut reader = Reader::new(content);
         if self.is_coded {
-            // How long the first chunk is.
+            // The length of the first chunk.
             let _ = line(&mut reader);
         }
         let content = match self.length {
@@ -258,13 +258,13 @@ fn length(value: &[u8]) -> Length {
     let decimal = value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value).ok().map(str::parse::<u64>);
     match number {
-        // What memory of 32 bits has no number for is more than will come.
+        // A length that 32 bits cannot hold is more than will be read.
         Some(Ok(number)) if decimal => Length::Octets(number.try_into().unwrap_or(usize::MAX)),
         _ => Length::Malformed,
     }
 }
 
-/// The next line, without its end, if that is there. RFC 9112 section 2.2: a bare LF ends one too.
+/// The next complete line, without its end. RFC 9112 section 2.2: a bare LF ends one, too.
 fn line<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = reader.clone().rest().iter().position(|o| *o == b'\n')?;
     let line = reader.take(length).ok()?;
@@ -272,8 +272,8 @@ fn line<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// Octets of a peer as one short line that cannot act on a terminal: blanks and line ends are one
-/// blank, what is not printable ASCII is a question mark.
+/// Octets of a peer as one short line that cannot act on a terminal: successive white space is one
+/// space, what is not printable ASCII is a question mark.
 fn excerpt(octets: &[u8]) -> String {
     let mut text = String::new();
     for octet in octets.trim_ascii() {

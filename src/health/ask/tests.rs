@@ -1,4 +1,4 @@
-//! A member is asked over HTTP: every answer, and every way not to answer, is told apart.
+//! A member is asked over HTTP: every answer, and every way not to answer, is distinguished.
 
 use super::*;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -31,22 +31,6 @@ fn request_of(stream: &mut TcpStream) -> String {
         request.extend(octet);
     }
     String::from_utf8(request).unwrap()
-}
-
-/// A failure of a member's.
-pub(in crate::health) fn members_failure() -> Failure {
-    Failure {
-        addr: ([10, 0, 0, 1], 2381).into(),
-        cause: Cause::Late { has_begun: false },
-    }
-}
-
-/// A failure of this host's.
-pub(in crate::health) fn local_failure() -> Failure {
-    Failure {
-        addr: ([10, 0, 0, 1], 2381).into(),
-        cause: Cause::Broken(io::Error::from_raw_os_error(105)),
-    }
 }
 
 #[test]
@@ -167,8 +151,6 @@ fn a_member_that_does_not_answer_has_failed() {
         let (asked, server) = ask_server(AMPLE, serve);
         let failure = asked.unwrap_err();
         assert!(failure.to_string().contains(words), "{failure}");
-        let head = format!("health check of {}: ", failure.addr);
-        assert!(failure.to_string().starts_with(&head), "{failure}");
         assert!(!failure.is_local(), "{failure}");
         server.join().unwrap();
     }
@@ -179,7 +161,7 @@ fn a_member_that_does_not_answer_has_failed() {
     let failure = asked.unwrap_err();
     assert_eq!(
         failure.to_string(),
-        format!("health check: dial tcp {addr}: connect: connection refused")
+        format!("dial tcp {addr}: connect: connection refused")
     );
     assert!(!failure.is_local());
 }
@@ -245,16 +227,10 @@ fn whose_failure_it_is_depends_on_the_error_and_on_what_was_said_before() {
         ),
     ];
     for (calls, local, words) in cases {
-        let cause = converse(&mut Script(calls), "").unwrap_err();
-        let failure = Failure { addr, cause };
-        assert_eq!(
-            failure.to_string(),
-            format!("health check of {addr}: {words}")
-        );
+        let failure = converse(&mut Script(calls), "").unwrap_err();
+        assert_eq!(failure.to_string(), words);
         assert_eq!(failure.is_local(), local, "{failure}");
     }
     let dial = dial::ErrorKind::Local("getsockname", io::Error::from_raw_os_error(12)).at(addr);
-    let cause = Cause::Dial(dial);
-    assert!(Failure { addr, cause }.is_local());
-    assert!(local_failure().is_local() && !members_failure().is_local());
+    assert!(Failure::Dial(dial).is_local());
 }

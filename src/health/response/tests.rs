@@ -2,7 +2,7 @@
 
 use super::*;
 
-type Read = Result<Heard, Fault>;
+type Read = Result<Parsed, Fault>;
 
 fn status(status: &str, content: &str) -> Read {
     Err(Fault::Status {
@@ -18,8 +18,8 @@ fn redirect(status: &str, location: &str) -> Read {
     })
 }
 
-const HEALTHY: Read = Ok(Heard::Healthy);
-const INCOMPLETE: Read = Ok(Heard::Incomplete);
+const HEALTHY: Read = Ok(Parsed::Healthy);
+const INCOMPLETE: Read = Ok(Parsed::Incomplete);
 
 /// As etcd 3.4.23 sends it.
 const ETCD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 15:00:00 GMT\r\n\

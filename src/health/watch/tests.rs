@@ -178,3 +178,32 @@ fn one_that_comes_is_asked_before_the_next_turn_of_the_others() {
     });
     assert_eq!(counts(&checks, &one), [("passed", 1)]);
 }
+
+#[test]
+fn two_answers_in_a_row_change_the_health() {
+    // `f` fails, `.` is healthy; `D` and `R` are what changes with them.
+    let cases = [
+        ("......", "      "),
+        ("f.f.f.f", "       "),
+        ("ff", " D"),
+        (".ff", "  D"),
+        ("fffff", " D   "),
+        ("ff..", " D R"),
+        ("ff.f.f..", " D     R"),
+        ("ff....ff", " D R   D"),
+        ("f.ff", "   D"),
+    ];
+    for (answers, expected) in cases {
+        let mut health = Health::default();
+        let changes = answers.chars().map(|answer| {
+            let before = health.is_unhealthy;
+            health.note(answer == '.');
+            match (before, health.is_unhealthy) {
+                (false, true) => 'D',
+                (true, false) => 'R',
+                _ => ' ',
+            }
+        });
+        assert_eq!(changes.collect::<String>(), expected, "{answers}");
+    }
+}

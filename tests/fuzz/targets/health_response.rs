@@ -6,7 +6,7 @@
 use std::mem::discriminant;
 
 use super::Target;
-use crate::health::response::{Fault, Heard, MAX_RESPONSE, parse};
+use crate::health::response::{Fault, MAX_RESPONSE, Parsed, parse};
 
 pub(super) const TARGET: Target = Target {
     name: "health-response",
@@ -17,10 +17,10 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) {
     let ended = parse(input, true);
-    assert_ne!(ended, Ok(Heard::Incomplete));
+    assert_ne!(ended, Ok(Parsed::Incomplete));
     let whole = parse(input, false);
-    assert!(whole != Ok(Heard::Incomplete) || input.len() < MAX_RESPONSE);
-    if whole != Ok(Heard::Incomplete) {
+    assert!(whole != Ok(Parsed::Incomplete) || input.len() < MAX_RESPONSE);
+    if whole != Ok(Parsed::Incomplete) {
         assert_eq!(whole, ended);
     }
     if let Err(fault) = &ended {
@@ -33,7 +33,7 @@ fn run(input: &[u8]) {
     for length in (0..input.len()).step_by(1 + input.len() / 64) {
         let part = parse(input.get(..length).unwrap_or_default(), false);
         match &settled {
-            None if part != Ok(Heard::Incomplete) => settled = Some(part),
+            None if part != Ok(Parsed::Incomplete) => settled = Some(part),
             None => {}
             Some(settled) => same(&part, settled),
         }
@@ -43,8 +43,9 @@ fn run(input: &[u8]) {
     }
 }
 
-fn same(one: &Result<Heard, Fault>, other: &Result<Heard, Fault>) {
-    let kind = |answer: &Result<Heard, Fault>| answer.clone().map_err(|fault| discriminant(&fault));
+fn same(one: &Result<Parsed, Fault>, other: &Result<Parsed, Fault>) {
+    let kind =
+        |answer: &Result<Parsed, Fault>| answer.clone().map_err(|fault| discriminant(&fault));
     assert_eq!(kind(one), kind(other), "{one:?} {other:?}");
 }
 
