@@ -15,7 +15,7 @@ use crate::endpoint::pool::view::View;
 use crate::endpoint::slots::Slot;
 use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
-use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::stats::Distribution;
 use crate::sync::lock;
 use crate::sys::usage::Usage;
@@ -150,8 +150,8 @@ struct Fixture {
 #[derive(Debug)]
 struct Open;
 
-impl Gate for Open {
-    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for Open {
+    fn authenticate(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         Ok(Proof { not_after: None })
     }
 }
@@ -269,7 +269,7 @@ fn every_page_shows_an_endpoint_that_drains() {
     gateway.pool.replace(vec![drains.clone(), member(2, None)]);
     let untried = (http::Status::Unavailable, "no endpoint has answered yet\n");
     ready(&gateway, untried);
-    gateway.pool.kept(at(1), Instant::now());
+    gateway.pool.succeeded(at(1), Instant::now());
     ready(&gateway, READY);
     // (what happens, JSON, page, metrics)
     type Event = fn(&Fixture);
@@ -327,7 +327,7 @@ fn every_page_follows_the_endpoints() {
         &["active\":true"],
     );
     for port in [1, 2] {
-        gateway.pool.kept(at(port), Instant::now());
+        gateway.pool.succeeded(at(port), Instant::now());
     }
     ready(&gateway, READY);
     let since = gateway.pool.views()[0].since;
@@ -475,7 +475,11 @@ fn every_page_follows_the_endpoints() {
         not_after: Some(90_000),
     };
     let proves = member(3, Some("etcd.example"));
-    assert!(gateway.pool.proven(&proves, Instant::now(), proof));
+    assert!(
+        gateway
+            .pool
+            .set_authenticated(&proves, Instant::now(), proof)
+    );
     drop(client);
     ready(&gateway, READY);
     assert_page(
@@ -505,7 +509,7 @@ fn every_page_follows_the_endpoints() {
 fn problems_and_a_drain_are_shown_while_they_last() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None)]);
-    gateway.pool.kept(at(1), Instant::now());
+    gateway.pool.succeeded(at(1), Instant::now());
     *lock(&gateway.problems) = vec!["<one>".to_owned(), "two".to_owned()];
     ready(&gateway, READY);
     assert_page(

@@ -14,7 +14,7 @@ use super::roots::TrustedSet;
 use crate::deadline::DeadlineStream;
 use crate::dial::{self, blocking};
 use crate::endpoint::slots::Slot;
-use crate::endpoint::{Endpoint, Gate, Proof};
+use crate::endpoint::{Authenticate, Endpoint, Proof};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
@@ -230,8 +230,8 @@ fn forget_time(error: &mut x509::Error) {
     }
 }
 
-impl Gate for Authenticator {
-    fn admit(
+impl Authenticate for Authenticator {
+    fn authenticate(
         &self,
         endpoint: &Endpoint,
         timeout: Duration,
@@ -331,7 +331,7 @@ mod tests {
 
     fn admit(endpoint: &Endpoint, timeout: Duration) -> Result<Proof, dial::Error> {
         let slot = Slots::default().for_client().unwrap();
-        authenticator().admit(endpoint, timeout, &slot)
+        authenticator().authenticate(endpoint, timeout, &slot)
     }
 
     fn endpoint(addr: SocketAddr, identity: Option<&str>) -> Endpoint {
@@ -487,7 +487,7 @@ mod tests {
             });
             let slot = Slots::default().for_client().unwrap();
             let endpoint = endpoint(addr, Some("x.test"));
-            let admitted = authenticator.admit(&endpoint, Duration::from_secs(5), &slot);
+            let admitted = authenticator.authenticate(&endpoint, Duration::from_secs(5), &slot);
             assert!(admitted.unwrap_err().is_unauthenticated());
             let mut over = std::net::TcpStream::connect(addr).unwrap();
             over.write_all(b".").unwrap();

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use crate::dns::Resolver;
 use crate::endpoint::pool::{Change, Pool};
-use crate::endpoint::{Endpoint, Gate, Proof};
+use crate::endpoint::{Authenticate, Endpoint, Proof};
 use crate::log;
 use crate::loop_guard;
 use crate::sys::syscall::{self, PollFd};
@@ -94,7 +94,7 @@ pub(crate) struct Discovery {
 /// What a refresh brings up to date.
 struct Downstream<'a> {
     pool: &'a Pool,
-    gate: Option<&'a dyn Gate>,
+    gate: Option<&'a dyn Authenticate>,
     /// How long an authentication may take.
     timeout: Duration,
     /// The addresses of this gateway.
@@ -186,7 +186,7 @@ impl Discovery {
     /// no such error: it is logged, and they are resolved later.
     pub(crate) fn start(
         &mut self,
-        gate: Option<&dyn Gate>,
+        gate: Option<&dyn Authenticate>,
         timeout: Duration,
     ) -> Result<Start, String> {
         let patience = match self.members.are_listed() {
@@ -228,7 +228,7 @@ impl Discovery {
     pub(crate) fn run(
         &mut self,
         pool: &Pool,
-        gate: Option<&dyn Gate>,
+        gate: Option<&dyn Authenticate>,
         timeout: Duration,
         listeners: &[SocketAddr],
         on_removed: impl Fn(Vec<SocketAddr>),
@@ -241,7 +241,7 @@ impl Discovery {
             on_removed: &on_removed,
         };
         loop {
-            let woken = wait(pool.distress(), self.schedule.until());
+            let woken = wait(pool.refresh_waker(), self.schedule.until());
             let failed = woken.is_err();
             self.step(woken, &downstream);
             if failed {

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::parallel::parallel_map;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::slots::Slots;
-use crate::endpoint::{Endpoint, Gate, Proof};
+use crate::endpoint::{Authenticate, Endpoint, Proof};
 
 /// Authenticates the endpoints of a start. Returns those that have proven who they are, and why the others have
 /// not. Once one has, and `timeout` is over, no more are asked: a start cannot wait for the rest.
 pub(super) fn authenticate_all(
     endpoints: &[Endpoint],
-    gate: Option<&dyn Gate>,
+    gate: Option<&dyn Authenticate>,
     timeout: Duration,
 ) -> (Vec<(Endpoint, Proof)>, Vec<String>) {
     // Nothing else runs that takes slots.
@@ -30,7 +30,7 @@ pub(super) fn authenticate_all(
         if is_any_proven.load(Ordering::Relaxed) && began.elapsed() >= timeout {
             return None;
         }
-        let outcome = gate.admit(endpoint, timeout, &slot);
+        let outcome = gate.authenticate(endpoint, timeout, &slot);
         is_any_proven.fetch_or(outcome.is_ok(), Ordering::Relaxed);
         Some(outcome)
     });
@@ -45,12 +45,16 @@ pub(super) fn authenticate_all(
 }
 
 /// Authenticates the endpoints that serve again: a certificate may have expired, another host may have an address.
-pub(super) fn reauthenticate_serving(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
+pub(super) fn reauthenticate_serving(
+    pool: &Pool,
+    gate: Option<&dyn Authenticate>,
+    timeout: Duration,
+) {
     reauthenticate(pool, gate, timeout, pool.authenticated(), Vec::new());
 }
 
 /// Authenticates all endpoints by authorities that are new: those that were refused before may pass.
-pub(super) fn reauthenticate_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: Duration) {
+pub(super) fn reauthenticate_all(pool: &Pool, gate: Option<&dyn Authenticate>, timeout: Duration) {
     let serving = pool.authenticated();
     let mut others = pool.endpoints();
     others.retain(|other| other.identity.is_some() && !serving.contains(other));
@@ -62,7 +66,7 @@ pub(super) fn reauthenticate_all(pool: &Pool, gate: Option<&dyn Gate>, timeout: 
 /// each of them when its retry is due.
 fn reauthenticate(
     pool: &Pool,
-    gate: Option<&dyn Gate>,
+    gate: Option<&dyn Authenticate>,
     timeout: Duration,
     serving: Vec<Endpoint>,
     others: Vec<Endpoint>,
@@ -78,10 +82,10 @@ fn reauthenticate(
         if !serves && began.elapsed() >= timeout {
             return;
         }
-        match gate.admit(endpoint, timeout, &slot) {
-            Ok(proof) if *serves => pool.reaffirmed(endpoint.addr, proof),
+        match gate.authenticate(endpoint, timeout, &slot) {
+            Ok(proof) if *serves => pool.set_reauthenticated(endpoint.addr, proof),
             Ok(proof) => {
-                pool.proven(endpoint, started, proof);
+                pool.set_authenticated(endpoint, started, proof);
             }
             Err(error) => pool.failed(endpoint.addr, started, &error),
         }

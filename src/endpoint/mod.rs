@@ -1,5 +1,5 @@
-//! The etcd members that clients are forwarded to: which there are, which of them are
-//! active, whose turn it is, and how an inactive one comes back.
+//! The etcd members that clients are forwarded to: the set of them with the state of each (`pool`), the thread that
+//! finds out about them (`monitor`), and the selection of one for a client (`pick`).
 
 pub(crate) mod history;
 pub(crate) mod monitor;
@@ -21,19 +21,18 @@ use crate::endpoint::slots::Slot;
 /// One address of one member. A name with several addresses is several endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Where it is dialled; what tells endpoints apart.
+    /// Where it is dialled; identifies the endpoint.
     pub(crate) addr: SocketAddr,
     /// The endpoint as the operator wrote it, for logs.
     pub(crate) name: String,
-    /// Its class, lowest first, as an SRV record has it; 0 if configured by address.
+    /// Priority as in an SRV record, the lowest first; 0 if configured by address.
     pub(crate) priority: u16,
-    /// Its share within the class, likewise.
+    /// Its share among endpoints of the same priority, as in an SRV record.
     pub(crate) weight: u16,
-    /// It is to get no new connection while others serve: somebody takes it out for maintenance.
+    /// It gets no new connections while others serve, because of maintenance.
     pub(crate) drains: bool,
-    /// The name that it has to prove before it may carry a client; `None`: nothing to prove.
+    /// The name that it has to prove before it may carry clients; `None` if it is not authenticated.
     pub(crate) identity: Option<String>,
-    /// How it came to be one.
     pub(crate) source: Source,
 }
 
@@ -49,7 +48,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The word for it, the same in `check` and in the status.
+    /// The word for it in `check`, metrics and pages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Endpoints => "endpoints",
@@ -59,22 +58,22 @@ impl Source {
     }
 }
 
-/// What an endpoint has proven itself with.
+/// What an authentication has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Proof {
-    /// When its certificate expires, in seconds since 1970; `None` if it had to show none.
+    /// When the certificate expires, in seconds since 1970; `None` if there was none.
     pub(crate) not_after: Option<i64>,
 }
 
-/// Decides whether an endpoint that has an identity to prove may carry clients.
-pub(crate) trait Gate: fmt::Debug + Send + Sync {
-    /// Has the endpoint prove who it is, within `timeout`, over a connection that carries
+/// Authenticates endpoints. A trait because what implements this is in a layer above; tests have others.
+pub(crate) trait Authenticate: fmt::Debug + Send + Sync {
+    /// Has the endpoint prove its identity within `timeout`, over a connection that carries
     /// no client's bytes, and that has a slot.
     ///
     /// # Errors
-    /// Why it may not: it cannot be reached, or what it shows is refused
+    /// Why it may not carry clients: it cannot be reached, or is rejected
     /// ([`dial::Error::is_rejected`]).
-    fn admit(
+    fn authenticate(
         &self,
         endpoint: &Endpoint,
         timeout: Duration,

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::dial::{self, Attempt, Dialled};
 use crate::endpoint::pool::Pool;
-use crate::endpoint::pool::admission::{Admission, Proving};
+use crate::endpoint::pool::admission::{Admission, AuthenticationTask};
 use crate::endpoint::pool::tasks::Task;
 use crate::endpoint::slots::Slot;
 use crate::endpoint::watched::{Outcome, Watched};
@@ -46,24 +46,23 @@ pub(crate) struct Patience {
 /// A dial that nobody else waits for, and its slot, if it has one.
 pub(crate) type Abandoned = (Attempt, Option<Slot>);
 
-/// Dials that wait for the monitor's thread.
+/// What other threads share with the monitor's.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     times: Times,
     abandoned: Mutex<Vec<(Attempt, Slot)>>,
-    /// Endpoints that are proving who they are, each in a thread.
-    proving: Arc<Mutex<BTreeSet<SocketAddr>>>,
-    /// Of lines about threads that cannot be started.
+    /// Endpoints that are being authenticated, each in a thread.
+    authenticating: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    /// Limits lines about threads that cannot be started.
     log: log::Limit,
 }
 
 impl Monitor {
-    /// A monitor that has nothing to watch yet.
     pub(crate) fn new(times: Times) -> Self {
         Self {
             times,
             abandoned: Mutex::default(),
-            proving: Arc::default(),
+            authenticating: Arc::default(),
             log: log::Limit::new(),
         }
     }
@@ -74,7 +73,7 @@ impl Monitor {
             match slot.or_else(|| pool.slots().for_background()) {
                 Some(slot) => {
                     lock(&self.abandoned).push((attempt, slot));
-                    pool.monitor().wake();
+                    pool.monitor_waker().wake();
                 }
                 None => pool.unresolved(attempt.addr),
             }
@@ -90,22 +89,28 @@ impl Monitor {
                 dial::cannot_wait("monitor", &error);
                 std::thread::sleep(self.times.poll_pause);
             }
-            pool.monitor().clear();
+            pool.monitor_waker().clear();
         }
     }
 
-    /// Has an endpoint that answers prove who it is, in a thread of its own: that takes
-    /// several round trips, and it may fall silent at any of them.
-    fn prove(&self, pool: &Arc<Pool>, proving: Proving, timeout: Duration, slot: Slot) {
-        let addr = proving.addr();
-        if !lock(&self.proving).insert(addr) {
+    /// Authenticates an endpoint in a thread of its own: that takes
+    /// several round trips, and the endpoint may stop answering at any of them.
+    fn authenticate(
+        &self,
+        pool: &Arc<Pool>,
+        task: AuthenticationTask,
+        timeout: Duration,
+        slot: Slot,
+    ) {
+        let addr = task.addr();
+        if !lock(&self.authenticating).insert(addr) {
             return;
         }
-        // Given back also by a thread that panics, or that cannot be started.
-        let place = Place(Arc::clone(&self.proving), addr);
+        // Removed also if the thread panics, or cannot be started.
+        let place = Place(Arc::clone(&self.authenticating), addr);
         let (pool, started) = (Arc::clone(pool), Instant::now());
         let work = move || {
-            if let Err(error) = pool.prove(&proving, timeout, &slot) {
+            if let Err(error) = pool.authenticate(&task, timeout, &slot) {
                 report_failure(&pool, addr, started, &error);
             }
             drop(place);
@@ -147,7 +152,7 @@ impl<'a> Watch<'a> {
         patience: Patience,
     ) -> Self {
         // What an earlier thread watched will never have an outcome.
-        pool.forsaken();
+        pool.all_unresolved();
         Self {
             monitor,
             pool,
@@ -175,7 +180,7 @@ impl<'a> Watch<'a> {
 
     /// Waits until something watched may have an outcome, the monitor is woken, or `until`.
     fn wait(&self, until: Option<Instant>) -> io::Result<()> {
-        let woken = std::iter::once(PollFd::readable(self.pool.monitor().fd()));
+        let woken = std::iter::once(PollFd::readable(self.pool.monitor_waker().fd()));
         let watched = self.watched.iter().chain(&self.overdue);
         let awaited = watched.map(|(watched, _)| watched.awaited());
         dial::wait(std::iter::empty(), woken.chain(awaited), until)
@@ -204,9 +209,9 @@ impl<'a> Watch<'a> {
                     self.overdue.retain(|(probe, _)| probe.addr != addr);
                     self.connect(addr, true, slot);
                 }
-                Some(Task::Prove(proving)) => {
+                Some(Task::Authenticate(task)) => {
                     self.monitor
-                        .prove(self.pool, proving, self.patience.dial, slot);
+                        .authenticate(self.pool, task, self.patience.dial, slot);
                 }
                 None => {}
             }
@@ -260,12 +265,12 @@ impl<'a> Watch<'a> {
                     }
                     pool.probed(addr, None);
                 }
-                Outcome::Kept => pool.kept(addr, started),
+                Outcome::Kept => pool.succeeded(addr, started),
                 Outcome::Closed => {}
             }
         }
         for (probe, _) in self.overdue.extract_if(.., |(probe, _)| probe.is_ready()) {
-            pool.stirred(probe.addr);
+            pool.late_answer(probe.addr);
         }
     }
 
@@ -274,23 +279,23 @@ impl<'a> Watch<'a> {
         let addr = dialled.endpoint;
         match self.pool.connected(addr, started, dialled.took) {
             Admission::Ready => {}
-            Admission::Prove(proving) => {
+            Admission::Authenticate(task) => {
                 // Over another connection.
                 drop(dialled);
                 let timeout = self.patience.dial;
-                self.monitor.prove(self.pool, proving, timeout, slot);
+                self.monitor.authenticate(self.pool, task, timeout, slot);
             }
-            Admission::Keep => {
+            Admission::Trial => {
                 let end = now + self.monitor.times.loop_verdict;
                 self.watched
                     .push((Watched::keep(dialled, started, end), slot));
             }
-            Admission::Refused(error) => report_failure(self.pool, addr, started, &error),
+            Admission::Rejected(error) => report_failure(self.pool, addr, started, &error),
         }
     }
 }
 
-/// An endpoint's place among those that are proving who they are.
+/// An endpoint's place among those that are being authenticated.
 #[derive(Debug)]
 struct Place(Arc<Mutex<BTreeSet<SocketAddr>>>, SocketAddr);
 

@@ -7,14 +7,14 @@
 //! doubted endpoint is used where there is no better one. Clients dial a draining endpoint only where no other serves;
 //! everything else treats it like the others.
 //!
-//! Each pick comes with a [`Hold`], which counts as an open connection of that endpoint for as
+//! Each pick comes with a [`InFlight`], which counts as an open connection of that endpoint for as
 //! long as it lives. The pool dials nothing itself, and logs without holding its lock.
 //! Whoever dials reports the outcome (`reports`), so dials are counted here, each once.
 //! Changes of status are logged once, when they happen (`change`).
 
 pub(crate) mod admission;
 mod change;
-pub(crate) mod doubts;
+pub(crate) mod doubted;
 mod member;
 mod reports;
 pub(crate) mod tasks;
@@ -33,9 +33,9 @@ use crate::config::Policy;
 use crate::endpoint::history::Transitions;
 use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
 use crate::endpoint::slots::Slots;
-use crate::endpoint::stats::Hold;
+use crate::endpoint::stats::InFlight;
 use crate::endpoint::status::Status;
-use crate::endpoint::{Endpoint, Gate};
+use crate::endpoint::{Authenticate, Endpoint};
 use crate::log;
 use crate::sync::lock;
 use crate::sys::random;
@@ -49,11 +49,11 @@ pub(crate) struct Pool {
     times: Times,
     parameters: Parameters,
     /// Woken when an endpoint is to be asked something.
-    monitor: Waker,
+    monitor_waker: Waker,
     /// Woken when no endpoint is active any more: a refresh may find others.
-    distress: Waker,
+    refresh_waker: Waker,
     /// Authenticates endpoints that have an identity before they carry clients.
-    gate: Option<Arc<dyn Gate>>,
+    authenticator: Option<Arc<dyn Authenticate>>,
     slots: Slots,
     /// Limits lines about no endpoint being active; whether the last one was logged.
     alarms: log::Limit,
@@ -209,7 +209,7 @@ impl Pool {
     pub(crate) fn new(
         policy: Policy,
         retry_delay: Duration,
-        gate: Option<Arc<dyn Gate>>,
+        authenticator: Option<Arc<dyn Authenticate>>,
     ) -> io::Result<Self> {
         Ok(Self {
             policy,
@@ -217,12 +217,12 @@ impl Pool {
             parameters: Parameters {
                 retry_delay,
                 ask_again: Times::REAL.ask_again,
-                authenticates: gate.is_some(),
+                authenticates: authenticator.is_some(),
                 number: random::number,
             },
-            monitor: Waker::new()?,
-            distress: Waker::new()?,
-            gate,
+            monitor_waker: Waker::new()?,
+            refresh_waker: Waker::new()?,
+            authenticator,
             slots: Slots::default(),
             alarms: log::Limit::new(),
             alarm_logged: AtomicBool::new(false),
@@ -244,13 +244,13 @@ impl Pool {
     }
 
     /// Wakes the monitor.
-    pub(crate) fn monitor(&self) -> &Waker {
-        &self.monitor
+    pub(crate) fn monitor_waker(&self) -> &Waker {
+        &self.monitor_waker
     }
 
     /// Wakes discovery.
-    pub(crate) fn distress(&self) -> &Waker {
-        &self.distress
+    pub(crate) fn refresh_waker(&self) -> &Waker {
+        &self.refresh_waker
     }
 
     /// Replaces the whole set. An endpoint that stays keeps its state; a new one is untried, and used at once unless
@@ -270,7 +270,7 @@ impl Pool {
         let change = set.replace(endpoints, self.parameters, now);
         let alarm = set.alarm(now);
         drop(set);
-        self.monitor.wake();
+        self.monitor_waker.wake();
         self.raise(alarm);
         change
     }
@@ -278,7 +278,7 @@ impl Pool {
     /// The endpoint to dial next for a client that has `tried` these: active ones first, then draining ones, then doubted
     /// ones, then inactive ones. Not inlined: a session's stack is small, and its deepest call is another.
     #[inline(never)]
-    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, Hold)> {
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<(SocketAddr, InFlight)> {
         let mut set = lock(&self.set);
         let candidates = set.candidates(tried);
         let index = set.round_robin.next(self.policy, &candidates)?;
@@ -294,7 +294,7 @@ impl Pool {
     /// Whether a client that has `tried` these, and waits for the answers of some, is to wait a little longer:
     /// the next endpoint drains, and one that it waits for does not.
     #[inline(never)]
-    pub(crate) fn spares(
+    pub(crate) fn is_worth_waiting(
         &self,
         tried: &[SocketAddr],
         mut waits_for: impl Iterator<Item = SocketAddr>,

@@ -109,7 +109,7 @@ pub(crate) struct EndpointStats {
     pub(crate) connections: Counter,
     /// Those of them that are connected now.
     open: AtomicU64,
-    /// Picks whose [`Hold`] lives.
+    /// Picks whose [`InFlight`] lives.
     held: AtomicUsize,
     /// Connections that have ended and still count.
     recent: Mutex<Recent>,
@@ -154,9 +154,9 @@ impl Default for EndpointStats {
 impl EndpointStats {
     /// Counts a pick until the guard is dropped. The connection that it becomes counts for at least `counted`,
     /// also if it has ended before.
-    pub(super) fn hold(self: &Arc<Self>, counted: Duration) -> Hold {
+    pub(super) fn hold(self: &Arc<Self>, counted: Duration) -> InFlight {
         self.held.fetch_add(1, Ordering::Relaxed);
-        Hold {
+        InFlight {
             stats: Arc::clone(self),
             counted,
         }
@@ -245,12 +245,12 @@ impl EndpointStats {
 
 /// A pick: first a dial, then the connection that it becomes.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct InFlight {
     stats: Arc<EndpointStats>,
     counted: Duration,
 }
 
-impl Hold {
+impl InFlight {
     /// Counts a connected client until the guard is dropped.
     pub(crate) fn connected(self) -> Connected {
         self.stats.connections.add(1);
@@ -263,7 +263,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.stats.held.fetch_sub(1, Ordering::Relaxed);
     }
@@ -275,7 +275,7 @@ pub(crate) struct Connected {
     since: Instant,
     /// It is not counted as open any more.
     left: AtomicBool,
-    hold: Hold,
+    hold: InFlight,
 }
 
 impl Connected {

@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::date::Now;
 use crate::discovery::{self, Discovery};
 use crate::dns::resolv_conf::interface_index;
-use crate::endpoint::Gate;
+use crate::endpoint::Authenticate;
 use crate::endpoint::monitor::{Monitor, Patience};
 use crate::endpoint::pool::Pool;
 use crate::health::watch::Checks;
@@ -142,7 +142,7 @@ fn serve(
     if let Some(access) = &access {
         signals.reopen(access);
     }
-    let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Gate>);
+    let gate = authenticator.map(|authenticator| authenticator as Arc<dyn Authenticate>);
     let start = discovery
         .start(gate.as_deref(), config.dial_timeout)
         .map_err(Error::runtime)?;
@@ -174,7 +174,7 @@ fn serve(
     let pool = Arc::new(pool.tuned(capacity.slots, times));
     pool.replace(start.endpoints);
     for (endpoint, proof) in &start.proven {
-        pool.proven(endpoint, Instant::now(), *proof);
+        pool.set_authenticated(endpoint, Instant::now(), *proof);
     }
     // Until it is known how many connections drain elsewhere.
     let max_connections = limits.beside(u64::MAX);
@@ -320,7 +320,7 @@ fn prepare_threads(
     runtime: &Arc<Runtime>,
     listeners: Vec<Arc<Listener>>,
     mut discovery: Discovery,
-    gate: Option<Arc<dyn Gate>>,
+    gate: Option<Arc<dyn Authenticate>>,
 ) -> io::Result<Acceptors> {
     let (config, threads, times) = (process.config, &process.threads, process.times);
     let proxy = &runtime.proxy;

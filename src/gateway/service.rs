@@ -211,7 +211,7 @@ impl<'a> Service<'a> {
             access.reopen();
         }
         self.runtime.refreshes.ask();
-        proxy.pool.distress().wake();
+        proxy.pool.refresh_waker().wake();
         self.runtime.reloads.predecessors.ask(Request::Refresh);
     }
 

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use crate::dial::{self, Attempt, Dialled, Outcome};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
-use crate::endpoint::pool::admission::{Admission, Proving};
+use crate::endpoint::pool::admission::{Admission, AuthenticationTask};
 use crate::endpoint::slots::Slot;
-use crate::endpoint::stats::Hold;
+use crate::endpoint::stats::InFlight;
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::proxy::cause::Rejection;
@@ -60,7 +60,7 @@ impl Connector<'_> {
     ///
     /// # Errors
     /// If none answers.
-    pub(crate) fn connect(&self) -> Result<(Dialled, Hold), Unserved> {
+    pub(crate) fn connect(&self) -> Result<(Dialled, InFlight), Unserved> {
         // Never so long that there is no time left to dial one.
         let delay = (self.times.head_start * DRAINING_HEAD_STARTS).min(self.timeout / 4);
         let mut race = Race::new(self.head_start(), Instant::now() + delay);
@@ -78,7 +78,7 @@ impl Connector<'_> {
         self.times.head_start.min(share.max(LEAST_HEAD_START))
     }
 
-    fn run(&self, race: &mut Race) -> Result<(Dialled, Hold), Unserved> {
+    fn run(&self, race: &mut Race) -> Result<(Dialled, InFlight), Unserved> {
         let deadline = Instant::now() + self.timeout;
         loop {
             // Before anything else: the next dial may be answered at once.
@@ -110,7 +110,7 @@ impl Connector<'_> {
         loop {
             race.postponed = race.may_postpone(now) && {
                 let waits_for = race.attempts().map(|open| open.addr);
-                self.pool.spares(&race.tried, waits_for)
+                self.pool.is_worth_waiting(&race.tried, waits_for)
             };
             if race.postponed {
                 return;
@@ -161,7 +161,7 @@ impl Connector<'_> {
     /// must do so before the `deadline`, and sooner if that is far: one that accepts
     /// and then sends nothing leaves time for the others.
     #[inline(never)]
-    fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, Hold)> {
+    fn settle(&self, race: &mut Race, deadline: Instant) -> Option<(Dialled, InFlight)> {
         let mut winner = None;
         for open in std::mem::take(&mut race.open) {
             if winner.is_some() {
@@ -203,9 +203,9 @@ impl Connector<'_> {
     ) -> Result<(), dial::Error> {
         match self.pool.connected(addr, started, took) {
             // `Keep`: it is this gateway; the loop guard finds that when the connection is accepted.
-            Admission::Ready | Admission::Keep => Ok(()),
-            Admission::Refused(error) => Err(error),
-            Admission::Prove(proving) => {
+            Admission::Ready | Admission::Trial => Ok(()),
+            Admission::Rejected(error) => Err(error),
+            Admission::Authenticate(proving) => {
                 // It was down, and may be another server by now.
                 let left = deadline.saturating_duration_since(Instant::now());
                 self.prove(&proving, left.min(self.times.proof_patience))
@@ -216,7 +216,7 @@ impl Connector<'_> {
     /// Authenticates an endpoint that was down. Not on this thread: a handshake and a
     /// chain of certificates need more stack than a session has.
     #[inline(never)]
-    fn prove(&self, proving: &Proving, patience: Duration) -> Result<(), dial::Error> {
+    fn prove(&self, proving: &AuthenticationTask, patience: Duration) -> Result<(), dial::Error> {
         let addr = proving.addr();
         let local = |error| dial::ErrorKind::Local("thread", error).at(addr);
         let until = Instant::now() + patience;
@@ -229,7 +229,9 @@ impl Connector<'_> {
             let thread = std::thread::Builder::new().name("prove".to_owned());
             let ended = || io::Error::other("the thread ended early");
             memory::room_for_thread()
-                .and_then(|()| thread.spawn_scoped(scope, || self.pool.prove(proving, left, &slot)))
+                .and_then(|()| {
+                    thread.spawn_scoped(scope, || self.pool.authenticate(proving, left, &slot))
+                })
                 .and_then(|proof| proof.join().map_err(|_| ended()))
                 .unwrap_or_else(|error| Err(local(error)))
         })
@@ -260,7 +262,7 @@ impl Connector<'_> {
 #[derive(Debug)]
 struct Open {
     attempt: Attempt,
-    hold: Hold,
+    hold: InFlight,
     slot: Option<Slot>,
 }
 

@@ -17,7 +17,7 @@ use crate::date::{self, Rfc3339};
 use crate::dial::{self, Dialled};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
-use crate::endpoint::stats::Hold;
+use crate::endpoint::stats::InFlight;
 use crate::log;
 use crate::loop_guard::{LoopGuard, Ticket};
 use crate::proxy::cause::{Cause, Failure, Party, Rejection};
@@ -225,7 +225,7 @@ impl Session {
 
     /// Joins the client to its endpoint. Not inlined, as [`Session::connect`] is not.
     #[inline(never)]
-    fn join(&self, dialled: Dialled, hold: Hold) -> Result<&Link, Failure> {
+    fn join(&self, dialled: Dialled, hold: InFlight) -> Result<&Link, Failure> {
         let (proxy, times) = (&self.proxy, &self.proxy.bounds.times);
         let endpoint = dialled.endpoint;
         let relay = Relay::new(

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::endpoint::pool::doubts::Doubted;
+use crate::endpoint::pool::doubted::Doubted;
 use crate::endpoint::status::Status;
 use crate::log;
 use crate::proxy::cause::{Cause, Party};
@@ -164,7 +164,7 @@ impl Rounds {
             };
             waiting.connected.get_or_insert(now);
             if to_client > 0 {
-                proxy.pool.heard(endpoint, connected);
+                proxy.pool.first_answer(endpoint, connected);
                 return false;
             }
             if to_endpoint == 0 {
@@ -195,7 +195,7 @@ impl Rounds {
     /// Resets the sessions that have waited for `patience`, if their endpoint is silent while another has been active.
     fn reset_overdue(&self, proxy: &Proxy, patience: Duration, now: Instant) {
         for doubted in proxy.pool.doubted(proxy.bounds.answer_timeout) {
-            if doubted.status != Status::Silent || !doubted.is_outdone {
+            if doubted.status != Status::Silent || !doubted.another_is_better {
                 continue;
             }
             let addr = doubted.addr;
@@ -247,7 +247,7 @@ impl Rounds {
         for doubted in doubted {
             let is_over = now.saturating_duration_since(doubted.since) >= delay;
             if !is_over
-                || !doubted.is_outdone
+                || !doubted.another_is_better
                 || self.closed.insert(doubted.addr, doubted.since).is_some()
             {
                 continue;

@@ -143,8 +143,13 @@ struct FakeGate {
     asked: Mutex<Vec<String>>,
 }
 
-impl Gate for FakeGate {
-    fn admit(&self, endpoint: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for FakeGate {
+    fn authenticate(
+        &self,
+        endpoint: &Endpoint,
+        _: Duration,
+        _: &Slot,
+    ) -> Result<Proof, dial::Error> {
         lock(&self.asked).push(endpoint.name.clone());
         let is_defect = lock(&self.defects).contains(&endpoint.name);
         assert!(!is_defect, "a defect");
@@ -191,7 +196,7 @@ impl Bench {
             edns_memory: times.edns_memory,
         };
         let gate = members.authenticates().then(Arc::<FakeGate>::default);
-        let shared = gate.clone().map(|gate| gate as Arc<dyn Gate>);
+        let shared = gate.clone().map(|gate| gate as Arc<dyn Authenticate>);
         let retry = Duration::from_secs(60);
         Self {
             discovery: Discovery::new(members, None, Resolver::new(sources, random), times),
@@ -269,7 +274,7 @@ impl Bench {
         };
         let downstream = Downstream {
             pool: &self.pool,
-            gate: gate.as_deref().map(|gate| gate as &dyn Gate),
+            gate: gate.as_deref().map(|gate| gate as &dyn Authenticate),
             timeout: self.timeout,
             listeners: &self.listeners,
             on_removed: &removed,
@@ -296,12 +301,13 @@ impl Bench {
     /// A start, whose endpoints serve from then on.
     fn start(&mut self) -> Result<(), String> {
         let gate = self.gate.clone();
-        let gate = gate.as_deref().map(|gate| gate as &dyn Gate);
+        let gate = gate.as_deref().map(|gate| gate as &dyn Authenticate);
         let start = self.discovery.start(gate, Duration::from_secs(5));
         let start = start.map_err(|error| error.to_string())?;
         self.pool.replace(start.endpoints);
         for (endpoint, proof) in start.proven {
-            self.pool.proven(&endpoint, Instant::now(), proof);
+            self.pool
+                .set_authenticated(&endpoint, Instant::now(), proof);
         }
         Ok(())
     }

@@ -172,7 +172,9 @@ fn the_fallback_serves_if_no_member_can_be_authenticated() {
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1", "8", "9"]);
         let proof = Proof { not_after: None };
-        bench.pool.proven(&endpoints[0], Instant::now(), proof);
+        bench
+            .pool
+            .set_authenticated(&endpoints[0], Instant::now(), proof);
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);
         // From then on they are no alternative.

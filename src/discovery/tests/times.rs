@@ -353,10 +353,10 @@ fn a_request_wakes_a_gateway_that_waits() {
     bench.members(&[], &[1]);
     bench.step(Ok(false));
     let until = bench.discovery.schedule.until();
-    bench.pool.distress().wake();
-    assert!(wait(bench.pool.distress(), until).unwrap());
+    bench.pool.refresh_waker().wake();
+    assert!(wait(bench.pool.refresh_waker(), until).unwrap());
     // It is heard once.
     let soon = Instant::now() + Duration::from_millis(1);
-    assert!(!wait(bench.pool.distress(), Some(soon)).unwrap());
+    assert!(!wait(bench.pool.refresh_waker(), Some(soon)).unwrap());
     assert!(Instant::now() >= soon);
 }

@@ -9,7 +9,7 @@ use crate::endpoint::pool::view::View;
 use crate::endpoint::stats::EndpointStats;
 use crate::endpoint::status::Status;
 use crate::endpoint::watched::State;
-use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::sys::syscall;
 use std::io::Error;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ const PATIENCE: Patience = Patience {
 };
 const INSTANT: Duration = Duration::from_nanos(1);
 
-fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
+fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Authenticate>>) -> Arc<Pool> {
     let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
     let gated = gate.is_some();
     let pool = Pool::new(Policy::RoundRobin, RETRY, gate).unwrap();
@@ -43,9 +43,9 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Arc<Pool> {
     if !gated {
         addrs
             .iter()
-            .for_each(|addr| pool.kept(*addr, Instant::now()));
+            .for_each(|addr| pool.succeeded(*addr, Instant::now()));
     }
-    pool.monitor().clear();
+    pool.monitor_waker().clear();
     Arc::new(pool)
 }
 
@@ -77,7 +77,7 @@ fn fail(pool: &Pool, addr: SocketAddr) {
 
 /// Whether the monitor's thread would be woken.
 fn is_called(pool: &Pool) -> bool {
-    let mut fds = [PollFd::readable(pool.monitor().fd())];
+    let mut fds = [PollFd::readable(pool.monitor_waker().fd())];
     syscall::wait(&mut fds, Some(Duration::ZERO)).unwrap();
     fds[0].is_ready()
 }
@@ -255,7 +255,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
         let mut watch = fixture.watch(&pool);
         pool.failed(addr, Instant::now(), &dial::ErrorKind::Loop.at(addr));
-        pool.monitor().clear();
+        pool.monitor_waker().clear();
         let later = Instant::now() + RETRY;
         watch.step(later);
         let (accepted, _) = listener.accept().unwrap();
@@ -296,8 +296,13 @@ struct Held {
     count: AtomicUsize,
 }
 
-impl Gate for Held {
-    fn admit(&self, _: &Endpoint, timeout: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for Held {
+    fn authenticate(
+        &self,
+        _: &Endpoint,
+        timeout: Duration,
+        _: &Slot,
+    ) -> Result<Proof, dial::Error> {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.asked.send(timeout).unwrap();
         lock(&self.answers).recv().unwrap()
@@ -339,7 +344,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     assert_eq!(gate.count.load(Ordering::SeqCst), 1);
     // Asked again when it is due again.
     work(&mut watch, "the place is given back", |watch| {
-        lock(&watch.monitor.proving).is_empty()
+        lock(&watch.monitor.authenticating).is_empty()
     });
     watch.step(Instant::now() + 2 * RETRY);
     asks.recv_timeout(patience).unwrap();
@@ -376,8 +381,8 @@ fn one_that_a_client_gave_up_and_that_answers_is_asked_for_its_proof_at_once() {
 #[derive(Debug, Default)]
 struct Shaky(AtomicBool);
 
-impl Gate for Shaky {
-    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for Shaky {
+    fn authenticate(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         if !self.0.swap(true, Ordering::SeqCst) {
             std::panic::resume_unwind(Box::new("as this test wants"));
         }
@@ -395,9 +400,9 @@ fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while pool.census().active == 0 {
         assert!(Instant::now() < deadline, "nobody asks it any more");
-        if let Admission::Prove(proving) = pool.connected(addr, Instant::now(), HOUR) {
+        if let Admission::Authenticate(proving) = pool.connected(addr, Instant::now(), HOUR) {
             let slot = pool.slots().for_client().unwrap();
-            fixture.monitor.prove(&pool, proving, HOUR, slot);
+            fixture.monitor.authenticate(&pool, proving, HOUR, slot);
         }
         std::thread::yield_now();
     }

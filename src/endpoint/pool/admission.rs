@@ -1,7 +1,7 @@
-//! What follows from a connection to an endpoint: it may carry a client, or has to prove first who it is.
+//! What follows from a connection to an endpoint: it may carry a client, or has to be authenticated first.
 //!
-//! [`Pool::connected`] is the one call of whoever has connected. A proof can be asked for with a
-//! [`Proving`] alone, which that call gives.
+//! Whoever has connected calls [`Pool::connected`]. An authentication needs an
+//! [`AuthenticationTask`], which only the pool makes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,41 +17,40 @@ use crate::sync::lock;
 pub(crate) enum Admission {
     /// The endpoint may carry clients.
     Ready,
-    /// It has to prove who it is, over another connection.
-    Prove(Proving),
-    /// It was this gateway: it is another if it keeps the connection ([`Pool::kept`]).
-    Keep,
-    /// It may not.
-    Refused(dial::Error),
+    /// It has to be authenticated, over another connection.
+    Authenticate(AuthenticationTask),
+    /// It was this gateway. It is another endpoint now if it keeps the connection ([`Pool::succeeded`]).
+    Trial,
+    /// It may not carry clients.
+    Rejected(dial::Error),
 }
 
-/// The right to ask an endpoint who it is.
+/// An endpoint that is to be authenticated.
 #[derive(Debug)]
-pub(crate) struct Proving {
+pub(crate) struct AuthenticationTask {
     endpoint: Endpoint,
 }
 
-impl Proving {
+impl AuthenticationTask {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         Self {
             endpoint: endpoint.clone(),
         }
     }
 
-    /// Which endpoint it is for.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.endpoint.addr
     }
 }
 
-/// Of one that has been removed nobody knows any more what it would have to prove.
+/// A removed endpoint has no identity that it could prove.
 fn unknown(addr: SocketAddr) -> dial::Error {
     dial::ErrorKind::Rejected("it is not an endpoint any more".to_owned()).at(addr)
 }
 
 impl Pool {
-    /// Reports that a dial begun at `started` was answered after so long; what that means. Where endpoints
-    /// have to prove who they are, one that was removed meanwhile is rejected.
+    /// Reports that a dial begun at `started` was answered after so long; returns what that means. Where endpoints
+    /// are authenticated, one that was removed meanwhile is rejected.
     pub(crate) fn connected(
         &self,
         addr: SocketAddr,
@@ -59,15 +58,15 @@ impl Pool {
         took: Duration,
     ) -> Admission {
         let mut admission = match self.parameters.authenticates {
-            true => Admission::Refused(unknown(addr)),
+            true => Admission::Rejected(unknown(addr)),
             false => Admission::Ready,
         };
         self.change(addr, |member, now| {
             member.answered(took);
             admission = if member.needs_proof() {
-                Admission::Prove(Proving::of(&member.endpoint))
+                Admission::Authenticate(AuthenticationTask::of(&member.endpoint))
             } else if member.is_this_gateway() {
-                Admission::Keep
+                Admission::Trial
             } else {
                 member.succeeded(started, now);
                 Admission::Ready
@@ -76,28 +75,28 @@ impl Pool {
         admission
     }
 
-    /// Reports that a connection whose dial began at `started` proves that the endpoint is there. One that
-    /// has to prove who it is does not become active by that, nor one that was found to be this gateway since.
-    pub(crate) fn kept(&self, addr: SocketAddr, started: Instant) {
+    /// Reports that a dial begun at `started` has succeeded. An endpoint that
+    /// is authenticated does not become active by that, nor one that was found to be this gateway since.
+    pub(crate) fn succeeded(&self, addr: SocketAddr, started: Instant) {
         self.change(addr, |member, now| member.succeeded(started, now));
     }
 
-    /// Has an endpoint prove who it is, and makes it active if it does.
+    /// Authenticates an endpoint, and makes it active if that succeeds.
     ///
     /// # Errors
     /// Why it may not carry clients.
-    pub(crate) fn prove(
+    pub(crate) fn authenticate(
         &self,
-        proving: &Proving,
+        task: &AuthenticationTask,
         timeout: Duration,
         slot: &Slot,
     ) -> Result<(), dial::Error> {
-        let Some(gate) = &self.gate else {
+        let Some(authenticator) = &self.authenticator else {
             return Ok(());
         };
-        let (endpoint, began) = (&proving.endpoint, Instant::now());
-        let proof = gate.admit(endpoint, timeout, slot)?;
-        if self.proven(endpoint, began, proof) {
+        let (endpoint, began) = (&task.endpoint, Instant::now());
+        let proof = authenticator.authenticate(endpoint, timeout, slot)?;
+        if self.set_authenticated(endpoint, began, proof) {
             return Ok(());
         }
         let addr = endpoint.addr;
@@ -113,9 +112,14 @@ impl Pool {
         })
     }
 
-    /// Makes an endpoint active that has proven its identity, in a proof that `began` then.
-    /// False if it is another by now, or was rejected or found to be this gateway meanwhile.
-    pub(crate) fn proven(&self, endpoint: &Endpoint, began: Instant, proof: Proof) -> bool {
+    /// Makes an endpoint active whose authentication `began` then and has succeeded.
+    /// False if it is another one now, or was rejected or found to be this gateway meanwhile.
+    pub(crate) fn set_authenticated(
+        &self,
+        endpoint: &Endpoint,
+        began: Instant,
+        proof: Proof,
+    ) -> bool {
         let mut is_active = false;
         self.change(endpoint.addr, |member, now| {
             member.reauthenticated(now, proof);
@@ -125,8 +129,8 @@ impl Pool {
         is_active
     }
 
-    /// Counts the dial of a proof, which has succeeded, and keeps when that expires.
-    pub(crate) fn reaffirmed(&self, addr: SocketAddr, proof: Proof) {
+    /// Counts an authentication that has succeeded, and when its certificate expires.
+    pub(crate) fn set_reauthenticated(&self, addr: SocketAddr, proof: Proof) {
         self.change(addr, |member, now| member.reauthenticated(now, proof));
     }
 }

@@ -170,7 +170,7 @@ impl Pool {
     pub(super) fn raise(&self, alarm: Option<Alarm>) {
         match alarm {
             Some(Alarm::Begun) => {
-                self.distress.wake();
+                self.refresh_waker.wake();
                 let logged = self.alarms.admit(Instant::now());
                 self.alarm_logged.store(logged.is_some(), Ordering::Relaxed);
                 if let Some(suppressed) = logged {

@@ -127,7 +127,7 @@ pub(super) enum Question {
     /// Whether it can be connected to.
     Dial,
     /// Whether it has the identity that it must have.
-    Prove,
+    Authenticate,
     /// Whether it answers.
     Probe,
 }
@@ -527,7 +527,7 @@ impl Member {
             None => self.drain_dial(now),
         };
         Some(if self.needs_proof() {
-            Question::Prove
+            Question::Authenticate
         } else if self.is_active() && (self.suspected.is_some() || self.silence.is_some()) {
             Question::Probe
         } else {

@@ -25,7 +25,7 @@ impl Pool {
     }
 
     /// All questions that were under way in the background were given up without an outcome.
-    pub(crate) fn forsaken(&self) {
+    pub(crate) fn all_unresolved(&self) {
         let (now, members) = (Instant::now(), &mut lock(&self.set).members);
         members.iter_mut().for_each(|member| member.unresolved(now));
     }
@@ -50,7 +50,7 @@ impl Pool {
     }
 
     /// A client has received the first bytes of its answer, some time after that.
-    pub(crate) fn heard(&self, addr: SocketAddr, after: Instant) {
+    pub(crate) fn first_answer(&self, addr: SocketAddr, after: Instant) {
         self.change(addr, |member, now| {
             member.stats.answered_now();
             member.saw_answer(after);
@@ -87,7 +87,7 @@ impl Pool {
     }
 
     /// A probe was answered after its time.
-    pub(crate) fn stirred(&self, addr: SocketAddr) {
+    pub(crate) fn late_answer(&self, addr: SocketAddr) {
         self.change(addr, Member::sent_late);
     }
 
@@ -145,7 +145,7 @@ impl Pool {
         let changed = changed.map(|changed| set.record(changed, now));
         drop(set);
         if sooner {
-            self.monitor.wake();
+            self.monitor_waker.wake();
         }
         if let Some(changed) = changed {
             self.log_change(&changed);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Pool;
-use super::admission::Proving;
+use super::admission::AuthenticationTask;
 use super::member::{Member, Question};
 use crate::sync::lock;
 
@@ -14,7 +14,7 @@ pub(crate) enum Task {
     /// Whether it can be connected to.
     Dial(SocketAddr),
     /// Whether it has the identity that it must have.
-    Prove(Proving),
+    Authenticate(AuthenticationTask),
     /// Whether it answers.
     Probe(SocketAddr),
 }
@@ -36,7 +36,7 @@ impl Pool {
         let addr = member.endpoint.addr;
         Some(match member.due(now)? {
             Question::Dial => Task::Dial(addr),
-            Question::Prove => Task::Prove(Proving::of(&member.endpoint)),
+            Question::Authenticate => Task::Authenticate(AuthenticationTask::of(&member.endpoint)),
             Question::Probe => Task::Probe(addr),
         })
     }

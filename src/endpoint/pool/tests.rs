@@ -38,9 +38,9 @@ fn pool(ports: &[u16]) -> Pool {
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     pool.replace(ports.iter().copied().map(endpoint).collect());
     for port in ports {
-        pool.kept(addr(*port), Instant::now());
+        pool.succeeded(addr(*port), Instant::now());
     }
-    is_called(pool.monitor());
+    is_called(pool.monitor_waker());
     pool
 }
 
@@ -61,11 +61,11 @@ fn answered(pool: &Pool, port: u16, took: Duration) {
 /// Connects to an endpoint, and has it prove who it is if that is wanted.
 fn admit(pool: &Pool, port: u16) -> Result<(), dial::Error> {
     match pool.connected(addr(port), Instant::now(), Duration::ZERO) {
-        Admission::Ready | Admission::Keep => Ok(()),
-        Admission::Refused(error) => Err(error),
-        Admission::Prove(proving) => {
+        Admission::Ready | Admission::Trial => Ok(()),
+        Admission::Rejected(error) => Err(error),
+        Admission::Authenticate(proving) => {
             let slot = pool.slots().for_client().unwrap();
-            pool.prove(&proving, Duration::from_secs(1), &slot)
+            pool.authenticate(&proving, Duration::from_secs(1), &slot)
         }
     }
 }
@@ -73,7 +73,7 @@ fn admit(pool: &Pool, port: u16) -> Result<(), dial::Error> {
 /// Whether an endpoint that is connected has to prove who it is.
 fn needs_proof(pool: &Pool, port: u16) -> bool {
     let admission = pool.connected(addr(port), Instant::now(), Duration::ZERO);
-    matches!(admission, Admission::Prove(_))
+    matches!(admission, Admission::Authenticate(_))
 }
 
 /// Which endpoints are to be asked something by `now`, and when the next is.
@@ -82,7 +82,7 @@ fn due(pool: &Pool, now: Instant) -> (Vec<SocketAddr>, Option<Instant>) {
     while let Some(task) = pool.next_task(now) {
         due.push(match task {
             Task::Dial(addr) | Task::Probe(addr) => addr,
-            Task::Prove(proving) => proving.addr(),
+            Task::Authenticate(proving) => proving.addr(),
         });
     }
     (due, pool.next_due())
@@ -120,7 +120,7 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
             total: 3
         }
     );
-    pool.kept(addr(2), Instant::now());
+    pool.succeeded(addr(2), Instant::now());
     assert_eq!(picks(&pool, 3), [2, 3, 1]);
 }
 
@@ -131,7 +131,7 @@ fn our_own_failures_and_stale_ones_change_nothing() {
     pool.failed(addr(1), Instant::now(), &out_of_ports);
     assert_eq!(pool.census().active, 2);
     let before = Instant::now();
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), before, &refused(1));
     assert_eq!(
         pool.census().active,
@@ -145,10 +145,10 @@ fn our_own_failures_and_stale_ones_change_nothing() {
 
     pool.slow(addr(2));
     let before = Instant::now();
-    pool.kept(addr(2), Instant::now());
+    pool.succeeded(addr(2), Instant::now());
     pool.slow(addr(2));
     pool.failed(addr(2), before, &refused(2));
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     assert_eq!(
         picks(&pool, 4),
         [1, 2, 1, 2],
@@ -183,7 +183,7 @@ fn with_none_active_all_are_tried_in_turn_but_never_the_gateway_itself() {
 fn a_loop_counts_although_the_dial_succeeded() {
     let pool = pool(&[1]);
     let before = Instant::now();
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), before, &dial::ErrorKind::Loop.at(addr(1)));
     assert!(looped(&pool, 1));
 }
@@ -194,26 +194,29 @@ fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
     for identity in [None, Some("etcd.example".to_owned())] {
         let gate = identity
             .is_some()
-            .then(|| -> Arc<dyn Gate> { Arc::new(Strict) });
+            .then(|| -> Arc<dyn Authenticate> { Arc::new(Strict) });
         let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), gate).unwrap();
         let endpoint = Endpoint {
             identity,
             ..endpoint(1)
         };
         pool.replace(vec![endpoint.clone()]);
-        pool.proven(&endpoint, Instant::now(), PROOF);
+        pool.set_authenticated(&endpoint, Instant::now(), PROOF);
         let before = Instant::now();
         pool.failed(addr(1), before, &dial::ErrorKind::Loop.at(addr(1)));
         pool.failed(addr(1), before, &refused(1));
         assert!(looped(&pool, 1), "by its failure");
         answered(&pool, 1, Duration::ZERO);
-        pool.kept(addr(1), before);
+        pool.succeeded(addr(1), before);
         assert!(looped(&pool, 1), "by its success");
-        assert!(!pool.proven(&endpoint, before, PROOF), "by its proof");
+        assert!(
+            !pool.set_authenticated(&endpoint, before, PROOF),
+            "by its proof"
+        );
         assert!(looped(&pool, 1) && pick(&pool, &[]).is_none());
         // What began later tells of what is there now.
-        pool.proven(&endpoint, Instant::now(), PROOF);
-        pool.kept(addr(1), Instant::now());
+        pool.set_authenticated(&endpoint, Instant::now(), PROOF);
+        pool.succeeded(addr(1), Instant::now());
         assert_eq!(picks(&pool, 1), [1]);
     }
 }
@@ -267,7 +270,7 @@ fn an_inactive_endpoint_is_due_after_a_second_and_then_twice_as_late_each_time()
         // Also if nobody ever says what became of it.
         assert!(is_after(again.unwrap(), 60.min(2 * seconds), next..=next));
     }
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     let later = Instant::now() + Duration::from_secs(3600);
     assert_eq!(due(&pool, later), (vec![], None));
 }
@@ -356,8 +359,13 @@ const PROOF: Proof = Proof {
 #[derive(Debug)]
 struct Strict;
 
-impl Gate for Strict {
-    fn admit(&self, endpoint: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for Strict {
+    fn authenticate(
+        &self,
+        endpoint: &Endpoint,
+        _: Duration,
+        _: &Slot,
+    ) -> Result<Proof, dial::Error> {
         match endpoint.identity.as_deref() {
             Some("etcd.example") => Ok(PROOF),
             _ => Err(dial::ErrorKind::Rejected("impostor".to_owned()).at(endpoint.addr)),
@@ -366,7 +374,7 @@ impl Gate for Strict {
 }
 
 /// What was picked and is held.
-type Held = Vec<(SocketAddr, Hold)>;
+type Held = Vec<(SocketAddr, InFlight)>;
 
 #[test]
 fn priority_and_weight_decide_as_they_were_given() {

@@ -65,7 +65,7 @@ fn follow(pool: &Pool, members: &[&Member]) {
     });
     pool.replace(endpoints.collect());
     for member in members {
-        pool.kept(member.addr, Instant::now());
+        pool.succeeded(member.addr, Instant::now());
     }
 }
 
@@ -126,7 +126,7 @@ fn of_one_that_was_away_nothing_is_remembered() {
     let refused = dial::ErrorKind::Connect(refused).at(member.addr);
     checks.pool.failed(member.addr, Instant::now(), &refused);
     assert_eq!(checks.endpoints(), [], "it is not asked");
-    checks.pool.kept(member.addr, Instant::now());
+    checks.pool.succeeded(member.addr, Instant::now());
     checks.check(member.addr);
     assert_eq!(
         status(&checks, &member),

@@ -6,7 +6,7 @@ use crate::dial::BlackHole;
 use crate::endpoint::pool::tasks::Task;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::status::Status;
-use crate::endpoint::{Endpoint, Gate, Proof, Source};
+use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 /// Long enough for a busy machine, short enough to be told from an hour.
 const SOON: Duration = Duration::from_secs(10);
 
-fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Pool {
+fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Authenticate>>) -> Pool {
     let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
     let gated = gate.is_some();
     let pool = Pool::new(Policy::RoundRobin, HOUR, gate).unwrap();
@@ -34,9 +34,9 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Gate>>) -> Pool {
     if !gated {
         addrs
             .iter()
-            .for_each(|addr| pool.kept(*addr, Instant::now()));
+            .for_each(|addr| pool.succeeded(*addr, Instant::now()));
     }
-    pool.monitor().clear();
+    pool.monitor_waker().clear();
     pool
 }
 
@@ -57,7 +57,7 @@ fn views<const N: usize>(pool: &Pool) -> [View; N] {
 
 /// Whether dials were handed to the monitor, or an endpoint was deactivated.
 fn monitor_is_called(pool: &Pool) -> bool {
-    let mut fds = [PollFd::readable(pool.monitor().fd())];
+    let mut fds = [PollFd::readable(pool.monitor_waker().fd())];
     syscall::wait(&mut fds, Some(Duration::ZERO)).unwrap();
     fds[0].is_ready()
 }
@@ -330,7 +330,7 @@ fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end()
         (HOUR, head_start * DRAINING_HEAD_STARTS),
         (4 * head_start, head_start),
     ] {
-        pool.kept(hole.addr, Instant::now());
+        pool.succeeded(hole.addr, Instant::now());
         let begun = Instant::now();
         let served = client(&pool, timeout, with_head_start(head_start));
         assert_eq!(served, (Ok(good), 2, 1));
@@ -430,8 +430,8 @@ struct Scripted {
     asked: Mutex<Vec<(SocketAddr, Duration)>>,
 }
 
-impl Gate for Scripted {
-    fn admit(
+impl Authenticate for Scripted {
+    fn authenticate(
         &self,
         endpoint: &Endpoint,
         patience: Duration,
@@ -454,7 +454,7 @@ fn returned(words: &[(SocketAddr, Word)]) -> (Pool, Arc<Scripted>) {
     let addrs: Vec<_> = words.iter().map(|word| word.0).collect();
     let pool = pool(&addrs, Some(gate.clone()));
     for endpoint in pool.endpoints() {
-        pool.proven(&endpoint, Instant::now(), Proof { not_after: None });
+        pool.set_authenticated(&endpoint, Instant::now(), Proof { not_after: None });
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let refused = dial::ErrorKind::Connect(refused).at(endpoint.addr);
         pool.failed(endpoint.addr, Instant::now(), &refused);

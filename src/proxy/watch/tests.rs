@@ -69,7 +69,7 @@ impl Fixture {
         });
         self.proxy.pool.replace(endpoints.collect());
         for addr in addrs {
-            self.proxy.pool.kept(*addr, Instant::now());
+            self.proxy.pool.succeeded(*addr, Instant::now());
         }
     }
 
@@ -316,8 +316,8 @@ fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
     rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);
     assert_eq!(rounds.closed.len(), 1);
     let (client, _endpoint) = fixture.client(b"x");
-    pool.kept(other, Instant::now());
-    pool.heard(other, Instant::now());
+    pool.succeeded(other, Instant::now());
+    pool.first_answer(other, Instant::now());
     let back = Instant::now();
     eventually("it takes a moment", || back.elapsed() > 2 * delay);
     rounds.step(&fixture.proxy, Inbox::default(), now + HOUR);

@@ -59,7 +59,7 @@ fn what_comes_late_has_a_silent_one_asked_again_at_once() {
         view(&pool, addr).status == Status::Silent
     });
     assert_eq!((watch.probes(), watch.overdue.len()), (0, 1));
-    pool.monitor().clear();
+    pool.monitor_waker().clear();
     let (mut late, _) = listener.accept().unwrap();
     late.write_all(&[0]).unwrap();
     let began = Instant::now();

@@ -8,12 +8,12 @@ fn every_change_of_a_state_is_kept() {
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     pool.replace(vec![endpoint(1), endpoint(2)]);
     assert_eq!(pool.transitions(), []);
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), Instant::now(), &refused(1));
     // What changes nothing is not a change.
     pool.failed(addr(1), Instant::now(), &refused(1));
     let down = pool.views()[0].since;
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     let drains = Endpoint {
         drains: true,
         ..endpoint(1)

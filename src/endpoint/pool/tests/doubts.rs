@@ -1,11 +1,11 @@
 //! When connections to a doubted endpoint would be better off elsewhere.
 
 use super::*;
-use crate::endpoint::pool::doubts::Doubted;
+use crate::endpoint::pool::doubted::Doubted;
 
 /// Those that are doubted, and whether they are outdone.
 fn doubted(pool: &Pool, active_for: Duration) -> Vec<(u16, bool)> {
-    let told = |doubted: Doubted| (doubted.addr.port(), doubted.is_outdone);
+    let told = |doubted: Doubted| (doubted.addr.port(), doubted.another_is_better);
     pool.doubted(active_for).into_iter().map(told).collect()
 }
 
@@ -25,11 +25,19 @@ fn probes(pool: &Pool) -> Vec<u16> {
 }
 
 #[test]
-fn one_is_outdone_by_another_that_has_answered_since() {
+fn one_another_is_better_by_another_that_has_answered_since() {
     type Witness = fn(&Pool);
     let witnesses: [(&str, Witness, bool); 5] = [
-        ("a dial", |pool| pool.kept(addr(2), Instant::now()), false),
-        ("a client", |pool| pool.heard(addr(2), Instant::now()), true),
+        (
+            "a dial",
+            |pool| pool.succeeded(addr(2), Instant::now()),
+            false,
+        ),
+        (
+            "a client",
+            |pool| pool.first_answer(addr(2), Instant::now()),
+            true,
+        ),
         (
             "a probe",
             |pool| pool.probed(addr(2), Some(Instant::now())),
@@ -64,9 +72,9 @@ fn one_is_outdone_by_another_that_has_answered_since() {
 fn where_nobody_has_answered_since_one_is_asked() {
     let pool = pool(&[1, 2, 3]);
     silent(&pool, 1);
-    is_called(pool.monitor());
+    is_called(pool.monitor_waker());
     assert_eq!(doubted(&pool, Duration::ZERO), [(1, false)]);
-    assert!(is_called(pool.monitor()));
+    assert!(is_called(pool.monitor_waker()));
     assert_eq!(probes(&pool), [2], "one at a time");
     silent(&pool, 2);
     doubted(&pool, Duration::ZERO);
@@ -85,7 +93,7 @@ fn a_dial_that_waits_does_not_make_another_new() {
     let pool = pool(&[1, 2]);
     let started = Instant::now();
     silent(&pool, 1);
-    pool.heard(addr(2), Instant::now());
+    pool.first_answer(addr(2), Instant::now());
     while started.elapsed() < Duration::from_millis(20) {
         std::thread::yield_now();
     }
@@ -100,8 +108,8 @@ fn a_dial_that_waits_does_not_make_another_new() {
         assert_eq!(now, [(1, outdone)], "slow: {slow}");
     }
     pool.failed(addr(2), Instant::now(), &refused(2));
-    pool.kept(addr(2), Instant::now());
-    pool.heard(addr(2), Instant::now());
+    pool.succeeded(addr(2), Instant::now());
+    pool.first_answer(addr(2), Instant::now());
     assert_eq!(doubted(&pool, Duration::from_secs(3600)), [(1, false)]);
 }
 
@@ -114,7 +122,7 @@ fn one_that_answers_again_is_not_outdone() {
         pool.probed(addr(1), Some(Instant::now()));
     }
     silent(&pool, 1);
-    pool.heard(addr(2), Instant::now());
+    pool.first_answer(addr(2), Instant::now());
     assert_eq!(doubted(&pool, Duration::ZERO), [(1, true)]);
     pool.probed(addr(1), Some(Instant::now()));
     assert_eq!(doubted(&pool, Duration::ZERO), [(1, false)]);

@@ -59,7 +59,7 @@ fn one_that_drains_serves_where_no_other_does() {
         let pool = Pool::new(policy, Duration::from_secs(60), None).unwrap();
         pool.replace(marked(&[(1, true), (2, false), (3, false)]));
         for port in [1, 2, 3] {
-            pool.kept(addr(port), Instant::now());
+            pool.succeeded(addr(port), Instant::now());
         }
         assert!(picks(&pool, 8).iter().all(|port| *port != 1), "{policy:?}");
         assert_eq!(pick(&pool, &[2, 3]), Some(1), "{policy:?}");
@@ -75,8 +75,8 @@ fn one_that_drains_serves_where_no_other_does() {
         );
         // That it serves is known: nobody is to be called for that.
         assert_eq!(pool.census().active, 1);
-        assert!(!is_called(pool.distress()));
-        pool.kept(addr(3), Instant::now());
+        assert!(!is_called(pool.refresh_waker()));
+        pool.succeeded(addr(3), Instant::now());
         assert_eq!(picks(&pool, 2), [3, 3]);
     }
 }
@@ -137,9 +137,12 @@ fn one_that_drains_outdoes_one_that_is_silent() {
     let pool = pool(&[1, 2]);
     pool.replace(marked(&[(1, true), (2, false)]));
     pool.probed(addr(2), None);
-    pool.heard(addr(1), Instant::now());
+    pool.first_answer(addr(1), Instant::now());
     let doubted = pool.doubted(Duration::ZERO);
-    let doubted: Vec<_> = doubted.iter().map(|d| (d.addr, d.is_outdone)).collect();
+    let doubted: Vec<_> = doubted
+        .iter()
+        .map(|d| (d.addr, d.another_is_better))
+        .collect();
     assert_eq!(doubted, [(addr(2), true)]);
 }
 
@@ -158,7 +161,7 @@ fn one_that_drains_is_spared_while_another_may_answer() {
         let pool = pool(&[1, 2, 3, 4]);
         pool.replace(marked(&[(1, true), (2, false), (3, false), (4, true)]));
         let addrs = |ports: &[u16]| ports.iter().copied().map(addr).collect::<Vec<_>>();
-        let spares = pool.spares(&addrs(tried), addrs(waits_for).into_iter());
+        let spares = pool.is_worth_waiting(&addrs(tried), addrs(waits_for).into_iter());
         assert_eq!(spares, spared, "{tried:?} {waits_for:?}");
     }
 }

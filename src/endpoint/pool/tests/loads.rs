@@ -54,7 +54,7 @@ fn connections_of_an_endpoint_that_comes_back_count_again() {
         endpoint(3),
     ]);
     let one = with_identity(1, "b.example");
-    assert!(pool.proven(&one, Instant::now(), PROOF));
+    assert!(pool.set_authenticated(&one, Instant::now(), PROOF));
     assert_eq!(ports(&hold(&pool, 3)), [1, 2, 3], "each has four");
     drop(held);
     assert_eq!(ports(&hold(&pool, 8)), [1, 1, 1, 1, 2, 2, 2, 2]);

@@ -27,7 +27,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
     for port in [1, 2] {
         assert!(needs_proof(&pool, port));
         match admit(&pool, port) {
-            Ok(()) => pool.kept(addr(port), Instant::now()),
+            Ok(()) => pool.succeeded(addr(port), Instant::now()),
             Err(error) => pool.failed(addr(port), Instant::now(), &error),
         }
     }
@@ -48,7 +48,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
         "an impostor that went away is none the better"
     );
 
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     pool.replace(vec![with_identity(1, "third.example")]);
     assert_eq!(pick(&pool, &[]), None, "another name is another identity");
 }
@@ -57,7 +57,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
 /// then has more to prove, over another connection.
 #[test]
 fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
-    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     let with_identity = |port| Endpoint {
         identity: Some("etcd.example".to_owned()),
@@ -88,7 +88,7 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
 /// It was answered, over a connection of its own.
 #[test]
 fn a_failure_that_is_older_than_a_proof_changes_nothing() {
-    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     let identity = Some("etcd.example".to_owned());
     pool.replace(vec![Endpoint {
@@ -110,8 +110,8 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
 #[derive(Debug)]
 struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
 
-impl Gate for Slow {
-    fn admit(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
+impl Authenticate for Slow {
+    fn authenticate(&self, _: &Endpoint, _: Duration, _: &Slot) -> Result<Proof, dial::Error> {
         if let Some(pool) = self.0.get() {
             (self.1)(pool);
         }
@@ -173,7 +173,7 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
         let error = admit(&pool, 1).unwrap_err();
         assert!(error.to_string().contains(reason), "{what}: {error}");
         assert!(pool.authenticated().is_empty(), "{what}");
-        pool.kept(addr(1), Instant::now());
+        pool.succeeded(addr(1), Instant::now());
         assert!(
             pool.authenticated().is_empty(),
             "{what}: a dial proves nothing"
@@ -196,7 +196,7 @@ fn where_nobody_asks_for_proofs_a_dial_makes_any_endpoint_active() {
 
 #[test]
 fn what_is_not_an_endpoint_any_more_is_rejected_where_proofs_are_asked_for() {
-    let gate: Arc<dyn Gate> = Arc::new(Strict);
+    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     pool.replace(vec![endpoint(1)]);
     assert!(!needs_proof(&pool, 1), "it has no identity");

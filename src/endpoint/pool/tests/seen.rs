@@ -33,7 +33,7 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
     pool.failed(addr(2), Instant::now(), &endless);
     let kept = pool.views().swap_remove(1).last_error.unwrap().1;
     assert_eq!(kept.chars().count(), 501, "{kept}");
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     let view = pool.views().swap_remove(0);
     assert_eq!(view.status, Status::Active);
     assert!(view.last_error.is_some(), "what was wrong stays to be read");
@@ -46,9 +46,9 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
 fn each_dial_is_counted_once_by_its_outcome() {
     let pool = pool(&[1]);
     answered(&pool, 1, Duration::from_millis(2));
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), Instant::now(), &refused(1));
-    pool.reaffirmed(addr(1), PROOF);
+    pool.set_reauthenticated(addr(1), PROOF);
     // Of an address that nobody knows nothing is kept.
     answered(&pool, 9, Duration::from_millis(2));
     let stats = pool.views().swap_remove(0).stats;
@@ -117,7 +117,11 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
             Active,
             Box::new(|| answered(&pool, 1, Duration::ZERO)),
         ),
-        ("success", Active, Box::new(|| pool.kept(addr(1), now()))),
+        (
+            "success",
+            Active,
+            Box::new(|| pool.succeeded(addr(1), now())),
+        ),
         ("doubt", Slow, Box::new(|| pool.slow(addr(1)))),
         (
             "failure of ours",
@@ -149,7 +153,7 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
             Inactive,
             Box::new(|| pool.failed(addr(1), now(), &refused(1))),
         ),
-        ("back", Active, Box::new(|| pool.kept(addr(1), now()))),
+        ("back", Active, Box::new(|| pool.succeeded(addr(1), now()))),
     ];
     let mut before = Active;
     for (what, status, event) in events {
@@ -193,7 +197,7 @@ fn the_last_error_is_the_latest_and_says_when_it_was() {
     }
     let before = last();
     answered(&pool, 1, Duration::ZERO);
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     assert_eq!(last(), before, "what was wrong stays to be read");
 }
 
@@ -211,18 +215,23 @@ fn an_error_is_cut_where_it_is_too_long_and_not_before() {
 #[test]
 fn others_are_called_by_what_concerns_them() {
     let pool = pool(&[1, 2]);
-    let called = || (is_called(pool.monitor()), is_called(pool.distress()));
+    let called = || {
+        (
+            is_called(pool.monitor_waker()),
+            is_called(pool.refresh_waker()),
+        )
+    };
     assert_eq!(called(), (false, false), "all have answered");
     pool.replace([1, 2, 3].map(endpoint).into());
     assert_eq!(called(), (true, false), "a new set");
-    pool.kept(addr(3), Instant::now());
+    pool.succeeded(addr(3), Instant::now());
     pool.replace([1, 2, 3].map(endpoint).into());
     assert_eq!(called(), (false, false), "the same set");
     pool.replace([1, 2].map(endpoint).into());
     called();
     pool.slow(addr(1));
     answered(&pool, 1, Duration::ZERO);
-    pool.kept(addr(1), Instant::now());
+    pool.succeeded(addr(1), Instant::now());
     let local = dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
     pool.failed(addr(1), Instant::now(), &local);
     assert_eq!(called(), (false, false), "no change");
@@ -238,7 +247,7 @@ fn others_are_called_by_what_concerns_them() {
 fn a_set_of_which_none_is_active_has_others_looked_for() {
     let pool = pool(&[1, 2]);
     pool.failed(addr(1), Instant::now(), &refused(1));
-    assert!(!is_called(pool.distress()));
+    assert!(!is_called(pool.refresh_waker()));
     pool.replace(vec![endpoint(1)]);
-    assert!(is_called(pool.distress()), "what is left is inactive");
+    assert!(is_called(pool.refresh_waker()), "what is left is inactive");
 }

@@ -23,7 +23,7 @@ pub(crate) struct Doubted {
     /// Since when somebody waits for its answer, or it fails its health checks.
     pub(crate) since: Instant,
     /// Another is known to be better.
-    pub(crate) is_outdone: bool,
+    pub(crate) another_is_better: bool,
 }
 
 impl Pool {
@@ -40,7 +40,7 @@ impl Pool {
                 addr: member.endpoint.addr,
                 status,
                 since,
-                is_outdone: !member.answers_again() && seen.is_some_and(|seen| seen > since),
+                another_is_better: !member.answers_again() && seen.is_some_and(|seen| seen > since),
             })
         };
         let doubted: Vec<Doubted> = set.members.iter().filter_map(doubted).collect();
@@ -53,7 +53,7 @@ impl Pool {
             doubted.iter().any(is_undecided) && better.any(|member| member.ask_for_probe(now, now));
         drop(set);
         if asked {
-            self.monitor.wake();
+            self.monitor_waker.wake();
         }
         doubted
     }
