@@ -11,7 +11,7 @@ use super::Snapshot;
 use crate::date::{Now, Rfc3339};
 use crate::endpoint::history::MINUTES;
 use crate::endpoint::pool::view::View;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 
 /// Fields that are sent with the page. A test compares the digest with that of [`STYLE`].
 pub(super) const FIELDS: &str = "Content-Security-Policy: default-src 'none'; \
@@ -149,7 +149,7 @@ fn endpoints(page: &mut String, snapshot: &Snapshot) {
     let ranked = ranks.any(|rank| Some(rank) != first);
     for class in ["bad", "odd", "good"] {
         let views = snapshot.endpoints.iter();
-        for view in views.filter(|view| colour(view.status) == class) {
+        for view in views.filter(|view| colour(view.state) == class) {
             endpoint(page, view, snapshot.now, ranked);
         }
     }
@@ -174,11 +174,11 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     let _ = write!(
         page,
         "</div></th><td>{} for {}<div class=\"dim\">since {}",
-        pill(view.status),
+        pill(view.state),
         span(now.since(view.since)),
         time(view.since, now)
     );
-    if endpoint.drains && view.status != Status::Draining {
+    if endpoint.drains && view.state != EndpointState::Draining {
         page.push_str("<br>marked drain");
     }
     if let Some(at) = stats.last_answer() {
@@ -210,7 +210,7 @@ fn endpoint(page: &mut String, view: &View, now: Now, ranked: bool) {
     page.push_str("</tr>");
     if let Some((at, error)) = &view.last_error {
         // An endpoint that is well again must not look as if it were not.
-        let (class, what) = match view.status.is_active() {
+        let (class, what) = match view.state.is_active() {
             true => ("dim", "last error"),
             false => ("error", "error"),
         };
@@ -300,20 +300,23 @@ fn counts(page: &mut String, snapshot: &Snapshot) {
 }
 
 /// How good a state is, as a class of the style sheet.
-fn colour(status: Status) -> &'static str {
+fn colour(status: EndpointState) -> &'static str {
     match status {
-        Status::Active => "good",
-        Status::Untried | Status::Slow | Status::Draining | Status::Removed => "odd",
-        Status::Silent
-        | Status::Unhealthy
-        | Status::Inactive
-        | Status::Unauthenticated
-        | Status::ThisGateway => "bad",
+        EndpointState::Active => "good",
+        EndpointState::Untried
+        | EndpointState::Slow
+        | EndpointState::Draining
+        | EndpointState::Removed => "odd",
+        EndpointState::Silent
+        | EndpointState::Unhealthy
+        | EndpointState::Inactive
+        | EndpointState::Unauthenticated
+        | EndpointState::ThisGateway => "bad",
     }
 }
 
 /// The word for a state, in its colour.
-fn pill(status: Status) -> String {
+fn pill(status: EndpointState) -> String {
     let (class, word) = (colour(status), status.name());
     format!("<span class=\"pill {class}\">{word}</span>")
 }
@@ -321,11 +324,12 @@ fn pill(status: Status) -> String {
 /// The last hour of an endpoint: a column per minute, the higher the worse, none where nothing is known. Adjacent columns
 /// of one colour are one line of a path, so that the strip is small while nothing changes. The title is for those who
 /// cannot see it.
-fn strip(hour: &[Option<Status>; MINUTES]) -> String {
-    let known = |minute: Option<Status>| minute.filter(|status| *status != Status::Untried);
+fn strip(hour: &[Option<EndpointState>; MINUTES]) -> String {
+    let known =
+        |minute: Option<EndpointState>| minute.filter(|status| *status != EndpointState::Untried);
     let mut minutes: Vec<(&str, usize)> = Vec::new();
     for minute in hour.iter().rev() {
-        let word = known(*minute).map_or("unknown", Status::name);
+        let word = known(*minute).map_or("unknown", EndpointState::name);
         match minutes.iter_mut().find(|(name, _)| *name == word) {
             Some((_, count)) => *count += 1,
             None => minutes.push((word, 1)),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Snapshot;
 use crate::date::Now;
 use crate::endpoint::pool::view::View;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::stats::Distribution;
 use crate::sys::usage::Usage;
 
@@ -141,12 +141,12 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "endpoint_up",
         help: "1 if the endpoint is active, slow or draining, otherwise 0; only endpoints in the set.",
-        samples: Member(|to, view, _| to.value(u8::from(view.status.is_active()))),
+        samples: Member(|to, view, _| to.value(u8::from(view.state.is_active()))),
     },
     Family {
         name: "endpoint_healthy",
         help: "0 if the endpoint is silent or unhealthy, otherwise 1; only endpoints in the set.",
-        samples: Member(|to, view, _| to.value(u8::from(!view.status.is_doubted()))),
+        samples: Member(|to, view, _| to.value(u8::from(!view.state.is_doubted()))),
     },
     Family {
         name: "endpoint_draining",
@@ -156,7 +156,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "endpoint_state",
         help: "Always 1; the label is the state of the endpoint.",
-        samples: Endpoint(|to, view, _| to.by("state", [(view.status.name(), 1)])),
+        samples: Endpoint(|to, view, _| to.by("state", [(view.state.name(), 1)])),
     },
     Family {
         name: "endpoint_last_answer_timestamp_seconds",
@@ -309,7 +309,7 @@ pub(super) fn render(snapshot: &Snapshot, usage: &Usage) -> String {
                 to.begin(family);
                 let in_set_only = matches!(family.samples, Member(_));
                 for (address, view) in &endpoints {
-                    if !in_set_only || view.status != Status::Removed {
+                    if !in_set_only || view.state != EndpointState::Removed {
                         to.address.clone_from(address);
                         write(&mut to, view, snapshot.now);
                     }

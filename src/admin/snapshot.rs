@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::date::{Now, Rfc3339};
 use crate::endpoint::history::Transition;
 use crate::endpoint::pool::view::View;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::log::{Fields, Pairs, Value};
 use crate::stats::Distribution;
 
@@ -97,12 +97,12 @@ impl Snapshot {
     /// The endpoints in the set.
     pub(super) fn members(&self) -> impl Iterator<Item = &View> {
         let all = self.endpoints.iter();
-        all.filter(|view| view.status != Status::Removed)
+        all.filter(|view| view.state != EndpointState::Removed)
     }
 
     /// How many endpoints are in the set, and how many of them are active.
     pub(super) fn census(&self) -> (usize, usize) {
-        let active = self.members().filter(|view| view.status.is_active());
+        let active = self.members().filter(|view| view.state.is_active());
         (self.members().count(), active.count())
     }
 
@@ -111,12 +111,12 @@ impl Snapshot {
         if self.draining {
             return Some(format!("{DRAINING}: no new client is accepted"));
         }
-        let any = |of: fn(Status) -> bool| self.members().any(|view| of(view.status));
+        let any = |of: fn(EndpointState) -> bool| self.members().any(|view| of(view.state));
         // A doubted endpoint is used if there is no better one.
         if any(|status| status.is_active() || status.is_doubted()) {
             return None;
         }
-        if any(|status| status == Status::Untried) {
+        if any(|status| status == EndpointState::Untried) {
             return Some("no endpoint has answered yet".to_owned());
         }
         match self.members().count() {
@@ -245,7 +245,7 @@ impl Snapshot {
             let mut fields = vec![
                 ("address", endpoint.addr.into()),
                 ("name", endpoint.name.clone().into()),
-                ("state", view.status.name().into()),
+                ("state", view.state.name().into()),
                 ("since_seconds", self.seconds(view.since)),
                 ("priority", u64::from(endpoint.priority).into()),
                 ("weight", u64::from(endpoint.weight).into()),

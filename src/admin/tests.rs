@@ -13,8 +13,8 @@ use crate::endpoint::history::MINUTES;
 use crate::endpoint::pool::Pool;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::slots::Slot;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::EndpointStats;
-use crate::endpoint::status::Status;
 use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::stats::Distribution;
 use crate::sync::lock;
@@ -37,7 +37,7 @@ fn present(passed: Duration) -> Now {
     Now::new(*BEGINNING + passed, UNIX_EPOCH + passed)
 }
 
-fn view(port: u16, status: Status, error: Option<&str>) -> View {
+fn view(port: u16, state: EndpointState, error: Option<&str>) -> View {
     View {
         endpoint: Endpoint {
             addr: ([127, 0, 0, 1], port).into(),
@@ -48,7 +48,7 @@ fn view(port: u16, status: Status, error: Option<&str>) -> View {
             identity: None,
             source: Source::Endpoints,
         },
-        status,
+        state,
         since: after(0),
         last_error: error.map(|error| (after(0), error.to_owned())),
         stats: Arc::default(),
@@ -95,7 +95,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
 
 #[test]
 fn what_has_left_the_set_is_no_reason() {
-    use Status::{Active, Inactive, Removed, Unauthenticated};
+    use EndpointState::{Active, Inactive, Removed, Unauthenticated};
     let gone = || view(1, Removed, Some("gone"));
     let cases = [
         (vec![], Some("no endpoint is known")),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 
 /// So many changes are kept.
 pub(crate) const TRANSITIONS: usize = 50;
@@ -22,8 +22,8 @@ pub(crate) struct Transition {
     pub(crate) addr: SocketAddr,
     /// As it is configured.
     pub(crate) name: String,
-    pub(crate) from: Status,
-    pub(crate) to: Status,
+    pub(crate) from: EndpointState,
+    pub(crate) to: EndpointState,
     /// How long the state before has lasted.
     pub(crate) lasted: Duration,
     /// What it failed of, if it did.
@@ -60,15 +60,15 @@ impl Transitions {
 pub(super) struct Hour {
     begun: Instant,
     /// The state since the last change.
-    state: Status,
+    state: EndpointState,
     /// The number of the last minute that is recorded, counted from `begun`; minute n is at n modulo [`MINUTES`].
     last: u64,
-    worst: [Status; MINUTES],
+    worst: [EndpointState; MINUTES],
 }
 
 impl Hour {
     /// Begins a record.
-    pub(super) fn new(begun: Instant, state: Status) -> Self {
+    pub(super) fn new(begun: Instant, state: EndpointState) -> Self {
         Self {
             begun,
             state,
@@ -78,7 +78,7 @@ impl Hour {
     }
 
     /// Notes a change of the state.
-    pub(super) fn changed(&mut self, now: Instant, to: Status) {
+    pub(super) fn changed(&mut self, now: Instant, to: EndpointState) {
         self.advance(now);
         self.state = to;
         if let Some(worst) = self.worst.get_mut(place(self.last)) {
@@ -87,7 +87,7 @@ impl Hour {
     }
 
     /// The worst state of each minute, the oldest first; `None` before the record began.
-    pub(super) fn at(&self, now: Instant) -> [Option<Status>; MINUTES] {
+    pub(super) fn at(&self, now: Instant) -> [Option<EndpointState>; MINUTES] {
         let mut record = self.clone();
         record.advance(now);
         std::array::from_fn(|index| {
@@ -117,7 +117,7 @@ fn place(minute: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Status::{Active, Inactive, Silent, Slow, Untried};
+    use EndpointState::{Active, Inactive, Silent, Slow, Untried};
 
     fn transition(number: u16) -> Transition {
         Transition {
@@ -148,7 +148,11 @@ mod tests {
     #[test]
     fn each_minute_has_the_worst_of_its_states() {
         // (changes: second and state; looked at in second; the minutes that are known, from the oldest: how many, of what)
-        type Case<'a> = (&'a [(u64, Status)], u64, &'a [(usize, Option<Status>)]);
+        type Case<'a> = (
+            &'a [(u64, EndpointState)],
+            u64,
+            &'a [(usize, Option<EndpointState>)],
+        );
         let cases: &[Case<'_>] = &[
             (&[], 0, &[(59, None), (1, Some(Untried))]),
             (&[(1, Active)], 59, &[(59, None), (1, Some(Active))]),

@@ -7,8 +7,8 @@ mod pick;
 pub(crate) mod pool;
 mod recent;
 pub(crate) mod slots;
+pub(crate) mod state;
 pub(crate) mod stats;
-pub(crate) mod status;
 mod watched;
 
 use std::fmt;

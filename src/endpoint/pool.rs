@@ -10,7 +10,7 @@
 //! Each pick comes with a [`InFlight`], which counts as an open connection of that endpoint for as
 //! long as it lives. The pool dials nothing itself, and logs without holding its lock.
 //! Whoever dials reports the outcome (`reports`), so dials are counted here, each once.
-//! Changes of status are logged once, when they happen (`change`).
+//! Changes of state are logged once, when they happen (`change`).
 
 pub(crate) mod admission;
 mod change;
@@ -33,8 +33,8 @@ use crate::config::Policy;
 use crate::endpoint::history::Transitions;
 use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
 use crate::endpoint::slots::Slots;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::InFlight;
-use crate::endpoint::status::Status;
 use crate::endpoint::{Authenticate, Endpoint};
 use crate::log;
 use crate::sync::lock;
@@ -154,7 +154,7 @@ impl Set {
         change
     }
 
-    /// Adds a change of status that is not logged to the history.
+    /// Adds a change of state that is not logged to the history.
     fn note(&mut self, before: Before, member: &mut Member, now: Instant) {
         if let Some(changed) = before.changed(member, now) {
             self.transitions.push(changed.transition);
@@ -191,7 +191,7 @@ impl Change {
 }
 
 /// How many endpoints there are, how many of them are active or untried, and how many are
-/// to drain, whatever their status.
+/// to drain, whatever their state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) active: usize,
@@ -345,8 +345,8 @@ impl Pool {
         let count =
             |is: fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
         Census {
-            active: count(|member| member.status().is_active()),
-            untried: count(|member| member.status() == Status::Untried),
+            active: count(|member| member.state().is_active()),
+            untried: count(|member| member.state() == EndpointState::Untried),
             draining: count(|member| member.endpoint.drains),
             total: set.members.len(),
         }

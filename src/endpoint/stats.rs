@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::dial::DialResult;
 use crate::endpoint::Proof;
 use crate::endpoint::recent::Recent;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::stats::{Counter, Histogram, PaddedCounter};
 use crate::sync::lock;
 
@@ -120,7 +120,7 @@ pub(crate) struct EndpointStats {
     /// How long dials took that were answered.
     pub(crate) dial_time: Histogram<{ DIAL_TIMES.len() }>,
     /// Changes of state, by the new state.
-    pub(crate) transitions: Counters<{ Status::REACHED.len() }>,
+    pub(crate) transitions: Counters<{ EndpointState::REACHED.len() }>,
     /// Clients that waited too long for their first answer.
     pub(crate) unanswered: Counter,
     /// By [`Probed`].
@@ -142,7 +142,7 @@ impl Default for EndpointStats {
             ended_early: AtomicBool::new(false),
             dials: Counters::new(DialResult::ALL.map(DialResult::name)),
             dial_time: Histogram::new(&DIAL_TIMES),
-            transitions: Counters::new(Status::REACHED.map(Status::name)),
+            transitions: Counters::new(EndpointState::REACHED.map(EndpointState::name)),
             unanswered: Counter::new(),
             probes: Counters::new(["answered", "silent", "failed", "local"]),
             checks: Counters::new(["passed", "failed", "local"]),
@@ -227,11 +227,11 @@ impl EndpointStats {
     }
 
     /// Notes a change of state.
-    pub(super) fn turned(&self, to: Status, now: Instant) {
-        if let Some(index) = Status::REACHED.iter().position(|known| *known == to) {
+    pub(super) fn turned(&self, to: EndpointState, now: Instant) {
+        if let Some(index) = EndpointState::REACHED.iter().position(|known| *known == to) {
             self.transitions.add(index);
         }
-        let is_down = !to.is_active() && to != Status::Removed;
+        let is_down = !to.is_active() && to != EndpointState::Removed;
         let mut times = lock(&self.times);
         times.past_downtime = times.downtime(now);
         times.down_since = is_down.then_some(now);
@@ -349,23 +349,23 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         // (state from when on, downtime an hour later)
         let cases = [
-            (0, Status::Untried, 3600),
-            (3, Status::Active, 3),
-            (4, Status::Slow, 3),
-            (5, Status::Draining, 3),
-            (10, Status::Inactive, 3603),
-            (12, Status::Silent, 3605),
-            (13, Status::Removed, 6),
-            (20, Status::Untried, 3606),
-            (21, Status::ThisGateway, 3607),
-            (22, Status::Unauthenticated, 3608),
-            (23, Status::Unhealthy, 3609),
-            (24, Status::Active, 10),
+            (0, EndpointState::Untried, 3600),
+            (3, EndpointState::Active, 3),
+            (4, EndpointState::Slow, 3),
+            (5, EndpointState::Draining, 3),
+            (10, EndpointState::Inactive, 3603),
+            (12, EndpointState::Silent, 3605),
+            (13, EndpointState::Removed, 6),
+            (20, EndpointState::Untried, 3606),
+            (21, EndpointState::ThisGateway, 3607),
+            (22, EndpointState::Unauthenticated, 3608),
+            (23, EndpointState::Unhealthy, 3609),
+            (24, EndpointState::Active, 10),
         ];
-        for (when, status, downtime) in cases {
-            stats.turned(status, at(when));
+        for (when, state, downtime) in cases {
+            stats.turned(state, at(when));
             let found = stats.downtime(at(when + 3600));
-            assert_eq!(found.as_secs(), downtime, "{when} {status:?}");
+            assert_eq!(found.as_secs(), downtime, "{when} {state:?}");
         }
         assert_eq!(stats.downtime(at(0)).as_secs(), 10, "it never falls");
         let counts: Vec<_> = stats.transitions.read().map(|(_, count)| count).collect();

@@ -25,11 +25,11 @@ const REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 pub(super) struct Watched {
     pub(super) addr: SocketAddr,
     pub(super) started: Instant,
-    pub(super) state: State,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum Phase {
     /// A dial; that of a probe has a time for the answer.
     Dialling(Attempt, Option<Duration>),
     Probing {
@@ -65,7 +65,7 @@ impl Watched {
         Self {
             addr: attempt.addr,
             started: attempt.started,
-            state: State::Dialling(attempt, None),
+            phase: Phase::Dialling(attempt, None),
         }
     }
 
@@ -74,7 +74,7 @@ impl Watched {
         Self {
             addr: attempt.addr,
             started: attempt.started,
-            state: State::Dialling(attempt, Some(answer)),
+            phase: Phase::Dialling(attempt, Some(answer)),
         }
     }
 
@@ -83,31 +83,31 @@ impl Watched {
         Self {
             addr: dialled.endpoint,
             started,
-            state: State::Keeping { dialled, end },
+            phase: Phase::Keeping { dialled, end },
         }
     }
 
     pub(super) fn is_probe(&self) -> bool {
         matches!(
-            self.state,
-            State::Dialling(_, Some(_)) | State::Probing { .. }
+            self.phase,
+            Phase::Dialling(_, Some(_)) | Phase::Probing { .. }
         )
     }
 
     /// When it has an outcome at the latest.
     pub(super) fn deadline(&self) -> Instant {
-        match &self.state {
-            State::Dialling(attempt, _) => attempt.deadline,
-            State::Probing { deadline: end, .. } | State::Keeping { end, .. } => *end,
+        match &self.phase {
+            Phase::Dialling(attempt, _) => attempt.deadline,
+            Phase::Probing { deadline: end, .. } | Phase::Keeping { end, .. } => *end,
         }
     }
 
     /// What is waited for.
     pub(super) fn awaited(&self) -> PollFd<'_> {
-        match &self.state {
-            State::Dialling(attempt, _) => attempt.awaited(),
-            State::Probing { dialled, .. } => PollFd::readable(dialled.stream.as_fd()),
-            State::Keeping { dialled, .. } => PollFd::peer_closed(dialled.stream.as_fd()),
+        match &self.phase {
+            Phase::Dialling(attempt, _) => attempt.awaited(),
+            Phase::Probing { dialled, .. } => PollFd::readable(dialled.stream.as_fd()),
+            Phase::Keeping { dialled, .. } => PollFd::peer_closed(dialled.stream.as_fd()),
         }
     }
 
@@ -119,10 +119,10 @@ impl Watched {
 
     /// What has become of it by `now`.
     pub(super) fn outcome(self, now: Instant) -> Outcome {
-        match self.state {
-            State::Dialling(attempt, answer) => match (attempt.outcome(now), answer) {
+        match self.phase {
+            Phase::Dialling(attempt, answer) => match (attempt.outcome(now), answer) {
                 (dial::Outcome::Pending(attempt), answer) => Outcome::Pending(Self {
-                    state: State::Dialling(attempt, answer),
+                    phase: Phase::Dialling(attempt, answer),
                     ..self
                 }),
                 (dial::Outcome::Failed(error), _) => Outcome::Failed(error),
@@ -130,23 +130,23 @@ impl Watched {
                 (dial::Outcome::Connected(dialled), Some(answer)) => match send(&dialled) {
                     Ok(()) => {
                         let (sent, deadline) = (now, now + answer);
-                        let state = State::Probing {
+                        let phase = Phase::Probing {
                             dialled,
                             sent,
                             deadline,
                         };
-                        Outcome::Pending(Self { state, ..self })
+                        Outcome::Pending(Self { phase, ..self })
                     }
                     // The endpoint has reset the connection already.
                     Err(error) if is_of_the_peer(&error) => Outcome::Answered(self.started),
                     Err(error) => Outcome::Failed(ErrorKind::Local("send", error).at(self.addr)),
                 },
             },
-            State::Probing { sent, .. } if self.is_ready() => Outcome::Answered(sent),
-            State::Probing { deadline, .. } if now >= deadline => Outcome::Silent(self),
-            State::Keeping { .. } if self.is_ready() => Outcome::Closed,
-            State::Keeping { end, .. } if now >= end => Outcome::Kept,
-            State::Probing { .. } | State::Keeping { .. } => Outcome::Pending(self),
+            Phase::Probing { sent, .. } if self.is_ready() => Outcome::Answered(sent),
+            Phase::Probing { deadline, .. } if now >= deadline => Outcome::Silent(self),
+            Phase::Keeping { .. } if self.is_ready() => Outcome::Closed,
+            Phase::Keeping { end, .. } if now >= end => Outcome::Kept,
+            Phase::Probing { .. } | Phase::Keeping { .. } => Outcome::Pending(self),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::endpoint::pool::doubted::Doubted;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::log;
 use crate::proxy::cause::{Cause, Party};
 use crate::proxy::notices::Inbox;
@@ -195,7 +195,7 @@ impl Rounds {
     /// Resets the sessions that have waited for `patience`, if their endpoint is silent while another has been active.
     fn reset_overdue(&self, proxy: &Proxy, patience: Duration, now: Instant) {
         for doubted in proxy.pool.doubted(proxy.bounds.answer_timeout) {
-            if doubted.status != Status::Silent || !doubted.another_is_better {
+            if doubted.state != EndpointState::Silent || !doubted.another_is_better {
                 continue;
             }
             let addr = doubted.addr;
@@ -255,8 +255,8 @@ impl Rounds {
             let count = proxy
                 .sessions
                 .reset_endpoint(doubted.addr, Cause::Unhealthy);
-            let message = match doubted.status {
-                Status::Silent => "reset connections to a silent endpoint",
+            let message = match doubted.state {
+                EndpointState::Silent => "reset connections to a silent endpoint",
                 _ => "reset connections to an unhealthy endpoint",
             };
             report(message, doubted.addr, count);

@@ -133,12 +133,12 @@ fn a_row_of_the_page_shows_the_state_and_the_last_error() {
         html::render(&snapshot, true)
     };
     for (status, colour, error) in [
-        (Status::Active, "good", "dim"),
-        (Status::Slow, "odd", "dim"),
-        (Status::Inactive, "bad", "error"),
-        (Status::ThisGateway, "bad", "error"),
-        (Status::Unauthenticated, "bad", "error"),
-        (Status::Removed, "odd", "error"),
+        (EndpointState::Active, "good", "dim"),
+        (EndpointState::Slow, "odd", "dim"),
+        (EndpointState::Inactive, "bad", "error"),
+        (EndpointState::ThisGateway, "bad", "error"),
+        (EndpointState::Unauthenticated, "bad", "error"),
+        (EndpointState::Removed, "odd", "error"),
     ] {
         let page = row(View {
             since: after(910),

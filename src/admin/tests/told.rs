@@ -16,25 +16,25 @@ fn told() -> Snapshot {
         named.since = after(since);
         named
     };
-    let mut silent = named(2, Status::Silent, 6940);
+    let mut silent = named(2, EndpointState::Silent, 6940);
     silent.endpoint.name = HOSTILE.to_owned();
     silent.last_error = Some((after(6941), HOSTILE.to_owned()));
-    silent.hour[58] = Some(Status::Active);
-    silent.hour[59] = Some(Status::Silent);
-    let mut active = named(1, Status::Active, 100);
+    silent.hour[58] = Some(EndpointState::Active);
+    silent.hour[59] = Some(EndpointState::Silent);
+    let mut active = named(1, EndpointState::Active, 100);
     active.last_error = Some((
         after(40),
         "dial tcp 127.0.0.1:1: connect: connection refused".to_owned(),
     ));
-    active.hour[10..13].fill(Some(Status::Untried));
-    active.hour[13..].fill(Some(Status::Active));
-    active.hour[20..22].fill(Some(Status::Inactive));
-    active.hour[22] = Some(Status::Slow);
-    active.hour[40] = Some(Status::Unhealthy);
+    active.hour[10..13].fill(Some(EndpointState::Untried));
+    active.hour[13..].fill(Some(EndpointState::Active));
+    active.hour[20..22].fill(Some(EndpointState::Inactive));
+    active.hour[22] = Some(EndpointState::Slow);
+    active.hour[40] = Some(EndpointState::Unhealthy);
     active.stats.to_endpoint.add(2048);
-    let mut draining = named(3, Status::Draining, 5000);
+    let mut draining = named(3, EndpointState::Draining, 5000);
     draining.endpoint.drains = true;
-    let removed = named(4, Status::Removed, 6000);
+    let removed = named(4, EndpointState::Removed, 6000);
     let change = |port, from, to, at, reason: Option<&str>| Transition {
         at: after(at),
         addr: super::at(port),
@@ -51,8 +51,20 @@ fn told() -> Snapshot {
         problems: vec!["a".to_owned(), HOSTILE.to_owned()],
         endpoints: vec![active, draining, silent, removed],
         transitions: vec![
-            change(2, Status::Active, Status::Silent, 6940, Some(HOSTILE)),
-            change(3, Status::Active, Status::Draining, 5000, None),
+            change(
+                2,
+                EndpointState::Active,
+                EndpointState::Silent,
+                6940,
+                Some(HOSTILE),
+            ),
+            change(
+                3,
+                EndpointState::Active,
+                EndpointState::Draining,
+                5000,
+                None,
+            ),
         ],
         ..counted()
     }

@@ -6,9 +6,9 @@ use super::*;
 use crate::config::Policy;
 use crate::dial::BlackHole;
 use crate::endpoint::pool::view::View;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::EndpointStats;
-use crate::endpoint::status::Status;
-use crate::endpoint::watched::State;
+use crate::endpoint::watched::Phase;
 use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::sys::syscall;
 use std::io::Error;
@@ -109,21 +109,21 @@ impl Fixture {
 
 /// How many dials, probes and trials are under way.
 impl Watch<'_> {
-    fn count(&self, is: fn(&State) -> bool) -> usize {
-        let states = self.watched.iter().map(|(watched, _)| &watched.state);
+    fn count(&self, is: fn(&Phase) -> bool) -> usize {
+        let states = self.watched.iter().map(|(watched, _)| &watched.phase);
         states.filter(|state| is(state)).count()
     }
 
     fn dials(&self) -> usize {
-        self.count(|state| matches!(state, State::Dialling(_, None)))
+        self.count(|state| matches!(state, Phase::Dialling(_, None)))
     }
 
     fn probes(&self) -> usize {
-        self.count(|state| matches!(state, State::Dialling(_, Some(_)) | State::Probing { .. }))
+        self.count(|state| matches!(state, Phase::Dialling(_, Some(_)) | Phase::Probing { .. }))
     }
 
     fn trials(&self) -> usize {
-        self.count(|state| matches!(state, State::Keeping { .. }))
+        self.count(|state| matches!(state, Phase::Keeping { .. }))
     }
 }
 
@@ -147,7 +147,7 @@ fn a_dial_that_a_client_gave_up_is_answered() {
     pool.slow(addr);
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     work(&mut watch, "the dial is answered", |_| {
-        view(&pool, addr).status == Status::Active
+        view(&pool, addr).state == EndpointState::Active
     });
     let stats = view(&pool, addr).stats;
     assert_eq!(dials(&stats), [("ok", 1)]);
@@ -166,10 +166,10 @@ fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
     pool.slow(hole.addr);
     fixture.monitor.adopt(vec![(attempt, None)], &pool);
     assert_eq!(watch.step(deadline - INSTANT), Some(deadline));
-    assert_eq!(view(&pool, hole.addr).status, Status::Slow);
+    assert_eq!(view(&pool, hole.addr).state, EndpointState::Slow);
     watch.step(deadline);
     let view = view(&pool, hole.addr);
-    assert_eq!(view.status, Status::Inactive);
+    assert_eq!(view.state, EndpointState::Inactive);
     assert_eq!(dials(&view.stats), [("timeout", 1)]);
     assert!(watch.dials() == 0);
 }
@@ -235,12 +235,12 @@ fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
         watch.dials() == 0
     });
     let [back, gone] = [back, gone].map(|addr| view(&pool, addr));
-    assert_eq!(back.status, Status::Active);
+    assert_eq!(back.state, EndpointState::Active);
     assert_eq!(dials(&back.stats), [("ok", 1), ("refused", 1)]);
     let changes = |view: &View, to| view.stats.transitions.read().find(|(name, _)| *name == to);
     // The first answer counts, too.
     assert_eq!(changes(&back, "active"), Some(("active", 2)));
-    assert_eq!(gone.status, Status::Inactive);
+    assert_eq!(gone.state, EndpointState::Inactive);
     assert_eq!(dials(&gone.stats), [("refused", 2)]);
     let inactive = changes(&gone, "inactive");
     assert_eq!(inactive, Some(("inactive", 1)), "it was inactive already");
@@ -249,8 +249,11 @@ fn an_endpoint_that_is_back_is_active_and_one_that_is_gone_is_not() {
 #[test]
 fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
     let verdict = Duration::from_millis(500);
-    // (whether the other side hangs up, status at the end)
-    for (hangs_up, status) in [(false, Status::Active), (true, Status::ThisGateway)] {
+    // (whether the other side hangs up, state at the end)
+    for (hangs_up, state) in [
+        (false, EndpointState::Active),
+        (true, EndpointState::ThisGateway),
+    ] {
         let (listener, addr) = listener();
         let (fixture, pool) = (Fixture::new(verdict), pool(&[addr], None));
         let mut watch = fixture.watch(&pool);
@@ -264,13 +267,13 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
         assert_eq!(watch.step(later), Some(end));
         assert_eq!((watch.dials(), watch.trials()), (0, 1));
         assert_eq!(watch.step(end - INSTANT), Some(end));
-        assert_eq!(view(&pool, addr).status, Status::ThisGateway);
+        assert_eq!(view(&pool, addr).state, EndpointState::ThisGateway);
         if hangs_up {
             drop(accepted);
             watch.wait(Some(Instant::now() + HOUR)).unwrap();
         }
         watch.step(end);
-        assert_eq!(view(&pool, addr).status, status, "hangs up: {hangs_up}");
+        assert_eq!(view(&pool, addr).state, state, "hangs up: {hangs_up}");
         assert!(watch.trials() == 0);
     }
 }
@@ -333,7 +336,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
         dials(&view(&pool, addr).stats) == [("ok", 1)]
     });
     watch.step(Instant::now() + RETRY);
-    assert_eq!(view(&pool, addr).status, Status::Untried);
+    assert_eq!(view(&pool, addr).state, EndpointState::Untried);
     let rejected = dial::ErrorKind::Rejected("expired".to_owned()).at(addr);
     answer.send(Err(rejected)).unwrap();
     work(&mut watch, "the rejection is reported", |_| {
@@ -350,7 +353,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
     asks.recv_timeout(patience).unwrap();
     answer.send(Ok(Proof { not_after: Some(7) })).unwrap();
     work(&mut watch, "the proof counts", |_| {
-        view(&pool, addr).status == Status::Active
+        view(&pool, addr).state == EndpointState::Active
     });
     assert_eq!(stats.not_after(), Some(7));
     assert!(watch.dials() == 0 && gate.count.load(Ordering::SeqCst) == 2);
@@ -372,7 +375,7 @@ fn one_that_a_client_gave_up_and_that_answers_is_asked_for_its_proof_at_once() {
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);
     answer.send(Ok(Proof { not_after: None })).unwrap();
     work(&mut watch, "the proof counts", |_| {
-        view(&pool, addr).status == Status::Active
+        view(&pool, addr).state == EndpointState::Active
     });
     assert_eq!(asks.try_iter().count(), 1);
 }

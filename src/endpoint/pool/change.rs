@@ -1,4 +1,4 @@
-//! A change of an endpoint's status: recorded, logged once, and reason to wake whoever depends on it.
+//! A change of an endpoint's state: recorded, logged once, and reason to wake whoever depends on it.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 use super::{Pool, Set};
 use crate::endpoint::history::Transition;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::log;
 
 /// An endpoint before a report about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    status: Status,
+    state: EndpointState,
     is_usable: bool,
     next: Option<Instant>,
 }
@@ -42,7 +42,7 @@ pub(super) enum Alarm {
 impl Before {
     pub(super) fn of(member: &Member) -> Self {
         Self {
-            status: member.status(),
+            state: member.state(),
             is_usable: member.is_usable(),
             next: member.next(),
         }
@@ -54,16 +54,16 @@ impl Before {
         member.next().is_some_and(sooner)
     }
 
-    /// The change of its status, if there is one.
+    /// The change of its state, if there is one.
     pub(super) fn changed(self, member: &mut Member, now: Instant) -> Option<Box<Changed>> {
-        (member.status() != self.status).then(|| self.change(member, now))
+        (member.state() != self.state).then(|| self.change(member, now))
     }
 
     #[cold]
     #[inline(never)]
     fn change(self, member: &mut Member, now: Instant) -> Box<Changed> {
         let is_usable = member.is_usable();
-        let transition = member.transition(now, self.status);
+        let transition = member.transition(now, self.state);
         member.has_changed(now);
         let unusable_for = now.saturating_duration_since(member.unusable);
         if self.is_usable && !is_usable {
@@ -98,9 +98,9 @@ impl Set {
 
     /// Whether it has changed that any endpoint is active. An untried one may be.
     pub(super) fn alarm(&mut self, now: Instant) -> Option<Alarm> {
-        let mut statuses = self.members.iter().map(Member::status);
-        let serves = |status: Status| status.is_active() || status == Status::Untried;
-        let none = !self.members.is_empty() && !statuses.any(serves);
+        let mut states = self.members.iter().map(Member::state);
+        let serves = |state: EndpointState| state.is_active() || state == EndpointState::Untried;
+        let none = !self.members.is_empty() && !states.any(serves);
         match self.none_active_since {
             None if none => {
                 self.none_active_since = Some(now);
@@ -145,17 +145,17 @@ impl Pool {
                 fields.extend(error);
                 log::warn("pool", "deactivated endpoint", &fields);
             }
-            _ if *to == Status::Silent => {
+            _ if *to == EndpointState::Silent => {
                 let message = "endpoint accepts connections and does not answer";
                 log::warn("pool", message, &fields);
             }
-            _ if *to == Status::Unhealthy => {
+            _ if *to == EndpointState::Unhealthy => {
                 fields.extend(error);
                 log::warn("pool", "endpoint fails its health checks", &fields);
             }
             _ if from.is_doubted() && to.is_active() => {
                 let message = match from {
-                    Status::Silent => "endpoint answers again",
+                    EndpointState::Silent => "endpoint answers again",
                     _ => "endpoint passes its health checks again",
                 };
                 fields.push(("after_seconds", (*lasted).into()));

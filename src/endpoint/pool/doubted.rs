@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::member::Member;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::sync::lock;
 
 /// A doubted endpoint.
@@ -19,7 +19,7 @@ use crate::sync::lock;
 pub(crate) struct Doubted {
     pub(crate) addr: SocketAddr,
     /// Silent or unhealthy.
-    pub(crate) status: Status,
+    pub(crate) state: EndpointState,
     /// Since when somebody waits for its answer, or it fails its health checks.
     pub(crate) since: Instant,
     /// Another is known to be better.
@@ -35,10 +35,10 @@ impl Pool {
         let better = set.members.iter().filter(|member| is_better(member));
         let seen = better.filter_map(Member::seen).max();
         let doubted = |member: &Member| {
-            let (status, since) = (member.status(), member.doubted_since());
-            status.is_doubted().then(|| Doubted {
+            let (state, since) = (member.state(), member.doubted_since());
+            state.is_doubted().then(|| Doubted {
                 addr: member.endpoint.addr,
-                status,
+                state,
                 since,
                 another_is_better: !member.answers_again() && seen.is_some_and(|seen| seen > since),
             })
@@ -46,7 +46,7 @@ impl Pool {
         let doubted: Vec<Doubted> = set.members.iter().filter_map(doubted).collect();
         // Health checks ask by themselves.
         let is_undecided = |doubted: &Doubted| {
-            doubted.status == Status::Silent && seen.is_none_or(|seen| seen <= doubted.since)
+            doubted.state == EndpointState::Silent && seen.is_none_or(|seen| seen <= doubted.since)
         };
         let mut better = set.members.iter_mut().filter(|member| is_better(member));
         let asked =

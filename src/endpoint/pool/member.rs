@@ -2,7 +2,7 @@
 //! happened is an input.
 //!
 //! Three questions are asked about an endpoint: can it be connected to ([`Reach`]), does it answer ([`Silence`]), and
-//! is it healthy. Its [`Status`] follows from the answers.
+//! is it healthy. Its [`EndpointState`] follows from the answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use crate::dial::{self, DialResult};
 use crate::endpoint::history::Hour;
 use crate::endpoint::pick::Preference;
+use crate::endpoint::state::EndpointState::{
+    self, Active, Draining, Inactive, Removed, Silent, Slow, ThisGateway, Unauthenticated,
+    Unhealthy, Untried,
+};
 use crate::endpoint::stats::EndpointStats;
-use crate::endpoint::status::Status;
 use crate::endpoint::{Endpoint, Proof};
 use crate::log::{MAX_ERROR, shortened};
 use crate::sys::random;
@@ -48,7 +51,7 @@ pub(super) struct Member {
     last_success: Option<Instant>,
     /// When it was last rejected, or found to be this gateway.
     refuted: Option<Instant>,
-    /// Since when it has its present status.
+    /// Since when it has its present state.
     pub(super) changed: Instant,
     /// When it last became unusable, or was added.
     pub(super) unusable: Instant,
@@ -140,7 +143,7 @@ impl Member {
         stats: Arc<EndpointStats>,
     ) -> Self {
         let now = Instant::now();
-        stats.turned(Status::Untried, now);
+        stats.turned(Untried, now);
         Self {
             endpoint,
             parameters,
@@ -162,32 +165,32 @@ impl Member {
             refuted: None,
             changed: now,
             unusable: now,
-            hour: Hour::new(now, Status::Untried),
+            hour: Hour::new(now, Untried),
             last_error: None,
             stats,
         }
     }
 
-    pub(super) fn status(&self) -> Status {
-        match self.own_status() {
-            Status::Active | Status::Slow if self.endpoint.drains => Status::Draining,
-            status => status,
+    pub(super) fn state(&self) -> EndpointState {
+        match self.own_state() {
+            Active | Slow if self.endpoint.drains => Draining,
+            state => state,
         }
     }
 
-    /// The status without the mark that it drains.
-    fn own_status(&self) -> Status {
+    /// The state without the mark that it drains.
+    fn own_state(&self) -> EndpointState {
         match self.reach {
-            Reach::Down => Status::Inactive,
-            Reach::ThisGateway => Status::ThisGateway,
-            Reach::Unauthenticated => Status::Unauthenticated,
-            Reach::Removed => Status::Removed,
+            Reach::Down => Inactive,
+            Reach::ThisGateway => ThisGateway,
+            Reach::Unauthenticated => Unauthenticated,
+            Reach::Removed => Removed,
             // Doubts are about an endpoint that has answered.
-            Reach::Untried => Status::Untried,
-            Reach::Active if self.silence.is_some() => Status::Silent,
-            Reach::Active if self.unhealthy => Status::Unhealthy,
-            Reach::Active if self.slow => Status::Slow,
-            Reach::Active => Status::Active,
+            Reach::Untried => Untried,
+            Reach::Active if self.silence.is_some() => Silent,
+            Reach::Active if self.unhealthy => Unhealthy,
+            Reach::Active if self.slow => Slow,
+            Reach::Active => Active,
         }
     }
 
@@ -211,18 +214,18 @@ impl Member {
     }
 
     pub(super) fn preference(&self) -> Preference {
-        match self.own_status() {
+        match self.own_state() {
             // An unauthenticated endpoint gets no client, even if all others are down.
-            Status::Untried if self.endpoint.identity.is_some() => Preference::Excluded,
-            Status::Untried if self.slow => Preference::Slow,
+            Untried if self.endpoint.identity.is_some() => Preference::Excluded,
+            Untried if self.slow => Preference::Slow,
             // Selection compares by itself which endpoints drain.
-            Status::Untried | Status::Active | Status::Draining => Preference::Active,
-            Status::Slow => Preference::Slow,
-            Status::Unhealthy => Preference::Unhealthy,
-            Status::Silent => Preference::Silent,
-            Status::Inactive => Preference::Inactive,
+            Untried | Active | Draining => Preference::Active,
+            Slow => Preference::Slow,
+            Unhealthy => Preference::Unhealthy,
+            Silent => Preference::Silent,
+            Inactive => Preference::Inactive,
             // A dial to this gateway would only come back as one more client.
-            Status::ThisGateway | Status::Unauthenticated | Status::Removed => Preference::Excluded,
+            ThisGateway | Unauthenticated | Removed => Preference::Excluded,
         }
     }
 
@@ -405,16 +408,16 @@ impl Member {
     /// Whether it has been active for so long, except for slow dials.
     pub(super) fn serves_since(&self, now: Instant, duration: Duration) -> bool {
         let long = |since| now.saturating_duration_since(since) >= duration;
-        self.own_status() == Status::Active && self.serves.is_some_and(long)
+        self.own_state() == Active && self.serves.is_some_and(long)
     }
 
-    /// Notes that its status has changed.
+    /// Notes that its state has changed.
     pub(super) fn has_changed(&mut self, now: Instant) {
-        let status = self.status();
+        let state = self.state();
         self.changed = now;
-        self.stats.turned(status, now);
-        self.hour.changed(now, status);
-        self.serves = match status.is_active() {
+        self.stats.turned(state, now);
+        self.hour.changed(now, state);
+        self.serves = match state.is_active() {
             true => self.serves.or(Some(now)),
             false => None,
         };

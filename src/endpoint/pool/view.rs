@@ -7,28 +7,28 @@ use super::Pool;
 use super::member::Member;
 use crate::endpoint::Endpoint;
 use crate::endpoint::history::{MINUTES, Transition};
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::EndpointStats;
-use crate::endpoint::status::Status;
 use crate::sync::lock;
 
 /// An endpoint and what is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) endpoint: Endpoint,
-    pub(crate) status: Status,
-    /// Since when it has this status.
+    pub(crate) state: EndpointState,
+    /// Since when it has this state.
     pub(crate) since: Instant,
     /// The last failure, and when it was.
     pub(crate) last_error: Option<(Instant, String)>,
     pub(crate) stats: Arc<EndpointStats>,
-    /// Its worst status in each minute of the last hour, the oldest first; `None` where it was not known.
-    pub(crate) hour: [Option<Status>; MINUTES],
+    /// Its worst state in each minute of the last hour, the oldest first; `None` where it was not known.
+    pub(crate) hour: [Option<EndpointState>; MINUTES],
 }
 
 impl Member {
-    /// The change to its present status, to be called before that is noted.
-    pub(super) fn transition(&self, at: Instant, from: Status) -> Transition {
-        let to = self.status();
+    /// The change to its present state, to be called before that is noted.
+    pub(super) fn transition(&self, at: Instant, from: EndpointState) -> Transition {
+        let to = self.state();
         let error = self.last_error.as_ref().map(|(_, error)| error.clone());
         Transition {
             at,
@@ -38,14 +38,14 @@ impl Member {
             to,
             lasted: at.saturating_duration_since(self.changed),
             // An earlier failure is not the reason why it is active again or removed.
-            reason: error.filter(|_| !to.is_active() && to != Status::Removed),
+            reason: error.filter(|_| !to.is_active() && to != EndpointState::Removed),
         }
     }
 
     fn view(&self, now: Instant) -> View {
         View {
             endpoint: self.endpoint.clone(),
-            status: self.status(),
+            state: self.state(),
             since: self.changed,
             last_error: self.last_error.clone(),
             stats: Arc::clone(&self.stats),

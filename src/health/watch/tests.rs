@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::config::Policy;
 use crate::dial;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::{Endpoint, Source};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -69,10 +69,10 @@ fn follow(pool: &Pool, members: &[&Member]) {
     }
 }
 
-fn status(checks: &Checks, of: &Member) -> Status {
+fn status(checks: &Checks, of: &Member) -> EndpointState {
     let mut views = checks.pool.views().into_iter();
     let view = views.find(|view| view.endpoint.addr == of.addr);
-    view.unwrap().status
+    view.unwrap().state
 }
 
 /// How many checks ended in which way.
@@ -100,11 +100,11 @@ fn the_second_failure_in_a_row_makes_a_member_unhealthy_until_the_second_answer(
     let checks = checks(&[&member], 16);
     // (it is well, what it is then)
     let steps = [
-        (true, Status::Active),
-        (false, Status::Active),
-        (false, Status::Unhealthy),
-        (true, Status::Unhealthy),
-        (true, Status::Active),
+        (true, EndpointState::Active),
+        (false, EndpointState::Active),
+        (false, EndpointState::Unhealthy),
+        (true, EndpointState::Unhealthy),
+        (true, EndpointState::Active),
     ];
     for (index, (is_well, expected)) in steps.into_iter().enumerate() {
         member.is_well.store(is_well, Ordering::SeqCst);
@@ -120,7 +120,7 @@ fn of_one_that_was_away_nothing_is_remembered() {
     let checks = checks(&[&member], 16);
     member.is_well.store(false, Ordering::SeqCst);
     (0..2).for_each(|_| checks.check(member.addr));
-    assert_eq!(status(&checks, &member), Status::Unhealthy);
+    assert_eq!(status(&checks, &member), EndpointState::Unhealthy);
     assert_eq!(checks.endpoints(), [member.addr]);
     let refused = std::io::Error::from_raw_os_error(111);
     let refused = dial::ErrorKind::Connect(refused).at(member.addr);
@@ -130,11 +130,11 @@ fn of_one_that_was_away_nothing_is_remembered() {
     checks.check(member.addr);
     assert_eq!(
         status(&checks, &member),
-        Status::Active,
+        EndpointState::Active,
         "it has failed once"
     );
     checks.check(member.addr);
-    assert_eq!(status(&checks, &member), Status::Unhealthy);
+    assert_eq!(status(&checks, &member), EndpointState::Unhealthy);
 }
 
 #[test]

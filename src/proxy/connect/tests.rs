@@ -5,7 +5,7 @@ use crate::config::Policy;
 use crate::dial::BlackHole;
 use crate::endpoint::pool::tasks::Task;
 use crate::endpoint::pool::view::View;
-use crate::endpoint::status::Status;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::{Authenticate, Endpoint, Proof, Source};
 use crate::sync::lock;
 use crate::sys::syscall::{self, PollFd};
@@ -122,8 +122,15 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
     let served = client(&pool, HOUR, with_head_start(HOUR));
     assert_eq!(served, (Ok(good), 3, 2), "each is dialled once");
     assert!(begun.elapsed() < SOON);
-    let seen = views::<3>(&pool).map(|view| view.status);
-    assert_eq!(seen, [Status::Inactive, Status::Inactive, Status::Active]);
+    let seen = views::<3>(&pool).map(|view| view.state);
+    assert_eq!(
+        seen,
+        [
+            EndpointState::Inactive,
+            EndpointState::Inactive,
+            EndpointState::Active
+        ]
+    );
     let dials: u64 = views::<3>(&pool)[2]
         .stats
         .dials
@@ -142,7 +149,7 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
     );
     assert_eq!(pool.census().active, 0);
     assert_eq!(client(&pool, HOUR, with_head_start(HOUR)).0, Ok(good));
-    assert_eq!(views::<3>(&pool)[2].status, Status::Active);
+    assert_eq!(views::<3>(&pool)[2].state, EndpointState::Active);
 }
 
 #[test]
@@ -156,8 +163,8 @@ fn an_endpoint_that_is_silent_has_a_head_start_and_stays_active() {
     );
     let waited = begun.elapsed();
     assert!(waited >= head_start && waited < SOON, "{waited:?}");
-    let seen = views::<2>(&pool).map(|view| view.status);
-    assert_eq!(seen, [Status::Slow, Status::Active]);
+    let seen = views::<2>(&pool).map(|view| view.state);
+    assert_eq!(seen, [EndpointState::Slow, EndpointState::Active]);
     assert!(monitor_is_called(&pool), "its dial is the monitor's");
 }
 
@@ -337,8 +344,8 @@ fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end()
         let waited = begun.elapsed();
         assert!(waited >= delay && waited < SOON, "{waited:?}");
     }
-    let seen = views::<2>(&pool).map(|view| view.status);
-    assert_eq!(seen, [Status::Draining, Status::Slow]);
+    let seen = views::<2>(&pool).map(|view| view.state);
+    assert_eq!(seen, [EndpointState::Draining, EndpointState::Slow]);
 }
 
 #[test]
@@ -487,8 +494,8 @@ fn an_endpoint_that_is_back_and_silent_has_little_of_a_clients_time() {
         // Less by what has passed since.
         assert!(given < longest && given > longest / 2, "{given:?}");
         assert!(left <= longest && left > longest / 2, "{left:?}");
-        let seen = views::<2>(&pool).map(|view| view.status);
-        assert_eq!(seen, [Status::Inactive, Status::Active]);
+        let seen = views::<2>(&pool).map(|view| view.state);
+        assert_eq!(seen, [EndpointState::Inactive, EndpointState::Active]);
     }
     // What one has taken is not there for the next.
     let (pool, gate) = returned(&[(silent, SILENT), (good, SILENT)]);

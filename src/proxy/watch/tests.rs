@@ -452,7 +452,7 @@ fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
     let (accepted, peer) = listener.accept().unwrap();
     session::start(&fixture.proxy, accepted, Arrival::now(peer, addr));
     eventually("it is dialled", || {
-        fixture.proxy.pool.views()[0].status == Status::Slow
+        fixture.proxy.pool.views()[0].state == EndpointState::Slow
     });
     fixture.endpoints(&[]);
     hole.listener.set_nonblocking(true).unwrap();

@@ -44,7 +44,7 @@ fn a_suspect_that_says_something_stays_active() {
         watch.probes() == 0
     });
     let view = view(&pool, addr);
-    assert_eq!(view.status, Status::Active);
+    assert_eq!(view.state, EndpointState::Active);
     assert_eq!(probes(&view.stats), [("answered", 1)]);
     assert_eq!(watch.step(Instant::now()), None, "nothing more is asked");
 }
@@ -56,7 +56,7 @@ fn what_comes_late_has_a_silent_one_asked_again_at_once() {
     let mut watch = fixture.quick(&pool);
     suspect(&pool, addr);
     work(&mut watch, "its time is over", |_| {
-        view(&pool, addr).status == Status::Silent
+        view(&pool, addr).state == EndpointState::Silent
     });
     assert_eq!((watch.probes(), watch.overdue.len()), (0, 1));
     pool.monitor_waker().clear();
@@ -73,7 +73,7 @@ fn what_comes_late_has_a_silent_one_asked_again_at_once() {
     watch.patience = PATIENCE;
     drop((late, listener));
     work(&mut watch, "the end of that one is an answer", |_| {
-        view(&pool, addr).status != Status::Silent
+        view(&pool, addr).state != EndpointState::Silent
     });
 }
 
@@ -120,7 +120,7 @@ fn silent_endpoints_leave_slots_to_others() {
     addrs.iter().for_each(|addr| suspect(&pool, *addr));
     work(&mut watch, "all are silent", |watch| {
         let mut all = addrs.iter();
-        watch.probes() == 0 && all.all(|addr| view(&pool, *addr).status == Status::Silent)
+        watch.probes() == 0 && all.all(|addr| view(&pool, *addr).state == EndpointState::Silent)
     });
     assert_eq!(watch.overdue.len(), 2);
     assert!(pool.slots().for_background().is_some());
@@ -173,7 +173,7 @@ fn where_no_slot_is_free_the_oldest_silent_one_gives_way() {
     for addr in [one, two] {
         suspect(&pool, addr);
         work(&mut watch, "it is silent", |watch| {
-            watch.probes() == 0 && view(&pool, addr).status == Status::Silent
+            watch.probes() == 0 && view(&pool, addr).state == EndpointState::Silent
         });
     }
     let _clients = [(); 2].map(|()| pool.slots().for_client().unwrap());

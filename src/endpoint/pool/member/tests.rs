@@ -62,15 +62,20 @@ enum Event {
     Unhealthy(bool),
 }
 
-use Event::*;
-use Status::{Active, Draining, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried};
+use EndpointState::{
+    Active, Draining, Inactive, Silent, Slow, ThisGateway, Unhealthy as Sick, Untried,
+};
+use Event::{
+    Answers, Connects, Due, Ends, Fails, Ignores, Local, Loops, Resets, Stirs, Succeeds, Suspect,
+    Unhealthy, Unresolved, Waits,
+};
 
 const DIAL: Event = Due(Some(Question::Dial));
 const PROBE: Event = Due(Some(Question::Probe));
 const NOTHING: Event = Due(None);
 
 /// An event at a time in milliseconds, the state after it, and when the endpoint is asked next.
-type Step = (u64, Event, Status, Option<u64>);
+type Step = (u64, Event, EndpointState, Option<u64>);
 
 struct Script {
     member: Member,
@@ -121,11 +126,11 @@ impl Script {
     }
 
     fn play(&mut self, title: &str, steps: &[Step]) {
-        for (ms, event, status, next) in steps {
+        for (ms, event, state, next) in steps {
             self.event(*ms, *event);
             let next = next.map(|next| self.time(next));
-            let seen = (self.member.status(), self.member.next());
-            assert_eq!(seen, (*status, next), "{title}: {event:?} at {ms}");
+            let seen = (self.member.state(), self.member.next());
+            assert_eq!(seen, (*state, next), "{title}: {event:?} at {ms}");
         }
     }
 }
@@ -487,7 +492,7 @@ fn no_doubt_makes_up_for_a_proof() {
             let mut script = Script::new(Some("etcd.example"));
             script.event(1, first);
             script.event(2, second);
-            let seen = (script.member.status(), script.member.preference());
+            let seen = (script.member.state(), script.member.preference());
             assert_eq!(
                 seen,
                 (Untried, Preference::Excluded),

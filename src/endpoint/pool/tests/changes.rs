@@ -1,7 +1,7 @@
 //! What is kept of changes: each once, whoever caused it, with the state before and its length.
 
 use super::*;
-use Status::{Active, Draining, Inactive, Removed, Untried};
+use EndpointState::{Active, Draining, Inactive, Removed, Untried};
 
 #[test]
 fn every_change_of_a_state_is_kept() {

@@ -11,8 +11,8 @@ fn marked(ports: &[(u16, bool)]) -> Vec<Endpoint> {
     ports.iter().map(marked).collect()
 }
 
-fn statuses(pool: &Pool) -> Vec<Status> {
-    pool.views().iter().map(|view| view.status).collect()
+fn states(pool: &Pool) -> Vec<EndpointState> {
+    pool.views().iter().map(|view| view.state).collect()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn the_word_is_a_change_that_keeps_what_is_known() {
     assert_eq!(change.added, [addr(3)]);
     assert!(change.removed.is_empty() && change.restored.is_empty());
     let after = &pool.views()[0];
-    assert_eq!(after.status, Status::Draining);
+    assert_eq!(after.state, EndpointState::Draining);
     assert!(after.since > before.since, "it is a state of its own");
     assert!(Arc::ptr_eq(&after.stats, &before.stats));
     assert_eq!(after.stats.open(), 1, "its connection is open");
@@ -42,14 +42,14 @@ fn the_word_is_a_change_that_keeps_what_is_known() {
     let change = pool.replace(marked(&[(1, false), (2, false), (3, true)]));
     assert_eq!(change.restored, [addr(1)]);
     assert!(!change.is_empty() && change.draining.is_empty());
-    assert_eq!(statuses(&pool)[0], Status::Active);
+    assert_eq!(states(&pool)[0], EndpointState::Active);
     assert_eq!(picks(&pool, 2), [1, 1]);
     // One that has left is marked no more.
     pool.replace(marked(&[(1, true), (2, false)]));
     pool.replace(marked(&[(2, false)]));
     let views = pool.views();
-    let (status, drains) = (views[1].status, views[1].endpoint.drains);
-    assert_eq!((status, drains), (Status::Removed, false));
+    let (state, drains) = (views[1].state, views[1].endpoint.drains);
+    assert_eq!((state, drains), (EndpointState::Removed, false));
     drop(held);
 }
 
@@ -86,7 +86,7 @@ fn where_all_drain_all_serve() {
     let pool = pool(&[1, 2, 3]);
     pool.replace(marked(&[(1, true), (2, true), (3, true)]));
     assert_eq!(picks(&pool, 6), [1, 2, 3, 1, 2, 3]);
-    assert_eq!(statuses(&pool), [Status::Draining; 3]);
+    assert_eq!(states(&pool), [EndpointState::Draining; 3]);
     assert_eq!((pool.census().draining, pool.census().active), (3, 3));
 }
 
@@ -94,40 +94,44 @@ fn where_all_drain_all_serve() {
 #[test]
 fn one_that_drains_and_does_not_serve_has_the_worse_state() {
     type Event = fn(&Pool);
-    let cases: [(Event, Status); 6] = [
-        (|_| {}, Status::Draining),
-        (|pool| pool.slow(addr(1)), Status::Draining),
+    let cases: [(Event, EndpointState); 6] = [
+        (|_| {}, EndpointState::Draining),
+        (|pool| pool.slow(addr(1)), EndpointState::Draining),
         (
             |pool| pool.checked(addr(1), Checked::Failed, true, None),
-            Status::Unhealthy,
+            EndpointState::Unhealthy,
         ),
-        (|pool| pool.probed(addr(1), None), Status::Silent),
+        (|pool| pool.probed(addr(1), None), EndpointState::Silent),
         (
             |pool| pool.failed(addr(1), Instant::now(), &refused(1)),
-            Status::Inactive,
+            EndpointState::Inactive,
         ),
         (
             |pool| pool.failed(addr(1), Instant::now(), &dial::ErrorKind::Loop.at(addr(1))),
-            Status::ThisGateway,
+            EndpointState::ThisGateway,
         ),
     ];
-    for (event, status) in cases {
+    for (event, state) in cases {
         let pool = pool(&[1, 2]);
         pool.replace(marked(&[(1, true), (2, false)]));
         assert!(pool.usable().contains(&addr(1)), "its health is asked for");
         event(&pool);
-        assert_eq!(statuses(&pool)[0], status);
-        assert_eq!(pool.census().draining, 1, "{status:?}");
+        assert_eq!(states(&pool)[0], state);
+        assert_eq!(pool.census().draining, 1, "{state:?}");
         let was = pool.views()[0].since;
         let change = pool.replace(marked(&[(1, false), (2, false)]));
         assert_eq!(change.restored, [addr(1)]);
-        if status != Status::Draining {
+        if state != EndpointState::Draining {
             assert_eq!(pool.views()[0].since, was, "it is in that state still");
         }
     }
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     pool.replace(marked(&[(1, true)]));
-    assert_eq!(statuses(&pool), [Status::Untried], "nothing is known yet");
+    assert_eq!(
+        states(&pool),
+        [EndpointState::Untried],
+        "nothing is known yet"
+    );
     assert_eq!(due(&pool, Instant::now()).0, [addr(1)]);
 }
 

@@ -64,7 +64,7 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
         ..endpoint(port)
     };
     pool.replace([1, 2].map(with_identity).into());
-    let seen = || pool.views().swap_remove(0).status;
+    let seen = || pool.views().swap_remove(0).state;
     let patience = Duration::from_secs(1);
     for port in [1, 2] {
         admit(&pool, port).unwrap();
@@ -72,17 +72,17 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
     pool.failed(addr(1), Instant::now(), &refused(1));
     pool.slow(addr(1));
     answered(&pool, 1, patience);
-    assert_eq!(seen(), Status::Inactive);
+    assert_eq!(seen(), EndpointState::Inactive);
     assert!(needs_proof(&pool, 1));
     assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
     admit(&pool, 1).unwrap();
-    assert_eq!(seen(), Status::Active);
+    assert_eq!(seen(), EndpointState::Active);
     assert_eq!(picks(&pool, 2), [2, 1]);
     // Not yet proven at all: no dial makes it a choice.
     pool.replace(vec![with_identity(3)]);
     pool.slow(addr(3));
     answered(&pool, 3, patience);
-    assert_eq!((seen(), pick(&pool, &[])), (Status::Untried, None));
+    assert_eq!((seen(), pick(&pool, &[])), (EndpointState::Untried, None));
 }
 
 /// It was answered, over a connection of its own.
@@ -102,7 +102,7 @@ fn a_failure_that_is_older_than_a_proof_changes_nothing() {
     let rejected = dial::ErrorKind::Rejected("expired".to_owned()).at(addr(1));
     pool.failed(addr(1), before, &rejected);
     assert_eq!(pool.census().active, 0, "but for what it has shown since");
-    assert_eq!(pool.views()[0].status, Status::Unauthenticated);
+    assert_eq!(pool.views()[0].state, EndpointState::Unauthenticated);
     assert_eq!(pick(&pool, &[]), None, "an impostor is not a last resort");
 }
 

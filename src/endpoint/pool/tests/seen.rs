@@ -18,15 +18,24 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
         let views = pool.views();
         let seen = views
             .iter()
-            .map(|view| (view.endpoint.addr.port(), view.status));
+            .map(|view| (view.endpoint.addr.port(), view.state));
         seen.collect::<Vec<_>>()
     };
     let begun = Instant::now();
     pool.slow(addr(1));
-    assert_eq!(seen(), [(1, Status::Slow), (2, Status::Active)]);
+    assert_eq!(
+        seen(),
+        [(1, EndpointState::Slow), (2, EndpointState::Active)]
+    );
     pool.failed(addr(1), begun, &refused(1));
     pool.failed(addr(2), begun, &dial::ErrorKind::Loop.at(addr(2)));
-    assert_eq!(seen(), [(1, Status::Inactive), (2, Status::ThisGateway)]);
+    assert_eq!(
+        seen(),
+        [
+            (1, EndpointState::Inactive),
+            (2, EndpointState::ThisGateway)
+        ]
+    );
     let view = pool.views().swap_remove(0);
     assert!(view.last_error.unwrap().1.ends_with("connection refused"));
     let endless = dial::ErrorKind::Rejected("é".repeat(10_000)).at(addr(2));
@@ -35,7 +44,7 @@ fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
     assert_eq!(kept.chars().count(), 501, "{kept}");
     pool.succeeded(addr(1), Instant::now());
     let view = pool.views().swap_remove(0);
-    assert_eq!(view.status, Status::Active);
+    assert_eq!(view.state, EndpointState::Active);
     assert!(view.last_error.is_some(), "what was wrong stays to be read");
     // The first answer counts as one to active.
     let expected = [("active", 2), ("slow", 1), ("inactive", 1)];
@@ -73,21 +82,24 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
         let views = pool.views();
         let seen = views
             .iter()
-            .map(|view| (view.endpoint.addr.port(), view.status));
+            .map(|view| (view.endpoint.addr.port(), view.state));
         seen.collect::<Vec<_>>()
     };
     assert_eq!(
         seen(),
-        [(3, Status::Untried), (1, Status::Removed)],
+        [(3, EndpointState::Untried), (1, EndpointState::Removed)],
         "of number 2 nothing was open"
     );
     pool.replace(vec![endpoint(1)]);
-    assert_eq!(seen(), [(1, Status::Untried)]);
+    assert_eq!(seen(), [(1, EndpointState::Untried)]);
     assert_eq!(account(1).to_client.get(), 7);
     pool.replace(vec![endpoint(2)]);
-    assert_eq!(seen(), [(2, Status::Untried), (1, Status::Removed)]);
+    assert_eq!(
+        seen(),
+        [(2, EndpointState::Untried), (1, EndpointState::Removed)]
+    );
     drop(client);
-    assert_eq!(seen(), [(2, Status::Untried)]);
+    assert_eq!(seen(), [(2, EndpointState::Untried)]);
     // The same address with another identity is new, and has the same account.
     account(2).to_client.add(1);
     let identity = Some("etcd.example".to_owned());
@@ -95,7 +107,7 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
         identity,
         ..endpoint(2)
     }]);
-    assert_eq!(seen(), [(2, Status::Untried)]);
+    assert_eq!(seen(), [(2, EndpointState::Untried)]);
     assert_eq!(account(2).to_client.get(), 1);
     let later = Instant::now() + HOUR;
     assert!(account(2).downtime(later) >= HOUR, "it is not up yet");
@@ -104,10 +116,10 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
 /// What changes a state also changes since when it holds, and nothing else does.
 #[test]
 fn since_when_a_state_holds_is_when_it_last_changed() {
-    use Status::{Active, Inactive, Slow, ThisGateway};
+    use EndpointState::{Active, Inactive, Slow, ThisGateway};
     let pool = pool(&[1]);
     let local = dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
-    type Event<'a> = (&'static str, Status, Box<dyn Fn() + 'a>);
+    type Event<'a> = (&'static str, EndpointState, Box<dyn Fn() + 'a>);
     let now = Instant::now;
     let events: [Event<'_>; 12] = [
         ("overdue", Slow, Box::new(|| pool.slow(addr(1)))),
@@ -156,14 +168,14 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
         ("back", Active, Box::new(|| pool.succeeded(addr(1), now()))),
     ];
     let mut before = Active;
-    for (what, status, event) in events {
+    for (what, state, event) in events {
         let began = Instant::now();
         event();
         let view = pool.views().swap_remove(0);
-        assert_eq!(view.status, status, "{what}");
+        assert_eq!(view.state, state, "{what}");
         let changed = view.since >= began;
-        assert_eq!(changed, status != before, "{what}");
-        before = status;
+        assert_eq!(changed, state != before, "{what}");
+        before = state;
     }
     let stats = pool.views().swap_remove(0).stats;
     // From untried to active at the start, and then as above, however often it fails.
@@ -174,7 +186,7 @@ fn since_when_a_state_holds_is_when_it_last_changed() {
     let before = Instant::now();
     pool.replace(vec![endpoint(2)]);
     let view = pool.views().swap_remove(1);
-    assert_eq!(view.status, Status::Removed);
+    assert_eq!(view.state, EndpointState::Removed);
     assert!(view.since >= before);
 }
 

@@ -2,7 +2,7 @@
 
 /// The state of an endpoint: nothing is known, and then the better before the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Status {
+pub(crate) enum EndpointState {
     /// Nothing is known of it yet.
     Untried,
     /// It has answered.
@@ -26,7 +26,7 @@ pub(crate) enum Status {
     Removed,
 }
 
-impl Status {
+impl EndpointState {
     /// Those that an endpoint of the set can change to.
     pub(crate) const REACHED: [Self; 8] = [
         Self::Active,
@@ -75,19 +75,24 @@ mod tests {
     fn each_state_has_a_word_and_is_active_doubted_or_neither() {
         // (state, word, active, doubted)
         let cases = [
-            (Status::Untried, "untried", false, false),
-            (Status::Active, "active", true, false),
-            (Status::Slow, "slow", true, false),
-            (Status::Draining, "draining", true, false),
-            (Status::Silent, "silent", false, true),
-            (Status::Unhealthy, "unhealthy", false, true),
-            (Status::Inactive, "inactive", false, false),
-            (Status::Unauthenticated, "unauthenticated", false, false),
-            (Status::ThisGateway, "self", false, false),
-            (Status::Removed, "removed", false, false),
+            (EndpointState::Untried, "untried", false, false),
+            (EndpointState::Active, "active", true, false),
+            (EndpointState::Slow, "slow", true, false),
+            (EndpointState::Draining, "draining", true, false),
+            (EndpointState::Silent, "silent", false, true),
+            (EndpointState::Unhealthy, "unhealthy", false, true),
+            (EndpointState::Inactive, "inactive", false, false),
+            (
+                EndpointState::Unauthenticated,
+                "unauthenticated",
+                false,
+                false,
+            ),
+            (EndpointState::ThisGateway, "self", false, false),
+            (EndpointState::Removed, "removed", false, false),
         ];
-        for (status, word, active, doubted) in cases {
-            let seen = (status.name(), status.is_active(), status.is_doubted());
+        for (state, word, active, doubted) in cases {
+            let seen = (state.name(), state.is_active(), state.is_doubted());
             assert_eq!(seen, (word, active, doubted));
         }
         let path = concat!(
