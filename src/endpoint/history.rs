@@ -1,7 +1,7 @@
-//! How endpoints were: the last changes of state of all of them, and the last hour of each by the minute.
+//! The history of endpoints: the last changes of state of all of them, and the last hour of each by the minute.
 //!
-//! Both are bounded, whatever happens: [`TRANSITIONS`] changes, [`MINUTES`] octets per endpoint. The states that have a metric
-//! are counted elsewhere; this is for whoever looks at a page and wants to know what has happened. Pure: the time is a parameter.
+//! Both are bounded, whatever happens: [`TRANSITIONS`] changes, [`MINUTES`] octets per endpoint. Metrics count changes
+//! elsewhere; this is for people who read a page. Pure: the time is a parameter.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::state::EndpointState;
 
-/// So many changes are kept.
+/// How many changes are kept.
 pub(crate) const TRANSITIONS: usize = 50;
 
-/// So many minutes are kept, the present one included.
+/// How many minutes are kept, including the present one.
 pub(crate) const MINUTES: usize = 60;
 
 /// A change of one endpoint's state.
@@ -20,13 +20,13 @@ pub(crate) const MINUTES: usize = 60;
 pub(crate) struct Transition {
     pub(crate) at: Instant,
     pub(crate) addr: SocketAddr,
-    /// As it is configured.
+    /// The configured name.
     pub(crate) name: String,
     pub(crate) from: EndpointState,
     pub(crate) to: EndpointState,
-    /// How long the state before has lasted.
+    /// How long the earlier state has lasted.
     pub(crate) lasted: Duration,
-    /// What it failed of, if it did.
+    /// The failure that caused it, if one did.
     pub(crate) reason: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Transitions {
 }
 
 impl Transitions {
-    /// Adds one, in place of the oldest if there is no room.
+    /// Adds one; replaces the oldest if there is no room.
     pub(super) fn push(&mut self, transition: Transition) {
         if self.0.len() >= TRANSITIONS {
             self.0.pop_front();
@@ -61,13 +61,12 @@ pub(super) struct Hour {
     begun: Instant,
     /// The state since the last change.
     state: EndpointState,
-    /// The number of the last minute that is recorded, counted from `begun`; minute n is at n modulo [`MINUTES`].
+    /// The number of the last recorded minute, counted from `begun`; minute n is at index n modulo [`MINUTES`].
     last: u64,
     worst: [EndpointState; MINUTES],
 }
 
 impl Hour {
-    /// Begins a record.
     pub(super) fn new(begun: Instant, state: EndpointState) -> Self {
         Self {
             begun,
@@ -77,7 +76,6 @@ impl Hour {
         }
     }
 
-    /// Notes a change of the state.
     pub(super) fn changed(&mut self, now: Instant, to: EndpointState) {
         self.advance(now);
         self.state = to;
@@ -86,7 +84,7 @@ impl Hour {
         }
     }
 
-    /// The worst state of each minute, the oldest first; `None` before the record began.
+    /// The worst state of each minute, the oldest first; `None` for those before `begun`.
     pub(super) fn at(&self, now: Instant) -> [Option<EndpointState>; MINUTES] {
         let mut record = self.clone();
         record.advance(now);
@@ -97,7 +95,7 @@ impl Hour {
         })
     }
 
-    /// Fills the minutes since the last one that is recorded.
+    /// Fills the minutes since the last recorded one.
     fn advance(&mut self, now: Instant) {
         let minute = now.saturating_duration_since(self.begun).as_secs() / 60;
         let oldest = (minute + 1).saturating_sub(MINUTES as u64);

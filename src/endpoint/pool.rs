@@ -291,7 +291,7 @@ impl Pool {
         Some((member.endpoint.addr, member.stats.hold(counted)))
     }
 
-    /// Whether a client that has `tried` these, and waits for the answers of some, is to wait a little longer:
+    /// Whether a client that has `tried` these endpoints, and waits for the answers of some, should wait a little longer:
     /// the next endpoint drains, and one that it waits for does not.
     #[inline(never)]
     pub(crate) fn is_worth_waiting(

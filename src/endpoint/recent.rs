@@ -1,34 +1,34 @@
-//! Connections that have ended and count as open for a while, at most a second.
+//! Connections that have ended and still count as open for a while, at most a second.
 //!
-//! An endpoint that accepts connections and drops them, as a member that is a learner does with requests, never
-//! has one open. Were it the least loaded for that, it would be given every client. Memory is fixed however
-//! many connections there are: they are counted in steps of time.
+//! An endpoint that accepts connections and drops them, as a learner does with requests, never
+//! has one open. If it were the least loaded because of that, it would get every client. The memory does not depend on
+//! the number of connections: they are counted per step of time.
 
 use std::time::{Duration, Instant};
 
-/// How exactly that is kept.
+/// The precision.
 const STEP: Duration = Duration::from_millis(100);
 const STEPS: usize = 12;
 
-/// How many count until when.
+/// How many connections count until when.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    /// What steps are counted from.
+    /// When step 0 began.
     start: Option<Instant>,
-    /// The number of a step, and how many count until its end.
+    /// The number of a step, and how many connections count until its end.
     steps: [(u64, usize); STEPS],
 }
 
 impl Recent {
-    /// A connection has ended at `now` that counts until then.
+    /// A connection has ended at `now` and counts `until` then.
     pub(super) fn ended(&mut self, until: Instant, now: Instant) {
         if until <= now {
             return;
         }
         let start = *self.start.get_or_insert(now);
-        // The end of the step that it is in.
+        // It counts until the end of its step.
         let step = step(start, until).saturating_add(1);
-        // There are as many places as steps until one is over.
+        // An entry is used again only after its step is over.
         let place = usize::try_from(step % STEPS as u64).unwrap_or_default();
         if let Some(counted) = self.steps.get_mut(place) {
             match counted.0 == step {

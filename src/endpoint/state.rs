@@ -1,33 +1,33 @@
-//! The states of an endpoint: one closed list, with one word each for log, metrics, JSON and page.
+//! The states of an endpoint, each with one word for log, metrics, JSON and page.
 
-/// The state of an endpoint: nothing is known, and then the better before the worse.
+/// The state of an endpoint, ordered from better to worse after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EndpointState {
-    /// Nothing is known of it yet.
+    /// Nothing is known about it yet.
     Untried,
     /// It has answered.
     Active,
     /// A dial of it waits for an answer for longer than usual.
     Slow,
-    /// It has answered, and is to get no new connection while others serve. What is worse than that comes
-    /// before it: one that drains and is silent is silent.
+    /// It has answered, and is to get no new connection while others serve. Worse states hide this one: a
+    /// draining endpoint that is silent is silent.
     Draining,
-    /// It accepts connections and says nothing.
+    /// It accepts connections and does not answer.
     Silent,
     /// It fails its health check (`--health-check`).
     Unhealthy,
     /// A dial of it failed.
     Inactive,
-    /// It has not proven who it is.
+    /// It has not proven its identity.
     Unauthenticated,
     /// It is this gateway.
     ThisGateway,
-    /// It is not an endpoint any more; clients are still connected to it.
+    /// It is not in the set any more; clients may still be connected to it.
     Removed,
 }
 
 impl EndpointState {
-    /// Those that an endpoint of the set can change to.
+    /// The states that an endpoint of the set can change to.
     pub(crate) const REACHED: [Self; 8] = [
         Self::Active,
         Self::Slow,
@@ -39,7 +39,6 @@ impl EndpointState {
         Self::ThisGateway,
     ];
 
-    /// The word.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Untried => "untried",
@@ -55,12 +54,12 @@ impl EndpointState {
         }
     }
 
-    /// Whether it is known to serve.
+    /// Whether the endpoint is known to serve.
     pub(crate) fn is_active(self) -> bool {
         matches!(self, Self::Active | Self::Slow | Self::Draining)
     }
 
-    /// Whether it can be connected to, but is nobody's first choice, for there is reason to think that it
+    /// Whether it can be connected to, but others are preferred, because there is reason to think that it
     /// does not serve.
     pub(crate) fn is_doubted(self) -> bool {
         matches!(self, Self::Silent | Self::Unhealthy)
