@@ -433,7 +433,7 @@ mod tests {
 
     /// A host name of 253 octets, an address with a zone, an error that repeats both.
     #[test]
-    fn whatever_comes_from_elsewhere_breaks_anywhere() {
+    fn foreign_text_may_break_anywhere() {
         let rules: Vec<&str> = STYLE.split('}').map(str::trim_start).collect();
         let of = |selector: &str| {
             let mut rules = rules.iter().filter_map(|rule| rule.rsplit_once('{'));

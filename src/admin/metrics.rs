@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_cannot_break_out() {
+    fn labels_are_escaped() {
         let mut to = begun();
         to.sample("", &[("a", "q\"b\\n\n} 1\u{e9}"), ("b", "")], 2);
         assert_eq!(
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_ends_with_all() {
+    fn a_histogram_ends_with_the_total() {
         let mut to = begun();
         to.address = "b".to_owned();
         to.distribution(&Distribution {

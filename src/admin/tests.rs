@@ -1,7 +1,7 @@
 //! Tests of what is answered under each path, and of what it says of a gateway.
 
 mod counts;
-mod told;
+mod formats;
 
 use counts::counted;
 
@@ -94,7 +94,7 @@ fn snapshot(endpoints: Vec<View>) -> Snapshot {
 }
 
 #[test]
-fn what_has_left_the_set_is_no_reason() {
+fn a_removed_endpoint_is_not_a_reason() {
     use EndpointState::{Active, Inactive, Removed, Unauthenticated};
     let gone = || view(1, Removed, Some("gone"));
     let cases = [

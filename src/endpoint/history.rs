@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_changes_are_kept_and_no_more() {
+    fn only_the_latest_changes_are_kept() {
         let mut transitions = Transitions::default();
         let ports = |transitions: &Transitions| -> Vec<u16> {
             let latest = transitions.latest().into_iter();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn each_minute_has_the_worst_of_its_states() {
+    fn each_minute_has_its_worst_state() {
         // (changes: second and state; looked at in second; the minutes that are known, from the oldest: how many, of what)
         type Case<'a> = (
             &'a [(u64, EndpointState)],

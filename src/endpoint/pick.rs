@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_goes_on_after_the_choice_changed() {
+    fn round_robin_continues_after_the_choices_changed() {
         let mut turn = RoundRobin::default();
         let mut candidates = equal(&[A, A, A]);
         assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(0));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_drains_comes_after_those_that_serve_and_before_those_that_may_not() {
+    fn draining_comes_after_serving_and_before_doubted() {
         // The best first; each pair with the word `drain` last.
         let order = [
             (A, false),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn among_those_that_drain_all_is_as_if_none_did() {
+    fn draining_endpoints_are_selected_like_others_among_themselves() {
         let shares = active(&[(20, 9), (10, 2), (10, 1), (30, 0)]);
         for policy in [Policy::RoundRobin, Policy::LeastConnections] {
             for preference in [A, O, I] {
@@ -536,7 +536,7 @@ mod tests {
     /// One of four accepts connections and drops them, as a learner does with requests; the others have
     /// connections that stay.
     #[test]
-    fn one_that_ends_connections_early_gets_its_turn_and_no_more() {
+    fn an_endpoint_that_ends_connections_early_gets_its_share_and_no_more() {
         // (weights, connections that stay at the others, picks, the share of the early one in percent)
         let cases: [(&[u16], usize, usize, usize); 5] = [
             (&[0, 0, 0, 0], 0, 400, 25),

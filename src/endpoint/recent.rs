@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_counts_until_it_would_be_a_second_old() {
+    fn ended_connections_count_until_they_would_be_a_second_old() {
         let zero = Instant::now();
         let at = |ms: u64| zero + Duration::from_millis(ms);
         let mut recent = Recent::default();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_counted_in_fixed_memory_and_forgotten() {
+    fn many_connections_are_counted_in_fixed_memory() {
         let zero = Instant::now();
         let mut recent = Recent::default();
         for ms in 0..10_000 {

@@ -106,7 +106,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn there_are_sixteen_and_four_of_them_are_for_clients_alone() {
+    fn four_of_sixteen_slots_are_only_for_clients() {
         let slots = Slots::default();
         let background: Vec<Slot> = std::iter::from_fn(|| slots.for_background()).collect();
         assert_eq!(background.len(), 12);
@@ -132,7 +132,7 @@ mod tests {
 
     /// Whoever may not have it yet must not keep the call from whoever may.
     #[test]
-    fn a_slot_that_is_given_back_is_offered_to_all_who_wait() {
+    fn a_freed_slot_is_offered_to_all_that_wait() {
         let slots = &Slots::new(4);
         let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.for_client()).collect();
         let (began, begins) = channel();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_gets_the_next_one_that_is_given_back() {
+    fn those_that_wait_get_the_next_freed_slot() {
         let slots = &Slots::default();
         let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.for_client()).collect();
         let (sender, got) = channel();

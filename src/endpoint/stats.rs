@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn each_verdict_has_a_count_of_its_own() {
+    fn each_outcome_has_its_own_counter() {
         let stats = EndpointStats::default();
         for (index, verdict) in DialResult::ALL.into_iter().enumerate() {
             (0..=index).for_each(|_| stats.dialled(verdict, None));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn downtime_is_the_time_in_the_set_and_not_up() {
+    fn downtime_is_time_in_the_set_while_not_up() {
         let (stats, start) = (EndpointStats::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         // (state from when on, downtime an hour later)
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_has_an_end_only_if_there_is_one() {
+    fn expiry_is_known_only_with_a_certificate() {
         let stats = EndpointStats::default();
         assert_eq!(stats.not_after(), None);
         for not_after in [Some(4_000_000_000), None, Some(0)] {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_asked_at_once_and_then_spread_over_an_interval() {
+    fn all_are_checked_at_once_and_then_spread_over_an_interval() {
         let (mut timetable, start) = (timetable(|| u32::MAX), Instant::now());
         assert_eq!(timetable.next(), None);
         assert_eq!(timetable.due(start), []);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stays_keeps_its_turn_and_whoever_comes_is_asked_at_once() {
+    fn endpoints_that_stay_keep_their_turn_and_new_ones_are_checked_at_once() {
         let (mut timetable, start) = (timetable(|| 0), Instant::now());
         timetable.set_endpoints(vec![addr(1), addr(2)], start);
         assert_eq!(asked(&mut timetable, start, 0..5), [(0, 1), (0, 2)]);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_late_asks_each_once_the_longest_waiting_first() {
+    fn late_checks_are_made_once_the_longest_waiting_first() {
         let (mut timetable, start) = (timetable(|| 0), Instant::now());
         timetable.set_endpoints(vec![addr(2)], start);
         timetable.set_endpoints(vec![addr(1), addr(2)], start + SECOND);

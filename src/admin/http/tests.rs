@@ -176,7 +176,7 @@ fn a_request_comes_in_any_number_of_pieces() {
 }
 
 #[test]
-fn what_cannot_become_a_request_is_refused_at_once() {
+fn what_cannot_become_a_request_is_rejected_at_once() {
     // The first octets of a TLS handshake.
     assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Err(BadRequest));
     // What a person types whose terminal ends lines with a bare LF. The last is refused for its
@@ -220,7 +220,7 @@ fn the_limit_is_exact() {
 }
 
 #[test]
-fn a_request_for_a_head_is_known_by_its_beginning() {
+fn a_head_request_is_known_by_its_beginning() {
     for (text, expected) in [
         ("HEAD / HTTP/1.1\r\n", true),
         ("\r\nHEAD http:///", true),
@@ -254,7 +254,7 @@ fn a_response_is_framed_by_its_length() {
 
 /// What browsers and tools send, and what RFC 9110 allows.
 #[test]
-fn html_is_for_those_who_name_it() {
+fn html_is_for_clients_that_name_it() {
     for (fields, expected) in [
         ("", false),
         ("Accept: */*\r\n", false),

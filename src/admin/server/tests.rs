@@ -94,7 +94,7 @@ fn a_request_has_its_time_and_no_more() {
 const MUCH: usize = 8_000_000;
 
 #[test]
-fn an_answer_that_is_not_taken_in_time_is_thrown_away() {
+fn an_answer_that_is_not_read_in_time_is_discarded() {
     let times = Times {
         admin_answer: Duration::from_millis(100),
         ..patient()
@@ -222,7 +222,7 @@ fn no_more_connections_are_kept_than_the_limit() {
 
 /// After the answer the connection is kept for a time, and for so many octets of what the client still sends.
 #[test]
-fn what_follows_a_request_is_thrown_away_within_bounds() {
+fn what_follows_a_request_is_discarded_within_limits() {
     let addr = serve(1, patient());
     let answered = || {
         let mut stream = connect(addr);
@@ -280,7 +280,7 @@ fn client<'a>(phase: Phase, ends: Instant, times: &'a Times, at: &TcpListener) -
 }
 
 #[test]
-fn the_client_that_is_least_worth_keeping_makes_room() {
+fn the_client_least_worth_keeping_is_dropped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (times, now) = (Times::REAL, Instant::now());
     let at = |seconds| now + Duration::from_secs(seconds);
@@ -315,7 +315,7 @@ fn the_client_that_is_least_worth_keeping_makes_room() {
 
 /// One connection above the limit closes the oldest silent one, and no other.
 #[test]
-fn one_more_than_there_is_room_for_takes_the_place_of_the_oldest() {
+fn one_client_too_many_replaces_the_oldest() {
     let addr = serve(1, patient());
     let mut silent: Vec<TcpStream> = (0..MAX_CONNECTIONS).map(|_| connect(addr)).collect();
     // Who asks is answered at once; if it were gone as quickly, it would need no place.

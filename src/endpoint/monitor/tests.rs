@@ -139,7 +139,7 @@ fn work(watch: &mut Watch<'_>, what: &str, so: impl Fn(&Watch<'_>) -> bool) {
 }
 
 #[test]
-fn a_dial_that_a_client_gave_up_is_answered() {
+fn an_abandoned_dial_is_answered() {
     let (_listener, addr) = listener();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
@@ -156,7 +156,7 @@ fn a_dial_that_a_client_gave_up_is_answered() {
 }
 
 #[test]
-fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
+fn an_abandoned_dial_fails_at_its_deadline() {
     let hole = BlackHole::new();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
     let mut watch = fixture.watch(&pool);
@@ -175,7 +175,7 @@ fn a_dial_that_a_client_gave_up_fails_at_its_deadline() {
 }
 
 #[test]
-fn only_what_is_handed_over_calls_the_monitor() {
+fn only_abandoned_dials_wake_the_monitor() {
     let hole = BlackHole::new();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
     fixture.monitor.adopt(Vec::new(), &pool);
@@ -279,7 +279,7 @@ fn an_endpoint_that_was_this_gateway_must_keep_a_connection() {
 }
 
 #[test]
-fn an_endpoint_on_trial_is_not_dialled_beside_it() {
+fn an_endpoint_on_trial_is_not_dialled_meanwhile() {
     let (_listener, addr) = listener();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
@@ -313,7 +313,7 @@ impl Authenticate for Held {
 }
 
 #[test]
-fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
+fn only_authentication_makes_an_endpoint_with_identity_active() {
     let (_listener, addr) = listener();
     let ((asked, asks), (answer, answers)) = (channel(), channel());
     let answers = Mutex::new(answers);
@@ -361,7 +361,7 @@ fn an_endpoint_that_has_to_prove_itself_is_active_by_that_alone() {
 
 /// It is away for a minute by what the pool knows.
 #[test]
-fn one_that_a_client_gave_up_and_that_answers_is_asked_for_its_proof_at_once() {
+fn an_abandoned_dial_that_is_answered_starts_authentication_at_once() {
     let (_listener, addr) = listener();
     let ((asked, asks), (answer, answers)) = (channel(), channel());
     let gate = Arc::new(Held {
@@ -394,7 +394,7 @@ impl Authenticate for Shaky {
 }
 
 #[test]
-fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
+fn authentication_is_repeated_after_a_panic() {
     let addr = gone();
     let (fixture, pool) = (
         Fixture::new(HOUR),
@@ -412,7 +412,7 @@ fn an_endpoint_is_asked_again_after_a_proof_that_has_panicked() {
 }
 
 #[test]
-fn the_monitor_goes_on_for_ever_and_rests_when_there_is_nothing_to_do() {
+fn the_monitor_never_ends_and_sleeps_without_work() {
     let (_listener, addr) = listener();
     let (fixture, pool) = (Arc::new(Fixture::new(HOUR)), pool(&[addr], None));
     let eventually = |what: &str, so: &dyn Fn() -> bool| {

@@ -106,7 +106,7 @@ fn picks(pool: &Pool, count: usize) -> Vec<u16> {
 }
 
 #[test]
-fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
+fn a_failure_deactivates_and_a_success_activates() {
     let pool = pool(&[1, 2, 3]);
     assert_eq!(picks(&pool, 4), [1, 2, 3, 1]);
     pool.failed(addr(2), Instant::now(), &refused(2));
@@ -125,7 +125,7 @@ fn a_failure_takes_an_endpoint_out_and_a_success_brings_it_back() {
 }
 
 #[test]
-fn our_own_failures_and_stale_ones_change_nothing() {
+fn local_and_stale_failures_change_nothing() {
     let pool = pool(&[1, 2]);
     let out_of_ports = dial::ErrorKind::Connect(io::Error::from_raw_os_error(99)).at(addr(1));
     pool.failed(addr(1), Instant::now(), &out_of_ports);
@@ -157,7 +157,7 @@ fn our_own_failures_and_stale_ones_change_nothing() {
 }
 
 #[test]
-fn a_slow_endpoint_is_nobodys_first_choice_until_it_has_an_outcome() {
+fn a_slow_endpoint_comes_after_others_until_its_outcome() {
     let pool = pool(&[1, 2, 3]);
     pool.slow(addr(1));
     assert_eq!(picks(&pool, 4), [2, 3, 2, 3]);
@@ -222,7 +222,7 @@ fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
 }
 
 #[test]
-fn a_new_set_keeps_what_is_known_of_what_stays() {
+fn a_new_set_keeps_the_state_of_endpoints_that_stay() {
     let pool = pool(&[1, 2]);
     pool.failed(addr(1), Instant::now(), &refused(1));
     let change = pool.replace([3, 1, 3].map(endpoint).into());
@@ -276,7 +276,7 @@ fn an_inactive_endpoint_is_due_after_a_second_and_then_twice_as_late_each_time()
 }
 
 #[test]
-fn an_endpoint_that_flaps_is_held_to_the_longer_delay() {
+fn a_flapping_endpoint_keeps_the_longer_delay() {
     let second = Duration::from_secs(1);
     let delays = |up: Duration, times: usize| -> Vec<u64> {
         let parameters = Parameters {
@@ -377,7 +377,7 @@ impl Authenticate for Strict {
 type Held = Vec<(SocketAddr, InFlight)>;
 
 #[test]
-fn priority_and_weight_decide_as_they_were_given() {
+fn priority_and_weight_decide_as_configured() {
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     let with = |port, priority, weight| Endpoint {
         priority,

@@ -39,7 +39,7 @@ fn wait(probe: &Watched) {
 }
 
 #[test]
-fn it_asks_what_a_client_of_http2_begins_with() {
+fn a_probe_sends_the_preface_of_http2() {
     let (outcome, mut accepted) = asked(Instant::now());
     let mut question = [0; 33];
     accepted.read_exact(&mut question).unwrap();
@@ -53,7 +53,7 @@ fn it_asks_what_a_client_of_http2_begins_with() {
 }
 
 #[test]
-fn anything_that_comes_is_an_answer_also_late() {
+fn anything_received_is_an_answer_even_late() {
     type Act = fn(TcpStream) -> Option<TcpStream>;
     let acts: [(&str, Act); 3] = [
         ("one octet", |mut stream| {
@@ -111,7 +111,7 @@ fn a_connection_that_was_reset_at_once_is_an_answer() {
 }
 
 #[test]
-fn the_time_for_the_answer_counts_from_the_connect() {
+fn time_for_the_answer_counts_from_the_connect() {
     // As late as it may be.
     let now = Instant::now() + HOUR / 2;
     let (outcome, _accepted) = asked(now);
@@ -126,7 +126,7 @@ fn the_time_for_the_answer_counts_from_the_connect() {
 }
 
 #[test]
-fn what_cannot_be_connected_to_has_not_been_asked() {
+fn a_failed_dial_is_not_silence() {
     let hole = BlackHole::new();
     let probe = start(hole.addr);
     let deadline = probe.deadline();

@@ -34,7 +34,7 @@ fn request_of(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn a_member_is_well_that_says_so() {
+fn status_200_is_healthy() {
     let (asked, server) = ask_server(AMPLE, |mut stream| {
         let addr = stream.local_addr().unwrap();
         let version = env!("CARGO_PKG_VERSION");
@@ -201,7 +201,7 @@ impl Write for Script {
 }
 
 #[test]
-fn whose_failure_it_is_depends_on_the_error_and_on_what_was_said_before() {
+fn failures_are_local_or_the_members() {
     let error = |number| Err(io::Error::from_raw_os_error(number));
     let refusal: &[u8] = b"HTTP/1.1 500 X\r\n\r\n";
     let addr = SocketAddr::from(([10, 0, 0, 1], 1));

@@ -27,7 +27,7 @@ const ETCD: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 15:00:00 GMT\r\n
     {\"health\":\"true\"}";
 
 #[test]
-fn answers_are_read_as_what_they_are() {
+fn answers_and_their_results() {
     // (octets, while the connection is open, once it has ended)
     let cases: [(&[u8], Read, Read); 37] = [
         (ETCD, HEALTHY, HEALTHY),
@@ -202,7 +202,7 @@ fn answers_are_read_as_what_they_are() {
 }
 
 #[test]
-fn a_status_is_three_digits_behind_one_blank() {
+fn a_status_is_three_digits_after_one_space() {
     for line in [
         "HTTP/1.1",
         "HTTP/1.1 ",
@@ -228,7 +228,7 @@ fn a_status_is_three_digits_behind_one_blank() {
 }
 
 #[test]
-fn no_more_is_read_than_the_bound() {
+fn no_more_is_read_than_the_limit() {
     let head = b"HTTP/1.1 200 OK\r\nX: ";
     let endless = [head.as_slice(), &vec![b'x'; 2 * MAX_RESPONSE]].concat();
     assert_eq!(parse(&endless[..MAX_RESPONSE - 1], false), INCOMPLETE);
@@ -289,7 +289,7 @@ fn truncations_and_changes_of_answers() {
 }
 
 #[test]
-fn a_fault_is_told_with_its_remedy() {
+fn a_fault_is_displayed_with_its_remedy() {
     for (fault, words) in [
         (
             Fault::Tls,

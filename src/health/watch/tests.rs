@@ -115,7 +115,7 @@ fn the_second_failure_in_a_row_makes_a_member_unhealthy_until_the_second_answer(
 }
 
 #[test]
-fn of_one_that_was_away_nothing_is_remembered() {
+fn the_health_of_an_endpoint_that_was_down_is_forgotten() {
     let member = Member::new();
     let checks = checks(&[&member], 16);
     member.is_well.store(false, Ordering::SeqCst);
@@ -138,7 +138,7 @@ fn of_one_that_was_away_nothing_is_remembered() {
 }
 
 #[test]
-fn each_question_gives_its_slot_back() {
+fn each_check_gives_its_slot_back() {
     let member = Member::new();
     let checks = checks(&[&member], 2);
     for count in 1..=5 {
@@ -156,7 +156,7 @@ fn each_question_gives_its_slot_back() {
 }
 
 #[test]
-fn one_that_comes_is_asked_before_the_next_turn_of_the_others() {
+fn a_new_endpoint_is_checked_before_the_next_turn_of_others() {
     let [one, two] = [(); 2].map(|()| Member::new());
     let times = Times {
         health_interval: Duration::from_secs(3600),

@@ -30,7 +30,7 @@ fn probes(stats: &EndpointStats) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn a_suspect_that_says_something_stays_active() {
+fn a_suspected_endpoint_that_answers_stays_active() {
     let (listener, addr) = listener();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
@@ -50,7 +50,7 @@ fn a_suspect_that_says_something_stays_active() {
 }
 
 #[test]
-fn what_comes_late_has_a_silent_one_asked_again_at_once() {
+fn a_late_answer_starts_another_probe_at_once() {
     let (listener, addr) = listener();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.quick(&pool);
@@ -95,7 +95,7 @@ fn a_suspicion_waits_for_a_dial_of_the_same_endpoint() {
 }
 
 #[test]
-fn a_dial_that_ended_with_its_thread_is_made_again() {
+fn a_dial_lost_with_its_thread_is_repeated() {
     let hole = BlackHole::new();
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[hole.addr], None));
     let mut watch = fixture.watch(&pool);
@@ -127,7 +127,7 @@ fn silent_endpoints_leave_slots_to_others() {
 }
 
 #[test]
-fn a_thousand_that_are_due_are_asked_as_slots_allow() {
+fn a_thousand_due_endpoints_are_asked_as_slots_allow() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let numbers = (0..4u8).flat_map(|high| (0..250).map(move |low| (high, low)));
@@ -163,7 +163,7 @@ fn the_end_of_the_time_for_an_answer_is_waited_for() {
 
 /// A probe that nobody answers gives way to one that may be answered.
 #[test]
-fn where_no_slot_is_free_the_oldest_silent_one_gives_way() {
+fn without_a_free_slot_the_oldest_silent_probe_is_dropped() {
     let all = [(); 3].map(|()| listener());
     let [one, two, three] = [0, 1, 2].map(|index: usize| all[index].1);
     let fixture = Fixture::new(HOUR);

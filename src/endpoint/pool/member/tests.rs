@@ -145,7 +145,7 @@ fn play(scripts: &[(&str, &[Step])]) {
 }
 
 #[test]
-fn one_that_does_not_answer_is_silent_until_it_does() {
+fn an_endpoint_is_silent_until_it_answers() {
     play(&[
         (
             "asked after 1, 2, 4, … s, at most the retry delay",
@@ -197,7 +197,7 @@ fn one_that_does_not_answer_is_silent_until_it_does() {
 
 /// Clients do not dial it, and one that nobody dials would seem to serve for ever.
 #[test]
-fn one_that_drains_is_dialled_now_and_then() {
+fn a_draining_endpoint_is_dialled_now_and_then() {
     let mut script = Script::new(None);
     script.play("clients dial it", &[(0, Succeeds(0), Active, None)]);
     script.member.endpoint.drains = true;
@@ -219,7 +219,7 @@ fn one_that_drains_is_dialled_now_and_then() {
 }
 
 #[test]
-fn whatever_stirs_has_it_asked_at_once_but_not_more_often() {
+fn a_late_answer_causes_one_probe_at_once() {
     play(&[
         ("one that is well", &[(1_000, Stirs, Active, None)]),
         (
@@ -243,7 +243,7 @@ fn whatever_stirs_has_it_asked_at_once_but_not_more_often() {
 }
 
 #[test]
-fn one_that_flaps_has_to_answer_three_times_a_second_apart() {
+fn a_flapping_endpoint_must_answer_three_probes_a_second_apart() {
     let minutes = |minutes: u64| minutes * 60_000;
     let silence = |ms| {
         [
@@ -357,7 +357,7 @@ fn a_suspicion_is_followed_by_one_probe_and_never_lost() {
 }
 
 #[test]
-fn a_reset_has_it_dialled_unless_it_is_just_back() {
+fn a_reset_causes_a_dial_unless_one_just_succeeded() {
     play(&[
         ("just back", &[(4_999, Resets, Active, None)]),
         (
@@ -389,7 +389,7 @@ fn a_reset_has_it_dialled_unless_it_is_just_back() {
 }
 
 #[test]
-fn a_slow_one_is_dialled_until_a_dial_or_a_probe_tells() {
+fn a_slow_endpoint_is_dialled_until_a_dial_or_a_probe_has_an_outcome() {
     play(&[
         (
             "answered",
@@ -433,7 +433,7 @@ fn a_slow_one_is_dialled_until_a_dial_or_a_probe_tells() {
 }
 
 #[test]
-fn health_is_known_of_those_that_can_be_connected_to() {
+fn only_active_endpoints_are_unhealthy() {
     play(&[
         (
             "and is beside silence",
@@ -477,7 +477,7 @@ fn health_is_known_of_those_that_can_be_connected_to() {
 
 /// Neither of these may carry a client, whatever else is down.
 #[test]
-fn no_doubt_makes_up_for_a_proof() {
+fn no_doubt_replaces_authentication() {
     let doubts = [
         Waits,
         Unhealthy(true),
@@ -510,7 +510,7 @@ fn no_doubt_makes_up_for_a_proof() {
 }
 
 #[test]
-fn an_untried_one_is_dialled_until_something_is_known() {
+fn an_untried_endpoint_is_dialled_until_an_outcome() {
     let mut script = Script::new(None);
     script.play(
         "untried",

@@ -25,7 +25,7 @@ fn probes(pool: &Pool) -> Vec<u16> {
 }
 
 #[test]
-fn one_another_is_better_by_another_that_has_answered_since() {
+fn another_is_better_if_it_has_answered_since() {
     type Witness = fn(&Pool);
     let witnesses: [(&str, Witness, bool); 5] = [
         (
@@ -69,7 +69,7 @@ fn one_another_is_better_by_another_that_has_answered_since() {
 
 /// All have stopped, and only one has a client: the others are active for all that is known.
 #[test]
-fn where_nobody_has_answered_since_one_is_asked() {
+fn if_none_has_answered_since_one_is_probed() {
     let pool = pool(&[1, 2, 3]);
     silent(&pool, 1);
     is_called(pool.monitor_waker());
@@ -89,7 +89,7 @@ fn where_nobody_has_answered_since_one_is_asked() {
 }
 
 #[test]
-fn a_dial_that_waits_does_not_make_another_new() {
+fn a_slow_dial_does_not_restart_the_time_that_an_endpoint_serves() {
     let pool = pool(&[1, 2]);
     let started = Instant::now();
     silent(&pool, 1);
@@ -114,7 +114,7 @@ fn a_dial_that_waits_does_not_make_another_new() {
 }
 
 #[test]
-fn one_that_answers_again_is_not_outdone() {
+fn no_other_is_better_than_one_that_answers_again() {
     let pool = pool(&[1, 2]);
     // Silent for the third time, it has to answer more than once.
     for _ in 0..2 {

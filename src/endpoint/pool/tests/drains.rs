@@ -16,7 +16,7 @@ fn states(pool: &Pool) -> Vec<EndpointState> {
 }
 
 #[test]
-fn the_word_is_a_change_that_keeps_what_is_known() {
+fn marking_drain_keeps_the_state() {
     let pool = pool(&[1, 2]);
     let (_, hold) = pool.pick(&[addr(2)]).unwrap();
     let held = hold.connected();
@@ -54,7 +54,7 @@ fn the_word_is_a_change_that_keeps_what_is_known() {
 }
 
 #[test]
-fn one_that_drains_serves_where_no_other_does() {
+fn a_draining_endpoint_serves_where_no_other_does() {
     for policy in [Policy::RoundRobin, Policy::LeastConnections] {
         let pool = Pool::new(policy, Duration::from_secs(60), None).unwrap();
         pool.replace(marked(&[(1, true), (2, false), (3, false)]));
@@ -92,7 +92,7 @@ fn where_all_drain_all_serve() {
 
 /// What is worse than to drain is the state, and what the endpoint does is looked at as before.
 #[test]
-fn one_that_drains_and_does_not_serve_has_the_worse_state() {
+fn a_draining_endpoint_that_is_down_has_the_worse_state() {
     type Event = fn(&Pool);
     let cases: [(Event, EndpointState); 6] = [
         (|_| {}, EndpointState::Draining),
@@ -137,7 +137,7 @@ fn one_that_drains_and_does_not_serve_has_the_worse_state() {
 
 /// Another is known to be better also if it drains: clients that are reset get it.
 #[test]
-fn one_that_drains_outdoes_one_that_is_silent() {
+fn a_draining_endpoint_is_better_than_a_silent_one() {
     let pool = pool(&[1, 2]);
     pool.replace(marked(&[(1, true), (2, false)]));
     pool.probed(addr(2), None);
@@ -151,7 +151,7 @@ fn one_that_drains_outdoes_one_that_is_silent() {
 }
 
 #[test]
-fn one_that_drains_is_spared_while_another_may_answer() {
+fn a_client_waits_for_others_before_a_draining_endpoint() {
     // (tried, waits for, whether the next is to be spared)
     let cases: [(&[u16], &[u16], bool); 6] = [
         (&[2], &[2], false), // 3 is next

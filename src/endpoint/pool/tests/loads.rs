@@ -19,7 +19,7 @@ fn ports(held: &Held) -> Vec<u16> {
 }
 
 #[test]
-fn a_pick_counts_until_its_hold_ends() {
+fn a_pick_counts_while_it_is_in_flight() {
     let pool = least(&[1, 2, 3]);
     let mut held = hold(&pool, 6);
     assert_eq!(ports(&held), [1, 1, 2, 2, 3, 3]);

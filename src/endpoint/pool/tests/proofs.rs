@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
+fn an_unauthenticated_endpoint_gets_no_client() {
     let pool = Pool::new(
         Policy::RoundRobin,
         Duration::from_secs(60),
@@ -56,7 +56,7 @@ fn nobody_reaches_an_endpoint_that_has_not_proven_itself() {
 /// A dial that a client gave up is the monitor's: what it tells of the endpoint holds although that
 /// then has more to prove, over another connection.
 #[test]
-fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
+fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
     let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     let with_identity = |port| Endpoint {
@@ -87,7 +87,7 @@ fn a_dial_that_is_answered_ends_the_doubt_and_proves_nothing() {
 
 /// It was answered, over a connection of its own.
 #[test]
-fn a_failure_that_is_older_than_a_proof_changes_nothing() {
+fn a_failure_older_than_an_authentication_changes_nothing() {
     let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     let identity = Some("etcd.example".to_owned());
@@ -120,7 +120,7 @@ impl Authenticate for Slow {
 }
 
 #[test]
-fn a_proof_is_of_that_endpoint_and_of_that_time() {
+fn an_authentication_is_of_that_endpoint_and_of_that_time() {
     let with_identity = |identity: &str| Endpoint {
         identity: Some(identity.to_owned()),
         ..endpoint(1)
@@ -182,7 +182,7 @@ fn a_proof_is_of_that_endpoint_and_of_that_time() {
 }
 
 #[test]
-fn where_nobody_asks_for_proofs_a_dial_makes_any_endpoint_active() {
+fn without_authentication_a_dial_makes_any_endpoint_active() {
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), None).unwrap();
     let identity = Some("etcd.example".to_owned());
     pool.replace(vec![Endpoint {
@@ -195,7 +195,7 @@ fn where_nobody_asks_for_proofs_a_dial_makes_any_endpoint_active() {
 }
 
 #[test]
-fn what_is_not_an_endpoint_any_more_is_rejected_where_proofs_are_asked_for() {
+fn with_authentication_a_removed_endpoint_is_rejected() {
     let gate: Arc<dyn Authenticate> = Arc::new(Strict);
     let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
     pool.replace(vec![endpoint(1)]);

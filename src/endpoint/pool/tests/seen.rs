@@ -12,7 +12,7 @@ fn changes(stats: &EndpointStats) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn what_is_seen_of_an_endpoint_follows_what_happens_to_it() {
+fn views_follow_the_reports() {
     let pool = pool(&[1, 2]);
     let seen = || {
         let views = pool.views();
@@ -68,7 +68,7 @@ fn each_dial_is_counted_once_by_its_outcome() {
 }
 
 #[test]
-fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
+fn statistics_last_while_needed_and_continue_when_an_endpoint_returns() {
     let pool = pool(&[1, 2]);
     let account = |port: u16| {
         let mut views = pool.views().into_iter();
@@ -115,7 +115,7 @@ fn an_account_stays_while_it_is_needed_and_goes_on_when_an_endpoint_is_back() {
 
 /// What changes a state also changes since when it holds, and nothing else does.
 #[test]
-fn since_when_a_state_holds_is_when_it_last_changed() {
+fn the_time_of_a_state_is_its_last_change() {
     use EndpointState::{Active, Inactive, Slow, ThisGateway};
     let pool = pool(&[1]);
     let local = dial::ErrorKind::Local("poll", io::Error::from_raw_os_error(12)).at(addr(1));
@@ -214,7 +214,7 @@ fn the_last_error_is_the_latest_and_says_when_it_was() {
 }
 
 #[test]
-fn an_error_is_cut_where_it_is_too_long_and_not_before() {
+fn long_errors_are_shortened() {
     let cases = [(499, 499), (500, 500), (501, 501), (10_000, 501)];
     for (length, kept) in cases {
         let text = "é".repeat(length);
@@ -225,7 +225,7 @@ fn an_error_is_cut_where_it_is_too_long_and_not_before() {
 }
 
 #[test]
-fn others_are_called_by_what_concerns_them() {
+fn wakers_are_woken_by_what_concerns_them() {
     let pool = pool(&[1, 2]);
     let called = || {
         (
@@ -256,7 +256,7 @@ fn others_are_called_by_what_concerns_them() {
 }
 
 #[test]
-fn a_set_of_which_none_is_active_has_others_looked_for() {
+fn without_active_endpoints_a_refresh_is_woken() {
     let pool = pool(&[1, 2]);
     pool.failed(addr(1), Instant::now(), &refused(1));
     assert!(!is_called(pool.refresh_waker()));

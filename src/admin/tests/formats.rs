@@ -1,5 +1,5 @@
-//! One snapshot and all that is told of it: the line for a service manager, the lines of SIGUSR1, the text, the JSON and
-//! the page have the same values.
+//! One snapshot in all its formats: the line for a service manager, the lines of SIGUSR1, the text, the JSON and the page
+//! have the same values.
 
 use super::*;
 use crate::endpoint::history::Transition;
@@ -9,7 +9,7 @@ use crate::log::Pairs;
 const HOSTILE: &str = "</td><script>\"'&\u{1b}[2J";
 
 /// At 7000 s: one endpoint is silent, one active that has failed before, one drains; a fourth has left.
-fn told() -> Snapshot {
+fn sample() -> Snapshot {
     let named = |port, status, since| {
         let mut named = view(port, status, None);
         named.endpoint.name = format!("m{port}:2379");
@@ -73,7 +73,7 @@ fn told() -> Snapshot {
 #[test]
 fn the_line_for_a_service_manager() {
     let with = |change: fn(&mut Snapshot)| {
-        let mut snapshot = told();
+        let mut snapshot = sample();
         change(&mut snapshot);
         snapshot.line()
     };
@@ -108,7 +108,7 @@ fn the_line_for_a_service_manager() {
 /// The lines of SIGUSR1, and the text, which has the same.
 #[test]
 fn every_fact_is_a_line_of_the_text() {
-    let whole = told();
+    let whole = sample();
     let mut lines = Vec::new();
     whole.facts(|message, fields| lines.push(format!("{message}{}", Pairs(fields))));
     let hostile = "\"</td><script>\\\"'&\\u{1b}[2J\"";
@@ -177,8 +177,8 @@ fn spans_are_whole_seconds() {
 }
 
 #[test]
-fn the_page_has_what_is_wrong_first_and_escapes_all_that_is_not_its_own() {
-    let page = html::render(&told(), true);
+fn the_page_shows_trouble_first_and_escapes_foreign_text() {
+    let page = html::render(&sample(), true);
     let title = "<title>ready, 2 of 3 endpoints active – db-7 – etcd-gateway</title>";
     let order = [
         "http-equiv=\"refresh\" content=\"5\"",
@@ -216,11 +216,11 @@ fn the_page_has_what_is_wrong_first_and_escapes_all_that_is_not_its_own() {
     assert!(!page.contains("<script"), "{page}");
     let host = Snapshot {
         host: HOSTILE.to_owned(),
-        ..told()
+        ..sample()
     };
     let hostile = html::render(&host, true);
     assert!(!hostile.contains("<script"), "{hostile}");
-    let still = html::render(&told(), false);
+    let still = html::render(&sample(), false);
     assert!(!still.contains("http-equiv"), "{still}");
     assert!(
         still.contains("<a href=\"?\">reload every 5 s</a>"),
@@ -231,7 +231,7 @@ fn the_page_has_what_is_wrong_first_and_escapes_all_that_is_not_its_own() {
 /// A column is as high as its minute was bad, and none where nothing is known.
 #[test]
 fn a_strip_is_the_last_hour_of_an_endpoint() {
-    let page = html::render(&told(), true);
+    let page = html::render(&sample(), true);
     for strip in [
         "<title>Last hour: active 43 min, unhealthy 1 min, slow 1 min, inactive 2 min, unknown 13 min</title>\
          <path class=\"good\" d=\"M13 10h7M23 10h17M41 10h19\"/><path class=\"odd\" d=\"M22 8h1\"/>\
@@ -245,7 +245,7 @@ fn a_strip_is_the_last_hour_of_an_endpoint() {
 }
 
 #[test]
-fn the_root_is_text_but_for_who_takes_html() {
+fn the_root_is_text_unless_html_is_accepted() {
     let gateway = Fixture::new();
     for (takes_html, content_type, beginning) in [
         (false, "text/plain; charset=utf-8", "etcd-gateway "),
@@ -272,14 +272,14 @@ fn the_root_is_text_but_for_who_takes_html() {
 
 #[test]
 fn the_gateway_itself_is_in_the_json() {
-    struct Told;
-    impl Observed for Told {
+    struct Sample;
+    impl Observed for Sample {
         fn try_session(&self) -> Result<(), String> {
             Ok(())
         }
 
         fn snapshot(&self) -> io::Result<Snapshot> {
-            Ok(told())
+            Ok(sample())
         }
 
         fn connections(
@@ -296,7 +296,7 @@ fn the_gateway_itself_is_in_the_json() {
         takes_html: false,
         head_only: false,
     };
-    let json = pages::answer(request, &Told, &Settings::default())
+    let json = pages::answer(request, &Sample, &Settings::default())
         .unwrap()
         .content;
     let (itself, endpoints) = json.split_once(",\"endpoints\":[\n").unwrap();
@@ -317,7 +317,7 @@ fn the_gateway_itself_is_in_the_json() {
 }
 
 #[test]
-fn connections_are_told_as_far_as_they_are_asked_for() {
+fn connections_are_shown_as_requested() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None)]);
     let head = |shown: usize, complete: bool| {
