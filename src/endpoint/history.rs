@@ -79,19 +79,18 @@ impl Hour {
     pub(super) fn changed(&mut self, now: Instant, to: EndpointState) {
         self.advance(now);
         self.state = to;
-        if let Some(worst) = self.worst.get_mut(place(self.last)) {
-            *worst = to.max(*worst);
-        }
+        let worst = &mut self.worst[index(self.last)];
+        *worst = to.max(*worst);
     }
 
     /// The worst state of each minute, the oldest first; `None` for those before `begun`.
     pub(super) fn at(&self, now: Instant) -> [Option<EndpointState>; MINUTES] {
         let mut record = self.clone();
         record.advance(now);
-        std::array::from_fn(|index| {
-            let back = MINUTES.saturating_sub(index + 1) as u64;
+        std::array::from_fn(|position| {
+            let back = MINUTES.saturating_sub(position + 1) as u64;
             let minute = record.last.checked_sub(back)?;
-            record.worst.get(place(minute)).copied()
+            Some(record.worst[index(minute)])
         })
     }
 
@@ -100,15 +99,13 @@ impl Hour {
         let minute = now.saturating_duration_since(self.begun).as_secs() / 60;
         let oldest = (minute + 1).saturating_sub(MINUTES as u64);
         for new in oldest.max(self.last + 1)..=minute {
-            if let Some(worst) = self.worst.get_mut(place(new)) {
-                *worst = self.state;
-            }
+            self.worst[index(new)] = self.state;
         }
         self.last = self.last.max(minute);
     }
 }
 
-fn place(minute: u64) -> usize {
+fn index(minute: u64) -> usize {
     (minute % MINUTES as u64) as usize
 }
 

@@ -169,7 +169,7 @@ impl<'a> Watch<'a> {
         for (attempt, slot) in std::mem::take(&mut *lock(&self.monitor.abandoned)) {
             // One dial per endpoint shows as much as many.
             if !self.has(attempt.addr) {
-                self.watched.push((Watched::dial(attempt), slot));
+                self.watched.push((Watched::dial(attempt, None), slot));
             }
         }
         self.settle(now);
@@ -231,11 +231,10 @@ impl<'a> Watch<'a> {
         }
         let started = Instant::now();
         match Attempt::start(addr, self.patience.dial, self.guard) {
-            Ok(attempt) if is_probe => {
-                let probe = Watched::probe(attempt, self.patience.answer);
-                self.watched.push((probe, slot));
+            Ok(attempt) => {
+                let answer = is_probe.then_some(self.patience.answer);
+                self.watched.push((Watched::dial(attempt, answer), slot));
             }
-            Ok(attempt) => self.watched.push((Watched::dial(attempt), slot)),
             Err(error) => self.failed(addr, started, is_probe, &error),
         }
     }

@@ -46,7 +46,8 @@ use crate::times::Times;
 #[derive(Debug)]
 pub(crate) struct Pool {
     policy: Policy,
-    times: Times,
+    /// How long a connection counts at least.
+    counted: Duration,
     parameters: Parameters,
     /// Woken when an endpoint is to be asked something.
     monitor_waker: Waker,
@@ -213,7 +214,7 @@ impl Pool {
     ) -> io::Result<Self> {
         Ok(Self {
             policy,
-            times: Times::REAL,
+            counted: Times::REAL.counted,
             parameters: Parameters {
                 retry_delay,
                 ask_again: Times::REAL.ask_again,
@@ -233,7 +234,7 @@ impl Pool {
     /// The same pool with so many slots and these intervals, before it has endpoints.
     pub(crate) fn tuned(mut self, slots: usize, times: Times) -> Self {
         self.slots = Slots::new(slots);
-        self.times = times;
+        self.counted = times.counted;
         self.parameters.ask_again = times.ask_again;
         self
     }
@@ -285,7 +286,7 @@ impl Pool {
         let member = set.members.get(index)?;
         let counted = match self.policy {
             Policy::RoundRobin => Duration::ZERO,
-            Policy::LeastConnections => self.times.counted,
+            Policy::LeastConnections => self.counted,
         };
         // Counted under the lock, so that of many clients at the same time each sees those before it.
         Some((member.endpoint.addr, member.stats.hold(counted)))

@@ -29,12 +29,10 @@ impl Recent {
         // It counts until the end of its step.
         let step = step(start, until).saturating_add(1);
         // An entry is used again only after its step is over.
-        let place = usize::try_from(step % STEPS as u64).unwrap_or_default();
-        if let Some(counted) = self.steps.get_mut(place) {
-            match counted.0 == step {
-                true => counted.1 = counted.1.saturating_add(1),
-                false => *counted = (step, 1),
-            }
+        let counted = &mut self.steps[(step % STEPS as u64) as usize];
+        match counted.0 == step {
+            true => counted.1 = counted.1.saturating_add(1),
+            false => *counted = (step, 1),
         }
     }
 

@@ -61,20 +61,12 @@ pub(super) enum Outcome {
 }
 
 impl Watched {
-    pub(super) fn dial(attempt: Attempt) -> Self {
+    /// A dial, or a probe whose answer may take so long.
+    pub(super) fn dial(attempt: Attempt, answer: Option<Duration>) -> Self {
         Self {
             addr: attempt.addr,
             started: attempt.started,
-            phase: Phase::Dialling(attempt, None),
-        }
-    }
-
-    /// A probe whose answer may take so long.
-    pub(super) fn probe(attempt: Attempt, answer: Duration) -> Self {
-        Self {
-            addr: attempt.addr,
-            started: attempt.started,
-            phase: Phase::Dialling(attempt, Some(answer)),
+            phase: Phase::Dialling(attempt, answer),
         }
     }
 

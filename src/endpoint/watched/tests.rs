@@ -14,7 +14,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 fn start(addr: SocketAddr) -> Watched {
     let attempt = Attempt::start(addr, HOUR, &LoopGuard::default()).unwrap();
-    Watched::probe(attempt, ANSWER)
+    Watched::dial(attempt, Some(ANSWER))
 }
 
 /// A probe that is connected at `now`, and the other side of it.
@@ -142,7 +142,7 @@ fn a_failed_dial_is_not_silence() {
     let error = match Attempt::start(addr, HOUR, &LoopGuard::default()) {
         Err(error) => error,
         Ok(attempt) => {
-            let probe = Watched::probe(attempt, ANSWER);
+            let probe = Watched::dial(attempt, Some(ANSWER));
             wait(&probe);
             match probe.outcome(Instant::now()) {
                 Outcome::Failed(error) => error,
