@@ -1,9 +1,10 @@
 //! Each call against the kernel itself.
 
 use super::*;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 #[test]
 fn wait_reports_what_is_ready_and_times_out() {
