@@ -85,18 +85,20 @@ impl Error {
 
     /// The host gives no thread to the gateway.
     pub(super) fn thread(error: io::Error) -> Self {
-        Self::no_thread(&error, limits::met_by_a_thread())
+        Self::no_thread(&error, limits::reached_by_a_thread())
     }
 
     /// The host gives no threads to even one client.
     pub(super) fn session(error: io::Error) -> Self {
-        Self::no_thread(&error, limits::met_by_a_session(proxy::STACK))
+        Self::no_thread(&error, limits::reached_by_a_session(proxy::STACK))
     }
 
     /// `limit` is the reason, if it can be seen.
-    fn no_thread(error: &io::Error, limit: Option<limits::Met>) -> Self {
+    fn no_thread(error: &io::Error, limit: Option<limits::ReachedLimit>) -> Self {
         let remedy = match limit {
-            Some(limits::Met { what, name }) => Some(format!("raise the limit on {what} ({name})")),
+            Some(limits::ReachedLimit { what, name }) => {
+                Some(format!("raise the limit on {what} ({name})"))
+            }
             None => remedy(Step::Thread, error).map(str::to_owned),
         };
         Self::with_remedy("cannot start a thread", Step::Thread, error, remedy)

@@ -58,20 +58,11 @@ pub(super) fn open_descriptors() -> Option<u64> {
     Some(u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1))
 }
 
-/// Address space that this process uses, in octets: as RLIMIT_AS counts it, and as RLIMIT_DATA does.
-pub(super) struct AddressSpace {
-    pub(super) all: u64,
-    pub(super) data: u64,
-}
-
-/// Zero where it cannot be read.
-pub(super) fn address_space() -> AddressSpace {
+/// Octets of address space that this process uses, as RLIMIT_AS counts it and as RLIMIT_DATA does; zero where it cannot be
+/// read.
+pub(super) fn address_space() -> [u64; 2] {
     let status = text(Path::new("/proc/self/status"));
-    let value = |name| kibibytes(&status, name).unwrap_or(0);
-    AddressSpace {
-        all: value("VmSize:"),
-        data: value("VmData:"),
-    }
+    ["VmSize:", "VmData:"].map(|name| kibibytes(&status, name).unwrap_or(0))
 }
 
 /// How many threads a process has, by its /proc/PID/status.

@@ -127,7 +127,7 @@ fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
         (
             Error::no_thread(
                 &refused(11),
-                Some(limits::Met {
+                Some(limits::ReachedLimit {
                     what: "data of this process",
                     name: "RLIMIT_DATA",
                 }),

@@ -1,7 +1,13 @@
 //! Tests of what bounds connections, on hosts that are written down in files.
 
-use super::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::capacity::*;
+use super::host::*;
+use crate::sys::cgroup::Trees;
+use crate::sys::syscall::{self, Limit, Resource};
+use crate::sys::usage;
 
 /// Of a list of addresses on one listener.
 const NEEDS: Needs = Needs {
@@ -341,8 +347,8 @@ fn the_limit_that_a_thread_has_met_is_told_from_the_others() {
     for (change, expected) in cases {
         let mut host = host(nowhere());
         change(&mut host);
-        let met = host.met_by(5, 1, STD_THREAD);
-        let name = met.map(|met| met.name.split(',').next().unwrap_or_default());
+        let reached = host.reached_by(5, 1, STD_THREAD);
+        let name = reached.map(|reached| reached.name.split(',').next().unwrap_or_default());
         assert_eq!(name, expected);
     }
     // The threads of a session are two, and small.
@@ -351,7 +357,7 @@ fn the_limit_that_a_thread_has_met_is_told_from_the_others() {
         address_space: [(Some(MIB), 900 * KIB), (None, 0)],
         ..host(nowhere())
     };
-    let name = |bytes| host.met_by(5, 2, bytes).map(|met| met.name);
+    let name = |bytes| host.reached_by(5, 2, bytes).map(|reached| reached.name);
     assert!(name(100 * KIB).is_some_and(|name| name.starts_with("RLIMIT_NPROC")));
     assert!(name(136 * KIB).is_some_and(|name| name.starts_with("RLIMIT_AS")));
 }

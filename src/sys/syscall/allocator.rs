@@ -71,7 +71,7 @@ pub(crate) fn give_back() {
     {
         // Without the address space for it the stacks stay, for the next threads. One that ends while nobody waits
         // for it is kept itself, for as long as no other thread ends.
-        let _ = super::run_thread(ALL_STACKS, || ());
+        let _ = super::thread::run_thread(ALL_STACKS, || ());
         malloc_trim(0);
     }
 }
