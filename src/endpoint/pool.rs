@@ -17,23 +17,25 @@ mod change;
 pub(crate) mod doubted;
 mod member;
 mod reports;
+mod set;
 pub(crate) mod tasks;
 pub(crate) mod view;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use change::Before;
+use change::Alarm;
 use member::{Member, Parameters};
+use set::Set;
+
+pub(crate) use set::{Census, Change};
 
 use crate::config::Policy;
-use crate::endpoint::history::Transitions;
-use crate::endpoint::pick::{self, Candidate, Preference, RoundRobin};
+use crate::endpoint::pick;
 use crate::endpoint::slots::Slots;
-use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::InFlight;
 use crate::endpoint::{Authenticate, Endpoint};
 use crate::log;
@@ -60,145 +62,6 @@ pub(crate) struct Pool {
     alarms: log::Limit,
     alarm_logged: AtomicBool,
     set: Mutex<Set>,
-}
-
-#[derive(Debug, Default)]
-struct Set {
-    members: Vec<Member>,
-    /// Endpoints that were removed and still have connections.
-    removed: Vec<Member>,
-    round_robin: RoundRobin,
-    transitions: Transitions,
-    none_active_since: Option<Instant>,
-}
-
-impl Set {
-    /// The endpoints as choices for a client that has `tried` these.
-    fn candidates(&self, tried: &[SocketAddr]) -> Vec<Candidate> {
-        let now = Instant::now();
-        let candidate = |member: &Member| Candidate {
-            preference: if tried.contains(&member.endpoint.addr) {
-                Preference::Excluded
-            } else {
-                member.preference()
-            },
-            drains: member.endpoint.drains,
-            priority: member.endpoint.priority,
-            weight: member.endpoint.weight,
-            open: member.stats.load(now),
-            ends_early: member.stats.ends_early(),
-        };
-        self.members.iter().map(candidate).collect()
-    }
-
-    fn find(&mut self, addr: SocketAddr) -> Option<&mut Member> {
-        let mut members = self.members.iter_mut();
-        members.find(|member| member.endpoint.addr == addr)
-    }
-
-    /// Replaces the endpoints.
-    fn replace(
-        &mut self,
-        endpoints: Vec<Endpoint>,
-        parameters: Parameters,
-        now: Instant,
-    ) -> Change {
-        let mut change = Change::default();
-        // The same address under another name has another identity to prove.
-        let stays = |member: &mut Member| {
-            let mut new = endpoints.iter();
-            let new = new.find(|endpoint| endpoint.addr == member.endpoint.addr);
-            new.is_some_and(|endpoint| endpoint.identity == member.endpoint.identity)
-        };
-        let mut old = std::mem::take(&mut self.members);
-        let removed: Vec<Member> = old.extract_if(.., |member| !stays(member)).collect();
-        for mut member in removed {
-            change.removed.push(member.endpoint.addr);
-            let before = Before::of(&member);
-            member.removed();
-            self.note(before, &mut member, now);
-            self.removed.push(member);
-        }
-        for endpoint in endpoints {
-            let addr = endpoint.addr;
-            if self.find(addr).is_some() {
-                continue;
-            }
-            let drains = endpoint.drains;
-            let known = old.iter().position(|member| member.endpoint.addr == addr);
-            let (member, drained) = match known {
-                Some(index) => {
-                    let mut member = old.swap_remove(index);
-                    let before = Before::of(&member);
-                    let old = std::mem::replace(&mut member.endpoint, endpoint);
-                    self.note(before, &mut member, now);
-                    (member, old.drains)
-                }
-                None => {
-                    change.added.push(addr);
-                    let mut removed = self.removed.iter().rev();
-                    let removed = removed.find(|member| member.endpoint.addr == addr);
-                    let stats = removed.map(|member| Arc::clone(&member.stats));
-                    let stats = stats.unwrap_or_default();
-                    (Member::new(endpoint, parameters, stats), false)
-                }
-            };
-            match (drained, drains) {
-                (false, true) => change.draining.push(addr),
-                (true, false) => change.restored.push(addr),
-                _ => {}
-            }
-            self.members.push(member);
-        }
-        self.round_robin.reset();
-        self.forget_unused();
-        change
-    }
-
-    /// Adds a change of state that is not logged to the history.
-    fn note(&mut self, before: Before, member: &mut Member, now: Instant) {
-        if let Some(changed) = before.changed(member, now) {
-            self.transitions.push(changed.transition);
-        }
-    }
-
-    /// Forgets removed endpoints that have no connection any more, or are back in the set.
-    fn forget_unused(&mut self) {
-        let Self {
-            members, removed, ..
-        } = self;
-        removed.retain(|old| {
-            let is_back = |member: &Member| member.endpoint.addr == old.endpoint.addr;
-            old.stats.held() > 0 && !members.iter().any(is_back)
-        });
-    }
-}
-
-/// How a new set of endpoints differs from the old one.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) added: Vec<SocketAddr>,
-    pub(crate) removed: Vec<SocketAddr>,
-    /// Those that drain now, and did not before.
-    pub(crate) draining: Vec<SocketAddr>,
-    /// Those that stay, and do not drain any more.
-    pub(crate) restored: Vec<SocketAddr>,
-}
-
-impl Change {
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// How many endpoints there are, how many of them are active or untried, and how many are
-/// to drain, whatever their state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Census {
-    pub(crate) active: usize,
-    pub(crate) untried: usize,
-    pub(crate) draining: usize,
-    pub(crate) total: usize,
 }
 
 impl Pool {
@@ -342,15 +205,7 @@ impl Pool {
     }
 
     pub(crate) fn census(&self) -> Census {
-        let set = lock(&self.set);
-        let count =
-            |is: fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
-        Census {
-            active: count(|member| member.state().is_active()),
-            untried: count(|member| member.state() == EndpointState::Untried),
-            draining: count(|member| member.endpoint.drains),
-            total: set.members.len(),
-        }
+        lock(&self.set).census()
     }
 
     /// How many endpoints a client may have to try: the usable ones, or all if there are none.
@@ -360,6 +215,30 @@ impl Pool {
         match usable.count() {
             0 => set.members.len(),
             some => some,
+        }
+    }
+
+    /// Logs that no endpoint is active, or that one is again, and has other endpoints looked for.
+    fn raise(&self, alarm: Option<Alarm>) {
+        match alarm {
+            Some(Alarm::Begun) => {
+                self.refresh_waker.wake();
+                let logged = self.alarms.admit(Instant::now());
+                self.alarm_logged.store(logged.is_some(), Ordering::Relaxed);
+                if let Some(suppressed) = logged {
+                    let fields = [
+                        ("endpoints", self.census().total.into()),
+                        ("suppressed", suppressed.into()),
+                    ];
+                    log::error("pool", "no endpoint is active", &fields);
+                }
+            }
+            // The end is logged if the beginning was.
+            Some(Alarm::Over(after)) if self.alarm_logged.swap(false, Ordering::Relaxed) => {
+                let fields = [("after_seconds", after.into())];
+                log::info("pool", "an endpoint is active again", &fields);
+            }
+            Some(Alarm::Over(_)) | None => {}
         }
     }
 }

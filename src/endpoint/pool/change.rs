@@ -1,10 +1,8 @@
-//! A change of an endpoint's state: recorded, logged once, and reason to wake whoever depends on it.
+//! A change of an endpoint's state by a report, and its line in the log.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::member::Member;
-use super::{Pool, Set};
 use crate::endpoint::history::Transition;
 use crate::endpoint::state::EndpointState;
 use crate::log;
@@ -21,13 +19,16 @@ pub(super) struct Before {
 #[derive(Debug)]
 pub(super) struct Changed {
     pub(super) transition: Transition,
-    was_usable: bool,
-    is_usable: bool,
+    pub(super) was_usable: bool,
+    pub(super) is_usable: bool,
     /// How long it was unusable, if it is usable again.
     unusable_for: Duration,
     /// When it is asked again, if it is.
     interval: Option<Duration>,
-    alarm: Option<Alarm>,
+    /// What it means for all endpoints: how many are active, of how many, and whether any is.
+    pub(super) active: usize,
+    pub(super) total: usize,
+    pub(super) alarm: Option<Alarm>,
 }
 
 /// Whether any endpoint is active.
@@ -76,50 +77,36 @@ impl Before {
             is_usable,
             unusable_for,
             interval: member.next().map(left),
+            active: 0,
+            total: 0,
             alarm: None,
         })
     }
 }
 
-impl Set {
-    /// Records a change.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn record(&mut self, mut changed: Box<Changed>, now: Instant) -> Box<Changed> {
-        let Transition { from, to, .. } = changed.transition;
-        // The choices are others now.
-        if changed.was_usable != changed.is_usable || from.is_doubted() != to.is_doubted() {
-            self.round_robin.reset();
-        }
-        self.transitions.push(changed.transition.clone());
-        changed.alarm = self.alarm(now);
-        changed
-    }
-
-    /// Whether it has changed that any endpoint is active. An untried one may be.
-    pub(super) fn alarm(&mut self, now: Instant) -> Option<Alarm> {
-        let mut states = self.members.iter().map(Member::state);
-        let serves = |state: EndpointState| state.is_active() || state == EndpointState::Untried;
-        let none = !self.members.is_empty() && !states.any(serves);
-        match self.none_active_since {
-            None if none => {
-                self.none_active_since = Some(now);
-                Some(Alarm::Begun)
-            }
-            Some(since) if !none => {
-                self.none_active_since = None;
-                Some(Alarm::Over(now.saturating_duration_since(since)))
-            }
-            _ => None,
+impl Member {
+    /// The change to its present state, to be called before that is noted.
+    fn transition(&self, at: Instant, from: EndpointState) -> Transition {
+        let to = self.state();
+        let error = self.last_error.as_ref().map(|(_, error)| error.clone());
+        Transition {
+            at,
+            addr: self.endpoint.addr,
+            name: self.endpoint.name.clone(),
+            from,
+            to,
+            lasted: at.saturating_duration_since(self.changed),
+            // An earlier failure is not the reason why it is active again or removed.
+            reason: error.filter(|_| !to.is_active() && to != EndpointState::Removed),
         }
     }
 }
 
-impl Pool {
-    /// Logs a change.
+impl Changed {
+    /// Logs the change of one endpoint.
     #[cold]
     #[inline(never)]
-    pub(super) fn log_change(&self, changed: &Changed) {
+    pub(super) fn log(&self) {
         let Transition {
             addr,
             name,
@@ -128,20 +115,19 @@ impl Pool {
             lasted,
             reason,
             ..
-        } = &changed.transition;
+        } = &self.transition;
         let mut fields: Vec<(&str, log::Value)> =
             vec![("address", (*addr).into()), ("name", name.clone().into())];
         let error = reason.clone().map(|error| ("error", error.into()));
-        match (changed.was_usable, changed.is_usable) {
+        match (self.was_usable, self.is_usable) {
             (false, true) => {
-                fields.push(("after_seconds", changed.unusable_for.into()));
+                fields.push(("after_seconds", self.unusable_for.into()));
                 log::info("pool", "activated", &fields);
             }
             (true, false) => {
-                let census = self.census();
-                fields.push(("active_endpoints", census.active.into()));
-                fields.push(("endpoints", census.total.into()));
-                fields.extend(changed.interval.map(|time| ("interval", time.into())));
+                fields.push(("active_endpoints", self.active.into()));
+                fields.push(("endpoints", self.total.into()));
+                fields.extend(self.interval.map(|time| ("interval", time.into())));
                 fields.extend(error);
                 log::warn("pool", "deactivated endpoint", &fields);
             }
@@ -162,31 +148,6 @@ impl Pool {
                 log::info("pool", message, &fields);
             }
             _ => {}
-        }
-        self.raise(changed.alarm);
-    }
-
-    /// Logs that no endpoint is active, or that one is again, and has other endpoints looked for.
-    pub(super) fn raise(&self, alarm: Option<Alarm>) {
-        match alarm {
-            Some(Alarm::Begun) => {
-                self.refresh_waker.wake();
-                let logged = self.alarms.admit(Instant::now());
-                self.alarm_logged.store(logged.is_some(), Ordering::Relaxed);
-                if let Some(suppressed) = logged {
-                    let fields = [
-                        ("endpoints", self.census().total.into()),
-                        ("suppressed", suppressed.into()),
-                    ];
-                    log::error("pool", "no endpoint is active", &fields);
-                }
-            }
-            // The end is logged if the beginning was.
-            Some(Alarm::Over(after)) if self.alarm_logged.swap(false, Ordering::Relaxed) => {
-                let fields = [("after_seconds", after.into())];
-                log::info("pool", "an endpoint is active again", &fields);
-            }
-            Some(Alarm::Over(_)) | None => {}
         }
     }
 }

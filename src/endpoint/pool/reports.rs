@@ -148,7 +148,8 @@ impl Pool {
             self.monitor_waker.wake();
         }
         if let Some(changed) = changed {
-            self.log_change(&changed);
+            changed.log();
+            self.raise(changed.alarm);
         }
     }
 }

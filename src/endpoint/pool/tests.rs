@@ -12,6 +12,7 @@ use super::tasks::Task;
 use super::*;
 use crate::dial;
 use crate::endpoint::slots::Slot;
+use crate::endpoint::state::EndpointState;
 use crate::endpoint::stats::Checked;
 use crate::endpoint::{Proof, Source};
 

@@ -26,22 +26,6 @@ pub(crate) struct View {
 }
 
 impl Member {
-    /// The change to its present state, to be called before that is noted.
-    pub(super) fn transition(&self, at: Instant, from: EndpointState) -> Transition {
-        let to = self.state();
-        let error = self.last_error.as_ref().map(|(_, error)| error.clone());
-        Transition {
-            at,
-            addr: self.endpoint.addr,
-            name: self.endpoint.name.clone(),
-            from,
-            to,
-            lasted: at.saturating_duration_since(self.changed),
-            // An earlier failure is not the reason why it is active again or removed.
-            reason: error.filter(|_| !to.is_active() && to != EndpointState::Removed),
-        }
-    }
-
     fn view(&self, now: Instant) -> View {
         View {
             endpoint: self.endpoint.clone(),
