@@ -16,7 +16,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Plain, syscall};
+use super::{Plain, errno, syscall};
 
 /// A listener that was opened, and is held open, by another process.
 #[derive(Debug)]
@@ -29,35 +29,25 @@ pub(crate) struct Inherited {
 /// Why what was passed cannot be served.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// LISTEN_FDS is no number of descriptors.
+    /// LISTEN_FDS is not a number of descriptors.
     Count(OsString),
     /// A descriptor is not what it has to be.
     Unusable {
         fd: RawFd,
         /// What LISTEN_FDNAMES calls it.
         name: Option<String>,
-        flaw: Flaw,
+        reason: String,
     },
 }
 
-/// What is wrong with a descriptor.
-#[derive(Debug)]
-pub(crate) enum Flaw {
-    NotOpen,
-    NotASocket,
-    NotInternet,
-    NotStream,
-    NotTcp,
-    NotListening,
-    /// The kernel does not say.
-    Unknown(io::Error),
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Self {
-        Self::Unknown(error)
-    }
-}
+/// What can be wrong with a descriptor, and what to do about it.
+const NOT_OPEN: &str = "it is not open; LISTEN_FDS must count what is passed, from 3 on";
+const NOT_A_SOCKET: &str = "it is a file or a pipe; use ListenStream= in the socket unit";
+const NOT_INTERNET: &str =
+    "it is not of IPv4 or IPv6; give ListenStream= a port, or an address and a port";
+const NOT_STREAM: &str = "it has no streams; use ListenStream= in the socket unit";
+const NOT_TCP: &str = "it does not speak TCP; leave SocketProtocol= out of the socket unit";
+const NOT_LISTENING: &str = "it does not listen; set Accept=no in the socket unit";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,30 +56,14 @@ impl fmt::Display for Error {
                 f,
                 "LISTEN_FDS={text:?}: not a number of descriptors; whoever starts the gateway sets it: correct it, or unset it there"
             ),
-            Self::Unusable { fd, name, flaw } => {
+            Self::Unusable { fd, name, reason } => {
                 write!(f, "LISTEN_FDS: descriptor {fd}")?;
                 if let Some(name) = name {
                     write!(f, " ({name:?})")?;
                 }
-                write!(f, " is no socket to accept clients from: {flaw}")
+                write!(f, " is not a socket to accept clients from: {reason}")
             }
         }
-    }
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotOpen => "it is not open; LISTEN_FDS must count what is passed, from 3 on",
-            Self::NotASocket => "it is a file or a pipe; use ListenStream= in the socket unit",
-            Self::NotInternet => {
-                "it is not of IPv4 or IPv6; give ListenStream= a port, or an address and a port"
-            }
-            Self::NotStream => "it has no streams; use ListenStream= in the socket unit",
-            Self::NotTcp => "it does not speak TCP; leave SocketProtocol= out of the socket unit",
-            Self::NotListening => "it does not listen; set Accept=no in the socket unit",
-            Self::Unknown(error) => return Plain(error).fmt(f),
-        })
     }
 }
 
@@ -104,20 +78,20 @@ pub(crate) fn sockets(
 ) -> Result<Vec<Inherited>, Error> {
     let (count, names) = announced(pid, variable)?;
     let passed = syscall::take_inherited((syscall::FIRST_INHERITED..).take(usize::from(count)))
-        .map_err(|(fd, _)| unusable(fd, &names, Flaw::NotOpen))?;
+        .map_err(|(fd, _)| unusable(fd, &names, NOT_OPEN))?;
     (syscall::FIRST_INHERITED..)
         .zip(passed)
-        .map(|(fd, passed)| listening(passed).map_err(|flaw| unusable(fd, &names, flaw)))
+        .map(|(fd, passed)| listening(passed).map_err(|reason| unusable(fd, &names, &reason)))
         .collect()
 }
 
-fn unusable(fd: RawFd, names: &[String], flaw: Flaw) -> Error {
+fn unusable(fd: RawFd, names: &[String], reason: &str) -> Error {
     let index = usize::try_from(fd - syscall::FIRST_INHERITED).unwrap_or_default();
     let name = names.get(index).filter(|name| !name.is_empty());
     Error::Unusable {
         fd,
         name: name.cloned(),
-        flaw,
+        reason: reason.to_owned(),
     }
 }
 
@@ -143,30 +117,39 @@ pub(crate) fn announced(
 /// The listener that a descriptor is; programs that this process starts do not get it.
 ///
 /// # Errors
-/// If it is something else.
-pub(crate) fn listening(passed: OwnedFd) -> Result<Inherited, Flaw> {
-    /// ENOTSOCK of errno(3).
-    const NOT_A_SOCKET: i32 = 88;
+/// If it is something else: what, and what to do about it.
+pub(crate) fn listening(passed: OwnedFd) -> Result<Inherited, String> {
     let socket = Socket::from(passed);
-    match socket.domain() {
-        Ok(Domain::IPV4 | Domain::IPV6) => {}
-        Ok(_) => return Err(Flaw::NotInternet),
-        Err(error) if error.raw_os_error() == Some(NOT_A_SOCKET) => return Err(Flaw::NotASocket),
-        Err(error) => return Err(error.into()),
+    let found = look(&socket).map_err(|error| match error.raw_os_error() {
+        Some(errno::ENOTSOCK) => NOT_A_SOCKET.to_owned(),
+        _ => Plain(&error).to_string(),
+    })?;
+    match found {
+        Ok(addr) => Ok(Inherited {
+            listener: socket.into(),
+            addr,
+        }),
+        Err(reason) => Err(reason.to_owned()),
+    }
+}
+
+/// Where a socket listens, or why it is of no use; fails where the kernel does not say.
+fn look(socket: &Socket) -> io::Result<Result<SocketAddr, &'static str>> {
+    if !matches!(socket.domain()?, Domain::IPV4 | Domain::IPV6) {
+        return Ok(Err(NOT_INTERNET));
     }
     if socket.r#type()? != Type::STREAM {
-        return Err(Flaw::NotStream);
+        return Ok(Err(NOT_STREAM));
     }
     if socket.protocol()? != Some(Protocol::TCP) {
-        return Err(Flaw::NotTcp);
+        return Ok(Err(NOT_TCP));
     }
     if !socket.is_listener()? {
-        return Err(Flaw::NotListening);
+        return Ok(Err(NOT_LISTENING));
     }
     socket.set_cloexec(true)?;
-    let listener = TcpListener::from(socket);
-    let addr = listener.local_addr()?;
-    Ok(Inherited { listener, addr })
+    let addr = socket.local_addr()?.as_socket();
+    Ok(addr.ok_or(NOT_INTERNET))
 }
 
 #[cfg(test)]
@@ -240,14 +223,14 @@ mod tests {
             (File::open("/dev/null").unwrap().into(), "a file or a pipe"),
         ];
         for (passed, words) in cases {
-            let flaw = listening(passed).unwrap_err().to_string();
-            assert!(flaw.contains(words), "{words}: {flaw}");
+            let reason = listening(passed).unwrap_err();
+            assert!(reason.contains(words), "{words}: {reason}");
         }
         // Not every kernel has it.
         match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)) {
             Ok(other) => {
-                let flaw = listening(other.into()).unwrap_err().to_string();
-                assert!(flaw.contains("does not speak TCP"), "{flaw}");
+                let reason = listening(other.into()).unwrap_err();
+                assert!(reason.contains("does not speak TCP"), "{reason}");
             }
             Err(error) => eprintln!("SKIPPED: {error}"),
         }
@@ -272,11 +255,8 @@ mod tests {
             (6, "descriptor 6 is"),
         ];
         for (fd, words) in cases {
-            let text = unusable(fd, &names, Flaw::NotOpen).to_string();
+            let text = unusable(fd, &names, NOT_OPEN).to_string();
             assert!(text.contains(words), "{text}");
         }
-        let flaw = Flaw::Unknown(io::Error::from_raw_os_error(12));
-        let text = unusable(3, &names, flaw).to_string();
-        assert!(text.ends_with(": cannot allocate memory"), "{text}");
     }
 }

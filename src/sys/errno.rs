@@ -19,6 +19,8 @@ pub(crate) const EAFNOSUPPORT: i32 = 97;
 pub(crate) const ENONET: i32 = 64;
 /// An ICMPv6 message: the host there did not understand what it got.
 pub(crate) const EPROTO: i32 = 71;
+/// It is a descriptor of something else than a socket.
+pub(crate) const ENOTSOCK: i32 = 88;
 /// An ICMP message: nobody there knows the protocol.
 pub(crate) const ENOPROTOOPT: i32 = 92;
 /// An ICMP message: the way there does not take such packets.
