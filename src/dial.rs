@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::log;
 use crate::loop_guard::{self, LoopGuard, Ticket};
 use crate::stats::Counter;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::errno;
 use crate::sys::syscall::{self, PollFd};
 
@@ -207,7 +207,7 @@ pub(crate) fn wait<'a>(
 pub(crate) fn cannot_wait(caller: &str, error: &io::Error) {
     static LIMIT: log::Limit = log::Limit::new();
     if let Some(suppressed) = LIMIT.admit(Instant::now()) {
-        let error = Plain(error).to_string();
+        let error = OsErrorText(error).to_string();
         let fields = [("error", error.into()), ("suppressed", suppressed.into())];
         log::error(caller, "cannot poll", &fields);
     }

@@ -113,7 +113,7 @@ fn print(text: &str, success: bool) -> ExitCode {
         Ok(()) if success => ExitCode::SUCCESS,
         // Where nobody reads on, that is not worth a message, but no success either.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let error = sys::Plain(&error);
+            let error = sys::OsErrorText(&error);
             fail(&format!("standard output: cannot write: {error}"), FAILURE)
         }
         _ => ExitCode::from(FAILURE),

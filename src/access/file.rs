@@ -16,7 +16,7 @@ use socket2::SockRef;
 use crate::log;
 use crate::log::queue::Lines;
 use crate::stamp::{self, O_NONBLOCK};
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::errno;
 
 /// Only the owner and a group may read who connected when.
@@ -80,7 +80,7 @@ impl LogFile {
                 "cannot reopen access log; continuing with the file that is open",
                 &[
                     self.path_field(),
-                    ("error", Plain(&error).to_string().into()),
+                    ("error", OsErrorText(&error).to_string().into()),
                 ],
             ),
         }
@@ -122,7 +122,7 @@ impl LogFile {
             Err(_) if self.reported => return None,
             Err(error) => {
                 let suppressed = self.limit.admit(now)?;
-                Some(Change::Failed(Plain(error).to_string(), suppressed))
+                Some(Change::Failed(OsErrorText(error).to_string(), suppressed))
             }
         };
         self.reported = outcome.is_err();

@@ -23,7 +23,7 @@ use socket2::SockRef;
 use super::http::{self, Request, Response, Status};
 use crate::date::{self, HttpDate};
 use crate::log;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
 use crate::times::Times;
@@ -123,7 +123,7 @@ impl<'a> Server<'a> {
     fn complain(&self, what: &str, error: &io::Error) {
         if let Some(suppressed) = self.complaints.admit(Instant::now()) {
             let fields = [
-                ("error", Plain(error).to_string().into()),
+                ("error", OsErrorText(error).to_string().into()),
                 ("pause", self.times.admin_pause.into()),
                 ("suppressed", suppressed.into()),
             ];

@@ -14,7 +14,7 @@ use super::flags::{self, FLAGS, Flag, VARIABLE_PREFIX};
 use super::sources::Sources;
 use super::value::SettingsFile;
 use crate::config::Origin;
-use crate::sys::{self, Plain};
+use crate::sys::{self, OsErrorText};
 
 /// Reads at most this many octets of a regular file; `None` if it is not a regular file.
 pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path, usize) -> io::Result<Option<Vec<u8>>>;
@@ -114,7 +114,7 @@ fn unreadable(error: &io::Error) -> String {
         }
         _ => sys::shortage(error).unwrap_or("name a readable file"),
     };
-    format!("cannot be read: {}; {remedy}", Plain(error))
+    format!("cannot be read: {}; {remedy}", OsErrorText(error))
 }
 
 #[cfg(test)]

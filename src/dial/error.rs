@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::errno;
 
 /// Why an attempt failed.
@@ -127,7 +127,7 @@ impl fmt::Display for Error {
                 return write!(f, "authenticate {addr}: {reason}");
             }
         };
-        write!(f, "dial tcp {addr}: {step}: {}", Plain(error))
+        write!(f, "dial tcp {addr}: {step}: {}", OsErrorText(error))
     }
 }
 

@@ -44,7 +44,7 @@ use crate::log;
 use crate::loop_guard;
 use crate::sys::syscall::{self, PollFd};
 use crate::sys::waker::Waker;
-use crate::sys::{Plain, memory, random};
+use crate::sys::{OsErrorText, memory, random};
 use crate::times::Times;
 
 pub(crate) use listen::listen_address;
@@ -254,7 +254,7 @@ impl Discovery {
     /// panic is a refresh that failed: what is known stays, and the next one comes.
     fn step(&mut self, woken: io::Result<bool>, downstream: &Downstream<'_>) {
         let failed = woken.as_ref().err().map(|error| {
-            let error = Plain(error).to_string();
+            let error = OsErrorText(error).to_string();
             Problem {
                 subject: Subject::Poll,
                 message: "cannot poll",
@@ -318,7 +318,7 @@ impl Discovery {
             match memory::room(memory_for(members)) {
                 Ok(()) => self.refresh(asked, downstream),
                 Err(error) => {
-                    let error = Plain(&error).to_string();
+                    let error = OsErrorText(&error).to_string();
                     self.fail(Problem {
                         subject: Subject::Memory,
                         message: "no memory for a refresh, will try again",

@@ -20,7 +20,7 @@ use super::problems::{Problem, Subject};
 use crate::crypto::sha2::{self, Digest};
 use crate::log;
 use crate::stamp::{self, Stamp};
-use crate::sys::{self, Plain, memory};
+use crate::sys::{self, OsErrorText, memory};
 use crate::times::Times;
 
 /// Why files cannot be used, in words that name the file and the remedy.
@@ -40,7 +40,7 @@ impl fmt::Display for FileError {
         match self {
             Self::Unreadable(path, error) => {
                 let remedy = sys::shortage(error).unwrap_or("name a readable file");
-                let (path, error) = (path.display(), Plain(error));
+                let (path, error) = (path.display(), OsErrorText(error));
                 write!(f, "{path}: cannot be read: {error}; {remedy}")
             }
             Self::NotAFile(path, wanted) => {

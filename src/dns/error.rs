@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::message;
 use super::name::DecodeError;
 use super::record::Type;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 
 /// A lookup that failed: which one, who said so, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl fmt::Display for Class {
             Self::AliasChain => f.write_str("aliases (CNAME) in a loop or too many"),
             Self::Timeout => f.write_str("no reply in time"),
             Self::Io(kind, None) => kind.fmt(f),
-            Self::Io(_, Some(number)) => Plain(&io::Error::from_raw_os_error(*number)).fmt(f),
+            Self::Io(_, Some(number)) => OsErrorText(&io::Error::from_raw_os_error(*number)).fmt(f),
             Self::BadName(error) => write!(f, "not a domain name: it {error}"),
         }
     }

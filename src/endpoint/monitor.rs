@@ -26,7 +26,7 @@ use crate::endpoint::watched::{Outcome, Watched};
 use crate::log;
 use crate::loop_guard::LoopGuard;
 use crate::sync::lock;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::memory;
 use crate::sys::syscall::PollFd;
 use crate::times::Times;
@@ -124,7 +124,7 @@ impl Monitor {
                 "cannot start a thread, endpoint stays inactive for another interval",
                 &[
                     ("address", addr.into()),
-                    ("error", Plain(&error).to_string().into()),
+                    ("error", OsErrorText(&error).to_string().into()),
                     ("suppressed", suppressed.into()),
                 ],
             );

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use crate::proxy;
-use crate::sys::{self, Plain, errno, limits};
+use crate::sys::{self, OsErrorText, errno, limits};
 
 /// Why the gateway did not start.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Error {
             _ => Kind::Runtime,
         };
         Self {
-            text: format!("{what}: {}{remedy}", Plain(error)),
+            text: format!("{what}: {}{remedy}", OsErrorText(error)),
             kind,
         }
     }

@@ -47,7 +47,7 @@ use crate::sys::activation::{self, Inherited};
 use crate::sys::limits::{self, Capacity};
 use crate::sys::notify::Notifier;
 use crate::sys::program::Program;
-use crate::sys::{Plain, memory, syscall};
+use crate::sys::{OsErrorText, memory, syscall};
 use crate::times::Times;
 
 use error::{Error, refused};
@@ -99,7 +99,7 @@ pub(crate) fn run(
         log::warn("gateway", process::NOT_CONTAINED, &fields);
     }
     if let Err(error) = raised {
-        let fields = [("error", Plain(&error).to_string().into())];
+        let fields = [("error", OsErrorText(&error).to_string().into())];
         let message = "cannot raise RLIMIT_NOFILE; continuing with the soft limit";
         log::warn("gateway", message, &fields);
     }

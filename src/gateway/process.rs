@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::log::{Format, Layout};
 use crate::sys::notify::Notifier;
 use crate::sys::program::Program;
-use crate::sys::{Plain, journal, random, syscall};
+use crate::sys::{OsErrorText, journal, random, syscall};
 use crate::times::Times;
 
 /// The kernel never refuses this, but a sandbox may.
@@ -36,7 +36,7 @@ pub(super) fn contain() -> Result<Option<String>, Error> {
     let privileges = syscall::forbid_new_privileges();
     random::check().map_err(refused("no entropy"))?;
     let error = privileges.err();
-    Ok(error.map(|error| Plain(&error).to_string()))
+    Ok(error.map(|error| OsErrorText(&error).to_string()))
 }
 
 /// Lines on stderr: JSON unless text is asked for or stderr is a terminal, in the journal too, where others have parsed it.

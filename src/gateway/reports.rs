@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::runtime::Runtime;
 use super::threads::Thread;
 use crate::log;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::notify::Notifier;
 use crate::times::Times;
 
@@ -33,7 +33,7 @@ fn warn(sent: io::Result<()>) {
         log::warn(
             "gateway",
             "cannot tell the service manager that clients are served",
-            &[("error", Plain(&error).to_string().into())],
+            &[("error", OsErrorText(&error).to_string().into())],
         );
     }
 }

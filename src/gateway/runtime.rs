@@ -24,7 +24,7 @@ use crate::endpoint::history::TRANSITIONS;
 use crate::log;
 use crate::proxy::{Proxy, Relay};
 use crate::sync::lock;
-use crate::sys::{Plain, memory};
+use crate::sys::{OsErrorText, memory};
 
 /// What is being served, and all that is known of it.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Runtime {
     pub(super) fn line(&self) -> String {
         match self.snapshot() {
             Ok(snapshot) => snapshot.line(),
-            Err(error) => format!("{UNTOLD}: {}", Plain(&error)),
+            Err(error) => format!("{UNTOLD}: {}", OsErrorText(&error)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Runtime {
         match self.snapshot() {
             Ok(snapshot) => snapshot.facts(|message, fields| log::answer(CALLER, message, fields)),
             Err(error) => {
-                let fields = [("error", Plain(&error).to_string().into())];
+                let fields = [("error", OsErrorText(&error).to_string().into())];
                 log::answer(CALLER, UNTOLD, &fields);
             }
         }
@@ -201,7 +201,7 @@ impl Observed for Runtime {
         tried.map_err(|error| {
             format!(
                 "no client can be served: cannot start a thread: {}",
-                Plain(&error)
+                OsErrorText(&error)
             )
         })
     }

@@ -25,7 +25,7 @@ use crate::log;
 use crate::proxy::listener::Listener;
 use crate::sys::signal::Signal;
 use crate::sys::waker::Waker;
-use crate::sys::{Plain, syscall};
+use crate::sys::{OsErrorText, syscall};
 
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
@@ -265,8 +265,9 @@ impl<'a> Service<'a> {
         let runtime = Arc::clone(&self.runtime);
         let reloads = &runtime.reloads;
         if reloads.is_watched {
-            syscall::adopt_orphans()
-                .map_err(|error| format!("cannot watch the new process: {}", Plain(&error)))?;
+            syscall::adopt_orphans().map_err(|error| {
+                format!("cannot watch the new process: {}", OsErrorText(&error))
+            })?;
         }
         let clients = self.acceptors.clients.iter();
         let listeners: Vec<&Listener> = clients.map(|(listener, _)| &**listener).collect();

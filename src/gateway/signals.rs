@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::threads;
 use crate::access::AccessLog;
 use crate::log;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::signal::Signal;
 use crate::sys::syscall::{self, PollFd};
 use crate::times::Times;
@@ -69,7 +69,7 @@ impl Signals {
         fds.extend(others.iter().map(|fd| PollFd::readable(*fd)));
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Err(error) = syscall::wait(&mut fds, timeout) {
-            let fields = [("error", Plain(&error).to_string().into())];
+            let fields = [("error", OsErrorText(&error).to_string().into())];
             log::error("gateway", "cannot poll", &fields);
             std::thread::sleep(self.times.poll_pause);
         }
@@ -193,7 +193,7 @@ impl Shared {
 
 /// Logs that signals cannot be taken, which ends the process: no other signal but SIGKILL would.
 pub(super) fn log_failure(error: &io::Error) {
-    let fields = [("error", Plain(error).to_string().into())];
+    let fields = [("error", OsErrorText(error).to_string().into())];
     log::error("signal", "cannot wait for signals", &fields);
 }
 

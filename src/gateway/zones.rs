@@ -20,7 +20,7 @@ use crate::addr::{Host, HostPort};
 use crate::log;
 use crate::proxy::listener::Listener;
 use crate::sync::lock;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::syscall;
 
 /// A listening socket that others accept from.
@@ -160,7 +160,7 @@ impl Zoned {
         // Clients that wait there are told. It fails if an earlier try has done it.
         let _ = SockRef::from(&old).shutdown(Shutdown::Both);
         let replaced = syscall::replace(old, socket.into());
-        replaced.map_err(|error| format!("cannot listen on {addr}: {}", Plain(&error)))?;
+        replaced.map_err(|error| format!("cannot listen on {addr}: {}", OsErrorText(&error)))?;
         self.socket.replaced();
         self.addr = addr;
         // Whoever ends the service may have shut down the old one.

@@ -12,7 +12,7 @@ use super::response::{self, Fault, MAX_RESPONSE, Parsed};
 use crate::deadline::DeadlineStream;
 use crate::dial::{self, blocking};
 use crate::loop_guard::LoopGuard;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::url::Url;
 
 /// Why a member is not known to be healthy.
@@ -112,7 +112,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial(error) => error.fmt(f),
-            Self::Broken(error) => Plain(error).fmt(f),
+            Self::Broken(error) => OsErrorText(error).fmt(f),
             Self::Late { has_begun: false } => f.write_str("no answer in time"),
             Self::Late { has_begun: true } => f.write_str("the answer did not end in time"),
             Self::Answer(fault) => fault.fmt(f),

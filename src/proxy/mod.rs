@@ -53,7 +53,7 @@ pub(crate) use crate::proxy::session::{Bounds, Proxy};
 use crate::proxy::sessions::Sessions;
 pub(crate) use crate::proxy::workers::STACK;
 use crate::proxy::workers::Workers;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: the client
 /// stays in the queue, so trying again at once would spin.
@@ -106,7 +106,7 @@ impl Proxy {
         self.counters.accept_failed(error, || {
             vec![
                 ("listen", listener.addr.into()),
-                ("error", Plain(error).to_string().into()),
+                ("error", OsErrorText(error).to_string().into()),
                 ("exhausted", dial::is_exhaustion(error).to_string().into()),
                 ("pause_seconds", pause.into()),
             ]

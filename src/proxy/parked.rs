@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::log;
 use crate::proxy::relay::{Direction, Directions, Relay};
 use crate::sync::lock;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::memory;
 use crate::sys::syscall::{Epoll, PollFd};
 
@@ -55,7 +55,7 @@ type Map<S> = BTreeMap<u64, (Arc<S>, Directions)>;
 impl<S: Park> Parked<S> {
     pub(crate) fn new(pause: Duration) -> Self {
         let epoll = Epoll::new().inspect_err(|error| {
-            let error = Plain(error).to_string();
+            let error = OsErrorText(error).to_string();
             let message = "cannot park silent connections, each keeps its thread";
             log::warn("proxy", message, &[("error", error.into())]);
         });
@@ -161,7 +161,7 @@ impl<S: Park> Parked<S> {
 
     fn report(&self, error: &io::Error) {
         if let Some(suppressed) = self.log.admit(Instant::now()) {
-            let error = Plain(error).to_string();
+            let error = OsErrorText(error).to_string();
             let fields = [("error", error.into()), ("suppressed", suppressed.into())];
             log::warn("proxy", "cannot wait for silent connections", &fields);
         }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::log;
 use crate::proxy::calls::{self, Seam};
 use crate::sync::lock;
-use crate::sys::{Plain, memory};
+use crate::sys::{OsErrorText, memory};
 
 /// Bytes a pipe is asked to hold. One call still moves much, what it moves is still in the
 /// processor's cache when it is read, and the messages of other sessions wait a quarter as long
@@ -167,7 +167,7 @@ impl Pipes {
             (state.refusals, pause)
         };
         if refusals == LASTING {
-            let error = Plain(error).to_string();
+            let error = OsErrorText(error).to_string();
             let fields = [("error", error.into()), ("pause_seconds", pause.into())];
             log::warn("proxy", "cannot splice; copying instead", &fields);
         }

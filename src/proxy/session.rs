@@ -30,7 +30,7 @@ use crate::proxy::relay::{Directions, Relay};
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::stats::Counter;
-use crate::sys::{Plain, memory};
+use crate::sys::{OsErrorText, memory};
 use crate::times::Times;
 
 /// Bytes of memory that a session takes in many small pieces, its dials included.
@@ -377,7 +377,7 @@ impl Session {
         self.proxy.counters.warn(Cause::Host, message, || {
             vec![
                 ("client", self.arrival.peer.into()),
-                ("error", Plain(error).to_string().into()),
+                ("error", OsErrorText(error).to_string().into()),
                 ("exhausted", dial::is_exhaustion(error).to_string().into()),
             ]
         });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::log;
 use crate::sync::lock;
-use crate::sys::{Plain, memory, syscall};
+use crate::sys::{OsErrorText, memory, syscall};
 
 /// A worker's stack. Its deepest calls format a log line; the larger copy buffer is on
 /// the heap.
@@ -115,7 +115,7 @@ impl Workers {
     /// Logs why a thread cannot be started, at most once per second.
     fn report(&self, error: &io::Error) {
         if let Some(suppressed) = self.log.admit(Instant::now()) {
-            let error = Plain(error).to_string();
+            let error = OsErrorText(error).to_string();
             let fields = [("error", error.into()), ("suppressed", suppressed.into())];
             log::warn("workers", "cannot start a thread", &fields);
         }
@@ -124,7 +124,7 @@ impl Workers {
     /// A worker's life.
     fn serve(&self, first: Work) {
         if let Err(error) = syscall::schedule_as_batch() {
-            let error = Plain(&error).to_string();
+            let error = OsErrorText(&error).to_string();
             let message = "cannot choose SCHED_BATCH";
             log::debug("workers", message, &[("error", error.into())]);
         }

@@ -16,7 +16,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Plain, errno, syscall};
+use super::{OsErrorText, errno, syscall};
 
 /// A listener that was opened, and is held open, by another process.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ pub(crate) fn listening(passed: OwnedFd) -> Result<Inherited, String> {
     let socket = Socket::from(passed);
     let found = look(&socket).map_err(|error| match error.raw_os_error() {
         Some(errno::ENOTSOCK) => NOT_A_SOCKET.to_owned(),
-        _ => Plain(&error).to_string(),
+        _ => OsErrorText(&error).to_string(),
     })?;
     match found {
         Ok(addr) => Ok(Inherited {

@@ -11,7 +11,6 @@ pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod notify;
-mod plain;
 mod platform;
 pub(crate) mod program;
 pub(crate) mod random;
@@ -22,4 +21,4 @@ pub(crate) mod tcp;
 pub(crate) mod usage;
 pub(crate) mod waker;
 
-pub(crate) use plain::{Plain, shortage};
+pub(crate) use errno::{OsErrorText, shortage};

@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Plain;
+use super::OsErrorText;
 
 /// How long a message waits for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,8 +43,8 @@ impl Notifier {
             _ => SocketAddr::from_pathname(&path),
         };
         let address =
-            address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {}", Plain(&error)))?;
-        let unusable = |error| format!("NOTIFY_SOCKET: {}", Plain(&error));
+            address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {}", OsErrorText(&error)))?;
+        let unusable = |error| format!("NOTIFY_SOCKET: {}", OsErrorText(&error));
         let socket = UnixDatagram::unbound().map_err(unusable)?;
         // A manager whose queue is full is waited for a moment, so that READY=1 is not lost,
         // but not for ever.

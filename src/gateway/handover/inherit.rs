@@ -13,7 +13,7 @@ use super::control::{Control, Message, Received, ServiceState, pass_on};
 use super::predecessors::Predecessor;
 use super::role::{Role, VARIABLE, parse, value};
 use super::watcher;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 use crate::sys::activation::{self, Inherited};
 use crate::sys::program::Program;
 use crate::sys::syscall::{self, PollFd};
@@ -51,7 +51,7 @@ pub(crate) fn begin() -> Result<ControlFlow<ExitCode, Option<Handover>>, String>
         return Err(wrong("is not understood"));
     };
     let taken = syscall::take_inherited(numbers.iter().copied())
-        .map_err(|(fd, error)| wrong(&format!("descriptor {fd}: {}", Plain(&error))))?;
+        .map_err(|(fd, error)| wrong(&format!("descriptor {fd}: {}", OsErrorText(&error))))?;
     let mut taken: Vec<(RawFd, OwnedFd)> = numbers.iter().copied().zip(taken).collect();
     if taken.is_empty() {
         return Err(wrong("names no descriptor"));
@@ -74,7 +74,7 @@ pub(crate) fn begin() -> Result<ControlFlow<ExitCode, Option<Handover>>, String>
         }
         Role::Watch => {
             let _ = pass_on(control.as_fd(), false);
-            syscall::block_signals().map_err(|error| wrong(&Plain(&error).to_string()))?;
+            syscall::block_signals().map_err(|error| wrong(&OsErrorText(&error).to_string()))?;
             Ok(ControlFlow::Break(watcher::watch(&control, process)))
         }
         Role::Serve => match inherit(control, process, taken) {
@@ -94,7 +94,7 @@ fn start(value: &str, control: &Control) -> ExitCode {
         }
         Err(error) => {
             let path = program.path().display();
-            let text = format!("{path}: cannot be started: {}", Plain(&error));
+            let text = format!("{path}: cannot be started: {}", OsErrorText(&error));
             let _ = control.send(&Message::Failed(text));
             ExitCode::FAILURE
         }
@@ -107,7 +107,7 @@ fn inherit(
     process: u32,
     mut taken: Vec<(RawFd, OwnedFd)>,
 ) -> Result<Handover, String> {
-    let unusable = |error: std::io::Error| Plain(&error).to_string();
+    let unusable = |error: std::io::Error| OsErrorText(&error).to_string();
     pass_on(control.as_fd(), false).map_err(unusable)?;
     let mut draining = Vec::new();
     let mut listeners = Vec::new();

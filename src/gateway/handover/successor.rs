@@ -13,7 +13,7 @@ use super::predecessors::Predecessor;
 use super::role::{Role, VARIABLE, value};
 use crate::proxy::listener::Listener;
 use crate::sys::program::Program;
-use crate::sys::{Plain, memory, syscall};
+use crate::sys::{OsErrorText, memory, syscall};
 
 /// Variables that are about the process that a service manager has started, and no other.
 const OF_ONE_PROCESS: [&str; 5] = [
@@ -59,7 +59,7 @@ impl Starting {
         draining: &[Arc<Predecessor>],
         state: ServiceState,
     ) -> Result<Self, String> {
-        let refused = |error: io::Error| Plain(&error).to_string();
+        let refused = |error: io::Error| OsErrorText(&error).to_string();
         memory::room(MEMORY).map_err(refused)?;
         let (near, far) = Control::pair().map_err(refused)?;
         let mut fds: Vec<BorrowedFd<'_>> = vec![far.as_fd()];
@@ -107,7 +107,7 @@ impl Starting {
         }
         let starter = started.map_err(|error| {
             let path = program.path().display();
-            format!("{path}: cannot be started: {}", Plain(&error))
+            format!("{path}: cannot be started: {}", OsErrorText(&error))
         })?;
         Ok(Self {
             control: near,

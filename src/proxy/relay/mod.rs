@@ -38,7 +38,7 @@ use single_thread::SingleThread;
 use crate::log;
 use crate::proxy::cause::{Cause, Rejection};
 use crate::proxy::pipes::Pipes;
-use crate::sys::Plain;
+use crate::sys::OsErrorText;
 
 impl Relay {
     /// Serves directions of the session in the calling thread: both for as long as there is little to do; then
@@ -67,7 +67,7 @@ impl Relay {
                 Err(error) => log::debug(
                     "session",
                     "no thread",
-                    &[("error", Plain(&error).to_string().into())],
+                    &[("error", OsErrorText(&error).to_string().into())],
                 ),
             }
             // One thread has to do, unless it would have to wait in two places.
