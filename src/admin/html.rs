@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use crate::date::{Now, Rfc3339};
 use crate::endpoint::history::MINUTES;
 use crate::endpoint::pool::view::View;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
-use super::{Connection, Snapshot};
+use super::snapshot::{Connection, Snapshot};
 use crate::date::{Now, Rfc3339};
 use crate::endpoint::pool::view::View;
 use crate::log::{Json, JsonList};

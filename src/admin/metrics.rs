@@ -9,7 +9,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::{Duration, Instant};
 
-use super::Snapshot;
+use super::snapshot::Snapshot;
 use crate::date::Now;
 use crate::endpoint::pool::view::View;
 use crate::endpoint::state::EndpointState;

@@ -17,7 +17,7 @@ mod server;
 mod snapshot;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use socket2::SockRef;
 
@@ -25,38 +25,11 @@ use crate::config::Settings;
 use crate::sys::usage;
 use crate::sys::waker::Waker;
 use crate::times::Times;
-pub(crate) use snapshot::{Clients, Connection, DRAINING, Discovery, Reloads, Snapshot};
+pub(crate) use snapshot::{Clients, Connection, DRAINING, Discovery, Observed, Reloads, Snapshot};
 
 /// The most descriptors that this module has open: the listener, the connections, one more that is
 /// accepted before another is dropped, and a file of /proc.
 pub(crate) const DESCRIPTORS: usize = 2 + server::MAX_CONNECTIONS + usage::DESCRIPTORS;
-
-/// The gateway as this module sees it: `gateway`, which implements this, is in a layer above, and tests have another.
-pub(crate) trait Observed: Send + Sync {
-    /// The present state. Takes the locks that every session takes, so that an answer
-    /// proves that clients can be served.
-    ///
-    /// # Errors
-    /// If there is no memory for it.
-    fn snapshot(&self) -> io::Result<Snapshot>;
-
-    /// The open connections of this process, to one endpoint or to all, the oldest first; at most `limit`, fewer where there
-    /// is little memory. With false if there are more.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
-    fn connections(
-        &self,
-        endpoint: Option<SocketAddr>,
-        limit: usize,
-    ) -> io::Result<(Vec<Connection>, bool)>;
-
-    /// Tries to get a thread, as for a client.
-    ///
-    /// # Errors
-    /// Why no client could be served now, in words.
-    fn try_session(&self) -> Result<(), String>;
-}
 
 /// Sets what a listener needs to be [served](serve).
 ///

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::http::{Request, Response, Status};
-use super::{Observed, html, json, metrics};
+use super::snapshot::Observed;
+use super::{html, json, metrics};
 use crate::config::Settings;
 use crate::sys::usage;
 

@@ -2,6 +2,7 @@
 //! answer SIGUSR1, which are also the text under `/`. The page, `/endpoints` and the metrics read the same [`Snapshot`].
 
 use std::fmt::Write;
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,33 @@ pub(crate) struct Connection {
     pub(crate) to_client: u64,
     /// How long ago the last bytes of either peer arrived, if the kernel says.
     pub(crate) idle: Option<Duration>,
+}
+
+/// The gateway as this module sees it: `gateway`, which implements this, is in a layer above, and tests have another.
+pub(crate) trait Observed: Send + Sync {
+    /// The present state. Takes the locks that every session takes, so that an answer
+    /// proves that clients can be served.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    fn snapshot(&self) -> io::Result<Snapshot>;
+
+    /// The open connections of this process, to one endpoint or to all, the oldest first; at most `limit`, fewer where there
+    /// is little memory. With false if there are more.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    fn connections(
+        &self,
+        endpoint: Option<SocketAddr>,
+        limit: usize,
+    ) -> io::Result<(Vec<Connection>, bool)>;
+
+    /// Tries to get a thread, as for a client.
+    ///
+    /// # Errors
+    /// Why no client could be served now, in words.
+    fn try_session(&self) -> Result<(), String>;
 }
 
 impl Snapshot {
