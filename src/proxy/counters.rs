@@ -109,7 +109,7 @@ impl Counters {
     }
 
     fn of(&self, cause: Cause) -> Option<&Ended> {
-        let index = Cause::ALL.iter().position(|known| *known == cause)?;
+        let index = Cause::ALL.iter().position(|(known, _)| *known == cause)?;
         self.ended.get(index)
     }
 
@@ -125,8 +125,8 @@ impl Counters {
 
     fn counts(&self, rejected: bool) -> Vec<(&'static str, u64)> {
         let all = Cause::ALL.iter().zip(&self.ended);
-        let some = all.filter(|(cause, _)| cause.is_rejection() == rejected);
-        some.map(|(cause, ended)| (cause.name(), ended.count.get()))
+        let some = all.filter(|((cause, _), _)| cause.is_rejection() == rejected);
+        some.map(|((_, name), ended)| (*name, ended.count.get()))
             .collect()
     }
 
