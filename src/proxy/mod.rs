@@ -10,7 +10,7 @@
 //!    bulk goes through `pipes`.
 //! 5. `parked` waits for the sessions that are silent, with one thread for all of them.
 //! 6. `watch` ends sessions whose peer or endpoint is gone (`notices` tells it when to look).
-//! 7. When the session is dropped, its `cause` is counted (`counters`) and logged.
+//! 7. When the session is dropped, its `cause` is counted (`counters`) and logged (`ended`).
 //!
 //! Nothing that happens here ends the process. An error of `accept`, a thread that
 //! cannot be started, a client above the limit: each costs at most that one client its
@@ -20,6 +20,7 @@ mod calls;
 mod cause;
 mod connect;
 pub(crate) mod counters;
+mod ended;
 pub(crate) mod listener;
 mod notices;
 mod parked;

@@ -4,16 +4,15 @@
 //! [`start`] registers the client and gives it to a worker. That checks for a loop, connects to an endpoint
 //! (`connect`), and copies in both directions (`relay`); when there is much to copy, it keeps one direction and a
 //! second worker gets the other. Directions that are silent are parked and cost no thread. The session ends when
-//! its last handle is dropped: it is counted, logged, and its sockets close.
+//! its last handle is dropped (`ended`).
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::access::AccessLog;
-use crate::date::{self, Rfc3339};
 use crate::dial::{self, Dialled};
 use crate::endpoint::monitor::Monitor;
 use crate::endpoint::pool::Pool;
@@ -30,7 +29,7 @@ use crate::proxy::relay::{Directions, Relay};
 use crate::proxy::sessions::Sessions;
 use crate::proxy::workers::Workers;
 use crate::stats::Counter;
-use crate::sys::{OsErrorText, memory};
+use crate::sys::memory;
 use crate::times::Times;
 
 /// Bytes of memory that a session takes in many small pieces, its dials included.
@@ -39,9 +38,6 @@ const NEED: usize = 4096;
 /// So many busy sessions keep their threads through a silence. To give a thread back after a silence costs a timer
 /// for each message, a twentieth of what an exchange costs, and so few threads are cheap for a host.
 const FEW: usize = 32;
-
-/// How long sessions get to end by themselves as the process ends. Copying needs less, a dial may need more.
-const STOP_GRACE: Duration = Duration::from_millis(250);
 
 /// Limits and intervals.
 #[derive(Debug, Clone, Copy)]
@@ -105,34 +101,34 @@ impl Arrival {
 /// returned before the sockets close, because other sockets may get their ports then.
 #[derive(Debug)]
 pub(crate) struct Session {
-    proxy: Arc<Proxy>,
+    pub(super) proxy: Arc<Proxy>,
     /// Its number, once it is registered.
-    id: OnceLock<u64>,
+    pub(super) id: OnceLock<u64>,
     accepted: OnceLock<Ticket>,
     pub(crate) arrival: Arrival,
     /// How many endpoints were dialled for it so far.
-    attempts: Counter,
+    pub(super) attempts: Counter,
     /// The access log has its line.
-    logged: AtomicBool,
+    pub(super) logged: AtomicBool,
     /// Why it ends before it is connected to an endpoint.
-    failure: OnceLock<Failure>,
+    pub(super) failure: OnceLock<Failure>,
     /// Set once an endpoint has answered.
-    link: OnceLock<Link>,
+    pub(super) link: OnceLock<Link>,
     /// Reset when it closes, unless the session has ended in order.
     client: Arc<TcpStream>,
 }
 
 /// A session's connection to its endpoint.
 #[derive(Debug)]
-struct Link {
-    endpoint: SocketAddr,
+pub(super) struct Link {
+    pub(super) endpoint: SocketAddr,
     since: Instant,
     /// How long the endpoint took to answer.
-    dial: Duration,
+    pub(super) dial: Duration,
     /// How long the client waited for an endpoint.
-    wait: Duration,
+    pub(super) wait: Duration,
     _dialled: Ticket,
-    relay: Relay,
+    pub(super) relay: Relay,
 }
 
 /// Starts the session of an accepted client. A client that is rejected has one, too: it ends at once.
@@ -318,13 +314,6 @@ impl Session {
         Some((link.endpoint, link.since, to_endpoint, to_client))
     }
 
-    /// Ends it because the gateway ends: nothing is copied from here on.
-    fn stop(&self) {
-        // Before the link is looked for: one that is made later finds it.
-        self.fail(Cause::Stopped);
-        self.reset(Cause::Stopped);
-    }
-
     /// Resets both connections, if it is connected to its endpoint; returns whether it is.
     pub(super) fn reset(&self, cause: Cause) -> bool {
         let relay = self.relay();
@@ -332,105 +321,8 @@ impl Session {
     }
 
     /// Notes why it ends before it is connected to an endpoint. The first reason counts.
-    fn fail(&self, failure: impl Into<Failure>) {
+    pub(super) fn fail(&self, failure: impl Into<Failure>) {
         let _ = self.failure.set(failure.into());
-    }
-
-    /// Why it fails, if it does.
-    fn failure(&self) -> Option<&Failure> {
-        match self.link.get() {
-            Some(link) => link.relay.failure(),
-            None => self.failure.get(),
-        }
-    }
-
-    /// Why it has ended.
-    fn cause(&self) -> Cause {
-        match self.link.get() {
-            Some(link) => link.relay.cause(),
-            // Without a failure: a thread has panicked.
-            None => self
-                .failure()
-                .map_or(Cause::Internal, |failure| failure.cause),
-        }
-    }
-
-    fn warn_rejected(&self, cause: Cause) {
-        let proxy = &self.proxy;
-        proxy.counters.warn(cause, "rejected client", || {
-            let census = proxy.pool.census();
-            let mut fields = vec![
-                ("reason", cause.name().into()),
-                ("client", self.arrival.peer.into()),
-                ("connections", proxy.sessions.count().into()),
-                ("active_endpoints", census.active.into()),
-                ("endpoints", census.total.into()),
-            ];
-            fields.extend(self.dial_error().map(|error| ("error", error.into())));
-            fields
-        });
-    }
-
-    /// The connection was reset because a system call of this host failed.
-    fn warn_host_failed(&self, error: &io::Error) {
-        let message = "reset connection, this host failed";
-        self.proxy.counters.warn(Cause::Host, message, || {
-            vec![
-                ("client", self.arrival.peer.into()),
-                ("error", OsErrorText(error).to_string().into()),
-                ("exhausted", dial::is_exhaustion(error).to_string().into()),
-            ]
-        });
-    }
-
-    /// How the last dial for a rejected client failed.
-    fn dial_error(&self) -> Option<String> {
-        let error = self.failure()?.error.as_ref()?;
-        Some(log::shortened(error.to_string(), log::MAX_ERROR))
-    }
-
-    /// Writes its line in the access log, once.
-    fn log_once(&self) {
-        let Some(log) = &self.proxy.access else {
-            return;
-        };
-        if self.logged.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let (now, duration, cause) = (SystemTime::now(), self.arrival.at.elapsed(), self.cause());
-        let start = date::since_1970(now).saturating_sub(duration);
-        let mut fields: Vec<(&str, log::Value)> = vec![
-            ("start", Rfc3339(start).to_string().into()),
-            ("client", self.arrival.peer.into()),
-            ("listen", self.arrival.listen.into()),
-        ];
-        let link = self.link.get();
-        if let Some(link) = link {
-            let (to_endpoint, to_client) = link.relay.passed();
-            fields.push(("address", link.endpoint.into()));
-            let name = self.proxy.pool.name(link.endpoint);
-            fields.extend(name.map(|name| ("name", name.into())));
-            fields.extend([
-                ("dial_seconds", link.dial.into()),
-                ("wait_seconds", link.wait.into()),
-                ("bytes_to_endpoint", to_endpoint.into()),
-                ("bytes_to_client", to_client.into()),
-            ]);
-        }
-        fields.extend([
-            ("attempts", self.attempts.get().into()),
-            ("duration_seconds", duration.into()),
-            ("cause", cause.name().into()),
-        ]);
-        if cause.is_rejection() {
-            fields.extend(self.dial_error().map(|error| ("error", error.into())));
-        }
-        // Other clients only.
-        let itself = usize::from(self.id.get().is_some());
-        let others = self.proxy.sessions.count().saturating_sub(itself);
-        fields.push(("connections", others.into()));
-        fields.extend(link.map(|link| ("endpoint_connections", link.relay.leave().into())));
-        log.record(now, "connection ended", &fields);
     }
 }
 
@@ -441,48 +333,6 @@ impl Park for Session {
 
     fn relay(&self) -> Option<&Relay> {
         self.relay()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let (proxy, cause) = (&self.proxy, self.cause());
-        proxy.counters.ended(cause, self.arrival.at.elapsed());
-        let error = self.failure().and_then(|failure| failure.error.as_ref());
-        match (cause, self.link.get(), error) {
-            (Cause::Rejected(_), ..) => self.warn_rejected(cause),
-            (_, _, Some(error)) => self.warn_host_failed(error),
-            (Cause::Failed(Party::Endpoint), Some(link), _) => proxy.pool.reset(link.endpoint),
-            (Cause::Closed(Party::Endpoint), Some(link), _) => {
-                proxy.pool.ended(link.endpoint, link.relay.leave());
-            }
-            _ => {}
-        }
-        // Before it is unregistered: when the last session has ended, its line is written.
-        self.log_once();
-        if let Some(id) = self.id.get() {
-            proxy.sessions.remove(*id);
-        }
-    }
-}
-
-impl Sessions<Session> {
-    /// Resets all sessions that are connected to an endpoint; returns how many there were.
-    pub(super) fn reset_endpoint(&self, endpoint: SocketAddr, cause: Cause) -> usize {
-        let to_it = self.all().filter(|s| s.endpoint() == Some(endpoint));
-        to_it.filter(|session| session.reset(cause)).count()
-    }
-
-    /// Resets every open connection, because the process is about to end. Returns once the sessions have
-    /// ended; those that still wait for something end with the process.
-    pub(crate) fn reset_all(&self) {
-        self.all().for_each(|session| session.stop());
-        self.wait_for_none(STOP_GRACE);
-        for session in self.all() {
-            session.log_once();
-            // Not dropped: the end of the process closes what is left, all at once.
-            std::mem::forget(session);
-        }
     }
 }
 

@@ -175,9 +175,14 @@ fn play(session: &Session, pipes: &Arc<Pipes>, pool: &Pool) -> Vec<String> {
     problems
 }
 
-type Lane<'a> = (&'a str, &'a Peer, &'a Sent, &'a (usize, Got));
+type PaddedCounter<'a> = (&'a str, &'a Peer, &'a Sent, &'a (usize, Got));
 
-fn judge(session: &Session, lanes: &[Lane<'_>; 2], said: &Said, problems: &mut Vec<String>) {
+fn judge(
+    session: &Session,
+    lanes: &[PaddedCounter<'_>; 2],
+    said: &Said,
+    problems: &mut Vec<String>,
+) {
     let mut complain = |what: String| problems.push(what);
     for ((name, plan, sent, (count, got)), passed) in lanes.iter().zip(said.passed) {
         let end = format!(
