@@ -213,47 +213,48 @@ pub(crate) fn cannot_wait(caller: &str, error: &io::Error) {
     }
 }
 
-/// An address that swallows handshakes, for tests of those who dial.
 #[cfg(test)]
-#[derive(Debug)]
-pub(crate) struct BlackHole {
-    pub(crate) addr: SocketAddr,
-    pub(crate) listener: Socket,
-    _fillers: Vec<Attempt>,
-}
-
-#[cfg(test)]
-impl BlackHole {
-    /// A listener whose queue is full: it drops further handshakes in silence.
-    pub(crate) fn new() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        listener.bind(&any.into()).unwrap();
-        listener.listen(0).unwrap();
-        let addr = listener.local_addr().unwrap().as_socket().unwrap();
-        let start = || Attempt::start(addr, Duration::from_secs(3600), &LoopGuard::default());
-        let mut fillers = vec![start().unwrap()];
-        // Loopback answers before connect(2) returns.
-        while fillers
-            .last()
-            .is_some_and(|last| last.socket.peer_addr().is_ok())
-        {
-            assert!(fillers.len() < 10, "the queue never filled");
-            fillers.push(start().unwrap());
-        }
-        Self {
-            addr,
-            listener,
-            _fillers: fillers,
-        }
-    }
-}
+pub(crate) use tests::BlackHole;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::waker::Waker;
     use std::net::TcpListener;
+
+    /// An address that drops handshakes.
+    #[derive(Debug)]
+    pub(crate) struct BlackHole {
+        pub(crate) addr: SocketAddr,
+        pub(crate) listener: Socket,
+        _fillers: Vec<Attempt>,
+    }
+
+    impl BlackHole {
+        /// A listener whose queue is full: it drops further handshakes in silence.
+        pub(crate) fn new() -> Self {
+            let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            listener.bind(&any.into()).unwrap();
+            listener.listen(0).unwrap();
+            let addr = listener.local_addr().unwrap().as_socket().unwrap();
+            let start = || Attempt::start(addr, Duration::from_secs(3600), &LoopGuard::default());
+            let mut fillers = vec![start().unwrap()];
+            // Loopback answers before connect(2) returns.
+            while fillers
+                .last()
+                .is_some_and(|last| last.socket.peer_addr().is_ok())
+            {
+                assert!(fillers.len() < 10, "the queue never filled");
+                fillers.push(start().unwrap());
+            }
+            Self {
+                addr,
+                listener,
+                _fillers: fillers,
+            }
+        }
+    }
 
     fn finish(mut attempt: Attempt) -> Result<Dialled, Error> {
         loop {
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_that_is_interrupted_is_not_begun_anew() {
+    fn an_interrupted_connect_continues() {
         // (what the calls say, one after the other; what is made of it)
         let cases: [(&[i32], Option<i32>); 8] = [
             (&[0], None),
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_with_an_outcome_with_a_call_or_with_its_time() {
+    fn a_wait_ends_with_an_outcome_a_wake_up_or_its_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (guard, hole) = (LoopGuard::default(), BlackHole::new());
         let start = |addr| Attempt::start(addr, Duration::from_secs(3600), &guard).unwrap();
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_took_is_counted_from_the_start() {
+    fn the_time_of_an_answer_is_measured_from_the_start() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         // Also later than its deadline: it has been answered.
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dial_that_meets_itself_is_refused() {
+    fn a_dial_that_connects_to_itself_is_refused() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(&any.into()).unwrap();

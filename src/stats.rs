@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_fall_into_the_first_bound_that_holds_them() {
+    fn durations_are_counted_in_the_first_bound_that_holds_them() {
         const BOUNDS: [Duration; 3] = [
             Duration::from_millis(1),
             Duration::from_millis(10),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_addition_of_any_thread_is_lost() {
+    fn no_addition_is_lost() {
         let lane = PaddedCounter::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {

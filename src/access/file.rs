@@ -173,7 +173,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_can_be_opened_is_told_without_creating_it() {
+    fn probing_a_file_does_not_create_it() {
         let own = std::env::current_exe().unwrap();
         let directory = own.parent().unwrap();
         let cases = [
@@ -196,7 +196,7 @@ mod tests {
 
     /// A failure is logged once a second at most; a recovery is logged after each failure that was.
     #[test]
-    fn a_log_that_fails_and_recovers_many_times_a_second_is_one_line() {
+    fn failures_and_recoveries_are_logged_once_per_second() {
         let mut log = LogFile::open(Path::new("/dev/null")).unwrap();
         let start = Instant::now();
         let mut change = |at, fails| {

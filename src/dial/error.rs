@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_without_a_system_call_are_told_apart_too() {
+    fn failures_without_a_system_call_are_distinguished() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let why = || "why".to_owned();
         let cases = [

@@ -216,7 +216,7 @@ mod tests {
 
     /// However long it is, and whatever else stands in it.
     #[test]
-    fn a_long_table_is_read_piece_by_piece() {
+    fn a_long_table_is_read_line_by_line() {
         let [client, server, other] =
             [1, 2, 3].map(|port| comparable(([10, 0, 0, 1], port).into()));
         let line = |local, remote| {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_ask_meanwhile_share_the_next_reading() {
+    fn questions_during_a_reading_share_the_next() {
         const ASKING: usize = 8;
         let pair = |port| {
             let end = comparable(([10, 0, 0, 1], port).into());
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_panics_refuses_nobody_and_is_not_the_last() {
+    fn a_reading_that_panics_rejects_nobody_and_is_not_the_last() {
         let pair = (
             comparable(([10, 0, 0, 1], 1).into()),
             comparable(([10, 0, 0, 1], 2).into()),

@@ -58,7 +58,7 @@ fn listeners_are_recognised() {
 }
 
 #[test]
-fn whichever_side_comes_second_finds_the_loop() {
+fn the_side_that_is_registered_second_finds_the_loop() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap();
     let near = TcpStream::connect(endpoint).unwrap();
@@ -140,7 +140,7 @@ fn a_client_that_ends_or_resets_does_not_stay_open() {
 /// Without a client's socket on this host, and of it, a dial from its very address is what the
 /// client is.
 #[test]
-fn a_client_that_has_no_socket_here_is_the_dial_from_its_address() {
+fn a_client_without_a_socket_on_this_host_is_a_dial_of_ours() {
     #[derive(Debug, PartialEq)]
     enum Client {
         Stays,
@@ -230,7 +230,7 @@ fn of_links() -> Vec<SocketAddr> {
 }
 
 #[test]
-fn an_address_of_a_link_is_found_out_with_its_zone() {
+fn a_link_local_address_is_recognised_with_its_zone() {
     let found = of_links();
     if found.is_empty() {
         eprintln!("skipped: no address of a link on this host");

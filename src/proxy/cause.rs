@@ -160,7 +160,7 @@ mod tests {
 
     /// Numbers of asm-generic/errno.h.
     #[test]
-    fn an_error_says_whose_it_is() {
+    fn an_error_says_whether_a_peer_or_this_host_failed() {
         let of_the_connection = [
             32, 64, 71, 92, 95, 100, 101, 103, 104, 107, 110, 111, 112, 113,
         ];

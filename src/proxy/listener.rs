@@ -135,7 +135,7 @@ mod tests {
 
     /// Also when stop comes between two calls, and while a client waits in the queue.
     #[test]
-    fn a_stopped_listener_accepts_nobody() {
+    fn a_stopped_listener_accepts_no_client() {
         for new in [Listener::own, Listener::passed] {
             let (socket, addr) = pair();
             let listener = new(socket).unwrap();

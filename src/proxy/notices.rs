@@ -70,9 +70,15 @@ impl Notices {
         }
         std::mem::take(&mut inbox)
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn is_asleep(&self) -> bool {
-        lock(&self.inbox).asleep
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Notices {
+        pub(in crate::proxy) fn is_asleep(&self) -> bool {
+            lock(&self.inbox).asleep
+        }
     }
 }

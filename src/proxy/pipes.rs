@@ -181,42 +181,40 @@ fn pause(first: Duration, refusals: u32) -> Duration {
 }
 
 #[cfg(test)]
-impl Pipes {
-    /// How many are kept open.
-    pub(super) fn kept(&self) -> usize {
-        lock(&self.state).empty.len()
-    }
-
-    /// How many of them have bytes in them, which would be somebody else's.
-    pub(super) fn with_bytes(&self) -> usize {
-        use crate::sys::syscall::{PollFd, wait};
-        use std::os::fd::AsFd;
-
-        let state = lock(&self.state);
-        let is_filled = |pipe: &&Pipe| {
-            let mut fds = [PollFd::readable(pipe.reader.as_fd())];
-            wait(&mut fds, Some(Duration::ZERO)).unwrap();
-            fds[0].is_ready()
-        };
-        state.empty.iter().filter(is_filled).count()
-    }
-
-    /// How many more there may be, those that are kept included.
-    pub(super) fn left(&self) -> usize {
-        self.kept() + self.free_pipes.load(Ordering::Relaxed)
-    }
-
-    /// How many times in a row the host has refused.
-    pub(super) fn refusals(&self) -> u32 {
-        lock(&self.state).refusals
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::proxy::calls::{Call, tests::Fault, tests::What};
     use crate::sys::errno;
+    use crate::sys::syscall::{PollFd, wait};
+    use std::os::fd::AsFd;
+
+    impl Pipes {
+        /// How many are kept open.
+        pub(in crate::proxy) fn kept(&self) -> usize {
+            lock(&self.state).empty.len()
+        }
+
+        /// How many of them have bytes in them, which would be somebody else's.
+        pub(in crate::proxy) fn with_bytes(&self) -> usize {
+            let state = lock(&self.state);
+            let is_filled = |pipe: &&Pipe| {
+                let mut fds = [PollFd::readable(pipe.reader.as_fd())];
+                wait(&mut fds, Some(Duration::ZERO)).unwrap();
+                fds[0].is_ready()
+            };
+            state.empty.iter().filter(is_filled).count()
+        }
+
+        /// How many more there may be, those that are kept included.
+        pub(in crate::proxy) fn left(&self) -> usize {
+            self.kept() + self.free_pipes.load(Ordering::Relaxed)
+        }
+
+        /// How many times in a row the host has refused.
+        pub(in crate::proxy) fn refusals(&self) -> u32 {
+            lock(&self.state).refusals
+        }
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_as_there_may_be() {
+    fn pipes_are_limited() {
         let (pipes, now) = (Pipes::new(2, 0, SECOND), Instant::now());
         let [first, second] = [(); 2].map(|()| pipes.take(now).unwrap());
         assert!(first.size >= MIN_SIZE && pipes.take(now).is_none());
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_buffers_as_there_may_be() {
+    fn buffers_are_limited() {
         let pipes = Pipes::new(0, 2, SECOND);
         let [first, _second] = [(); 2].map(|()| pipes.buffer(10).unwrap());
         assert_eq!((first.bytes.len(), pipes.buffer(10).is_none()), (10, true));
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_are_worth_it() {
+    fn few_empty_pipes_are_kept() {
         let (pipes, now) = (Pipes::new(KEPT + 2, 0, SECOND), Instant::now());
         let taken: Vec<_> = std::iter::from_fn(|| pipes.take(now)).collect();
         assert_eq!(taken.len(), KEPT + 2);
@@ -263,7 +261,7 @@ mod tests {
 
     /// Whatever fails on the way, and its place is free again.
     #[test]
-    fn a_pipe_that_cannot_be_had_or_is_too_small_is_none() {
+    fn a_pipe_that_cannot_be_opened_or_is_too_small_is_not_used() {
         let now = Instant::now();
         for (call, what, size) in [
             (Call::OpenPipe, What::Error(errno::EMFILE), None),

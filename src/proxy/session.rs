@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_with_an_ipv4_address_is_shown_with_it_whatever_the_listener_is() {
+    fn an_ipv4_client_is_shown_as_ipv4_on_every_listener() {
         let listen = ([127, 0, 0, 1], 1).into();
         let mapped = "[::ffff:127.0.0.2]:5".parse().unwrap();
         assert_eq!(

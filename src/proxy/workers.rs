@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_done_gets_the_next_work() {
+    fn an_idle_worker_gets_the_next_work() {
         let workers = Arc::new(Workers::new(HOUR));
         let first = thread(&workers);
         for _ in 0..3 {
@@ -240,7 +240,7 @@ mod tests {
 
     /// Those that are not kept end: what is left when all is done is as many, and no more live.
     #[test]
-    fn no_more_than_so_many_are_kept() {
+    fn idle_workers_are_limited() {
         let workers = Arc::new(Workers::new(HOUR));
         burst(&workers, KEPT + 5);
         settle(&workers, KEPT);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_nobody_needs_ends_when_its_patience_does() {
+    fn an_idle_worker_ends_after_its_patience() {
         let patience = Duration::from_millis(400);
         let (workers, begun) = (Arc::new(Workers::new(patience)), Instant::now());
         burst(&workers, 3);
@@ -262,7 +262,7 @@ mod tests {
     /// A worker whose patience ends while it is about to be given work waits for it; also if the work
     /// is there when it wakes.
     #[test]
-    fn work_that_comes_as_the_patience_of_a_worker_ends_is_done() {
+    fn work_that_comes_as_an_idle_worker_ends_is_done() {
         let patience = Duration::from_millis(50);
         for is_there in [false, true] {
             let workers = Arc::new(Workers::new(patience));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_to_have_come_is_the_first_to_work() {
+    fn the_last_idle_worker_works_first() {
         let workers = Arc::new(Workers::new(HOUR));
         burst(&workers, 2);
         settle(&workers, 2);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_ends_one_worker_and_no_other() {
+    fn a_panic_ends_only_its_worker() {
         let workers = Arc::new(Workers::new(HOUR));
         let (sender, done) = channel::<()>();
         workers

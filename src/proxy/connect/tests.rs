@@ -93,7 +93,7 @@ fn with_head_start(head_start: Duration) -> Times {
 }
 
 #[test]
-fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
+fn a_rejection_says_why_no_endpoint_was_found() {
     let unserved = |pool: &Pool| {
         let begun = Instant::now();
         let unserved = client(pool, SOON, Times::REAL).0.unwrap_err();
@@ -115,7 +115,7 @@ fn a_client_that_got_none_is_told_what_was_wrong_with_them() {
 }
 
 #[test]
-fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
+fn after_a_refusal_the_next_endpoint_is_dialled_at_once() {
     let ([one, other], (_listener, good)) = ([gone(), gone()], listener());
     let pool = pool(&[one, other, good], None);
     let begun = Instant::now();
@@ -153,7 +153,7 @@ fn an_endpoint_that_refuses_is_followed_by_the_next_at_once() {
 }
 
 #[test]
-fn an_endpoint_that_is_silent_has_a_head_start_and_stays_active() {
+fn an_endpoint_that_does_not_answer_has_a_head_start_and_becomes_slow() {
     let (hole, (_listener, good)) = (BlackHole::new(), listener());
     let pool = pool(&[hole.addr, good], None);
     let (begun, head_start) = (Instant::now(), Duration::from_millis(40));
@@ -169,7 +169,7 @@ fn an_endpoint_that_is_silent_has_a_head_start_and_stays_active() {
 }
 
 #[test]
-fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
+fn all_dials_of_a_client_share_one_timeout() {
     let [one, other] = [(); 2].map(|()| BlackHole::new());
     let timeout = Duration::from_millis(60);
     // (head start, dials that are begun)
@@ -189,7 +189,7 @@ fn a_client_waits_for_all_its_dials_together_no_longer_than_it_may() {
 }
 
 #[test]
-fn one_that_refuses_takes_no_head_start_from_the_next() {
+fn a_refusal_does_not_shorten_the_head_start_of_the_next() {
     let (gone, hole, (_listener, good)) = (gone(), BlackHole::new(), listener());
     let pool = pool(&[gone, hole.addr, good], None);
     let (begun, head_start) = (Instant::now(), Duration::from_millis(100));
@@ -250,7 +250,7 @@ fn every_endpoint_is_dialled_in_time() {
 }
 
 #[test]
-fn the_next_dial_begins_when_the_others_have_had_their_head_start() {
+fn the_next_dial_begins_after_the_head_starts_of_the_others() {
     let (hole, head_start) = (BlackHole::new(), Duration::from_millis(250));
     let pool = pool(&[hole.addr], None);
     let start = |started: Instant| {
@@ -296,7 +296,7 @@ fn the_next_dial_begins_when_the_others_have_had_their_head_start() {
 }
 
 #[test]
-fn a_dial_that_fails_is_followed_by_the_next_though_another_has_just_begun() {
+fn after_a_failure_the_next_dial_begins_though_another_is_new() {
     let (hole, gone) = (BlackHole::new(), gone());
     let pool = pool(&[hole.addr], None);
     let connector = Connector {
@@ -327,7 +327,7 @@ fn drain_first(pool: &Pool) {
 }
 
 #[test]
-fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end() {
+fn a_draining_endpoint_is_dialled_late_beside_a_slow_one() {
     let (hole, (_listener, good)) = (BlackHole::new(), listener());
     let pool = pool(&[good, hole.addr], None);
     drain_first(&pool);
@@ -349,7 +349,7 @@ fn one_that_drains_is_not_raced_against_one_that_is_slow_but_serves_in_the_end()
 }
 
 #[test]
-fn one_that_drains_is_dialled_at_once_where_the_others_refuse() {
+fn a_draining_endpoint_is_dialled_at_once_where_the_others_refuse() {
     let ([one, other], (_listener, good)) = ([gone(), gone()], listener());
     let pool = pool(&[good, one, other], None);
     drain_first(&pool);
@@ -362,7 +362,7 @@ fn one_that_drains_is_dialled_at_once_where_the_others_refuse() {
 }
 
 #[test]
-fn one_that_drains_is_spared_until_its_time_and_only_while_another_may_answer() {
+fn a_draining_endpoint_waits_only_while_another_may_answer() {
     let (hole, head_start) = (BlackHole::new(), Duration::from_millis(250));
     let pool = pool(&[hole.addr], None);
     let zero = Instant::now();
@@ -471,7 +471,7 @@ fn returned(words: &[(SocketAddr, Word)]) -> (Pool, Arc<Scripted>) {
 }
 
 #[test]
-fn an_endpoint_that_is_back_and_silent_has_little_of_a_clients_time() {
+fn authentication_of_a_silent_endpoint_takes_little_of_a_clients_time() {
     let ms = Duration::from_millis;
     let ((_silent, silent), (_good, good)) = (listener(), listener());
     let cases = [
@@ -512,7 +512,7 @@ fn an_endpoint_that_is_back_and_silent_has_little_of_a_clients_time() {
 }
 
 #[test]
-fn one_that_was_removed_meanwhile_serves_nobody() {
+fn an_endpoint_that_was_removed_meanwhile_serves_no_client() {
     let (_listener, addr) = listener();
     let (pool, gate) = returned(&[(addr, PROVEN)]);
     let connector = Connector {
@@ -534,7 +534,7 @@ fn one_that_was_removed_meanwhile_serves_nobody() {
 
 /// It is dialled again by the monitor, for nobody knows what would have become of it.
 #[test]
-fn where_no_slot_is_free_the_next_dial_takes_the_place_of_the_oldest() {
+fn without_a_free_slot_the_next_dial_replaces_the_oldest() {
     let ([one, two], (_listener, good)) = ([(); 2].map(|()| BlackHole::new()), listener());
     let pool = pool(&[one.addr, two.addr, good], None).tuned(1, Times::REAL);
     let head_start = with_head_start(Duration::from_millis(20));
@@ -545,7 +545,7 @@ fn where_no_slot_is_free_the_next_dial_takes_the_place_of_the_oldest() {
 }
 
 #[test]
-fn who_is_active_is_not_asked() {
+fn an_active_endpoint_does_not_authenticate_again() {
     let (_listener, good) = listener();
     let (pool, gate) = returned(&[(good, PROVEN)]);
     for _ in 0..3 {
@@ -555,7 +555,7 @@ fn who_is_active_is_not_asked() {
 }
 
 #[test]
-fn what_this_host_lacks_is_not_the_endpoints_fault() {
+fn failures_of_this_host_are_not_the_endpoints() {
     let cases: [(&str, Word); 2] = [
         ("a call that fails", |addr, _| {
             let error = io::Error::from_raw_os_error(12);

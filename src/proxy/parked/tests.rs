@@ -114,7 +114,7 @@ fn ends_and_failures_wake() {
 
 /// The end of the process, say, or of a host: many at once, which threads could not be had for.
 #[test]
-fn one_that_was_reset_is_dropped_without_a_thread() {
+fn a_session_that_was_reset_is_dropped_without_a_thread() {
     let parked = parked();
     let woken = woken(&parked, 0);
     for by_peer in [false, true] {
@@ -140,7 +140,7 @@ fn one_that_was_reset_is_dropped_without_a_thread() {
 }
 
 #[test]
-fn one_that_gets_no_thread_stays_and_is_tried_again() {
+fn a_session_that_gets_no_thread_is_tried_again() {
     let parked = parked();
     let woken = woken(&parked, 3);
     let (client, mut endpoint, session) = quiet(1);
@@ -154,7 +154,7 @@ fn one_that_gets_no_thread_stays_and_is_tried_again() {
 
 /// Whoever serves the other direction would go on with half a session.
 #[test]
-fn a_panic_takes_the_session_with_it() {
+fn a_panic_ends_the_session() {
     let parked = parked();
     let (mut client, _endpoint, session) = quiet(1);
     parked.park(&session, One(ToEndpoint)).unwrap();
@@ -169,7 +169,7 @@ fn a_panic_takes_the_session_with_it() {
 
 /// The thread that waited has ended with what it was told of.
 #[test]
-fn what_was_told_of_before_is_told_of_again() {
+fn unhandled_events_are_reported_again() {
     let parked = parked();
     let (client, _endpoint, session) = quiet(1);
     parked.park(&session, Both).unwrap();
@@ -182,7 +182,7 @@ fn what_was_told_of_before_is_told_of_again() {
 
 /// A key may be told of that belongs to nobody, or to a direction that is served.
 #[test]
-fn keys_of_what_is_not_parked_are_ignored() {
+fn keys_of_unparked_directions_are_ignored() {
     let parked = parked();
     let (_client, _endpoint, session) = quiet(5);
     parked.park(&session, One(ToClient)).unwrap();
@@ -193,7 +193,7 @@ fn keys_of_what_is_not_parked_are_ignored() {
 }
 
 #[test]
-fn where_nothing_can_be_parked_it_is_still_the_callers() {
+fn a_direction_that_cannot_be_parked_stays_with_the_caller() {
     let (_client, _endpoint, session) = quiet(1);
     let parked = Parked {
         epoll: None,

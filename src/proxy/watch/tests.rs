@@ -140,7 +140,7 @@ fn is_open(client: &TcpStream) -> bool {
 }
 
 #[test]
-fn a_session_that_begins_wakes_the_thread_only_from_its_sleep() {
+fn a_new_session_wakes_the_thread_only_while_it_sleeps() {
     let fixture = Fixture::new(1, BOUNDS);
     let notices = &fixture.proxy.notices;
     let _client = std::thread::scope(|scope| {
@@ -172,7 +172,7 @@ fn a_session_that_begins_wakes_the_thread_only_from_its_sleep() {
 }
 
 #[test]
-fn it_looks_often_only_while_a_session_is_young_or_waits() {
+fn sessions_are_looked_at_often_only_while_one_is_young_or_waits() {
     let now = Instant::now();
     let waiting = |age: Duration, waits: bool| Waiting {
         session: Weak::new(),
@@ -213,7 +213,7 @@ fn it_looks_often_only_while_a_session_is_young_or_waits() {
 }
 
 #[test]
-fn a_client_that_waits_too_long_raises_one_suspicion() {
+fn an_unanswered_client_raises_one_suspicion() {
     let fixture = Fixture::new(1, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, mut endpoint) = fixture.client(b"x");
@@ -239,7 +239,7 @@ fn a_client_that_waits_too_long_raises_one_suspicion() {
 }
 
 #[test]
-fn a_client_that_has_sent_nothing_waits_for_nothing() {
+fn a_client_that_has_sent_nothing_is_not_unanswered() {
     let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, endpoint) = fixture.client(b"");
@@ -256,7 +256,7 @@ fn a_client_that_has_sent_nothing_waits_for_nothing() {
 }
 
 #[test]
-fn one_that_was_never_answered_is_reset_if_another_endpoint_answers() {
+fn an_unanswered_client_is_reset_if_another_endpoint_answers() {
     let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, _endpoint) = fixture.client(b"x");
@@ -272,7 +272,7 @@ fn one_that_was_never_answered_is_reset_if_another_endpoint_answers() {
 
 /// All have stopped alike, and only one of them has a client.
 #[test]
-fn one_that_was_never_answered_is_kept_while_nothing_is_known_of_others() {
+fn an_unanswered_client_is_kept_while_no_other_endpoint_is_known_to_answer() {
     let fixture = Fixture::new(2, BOUNDS);
     let (mut rounds, now) = (Rounds::default(), Instant::now());
     let (client, _endpoint) = fixture.client(b"x");
@@ -292,7 +292,7 @@ fn one_that_was_never_answered_is_kept_while_nothing_is_known_of_others() {
 }
 
 #[test]
-fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
+fn connections_to_an_unhealthy_endpoint_are_reset_once() {
     let delay = 10 * MS;
     let fixture = Fixture::new(
         2,
@@ -329,7 +329,7 @@ fn what_is_connected_to_a_doubted_endpoint_is_reset_once() {
 
 /// Members that were unhealthy together are found well one after the other.
 #[test]
-fn the_first_to_be_well_again_costs_the_others_no_connection() {
+fn the_first_endpoint_that_recovers_costs_the_others_no_connection() {
     let delay = HOUR;
     let fixture = Fixture::new(
         2,
@@ -393,7 +393,7 @@ fn connections_to_a_removed_endpoint_are_reset_in_time_unless_it_is_back() {
 }
 
 #[test]
-fn no_interval_that_can_be_set_is_too_long() {
+fn the_longest_intervals_cause_no_overflow() {
     let most = Duration::from_nanos(i64::MAX.unsigned_abs());
     let fixture = Fixture::new(
         2,
@@ -432,7 +432,7 @@ fn a_suspicion_that_comes_too_soon_is_raised_again() {
 }
 
 #[test]
-fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
+fn a_session_reports_that_its_endpoint_was_removed_during_the_dial() {
     let settings = Bounds {
         close_removed: Some(60 * SECOND),
         ..BOUNDS
@@ -466,7 +466,7 @@ fn a_session_whose_endpoint_leaves_while_it_is_dialled_tells_so() {
 
 /// Its dial had begun before.
 #[test]
-fn a_session_that_is_connected_after_its_endpoint_has_left_is_reset_in_time() {
+fn a_session_connected_to_a_removed_endpoint_is_reset_in_time() {
     let delay = 60 * SECOND;
     let fixture = Fixture::new(
         1,
@@ -496,7 +496,7 @@ fn a_session_that_is_connected_after_its_endpoint_has_left_is_reset_in_time() {
 }
 
 #[test]
-fn what_is_connected_elsewhere_is_not_reset() {
+fn connections_to_other_endpoints_are_not_reset() {
     let fixture = Fixture::new(
         2,
         Bounds {
@@ -514,7 +514,7 @@ fn what_is_connected_elsewhere_is_not_reset() {
 }
 
 #[test]
-fn peers_that_are_gone_are_looked_for_again_and_again() {
+fn dead_peers_are_looked_for_regularly() {
     let (mut rounds, now, look) = (Rounds::default(), Instant::now(), Times::REAL.peer_look);
     // Of all looks only those are left.
     let settings = Bounds {
@@ -546,7 +546,7 @@ fn peers_that_are_gone_are_looked_for_again_and_again() {
 
 /// Nor is a look at unhealthy endpoints.
 #[test]
-fn where_there_is_no_session_nothing_is_looked_at() {
+fn nothing_is_looked_at_without_sessions() {
     let settings = Bounds {
         close_unhealthy: Some(SECOND),
         ..BOUNDS
@@ -559,7 +559,7 @@ fn where_there_is_no_session_nothing_is_looked_at() {
 }
 
 #[test]
-fn without_memory_a_client_is_turned_away_and_the_next_is_served() {
+fn without_memory_a_client_is_rejected_and_the_next_is_served() {
     let fixture = Fixture::new(1, BOUNDS);
     let refused = memory::tests::refuse();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -587,7 +587,7 @@ const PROMPT: Times = Times {
 };
 
 #[test]
-fn an_endpoint_that_resets_a_connection_is_asked() {
+fn an_endpoint_that_resets_a_connection_is_probed() {
     let fixture = Fixture::new(
         1,
         Bounds {
@@ -604,7 +604,7 @@ fn an_endpoint_that_resets_a_connection_is_asked() {
 }
 
 #[test]
-fn an_endpoint_that_ends_the_last_of_its_connections_is_asked() {
+fn an_endpoint_that_ends_its_last_connection_is_probed() {
     let fixture = Fixture::new(
         1,
         Bounds {

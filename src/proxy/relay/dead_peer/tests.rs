@@ -28,7 +28,7 @@ fn found(looks: &[Facts]) -> Option<usize> {
 }
 
 #[test]
-fn a_peer_is_gone_when_tries_were_in_vain_for_long() {
+fn a_peer_is_dead_after_enough_unanswered_tries() {
     let cases: [(&str, &[Facts], Option<usize>); 16] = [
         (
             "gone with a segment in flight",
@@ -158,7 +158,7 @@ fn a_peer_is_gone_when_tries_were_in_vain_for_long() {
 
 /// What was probed before there was something in flight says nothing of what is in flight.
 #[test]
-fn tries_are_of_what_is_awaited_now() {
+fn only_the_tries_of_the_present_state_count() {
     for (facts, expected) in [
         (look(0, 7, 2, 0, 0), 2),
         (look(1, 7, 2, 0, 0), 7),
@@ -169,7 +169,7 @@ fn tries_are_of_what_is_awaited_now() {
 }
 
 #[test]
-fn whoever_owes_an_answer_or_room_is_asked_more_often() {
+fn a_peer_that_owes_an_answer_or_room_is_probed_more_often() {
     for (facts, expected) in [
         (look(0, 0, 0, 0, 14), false),
         (look(9, 0, 0, 0, 0), false),

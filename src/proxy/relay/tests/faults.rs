@@ -161,7 +161,7 @@ fn a_reset_that_has_to_wait_for_a_read_follows_it() {
 
 /// No call of ours fails here: a peer that has ended its direction resets, and nobody writes to it.
 #[test]
-fn a_reset_after_an_end_is_passed_on_though_nobody_reads_or_writes() {
+fn a_reset_after_an_end_is_passed_on_without_a_read_or_write() {
     for busy in [false, true] {
         let (client, relay, mut endpoint) = joined();
         let session = serve(&relay, &pipes(0));
@@ -179,7 +179,7 @@ fn a_reset_after_an_end_is_passed_on_though_nobody_reads_or_writes() {
 
 /// Of two threads that neither read nor write: one watches, the other waits for room.
 #[test]
-fn a_cut_ends_waits_that_no_end_of_reads_ends() {
+fn an_abort_ends_waits_that_the_end_of_reads_does_not() {
     let (client, relay, mut endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     make_busy(&client, &endpoint);
@@ -198,7 +198,7 @@ fn a_cut_ends_waits_that_no_end_of_reads_ends() {
 /// The kernel tells of a reset once: the thread that writes hears of it, and the one that watches does
 /// not.
 #[test]
-fn a_reset_that_only_a_write_hears_of_is_known() {
+fn a_reset_that_only_a_write_reports_is_noticed() {
     let (mut client, relay, endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     make_busy(&client, &endpoint);
@@ -257,7 +257,7 @@ fn a_wait_for_room_ends_as_the_sender_does() {
 
 /// A connection's failure the kernel tells once, in the middle of bulk as anywhere.
 #[test]
-fn a_splice_that_tells_of_the_connection_ends_it() {
+fn a_splice_that_reports_a_failed_connection_ends_it() {
     for (call, of_the_receiver, cause) in [
         (Call::SpliceIn, false, Cause::Failed(Party::Client)),
         (Call::SpliceOut, true, Cause::Failed(Party::Endpoint)),
@@ -296,7 +296,7 @@ fn a_splice_that_tells_of_the_connection_ends_it() {
 
 /// What a cut answer would end with otherwise looks like the whole of it.
 #[test]
-fn an_end_that_cannot_be_made_safe_is_a_reset() {
+fn an_end_whose_reset_cannot_be_disarmed_is_a_reset() {
     let (client, relay, endpoint) = joined();
     let sides = Arc::clone(&relay);
     let session = serve(&relay, &pipes(0));
@@ -355,7 +355,7 @@ fn bulk_is_exact_where_splicing_fails_and_is_tried_again() {
 /// poll(2) has no memory, for a while: a thread that watches goes on to, and one that has nothing to
 /// watch any more ends.
 #[test]
-fn polls_that_fail_cost_time_and_nothing_else() {
+fn failed_polls_cost_only_time() {
     for busy in [false, true] {
         let (mut client, relay, mut endpoint) = joined();
         let session = serve(&relay, &pipes(0));
@@ -448,7 +448,7 @@ fn bulk_that_is_refused_is_copied_from_there_on() {
 
 /// Nothing is known of the receiver then, so nobody counts on its being dead.
 #[test]
-fn a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both() {
+fn a_failed_call_resets_both_if_the_kernel_does_not_say_what_is_connected() {
     let (mut client, relay, endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     make_busy(&client, &endpoint);
@@ -463,7 +463,7 @@ fn a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both(
 
 /// Then no thread is in a read, which the cut would end: the reset itself ends their waits.
 #[test]
-fn a_cut_ends_a_session_in_which_nobody_reads_anything() {
+fn an_abort_ends_a_session_in_which_nobody_reads() {
     let (mut client, relay, mut endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     make_busy(&client, &endpoint);
@@ -481,7 +481,7 @@ fn a_cut_ends_a_session_in_which_nobody_reads_anything() {
 /// Nothing is known of either peer where a filter forbids to ask, or there is nothing to say; a peer that
 /// lives is not gone, however short the patience.
 #[test]
-fn peers_that_live_are_not_gone() {
+fn live_peers_are_not_dead() {
     let (client, relay, endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     make_busy(&client, &endpoint);
@@ -521,18 +521,18 @@ parked! {
     a_call_that_fails_ends_a_wait_for_room
     a_reset_that_is_refused_is_tried_again
     a_reset_that_has_to_wait_for_a_read_follows_it
-    a_reset_after_an_end_is_passed_on_though_nobody_reads_or_writes
-    a_cut_ends_waits_that_no_end_of_reads_ends
-    a_reset_that_only_a_write_hears_of_is_known
+    a_reset_after_an_end_is_passed_on_without_a_read_or_write
+    an_abort_ends_waits_that_the_end_of_reads_does_not
+    a_reset_that_only_a_write_reports_is_noticed
     a_full_receiver_and_no_second_thread_reset_both
     a_wait_for_room_ends_as_the_sender_does
-    a_splice_that_tells_of_the_connection_ends_it
-    an_end_that_cannot_be_made_safe_is_a_reset
+    a_splice_that_reports_a_failed_connection_ends_it
+    an_end_whose_reset_cannot_be_disarmed_is_a_reset
     bulk_is_exact_where_splicing_fails_and_is_tried_again
-    polls_that_fail_cost_time_and_nothing_else
+    failed_polls_cost_only_time
     a_wait_for_room_does_not_spin
     bulk_that_is_refused_is_copied_from_there_on
-    a_call_that_fails_and_a_kernel_that_does_not_say_who_is_connected_reset_both
-    a_cut_ends_a_session_in_which_nobody_reads_anything
-    peers_that_live_are_not_gone
+    a_failed_call_resets_both_if_the_kernel_does_not_say_what_is_connected
+    an_abort_ends_a_session_in_which_nobody_reads
+    live_peers_are_not_dead
 }

@@ -6,7 +6,7 @@ use crate::proxy::calls::tests::What;
 
 /// It is sent once, in one piece or in two, and what it cannot do is left to who serves the session then.
 #[test]
-fn what_comes_first_after_a_silence_is_passed_on_exactly_once() {
+fn the_first_bytes_after_a_silence_are_passed_on_exactly_once() {
     // (what is to go wrong, whether it is sent at once, what the session ends of)
     let closed = Cause::Closed(Party::Client);
     let cases = [
@@ -53,7 +53,7 @@ fn what_comes_first_after_a_silence_is_passed_on_exactly_once() {
 
 /// The endpoint has ended its direction, and the client resets: to look what has come takes the kernel's word for it away.
 #[test]
-fn a_reset_that_comes_first_after_a_silence_is_no_end() {
+fn a_reset_after_a_silence_is_not_an_end_of_stream() {
     let (mut client, relay, mut endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     endpoint.shutdown(Shutdown::Write).unwrap();
@@ -72,7 +72,7 @@ fn a_reset_that_comes_first_after_a_silence_is_no_end() {
 }
 
 #[test]
-fn nothing_comes_first_where_there_is_no_room_or_no_more_to_be_said() {
+fn no_first_bytes_are_passed_on_without_room_or_after_an_end() {
     // No room.
     let (mut client, relay, endpoint) = joined_with(10_000);
     let sent = content(300_000);
@@ -107,7 +107,7 @@ fn nothing_comes_first_where_there_is_no_room_or_no_more_to_be_said() {
 }
 
 parked! {
-    what_comes_first_after_a_silence_is_passed_on_exactly_once
-    a_reset_that_comes_first_after_a_silence_is_no_end
-    nothing_comes_first_where_there_is_no_room_or_no_more_to_be_said
+    the_first_bytes_after_a_silence_are_passed_on_exactly_once
+    a_reset_after_a_silence_is_not_an_end_of_stream
+    no_first_bytes_are_passed_on_without_room_or_after_an_end
 }

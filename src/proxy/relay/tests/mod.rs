@@ -152,7 +152,7 @@ fn through(mut from: &TcpStream, mut to: &TcpStream, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_way_moves_the_same_bytes() {
+fn every_path_moves_the_same_bytes() {
     // (pipes there may be, whether splicing is refused, pipes there are afterwards)
     let cases = [(4, false, true), (0, false, false), (4, true, false)];
     let sent = content(12 * 1024 * 1024 + 1);
@@ -182,7 +182,7 @@ fn every_way_moves_the_same_bytes() {
 /// Through pipes, which take no memory of the process, or through the small buffer; also where a pipe has to be emptied
 /// by copying.
 #[test]
-fn bulk_that_there_is_no_memory_for_arrives_whole() {
+fn bulk_without_memory_for_buffers_arrives_complete() {
     let sent = content(3 * 1024 * 1024 + 1);
     for (max, is_copied) in [(1, false), (0, false), (1, true)] {
         let (client, relay, endpoint) = joined();
@@ -224,7 +224,7 @@ fn bulk_that_there_is_no_memory_for_arrives_whole() {
 }
 
 #[test]
-fn messages_of_every_size_around_the_buffers_arrive_whole() {
+fn messages_of_every_size_around_the_buffers_arrive_complete() {
     let (client, relay, endpoint) = joined();
     let pipes = pipes(1);
     let session = serve(&relay, &pipes);
@@ -255,7 +255,7 @@ fn messages_of_every_size_around_the_buffers_arrive_whole() {
 
 /// A pipe is two descriptors and its memory: a connection that has fallen silent holds none.
 #[test]
-fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
+fn a_pipe_is_returned_when_bulk_ends() {
     let (mut client, relay, mut endpoint) = joined();
     let pipes = pipes(1);
     let session = serve(&relay, &pipes);
@@ -283,7 +283,7 @@ fn a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays() {
 }
 
 #[test]
-fn one_thread_is_enough_for_a_short_session_and_asks_for_another_when_it_is_not() {
+fn a_second_thread_is_asked_for_only_when_needed() {
     let pipes = pipes(0);
     // A question, an answer, and both ends: all in this thread.
     let (mut client, relay, mut endpoint) = joined();
@@ -350,7 +350,7 @@ fn arrivals(mut stream: &TcpStream) -> (Vec<u8>, bool) {
 /// A server that says why it will not go on, and closes with bytes unread, resets: its word
 /// is the client's all the same, also if the client has ended its direction by then.
 #[test]
-fn the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended() {
+fn bytes_before_a_reset_arrive_though_the_other_direction_has_ended() {
     let pipes = pipes(0);
     for up in [false, true] {
         let (client, relay, endpoint) = joined();
@@ -395,7 +395,7 @@ fn a_session_that_has_failed_is_not_over_before_it_is_aborted() {
 
 /// splice(2) stops before a byte of urgent data, and at the end of the stream returns the same.
 #[test]
-fn urgent_data_is_no_end_of_the_stream() {
+fn urgent_data_is_not_an_end_of_stream() {
     let (client, relay, endpoint) = joined();
     let pipes = pipes(1);
     let session = serve(&relay, &pipes);
@@ -463,7 +463,7 @@ fn bulk_begins_after_some_hundred_kilobytes_and_ends_with_small_messages() {
 
 /// Nothing comes any more from one side, which is nothing to wake for.
 #[test]
-fn a_direction_that_has_ended_costs_nothing() {
+fn a_direction_that_has_ended_uses_no_processor_time() {
     let (mut client, relay, mut endpoint) = joined();
     let session = serve(&relay, &pipes(0));
     client.shutdown(Shutdown::Write).unwrap();
@@ -534,7 +534,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
 /// A connection that is cut while nobody takes what is sent to it: the ends that are read from and
 /// those that are written to hear of a reset, and none of them of an end of the stream.
 #[test]
-fn what_is_severed_ends_by_a_reset_whatever_it_waits_for() {
+fn an_abort_resets_both_whatever_they_wait_for() {
     for (max, up) in [(0, true), (0, false), (4, true), (4, false)] {
         let (client, relay, endpoint) = joined();
         let session = serve(&relay, &pipes(max));
@@ -587,12 +587,12 @@ fn a_panic_in_one_direction_ends_both_by_a_reset() {
 }
 
 parked! {
-    every_way_moves_the_same_bytes
-    messages_of_every_size_around_the_buffers_arrive_whole
-    a_pipe_is_given_back_when_bulk_ends_and_the_connection_stays
-    the_last_words_before_a_reset_arrive_though_the_other_direction_has_ended
-    urgent_data_is_no_end_of_the_stream
-    a_direction_that_has_ended_costs_nothing
+    every_path_moves_the_same_bytes
+    messages_of_every_size_around_the_buffers_arrive_complete
+    a_pipe_is_returned_when_bulk_ends
+    bytes_before_a_reset_arrive_though_the_other_direction_has_ended
+    urgent_data_is_not_an_end_of_stream
+    a_direction_that_has_ended_uses_no_processor_time
     an_abort_ends_a_stream_that_never_pauses
-    what_is_severed_ends_by_a_reset_whatever_it_waits_for
+    an_abort_resets_both_whatever_they_wait_for
 }
