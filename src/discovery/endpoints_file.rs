@@ -518,8 +518,11 @@ mod tests {
     #[test]
     fn the_remedy_fits_the_error() {
         for (number, said) in [
-            (2, "no such file or directory; name a readable file"),
-            (13, "permission denied; name a readable file"),
+            (
+                2,
+                "no such file or directory; name a file that this user may read",
+            ),
+            (13, "permission denied; name a file that this user may read"),
             (12, "cannot allocate memory; free memory of this host, or "),
             (23, "too many open files in system; raise fs.file-max"),
             (24, "too many open files; raise the limit on open files"),
@@ -557,7 +560,7 @@ mod tests {
             ),
             (
                 "none",
-                ": cannot be read: no such file or directory; name a readable file",
+                ": cannot be read: no such file or directory; name a file that this user may read",
             ),
             (".", ": is not a regular file; name a list of endpoints"),
         ] {

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use super::PATIENCE;
 use super::member::literal;
+use super::resolved::PATIENCE;
 use crate::addr::{Host, HostPort};
 use crate::dns::Resolver;
 

@@ -56,13 +56,10 @@ pub(crate) use problems::Refreshes;
 use problems::{Problem, Problems, Subject, texts};
 use reauthenticate::{authenticate_all, reauthenticate_all, reauthenticate_serving};
 use removed::RemovedEndpoints;
+use resolved::PATIENCE;
 use roots::Authorities;
 use schedule::{Outcome, Schedule};
 pub(crate) use srv::INSECURE;
-
-/// How long lookups may take. With the defaults of resolv.conf(5), 5 s a server, this is
-/// time for the third server to answer where the first two are dead.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a start with listed names waits for them: there may be others that serve meanwhile.
 const START_PATIENCE: Duration = Duration::from_secs(5);
@@ -358,8 +355,8 @@ impl Discovery {
             ..Outcome::NOTHING_ASKED
         };
         self.plan(outcome, false);
-        // All others stay.
-        self.report(|_| false, vec![problem], false);
+        let is_failure = |subject: &Subject| matches!(subject, Subject::Panic | Subject::Memory);
+        self.report(is_failure, vec![problem], false);
         self.refreshes.add(false);
         false
     }

@@ -39,7 +39,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(path, error) => {
-                let remedy = sys::shortage(error).unwrap_or("name a readable file");
+                let remedy = sys::shortage(error).unwrap_or("name a file that this user may read");
                 let (path, error) = (path.display(), OsErrorText(error));
                 write!(f, "{path}: cannot be read: {error}; {remedy}")
             }

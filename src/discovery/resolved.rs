@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::member::{MAX_ENDPOINTS, Member, literal};
 use super::parallel::parallel_map;
@@ -11,6 +11,10 @@ use super::problems::{Problem, Subject};
 use super::schedule::Outcome;
 use crate::dns::{self, Resolver};
 use crate::endpoint::Endpoint;
+
+/// How long lookups may take. With the defaults of resolv.conf(5), 5 s per server, this is
+/// time for the third server to answer if the first two are dead.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is said where nothing better is known than a part of an answer.
 pub(super) const PART: &str = "only a part of the records is known, using it";
@@ -212,7 +216,6 @@ fn is_not_a_host(ip: &IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn answer(addresses: &[&str]) -> dns::Resolved<IpAddr> {
         dns::Resolved {

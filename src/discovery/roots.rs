@@ -390,8 +390,8 @@ mod tests {
     #[test]
     fn the_remedy_fits_the_error() {
         for (number, of_the_file, remedy) in [
-            (2, true, "name a readable file"),
-            (13, true, "name a readable file"),
+            (2, true, "name a file that this user may read"),
+            (13, true, "name a file that this user may read"),
             (12, false, "free memory of this host, or "),
             (23, false, "raise fs.file-max of this host"),
             (24, false, "raise the limit on open files"),
