@@ -55,18 +55,13 @@ impl Notices {
         let mut inbox = lock(&self.inbox);
         while inbox.removed.is_empty() && inbox.late.is_empty() && !(asleep && inbox.any_begun) {
             inbox.asleep = asleep;
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            inbox = match left {
-                Some(Duration::ZERO) => break,
-                Some(left) => {
-                    let waited = self.called.wait_timeout(inbox, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let waited = self.called.wait(inbox);
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+            let left = |until: Instant| until.saturating_duration_since(Instant::now());
+            let left = until.map_or(Duration::MAX, left);
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.called.wait_timeout(inbox, left);
+            inbox = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         std::mem::take(&mut inbox)
     }

@@ -14,7 +14,7 @@
 //! The thread sleeps when none of this is to be done: a session wakes it at most once per look. Without a
 //! session it wakes only for connections to removed endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -40,10 +40,9 @@ pub(crate) struct Rounds {
     /// The number of the next session that begins to wait.
     next_id: u64,
     waiting: Vec<Waiting>,
-    /// Endpoints that were reported as removed, and are not known to be back.
-    remembered: BTreeSet<SocketAddr>,
-    /// When the connections to these endpoints are to be reset.
-    removed: BTreeMap<SocketAddr, Instant>,
+    /// Endpoints that were reported as removed, and are not known to be back; when their connections are to be
+    /// reset, if they have not been yet.
+    removed: BTreeMap<SocketAddr, Option<Instant>>,
     /// The next session is to wake the thread: there is no session, or none that is looked at often.
     asleep: bool,
     /// When to look for dead peers next.
@@ -104,7 +103,7 @@ impl Rounds {
         let looks = look.into_iter().chain(unhealthy).map(|pause| now + pause);
         self.peers = is_any.then(|| self.look_at_peers(proxy, now));
         self.asleep = !is_any || waits_for_answers && look.is_none();
-        let removed = self.removed.values().copied();
+        let removed = self.removed.values().copied().flatten();
         looks.chain(removed).chain(self.peers).min()
     }
 
@@ -214,26 +213,26 @@ impl Rounds {
     /// Resets connections to endpoints that were removed `delay` ago.
     fn close_removed(&mut self, proxy: &Proxy, delay: Duration, inbox: Inbox, now: Instant) {
         let has_notices = !inbox.removed.is_empty() || !inbox.late.is_empty();
-        if self.remembered.len() > MAX_REMEMBERED {
-            self.remembered.clear();
+        if self.removed.len() > MAX_REMEMBERED {
+            self.removed.retain(|_, due| due.is_some());
         }
-        self.remembered.extend(inbox.removed.iter().copied());
-        // A session may report an endpoint that is missing for the time of one answer only.
+        // A session may also report an endpoint that is missing for the time of one answer only.
         let late = inbox.late.into_iter();
-        let late = late.filter(|addr| self.remembered.contains(addr));
-        let due = inbox.removed.into_iter().chain(late);
-        self.removed.extend(due.map(|addr| (addr, now + delay)));
+        let late: Vec<_> = late
+            .filter(|addr| self.removed.contains_key(addr))
+            .collect();
+        let all = inbox.removed.into_iter().chain(late);
+        self.removed
+            .extend(all.map(|addr| (addr, Some(now + delay))));
         if has_notices {
-            self.remembered.retain(|addr| !proxy.pool.contains(*addr));
+            self.removed.retain(|addr, _| !proxy.pool.contains(*addr));
         }
-        self.removed.retain(|addr, at| {
-            let is_due = *at <= now;
-            if is_due && !proxy.pool.contains(*addr) {
+        for (addr, due) in &mut self.removed {
+            if due.take_if(|due| *due <= now).is_some() && !proxy.pool.contains(*addr) {
                 let count = proxy.sessions.reset_endpoint(*addr, Cause::Removed);
                 report("reset connections to a removed endpoint", *addr, count);
             }
-            !is_due
-        });
+        }
     }
 
     /// Resets connections to endpoints that have been silent or unhealthy for `delay`.
