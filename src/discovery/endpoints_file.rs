@@ -49,18 +49,10 @@ impl EndpointsFile {
     pub(super) fn path(&self) -> String {
         self.path.display().to_string()
     }
-
-    /// The warnings of a list, in words that name the file.
-    pub(super) fn describe(&self, listing: &Listing) -> Vec<String> {
-        let path = self.path.display();
-        let warnings = listing.warnings.iter();
-        let texts = warnings.map(|(line, warning)| format!("{path}:{line}: {warning}"));
-        texts.collect()
-    }
 }
 
 impl PolledFiles for EndpointsFile {
-    type Value = Listing;
+    type Value = Vec<Member>;
 
     fn paths(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
@@ -76,19 +68,23 @@ impl PolledFiles for EndpointsFile {
         memory_for(octets.filter(|octet| **octet == b'\n').count() + 1)
     }
 
-    fn parse(&self, contents: Contents) -> Result<Listing, FileError> {
-        let listing = parse(&contents.concat());
-        let mut listing = listing.map_err(|error| {
-            let path = self.path.display();
+    fn parse(&self, contents: Contents) -> Result<(Vec<Member>, Vec<String>), FileError> {
+        let path = self.path.display();
+        let Listing {
+            mut members,
+            warnings,
+        } = parse(&contents.concat()).map_err(|error| {
             FileError::Content(match error.line {
                 Some(line) => format!("{path}:{line}: {}", error.cause),
                 None => format!("{path}: {}", error.cause),
             })
         })?;
-        for member in &mut listing.members {
+        for member in &mut members {
             member.identity = self.identity.of(&member.at.host);
         }
-        Ok(listing)
+        let warnings = warnings.into_iter();
+        let warnings = warnings.map(|(line, warning)| format!("{path}:{line}: {warning}"));
+        Ok((members, warnings.collect()))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::addr::{Host, HostPort};
 use crate::dns::resolv_conf;
 use crate::endpoint::Source;
 
-/// The most endpoints that are used. No etcd cluster has a tenth of it; an answer that has
-/// more is no reason to spend time and memory on it.
+/// The most endpoints that are used. No etcd cluster has a tenth of it; a longer answer is not worth
+/// the time and the memory.
 pub(super) const MAX_ENDPOINTS: usize = 1024;
 
 /// Bytes of memory that it may take to make endpoints of so many members, and to replace others by them.

@@ -49,11 +49,10 @@ impl Members {
         path: &Path,
         identity: Identity,
     ) -> Result<(Self, Vec<String>), FileError> {
-        let (file, listing) = Polled::open(EndpointsFile::new(path, identity))?;
-        let warnings = file.files().describe(&listing);
+        let (file, listed, warnings) = Polled::open(EndpointsFile::new(path, identity))?;
         let members = Self {
             file: Some(file),
-            ..Self::listed(listing.members)
+            ..Self::listed(listed)
         };
         Ok((members, warnings))
     }
@@ -78,11 +77,11 @@ impl Members {
             return false;
         };
         let was_bad = file.error().is_some();
-        let Some(Ok(listing)) = file.poll(asked) else {
+        let Some(Ok((listed, warnings))) = file.poll(asked) else {
             return false;
         };
         let path = file.files().path();
-        if was_bad && listing.members == self.listed {
+        if was_bad && listed == self.listed {
             log::info(
                 "discovery",
                 "endpoints file is usable again, its list has not changed",
@@ -90,10 +89,10 @@ impl Members {
             );
             return false;
         }
-        for warning in file.files().describe(&listing) {
+        for warning in warnings {
             log::warn("discovery", &warning, &[]);
         }
-        self.listed = listing.members;
+        self.listed = listed;
         log::info(
             "discovery",
             "endpoints file has changed, using its list",

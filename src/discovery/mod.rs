@@ -79,7 +79,7 @@ pub(crate) struct Discovery {
     /// An operator has asked for it, so that its result is to be logged.
     log_result: bool,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
-    /// comes, and `--endpoints` are no alternative any more.
+    /// comes, and `--endpoints` are not used any more.
     has_found: bool,
     /// Why `--endpoints` serve, if they do because nothing else may.
     fallback_reason: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) struct Discovery {
     refreshes: Arc<Refreshes>,
 }
 
-/// What a refresh brings up to date.
+/// What a refresh brings up to date, and what it needs for that.
 struct Downstream<'a> {
     pool: &'a Pool,
     gate: Option<&'a dyn Authenticate>,
@@ -388,7 +388,7 @@ impl Discovery {
         let is_urgent = to_confirm || census.active == 0 && census.untried == 0;
         outcome.urgent = !is_empty && is_urgent;
         self.plan(outcome, !loops.is_empty());
-        // Last: whoever sees the count sees what came of it.
+        // Last: when the count has changed, all else has.
         self.refreshes.add(outcome.complete);
         changed
     }

@@ -92,11 +92,11 @@ pub(crate) trait PolledFiles: fmt::Debug {
     /// Bytes of memory that it may take to parse the contents and to use what they mean.
     fn memory_for(&self, contents: &Contents) -> usize;
 
-    /// What the contents mean.
+    /// What the contents mean, and warnings that name the file.
     ///
     /// # Errors
     /// If they are refused.
-    fn parse(&self, contents: Contents) -> Result<Self::Value, FileError>;
+    fn parse(&self, contents: Contents) -> Result<(Self::Value, Vec<String>), FileError>;
 }
 
 /// What one poll found: the digest of the contents, or why there are none.
@@ -123,11 +123,11 @@ impl<F: PolledFiles> Polled<F> {
     ///
     /// # Errors
     /// If they cannot be read, or are refused.
-    pub(crate) fn open(files: F) -> Result<(Self, F::Value), FileError> {
+    pub(super) fn open(files: F) -> Result<(Self, F::Value, Vec<String>), FileError> {
         let stamp = stamp(&files);
         let contents = read_all(&files)?;
         let found = Ok(digest(&contents));
-        let value = files.parse(contents)?;
+        let (value, warnings) = files.parse(contents)?;
         let polled = Self {
             files,
             stamp,
@@ -136,7 +136,7 @@ impl<F: PolledFiles> Polled<F> {
             accepted: found,
             error: None,
         };
-        Ok((polled, value))
+        Ok((polled, value, warnings))
     }
 
     pub(crate) fn files(&self) -> &F {
@@ -175,8 +175,12 @@ impl<F: PolledFiles> Polled<F> {
         }
     }
 
-    /// What the files mean now, if that is news. If somebody has `asked`, what is still bad is news, too.
-    pub(super) fn poll(&mut self, asked: bool) -> Option<Result<F::Value, FileError>> {
+    /// What the files mean now, if that is news; an error is shown as a [problem](Self::problem). If somebody
+    /// has `asked`, what is still bad is news, too.
+    pub(super) fn poll(
+        &mut self,
+        asked: bool,
+    ) -> Option<Result<(F::Value, Vec<String>), FileError>> {
         // Before the contents: a write in between shows at the next poll.
         let stamp = stamp(&self.files);
         let same_stamp = stamp == self.stamp;

@@ -1,11 +1,11 @@
 //! What discovery has trouble with. Status, page and metrics show a problem for as long as it lasts; the log
 //! has one line when it begins or changes, and one when it is over.
 //!
-//! Whoever looks for problems hands in all that there are now; the registry logs the difference. That
+//! Each step of discovery hands in all problems that it has now; the registry logs the difference. That
 //! an endpoint is down, or is not authenticated, is shown with the endpoint instead.
 //!
-//! Names and errors come from elsewhere, so the number of problems and their length are bounded here. Whoever
-//! shows them escapes them.
+//! Names and errors come from other hosts and from files, so the number of problems and their length are
+//! bounded here. The code that shows them escapes them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ impl Subject {
         matches!(self, Self::EndpointsFile | Self::Authorities)
     }
 
-    /// Whether an operator who asks for a refresh gets the line again.
+    /// Whether it is logged again when an operator asks for a refresh.
     fn is_repeated(&self) -> bool {
         self.is_of_files() || matches!(self, Self::Loop(_))
     }

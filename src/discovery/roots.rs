@@ -42,22 +42,6 @@ const PARSED: usize = 3;
 /// What a file should be that is something else.
 const WANTED: &str = "a file with the certificates of the members' authority, in PEM";
 
-/// The authorities, and which certificates of a named file are not among them.
-#[derive(Debug)]
-pub(crate) struct Roots {
-    pub(crate) anchors: Anchors,
-    /// In words that name the file and the certificate.
-    pub(crate) ignored: Vec<String>,
-}
-
-impl Roots {
-    fn warnings(&self) -> Vec<String> {
-        let ignored = self.ignored.iter();
-        let text = |ignored| format!("certificate of an authority is ignored: {ignored}");
-        ignored.map(text).collect()
-    }
-}
-
 /// Where the authorities are.
 #[derive(Debug)]
 pub(crate) enum Bundle {
@@ -100,7 +84,7 @@ impl fmt::Display for Bundle {
 }
 
 impl PolledFiles for Bundle {
-    type Value = Roots;
+    type Value = Anchors;
 
     fn paths(&self) -> Vec<PathBuf> {
         match self {
@@ -124,7 +108,7 @@ impl PolledFiles for Bundle {
         size.saturating_mul(PARSED)
     }
 
-    fn parse(&self, contents: Contents) -> Result<Roots, FileError> {
+    fn parse(&self, contents: Contents) -> Result<(Anchors, Vec<String>), FileError> {
         let files = match self {
             Self::Named(path) => return parse_named(path, &contents.concat()),
             Self::System { files, .. } => files.as_slice(),
@@ -133,10 +117,7 @@ impl PolledFiles for Bundle {
         let certificates = texts.filter_map(|text| pem::parse_certificates(text).ok());
         let (usable, _) = usable(certificates.flatten());
         match (anchors(usable), files) {
-            (Some(anchors), _) => Ok(Roots {
-                anchors,
-                ignored: Vec::new(),
-            }),
+            (Some(anchors), _) => Ok((anchors, Vec::new())),
             // The variable names it; the error says why it cannot be used.
             (None, [file]) => parse_named(file, &read(file)?),
             (None, _) => Err(FileError::Content(
@@ -147,21 +128,21 @@ impl PolledFiles for Bundle {
     }
 }
 
-fn parse_named(path: &Path, text: &[u8]) -> Result<Roots, FileError> {
+fn parse_named(path: &Path, text: &[u8]) -> Result<(Anchors, Vec<String>), FileError> {
     let path = path.display();
     let certificates = pem::parse_certificates(text)
         .map_err(|error| FileError::Content(format!("{path}: {error}; name {WANTED}")))?;
     let (usable, errors) = usable(certificates);
-    let describe = |(number, error)| {
+    let mut errors = errors.into_iter().map(|(number, error)| {
         format!("{path}: certificate {number}: {error}; replace it, or take it out")
+    });
+    let Some(anchors) = anchors(usable) else {
+        // There is at least one certificate, so at least one error.
+        let first = errors.next();
+        return Err(FileError::Content(first.unwrap_or_default()));
     };
-    let ignored: Vec<String> = errors.into_iter().map(describe).collect();
-    match anchors(usable) {
-        Some(anchors) => Ok(Roots { anchors, ignored }),
-        None => Err(FileError::Content(
-            ignored.into_iter().next().unwrap_or_default(),
-        )),
-    }
+    let warning = |error| format!("certificate of an authority is ignored: {error}");
+    Ok((anchors, errors.map(warning).collect()))
 }
 
 /// The certificates that can be used, each once: what is appended again and again would use up what a
@@ -187,8 +168,8 @@ fn anchors(usable: Vec<Vec<u8>>) -> Option<Anchors> {
     anchors.filter(|anchors| anchors.len() > 0)
 }
 
-/// What can be read, if it can. An error that says that the host has run out of something says nothing
-/// about a file.
+/// What was read; `None` if it cannot be read. That the host has run out of something is an error: it says
+/// nothing about the file.
 fn if_readable<T>(read: Result<T, FileError>) -> Result<Option<T>, FileError> {
     match read {
         Err(FileError::Unreadable(path, error)) if shortage(&error).is_some() => {
@@ -261,9 +242,8 @@ impl Authorities {
     /// # Errors
     /// If a named file is not a bundle of certificates, or the system has none.
     pub(crate) fn open(bundle: Bundle) -> Result<(Self, Vec<String>), FileError> {
-        let (bundle, roots) = Polled::open(bundle)?;
-        let warnings = roots.warnings();
-        let trusted = TrustedSet::new(roots.anchors);
+        let (bundle, anchors, warnings) = Polled::open(bundle)?;
+        let trusted = TrustedSet::new(anchors);
         Ok((Self { bundle, trusted }, warnings))
     }
 
@@ -284,13 +264,13 @@ impl Authorities {
 
     /// Uses the authorities that are on disk now; what is bad changes nothing. True if the set has changed.
     pub(super) fn poll(&mut self, asked: bool) -> bool {
-        let Some(Ok(roots)) = self.bundle.poll(asked) else {
+        let Some(Ok((now, warnings))) = self.bundle.poll(asked) else {
             return false;
         };
-        for warning in roots.warnings() {
+        for warning in warnings {
             log::warn("discovery", &warning, &[]);
         }
-        let (before, now) = (self.trusted.now(), roots.anchors);
+        let before = self.trusted.now();
         let (added, removed) = (now.missing_from(&before), before.missing_from(&now));
         if added == 0 && removed == 0 {
             return false;
@@ -333,14 +313,14 @@ mod tests {
     fn load(
         file: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Roots, FileError> {
-        Polled::open(Bundle::of(file, variable)).map(|(_, roots)| roots)
+    ) -> Result<(usize, Vec<String>), FileError> {
+        let (_, anchors, warnings) = Polled::open(Bundle::of(file, variable))?;
+        Ok((anchors.len(), warnings))
     }
 
     fn load_named(path: &Path) -> Result<(usize, Vec<String>), String> {
-        let roots = load(Some(path), |_| panic!("a named file is enough"));
-        let roots = roots.map_err(|error| error.to_string())?;
-        Ok((roots.anchors.len(), roots.ignored))
+        let loaded = load(Some(path), |_| panic!("a named file is enough"));
+        loaded.map_err(|error| error.to_string())
     }
 
     #[test]
@@ -353,8 +333,8 @@ mod tests {
         assert_eq!(anchors, 2);
         assert_eq!(ignored.len(), 2);
         for (error, number) in ignored.iter().zip([2, 5]) {
-            let place = format!("{}: certificate {number}: ", path.display());
-            assert!(error.starts_with(&place), "{error}");
+            let place = format!(" is ignored: {}: certificate {number}: ", path.display());
+            assert!(error.contains(&place), "{error}");
         }
     }
 
@@ -440,7 +420,7 @@ mod tests {
                 _ => panic!("{name}"),
             });
             match (roots, expected) {
-                (Ok(roots), Ok(count)) => assert_eq!(roots.anchors.len(), count, "{file:?}"),
+                (Ok((found, _)), Ok(count)) => assert_eq!(found, count, "{file:?}"),
                 (Err(error), Err(words)) => {
                     assert!(error.to_string().contains(words), "{error}");
                 }
@@ -449,7 +429,7 @@ mod tests {
         }
         let system = |files, directories| {
             let opened = Polled::open(Bundle::System { files, directories });
-            opened.map(|(_, roots)| roots.anchors.len())
+            opened.map(|(_, anchors, _)| anchors.len())
         };
         let found = system(vec![none.clone(), file.clone(), cut], vec![none]);
         assert_eq!(found.unwrap(), 1, "the first that can be read");

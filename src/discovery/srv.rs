@@ -23,8 +23,8 @@ use crate::dns::{self, Resolver};
 use crate::endpoint::Source;
 use crate::log;
 
-/// The most members that records may name: far above any cluster, and no invitation to ask for
-/// thousands of names.
+/// The most members that are used: far more than any cluster has, and few enough to resolve all their
+/// names.
 const MAX_TARGETS: usize = 256;
 
 /// Why a record that promises no TLS is not used.

@@ -1,8 +1,8 @@
 //! Every kind of change of every kind of file, poll by poll.
 
-use super::super::endpoints_file::{EndpointsFile, Listing};
-use super::super::member::Identity;
-use super::super::roots::{Bundle, Roots};
+use super::super::endpoints_file::EndpointsFile;
+use super::super::member::{Identity, Member};
+use super::super::roots::Bundle;
 use super::super::tests::files::{Site, certificates};
 use super::*;
 use crate::x509::{Anchors, pem};
@@ -30,12 +30,12 @@ trait Kind {
         site.write("f", &Self::text(names));
     }
 
-    /// One look: `-` for no news, `!` for a bad content, otherwise the names.
+    /// One poll: `-` for no news, `!` for a bad content, otherwise the names.
     fn poll(polled: &mut Polled<Self::Files>, asked: bool) -> String {
         match polled.poll(asked) {
             None => "-".to_owned(),
             Some(Err(_)) => "!".to_owned(),
-            Some(Ok(value)) => Self::show(&value),
+            Some(Ok((value, _))) => Self::show(&value),
         }
     }
 
@@ -59,8 +59,8 @@ impl Kind for List {
         names.chars().map(|name| format!("{name}:1\n")).collect()
     }
 
-    fn show(listing: &Listing) -> String {
-        let members = listing.members.iter().map(|member| member.at.to_string());
+    fn show(members: &Vec<Member>) -> String {
+        let members = members.iter().map(|member| member.at.to_string());
         members.collect::<String>().replace(":1", "")
     }
 }
@@ -87,11 +87,11 @@ impl Kind for Named {
         names.chars().map(block).collect()
     }
 
-    fn show(roots: &Roots) -> String {
+    fn show(anchors: &Anchors) -> String {
         let has = |name: &char| {
             let text = Self::text(&name.to_string());
             let der = pem::parse_certificates(text.as_bytes()).unwrap();
-            Anchors::from_der(der).unwrap().missing_from(&roots.anchors) == 0
+            Anchors::from_der(der).unwrap().missing_from(anchors) == 0
         };
         "abcd".chars().filter(has).collect()
     }
@@ -116,8 +116,8 @@ impl Kind for OfTheSystem {
         Named::text(names)
     }
 
-    fn show(roots: &Roots) -> String {
-        Named::show(roots)
+    fn show(anchors: &Anchors) -> String {
+        Named::show(anchors)
     }
 }
 
@@ -174,7 +174,7 @@ fn see_every_kind_of_change<K: Kind>() {
             assert_eq!(
                 K::polls(&mut polled, 3),
                 expected,
-                "{}: {what} after {settled} looks",
+                "{}: {what} after {settled} polls",
                 K::NAME
             );
         }
@@ -253,7 +253,7 @@ fn a_content_that_only_one_poll_finds_is_ignored() {
         assert_eq!(List::polls(&mut polled, 2), ["-", "-"]);
         assert_eq!(polled.interval(&Times::REAL), Times::REAL.file_look);
     }
-    // Never twice the same: nothing is taken, nothing is logged.
+    // Never twice the same: nothing is accepted.
     for round in 0..5 {
         site.write("f", &format!("a:1\nb:1\nc:{round}"));
         assert_eq!(List::poll(&mut polled, false), "-");
@@ -311,7 +311,7 @@ fn lack_memory<K: Kind>() {
 struct Counted(EndpointsFile, std::cell::Cell<usize>);
 
 impl PolledFiles for Counted {
-    type Value = Listing;
+    type Value = Vec<Member>;
 
     fn paths(&self) -> Vec<PathBuf> {
         self.0.paths()
@@ -326,7 +326,7 @@ impl PolledFiles for Counted {
         self.0.memory_for(contents)
     }
 
-    fn parse(&self, contents: Contents) -> Result<Listing, FileError> {
+    fn parse(&self, contents: Contents) -> Result<(Vec<Member>, Vec<String>), FileError> {
         self.0.parse(contents)
     }
 }
@@ -337,7 +337,7 @@ fn unchanged_files_are_not_read_again_unless_requested() {
     let large = "#".repeat(2 * 1024 * 1024);
     List::write(&site, "a");
     let files = Counted(List::at(&site), std::cell::Cell::default());
-    let (mut polled, _) = Polled::open(files).unwrap();
+    let (mut polled, _, _) = Polled::open(files).unwrap();
     let mut reads = |asked: bool| {
         let before = polled.files.1.get();
         for _ in 0..5 {
@@ -345,10 +345,10 @@ fn unchanged_files_are_not_read_again_unless_requested() {
         }
         polled.files.1.get() - before
     };
-    assert_eq!(reads(false), 1, "the second look in a row");
+    assert_eq!(reads(false), 1, "the second poll in a row");
     assert_eq!(reads(false), 0);
     assert_eq!(reads(true), 5);
-    // Good or bad, but for what no stamp may tell the end of.
+    // Good or bad; but errors of the host may end without a change of the stamp.
     for (text, expected) in [("b:1", 2), ("bad", 2), (large.as_str(), 2)] {
         site.write("f", text);
         assert_eq!(reads(false), expected, "{} octets", text.len());

@@ -1,4 +1,4 @@
-//! Authorities are followed on disk, and members are asked anew when they have changed.
+//! Authorities are polled on disk, and members are authenticated again when they have changed.
 
 use super::files::certificates;
 use super::reports::{assert_problems, lines_of};
@@ -6,7 +6,7 @@ use super::*;
 use crate::discovery::roots::Bundle;
 use std::path::Path;
 
-/// A bench whose authorities are in this file, and that looks at it at each round.
+/// A bench whose authorities are in this file, which is polled at each step.
 fn trusting(members: Members, path: &Path) -> Bench {
     let times = Times {
         file_look: Duration::ZERO,
@@ -24,7 +24,7 @@ fn own(endpoints: &[&str]) -> Members {
     Members::listed(proving(&Identity::Own, endpoints))
 }
 
-fn looks(bench: &mut Bench) {
+fn polls(bench: &mut Bench) {
     bench.step(Ok(false));
 }
 
@@ -36,10 +36,10 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
     let file = TempFile::new(&format!("{one}{two}"));
     let mut bench = trusting(own(&["127.1.0.1:1"]), &file.path);
     bench.start().unwrap();
-    assert_eq!(lines_of(&mut bench, 3, looks), [""; 0]);
+    assert_eq!(lines_of(&mut bench, 3, polls), [""; 0]);
     let (cut, _) = one.split_once("-----END").unwrap();
     let cut = format!("{three}{cut}");
-    // The one on which the text is at its end.
+    // The line where the text ends.
     let line = format!(": line {}, block 2: ", cut.lines().count() + 1);
     let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bad = [
@@ -50,7 +50,7 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
     for (text, reason) in bad {
         file.write(text);
         let kept = "authorities_kept=2";
-        let lines = lines_of(&mut bench, 3, looks);
+        let lines = lines_of(&mut bench, 3, polls);
         assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
         let begins = lines[0].replace("discovery: ", "").starts_with(UNUSABLE);
         assert!(
@@ -63,27 +63,27 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
             &[&[&file.path.display().to_string(), reason, shown]],
         );
     }
-    // Whoever asks is told again.
+    // A request logs it again.
     let lines = lines_of(&mut bench, 3, Bench::ask);
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert_eq!(count(&lines, "authorities are not usable"), 3);
     std::fs::remove_file(&file.path).unwrap();
-    let lines = lines_of(&mut bench, 3, looks);
+    let lines = lines_of(&mut bench, 3, polls);
     let gone = count(&lines, "cannot be read: no such file");
     assert_eq!((lines.len(), gone), (1, 1), "{lines:?}");
     assert_eq!(bench.active(), ["1"]);
     // The set is the same, whatever its order.
     file.write(&format!("{two}{one}"));
     let over = "INFO  problem is over problem=";
-    let lines = lines_of(&mut bench, 3, looks);
+    let lines = lines_of(&mut bench, 3, polls);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].replace("discovery: ", "").starts_with(over));
     assert_problems(&bench, &[]);
     let gate = bench.gate.clone().unwrap();
     assert_eq!(lock(&gate.asked).len(), 1, "at start");
-    // Another set, after trouble and without.
+    // Another set, after a problem and without one.
     file.write("");
-    assert_eq!(lines_of(&mut bench, 3, looks).len(), 1);
+    assert_eq!(lines_of(&mut bench, 3, polls).len(), 1);
     for (text, facts) in [
         (
             format!("{two}{three}{none}"),
@@ -95,7 +95,7 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
         ),
     ] {
         file.write(&text);
-        let lines = lines_of(&mut bench, 3, looks);
+        let lines = lines_of(&mut bench, 3, polls);
         let changed = "authorities changed; authenticating all members again from=";
         assert_eq!(count(&lines, changed), 1, "{lines:?}");
         assert_eq!(count(&lines, facts), 1, "{lines:?}");
@@ -118,7 +118,7 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
     }
 }
 
-/// Also one that was not authenticated before: a change may let it in. Nobody is taken out before being asked.
+/// Also one that was not authenticated before: it may pass now. No member stops serving before it was asked.
 #[test]
 fn after_a_change_every_member_is_authenticated_again_at_once() {
     let [one, two] = certificates();
@@ -129,7 +129,7 @@ fn after_a_change_every_member_is_authenticated_again_at_once() {
         let gate = bench.gate.clone().unwrap();
         lock(&gate.impostors).insert(endpoints[2].to_owned());
         bench.start().unwrap();
-        looks(&mut bench);
+        polls(&mut bench);
         assert_eq!(bench.active(), ["1", "2"]);
         *lock(&gate.impostors) = HashSet::from([endpoints[0].to_owned()]);
         lock(&gate.asked).clear();
@@ -137,23 +137,23 @@ fn after_a_change_every_member_is_authenticated_again_at_once() {
         if asks {
             bench.ask();
         } else {
-            looks(&mut bench);
+            polls(&mut bench);
             assert_eq!(bench.active(), ["1", "2"]);
             assert_eq!(lock(&gate.asked).len(), 0);
-            looks(&mut bench);
+            polls(&mut bench);
         }
         let mut asked = std::mem::take(&mut *lock(&gate.asked));
         asked.sort();
         assert_eq!(asked, endpoints, "each once");
         assert_eq!(bench.active(), ["2", "3"]);
         for _ in 0..3 {
-            looks(&mut bench);
+            polls(&mut bench);
         }
         assert_eq!(lock(&gate.asked).len(), 0);
     }
 }
 
-/// Of members that say nothing no more are asked than there is time for; those that serve all are.
+/// All members that serve are asked, but others only as long as there is time.
 #[test]
 fn serving_endpoints_are_authenticated_first() {
     let [one, two] = certificates();
@@ -165,7 +165,7 @@ fn serving_endpoints_are_authenticated_first() {
     let gate = bench.gate.clone().unwrap();
     lock(&gate.impostors).extend(["127.1.0.1:1", "127.1.0.2:1"].map(str::to_owned));
     bench.start().unwrap();
-    looks(&mut bench);
+    polls(&mut bench);
     lock(&gate.asked).clear();
     bench.timeout = Duration::ZERO;
     file.write(&two);

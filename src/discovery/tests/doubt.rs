@@ -1,4 +1,4 @@
-//! What half of an answer, none, or one of another name changes: nothing that clients would miss.
+//! Lookups that give half of an answer, none, or one of another name take nothing away from clients.
 
 use super::*;
 
@@ -22,12 +22,12 @@ fn records_of_another_name_of_the_search_list_do_not_replace_known_ones_in_doubt
     assert_eq!(count(&lines, "SRV lookup failed"), 1, "{lines:?}");
     assert_eq!(count(&lines, "records_kept=1"), 1, "{lines:?}");
     assert_eq!(bench.counts(), (1, 3));
-    // That there are none any more is certain: then those of the other name count.
+    // It is certain that the first name has none any more: then those of the other name count.
     bench.mend();
     bench.publish(&format!("{b} SRV 0 0 1 m2.test."));
     bench.refresh();
     assert_eq!(bench.endpoints(), ["2"]);
-    // Doubt about the first name does not keep what the second has from being followed.
+    // Doubt about the first name does not stop changes of the second.
     bench.fail(a, SERVFAIL);
     bench.publish(&format!("{b} SRV 0 0 1 m3.test."));
     bench.refresh();
@@ -102,14 +102,14 @@ fn old_addresses_of_an_unanswered_family_stay() {
     bench.fail_type("m", A, SERVFAIL);
     bench.refresh();
     assert_eq!(bench.endpoints(), ["[::4]", "3"]);
-    // That there are none of a family is an answer.
+    // A family without addresses is an answer.
     bench.mend();
     bench.publish("m A 127.1.0.3");
     bench.refresh();
     assert_eq!(bench.endpoints(), ["3"]);
 }
 
-/// A name that was never answered for may be that of a member that serves under another name.
+/// A name that was never answered may be that of a member that serves under another name.
 #[test]
 fn while_a_new_name_is_unanswered_no_endpoint_is_removed() {
     let cases = [
@@ -139,7 +139,7 @@ fn an_address_in_both_notations_is_one_endpoint() {
     bench.publish("m A 127.1.0.1\nm AAAA ::ffff:127.1.0.1");
     bench.refresh();
     assert_eq!(bench.endpoints(), ["1"]);
-    // A loop through it is one, too.
+    // So is a loop.
     bench.publish("m AAAA ::ffff:127.9.9.9\nm A 127.1.0.2");
     bench.listeners.push("127.9.9.9:1".parse().unwrap());
     bench.refresh();
@@ -150,7 +150,7 @@ fn an_address_in_both_notations_is_one_endpoint() {
 fn lowest_priorities_serve_when_there_are_too_many_records() {
     let mut bench = Bench::new(srv());
     let publish = |bench: &Bench, records: u16| {
-        // The later, the more urgent.
+        // The later ones have the lower priorities.
         let line = |port: u16| format!("{PLAIN} SRV {} 0 {port} m1.test\n", 300 - port);
         bench.publish(&(1..=records).map(line).collect::<String>());
     };
@@ -235,7 +235,7 @@ fn a_silent_service_leaves_time_for_names() {
     assert_eq!(bench.discovery.fallback().len(), 1);
 }
 
-/// While something is open, what served stays, but not without end.
+/// While a name is unanswered, old endpoints stay, but their number is bounded.
 #[test]
 fn endpoints_kept_in_doubt_are_bounded() {
     let source = Members::listed(list(&["many.test:1", "lost.test:1"]));
@@ -255,7 +255,7 @@ fn endpoints_kept_in_doubt_are_bounded() {
         let kept = if network == 2 { 0 } else { 24 };
         assert_eq!((new, endpoints.len() - new), (1000, kept));
     }
-    // There is room for all that are not found any more.
+    // There is room for all old ones that are not found any more.
     let line = |number: u16| {
         let [high, low] = number.to_be_bytes();
         let network = if number < 990 { 4 } else { 5 };
@@ -292,7 +292,7 @@ fn which_records_name_members() {
             &["1", "1:2"],
             &["1:2"],
         ),
-        // Neither the port that nothing listens on nor the name of nobody.
+        // Neither port 0 nor the root name is a member.
         (
             format!("{TLS} SRV 0 0 0 m1.test\n{TLS} SRV 0 0 1 .\n{TLS} SRV 0 0 1 m3.test"),
             &["3"],
@@ -311,7 +311,7 @@ fn which_records_name_members() {
             bench.refresh();
             let mut found = bench.endpoints();
             let mut expected = expected.to_vec();
-            // Of equals the order is that of hosts; it is priorities that are under test.
+            // Members of equal priority are in the order of their hosts, which is not under test.
             if !records.contains("SRV 2") {
                 found.sort();
                 expected.sort_unstable();
@@ -342,7 +342,7 @@ fn last_good_records_stay_even_if_endpoints_were_given() {
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);
         bench.mend();
-        // Nor is the list an alternative where the records decline to name anybody.
+        // Nor is the list used if the records decline the service.
         bench.publish(&format!("{PLAIN} SRV 0 0 0 ."));
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);

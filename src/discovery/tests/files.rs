@@ -20,7 +20,7 @@ impl Site {
         self.0.join(name)
     }
 
-    /// Writes as after a while: the stamp is another one.
+    /// Writes a file so that its stamp changes.
     pub(in crate::discovery) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         let before = Stamp::of(&path).unwrap();

@@ -1,15 +1,16 @@
-//! Discovery against a name server in this process and with a real pool: rounds are made by the test,
-//! so that nothing is waited for. What each module holds:
+//! Discovery with a name server in this process and a real pool. The test makes each step, so that
+//! nothing is waited for. What each module holds:
 //!
 //! - `times`: when the next refresh comes
 //! - `removed`: which endpoints count as removed, and when
-//! - `doubt`: what half of an answer, none, or one of another name changes
-//! - `parts`: what a part of an answer is good for
+//! - `doubt`: half of an answer, none, or one of another name
+//! - `files`: files for tests
 //! - `moves`: members move from one service of a domain to the other
+//! - `parts`: answers that are truncated
 //! - `reports`: what is logged and shown, and how often
-//! - `start`: what a start makes of what there is
+//! - `start`: what a start and `check` find
 //! - `panics`: a defect fails one refresh
-//! - `authorities`: members are asked anew when their authorities change
+//! - `authorities`: members are authenticated again when their authorities change
 
 mod authorities;
 mod doubt;
@@ -45,7 +46,7 @@ const SILENCE: u8 = 255;
 const TLS: &str = "_etcd-client-ssl._tcp.x.test";
 const PLAIN: &str = "_etcd-client._tcp.x.test";
 
-/// Nothing comes by itself, and all that is asked for comes at once.
+/// Nothing is due by itself, and requests are due at once.
 const TIMES: Times = Times {
     refresh_pause: Duration::ZERO,
     resolver_look: Duration::from_secs(3600),
@@ -54,19 +55,19 @@ const TIMES: Times = Times {
     ..Times::REAL
 };
 
-/// What the name server knows.
+/// The data of the name server.
 #[derive(Debug, Default)]
 struct Zone {
     /// Lines `OWNER TYPE DATA`.
     records: Vec<(String, u16, String)>,
     ttl: u32,
-    /// That of SRV records, if it is another one.
+    /// That of SRV records, if it differs.
     srv_ttl: Option<u32>,
-    /// For how long it is sure that there is nothing; without it, it does not say.
+    /// The negative TTL, if answers have one.
     minimum: Option<u32>,
     /// RCODEs for names, or for one type of a name; [`SILENCE`] is no answer.
     faults: HashMap<(String, Option<u16>), u8>,
-    /// How many records of names come over TCP, with word that this is not all.
+    /// How many records of names come over TCP, with the TC bit.
     cuts: HashMap<String, usize>,
     /// How often each name was asked for, any type.
     asked: HashMap<String, usize>,
@@ -119,7 +120,7 @@ impl Zone {
     }
 }
 
-/// A name server, a resolver that asks it, and the pool that is kept in step.
+/// A name server, discovery that asks it, and the pool that it updates.
 struct Bench {
     discovery: Discovery,
     pool: Pool,
@@ -133,12 +134,11 @@ struct Bench {
     _net: Net,
 }
 
-/// A gate that admits all endpoints but impostors. A certificate expires the later the more often
-/// the gate has been asked.
+/// A gate that admits all endpoints but impostors. Each certificate expires later than the last one.
 #[derive(Debug, Default)]
 struct FakeGate {
     impostors: Mutex<HashSet<String>>,
-    /// A defect: asked whether one of these is a member, it panics.
+    /// Members at which it panics.
     defects: Mutex<HashSet<String>>,
     asked: Mutex<Vec<String>>,
 }
@@ -265,7 +265,7 @@ impl Bench {
         self.zone().asked.get(name).copied().unwrap_or(0)
     }
 
-    /// One round after a wait that ended so.
+    /// One step after a wait that ended so.
     fn step(&mut self, woken: io::Result<bool>) {
         let gate = self.gate.clone();
         let removed = |addrs: Vec<SocketAddr>| {
@@ -298,7 +298,7 @@ impl Bench {
         self.discovery.schedule.until().unwrap() - Instant::now()
     }
 
-    /// A start, whose endpoints serve from then on.
+    /// A start; its endpoints serve from then on.
     fn start(&mut self) -> Result<(), String> {
         let gate = self.gate.clone();
         let gate = gate.as_deref().map(|gate| gate as &dyn Authenticate);
@@ -318,7 +318,7 @@ impl Bench {
         endpoints.iter().map(|e| short(e.addr)).collect()
     }
 
-    /// The same of those that clients get.
+    /// The same of those that clients are forwarded to.
     fn active(&self) -> Vec<String> {
         let picks = (0..20).filter_map(|_| self.pool.pick(&[]));
         let mut active: Vec<_> = picks.map(|(addr, _)| short(addr)).collect();
@@ -353,7 +353,7 @@ fn list(endpoints: &[&str]) -> Vec<Member> {
     proving(&Identity::None, endpoints)
 }
 
-/// The same, members that have to prove who they are.
+/// The same with members that have to prove who they are.
 fn proving(identity: &Identity, endpoints: &[&str]) -> Vec<Member> {
     let parse = |text: &&str| parse_endpoint(text).unwrap().0;
     let endpoints = endpoints.iter().map(parse);
@@ -365,7 +365,7 @@ fn srv() -> Members {
     Members::in_dns("x.test", "", None, Vec::new())
 }
 
-/// The same with a list that serves meanwhile.
+/// The same with a fallback.
 fn srv_or(endpoints: &[&str]) -> Members {
     Members::in_dns("x.test", "", None, list(endpoints))
 }
@@ -375,7 +375,7 @@ fn authenticated(fallback: &[&str]) -> Members {
     Members::in_dns("x.test", "", Some("x.test".to_owned()), list(fallback))
 }
 
-/// How many lines have been heard that contain this.
+/// How many of the lines contain this.
 fn count(lines: &[String], part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
 }

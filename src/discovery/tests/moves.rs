@@ -61,7 +61,7 @@ fn a_service_without_records_is_believed_while_the_other_has_members() {
             |bench| bench.publish(&format!("{TLS} SRV 0 0 1 lost.test")),
             &["1", "2"],
         ),
-        // Those that speak no TLS may not serve, so that they are no reason to forget others.
+        // Members that do not use TLS may not serve, so others are not forgotten because of them.
         ("TLS NXDOMAIN", secure, tls_is_gone, &["1", "3"]),
         ("plain NXDOMAIN", secure, plain_is_gone, &["1", "3"]),
     ];
@@ -72,7 +72,7 @@ fn a_service_without_records_is_believed_while_the_other_has_members() {
         bench.refresh();
         heard();
         change(&bench);
-        // The longer, the same.
+        // It stays like this.
         for _ in 0..3 {
             bench.refresh();
             assert_eq!(bench.endpoints(), expected, "{case}");
@@ -91,7 +91,7 @@ fn secure() -> Members {
     authenticated(&[])
 }
 
-/// What is published and withdrawn at once is followed once the new names have addresses.
+/// Records that replace others at once are used once the new names have addresses.
 #[test]
 fn a_move_to_new_members_ends_and_is_logged() {
     let mut bench = Bench::new(srv());
@@ -115,7 +115,7 @@ fn a_move_to_new_members_ends_and_is_logged() {
     assert!(lines[0].starts_with(gone), "{lines:?}");
     assert!(lines[0].contains("NXDOMAIN"), "{lines:?}");
     assert_eq!((lines.len(), count(&lines, "endpoints changed")), (2, 1));
-    // Of names that are not used any more nobody asks.
+    // Names that are not used any more are not looked up.
     let asked = bench.asked("m1.test");
     bench.refresh();
     assert_eq!(bench.asked("m1.test"), asked);
@@ -132,7 +132,7 @@ fn a_forgotten_service_comes_back() {
     };
     follow(&mut bench, &[1], &[2], &["1", "2"]);
     follow(&mut bench, &[1], &[], &["1"]);
-    // Now it is the only one left, whatever is said of it.
+    // Now it is the only one left, so that it stays.
     follow(&mut bench, &[], &[], &["1"]);
     follow(&mut bench, &[1], &[2, 3], &["1", "2", "3"]);
     follow(&mut bench, &[1], &[3], &["1", "3"]);
@@ -141,7 +141,7 @@ fn a_forgotten_service_comes_back() {
     follow(&mut bench, &[], &[], &["3"]);
     follow(&mut bench, &[4], &[3], &["3", "4"]);
     assert_eq!(bench.problems(), [""; 0]);
-    // A failure of what is gone is told like that of what never was.
+    // A failure of a forgotten service is logged like that of one that never had records.
     follow(&mut bench, &[4], &[], &["4"]);
     heard();
     bench.fail(PLAIN, SERVFAIL);
@@ -155,7 +155,7 @@ fn a_forgotten_service_comes_back() {
     assert_eq!(count(&lines, "SRV lookup works again"), 1, "{lines:?}");
 }
 
-/// While an earlier name of the search list is not answered for, nobody knows which members count.
+/// While an earlier name of the search list is unanswered, it is unknown which members count.
 #[test]
 fn members_of_a_doubtful_name_do_not_replace_others() {
     let source = Members::in_dns("x", "", None, Vec::new());

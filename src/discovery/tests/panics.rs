@@ -1,5 +1,4 @@
-//! A defect in one refresh fails that refresh. What panics prints a message of its own, which is not
-//! under test.
+//! A defect in one refresh fails that refresh only. The panic prints a message, which is not under test.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,11 +1,11 @@
-//! Answers that are truncated over TCP too: where nothing better is known the part that came serves, and
-//! a warning says so; what is known whole stays.
+//! Answers that are truncated over TCP too: if nothing better is known, the part is used, and
+//! a warning says so; complete records stay.
 
 use super::*;
 
 const PART: &str = "only a part of the records is known, using it";
 
-/// Of the services by which members are found, one with records and how its members are told.
+/// What names members, the name that is truncated, and how it is shown and logged.
 fn services() -> [(Members, &'static str, &'static str, &'static str); 2] {
     [
         (srv(), PLAIN, "SRV _etcd-client._tcp.x.test.", "SRV lookup"),
@@ -50,14 +50,14 @@ fn a_start_uses_a_part_of_an_answer() {
         let used = "; 2 records of an answer that was not complete are used";
         assert!(problems[0].ends_with(used), "{problems:?}");
         assert_eq!(bench.counts(), (0, 1));
-        // Once is enough.
+        // It is logged once.
         bench.refresh();
         assert_eq!(count(&heard(), PART), 0);
-        // What fails later leaves the part, and it is still one.
+        // After a later failure the part stays, and it is still one.
         bench.fail(owner, SERVFAIL);
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1", "2"]);
-        // The whole ends it.
+        // A complete answer ends it.
         bench.mend();
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1", "2", "3"]);
@@ -92,7 +92,7 @@ fn complete_records_are_not_replaced_by_a_part() {
     }
 }
 
-/// Of a part nobody knows what it lacks: what it adds serves, and it takes nothing away.
+/// It is unknown what a part lacks: it adds endpoints and removes none.
 #[test]
 fn one_part_after_another_removes_no_endpoint() {
     for (source, owner, ..) in services() {
@@ -115,7 +115,7 @@ fn one_part_after_another_removes_no_endpoint() {
     }
 }
 
-/// A part of one service does not count as word that the other is gone.
+/// After a part of one service, the other one is not forgotten.
 #[test]
 fn a_part_does_not_replace_the_other_service() {
     let mut bench = Bench::new(srv());

@@ -4,7 +4,7 @@ use super::times::{S, assert_pause};
 use super::*;
 
 impl Bench {
-    /// A refresh; then these are the endpoints, and these have been reported as removed since the last.
+    /// A refresh; then these are the endpoints, and these were removed.
     #[track_caller]
     fn expect(&mut self, endpoints: &[&str], removed: &[&str]) {
         self.refresh();
@@ -34,7 +34,7 @@ fn an_endpoint_that_comes_back_was_not_removed() {
     let mut bench = Bench::new(srv());
     bench.members(&[], &[1, 2, 3]);
     bench.expect(&["1", "2", "3"], &[]);
-    // A server that gives two of three at a time, each time others.
+    // A server that gives two of three at a time, each time different ones.
     for (members, expected) in [
         ([2, 3], ["2", "3"]),
         ([1, 3], ["1", "3"]),
@@ -56,7 +56,7 @@ fn an_uncertain_answer_confirms_nothing() {
     let mut bench = Bench::new(Members::listed(list(&["two.test:1", "m3.test:1"])));
     bench.publish("two.test A 127.1.0.1\ntwo.test A 127.1.0.2");
     bench.expect(&["1", "2", "3"], &[]);
-    // Another name fails, perhaps that of a member which has moved there.
+    // Another name fails; the member may have moved there.
     bench.publish("two.test A 127.1.0.2");
     bench.fail("m3.test", SERVFAIL);
     for pause in [5, 10, 20] {
@@ -87,7 +87,7 @@ fn unanswered_records_confirm_nothing() {
     }
 }
 
-/// Or else one name that nobody corrects would keep connections to all removed members.
+/// Otherwise one wrong name would keep the connections to all removed members.
 #[test]
 fn a_name_that_does_not_exist_is_a_certain_answer() {
     let mut bench = Bench::new(Members::listed(list(&["two.test:1", "nobody.test:1"])));
@@ -100,7 +100,7 @@ fn a_name_that_does_not_exist_is_a_certain_answer() {
     assert_eq!(bench.counts(), (0, 3));
 }
 
-/// What is taken out of the file is removed, whatever lookups say.
+/// Members taken out of the file are removed, whatever lookups say.
 #[test]
 fn members_taken_out_of_a_list_are_removed_at_once() {
     let file = TempFile::new("127.1.0.9:1\ntwo.test:1\nm3.test:1\n");
@@ -116,11 +116,11 @@ fn members_taken_out_of_a_list_are_removed_at_once() {
     bench.publish("two.test A 127.1.0.2");
     bench.fail("m3.test", SERVFAIL);
     bench.expect(&["9", "2", "3"], &[]);
-    // Two looks, and two answers that are not certain.
+    // Two polls, and two uncertain answers.
     file.write("two.test:1\nm3.test:1\n");
     bench.expect(&["9", "2", "3"], &[]);
     bench.expect(&["2", "3"], &["9"]);
-    // With its line goes what an answer had lacked before.
+    // Without its line, an endpoint that an answer lacked before is removed.
     file.write("m3.test:1\n");
     bench.expect(&["2", "3"], &[]);
     bench.expect(&["3"], &["1", "2"]);
@@ -128,7 +128,7 @@ fn members_taken_out_of_a_list_are_removed_at_once() {
     bench.expect(&["3"], &[]);
 }
 
-/// An answer that leaves no endpoint says nothing about one.
+/// An answer without endpoints changes nothing.
 #[test]
 fn an_answer_without_endpoints_confirms_nothing() {
     let mut bench = Bench::new(srv());
@@ -143,7 +143,7 @@ fn an_answer_without_endpoints_confirms_nothing() {
     bench.expect(&["1", "2"], &[]);
 }
 
-/// The endpoint of another member at the same address is the same one to a connection.
+/// A connection does not notice that its address belongs to another member now.
 #[test]
 fn an_address_that_moves_to_another_member_was_not_removed() {
     let mut bench = Bench::new(authenticated(&[]));

@@ -1,9 +1,9 @@
-//! What is logged and shown of what fails, and how often: one line when it begins, one when it is
+//! What is logged and shown of problems: one line when a problem begins and one when it is
 //! over, however many refreshes there are between the two.
 
 use super::*;
 
-/// The lines of `count` refreshes, without those that say how the set changed.
+/// The lines of `count` refreshes, without those about changes of the endpoints.
 pub(super) fn lines_of(bench: &mut Bench, count: usize, refresh: fn(&mut Bench)) -> Vec<String> {
     heard();
     for _ in 0..count {
@@ -14,7 +14,7 @@ pub(super) fn lines_of(bench: &mut Bench, count: usize, refresh: fn(&mut Bench))
     lines
 }
 
-/// Three refreshes make one line, which has these parts, and begins with the first.
+/// Three refreshes log one line, which begins with the first of these parts and has all of them.
 #[track_caller]
 fn assert_one_line(bench: &mut Bench, parts: &[&str]) {
     let lines = lines_of(bench, 3, Bench::refresh);
@@ -35,7 +35,7 @@ pub(super) fn assert_problems(bench: &Bench, expected: &[&[&str]]) {
 
 type Change = fn(&mut Bench);
 
-/// What fails, and how it is told.
+/// A problem, and how it is logged and shown.
 struct Case {
     members: Members,
     begin: Change,
@@ -96,7 +96,7 @@ fn each_problem_is_one_line_when_it_begins_and_one_when_it_is_over() {
             end: usual,
             ended: &["INFO  SRV lookup works again", "records=2"],
         },
-        // That it is answered for is enough of the service that has no records.
+        // The service without records only has to be answered.
         Case {
             members: srv(),
             begin: |bench| bench.fail(TLS, SERVFAIL),
@@ -121,7 +121,7 @@ fn each_problem_is_one_line_when_it_begins_and_one_when_it_is_over() {
             end: usual,
             ended: &["INFO  resolved endpoint again host=m2.test."],
         },
-        // Nobody asks for that name any more.
+        // The name is not looked up any more.
         Case {
             members: srv(),
             begin: |bench| bench.members(&[], &[1, 2, 3]),
@@ -207,7 +207,7 @@ fn the_fallback_is_one_line_until_it_is_over() {
     let headline: &[&str] = &["SRV records give no endpoint that may serve"];
     let none: [&[&str]; 2] = [&[TLS, "NXDOMAIN"], &[PLAIN, "NXDOMAIN"]];
     assert_problems(&bench, &[headline, none[0], none[1]]);
-    // A service that fails has a line of its own, and is one problem.
+    // A service that fails has its own line, and is one problem.
     bench.fail(TLS, SERVFAIL);
     assert_one_line(&mut bench, &["WARN  SRV lookup failed", TLS, "SERVFAIL"]);
     assert_problems(&bench, &[headline, none[1], &[TLS, "SERVFAIL"]]);
@@ -231,7 +231,7 @@ fn changes_of_a_lasting_problem_are_logged() {
     bench.listeners.push("127.1.0.5:1".parse().unwrap());
     bench.members(&[], &[1, 2]);
     bench.refresh();
-    // Another reason of a service is; of a name it is not.
+    // Another reason is logged for a service, and not for a name.
     for rcode in [SERVFAIL, 5, NXDOMAIN] {
         bench.fail(PLAIN, rcode);
         assert_one_line(&mut bench, &["WARN  SRV lookup failed"]);
@@ -247,7 +247,7 @@ fn changes_of_a_lasting_problem_are_logged() {
     assert_problems(&bench, &[&["m2.test", "NXDOMAIN"]]);
     bench.mend();
     bench.refresh();
-    // So is how much there is too much, and the name of a loop.
+    // So is another surplus, and another name of a loop.
     more_records(&mut bench);
     assert_one_line(&mut bench, &["WARN  too many SRV records", "found=257"]);
     let line = |port: u16| format!("{PLAIN} SRV 0 0 {port} m1.test\n");
@@ -283,7 +283,7 @@ fn at_sighup_loops_are_logged_again_and_nothing_else() {
     let lines = lines_of(&mut bench, 3, Bench::ask);
     assert_eq!(count(&lines, "endpoint is this gateway itself"), 3);
     assert_eq!(lines.len(), 3, "{lines:?}");
-    // Who has asked before has been answered.
+    // A request is done after one refresh.
     assert_eq!(lines_of(&mut bench, 3, Bench::refresh), [""; 0]);
     // The end is logged, too.
     bench.members(&[], &[1]);
@@ -292,7 +292,7 @@ fn at_sighup_loops_are_logged_again_and_nothing_else() {
     assert_eq!(count(&lines, "problem is over"), 1, "{lines:?}");
 }
 
-/// A file, and discovery that looks at it at each round.
+/// A file, and discovery that polls it at each step.
 fn following(text: &str) -> (TempFile, Bench) {
     let file = TempFile::new(text);
     let (source, _) = Members::in_file(&file.path, Identity::None).unwrap();
@@ -320,7 +320,7 @@ fn a_bad_endpoints_file_is_one_line_per_change_and_one_when_it_is_good_again() {
     file.write("127.1.0.1:1\nother nonsense");
     assert_one_line(&mut bench, &[UNUSABLE, ":2: "]);
     assert_problems(&bench, &[&[":2: "]]);
-    // Who asks is told again.
+    // A request logs it again.
     let lines = lines_of(&mut bench, 3, Bench::ask);
     assert_eq!((lines.len(), count(&lines, UNUSABLE)), (3, 0), "{lines:?}");
     assert_eq!(count(&lines, "endpoints file is not usable"), 3);

@@ -1,4 +1,4 @@
-//! What a start, or a look, makes of what there is.
+//! What a start and `check` find.
 
 use super::*;
 
@@ -168,7 +168,7 @@ fn the_fallback_serves_if_no_member_can_be_authenticated() {
         ];
         let endpoints = bench.pool.endpoints();
         assert_eq!([0, 1].map(|index| endpoints[index].identity.clone()), names);
-        // As long as nobody passes; then no more.
+        // They serve until a member passes.
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1", "8", "9"]);
         let proof = Proof { not_after: None };
@@ -177,7 +177,7 @@ fn the_fallback_serves_if_no_member_can_be_authenticated() {
             .set_authenticated(&endpoints[0], Instant::now(), proof);
         bench.refresh();
         assert_eq!(bench.endpoints(), ["1"]);
-        // From then on they are no alternative.
+        // From then on they are not used.
         let error = dial::ErrorKind::Rejected("down".into()).at(endpoints[0].addr);
         bench.pool.failed(endpoints[0].addr, Instant::now(), &error);
         bench.refresh();
@@ -198,7 +198,7 @@ fn the_fallback_does_not_serve_if_a_member_does() {
     bench.members(&[], &[1]);
     bench.start().unwrap();
     assert_eq!(bench.endpoints(), ["1"]);
-    // Nor from then on, even where records decline to name anybody.
+    // Nor later, even if the records decline the service.
     bench.publish(&format!("{PLAIN} SRV 0 0 0 ."));
     bench.refresh();
     assert_eq!(bench.endpoints(), ["1"]);
@@ -218,7 +218,7 @@ fn a_failed_start_names_fallback_endpoints_too() {
     }
 }
 
-/// Also where members that are found have not.
+/// Even if the members that are found have nothing to prove.
 #[test]
 fn fallback_endpoints_have_to_prove_their_identity() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) const S: Duration = Duration::from_secs(1);
 
-/// The pause is this long, but for the tenth that is left to chance and what the test takes.
+/// The pause is this long, less a random tenth and the time that the test takes.
 #[track_caller]
 pub(super) fn assert_pause(bench: &Bench, longest: Duration) {
     let pause = bench.pause();
@@ -31,7 +31,7 @@ fn the_shortest_time_to_live_of_an_answer_counts() {
     bench.zone().ttl = 200;
     bench.zone().minimum = Some(100);
     bench.refresh();
-    // Of the service that does not exist.
+    // That of the service that does not exist.
     assert_pause(&bench, 100 * S);
 }
 
@@ -90,7 +90,7 @@ fn gateways_with_the_same_records_do_not_ask_at_the_same_moment() {
     assert_eq!(pauses.len(), 50);
 }
 
-/// Until somebody asks: no refresh, no look at the resolver's files, no audit.
+/// Until a request comes: no refresh, no poll of the resolver's files, no authentication.
 #[test]
 fn literal_addresses_are_not_looked_up_again() {
     let next = |texts: &[&str]| {
@@ -124,7 +124,7 @@ fn without_an_active_endpoint_records_are_asked_for_soon() {
     fail(&bench, 2);
     bench.refresh();
     assert_pause(&bench, 5 * S);
-    // Also where refreshes fail for long.
+    // Also after many failed refreshes.
     bench.fail(PLAIN, SERVFAIL);
     for _ in 0..4 {
         bench.refresh();
@@ -138,7 +138,7 @@ fn while_the_fallback_serves_records_are_asked_for_soon() {
     bench.publish("");
     bench.zone().minimum = Some(3600);
     bench.start().unwrap();
-    // Files are looked at first.
+    // Files are polled first.
     bench.step(Ok(false));
     assert_pause(&bench, 5 * S);
     for _ in 0..4 {
@@ -149,7 +149,7 @@ fn while_the_fallback_serves_records_are_asked_for_soon() {
     bench.members(&[1], &[]);
     bench.refresh();
     assert_eq!(bench.endpoints(), ["1"]);
-    // Once more, for it is new that the given ones are not needed.
+    // Once more, because the fallback is no longer needed.
     assert_pause(&bench, 5 * S);
     bench.refresh();
     assert_pause(&bench, 300 * S);
@@ -192,7 +192,7 @@ fn nothing_is_asked_before_its_time() {
     assert_eq!(bench.asked(PLAIN), 1);
     bench.step(Ok(true));
     assert_eq!(bench.asked(PLAIN), 2);
-    // The call is over.
+    // The request is done.
     bench.step(Ok(false));
     assert_eq!(bench.asked(PLAIN), 2);
 }
@@ -240,7 +240,7 @@ fn a_change_of_the_endpoints_file_is_used_at_the_second_poll() {
     assert_eq!(bench.endpoints(), ["1"]);
     bench.step(Ok(false));
     assert_eq!(bench.endpoints(), ["1", "2"]);
-    // Whoever asks does not wait for the second look.
+    // A request does not wait for the second poll.
     file.write("127.1.0.3:1 # alone");
     bench.step(Ok(true));
     assert_eq!(bench.endpoints(), ["3"]);
@@ -275,7 +275,7 @@ fn members_that_serve_are_authenticated_again_when_it_is_time() {
         assert_eq!(bench.asked(TLS), queries, "records have not changed");
         let expected: &[&str] = if audited { &["2"] } else { &["1", "2"] };
         assert_eq!(bench.active(), expected);
-        // The certificate that was shown last counts.
+        // The last certificate counts.
         let views = bench.pool.views();
         let expires: Vec<_> = views.iter().map(|view| view.stats.not_after()).collect();
         assert_eq!(expires[1] > Some(2), audited, "{expires:?}");
@@ -295,13 +295,13 @@ fn a_change_of_the_set_authenticates_members_again() {
     lock(&gate.impostors).insert("m2.test:1".to_owned());
     bench.members(&[2, 3], &[]);
     bench.refresh();
-    // The new one is for the monitor to authenticate.
+    // The monitor authenticates the new one.
     assert_eq!(asked(), ["m2.test:1"]);
     assert_eq!(bench.endpoints(), ["2", "3"]);
     assert_eq!(bench.active(), [""; 0]);
 }
 
-/// The thread is left behind: it never ends.
+/// The thread never ends.
 #[test]
 fn a_running_gateway_follows_its_records() {
     let times = Times {
@@ -346,7 +346,7 @@ fn a_running_gateway_follows_its_records() {
     assert_eq!(removed, ["1", "2"]);
 }
 
-/// The same where only the call of somebody who asks can be the reason.
+/// The same if only a request can be the reason.
 #[test]
 fn a_request_wakes_a_gateway_that_waits() {
     let mut bench = Bench::new(srv());
@@ -355,7 +355,7 @@ fn a_request_wakes_a_gateway_that_waits() {
     let until = bench.discovery.schedule.until();
     bench.pool.refresh_waker().wake();
     assert!(wait(bench.pool.refresh_waker(), until).unwrap());
-    // It is heard once.
+    // It is seen once.
     let soon = Instant::now() + Duration::from_millis(1);
     assert!(!wait(bench.pool.refresh_waker(), Some(soon)).unwrap());
     assert!(Instant::now() >= soon);
