@@ -2,9 +2,8 @@
 //!
 //! An attempt begins without waiting, so that a caller can run several at the same time
 //! and take the first that connects; [`wait`] sleeps until one of them has an
-//! outcome; [`blocking`] is for a single one. [`Error`] says whether the endpoint or this host is at fault.
+//! outcome; [`connect`] waits for a single one. [`Error`] says whether the endpoint or this host is at fault.
 
-pub(crate) mod blocking;
 mod error;
 
 use std::io;
@@ -71,7 +70,7 @@ impl Attempt {
         guard: &LoopGuard,
     ) -> Result<Self, Error> {
         let started = Instant::now();
-        let socket = connect(addr)?;
+        let socket = begin(addr)?;
         Self::of(socket, addr, started, started + timeout, guard)
     }
 
@@ -144,6 +143,25 @@ impl Attempt {
     }
 }
 
+/// Connects to one address, and waits for it at most for `timeout`.
+pub(crate) fn connect(
+    addr: SocketAddr,
+    timeout: Duration,
+    guard: &LoopGuard,
+) -> Result<Dialled, Error> {
+    let mut attempt = Attempt::start(addr, timeout, guard)?;
+    loop {
+        match attempt.outcome(Instant::now()) {
+            Outcome::Connected(dialled) => return Ok(dialled),
+            Outcome::Pending(pending) => attempt = pending,
+            Outcome::Failed(error) => return Err(error),
+        }
+        let until = Some(attempt.deadline);
+        wait(std::iter::once(&attempt), None, until)
+            .map_err(|error| ErrorKind::Local("poll", error).at(addr))?;
+    }
+}
+
 /// Sets what both sockets of a session need: no delay for small messages, and probes that
 /// find a dead peer. Sockets that a listener accepts inherit it (tcp(7)).
 pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
@@ -155,11 +173,11 @@ pub(crate) fn prepare(socket: SockRef<'_>) -> io::Result<()> {
 }
 
 /// A socket that is being connected.
-fn connect(addr: SocketAddr) -> Result<Socket, Error> {
+fn begin(addr: SocketAddr) -> Result<Socket, Error> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))
         .map_err(|error| ErrorKind::Socket(error).at(addr))?;
-    match begin(|| socket.connect(&addr.into())) {
+    match begin_connect(|| socket.connect(&addr.into())) {
         Ok(()) => Ok(socket),
         // Not because ports have run out: this host has no address of that family to send from,
         // for example because IPv6 is disabled. The endpoint cannot be reached from here.
@@ -173,7 +191,7 @@ fn connect(addr: SocketAddr) -> Result<Socket, Error> {
 
 /// Begins a connect without waiting for it. If a signal interrupts the call, the connect continues
 /// (connect(2)), so that the next call may find it in progress, or done.
-fn begin(connect: impl Fn() -> io::Result<()>) -> io::Result<()> {
+fn begin_connect(connect: impl Fn() -> io::Result<()>) -> io::Result<()> {
     loop {
         let begun = connect();
         match begun.as_ref().map_err(io::Error::raw_os_error) {
@@ -344,7 +362,9 @@ mod tests {
                 0 => Ok(()),
                 number => Err(io::Error::from_raw_os_error(number)),
             };
-            let outcome = begin(connect).err().and_then(|error| error.raw_os_error());
+            let outcome = begin_connect(connect)
+                .err()
+                .and_then(|error| error.raw_os_error());
             assert_eq!(outcome, expected, "{calls:?}");
             assert_eq!(asked.get(), calls.len(), "{calls:?}");
         }
@@ -417,7 +437,7 @@ mod tests {
         assert_eq!(guard.accepted(&accepted).unwrap().1, None);
         // The same if it is accepted before the dial is noted.
         let (addr, now) = (listener.local_addr().unwrap(), Instant::now());
-        let socket = connect(addr).unwrap();
+        let socket = begin(addr).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         let (_ticket, _) = guard.accepted(&accepted).unwrap();
         let error = Attempt::of(socket, addr, now, now, &guard).unwrap_err();

@@ -113,7 +113,7 @@ fn examine(
         }
         _ => {
             let started = Instant::now();
-            match blocking::connect(endpoint.addr, timeout, guard) {
+            match dial::connect(endpoint.addr, timeout, guard) {
                 Ok(_) => row.dial = Some(started.elapsed()),
                 Err(error) => row.reason = Some(error.to_string()),
             }
