@@ -1,17 +1,17 @@
-//! The URL of `--health-check`: where each member is asked how it is.
+//! The URL of `--health-check`, which is requested from each member.
 //!
-//! Plain `http://` alone. Without a host each member is asked at its own address, without a port
+//! The scheme is `http://`. Without a host each member is asked at its own address, without a port
 //! at its own port: `http://:2381/readyz` is port 2381 of every member. A host is an address and
-//! never a name: a name would have to be resolved before each question, and a DNS server that is
-//! slow would then look like members that are ill.
+//! never a name: a name would have to be resolved before each check, and with a slow DNS server
+//! all members would seem unhealthy.
 //!
-//! What is kept is what will be sent: printable ASCII, of a bounded length, so that nothing in it
+//! The path is sent as it is written: printable ASCII, of a bounded length, so that nothing in it
 //! can end a line of the request (RFC 9112 section 3.2).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// More than any health check of etcd has, and far from what a server refuses as too long.
+/// More than any health check of etcd has, and far less than servers refuse as too long.
 const LENGTH_MAX: usize = 1024;
 
 /// An `http` URL whose host and port may be those of each endpoint.
@@ -21,7 +21,7 @@ pub(crate) struct Url {
     host: Option<IpAddr>,
     /// `None`: each endpoint's own port.
     port: Option<u16>,
-    /// Path and query; begins with a slash.
+    /// Begins with a slash.
     path: String,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum UrlError {
 }
 
 impl Url {
-    /// Reads one.
+    /// Parses a URL.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -92,7 +92,7 @@ impl Url {
         })
     }
 
-    /// Where the endpoint at this address is to be asked.
+    /// Where the endpoint at this address is asked.
     pub(crate) fn target(&self, endpoint: SocketAddr) -> SocketAddr {
         let mut target = endpoint;
         if let Some(host) = self.host {
@@ -104,7 +104,7 @@ impl Url {
         target
     }
 
-    /// What is asked for there: the path, and the query if there is one.
+    /// The path, and the query if there is one.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -125,7 +125,7 @@ fn parse_authority(text: &str) -> Result<(Option<IpAddr>, Option<u16>), UrlError
         (Some(IpAddr::V6(ip)), port)
     } else {
         let (host, port) = match text.split_once(':') {
-            // `::1` too has one only behind its last colon.
+            // Of `::1` too, what follows the first colon has another one.
             Some((_, port)) if port.contains(':') => return Err(UrlError::Unbracketed),
             Some((host, port)) => (host, Some(port)),
             None => (text, None),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::member::MAX_ENDPOINTS;
 use super::roots::TrustedSet;
 use crate::deadline::DeadlineStream;
-use crate::dial::{self, blocking};
+use crate::dial;
 use crate::endpoint::slots::Slot;
 use crate::endpoint::{Authenticate, Endpoint, Proof};
 use crate::log;
@@ -106,7 +106,7 @@ impl Authenticator {
         })?;
         memory::room(MEMORY).map_err(|error| dial::ErrorKind::Local("memory", error).at(addr))?;
         let started = Instant::now();
-        let dialled = blocking::connect(addr, timeout, &self.guard)?;
+        let dialled = dial::connect(addr, timeout, &self.guard)?;
         let dial = Some(started.elapsed());
         let mut stream = RecordingStream {
             stream: DeadlineStream::new(&dialled.stream, started + timeout),

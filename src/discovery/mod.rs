@@ -253,7 +253,7 @@ impl Discovery {
         let failed = woken.as_ref().err().map(|error| {
             let error = OsErrorText(error).to_string();
             Problem {
-                subject: Subject::Poll,
+                subject: Subject::Wait,
                 message: "cannot poll",
                 fields: vec![("error", error.as_str().into())],
                 shown: vec![format!("cannot poll: {error}")],
@@ -261,7 +261,7 @@ impl Discovery {
             }
         });
         let failed = Vec::from_iter(failed);
-        self.report(|subject| *subject == Subject::Poll, failed, false);
+        self.report(|subject| *subject == Subject::Wait, failed, false);
         // Before the refresh that was asked for begins.
         self.log_result |= self.refreshes.was_asked();
         let woken = woken.unwrap_or(false);

@@ -44,11 +44,8 @@ impl fmt::Display for FileError {
                 write!(f, "{path}: cannot be read: {error}; {remedy}")
             }
             Self::NotAFile(path, wanted) => {
-                write!(
-                    f,
-                    "{}: is not a regular file; name {wanted}",
-                    path.display()
-                )
+                let path = path.display();
+                write!(f, "{path}: is not a regular file; name {wanted}")
             }
             Self::TooLarge(path, most, wanted) => {
                 let path = path.display();
@@ -100,7 +97,7 @@ pub(crate) trait PolledFiles: fmt::Debug {
 }
 
 /// What one poll found: the digest of the contents, or why there are none.
-type Found = Result<Digest, String>;
+type PollResult = Result<Digest, String>;
 
 /// Files that are polled.
 #[derive(Debug)]
@@ -108,12 +105,12 @@ pub(crate) struct Polled<F> {
     files: F,
     /// What the last poll found, and the stamp of all files from before it.
     stamp: u64,
-    found: Found,
+    found: PollResult,
     /// Two polls in a row found the same, so that a later change of the contents must change the
     /// stamp: after the first of them, a write may have come too soon for that.
     settled: bool,
     /// The contents that count, good or bad.
-    accepted: Found,
+    accepted: PollResult,
     /// Why they are not used, if they are bad.
     error: Option<String>,
 }

@@ -29,8 +29,8 @@ pub(super) enum Subject {
     Panic,
     /// Memory for a refresh.
     Memory,
-    /// The call that waits.
-    Poll,
+    /// The call that waits for the next step.
+    Wait,
     EndpointsFile,
     Authorities,
     /// `--endpoints` serve because nothing else may.
@@ -52,7 +52,7 @@ pub(super) enum Subject {
 impl Subject {
     /// Whether it is about the last refresh, rather than about files or the wait for the next.
     pub(super) fn is_of_refresh(&self) -> bool {
-        !matches!(self, Self::Poll | Self::EndpointsFile | Self::Authorities)
+        !matches!(self, Self::Wait | Self::EndpointsFile | Self::Authorities)
     }
 
     pub(super) fn is_of_files(&self) -> bool {
@@ -82,7 +82,7 @@ pub(super) struct Problem {
 impl Problem {
     fn log(&self) {
         let log = match self.subject {
-            Subject::Panic | Subject::Poll | Subject::EndpointsFile | Subject::Authorities => {
+            Subject::Panic | Subject::Wait | Subject::EndpointsFile | Subject::Authorities => {
                 log::error
             }
             _ => log::warn,

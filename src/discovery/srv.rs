@@ -40,7 +40,7 @@ struct Service {
     /// The last answer that had records.
     records: Vec<Srv>,
     /// The name that had them, completed from the search list.
-    found: Option<Name>,
+    completed: Option<Name>,
     /// They are a part of an answer: none was ever whole.
     is_part: bool,
     /// Why the last lookup gave none, or a part only.
@@ -87,7 +87,7 @@ impl Services {
             owner,
             is_plain,
             records: Vec::new(),
-            found: None,
+            completed: None,
             is_part: false,
             failure: None,
             is_forgotten: false,
@@ -279,7 +279,7 @@ impl Service {
     }
 
     fn learn(&mut self, answer: dns::Resolved<Srv>, outcome: &mut Outcome) {
-        if let Some(error) = answer.conflict_with(self.found.as_ref()) {
+        if let Some(error) = answer.conflict_with(self.completed.as_ref()) {
             return self.fail(error.clone(), outcome);
         }
         let is_part = answer.is_part();
@@ -291,7 +291,7 @@ impl Service {
         // Of a part it is not known what it lacks.
         outcome.inconclusive |= is_part;
         outcome.add(answer.ttl);
-        self.found = answer.owner;
+        self.completed = answer.owner;
         self.records = answer.data;
         self.is_part = is_part;
         self.failure = answer.missing;
@@ -322,7 +322,7 @@ impl Service {
         );
         self.records.clear();
         self.is_part = false;
-        self.found = None;
+        self.completed = None;
         self.is_forgotten = true;
     }
 

@@ -14,7 +14,7 @@ use super::plan::{Plan, plan, refuse_loops};
 use super::process::{NOT_CONTAINED, contain};
 use crate::access::{LogFile, Target};
 use crate::config::{Config, Output};
-use crate::dial::blocking;
+use crate::dial;
 use crate::discovery::auth::{self, Authenticator};
 use crate::discovery::parallel_map;
 use crate::endpoint::Endpoint;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::response::{self, Fault, MAX_RESPONSE, Parsed};
 use crate::deadline::DeadlineStream;
-use crate::dial::{self, blocking};
+use crate::dial;
 use crate::loop_guard::LoopGuard;
 use crate::sys::OsErrorText;
 use crate::url::Url;
@@ -40,7 +40,7 @@ pub(crate) fn ask(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + timeout;
     // It lives as long as the stream is used: the loop guard has to have the connection in its list.
-    let dialled = blocking::connect(addr, timeout, guard).map_err(Failure::Dial)?;
+    let dialled = dial::connect(addr, timeout, guard).map_err(Failure::Dial)?;
     let mut stream = DeadlineStream::new(&dialled.stream, deadline);
     converse(&mut stream, &request(addr, url))
 }
