@@ -1,5 +1,5 @@
 //! The end of a session: it is counted, logged, written to the access log and unregistered when its last handle is
-//! dropped. Others end sessions from outside with [`Sessions::reset_endpoint`] and [`Sessions::reset_all`].
+//! dropped. [`Sessions::reset_endpoint`] and [`Sessions::reset_all`] end sessions from outside.
 
 use std::io;
 use std::net::SocketAddr;

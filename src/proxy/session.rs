@@ -180,8 +180,7 @@ impl Session {
         }
     }
 
-    /// Finds an endpoint that answers. Not inlined: its stack is used
-    /// again by [`Session::copy`].
+    /// Finds an endpoint that answers. Not inlined, so that [`Session::copy`] uses the same stack again.
     #[inline(never)]
     fn connect(&self) -> Result<&Link, Failure> {
         let proxy = &self.proxy;
@@ -219,7 +218,7 @@ impl Session {
         Err(Cause::Rejected(Rejection::Loop).into())
     }
 
-    /// Joins the client to its endpoint. Not inlined, as [`Session::connect`] is not.
+    /// Joins the client to its endpoint. Not inlined, like [`Session::connect`].
     #[inline(never)]
     fn join(&self, dialled: Dialled, hold: InFlight) -> Result<&Link, Failure> {
         let (proxy, times) = (&self.proxy, &self.proxy.bounds.times);
@@ -241,7 +240,7 @@ impl Session {
             _dialled: dialled.ticket,
             relay,
         });
-        // From here on others can find the relay. Before, they could only note that the session is to end.
+        // From here on other threads can find the relay. Before, they could only note that the session is to end.
         if let Some(failure) = self.failure.get() {
             link.relay.abort(failure.cause);
         }
@@ -260,7 +259,7 @@ impl Session {
     }
 
     /// Copies to the end, or until these directions are parked. Not inlined: an idle worker keeps every
-    /// page of its stack that it has ever touched, so the buffer takes those that connecting has used.
+    /// page of its stack that it has ever touched, so the buffer lies on those that connecting has used.
     #[inline(never)]
     fn copy(self: &Arc<Self>, relay: &Relay, mut directions: Directions) {
         let proxy = &self.proxy;
@@ -278,14 +277,14 @@ impl Session {
         }
     }
 
-    /// Copies on in directions that nobody serves.
+    /// Continues to copy in directions that no thread serves.
     fn resume(self: &Arc<Self>, directions: Directions) {
         if let Some(link) = self.link.get() {
             self.copy(&link.relay, directions);
         }
     }
 
-    /// Has a worker copy on in directions that were parked.
+    /// Has a worker continue to copy in directions that were parked.
     ///
     /// # Errors
     /// If there is no thread.
