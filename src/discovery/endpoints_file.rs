@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::member::{Identity, MAX_ENDPOINTS, Member, memory_for};
-use super::polled::{self, Contents, FileError, PolledFiles};
+use super::polled::{self, Contents, FileError, Parsed, PolledFiles};
 use crate::addr::{AddrError, parse_endpoint};
 use crate::endpoint::Source;
 
@@ -68,7 +68,7 @@ impl PolledFiles for EndpointsFile {
         memory_for(octets.filter(|octet| **octet == b'\n').count() + 1)
     }
 
-    fn parse(&self, contents: Contents) -> Result<(Vec<Member>, Vec<String>), FileError> {
+    fn parse(&self, contents: Contents) -> Parsed<Vec<Member>> {
         let path = self.path.display();
         let Listing {
             mut members,

@@ -72,6 +72,9 @@ pub(super) fn read(path: &Path, most: usize, wanted: &'static str) -> Result<Vec
 /// The contents of files, in their order.
 pub(super) type Contents = Vec<Vec<u8>>;
 
+/// What contents mean, and warnings that name the file.
+pub(super) type Parsed<T> = Result<(T, Vec<String>), FileError>;
+
 /// Files with one meaning.
 pub(crate) trait PolledFiles: fmt::Debug {
     /// What the contents mean.
@@ -89,11 +92,11 @@ pub(crate) trait PolledFiles: fmt::Debug {
     /// Bytes of memory that it may take to parse the contents and to use what they mean.
     fn memory_for(&self, contents: &Contents) -> usize;
 
-    /// What the contents mean, and warnings that name the file.
+    /// What the contents mean.
     ///
     /// # Errors
     /// If they are refused.
-    fn parse(&self, contents: Contents) -> Result<(Self::Value, Vec<String>), FileError>;
+    fn parse(&self, contents: Contents) -> Parsed<Self::Value>;
 }
 
 /// What one poll found: the digest of the contents, or why there are none.
@@ -174,10 +177,7 @@ impl<F: PolledFiles> Polled<F> {
 
     /// What the files mean now, if that is news; an error is shown as a [problem](Self::problem). If somebody
     /// has `asked`, what is still bad is news, too.
-    pub(super) fn poll(
-        &mut self,
-        asked: bool,
-    ) -> Option<Result<(F::Value, Vec<String>), FileError>> {
+    pub(super) fn poll(&mut self, asked: bool) -> Option<Parsed<F::Value>> {
         // Before the contents: a write in between shows at the next poll.
         let stamp = stamp(&self.files);
         let same_stamp = stamp == self.stamp;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::polled::{self, Contents, FileError, Polled, PolledFiles};
+use super::polled::{self, Contents, FileError, Parsed, Polled, PolledFiles};
 use super::problems::{Problem, Subject};
 use crate::log;
 use crate::sync::lock;
@@ -108,7 +108,7 @@ impl PolledFiles for Bundle {
         size.saturating_mul(PARSED)
     }
 
-    fn parse(&self, contents: Contents) -> Result<(Anchors, Vec<String>), FileError> {
+    fn parse(&self, contents: Contents) -> Parsed<Anchors> {
         let files = match self {
             Self::Named(path) => return parse_named(path, &contents.concat()),
             Self::System { files, .. } => files.as_slice(),
@@ -128,7 +128,7 @@ impl PolledFiles for Bundle {
     }
 }
 
-fn parse_named(path: &Path, text: &[u8]) -> Result<(Anchors, Vec<String>), FileError> {
+fn parse_named(path: &Path, text: &[u8]) -> Parsed<Anchors> {
     let path = path.display();
     let certificates = pem::parse_certificates(text)
         .map_err(|error| FileError::Content(format!("{path}: {error}; name {WANTED}")))?;

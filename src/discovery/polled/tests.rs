@@ -326,7 +326,7 @@ impl PolledFiles for Counted {
         self.0.memory_for(contents)
     }
 
-    fn parse(&self, contents: Contents) -> Result<(Vec<Member>, Vec<String>), FileError> {
+    fn parse(&self, contents: Contents) -> Parsed<Vec<Member>> {
         self.0.parse(contents)
     }
 }
