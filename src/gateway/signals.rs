@@ -241,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_of_the_start_stops_and_the_first_signal_to_end_is_remembered() {
-        let mut signals = StartSignals::start(Times::REAL).unwrap().stop().unwrap();
+    fn the_first_signal_to_end_is_remembered() {
+        let mut signals = Signals::open(Times::REAL).unwrap();
         let mut request = |signal| signals.request(signal);
         assert_eq!(request(Signal::Hangup), Some(Request::Refresh));
         assert_eq!(request(Signal::Terminate), Some(Request::End));
