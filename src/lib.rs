@@ -2,10 +2,46 @@
 //! local address, every member behind it. It neither inspects what it forwards nor
 //! terminates TLS.
 //!
-//! The way of a connection: `cli` reads settings into a `config`; `gateway` composes the
-//! rest; `discovery` finds the endpoints and keeps the `endpoint` pool in step;
-//! `proxy` accepts a client, picks an endpoint, `dial`s it and relays bytes; `health` asks
-//! endpoints how they are. Each module knows only those listed after it here.
+//! # Modules
+//! Each uses only modules of layers below its own, but `endpoint` and `health` also use `dial`.
+//!
+//! | layer | module | what it does |
+//! |---|---|---|
+//! | 5 | `cli` | reads flags, variables and the settings file into a `config`; help and manual pages |
+//! | 5 | `gateway` | composes the rest: start, `check`, signals, reload, drain |
+//! | 4 | `discovery` | finds members, resolves them to endpoints, authenticates them |
+//! | 4 | `proxy` | accepts clients, connects each to an endpoint, copies bytes |
+//! | 4 | `admin` | metrics, health and status over HTTP |
+//! | 3 | `endpoint` | the pool of endpoints: which are active, and which is next |
+//! | 3 | `health` | asks endpoints over HTTP how they are |
+//! | 3 | `dial` | one attempt to connect to one address |
+//! | 2 | `tls` | a client's handshake, to authenticate a server |
+//! | 2 | `dns` | a stub resolver |
+//! | 1 | `x509` | validation of certificate chains |
+//! | 1 | `config` | the resolved settings |
+//! | 0 | `access`, `log` | lines of the access log, and of the log |
+//! | 0 | `crypto`, `wire` | primitives; bounds-checked reading and writing of messages |
+//! | 0 | `loop_guard` | finds connections of this gateway to itself |
+//! | 0 | `sys` | what is needed of Linux beyond `std`; the only module with `unsafe` code |
+//! | 0 | `addr`, `columns`, `date`, `deadline`, `stamp`, `stats`, `sync`, `times`, `url` | small types: addresses, tables, dates, timed streams, files that change, counters, locks, intervals, URLs |
+//!
+//! # The way of a connection
+//! The thread `accept` runs [`proxy::Proxy::accept`], which gives each client to `session::start`. That admits it
+//! (`Sessions::admit`, up to `--max-connections`) and runs `Session::run` in a worker. `Session::connect` asks a `Connector`, which
+//! picks an endpoint (`Pool::pick`), dials it, and dials another one beside it if that is slow. `Session::join` makes a `Relay` of both
+//! sockets, and `Session::copy` copies bytes in both directions until both have ended (`relay/end`). A session that is silent gives
+//! its thread back and waits in `parked`. When it is dropped, the session is counted and has its line in the access log.
+//!
+//! # The way of an endpoint change
+//! The thread `discovery` runs [`discovery::Discovery::run`]. When a refresh is due, `Discovery::follow` asks the source for
+//! members and resolves their names, removes addresses of this gateway, and gives the set to [`endpoint::pool::Pool::replace`]. New
+//! endpoints authenticate before they get clients; the thread `monitor` dials them, and those that have failed, until they answer.
+//! Removed ones are reported to [`proxy::Proxy::removed`], which closes their connections after `--close-removed`.
+//!
+//! # How a failed start reaches the user
+//! `cli::parse`, [`gateway::run`] and [`gateway::check::run`] return errors whose text names the flag and what to do. [`run`] prints
+//! the text as one line on stderr and exits with 2 if the command line is wrong, otherwise with 1. In a reload it sends the text to the
+//! process that still serves, which logs it and continues.
 
 mod cli;
 mod gateway;
@@ -68,37 +104,39 @@ pub fn run() -> ExitCode {
     };
     let environment: Vec<_> = std::env::vars_os().collect();
     let arguments = std::env::args_os().collect();
-    let (message, status) = match cli::parse(arguments, &environment, &stamp::read) {
+    let outcome = match cli::parse(arguments, &environment, &stamp::read) {
         Ok(cli::Invocation::Print(text)) => return print(&text, true),
         Ok(cli::Invocation::Start { config, warnings }) => {
-            match gateway::run(&config, warnings, &mut handover) {
-                Ok(status) => return status,
-                Err(error) if error.is_usage() => (error.to_string(), USAGE),
-                Err(error) => (error.to_string(), FAILURE),
-            }
+            gateway::run(&config, warnings, &mut handover)
+                .map_err(|error| (error.to_string(), error.is_usage()))
         }
         Ok(cli::Invocation::Check {
             config,
             output,
             warnings,
-        }) => match gateway::check::run(&config, output, &warnings) {
-            Ok(report) => return print(&report.text, report.would_serve),
-            Err(error) if error.is_usage() => (error.to_string(), USAGE),
-            Err(error) => (error.to_string(), FAILURE),
-        },
-        Err(error) => (error.to_string(), USAGE),
+        }) => gateway::check::run(&config, output, &warnings)
+            .map(|report| print(&report.text, report.would_serve))
+            .map_err(|error| (error.to_string(), error.is_usage())),
+        Err(error) => Err((error.to_string(), true)),
     };
-    if let Some(handover) = handover {
-        // The process that still serves logs it. Both at once could mix their lines.
-        handover.fail(&message);
-        return ExitCode::from(status);
+    let (message, is_usage) = match outcome {
+        Ok(status) => return status,
+        Err(error) => error,
+    };
+    let status = if is_usage { USAGE } else { FAILURE };
+    match handover {
+        // The process that still serves logs it. Lines of both at once could mix.
+        Some(handover) => {
+            handover.fail(&message);
+            ExitCode::from(status)
+        }
+        None => fail(&message, status),
     }
-    fail(&message, status)
 }
 
 fn fail(message: &str, status: u8) -> ExitCode {
-    // One line that a terminal shows and does not obey, also where a path has controls in it, or
-    // a message of the system's several lines.
+    // One line without control characters, so that the text cannot act on a terminal: a path may have some, and a message of the
+    // system may have several lines.
     let message = message.replace(char::is_control, " ");
     let priority = match sys::journal::is_stderr(|name| std::env::var_os(name)) {
         true => log::Level::Error.priority(),
@@ -111,7 +149,7 @@ fn fail(message: &str, status: u8) -> ExitCode {
 fn print(text: &str, success: bool) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) if success => ExitCode::SUCCESS,
-        // Where nobody reads on, that is not worth a message, but no success either.
+        // A reader that has closed the pipe needs no message, but it is not a success either.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let error = sys::OsErrorText(&error);
             fail(&format!("standard output: cannot write: {error}"), FAILURE)

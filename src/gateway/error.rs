@@ -23,6 +23,8 @@ enum Kind {
     Usage,
     /// Another process listens on the address.
     AddressInUse,
+    /// The user may not listen on the address.
+    AddressForbidden,
     /// Anything else.
     Runtime,
 }
@@ -75,6 +77,7 @@ impl Error {
         let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
         let kind = match (step, error.kind()) {
             (Step::Bind(_), io::ErrorKind::AddrInUse) => Kind::AddressInUse,
+            (Step::Bind(_), io::ErrorKind::PermissionDenied) => Kind::AddressForbidden,
             _ => Kind::Runtime,
         };
         Self {
@@ -130,6 +133,10 @@ impl Error {
 
     pub(super) fn is_address_in_use(&self) -> bool {
         self.kind == Kind::AddressInUse
+    }
+
+    pub(super) fn is_address_forbidden(&self) -> bool {
+        self.kind == Kind::AddressForbidden
     }
 
     /// Whether what the operator wrote is wrong, rather than the host.

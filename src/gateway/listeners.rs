@@ -133,30 +133,21 @@ fn unresolved(flag: &str, wanted: &HostPort, error: io::Error) -> Error {
     )
 }
 
-/// What the kernel refused, and which step that was.
-type Refused = (Step, io::Error);
-
-fn socket(error: io::Error) -> Refused {
-    (Step::Socket, error)
-}
-
-fn cannot_listen(flag: &str, addr: SocketAddr, (step, error): Refused) -> Error {
-    Error::host(format!("--{flag}={addr}: cannot listen"), step, &error)
+fn cannot_listen(flag: &str, addr: SocketAddr, step: Step, error: &io::Error) -> Error {
+    Error::host(format!("--{flag}={addr}: cannot listen"), step, error)
 }
 
 /// Opens a listener for metrics.
 pub(super) fn open_metrics(addr: SocketAddr) -> Result<TcpListener, Error> {
-    let open = || {
-        let listener = bind(addr, dial::prepare)?;
-        admin::prepare(SockRef::from(&listener)).map_err(socket)?;
-        Ok(listener)
-    };
-    open().map_err(|refused| cannot_listen("metrics-addr", addr, refused))
+    listen("metrics-addr", addr, |socket| {
+        admin::prepare(SockRef::from(&*socket))?;
+        dial::prepare(socket)
+    })
 }
 
 /// Opens a listener for clients.
 pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
-    bind(addr, listener::prepare).map_err(|refused| cannot_listen("listen-addr", addr, refused))
+    listen("listen-addr", addr, listener::prepare)
 }
 
 /// Opens listeners at these places, or takes those that were passed, or handed over. What was handed over
@@ -169,7 +160,8 @@ pub(super) fn open(
     let mut listeners = Vec::new();
     if passed.is_empty() {
         for ListenAddr { addr, .. } in places {
-            let refused = |error| cannot_listen("listen-addr", *addr, socket(error));
+            let refused =
+                |error: io::Error| cannot_listen("listen-addr", *addr, Step::Socket, &error);
             let known = handed.iter().position(|socket| serves(socket, *addr));
             let socket = match known.map(|index| handed.swap_remove(index)) {
                 Some(socket) => {
@@ -210,46 +202,47 @@ pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
 /// be otherwise for the start: systemd may pass the socket, or the gateway in service end before it.
 pub(super) fn rehearse(flag: &'static str, place: &ListenAddr) -> Result<Option<String>, Error> {
     let display = &place.display;
-    match bound(place.addr, dial::prepare) {
-        Ok(_) => Ok(None),
-        Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => {
-            let or_passed = match flag {
-                "listen-addr" => ", or passed by systemd",
-                _ => "",
-            };
-            Ok(Some(format!(
-                "--{flag}={display} is in use now: a start needs it free{or_passed}"
-            )))
-        }
-        Err((Step::Bind(_), error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Ok(Some(format!(
-                "--{flag}={display} is not for this user to listen on: ports below 1024 need \
-             CAP_NET_BIND_SERVICE"
-            )))
-        }
-        Err(refused) => Err(cannot_listen(flag, place.addr, refused)),
+    let Err(error) = bound(flag, place.addr, dial::prepare) else {
+        return Ok(None);
+    };
+    if error.is_address_in_use() {
+        let or_passed = match flag {
+            "listen-addr" => ", or passed by systemd",
+            _ => "",
+        };
+        return Ok(Some(format!(
+            "--{flag}={display} is in use now: a start needs it free{or_passed}"
+        )));
     }
+    if error.is_address_forbidden() {
+        return Ok(Some(format!(
+            "--{flag}={display} is not for this user to listen on: ports below 1024 need \
+             CAP_NET_BIND_SERVICE"
+        )));
+    }
+    Err(error)
 }
 
 /// Sets what sockets inherit from the one they are accepted from.
 type Prepare = fn(SockRef<'_>) -> io::Result<()>;
 
-fn bind(addr: SocketAddr, prepare: Prepare) -> Result<TcpListener, Refused> {
-    let socket = bound(addr, prepare)?;
+fn listen(flag: &str, addr: SocketAddr, prepare: Prepare) -> Result<TcpListener, Error> {
+    let socket = bound(flag, addr, prepare)?;
     let listening = socket.listen(BACKLOG);
-    listening.map_err(|error| (Step::Bind(addr.port()), error))?;
+    listening.map_err(|error| cannot_listen(flag, addr, Step::Bind(addr.port()), &error))?;
     Ok(socket.into())
 }
 
-fn bound(addr: SocketAddr, prepare: Prepare) -> Result<Socket, Refused> {
-    let socket = prepared(addr, prepare).map_err(socket)?;
+fn bound(flag: &str, addr: SocketAddr, prepare: Prepare) -> Result<Socket, Error> {
+    let socket =
+        unbound(addr, prepare).map_err(|error| cannot_listen(flag, addr, Step::Socket, &error))?;
     let bound = socket.bind(&addr.into());
-    bound.map_err(|error| (Step::Bind(addr.port()), error))?;
+    bound.map_err(|error| cannot_listen(flag, addr, Step::Bind(addr.port()), &error))?;
     Ok(socket)
 }
 
 /// A socket that only lacks its address.
-fn prepared(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
+fn unbound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
     socket.set_reuse_address(true)?;

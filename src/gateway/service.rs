@@ -60,19 +60,6 @@ struct Pending {
     exit: bool,
 }
 
-/// How a drain ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// All sessions are over.
-    Completely,
-    /// Its time was over.
-    Late,
-    /// The process that took over has ended.
-    ServiceEnded,
-    /// The process is to exit at once.
-    Interrupted,
-}
-
 /// All that it takes to serve, to hand over and to end.
 pub(super) struct Service<'a> {
     process: &'a Process<'a>,
@@ -355,36 +342,34 @@ impl<'a> Service<'a> {
         log::info("reload", "reloaded, draining", &fields);
         let metrics = self.stop_accepting(true);
         reloads.predecessors.clear();
-        let drained = self.drain(deadline);
-        if drained == Drained::Interrupted {
-            return self.exit_at_once();
-        }
+        self.drain(deadline);
         if let Some(successor) = &mut self.successor {
             successor.report(0);
         }
-        if drained == Drained::ServiceEnded {
-            return self.end_with_the_service();
-        }
-        if let Some(metrics) = metrics {
-            join(metrics, Instant::now() + self.process.times.accept_patience);
-        }
-        if !reloads.is_watched {
-            return self.stopped();
-        }
-        if self.pending.end.is_none() {
-            self.become_the_watcher();
+        if !self.pending.exit && !self.service_has_ended() {
+            if let Some(metrics) = metrics {
+                join(metrics, Instant::now() + self.process.times.accept_patience);
+            }
+            if !reloads.is_watched {
+                return self.stopped();
+            }
+            if self.pending.end.is_none() {
+                self.become_the_watcher();
+            }
         }
         while !self.pending.exit {
-            if self
-                .successor
-                .as_ref()
-                .is_none_or(|successor| successor.has_ended)
-            {
+            if self.service_has_ended() {
                 return self.end_with_the_service();
             }
             self.wait(None, None);
         }
         self.exit_at_once()
+    }
+
+    /// Whether the process that took over, or a later one, has ended.
+    fn service_has_ended(&self) -> bool {
+        let successor = self.successor.as_ref();
+        successor.is_some_and(|successor| successor.has_ended)
     }
 
     /// Makes this process, which has drained, only the watcher of the one that serves. Returns if that is not possible.
@@ -453,7 +438,7 @@ impl<'a> Service<'a> {
                 ("timeout_seconds", timeout.into()),
             ],
         );
-        if self.drain(deadline) == Drained::Late {
+        if self.drain(deadline) {
             // Each has a time of its own, by the settings that it was started with.
             predecessors.ask(Request::Reset);
             let patience = Instant::now() + self.process.times.accept_patience;
@@ -492,8 +477,8 @@ impl<'a> Service<'a> {
     }
 
     /// Waits until sessions are over, here and in processes that drain, at most until `deadline`. Those that are left here then are
-    /// reset.
-    fn drain(&mut self, mut deadline: Option<Instant>) -> Drained {
+    /// reset. Returns early if the process is to exit or the service has ended. Returns whether the deadline has passed.
+    fn drain(&mut self, mut deadline: Option<Instant>) -> bool {
         let runtime = Arc::clone(&self.runtime);
         let sessions = &runtime.proxy.sessions;
         // The listeners that were closed have left descriptors for it. Without it sessions are counted at intervals.
@@ -508,11 +493,9 @@ impl<'a> Service<'a> {
         let mut is_ending = false;
         loop {
             let (now, open) = (Instant::now(), sessions.count());
-            if self.pending.exit {
-                return Drained::Interrupted;
-            }
-            if open == 0 && runtime.reloads.predecessors.draining().0 == 0 {
-                return Drained::Completely;
+            let is_over = open == 0 && runtime.reloads.predecessors.draining().0 == 0;
+            if is_over || self.pending.exit || self.service_has_ended() {
+                return false;
             }
             if self.pending.reset || deadline.is_some_and(|deadline| now >= deadline) {
                 if open > 0 {
@@ -523,13 +506,10 @@ impl<'a> Service<'a> {
                     );
                     sessions.reset_all();
                 }
-                return Drained::Late;
+                return true;
             }
             let mut due = None;
             if let Some(successor) = &mut self.successor {
-                if successor.has_ended {
-                    return Drained::ServiceEnded;
-                }
                 if self.pending.end.is_some() && !is_ending {
                     is_ending = true;
                     let end = now.checked_add(self.process.config.drain_timeout);
