@@ -1,9 +1,9 @@
-//! Files that an operator names and others write: their content, and a stamp that differs after one has
-//! been written, replaced or touched (stat(2)), so that it can be followed without being read at each
-//! look. Only regular files are read: to read a pipe is to wait for a writer, and a device may never end.
+//! Files that an operator names and other programs write: their content, and a stamp that differs after one was
+//! written, replaced or touched (stat(2)), so that the file only has to be read after a change. Only
+//! regular files are read: reading a pipe waits for a writer, and a device may never end.
 //!
-//! Links are followed, so the swap of a link is a change too. Time stamps are coarse: of two
-//! writes within some milliseconds the second may leave the stamp as it was.
+//! Links are followed, so a link that is replaced is a change too. Time stamps are coarse: the second of two
+//! writes within some milliseconds may not change the stamp.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -18,8 +18,8 @@ pub(crate) const O_NONBLOCK: i32 = 0o4000;
 /// # Errors
 /// Those of open(2), ENXIO for a socket.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    // Otherwise, to open a pipe is to wait for its writer (fifo(7)). The open file is examined, not the path, which
-    // may have been replaced since.
+    // O_NONBLOCK: opening a pipe would wait for its writer (fifo(7)). The open file is examined, not the path, where
+    // another file may be by now.
     let file = File::options()
         .read(true)
         .custom_flags(O_NONBLOCK)
@@ -27,7 +27,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-/// The first octets of a regular file, at most so many; `None` if it is something else.
+/// At most the first `most` octets of a regular file; `None` if it is something else.
 ///
 /// # Errors
 /// Those of open(2) and read(2).
@@ -54,7 +54,7 @@ impl Stamp {
     /// `None` if there is no such file, or if it is not a regular file.
     ///
     /// # Errors
-    /// If the file system does not say.
+    /// Those of stat(2).
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(metadata.is_file().then(|| Self::from(&metadata))),
@@ -82,7 +82,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn only_regular_files_are_read_and_nothing_is_waited_for() {
+    fn only_regular_files_are_read_and_nothing_blocks() {
         let dir = format!("etcd-gateway-stamp-{}", std::process::id());
         let dir = std::env::temp_dir().join(dir);
         fs::create_dir(&dir).unwrap();

@@ -27,7 +27,7 @@ pub(super) fn needs(
     // `sessions`, `parked`, `monitor` and `discovery`.
     let mut threads = running + 4;
     threads += count(health) + count(has_zones) + count(process.notifier.is_enabled());
-    // Each accepts into a descriptor that the kernel sets aside before there is a client (accept(2)).
+    // The kernel reserves a descriptor for each thread in accept(2) before there is a client.
     let mut descriptors = listeners as u64;
     threads += listeners as u64;
     // The epoll of `parked`, a file that is being read, such as /etc/hosts, and the access log, which is opened again

@@ -1,9 +1,8 @@
-//! Where clients are accepted: the addresses that the operator named, or the sockets that a
-//! service manager has opened for us.
+//! Where the gateway listens: at the addresses that the operator named, or on the sockets that a
+//! service manager has passed.
 //!
-//! Sockets that are passed take the place of `--listen-addr`, for they are what the operator's
-//! socket unit says. Where both speak they have to agree: a gateway that listens elsewhere than
-//! one of them says would be found out by clients only.
+//! Sockets that are passed are used instead of the default of `--listen-addr`. If the flag is given as well, both have to
+//! name the same addresses: otherwise only clients would notice that the gateway does not listen where it should.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +19,7 @@ use crate::dns::Resolver;
 use crate::proxy::listener::{self, Listener};
 use crate::sys::activation::Inherited;
 
-/// Clients that wait to be accepted. The kernel cuts it to net.core.somaxconn.
+/// The most clients that wait to be accepted. The kernel limits it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
 /// One address to listen on.
@@ -35,7 +34,7 @@ pub(super) fn texts(items: impl IntoIterator<Item = impl ToString>) -> Vec<Strin
     items.into_iter().map(|item| item.to_string()).collect()
 }
 
-/// Where to listen, given where passed sockets do; nothing is bound yet.
+/// Where to listen; `passed` is where sockets that were passed listen. Nothing is bound yet.
 pub(super) fn places(
     config: &Config,
     passed: &[SocketAddr],
@@ -45,7 +44,7 @@ pub(super) fn places(
     if passed.is_empty() || config.listen_given {
         for wanted in &config.listen_addrs {
             let addr = match wanted.host {
-                // 0.0.0.0 is both families where we listen, and one where a service manager does.
+                // 0.0.0.0 means both families in the flag, and IPv4 in a socket unit.
                 Host::Ip(ip) if passed.contains(&(ip, wanted.port).into()) => {
                     (ip, wanted.port).into()
                 }
@@ -79,8 +78,7 @@ pub(super) fn places(
     Ok(passed.iter().map(place).collect())
 }
 
-/// Refuses an address that another one takes with it: the kernel would say that it is in use, and
-/// not by whom.
+/// Rejects two addresses that overlap: the kernel would say that the second is in use, but not by what.
 fn refuse_overlap(places: &[ListenAddr]) -> Result<(), Error> {
     let mut rest = places.iter();
     while let Some(place) = rest.next() {
@@ -94,15 +92,15 @@ fn refuse_overlap(places: &[ListenAddr]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether only one of these can be listened on.
+/// Whether it is not possible to listen on both.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_wildcard = |addr: SocketAddr| addr.ip().is_unspecified();
     let same = one == other || is_wildcard(one) || is_wildcard(other);
-    // Any free port is another one.
+    // Port 0 is any free port, so a different one each time.
     one.port() != 0 && one.port() == other.port() && same
 }
 
-/// Where to serve metrics, if anywhere: not where clients are accepted.
+/// Where to serve metrics, if they are wanted: not where clients are accepted.
 pub(super) fn metrics_place(
     config: &Config,
     listen: &[ListenAddr],
@@ -150,7 +148,7 @@ pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
     listen("listen-addr", addr, listener::prepare)
 }
 
-/// Opens listeners at these places, or takes those that were passed, or handed over. What was handed over
+/// Opens listeners at these addresses, or takes those that were passed or handed over. One that was handed over
 /// and is not wanted is closed.
 pub(super) fn open(
     places: &[ListenAddr],
@@ -183,7 +181,7 @@ pub(super) fn open(
     Ok(listeners)
 }
 
-/// Whether a socket listens at an address. Port 0 is any port, also the one that was found the last time.
+/// Whether a socket listens at an address. Port 0 matches any port.
 pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
     let mut wanted = addr;
     socket.local_addr().is_ok_and(|bound| {
@@ -194,12 +192,12 @@ pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
     })
 }
 
-/// Whether a start could listen at a place that `flag` names: what is odd about it now, if anything.
-/// The address is taken for a moment, and nobody can connect to it meanwhile.
+/// Whether a start could listen at the address of `flag`; returns a warning if that depends on how it is started.
+/// The address is bound for a moment, and nobody can connect to it meanwhile.
 ///
 /// # Errors
-/// If no start on this host could. That an address is in use, or not this user's to listen on, may
-/// be otherwise for the start: systemd may pass the socket, or the gateway in service end before it.
+/// If no start on this host could. An address that is in use, or that this user may not listen on, is only a warning:
+/// systemd may pass the socket, or the gateway in service may have ended by then.
 pub(super) fn rehearse(flag: &'static str, place: &ListenAddr) -> Result<Option<String>, Error> {
     let display = &place.display;
     let Err(error) = bound(flag, place.addr, dial::prepare) else {
@@ -216,7 +214,7 @@ pub(super) fn rehearse(flag: &'static str, place: &ListenAddr) -> Result<Option<
     }
     if error.is_address_forbidden() {
         return Ok(Some(format!(
-            "--{flag}={display} is not for this user to listen on: ports below 1024 need \
+            "this user may not listen on --{flag}={display}: ports below 1024 need \
              CAP_NET_BIND_SERVICE"
         )));
     }
@@ -241,7 +239,7 @@ fn bound(flag: &str, addr: SocketAddr, prepare: Prepare) -> Result<Socket, Error
     Ok(socket)
 }
 
-/// A socket that only lacks its address.
+/// A socket without an address.
 fn unbound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last run to time out.
@@ -250,14 +248,13 @@ fn unbound(addr: SocketAddr, prepare: Prepare) -> io::Result<Socket> {
         // The IPv6 wildcard takes IPv4 clients too, whatever net.ipv6.bindv6only says.
         socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
-    // Also of one that takes the place of another, whose interface was created again.
+    // A socket that replaces another one (`zones`) has to have this at once.
     socket.set_nonblocking(true)?;
     prepare(SockRef::from(&socket))?;
     Ok(socket)
 }
 
-/// Gives a passed socket what accepted ones inherit from it; its queue is as long as the
-/// socket unit says.
+/// Sets on a passed socket what accepted ones inherit from it; the socket unit sets the length of its queue.
 fn adopt(socket: TcpListener) -> io::Result<Listener> {
     dial::prepare(SockRef::from(&socket))?;
     Listener::passed(socket)

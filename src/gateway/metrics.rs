@@ -1,8 +1,8 @@
 //! The listener of `--metrics-addr`, from the start to the end.
 //!
-//! A gateway that drains answers there to the end, so that it can be looked at. Whoever starts the next one meanwhile finds the
-//! address in use. Clients are not to wait for that: the next one serves them, and takes the address as soon as it is free.
-//! If something else has the address, the start fails.
+//! A gateway that drains serves its metrics to the end, so that it can be observed. If another one is started meanwhile, the
+//! address is in use. Clients should not wait for that: the new one serves them, and takes the address as soon as it is free.
+//! If another program has the address, the start fails.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,25 +28,24 @@ const LONGEST: usize = 1024;
 /// Where metrics are served.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    /// Where they are to be served.
+    /// The address of the flag.
     wanted: SocketAddr,
-    listener: Mutex<Slot>,
+    state: Mutex<State>,
     stop: Waker,
 }
 
-/// The listener.
 #[derive(Debug)]
-enum Slot {
+enum State {
     /// A gateway that drains has the address.
     Awaited,
     Open(Arc<TcpListener>),
-    /// Another process has it, alone: one that stayed open here would take connections, and nobody would answer them, if
-    /// that process closes its own.
+    /// Only another process has the listener: one that stayed open here would still accept connections when that process closes
+    /// its own, and nobody would answer them.
     HandedOver,
 }
 
 impl Metrics {
-    /// Opens the listener, or takes the one that was `handed` over. Without one if a gateway has the address that drains.
+    /// Opens the listener, or takes the one that was `handed` over; waits for it later if a gateway that drains has the address.
     ///
     /// # Errors
     /// If the address cannot be had.
@@ -55,27 +54,27 @@ impl Metrics {
             Some(socket) => Ok(socket),
             None => open_metrics(wanted),
         };
-        let listener = match opened {
-            Ok(listener) => Slot::Open(Arc::new(listener)),
-            Err(error) if error.is_address_in_use() && drains(wanted) => Slot::Awaited,
+        let state = match opened {
+            Ok(listener) => State::Open(Arc::new(listener)),
+            Err(error) if error.is_address_in_use() && drains(wanted) => State::Awaited,
             Err(error) => return Err(error),
         };
         Ok(Self {
             wanted,
-            listener: Mutex::new(listener),
+            state: Mutex::new(state),
             stop: Waker::new().map_err(refused("cannot serve metrics"))?,
         })
     }
 
-    /// The listener, as soon and as long as there is one.
+    /// The listener, while this process has it.
     pub(super) fn listener(&self) -> Option<Arc<TcpListener>> {
-        match &*lock(&self.listener) {
-            Slot::Open(listener) => Some(Arc::clone(listener)),
-            Slot::Awaited | Slot::HandedOver => None,
+        match &*lock(&self.state) {
+            State::Open(listener) => Some(Arc::clone(listener)),
+            State::Awaited | State::HandedOver => None,
         }
     }
 
-    /// Where it listens, or is to listen.
+    /// Where it listens, or will listen.
     pub(super) fn addr(&self) -> SocketAddr {
         let bound = self
             .listener()
@@ -83,19 +82,18 @@ impl Metrics {
         bound.unwrap_or(self.wanted)
     }
 
-    /// What there is trouble with, in words.
     pub(super) fn problem(&self) -> Option<String> {
-        matches!(*lock(&self.listener), Slot::Awaited).then(|| {
+        matches!(*lock(&self.state), State::Awaited).then(|| {
             format!(
-                "metrics are not served at {} yet: a gateway that drains is there still",
+                "metrics are not served at {} yet: a gateway that drains still has the address",
                 self.wanted
             )
         })
     }
 
-    /// Another process serves: ends [`Self::serve`].
+    /// Ends [`Self::serve`], because another process serves metrics.
     pub(super) fn stop(&self) {
-        *lock(&self.listener) = Slot::HandedOver;
+        *lock(&self.state) = State::HandedOver;
         self.stop.wake();
     }
 
@@ -106,7 +104,7 @@ impl Metrics {
         }
     }
 
-    /// Waits until the address is ours; none if it is stopped before.
+    /// Waits until this process has the address; none if it is stopped before.
     fn wait(&self, times: &Times) -> Option<Arc<TcpListener>> {
         let mut is_waiting = false;
         loop {
@@ -122,7 +120,7 @@ impl Metrics {
                 is_waiting = true;
                 log::warn(
                     "gateway",
-                    "metrics are not served yet, a gateway that drains has the address",
+                    "metrics are not served yet; a gateway that drains has the address",
                     &[("address", self.wanted.into())],
                 );
             }
@@ -135,9 +133,9 @@ impl Metrics {
                 return None;
             }
             if let Ok(listener) = open_metrics(self.wanted) {
-                let mut slot = lock(&self.listener);
-                if matches!(*slot, Slot::Awaited) {
-                    *slot = Slot::Open(Arc::new(listener));
+                let mut state = lock(&self.state);
+                if matches!(*state, State::Awaited) {
+                    *state = State::Open(Arc::new(listener));
                 }
             }
         }
@@ -163,7 +161,7 @@ fn drains(addr: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// A server that gives one answer to whoever connects.
+    /// A server that answers one connection.
     fn server(answer: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_for_a_gateway_that_drains_is_waited() {
+    fn an_address_is_only_waited_for_if_a_gateway_drains_there() {
         for (answer, expected) in [
             (
                 "HTTP/1.1 503 X\r\nA: b\r\n\r\ndraining: no new client is accepted\n",
@@ -210,7 +208,7 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = Metrics {
             wanted: other.local_addr().unwrap(),
-            listener: Mutex::new(Slot::Awaited),
+            state: Mutex::new(State::Awaited),
             stop: Waker::new().unwrap(),
         };
         let times = Times {
@@ -226,7 +224,7 @@ mod tests {
         assert_eq!(metrics.problem(), None);
         let stopped = Metrics {
             wanted: metrics.addr(),
-            listener: Mutex::new(Slot::Awaited),
+            state: Mutex::new(State::Awaited),
             stop: Waker::new().unwrap(),
         };
         stopped.stop();

@@ -14,9 +14,9 @@ mod error;
 pub(crate) mod handover;
 mod listeners;
 mod metrics;
+mod notify;
 mod plan;
 mod process;
-mod reports;
 mod runtime;
 mod service;
 mod signals;
@@ -238,7 +238,7 @@ fn serve(
             runtime.reloads.predecessors.announce();
             runtime.reloads.predecessors.limit();
         }
-        None => reports::tell_ready(&process.notifier, &runtime),
+        None => notify::ready(&process.notifier, &runtime),
     }
     Ok(service.run())
 }
@@ -377,7 +377,7 @@ fn prepare_threads(
             own.zones.run(times.zone_look, closing, interface_index);
         })?;
     }
-    reports::prepare(&process.notifier, runtime, times)?;
+    notify::prepare(&process.notifier, runtime, times)?;
     Ok(acceptors)
 }
 

@@ -1,5 +1,5 @@
-//! What can be worked out of the settings before anything is bound or dialled: where to listen, where members are to be
-//! found and what they have to prove, and which settings contradict each other.
+//! What follows from the settings before anything is bound or dialled: where to listen, where members are found
+//! and what they have to prove, and which settings contradict each other.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sys::random;
 use crate::times::Times;
 use crate::x509::ServerName;
 
-/// What a start, or a check of one, begins with: nothing is bound or dialled yet.
+/// What a start and a `check` both begin with: nothing is bound or dialled yet.
 pub(super) struct Plan {
     pub(super) listen: Vec<ListenAddr>,
     /// Where to serve metrics.
@@ -28,11 +28,10 @@ pub(super) struct Plan {
     pub(super) discovery: Discovery,
     pub(super) authenticator: Option<Arc<Authenticator>>,
     pub(super) guard: LoopGuard,
-    /// What is odd, but no reason not to start.
     pub(super) warnings: Vec<String>,
 }
 
-/// Works out from the settings what can be worked out on this host alone, but for names.
+/// Resolves names to listen on; all else is found on this host.
 pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Result<Plan, Error> {
     let sources = ResolverConfig::of_system(times.resolver_look, times.edns_memory);
     let resolver = Resolver::new(sources, random::fill);
@@ -47,8 +46,8 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
         && !addr.ip().is_loopback()
     {
         warnings.push(format!(
-            "--metrics-addr={display} can be reached from other hosts, and asks nobody for a password: \
-             whoever reaches it reads addresses and states of the cluster"
+            "--metrics-addr={display} can be reached from other hosts without a password: \
+             they can read addresses and states of the cluster"
         ));
     }
     let members = members(config, &mut warnings)?;
@@ -124,7 +123,7 @@ fn members(config: &Config, warnings: &mut Vec<String>) -> Result<Members, Error
     ))
 }
 
-/// Refuses an endpoint that is one of the addresses to listen on.
+/// Rejects an endpoint that is one of the addresses to listen on.
 pub(super) fn refuse_loops(
     endpoints: &[Endpoint],
     listen: &[ListenAddr],

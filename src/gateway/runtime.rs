@@ -1,9 +1,9 @@
-//! What is being served, as those see it who ask how it is: over HTTP (`admin`), by SIGUSR1, and the service manager. All
-//! of them are told from one [`Snapshot`].
+//! The running gateway, and its state for those who ask: over HTTP (`admin`), by SIGUSR1, and the service manager. All
+//! of them get it from one [`Snapshot`].
 //!
-//! The answer to SIGUSR1 is logged whatever `--log-level` says, because somebody has asked for it.
+//! The answer to SIGUSR1 is logged whatever `--log-level` is, because somebody has asked for it.
 //! Each set of facts is read by itself, so it is right as of the moment that it was read; no lock is held while
-//! anything is told.
+//! anything is written.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::proxy::{Proxy, Relay};
 use crate::sync::lock;
 use crate::sys::{OsErrorText, memory};
 
-/// What is being served, and all that is known of it.
+/// The parts of a running gateway.
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) proxy: Arc<Proxy>,
@@ -40,32 +40,20 @@ pub(super) struct Runtime {
     pub(super) started: Instant,
     /// The name of this host; empty if it is not known.
     pub(super) host: String,
-    /// What dates are worked out by.
+    /// The last date that was computed: dates never go back.
     pub(super) clock: Mutex<Now>,
 }
 
 const CALLER: &str = "status";
 
-/// What the longest answer takes for an endpoint, or a change of one: 30 lines of 100 bytes, and it grows by doubling.
+/// Bytes that the longest answer takes for one endpoint or transition: 30 lines of 100 bytes, and the buffer grows by doubling.
 const EACH: usize = 8 * 1024;
 
-/// Said where there is no memory to say more.
-const UNTOLD: &str = "status cannot be told";
+const NO_STATUS: &str = "no memory to report the status";
 
 impl Runtime {
-    /// The present.
-    pub(super) fn now(&self) -> Now {
-        let mut clock = lock(&self.clock);
-        Now::new(Instant::now(), SystemTime::now()).steadied(&mut clock)
-    }
-
-    /// Whether it draws to its end.
-    pub(super) fn is_draining(&self) -> bool {
-        self.threads.closing().load(Ordering::SeqCst)
-    }
-
-    /// What there is trouble with now, in words.
-    pub(super) fn problems(&self) -> Vec<String> {
+    /// What is wrong now, in words.
+    fn problems(&self) -> Vec<String> {
         let mut problems = self.threads.problems(Instant::now());
         problems.extend(self.reloads.problem());
         problems.extend(self.metrics.as_ref().and_then(|metrics| metrics.problem()));
@@ -79,12 +67,10 @@ impl Runtime {
         problems
     }
 
-    /// Whether there is memory to tell all that is known.
-    ///
     /// # Errors
-    /// If there is not.
-    pub(super) fn room(&self) -> io::Result<()> {
-        /// So many endpoints may be told of from the reserve: somebody may want to know what is wrong.
+    /// If there is no memory for a snapshot.
+    fn check_memory(&self) -> io::Result<()> {
+        /// This many endpoints may be reported from the reserve: an operator may want to see what is wrong.
         const FEW: usize = 8;
         match self.proxy.pool.census().total {
             0..=FEW => Ok(()),
@@ -96,7 +82,7 @@ impl Runtime {
     pub(super) fn line(&self) -> String {
         match self.snapshot() {
             Ok(snapshot) => snapshot.line(),
-            Err(error) => format!("{UNTOLD}: {}", OsErrorText(&error)),
+            Err(error) => format!("{NO_STATUS}: {}", OsErrorText(&error)),
         }
     }
 
@@ -106,7 +92,7 @@ impl Runtime {
             Ok(snapshot) => snapshot.facts(|message, fields| log::answer(CALLER, message, fields)),
             Err(error) => {
                 let fields = [("error", OsErrorText(&error).to_string().into())];
-                log::answer(CALLER, UNTOLD, &fields);
+                log::answer(CALLER, NO_STATUS, &fields);
             }
         }
     }
@@ -114,11 +100,12 @@ impl Runtime {
 
 impl Observed for Runtime {
     fn snapshot(&self) -> io::Result<Snapshot> {
-        self.room()?;
+        self.check_memory()?;
+        let now = Now::new(Instant::now(), SystemTime::now());
         let counters = &self.proxy.counters;
         let access = self.proxy.access.as_ref();
         let (draining_processes, draining_connections) = self.reloads.predecessors.draining();
-        // What has happened is not told from the reserve: how things are now is worth more.
+        // Transitions are not reported from the reserve: the present state is more important.
         let transitions = match memory::room(TRANSITIONS * EACH) {
             Ok(()) => self.proxy.pool.transitions(),
             Err(_) => Vec::new(),
@@ -127,9 +114,9 @@ impl Observed for Runtime {
             version: env!("CARGO_PKG_VERSION"),
             host: self.host.clone(),
             pid: std::process::id(),
-            now: self.now(),
+            now: now.steadied(&mut lock(&self.clock)),
             started: self.started,
-            draining: self.is_draining(),
+            draining: self.threads.closing().load(Ordering::SeqCst),
             reloads: Reloaded {
                 succeeded: self.reloads.succeeded,
                 failed: self.reloads.failed(),
@@ -165,22 +152,22 @@ impl Observed for Runtime {
         endpoint: Option<SocketAddr>,
         mut limit: usize,
     ) -> io::Result<(Vec<Connection>, bool)> {
-        // Some 700 bytes at most for one, in buffers that grow by doubling.
+        // At most some 700 bytes for each, in buffers that grow by doubling.
         while limit > 0 && memory::room(limit.saturating_mul(EACH)).is_err() {
             limit /= 2;
         }
-        let mut shown = Vec::new();
-        memory::carefully(|| shown.try_reserve_exact(limit))?;
+        let mut connections = Vec::new();
+        memory::carefully(|| connections.try_reserve_exact(limit))?;
         for session in self.proxy.sessions.all() {
             if endpoint.is_some() && session.endpoint() != endpoint {
                 continue;
             }
-            if shown.len() >= limit {
-                return Ok((shown, false));
+            if connections.len() >= limit {
+                return Ok((connections, false));
             }
             let arrival = &session.arrival;
             let (to_endpoint, to_client) = session.relay().map_or((0, 0), Relay::passed);
-            shown.push(Connection {
+            connections.push(Connection {
                 client: arrival.peer,
                 listen: arrival.listen,
                 since: arrival.at,
@@ -190,7 +177,7 @@ impl Observed for Runtime {
                 idle: session.relay().and_then(Relay::idle),
             });
         }
-        Ok((shown, true))
+        Ok((connections, true))
     }
 
     fn try_session(&self) -> Result<(), String> {

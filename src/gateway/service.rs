@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use super::handover::{self, Children, Message, Received, ServiceState};
 use super::handover::{Starting, Successor};
 use super::metrics::Metrics;
+use super::notify;
 use super::process::Process;
-use super::reports;
 use super::runtime::Runtime;
 use super::signals::{self, Request, Signals};
 use crate::log;
@@ -312,7 +312,7 @@ impl<'a> Service<'a> {
         self.runtime.reloads.fail(reason);
         // The other process may have said that it serves.
         self.runtime.reloads.predecessors.announce();
-        reports::tell_ready(&self.process.notifier, &self.runtime);
+        notify::ready(&self.process.notifier, &self.runtime);
     }
 
     /// Another process serves from here on.
@@ -322,7 +322,7 @@ impl<'a> Service<'a> {
         let process = successor.process;
         let timeout = self.process.config.reload_timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        reports::tell_successor(
+        notify::handed_over(
             &self.process.notifier,
             reloads.is_managed.then_some(process),
         );

@@ -244,7 +244,7 @@ impl Threads {
     }
 }
 
-/// The pause before a thread is started again. The last one was `pause`; the thread ended so long `after` that
+/// The pause before a thread is started again. The last one was `pause`, and the thread ended this long `after` that
 /// began.
 fn next_pause(pause: Duration, after: Duration, times: &Times) -> Duration {
     if pause.is_zero() || after >= pause.saturating_add(times.thread_proof) {
@@ -273,28 +273,28 @@ pub(super) fn spawn<T: Send + 'static>(
         drop(begins);
         work()
     })?;
-    // Only one that has begun has all that `std` allocates for a thread, for want of which it ends the process.
+    // `std` ends the process if it cannot allocate what a thread needs at its beginning, so that has to be over.
     let _ = begun.recv();
     Ok(thread)
 }
 
 thread_local! {
-    /// While [`attempt`] runs in this thread: what it panicked of.
+    /// While [`attempt`] runs in this thread: the panic, in words.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Does work.
 ///
 /// # Errors
-/// What it panicked of.
+/// The panic, in words.
 pub(super) fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     PANIC.set(Some(String::new()));
-    // Why data that a panic left is used again: see `sync`.
+    // See `sync` for why data is used again after a panic.
     let outcome = catch_unwind(AssertUnwindSafe(work));
     let described = PANIC.take();
     outcome.map_err(|payload| match described {
         Some(text) if !text.is_empty() => text,
-        // The hook is not ours, as in unit tests.
+        // Another hook is set, as in unit tests.
         _ => format!("panicked: {}", words(&*payload)),
     })
 }
@@ -308,7 +308,7 @@ pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let error = describe(info);
         let mut error = Some(error);
-        // It fails in a thread that is at its end.
+        // It fails in a thread that is about to end.
         let _ = PANIC.try_with(|place| {
             if let Some(place) = &mut *place.borrow_mut() {
                 *place = error.take().unwrap_or_default();

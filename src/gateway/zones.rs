@@ -1,11 +1,11 @@
 //! Listeners on an address of one link, such as `[fe80::1%eth0]:23790`.
 //!
 //! The kernel binds them to the number of the interface, not to its name. An interface that is deleted and created
-//! again under the same name has another number, and nothing reaches the listener any more, without an error. So a
+//! again under the same name has another number, and no client reaches the listener any more, without an error. So a
 //! thread compares the numbers at intervals. It replaces the old socket by one that listens on the new interface, with
-//! the same descriptor, so that whoever accepts from it continues. While that fails it is one of the problems.
+//! the same descriptor, so that the thread that accepts from it continues. While that fails it is one of the problems.
 //!
-//! The thread runs only if there is such a listener. A socket that a service manager passed is not renewed.
+//! The thread runs only if there is such a listener. A socket that a service manager passed is not replaced.
 
 use std::net::{Shutdown, SocketAddr, SocketAddrV6, TcpListener};
 use std::os::fd::AsFd;
@@ -23,9 +23,9 @@ use crate::sync::lock;
 use crate::sys::OsErrorText;
 use crate::sys::syscall;
 
-/// A listening socket that others accept from.
+/// A listening socket that other threads accept from.
 pub(super) trait Socket: AsFd + Send + Sync {
-    /// Another socket has taken its place. A wait for the old one is not told of clients of the new one.
+    /// Called when another socket has its descriptor: a wait for the old one does not end when clients of the new one come.
     fn replaced(&self);
 }
 
@@ -35,26 +35,25 @@ impl Socket for Listener {
     }
 }
 
-/// That of metrics, which is looked at again and again.
+/// The listener for metrics, which polls anew for each client.
 impl Socket for TcpListener {
     fn replaced(&self) {}
 }
 
-/// Opens a socket that listens.
 type Open = fn(SocketAddr) -> Result<TcpListener, Error>;
 
-/// All listeners of that kind.
+/// All listeners with the name of an interface.
 #[derive(Default)]
 pub(super) struct Zones(Mutex<Vec<Zoned>>);
 
 struct Zoned {
     interface: String,
-    /// Where it listens, by the number that the interface had.
+    /// Where it listens, with the number of the interface.
     addr: SocketAddrV6,
     socket: Arc<dyn Socket>,
     open: Open,
-    /// Why nobody can connect to it, if so.
-    trouble: Option<String>,
+    /// Why no client can connect to it, if none can.
+    error: Option<String>,
 }
 
 impl std::fmt::Debug for Zones {
@@ -64,7 +63,7 @@ impl std::fmt::Debug for Zones {
 }
 
 impl Zones {
-    /// Looks after a listener that is bound to `addr` from now on, if the operator has named its interface.
+    /// Adds a listener that is bound to `addr`, if the operator has named its interface.
     pub(super) fn add(
         &self,
         named: &HostPort,
@@ -73,7 +72,7 @@ impl Zones {
         open: Open,
     ) {
         if let (Host::Ip6Zone(_, interface), SocketAddr::V6(addr)) = (&named.host, addr)
-            // A number does not tell which interface was meant.
+            // A number does not say which interface was meant.
             && interface.parse::<u32>().is_err()
         {
             lock(&self.0).push(Zoned {
@@ -81,27 +80,24 @@ impl Zones {
                 addr,
                 socket,
                 open,
-                trouble: None,
+                error: None,
             });
         }
     }
 
-    /// Whether there is nothing to look after.
     pub(super) fn is_empty(&self) -> bool {
         lock(&self.0).is_empty()
     }
 
-    /// Lets go of all of them.
     pub(super) fn clear(&self) {
         lock(&self.0).clear();
     }
 
-    /// What is wrong now, in words.
     pub(super) fn problems(&self) -> Vec<String> {
         let zoned = lock(&self.0);
         zoned
             .iter()
-            .filter_map(|zoned| zoned.trouble.clone())
+            .filter_map(|zoned| zoned.error.clone())
             .collect()
     }
 
@@ -113,26 +109,26 @@ impl Zones {
         index: fn(&str) -> Option<u32>,
     ) {
         while !closing.load(Ordering::SeqCst) {
-            self.look(closing, index);
+            self.check(closing, index);
             std::thread::sleep(pause);
         }
     }
 
-    /// Looks at each once. `index` tells the number of an interface.
-    fn look(&self, closing: &AtomicBool, index: impl Fn(&str) -> Option<u32>) {
+    /// Checks each once. `index` returns the number of an interface.
+    fn check(&self, closing: &AtomicBool, index: impl Fn(&str) -> Option<u32>) {
         for zoned in lock(&self.0).iter_mut() {
-            let trouble = zoned.renew(index(&zoned.interface), closing).err();
-            if let Some(error) = trouble.as_ref().filter(|_| trouble != zoned.trouble) {
+            let error = zoned.renew(index(&zoned.interface), closing).err();
+            if let Some(text) = error.as_ref().filter(|_| error != zoned.error) {
                 log::error(
                     "gateway",
                     "cannot listen on the interface, trying again",
                     &[
                         ("interface", zoned.interface.clone().into()),
-                        ("error", error.clone().into()),
+                        ("error", text.clone().into()),
                     ],
                 );
             }
-            zoned.trouble = trouble;
+            zoned.error = error;
         }
     }
 }
@@ -141,7 +137,7 @@ impl Zoned {
     /// Makes it listen on the interface of that number.
     ///
     /// # Errors
-    /// Why nobody can connect to it.
+    /// Why no client can connect to it.
     fn renew(&mut self, index: Option<u32>, closing: &AtomicBool) -> Result<(), String> {
         let Some(index) = index else {
             let interface = &self.interface;
@@ -157,13 +153,13 @@ impl Zoned {
         let addr = SocketAddrV6::new(ip, port, 0, index);
         let socket = (self.open)(addr.into()).map_err(|error| error.to_string())?;
         let old = (*self.socket).as_fd();
-        // Clients that wait there are told. It fails if an earlier try has done it.
+        // Ends connections that wait there, and the wait of the thread that accepts. It fails if an earlier try has done it.
         let _ = SockRef::from(&old).shutdown(Shutdown::Both);
         let replaced = syscall::replace(old, socket.into());
         replaced.map_err(|error| format!("cannot listen on {addr}: {}", OsErrorText(&error)))?;
         self.socket.replaced();
         self.addr = addr;
-        // Whoever ends the service may have shut down the old one.
+        // The main thread may have shut down the old one at the end of the service.
         if closing.load(Ordering::SeqCst) {
             let _ = SockRef::from(&(*self.socket).as_fd()).shutdown(Shutdown::Both);
         }
@@ -202,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_listeners_whose_interface_is_named_are_looked_after() {
+    fn only_listeners_whose_interface_is_named_are_checked() {
         for (text, expected) in [
             ("[fe80::1%eth0]:1", 1),
             ("[fe80::1%2]:1", 0),
@@ -236,8 +232,8 @@ mod tests {
             Arc::clone(&socket) as Arc<dyn Socket>,
             open,
         );
-        let told = || heard().len();
-        told();
+        let logged = || heard().len();
+        logged();
         // (number of the interface, lines in the log, problems)
         let steps = [
             (Some(5), 0, 0),
@@ -248,9 +244,9 @@ mod tests {
             (Some(9), 0, 1),
         ];
         for (number, lines, problems) in steps {
-            zones.look(&SERVING, |_| number);
+            zones.check(&SERVING, |_| number);
             assert_eq!(
-                (told(), zones.problems().len()),
+                (logged(), zones.problems().len()),
                 (lines, problems),
                 "{number:?}"
             );
@@ -264,21 +260,21 @@ mod tests {
         });
         drop(TcpStream::connect(bound).unwrap_err());
         let place = socket.local_addr().unwrap();
-        zones.look(&SERVING, |_| Some(7));
-        assert_eq!((told(), zones.problems().len()), (1, 0));
+        zones.check(&SERVING, |_| Some(7));
+        assert_eq!((logged(), zones.problems().len()), (1, 0));
         assert_eq!(socket.local_addr().unwrap().port(), place.port());
         let _client = TcpStream::connect(bound).unwrap();
         assert!(socket.accept().is_ok());
-        zones.look(&SERVING, |_| Some(7));
-        assert_eq!(told(), 0);
+        zones.check(&SERVING, |_| Some(7));
+        assert_eq!(logged(), 0);
         // The end of the service comes in between.
         let closing = AtomicBool::new(false);
-        zones.look(&closing, |_| {
+        zones.check(&closing, |_| {
             closing.store(true, Ordering::SeqCst);
             SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
             Some(8)
         });
-        assert_eq!((told(), zones.problems().len()), (1, 0));
+        assert_eq!((logged(), zones.problems().len()), (1, 0));
         TcpStream::connect(bound).unwrap_err();
     }
 }

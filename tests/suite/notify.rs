@@ -225,6 +225,6 @@ fn socket_that_does_not_exist_ends_nothing() {
     let endpoint = Backend::tagged(b't');
     let gateway = launch(&endpoint, "/nonexistent/notify").start();
     assert_eq!(tag(gateway.address()).0, b't');
-    let told = gateway.wait_record("cannot tell the service manager that clients are served");
+    let told = gateway.wait_record("cannot notify the service manager that clients are served");
     assert_eq!(told.text("error"), "no such file or directory");
 }

@@ -1,4 +1,4 @@
-//! What a service manager is told: that clients are served, and again and again how the gateway is.
+//! Notifications to the service manager (sd_notify(3)): that clients are served, and the status at intervals.
 
 use std::io;
 use std::sync::Arc;
@@ -11,16 +11,15 @@ use crate::sys::OsErrorText;
 use crate::sys::notify::Notifier;
 use crate::times::Times;
 
-/// Tells the service manager that clients are served (READY=1).
-pub(super) fn tell_ready(notifier: &Notifier, runtime: &Runtime) {
+/// Notifies the service manager that clients are served.
+pub(super) fn ready(notifier: &Notifier, runtime: &Runtime) {
     let line = runtime.line();
     warn(notifier.send(&format!("READY=1\nSTATUS={line}")));
 }
 
-/// The last words of a process that has handed over: that clients are served, and by which process if the manager is to know. The
-/// time of its watchdog begins anew, so that the new process has all of it until its first sign of life. How that process is it
-/// says itself.
-pub(super) fn tell_successor(notifier: &Notifier, successor: Option<u32>) {
+/// The last notification of a process that has handed over: that clients are served, and by which process if the manager watches
+/// this one. It restarts the watchdog, so that the new process has the whole time until its own first notification.
+pub(super) fn handed_over(notifier: &Notifier, successor: Option<u32>) {
     let main = successor.map(|process| format!("MAINPID={process}\n"));
     let watchdog = notifier.watchdog.map(|_| "WATCHDOG=1\n");
     let (main, watchdog) = (main.unwrap_or_default(), watchdog.unwrap_or_default());
@@ -29,18 +28,17 @@ pub(super) fn tell_successor(notifier: &Notifier, successor: Option<u32>) {
 
 fn warn(sent: io::Result<()>) {
     if let Err(error) = sent {
-        // A unit that waits for it is ended after some time, and nothing else would say why.
+        // A unit that waits for it is stopped after some time, and nothing else would give the reason.
         log::warn(
             "gateway",
-            "cannot tell the service manager that clients are served",
+            "cannot notify the service manager that clients are served",
             &[("error", OsErrorText(&error).to_string().into())],
         );
     }
 }
 
-/// Prepares the thread that tells the service manager the state and that we are alive, if there is
-/// one: the locks that every session needs are taken on the way, so a gateway that is stuck on one
-/// of them falls silent and is restarted.
+/// Prepares the thread that sends the status and feeds the watchdog, if there is a service manager. The status takes the locks that
+/// every session needs, so a gateway that is stuck on one of them sends nothing and is restarted.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -57,7 +55,7 @@ pub(super) fn prepare(notifier: &Notifier, runtime: &Arc<Runtime>, times: Times)
                 Some(_) => "WATCHDOG=1\n",
                 None => "",
             };
-            // Only the first failure is worth a line.
+            // A failure was logged when the process became ready.
             let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
         }
     };
