@@ -8,6 +8,7 @@
 //! `threads` starts those that the gateway cannot do without, and again when they end. None is joined but `signal` and `accept`, and
 //! `admin` in a reload: the end of the process ends the others, which hold nothing that has to be put in order.
 
+mod acceptors;
 mod bounds;
 pub(crate) mod check;
 mod error;
@@ -50,6 +51,7 @@ use crate::sys::program::Program;
 use crate::sys::{OsErrorText, memory, syscall};
 use crate::times::Times;
 
+use acceptors::Acceptors;
 use error::{Error, refused};
 use handover::{Handover, Reloads};
 use listeners::{ListenAddr, texts};
@@ -57,7 +59,7 @@ use metrics::Metrics;
 use plan::{Plan, refuse_loops};
 use process::Process;
 use runtime::Runtime;
-use service::{Acceptors, Service};
+use service::Service;
 use signals::StartSignals;
 use threads::{Thread, Threads};
 use zones::Zones;

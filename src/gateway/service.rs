@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::acceptors::{Acceptors, join};
 use super::handover::{self, Children, Message, Received, ServiceState};
 use super::handover::{Starting, Successor};
-use super::metrics::Metrics;
 use super::notify;
 use super::process::Process;
 use super::runtime::Runtime;
@@ -29,24 +29,6 @@ use crate::sys::{OsErrorText, syscall};
 
 /// What the end takes beside the drain itself, with room to spare.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
-
-/// The threads that accept clients, and the one that serves metrics.
-#[derive(Default)]
-pub(super) struct Acceptors {
-    pub(super) clients: Vec<(Arc<Listener>, JoinHandle<()>)>,
-    pub(super) metrics: Option<(Arc<Metrics>, JoinHandle<()>)>,
-}
-
-/// Waits for a thread to end: one that accepts, so that every client it has taken is counted, or the one that serves metrics. One
-/// that pauses after an error, or whose client says nothing, may take longer, and is not waited for.
-fn join(thread: JoinHandle<()>, deadline: Instant) {
-    while !thread.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    if thread.is_finished() {
-        let _ = thread.join();
-    }
-}
 
 /// What the process is asked for and has not done yet.
 #[derive(Debug, Default)]
@@ -274,13 +256,9 @@ impl<'a> Service<'a> {
             Starting::start(&self.process.program, &listeners, metrics, &draining, state)?;
         match self.wait_until_it_serves(&mut starting) {
             Ok(Some(process)) => Ok(Some(starting.into_successor(process))),
-            Ok(None) => {
+            none_or_error => {
                 starting.abandon();
-                Ok(None)
-            }
-            Err(reason) => {
-                starting.abandon();
-                Err(reason)
+                none_or_error.map(|_| None)
             }
         }
     }
@@ -452,28 +430,13 @@ impl<'a> Service<'a> {
         self.stopped()
     }
 
-    /// Stops accepting clients. If listeners are `handed_over`, they stay open in another process, where metrics are asked for
-    /// then; otherwise those of this process are served to its end. Returns the thread that answers those who have asked before.
+    /// See [`Acceptors::stop`].
     fn stop_accepting(&mut self, handed_over: bool) -> Option<JoinHandle<()>> {
         self.runtime.threads.close();
-        let Acceptors { clients, metrics } = std::mem::take(&mut self.acceptors);
-        for (listener, _) in &clients {
-            if handed_over {
-                listener.stop();
-            } else {
-                listener.close();
-            }
-        }
-        let metrics = metrics.filter(|_| handed_over);
-        if let Some((metrics, _)) = &metrics {
-            metrics.stop();
-        }
-        let patience = Instant::now() + self.process.times.accept_patience;
-        for (_, thread) in clients {
-            join(thread, patience);
-        }
+        let deadline = Instant::now() + self.process.times.accept_patience;
+        let metrics = std::mem::take(&mut self.acceptors).stop(handed_over, deadline);
         self.runtime.zones.clear();
-        metrics.map(|(_, thread)| thread)
+        metrics
     }
 
     /// Waits until sessions are over, here and in processes that drain, at most until `deadline`. Those that are left here then are
@@ -553,6 +516,3 @@ impl<'a> Service<'a> {
         log::flush(self.process.times.flush_patience);
     }
 }
-
-#[cfg(test)]
-mod tests;

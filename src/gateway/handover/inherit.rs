@@ -170,7 +170,8 @@ impl Handover {
     /// Reports why this process cannot take over.
     pub(crate) fn fail(&self, reason: &str) {
         // A process that does not read it sees this one end.
-        let _ = self.predecessor.send(&Message::Failed(reason.to_owned()));
+        let failed = Message::Failed(reason.to_owned());
+        let _ = self.predecessor.control().send(&failed);
     }
 
     /// Says that this process is ready, and waits until it is to serve. False if the other process has ended, or has changed

@@ -1,7 +1,6 @@
 //! The processes that drain because another one serves: this process knows how many connections they have, passes on to them
 //! what it is asked for, and limits how many there are.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -46,10 +45,6 @@ impl Predecessor {
     fn is_draining(&self) -> bool {
         !self.is_watched || self.connections() > 0
     }
-
-    pub(super) fn send(&self, message: &Message) -> io::Result<()> {
-        self.control.send(message)
-    }
 }
 
 /// All of them, the oldest first.
@@ -90,7 +85,7 @@ impl Predecessors {
     fn send(&self, message: &Message) {
         for one in self.all() {
             // If it has ended, `receive` sees that.
-            let _ = one.send(message);
+            let _ = one.control.send(message);
         }
     }
 
@@ -109,7 +104,7 @@ impl Predecessors {
                     ("most", MAX_DRAINING.into()),
                 ],
             );
-            let _ = oldest.send(&Message::Request(Request::Reset));
+            let _ = oldest.control.send(&Message::Request(Request::Reset));
         }
     }
 

@@ -30,25 +30,22 @@ impl Reloads {
         has_manager: bool,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
-        let Some(handover) = handover else {
-            let is_managed = has_manager && is_main(std::process::id(), variable);
-            return Self {
-                predecessors: Predecessors::default(),
-                is_managed,
-                is_watched: !is_managed,
-                succeeded: 0,
-                failed: AtomicU64::new(0),
-                last_error: Mutex::default(),
-            };
+        let state = handover.as_ref().map(|handover| handover.state);
+        let is_managed = match state {
+            Some(state) => state.is_managed,
+            None => has_manager && is_main(std::process::id(), variable),
         };
-        let mut predecessors = std::mem::take(&mut handover.draining);
-        predecessors.push(Arc::clone(&handover.predecessor));
+        let predecessors = handover.map(|handover| {
+            let mut all = std::mem::take(&mut handover.draining);
+            all.push(Arc::clone(&handover.predecessor));
+            all
+        });
         Self {
-            predecessors: Predecessors::new(predecessors),
-            is_managed: handover.state.is_managed,
-            is_watched: false,
-            succeeded: handover.state.succeeded.saturating_add(1),
-            failed: handover.state.failed.into(),
+            predecessors: Predecessors::new(predecessors.unwrap_or_default()),
+            is_managed,
+            is_watched: state.is_none() && !is_managed,
+            succeeded: state.map_or(0, |state| state.succeeded.saturating_add(1)),
+            failed: state.map_or(0, |state| state.failed).into(),
             last_error: Mutex::default(),
         }
     }
