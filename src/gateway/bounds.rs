@@ -7,7 +7,7 @@ use crate::log;
 use crate::proxy;
 use crate::sys::limits::{Capacity, Needs};
 
-/// What this gateway will take of the host beside its connections, once its listeners, the access log and the pool are open.
+/// What this gateway will take of the host in addition to its connections, once its listeners, the access log and the pool are open.
 pub(super) fn needs(
     process: &Process<'_>,
     resolves: bool,
@@ -55,17 +55,17 @@ pub(super) fn needs(
 pub(super) struct ConnectionLimits {
     /// What the host has room for in all processes of the service together.
     pub(super) host: usize,
-    /// How many there may be beside what is here now.
+    /// How many fit beside all that uses the host now.
     now: usize,
-    /// And beside nothing else.
+    /// How many fit when no other process of the service is left.
     alone: usize,
     /// What sets the limit: a flag, or a limit of the host.
     pub(super) bounded_by: &'static str,
 }
 
 impl ConnectionLimits {
-    /// How many there may be beside processes that drain, which have `draining` connections.
-    pub(super) fn beside(&self, draining: u64) -> usize {
+    /// How many may be open while processes that drain have `draining` connections.
+    pub(super) fn while_draining(&self, draining: u64) -> usize {
         let draining = usize::try_from(draining).unwrap_or(usize::MAX);
         self.alone.saturating_sub(draining).max(self.now)
     }
@@ -134,11 +134,11 @@ mod tests {
         ] {
             let limits = max_connections(wanted, &capacity(true), None);
             assert_eq!(
-                (limits.beside(0), limits.bounded_by),
+                (limits.while_draining(0), limits.bounded_by),
                 (used, by),
                 "{wanted:?}"
             );
-            assert_eq!(limits.beside(50), used, "nobody drains yet");
+            assert_eq!(limits.while_draining(50), used, "nobody drains yet");
             assert_eq!(limits.host, 100);
         }
     }
@@ -160,7 +160,7 @@ mod tests {
         ] {
             let limits = max_connections(wanted, &capacity(is_shared), Some(before));
             let case = format!("{wanted:?} {is_shared} {before} {draining}");
-            assert_eq!(limits.beside(draining), expected, "{case}");
+            assert_eq!(limits.while_draining(draining), expected, "{case}");
         }
     }
 }

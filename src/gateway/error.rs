@@ -47,20 +47,17 @@ pub(crate) enum Step {
 impl Error {
     /// What the operator wrote is wrong.
     pub(super) fn usage(text: impl fmt::Display) -> Self {
-        let text = text.to_string();
-        Self {
-            text,
-            kind: Kind::Usage,
-        }
+        Self::new(Kind::Usage, text)
     }
 
     /// Anything else is wrong.
     pub(super) fn runtime(text: impl fmt::Display) -> Self {
+        Self::new(Kind::Runtime, text)
+    }
+
+    fn new(kind: Kind, text: impl fmt::Display) -> Self {
         let text = text.to_string();
-        Self {
-            text,
-            kind: Kind::Runtime,
-        }
+        Self { text, kind }
     }
 
     /// The host refuses `step`, so that the gateway cannot do `what`.
@@ -80,10 +77,7 @@ impl Error {
             (Step::Bind(_), io::ErrorKind::PermissionDenied) => Kind::AddressForbidden,
             _ => Kind::Runtime,
         };
-        Self {
-            text: format!("{what}: {}{remedy}", OsErrorText(error)),
-            kind,
-        }
+        Self::new(kind, format!("{what}: {}{remedy}", OsErrorText(error)))
     }
 
     /// The host gives no thread to the gateway.

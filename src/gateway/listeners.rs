@@ -35,7 +35,7 @@ pub(super) fn texts(items: impl IntoIterator<Item = impl ToString>) -> Vec<Strin
 }
 
 /// Where to listen; `passed` is where sockets that were passed listen. Nothing is bound yet.
-pub(super) fn places(
+pub(super) fn listen_addrs(
     config: &Config,
     passed: &[SocketAddr],
     resolver: &Resolver,
@@ -59,7 +59,7 @@ pub(super) fn places(
         refuse_overlap(&named)?;
         return Ok(named);
     }
-    let mut wanted: Vec<SocketAddr> = named.iter().map(|place| place.addr).collect();
+    let mut wanted: Vec<SocketAddr> = named.iter().map(|listen| listen.addr).collect();
     let mut given = passed.to_vec();
     wanted.sort_unstable();
     given.sort_unstable();
@@ -71,21 +71,21 @@ pub(super) fn places(
             texts(passed).join(",")
         )));
     }
-    let place = |addr: &SocketAddr| ListenAddr {
+    let listen = |addr: &SocketAddr| ListenAddr {
         addr: *addr,
         display: format!("{addr}, passed by LISTEN_FDS"),
     };
-    Ok(passed.iter().map(place).collect())
+    Ok(passed.iter().map(listen).collect())
 }
 
 /// Rejects two addresses that overlap: the kernel would say that the second is in use, but not by what.
-fn refuse_overlap(places: &[ListenAddr]) -> Result<(), Error> {
-    let mut rest = places.iter();
-    while let Some(place) = rest.next() {
-        if let Some(other) = rest.clone().find(|other| overlap(place.addr, other.addr)) {
+fn refuse_overlap(listen_addrs: &[ListenAddr]) -> Result<(), Error> {
+    let mut rest = listen_addrs.iter();
+    while let Some(listen) = rest.next() {
+        if let Some(other) = rest.clone().find(|other| overlap(listen.addr, other.addr)) {
             return Err(Error::usage(format!(
                 "--listen-addr={},{}: the addresses overlap: remove one of them",
-                place.display, other.display
+                listen.display, other.display
             )));
         }
     }
@@ -101,7 +101,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Where to serve metrics, if they are wanted: not where clients are accepted.
-pub(super) fn metrics_place(
+pub(super) fn metrics_addr(
     config: &Config,
     listen: &[ListenAddr],
     resolver: &Resolver,
@@ -111,10 +111,10 @@ pub(super) fn metrics_place(
     };
     let addr = discovery::listen_address(wanted, resolver)
         .map_err(|error| unresolved("metrics-addr", wanted, error))?;
-    match listen.iter().find(|place| overlap(place.addr, addr)) {
-        Some(place) => Err(Error::usage(format!(
+    match listen.iter().find(|other| overlap(other.addr, addr)) {
+        Some(other) => Err(Error::usage(format!(
             "--metrics-addr={wanted}: clients are accepted there (--listen-addr={}): choose another port",
-            place.display
+            other.display
         ))),
         None => Ok(Some(ListenAddr {
             addr,
@@ -151,13 +151,13 @@ pub(super) fn open_own(addr: SocketAddr) -> Result<TcpListener, Error> {
 /// Opens listeners at these addresses, or takes those that were passed or handed over. One that was handed over
 /// and is not wanted is closed.
 pub(super) fn open(
-    places: &[ListenAddr],
+    listen_addrs: &[ListenAddr],
     passed: Vec<Inherited>,
     mut handed: Vec<TcpListener>,
 ) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     if passed.is_empty() {
-        for ListenAddr { addr, .. } in places {
+        for ListenAddr { addr, .. } in listen_addrs {
             let refused =
                 |error: io::Error| cannot_listen("listen-addr", *addr, Step::Socket, &error);
             let known = handed.iter().position(|socket| serves(socket, *addr));
@@ -198,9 +198,9 @@ pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
 /// # Errors
 /// If no start on this host could. An address that is in use, or that this user may not listen on, is only a warning:
 /// systemd may pass the socket, or the gateway in service may have ended by then.
-pub(super) fn rehearse(flag: &'static str, place: &ListenAddr) -> Result<Option<String>, Error> {
-    let display = &place.display;
-    let Err(error) = bound(flag, place.addr, dial::prepare) else {
+pub(super) fn rehearse(flag: &'static str, listen: &ListenAddr) -> Result<Option<String>, Error> {
+    let display = &listen.display;
+    let Err(error) = bound(flag, listen.addr, dial::prepare) else {
         return Ok(None);
     };
     if error.is_address_in_use() {

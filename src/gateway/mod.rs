@@ -179,7 +179,7 @@ fn serve(
         pool.set_authenticated(endpoint, Instant::now(), *proof);
     }
     // Until it is known how many connections drain elsewhere.
-    let max_connections = limits.beside(u64::MAX);
+    let max_connections = limits.while_draining(u64::MAX);
     let proxy = new_proxy(process, pool, guard, &capacity, max_connections, access);
     let predecessor = handover.as_ref().map(Handover::process);
     let has_manager = process.notifier.is_enabled();

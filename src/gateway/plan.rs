@@ -39,15 +39,15 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
         .iter()
         .map(|socket| loop_guard::canonical(socket.addr));
     let passed: Vec<SocketAddr> = passed.collect();
-    let listen = listeners::places(config, &passed, &resolver)?;
+    let listen = listeners::listen_addrs(config, &passed, &resolver)?;
     let mut warnings = Vec::new();
-    let metrics = listeners::metrics_place(config, &listen, &resolver)?;
+    let metrics = listeners::metrics_addr(config, &listen, &resolver)?;
     if let Some(ListenAddr { addr, display }) = &metrics
         && !addr.ip().is_loopback()
     {
         warnings.push(format!(
-            "--metrics-addr={display} can be reached from other hosts without a password: \
-             they can read addresses and states of the cluster"
+            "--metrics-addr={display} can be reached from other hosts: without a password they can read \
+             addresses and states of the cluster"
         ));
     }
     let members = members(config, &mut warnings)?;
@@ -55,9 +55,9 @@ pub(super) fn plan(config: &Config, passed: &[Inherited], times: Times) -> Resul
     let authorities = if members.authenticates() {
         let file = config.trusted_ca_file.as_deref();
         let bundle = Bundle::of(file, |name| std::env::var_os(name));
-        let (authorities, odd) = Authorities::open(bundle)
+        let (authorities, more) = Authorities::open(bundle)
             .map_err(|error| Error::runtime(format!("--trusted-ca-file: {error}")))?;
-        warnings.extend(odd);
+        warnings.extend(more);
         Some(authorities)
     } else {
         None
@@ -129,13 +129,13 @@ pub(super) fn refuse_loops(
     listen: &[ListenAddr],
     metrics: Option<&ListenAddr>,
 ) -> Result<(), Error> {
-    let clients = listen.iter().map(|place| (place, ""));
-    let metrics = metrics.map(|place| (place, " of --metrics-addr"));
-    let places: Vec<(&ListenAddr, &str)> = clients.chain(metrics).collect();
+    let clients = listen.iter().map(|listen| (listen, ""));
+    let metrics = metrics.map(|listen| (listen, " of --metrics-addr"));
+    let listen_addrs: Vec<(&ListenAddr, &str)> = clients.chain(metrics).collect();
     for endpoint in endpoints {
         let own =
-            |(place, _): &&(&ListenAddr, &str)| loop_guard::serves(&[place.addr], endpoint.addr);
-        if let Some((place, which)) = places.iter().find(own) {
+            |(listen, _): &&(&ListenAddr, &str)| loop_guard::serves(&[listen.addr], endpoint.addr);
+        if let Some((listen, which)) = listen_addrs.iter().find(own) {
             let flag = match endpoint.source {
                 endpoint::Source::Endpoints => "--endpoints",
                 endpoint::Source::File => "--endpoints-file",
@@ -144,7 +144,7 @@ pub(super) fn refuse_loops(
             return Err(Error::usage(format!(
                 "{flag}: SRV or endpoint ({}->{}) should not resolve to the gateway listen addr \
                  ({}{which}): name the etcd members, or listen on another port",
-                endpoint.name, endpoint.addr, place.display
+                endpoint.name, endpoint.addr, listen.display
             )));
         }
     }

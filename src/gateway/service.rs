@@ -27,7 +27,7 @@ use crate::sys::signal::Signal;
 use crate::sys::waker::Waker;
 use crate::sys::{OsErrorText, syscall};
 
-/// What the end takes beside the drain itself, with room to spare.
+/// What the end takes in addition to the drain, with a margin.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// What the process is asked for and has not done yet.
@@ -99,8 +99,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Waits for something to do, for the end of a session, for a message of a process that `starting`, or until a time, and does
-    /// what is asked for.
+    /// Waits for a signal, for a message of another process, for the end of a session, or until a time, and does what is asked for.
     fn wait(&mut self, starting: Option<&Starting>, until: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
         fds.extend(self.waker.iter().map(|waker| waker.fd()));
@@ -136,21 +135,21 @@ impl<'a> Service<'a> {
                 self.carry_out(request, by);
             }
             let (_, draining) = self.runtime.reloads.predecessors.draining();
-            let max = self.runtime.limits.beside(draining);
+            let max = self.runtime.limits.while_draining(draining);
             self.runtime.proxy.sessions.limit(max);
         }
         self.receive_from_successor();
     }
 
-    /// Does what this process is asked for by a signal, or by a predecessor. As long as the manager knows of the first process only,
-    /// what it asks that one for is meant for the service, and is passed on to the process that serves.
+    /// Does what this process is asked for by a signal, or by a predecessor. If its parent watches the service, signals to this
+    /// process are meant for the service even after a reload, and are passed on to the process that serves.
     fn carry_out(&mut self, request: Request, by: &'static str) {
         let is_watched = self.runtime.reloads.is_watched;
         if let Some(successor) = self.successor.as_ref().filter(|_| is_watched) {
             let _ = successor.control.send(&Message::Request(request));
         }
         match (request, &self.successor) {
-            // It comes back: the process that serves asks all that drain.
+            // The process that serves asks all that drain, this one included.
             (Request::Refresh, Some(_)) if is_watched => {}
             (Request::Refresh, _) => self.refresh(),
             (Request::Status, _) => self.runtime.log(),
@@ -368,8 +367,8 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// The process that serves has ended, and so do those that drain: whoever watches the service sees its end, and starts it
-    /// again.
+    /// The process that serves has ended, and so do those that drain, so that the manager or the parent sees that the service has
+    /// ended, and starts it again.
     fn end_with_the_service(mut self) -> ExitCode {
         let sessions = &self.runtime.proxy.sessions;
         let left = sessions.count();
@@ -491,12 +490,12 @@ impl<'a> Service<'a> {
         self.runtime.reloads.predecessors.ask(Request::Reset);
         self.runtime.proxy.sessions.reset_all();
         self.flush_logs();
-        // Whoever has started this process may start the service again at once.
+        // The parent may start the service again as soon as this process ends.
         self.status_of_successor();
         ExitCode::FAILURE
     }
 
-    /// The last words of a process that ends in order. A second signal has no effect from here on: the drain is over.
+    /// Logs the end of a process that has drained. A second signal has no effect from here on.
     fn stopped(&self) -> ExitCode {
         self.flush_access_log();
         let rejected = self.runtime.proxy.rejected();

@@ -79,7 +79,7 @@ impl Signals {
         }
     }
 
-    /// What a signal asks for that was just taken.
+    /// What a signal that was just taken asks for.
     pub(super) fn request(&mut self, signal: Signal) -> Option<Request> {
         let ending = self.ending.map(|first| first.elapsed());
         let request = request(signal, ending, self.times.signal_echo);
@@ -144,7 +144,7 @@ impl StartSignals {
         let _ = self.shared.access.set(Arc::clone(access));
     }
 
-    /// Ends the thread; signals that it has not taken wait for whoever uses the result.
+    /// Ends the thread; signals that it has not taken can be taken with the result.
     ///
     /// # Errors
     /// If the thread has panicked, and no descriptors are left.
@@ -159,7 +159,7 @@ impl StartSignals {
 impl Shared {
     /// The work of the thread.
     fn act_on(&self, signals: &Signals) {
-        // The main thread may be in a wait that nothing else ends, and there are no clients yet.
+        // `exit`, because the main thread may wait for DNS or for an endpoint; there are no clients yet.
         let exit = |status| {
             log::flush(signals.times.flush_patience);
             std::process::exit(status)

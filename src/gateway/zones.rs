@@ -184,7 +184,7 @@ mod tests {
 
     static SERVING: AtomicBool = AtomicBool::new(false);
 
-    /// What stands for a new interface: loopback has any number, and a listener there is found by its port.
+    /// A new interface is simulated: loopback accepts any number, and a listener there is found by its port.
     fn open(addr: SocketAddr) -> Result<TcpListener, Error> {
         let SocketAddr::V6(addr) = addr else {
             unreachable!("it has a zone")
@@ -251,7 +251,7 @@ mod tests {
                 "{number:?}"
             );
         }
-        // The old socket is gone with this: whoever waits in it is told, and the descriptor accepts on.
+        // The old socket is replaced: a wait in it ends, and the descriptor accepts again.
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| socket.accept().is_err());
             // It may not have begun to wait, which is as well.

@@ -1,4 +1,4 @@
-//! Tests of the words that a start fails with.
+//! Tests of the messages of a failed start.
 
 use super::*;
 
@@ -11,7 +11,7 @@ const MEMORY: &str =
 const SOCKET_OR_PIPE: &str = "if it is a pipe, start its reader first; if it is a socket, as \
     that of the journal, write stderr in its place";
 
-/// Numbers of asm-generic/errno.h, and what is to be done where each step meets them.
+/// Numbers of asm-generic/errno.h, and the remedy if each step fails with them.
 #[test]
 fn the_remedy_fits_the_error() {
     const EPERM: i32 = 1;
@@ -107,7 +107,7 @@ fn the_remedy_fits_the_error() {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_flag_its_reason_and_its_remedy() {
+fn a_message_has_the_flag_the_reason_and_the_remedy() {
     let refused = |number| io::Error::from_raw_os_error(number);
     for (error, said) in [
         (

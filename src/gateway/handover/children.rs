@@ -14,8 +14,8 @@ const REMEMBERED: usize = 16;
 pub(crate) struct Children(Vec<(u32, ExitStatus)>);
 
 impl Children {
-    /// Notes which have ended; to be called at SIGCHLD, but not while a process is being started: its number may be that of
-    /// another process once it was noted here, and whoever starts it may kill it by that number.
+    /// Notes which have ended; to be called at SIGCHLD, but not while a process is being started: that one may be killed by its
+    /// number, which may be the number of another process once its end was noted.
     pub(crate) fn reap(&mut self) {
         while let Some(ended) = syscall::ended_child() {
             if self.0.len() == REMEMBERED {

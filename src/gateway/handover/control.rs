@@ -36,7 +36,7 @@ const REQUESTS: [(&str, Request); 5] = [
     ("reset", Request::Reset),
 ];
 
-/// What a successor takes over beside descriptors.
+/// What a successor takes over in addition to descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServiceState {
     /// A service manager is notified of which process serves.

@@ -1,5 +1,5 @@
-//! The processes that drain because another one serves: this process knows how many connections they have, passes on to them
-//! what it is asked for, and limits how many there are.
+//! The processes that drain because another one serves. They report how many connections they have; this process passes on to
+//! them what it is asked for, and limits how many there are.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -41,7 +41,7 @@ pub(crate) struct Starting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Started,
-    /// It has said that it can serve.
+    /// It is ready to serve.
     Ready,
     /// It was asked to serve, so it may do so at any moment.
     MayServe,
@@ -225,7 +225,7 @@ pub(crate) struct Successor {
 impl Successor {
     /// Reports how many connections are left here.
     pub(crate) fn report(&mut self, connections: u64) {
-        // If it has ended, whoever reads the socket sees that.
+        // If it has ended, the next read of the socket shows that.
         let _ = self.control.send(&Message::Connections(connections));
         self.reported = Some((connections, Instant::now()));
     }

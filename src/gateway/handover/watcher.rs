@@ -54,7 +54,7 @@ pub(super) fn watch(control: &Control, mut serving: u32) -> ExitCode {
                 Received::End => return children.wait_for(serving, times.flush_patience).into(),
             }
         }
-        // See `Service::hear_successor`.
+        // See `Service::receive_from_successor`.
         if let Some(status) = children.exit_status(serving) {
             return status.into();
         }

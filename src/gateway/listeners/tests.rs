@@ -45,19 +45,19 @@ fn addresses_overlap_if_only_one_of_them_can_be_listened_on() {
 
 #[test]
 fn the_overlap_of_any_two_places_is_named() {
-    let place = |text: &str| ListenAddr {
+    let listen = |text: &str| ListenAddr {
         addr: addr(text),
         display: format!("name of {text}"),
     };
-    let places = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(place);
-    assert!(refuse_overlap(&places).is_ok());
+    let listen_addrs = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(listen);
+    assert!(refuse_overlap(&listen_addrs).is_ok());
     for (first, second) in [(0, 1), (0, 2), (1, 2)] {
-        let mut places = places.clone();
-        let same = format!("0.0.0.0:{}", places[first].addr.port());
-        places[second] = place(&same);
-        let error = refuse_overlap(&places).expect_err("they overlap");
+        let mut listen_addrs = listen_addrs.clone();
+        let same = format!("0.0.0.0:{}", listen_addrs[first].addr.port());
+        listen_addrs[second] = listen(&same);
+        let error = refuse_overlap(&listen_addrs).expect_err("they overlap");
         assert!(error.is_usage());
-        let (one, other) = (&places[first].display, &places[second].display);
+        let (one, other) = (&listen_addrs[first].display, &listen_addrs[second].display);
         let expected =
             format!("--listen-addr={one},{other}: the addresses overlap: remove one of them");
         assert_eq!(error.to_string(), expected);
@@ -73,11 +73,11 @@ fn passed_sockets_take_the_place_of_the_default_and_have_to_agree_with_the_rest(
             ..Config::default()
         };
         let passed: Vec<SocketAddr> = passed.iter().map(|text| addr(text)).collect();
-        let places = places(&config, &passed, &resolver())?;
+        let listen_addrs = listen_addrs(&config, &passed, &resolver())?;
         Ok::<_, Error>(
-            places
+            listen_addrs
                 .into_iter()
-                .map(|place| place.addr)
+                .map(|listen| listen.addr)
                 .collect::<Vec<_>>(),
         )
     };
@@ -134,16 +134,16 @@ fn metrics_are_served_elsewhere_than_clients() {
             display: "127.0.0.1:1002".to_owned(),
         },
     ];
-    let place = |text: Option<&str>| {
+    let listen = |text: Option<&str>| {
         let config = Config {
             metrics_addr: text.map(wanted),
             ..Config::default()
         };
-        metrics_place(&config, &listen, &resolver())
+        metrics_addr(&config, &listen, &resolver())
     };
-    assert!(matches!(place(None), Ok(None)));
-    let found = place(Some("127.0.0.1:1003")).expect("it is free");
-    let found = found.map(|place| (place.addr, place.display));
+    assert!(matches!(listen(None), Ok(None)));
+    let found = listen(Some("127.0.0.1:1003")).expect("it is free");
+    let found = found.map(|listen| (listen.addr, listen.display));
     assert_eq!(
         found,
         Some((addr("127.0.0.1:1003"), "127.0.0.1:1003".to_owned()))
@@ -152,7 +152,7 @@ fn metrics_are_served_elsewhere_than_clients() {
         ("127.0.0.1:1001", "localhost:1001"),
         ("127.0.0.1:1002", "127.0.0.1:1002"),
     ] {
-        let error = place(Some(text)).expect_err("clients are accepted there");
+        let error = listen(Some(text)).expect_err("clients are accepted there");
         assert!(error.is_usage());
         let expected = format!(
             "--metrics-addr={text}: clients are accepted there (--listen-addr={listener}): choose \
@@ -170,9 +170,9 @@ fn a_rehearsal_reports_what_a_start_would_meet_and_leaves_the_address_free() {
         addr,
         display: addr.to_string(),
     };
-    let place = at(taken.local_addr().unwrap());
-    let display = place.display.clone();
-    let found = |flag| rehearse(flag, &place).unwrap();
+    let listen = at(taken.local_addr().unwrap());
+    let display = listen.display.clone();
+    let found = |flag| rehearse(flag, &listen).unwrap();
     assert_eq!(
         found("listen-addr"),
         Some(format!(
@@ -187,7 +187,7 @@ fn a_rehearsal_reports_what_a_start_would_meet_and_leaves_the_address_free() {
     );
     drop(taken);
     for _ in 0..2 {
-        assert_eq!(rehearse("listen-addr", &place).unwrap(), None);
+        assert_eq!(rehearse("listen-addr", &listen).unwrap(), None);
     }
     let foreign = at(addr("192.0.2.77:0"));
     let error = rehearse("listen-addr", &foreign).expect_err("not of this host");
@@ -207,12 +207,12 @@ fn clients_of_every_listener_have_keepalive_and_no_delay() {
         addr: passed.local_addr().unwrap(),
         listener: passed,
     };
-    let place = ListenAddr {
+    let listen = ListenAddr {
         addr: addr("127.0.0.1:0"),
         display: String::new(),
     };
-    let own = open(std::slice::from_ref(&place), Vec::new(), Vec::new()).unwrap();
-    let passed = open(&[place], vec![inherited], Vec::new()).unwrap();
+    let own = open(std::slice::from_ref(&listen), Vec::new(), Vec::new()).unwrap();
+    let passed = open(&[listen], vec![inherited], Vec::new()).unwrap();
     for listener in own.iter().chain(&passed) {
         let _client = std::net::TcpStream::connect(listener.addr).unwrap();
         let (accepted, _) = listener.accept().unwrap();

@@ -1,8 +1,8 @@
-//! Tests of what is worked out of the settings.
+//! Tests of what follows from the settings.
 
 use super::*;
 
-fn place(addr: &str, display: &str) -> ListenAddr {
+fn listen_addr(addr: &str, display: &str) -> ListenAddr {
     ListenAddr {
         addr: addr.parse().unwrap(),
         display: display.to_owned(),
@@ -24,10 +24,10 @@ fn endpoint(addr: &str) -> Endpoint {
 #[test]
 fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
     let listen = [
-        place("127.0.0.1:1001", "localhost:1001"),
-        place("127.0.0.1:1002", "127.0.0.1:1002"),
+        listen_addr("127.0.0.1:1001", "localhost:1001"),
+        listen_addr("127.0.0.1:1002", "127.0.0.1:1002"),
     ];
-    let metrics = place("127.0.0.1:1003", "127.0.0.1:1003");
+    let metrics = listen_addr("127.0.0.1:1003", "127.0.0.1:1003");
     let found = |addrs: &[&str]| {
         let endpoints: Vec<Endpoint> = addrs.iter().map(|addr| endpoint(addr)).collect();
         refuse_loops(&endpoints, &listen, Some(&metrics)).err()
@@ -50,7 +50,7 @@ fn an_endpoint_that_is_the_gateway_is_refused_with_the_listener_it_is() {
 }
 
 #[test]
-fn the_source_of_members_says_what_they_have_to_prove() {
+fn what_members_have_to_prove_depends_on_the_settings() {
     let lists = |config: &Config| {
         let members = members(config, &mut Vec::new()).unwrap();
         members.current()[0].identity.clone()

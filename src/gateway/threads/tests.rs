@@ -29,7 +29,7 @@ fn lost(threads: &Threads, name: &str) -> u64 {
 fn finish(thread: JoinHandle<()>) {
     let deadline = Instant::now() + SOON;
     while !thread.is_finished() {
-        assert!(Instant::now() < deadline, "the thread goes on");
+        assert!(Instant::now() < deadline, "the thread does not end");
         std::thread::yield_now();
     }
     thread.join().expect("its panics are caught");

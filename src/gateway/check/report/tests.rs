@@ -86,7 +86,7 @@ fn the_verdict_depends_on_how_far_the_examination_came() {
     assert!(!findings(Vec::new()).would_serve());
 }
 
-/// Each value is different, so that none can stand in the place of another.
+/// Each value is different, so that none can be mistaken for another.
 #[test]
 fn object_and_table_have_every_value_in_its_place() {
     let mut proven = row(1, Some("etcd.example"), Some(1_500), None);
@@ -94,7 +94,7 @@ fn object_and_table_have_every_value_in_its_place() {
     proven.certified = Some(certified(NOW.0 + 30 * DAY + 5));
     let mut down = row(2, None, None, Some("dial \"it\""));
     down.source = "fallback";
-    // That one cannot be used is said alone.
+    // For one that cannot be used, the verdict does not say that it drains.
     (proven.endpoint.drains, down.endpoint.drains) = (true, true);
     proven.health = Some(Ok(()));
     down.health = Some(Err("503: \"no\"".to_owned()));
@@ -182,7 +182,7 @@ fn the_summary_tells_what_a_start_would_do() {
 
 /// A terminal of 80 columns wraps what is wider; 100 and 160 are what a wide one has.
 #[test]
-fn columns_that_tell_nothing_are_left_out_and_wide_ones_shortened() {
+fn columns_without_information_are_omitted_and_wide_ones_shortened() {
     let plain = |number| Row {
         endpoint: Endpoint {
             name: format!("10.0.0.{number}:2379"),
