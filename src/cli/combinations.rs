@@ -11,18 +11,17 @@ pub(super) const NO_ENDPOINTS: &str = "no endpoints are given, using the default
 /// Refuses settings that contradict each other, removes duplicates, and warns of what has no effect.
 pub(super) fn check(sources: &mut Sources) -> Result<(), Error> {
     let given = |flag| sources.is_given(flag);
-    let (by_list, by_file, by_dns) = (
-        given("endpoints"),
-        given("endpoints-file"),
-        given("discovery-srv"),
-    );
-    let others = [("endpoints", by_list), ("discovery-srv", by_dns)];
-    if let Some((other, _)) = others.iter().find(|(_, given)| by_file && *given) {
-        return Err(format!(
-            "--endpoints-file and --{other} (or their variables) exclude each other; give only one \
-             of them"
-        )
-        .into());
+    let by_list = given("endpoints");
+    let by_file = given("endpoints-file");
+    let by_dns = given("discovery-srv");
+    for other in ["endpoints", "discovery-srv"] {
+        if by_file && given(other) {
+            return Err(format!(
+                "--endpoints-file and --{other} (or their variables) exclude each other; give \
+                 only one of them"
+            )
+            .into());
+        }
     }
     let config = &sources.options.config;
     let authenticates = match by_dns {

@@ -21,10 +21,7 @@ pub(super) fn apply_environment(
         (!value.is_empty()).then_some(value)
     };
     for flag in FLAGS {
-        let Some(variable) = flag.variable() else {
-            continue;
-        };
-        if let Some(value) = set(&variable) {
+        if let Some(value) = flag.variable().and_then(|name| set(&name)) {
             sources.take(flag, Origin::Environment, value)?;
         }
     }

@@ -57,13 +57,17 @@ const SWITCH: Flag = Flag {
 };
 
 /// Any text is a path.
-fn path(text: &str) -> Result<Option<PathBuf>, Error> {
-    Ok(Some(text.into()))
+fn path(text: &str) -> Result<PathBuf, Error> {
+    Ok(text.into())
 }
 
 fn set<T>(field: &mut T, value: Result<T, impl Into<Error>>) -> Result<(), Error> {
     *field = value.map_err(Into::into)?;
     Ok(())
+}
+
+fn set_some<T>(field: &mut Option<T>, value: Result<T, impl Into<Error>>) -> Result<(), Error> {
+    set(field, value.map(Some))
 }
 
 /// Adds to a list. The first items that are given replace its default.
@@ -108,9 +112,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "127.0.0.1:2379",
         doc_short: "The etcd members to forward clients to.",
-        doc_long: "Separated by commas; may be given more than once. Every address of a name is \
-            an endpoint of its own. http:// and https:// in front are accepted and removed: the gateway passes \
-            TLS through and does not terminate it.",
+        doc_long: "Separated by commas; may be given more than once. Every address of a name is an endpoint of its \
+            own. http:// and https:// in front are accepted and removed: the gateway passes TLS through and does not \
+            terminate it.",
         apply: |text, options| {
             let config = &mut options.config;
             let items = addresses(text, |item| Ok(addr::parse_endpoint(item)?.0))?;
@@ -124,9 +128,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "127.0.0.1:23790",
         doc_short: "Where to accept clients.",
-        doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free \
-            port. Separated by commas; may be given more than once. Whoever can reach this address can reach \
-            etcd. Sockets that a service manager passes (LISTEN_FDS) replace it.",
+        doc_long: "HOST:PORT, [IPV6]:PORT, or :PORT for every local address; port 0 is any free port. Separated by \
+            commas; may be given more than once. Whoever can reach this address can reach etcd. Sockets that a \
+            service manager passes (LISTEN_FDS) replace it.",
         apply: |text, options| {
             let config = &mut options.config;
             let items = addresses(text, addr::parse_listen)?;
@@ -141,9 +145,9 @@ pub(super) const FLAGS: &[Flag] = &[
         // The value of the reference.
         default: "1m0s",
         doc_short: "The longest pause before retrying a failed endpoint.",
-        doc_long: "A silent endpoint counts as failed. A Go duration such as 1m30s or 500ms. The \
-            first pause is 1s, and each further one is twice as long. Clients never wait for it: when no \
-            endpoint is active, each new client tries all of them.",
+        doc_long: "A silent endpoint counts as failed. A Go duration such as 1m30s or 500ms. The first pause is 1s, \
+            and each further one is twice as long. Clients never wait for it: when no endpoint is active, each new \
+            client tries all of them.",
         apply: |text, options| {
             let time = positive_duration(text, "retrying without a pause would be a busy loop");
             set(&mut options.config.retry_delay, time)
@@ -157,8 +161,8 @@ pub(super) const FLAGS: &[Flag] = &[
         // Long compared with any round trip, short compared with the 127 s after which Linux gives up on a silent peer.
         default: "5s",
         doc_short: "How long a client may wait for an endpoint.",
-        doc_long: "It covers all attempts for one client together. A connection to a silent \
-            member that has had no answer for this long is reset, if another member is active.",
+        doc_long: "It covers all attempts for one client together. A connection to a silent member that has had no \
+            answer for this long is reset, if another member is active.",
         apply: |text, options| {
             let time = positive_duration(text, "no connection could be made in that time");
             set(&mut options.config.dial_timeout, time)
@@ -171,8 +175,7 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "auto",
         doc_short: "The most clients at a time; others are rejected.",
-        doc_long: "auto derives it from the limits of the host and the cgroup on descriptors, \
-            threads and memory.",
+        doc_long: "auto derives it from the limits of the host and the cgroup on descriptors, threads and memory.",
         apply: |text, options| set(&mut options.config.max_connections, connections(text)),
         ..SWITCH
     },
@@ -183,8 +186,8 @@ pub(super) const FLAGS: &[Flag] = &[
         // Long enough for any request in flight, far below the 90 s after which systemd kills.
         default: "10s",
         doc_short: "How long connections may last after SIGTERM.",
-        doc_long: "Also after SIGINT. Connections that are still open then are reset. 0s resets \
-            all of them at once.",
+        doc_long: "Also after SIGINT. Connections that are still open then are reset. 0s resets all of them at \
+            once.",
         apply: |text, options| set(&mut options.config.drain_timeout, duration(text)),
         ..SWITCH
     },
@@ -194,8 +197,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long old connections may last after a reload.",
-        doc_long: "They stay in the old process. Connections that are still open then are reset. \
-            With never they stay open.",
+        doc_long: "They stay in the old process. Connections that are still open then are reset. With never they \
+            stay open.",
         apply: |text, options| set(&mut options.config.reload_timeout, duration_or_never(text)),
         ..SWITCH
     },
@@ -204,10 +207,10 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
         doc_short: "The file that names the members.",
-        doc_long: "It replaces --endpoints. It has one endpoint per line, which weight=N, \
-            priority=N and drain may follow. A change is used within seconds, or at once after SIGHUP. A file \
-            that is invalid or missing changes nothing.",
-        apply: |text, options| set(&mut options.config.endpoints_file, path(text)),
+        doc_long: "It replaces --endpoints. It has one endpoint per line, which weight=N, priority=N and drain may \
+            follow. A change is used within seconds, or at once after SIGHUP. A file that is invalid or missing \
+            changes nothing.",
+        apply: |text, options| set_some(&mut options.config.endpoints_file, path(text)),
         ..SWITCH
     },
     Flag {
@@ -215,15 +218,12 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("DOMAIN", &[]),
         scope: Scope::Setup,
         doc_short: "The DNS domain whose SRV records name the members.",
-        doc_long: "Queries _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows \
-            the records while the gateway runs. A value that begins with an underscore, such as \
-            _client._tcp.etcd.default.svc.cluster.local, is queried as it is. --endpoints, if given, is used \
-            while there are no records.",
+        doc_long: "Queries _etcd-client-ssl._tcp.DOMAIN and _etcd-client._tcp.DOMAIN, and follows the records while \
+            the gateway runs. A value that begins with an underscore, such as \
+            _client._tcp.etcd.default.svc.cluster.local, is queried as it is. --endpoints, if given, is used while \
+            there are no records.",
         apply: |text, options| {
-            set(
-                &mut options.config.discovery_srv,
-                addr::parse_domain(text).map(Some),
-            )
+            set_some(&mut options.config.discovery_srv, addr::parse_domain(text))
         },
         ..SWITCH
     },
@@ -241,8 +241,7 @@ pub(super) const FLAGS: &[Flag] = &[
         name: "insecure-discovery",
         scope: Scope::Setup,
         doc_short: "Do not authenticate members from SRV records.",
-        doc_long: "Then anyone who can forge DNS answers receives the connections of every \
-            client.",
+        doc_long: "Then anyone who can forge DNS answers receives the connections of every client.",
         apply: |text, options| set(&mut options.config.insecure_discovery, boolean(text)),
         ..SWITCH
     },
@@ -251,11 +250,11 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
         doc_short: "CA certificates (PEM) that authenticate members.",
-        doc_long: "It is ONLY used for authenticating the discovered endpoints (and those of a \
-            list with --verify-endpoints), over separate connections that never carry client data. Without it \
-            the CA certificates of the system are used. Either file is followed: a change is used within \
-            seconds, or at once after SIGHUP, and certificates that are invalid or missing change nothing.",
-        apply: |text, options| set(&mut options.config.trusted_ca_file, path(text)),
+        doc_long: "It is ONLY used for authenticating the discovered endpoints (and those of a list with \
+            --verify-endpoints), over separate connections that never carry client data. Without it the CA \
+            certificates of the system are used. Either file is followed: a change is used within seconds, or at \
+            once after SIGHUP, and certificates that are invalid or missing change nothing.",
+        apply: |text, options| set_some(&mut options.config.trusted_ca_file, path(text)),
         ..SWITCH
     },
     Flag {
@@ -263,14 +262,9 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("NAME", &[]),
         scope: Scope::Setup,
         doc_short: "The name that the certificates of members must have.",
-        doc_long: "The default is the domain of --discovery-srv, because host names in SRV \
-            records prove nothing; with --verify-endpoints it is each member's own name or address.",
-        apply: |text, options| {
-            set(
-                &mut options.config.server_name,
-                certificate_name(text).map(Some),
-            )
-        },
+        doc_long: "The default is the domain of --discovery-srv, because host names in SRV records prove nothing; \
+            with --verify-endpoints it is each member's own name or address.",
+        apply: |text, options| set_some(&mut options.config.server_name, certificate_name(text)),
         ..SWITCH
     },
     Flag {
@@ -287,11 +281,10 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "off",
         doc_short: "The URL of health checks of the members, or off.",
-        doc_long: "Plain HTTP. Without a host in the URL each member is checked at its own \
-            address, without a port at its own port. If etcd has --listen-metrics-urls with port 2381, use \
-            http://:2381/readyz (etcd 3.4.29, 3.5.11, 3.6 and later) or http://:2381/health?exclude=NOSPACE. \
-            Each member is checked every 5s. A member that does not answer 200 within 2s, twice in a row, gets \
-            clients only if there is no better one.",
+        doc_long: "Plain HTTP. Without a host in the URL each member is checked at its own address, without a port \
+            at its own port. If etcd has --listen-metrics-urls with port 2381, use http://:2381/readyz (etcd 3.4.29, \
+            3.5.11, 3.6 and later) or http://:2381/health?exclude=NOSPACE. Each member is checked every 5s. A member \
+            that does not answer 200 within 2s, twice in a row, gets clients only if there is no better one.",
         apply: |text, options| set(&mut options.config.health_check, health_check(text)),
         ..SWITCH
     },
@@ -301,9 +294,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long connections to a removed member may last.",
-        doc_long: "A member is removed when it is no longer among the endpoints, or, if DNS named \
-            it, when two answers in a row lack it. Connections that are still open then are reset. With never \
-            they stay open.",
+        doc_long: "A member is removed when it is no longer among the endpoints, or, if DNS named it, when two \
+            answers in a row lack it. Connections that are still open then are reset. With never they stay open.",
         apply: |text, options| set(&mut options.config.close_removed, duration_or_never(text)),
         ..SWITCH
     },
@@ -314,9 +306,9 @@ pub(super) const FLAGS: &[Flag] = &[
         // Two hundred times what a member takes for its first bytes, and twice a round trip around the world.
         default: "1s",
         doc_short: "How long a member may take for its first answer.",
-        doc_long: "That is the answer to the first bytes of a client. A member that takes longer \
-            is probed over a separate connection. If it does not answer that either, it is used only if there \
-            is no better member, until it answers again. 0s never probes.",
+        doc_long: "That is the answer to the first bytes of a client. A member that takes longer is probed over a \
+            separate connection. If it does not answer that either, it is used only if there is no better member, \
+            until it answers again. 0s never probes.",
         apply: |text, options| set(&mut options.config.answer_timeout, duration(text)),
         ..SWITCH
     },
@@ -326,9 +318,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "never",
         doc_short: "How long connections to an unhealthy member may last.",
-        doc_long: "Also to a silent member. Then they are reset, if another member has been \
-            active for as long, so that clients without keepalive reach that member. With never they stay \
-            open; 15s suits clients that have no timeout of their own.",
+        doc_long: "Also to a silent member. Then they are reset, if another member has been active for as long, so \
+            that clients without keepalive reach that member. With never they stay open; 15s suits clients that have \
+            no timeout of their own.",
         apply: |text, options| set(&mut options.config.close_unhealthy, duration_or_never(text)),
         ..SWITCH
     },
@@ -338,9 +330,8 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "round-robin",
         doc_short: "How an endpoint is chosen for a client.",
-        doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest \
-            open connections, and so balances connections again after members have restarted. Both respect \
-            priorities and weights.",
+        doc_long: "round-robin takes turns. least-connections takes the endpoint with the fewest open connections, \
+            and so balances connections again after members have restarted. Both respect priorities and weights.",
         apply: |text, options| set(&mut options.config.policy, choice(text, &POLICIES)),
         ..SWITCH
     },
@@ -349,13 +340,10 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Value("HOST:PORT", &[]),
         scope: Scope::Setup,
         doc_short: "Where to serve metrics, health and a status page.",
-        doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. \
-            http:// in front is accepted. Without this flag nothing is served.",
+        doc_long: "HTTP, without a password: use a loopback address, such as 127.0.0.1:23791. http:// in front is \
+            accepted. Without this flag nothing is served.",
         apply: |text, options| {
-            set(
-                &mut options.config.metrics_addr,
-                addr::parse_metrics(text).map(Some),
-            )
+            set_some(&mut options.config.metrics_addr, addr::parse_metrics(text))
         },
         ..SWITCH
     },
@@ -365,9 +353,9 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Setup,
         default: "off",
         doc_short: "Where to log connections that have ended.",
-        doc_long: "off, stderr or a path. There is one line per connection. A file is appended \
-            to, created if it does not exist, and reopened at SIGHUP, for logrotate. Lines that cannot be \
-            written are dropped and counted; connections never wait for the log.",
+        doc_long: "off, stderr or a path. There is one line per connection. A file is appended to, created if it \
+            does not exist, and reopened at SIGHUP, for logrotate. Lines that cannot be written are dropped and \
+            counted; connections never wait for the log.",
         apply: |text, options| set(&mut options.config.access_log, access_log(text)),
         ..SWITCH
     },
@@ -394,8 +382,7 @@ pub(super) const FLAGS: &[Flag] = &[
         scope: Scope::Serving,
         default: "auto",
         doc_short: "The form of log lines.",
-        doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, \
-            is accepted too.",
+        doc_long: "auto is text on a terminal and json otherwise. console, etcd's word for text, is accepted too.",
         apply: |text, options| set(&mut options.config.log_format, choice(text, &LOG_FORMATS)),
         ..SWITCH
     },
@@ -404,11 +391,11 @@ pub(super) const FLAGS: &[Flag] = &[
         takes: Takes::Path("PATH", &[]),
         scope: Scope::Setup,
         doc_short: "A file to read settings from.",
-        doc_long: "It has lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of \
-            EnvironmentFile= of systemd.exec(5). The command line and the environment win over it. Unknown \
-            names that begin with ETCD_GATEWAY_ are refused, all other names are ignored. It is read when the \
-            program starts, and so at a reload. With a - in front of the path the file may be missing.",
-        apply: |text, options| set(&mut options.config_file, settings_file(text).map(Some)),
+        doc_long: "It has lines such as ETCD_GATEWAY_RETRY_DELAY=5s, in the syntax of EnvironmentFile= of \
+            systemd.exec(5). The command line and the environment win over it. Unknown names that begin with \
+            ETCD_GATEWAY_ are refused, all other names are ignored. It is read when the program starts, and so at a \
+            reload. With a - in front of the path the file may be missing.",
+        apply: |text, options| set_some(&mut options.config_file, settings_file(text)),
         ..SWITCH
     },
     Flag {
@@ -440,9 +427,9 @@ pub(super) const FLAGS: &[Flag] = &[
 /// The prefix of our variables.
 pub(super) const VARIABLE_PREFIX: &str = "ETCD_GATEWAY_";
 
-impl Options {
+impl Default for Options {
     /// Every flag at its default.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         let mut options = Self {
             config: Config::default(),
             config_file: None,
@@ -451,8 +438,8 @@ impl Options {
             version: false,
         };
         for flag in FLAGS.iter().filter(|flag| !flag.default.is_empty()) {
-            let applied = (flag.apply)(flag.default, &mut options);
-            debug_assert!(applied.is_ok(), "--{}", flag.name);
+            // A test applies each of them.
+            let _ = (flag.apply)(flag.default, &mut options);
         }
         options.config.endpoints_given = false;
         options.config.listen_given = false;

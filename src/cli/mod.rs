@@ -35,7 +35,7 @@ use crate::config::{Config, Form, Origin, Output};
 use args::{Args, Token};
 pub(crate) use error::Error;
 use error::shown;
-use flags::{FLAGS, Flag};
+use flags::{FLAGS, Flag, Options};
 use settings_file::ReadFile;
 use sources::Sources;
 
@@ -72,7 +72,7 @@ pub(crate) fn parse(
         return Err(format!("{problem}; write `etcd gateway start`").into());
     }
 
-    let mut sources = Sources::new();
+    let mut sources = Sources::default();
     let mut words = Vec::new();
     let mut short_help = false;
     let mut args = Args::new(arguments);
@@ -145,16 +145,10 @@ pub(crate) fn parse(
 fn invocation(command: &str, sources: Sources) -> Result<Invocation, Error> {
     let settings = sources.settings();
     let output_given = sources.is_given("output");
-    let Sources {
-        options,
-        mut warnings,
-        ..
-    } = sources;
-    let config = Config {
-        settings,
-        ..options.config
-    };
-    match (command, options.output) {
+    let Options { config, output, .. } = sources.options;
+    let config = Config { settings, ..config };
+    let mut warnings = sources.warnings;
+    match (command, output) {
         ("start", _) => {
             if output_given {
                 let text = "--output has no effect on start; it belongs to check and config";

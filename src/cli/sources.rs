@@ -11,6 +11,7 @@ use super::flags::{FLAGS, Flag, Options, Takes};
 use crate::config::{Origin, Setting, Settings};
 
 /// What the sources have set so far.
+#[derive(Default)]
 pub(super) struct Sources {
     pub(super) options: Options,
     /// One line each.
@@ -26,14 +27,6 @@ struct Value {
 }
 
 impl Sources {
-    pub(super) fn new() -> Self {
-        Self {
-            options: Options::new(),
-            warnings: Vec::new(),
-            values: BTreeMap::new(),
-        }
-    }
-
     /// Takes a value for a flag, unless an earlier source has given one.
     pub(super) fn take(
         &mut self,

@@ -55,7 +55,7 @@ pub(in crate::cli) fn start(line: &str, env: &[(&str, &str)]) -> (Config, Vec<St
 
 /// The settings of a command line without flags.
 pub(in crate::cli) fn defaults() -> Config {
-    flags::Options::new().config
+    Options::default().config
 }
 
 pub(in crate::cli) fn refusal(line: &str, env: &[(&str, &str)]) -> String {
@@ -87,6 +87,10 @@ fn the_table_is_well_formed() {
             assert!(!doc.contains(['|', '\n', '<']), "{name}: {doc}");
         }
         assert!(!flag.doc_short.is_empty(), "{name}");
+        if !flag.default.is_empty() {
+            let applied = (flag.apply)(flag.default, &mut Options::default());
+            assert_eq!(applied, Ok(()), "{name}");
+        }
         let is_switch = flag.takes == Takes::Switch;
         assert!(!is_switch || flag.default.is_empty(), "{name}");
         // A variable that Kubernetes may set must never set a flag.

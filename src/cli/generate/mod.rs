@@ -6,9 +6,13 @@
 mod bash;
 mod fish;
 mod man;
-mod settings;
 mod unit;
 mod zsh;
+
+use std::fmt::Write;
+
+use super::flags::FLAGS;
+use super::help::push_wrapped;
 
 type Render = fn() -> String;
 
@@ -20,7 +24,7 @@ const TEXTS: [(&str, Render); 7] = [
     ("fish", fish::script),
     ("unit", unit::service),
     ("socket", || unit::SOCKET.to_owned()),
-    ("settings", settings::file),
+    ("settings", settings_file),
 ];
 
 const FILES: &str = include_str!("../../deploy/man/etcd-gateway.5.md");
@@ -61,10 +65,31 @@ pub(super) fn page_names() -> [&'static str; 6] {
     PAGES.map(|(name, _)| name)
 }
 
+/// The beginning of the settings file.
+const SETTINGS_HEAD: &str = "\
+# Settings of etcd-gateway(1), read with --config-file; etcd-gateway.service reads /etc/default/etcd-gateway. Lines that
+# are commented out have the default value. `etcd-gateway config` prints the settings in effect.
+";
+
+/// A settings file in which every setting is explained and commented out.
+fn settings_file() -> String {
+    let mut text = SETTINGS_HEAD.to_owned();
+    for flag in FLAGS.iter().filter(|flag| flag.in_file()) {
+        text.push('\n');
+        push_wrapped(&mut text, "# ", flag.doc_short);
+        push_wrapped(&mut text, "# ", flag.doc_long);
+        let variable = flag.variable().unwrap_or_default();
+        let default = flag.default_value();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "#{variable}={default}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags::FLAGS;
+    use crate::cli::env_file::parse;
     use crate::cli::manual::COMMANDS;
 
     #[test]
@@ -91,5 +116,16 @@ mod tests {
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
         }
         assert!(generate("powershell").is_none());
+    }
+
+    /// As it is, it sets nothing; without the comment signs it sets every flag that a file can.
+    #[test]
+    fn the_file_is_one() {
+        let text = settings_file();
+        assert!(parse(text.as_bytes()).expect("a file").is_empty());
+        let set = text.replace("\n#ETCD_GATEWAY_", "\nETCD_GATEWAY_");
+        let set = parse(set.as_bytes()).expect("a file");
+        let count = FLAGS.iter().filter(|flag| flag.in_file()).count();
+        assert_eq!(set.len(), count);
     }
 }
