@@ -1,21 +1,19 @@
 //! PEM bundles (RFC 7468): the certificates of a CA file, in their order.
 //!
 //! Blocks labelled X509 CERTIFICATE or X.509 CERTIFICATE, as old tools write them (RFC 7468,
-//! section 5.1), are taken as well. Text between blocks is commentary and blocks of other kinds (a private key, parameters,
-//! a CRL) are passed over, as Go's `AppendCertsFromPEM` does. Unlike there, nothing that was
-//! meant to be a certificate is dropped in silence: a TRUSTED CERTIFICATE, a damaged boundary, damaged base64, a
-//! block without its end, and a file without any certificate are errors that name the line.
-//! What the blocks hold is not looked at here. Memory is bounded by the size of the text.
+//! section 5.1), are read as well. Text between blocks and blocks of other kinds (a private key,
+//! parameters, a CRL) are skipped, as in Go's `AppendCertsFromPEM`. Unlike there, nothing that was
+//! meant to be a certificate is skipped silently: a TRUSTED CERTIFICATE, a damaged boundary, damaged
+//! base64, a block without its end, and a file without any certificate are errors with their line.
+//! The contents of the blocks are not parsed here. Memory is bounded by the size of the text.
 
 use std::fmt;
 
-/// Where and why a bundle could not be read. The caller knows the file's name.
+/// Where and why a bundle could not be read. The caller adds the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Error {
     /// The line, from 1.
     pub(crate) line: usize,
-    /// The block (of any kind) that was open or had just begun, from 1; 0 before the first.
-    pub(crate) block: usize,
     /// What is wrong there.
     pub(crate) what: &'static str,
 }
@@ -26,10 +24,10 @@ const UNEXPECTED_BEGIN: &str = "BEGIN line inside a block";
 /// Where no block is open, or one of another kind.
 const UNEXPECTED_END: &str = "END line without its BEGIN line";
 const UNTERMINATED: &str = "the text ends before the END line";
-/// OpenSSL's own kind has trust settings after the certificate, which would have to be obeyed.
+/// OpenSSL's own kind has trust settings after the certificate, which would have to be enforced.
 const TRUSTED_CERTIFICATE: &str = "TRUSTED CERTIFICATE blocks are not supported, only CERTIFICATE \
                                    (convert it with `openssl x509`)";
-/// As encrypted blocks have; a certificate has none.
+/// Encrypted blocks have header lines; a certificate has none.
 const HEADER: &str = "header line in a certificate";
 const CHARACTER: &str = "not base64";
 const PADDING: &str = "base64 is cut off or wrongly padded";
@@ -37,70 +35,87 @@ const EMPTY: &str = "empty certificate";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.what, self.block) {
-            (NO_CERTIFICATE, 0) => f.write_str(NO_CERTIFICATE),
-            (NO_CERTIFICATE, blocks) => write!(f, "{NO_CERTIFICATE} among {blocks} PEM blocks"),
-            (what, block) => write!(f, "line {}, block {block}: {what}", self.line),
+        match self.what {
+            NO_CERTIFICATE => f.write_str(NO_CERTIFICATE),
+            what => write!(f, "line {}: {what}", self.line),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
+/// A line of a bundle.
+enum Line<'a> {
+    Begin(&'a [u8]),
+    End(&'a [u8]),
+    /// It starts like a boundary, but is not one. That is an error, because as a comment it would lose
+    /// a certificate, for instance where two files were joined without a line end between them.
+    Malformed,
+    Text,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        let begin = line.strip_prefix(b"-----BEGIN");
+        let Some(rest) = begin.or_else(|| line.strip_prefix(b"-----END")) else {
+            return Self::Text;
+        };
+        let label = rest
+            .strip_prefix(b" ")
+            .and_then(|rest| rest.strip_suffix(b"-----"))
+            .filter(|label| !label.windows(2).any(|pair| pair == b"--"));
+        match label {
+            Some(label) if begin.is_some() => Self::Begin(label),
+            Some(label) => Self::End(label),
+            None => Self::Malformed,
+        }
+    }
+}
+
 /// The DER of every certificate's block, at least one.
 pub(crate) fn parse_certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    // A byte order mark, as some editors put it, would hide a first BEGIN line.
+    // A byte order mark, as some editors write it, would hide a first BEGIN line.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut certificates = Vec::new();
-    // The label of the block that is open, and its base64.
-    let mut open: Option<(&[u8], Vec<u8>)> = None;
-    let mut at = Error {
-        line: 0,
-        block: 0,
-        what: NO_CERTIFICATE,
-    };
-    // Lines end in LF, CRLF or CR (RFC 7468, section 2: each of them is to be taken).
+    // Lines end in LF, CRLF or CR (RFC 7468, section 2: parsers accept each). Blanks around a line are
+    // not part of it (section 3, the lax form).
     let lines = text
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .flat_map(|line| line.split(|byte| *byte == b'\r'));
+        .flat_map(|line| line.split(|byte| *byte == b'\r'))
+        .map(<[u8]>::trim_ascii);
+    let mut certificates = Vec::new();
+    // The label of the block that is open, and its base64.
+    let mut open: Option<(&[u8], Vec<u8>)> = None;
+    let mut number = 0usize;
     for line in lines {
-        at.line = at.line.saturating_add(1);
-        // Blanks around a line are no part of it (RFC 7468, section 3, the lax form).
-        let line = line.trim_ascii();
-        let fail = |what| Error { what, ..at };
-        match (boundary(line), open.take()) {
-            (Some((_, None)), _) => return Err(fail(MALFORMED_BOUNDARY)),
-            (Some((true, Some(label))), None) => {
-                at.block = at.block.saturating_add(1);
-                if label == b"TRUSTED CERTIFICATE" {
-                    at.what = TRUSTED_CERTIFICATE;
-                    return Err(at);
-                }
-                open = Some((label, Vec::new()));
-            }
-            (Some((true, _)), Some(_)) => return Err(fail(UNEXPECTED_BEGIN)),
-            (Some((false, label)), Some((begun, base64))) if label == Some(begun) => {
+        number = number.saturating_add(1);
+        let fail = |what| Error { line: number, what };
+        match (Line::of(line), open.take()) {
+            (Line::Malformed, _) => return Err(fail(MALFORMED_BOUNDARY)),
+            (Line::Begin(b"TRUSTED CERTIFICATE"), None) => return Err(fail(TRUSTED_CERTIFICATE)),
+            (Line::Begin(label), None) => open = Some((label, Vec::new())),
+            (Line::Begin(_), Some(_)) => return Err(fail(UNEXPECTED_BEGIN)),
+            (Line::End(label), Some((begun, base64))) if label == begun => {
                 if is_certificate(begun) {
                     certificates.push(decode(&base64).map_err(fail)?);
                 }
             }
-            (Some((false, _)), _) => return Err(fail(UNEXPECTED_END)),
-            (None, Some((label, mut base64))) => {
+            (Line::End(_), _) => return Err(fail(UNEXPECTED_END)),
+            (Line::Text, Some((label, mut base64))) => {
                 if is_certificate(label) {
                     base64.extend(characters(line).map_err(fail)?);
                 }
                 open = Some((label, base64));
             }
-            (None, None) => {}
+            (Line::Text, None) => {}
         }
     }
-    if open.is_some() {
-        at.what = UNTERMINATED;
-    } else if !certificates.is_empty() {
-        return Ok(certificates);
-    }
-    Err(at)
+    let what = match open {
+        Some(_) => UNTERMINATED,
+        None if certificates.is_empty() => NO_CERTIFICATE,
+        None => return Ok(certificates),
+    };
+    Err(Error { line: number, what })
 }
 
 fn is_certificate(label: &[u8]) -> bool {
@@ -108,19 +123,6 @@ fn is_certificate(label: &[u8]) -> bool {
         label,
         b"CERTIFICATE" | b"X509 CERTIFICATE" | b"X.509 CERTIFICATE"
     )
-}
-
-/// Whether a line that is a boundary begins a block, and the label; none in a line that merely
-/// starts like a boundary. That is an error, because as a comment it would lose a certificate, for
-/// instance where two files were joined without a line end between them.
-fn boundary(line: &[u8]) -> Option<(bool, Option<&[u8]>)> {
-    let begins = line.strip_prefix(b"-----BEGIN");
-    let label = begins
-        .or_else(|| line.strip_prefix(b"-----END"))?
-        .strip_prefix(b" ")
-        .and_then(|rest| rest.strip_suffix(b"-----"))
-        .filter(|label| !label.windows(2).any(|pair| pair == b"--"));
-    Some((begins.is_some(), label))
 }
 
 /// The characters of base64 in a line.
@@ -243,90 +245,73 @@ mod tests {
     }
 
     #[test]
-    fn damaged_bundles_name_line_and_block() {
+    fn errors_say_the_line() {
         let good = block("TWFu");
-        let cases: &[(String, usize, usize, &str)] = &[
-            (String::new(), 1, 0, NO_CERTIFICATE),
-            ("just text\n".into(), 2, 0, NO_CERTIFICATE),
+        let cases: &[(String, usize, &str)] = &[
+            (String::new(), 1, NO_CERTIFICATE),
+            ("just text\n".into(), 2, NO_CERTIFICATE),
             (
                 "-----BEGIN X-----\n-----END X-----".into(),
                 2,
-                1,
                 NO_CERTIFICATE,
             ),
             // OpenSSL's own kind carries trust settings after the certificate.
             (
                 good.replace(" CERT", " TRUSTED CERT"),
                 1,
-                1,
                 TRUSTED_CERTIFICATE,
             ),
             (
                 good.clone() + &good.replace(" CERT", " TRUSTED CERT"),
                 4,
-                2,
                 TRUSTED_CERTIFICATE,
             ),
-            (
-                good.replace("END CERT", "END X509 CERT"),
-                3,
-                1,
-                UNEXPECTED_END,
-            ),
-            (good.replace("BEGIN", "BEGINN"), 1, 0, MALFORMED_BOUNDARY),
+            (good.replace("END CERT", "END X509 CERT"), 3, UNEXPECTED_END),
+            (good.replace("BEGIN", "BEGINN"), 1, MALFORMED_BOUNDARY),
             (
                 good.replacen("CERTIFICATE-----", "CERTIFICATE----", 1),
                 1,
-                0,
                 MALFORMED_BOUNDARY,
             ),
             (
                 good.replace('\n', "\r") + "\r!\r\n-----END X-----\r\n",
                 6,
-                1,
                 UNEXPECTED_END,
             ),
             // Two files joined without a line end between them.
-            (good.trim_end().to_owned() + &good, 3, 1, MALFORMED_BOUNDARY),
+            (good.trim_end().to_owned() + &good, 3, MALFORMED_BOUNDARY),
             (
                 format!("{good}TWFu\n-----END CERTIFICATE-----"),
                 5,
-                1,
                 UNEXPECTED_END,
             ),
-            (good.replace("END CERT", "END cert"), 3, 1, UNEXPECTED_END),
+            (good.replace("END CERT", "END cert"), 3, UNEXPECTED_END),
             (
                 format!("-----BEGIN CERTIFICATE-----\nTWFu\n{good}"),
                 3,
-                1,
                 UNEXPECTED_BEGIN,
             ),
             (
                 format!("{good}-----BEGIN CERTIFICATE-----\nTWFu\n"),
                 6,
-                2,
                 UNTERMINATED,
             ),
-            (format!("{good}-----BEGIN X-----\n"), 5, 2, UNTERMINATED),
-            (block("Proc-Type: 4,ENCRYPTED\n\nTWFu"), 2, 1, HEADER),
-            (format!("{good}{}", block("TWFu\nTW.u")), 6, 2, CHARACTER),
-            (block("TWFu\u{e9}"), 2, 1, CHARACTER),
-            (block("TWF"), 3, 1, PADDING),
-            (block("T==="), 3, 1, PADDING),
-            (block("TQ==TWFu"), 3, 1, PADDING),
-            (block("TWE=\n="), 4, 1, PADDING),
-            (block("TQ=u"), 3, 1, PADDING),
-            (block("TR=="), 3, 1, PADDING), // bits under the padding
-            (block("TWF="), 3, 1, PADDING),
-            (block(""), 3, 1, EMPTY),
+            (format!("{good}-----BEGIN X-----\n"), 5, UNTERMINATED),
+            (block("Proc-Type: 4,ENCRYPTED\n\nTWFu"), 2, HEADER),
+            (format!("{good}{}", block("TWFu\nTW.u")), 6, CHARACTER),
+            (block("TWFu\u{e9}"), 2, CHARACTER),
+            (block("TWF"), 3, PADDING),
+            (block("T==="), 3, PADDING),
+            (block("TQ==TWFu"), 3, PADDING),
+            (block("TWE=\n="), 4, PADDING),
+            (block("TQ=u"), 3, PADDING),
+            (block("TR=="), 3, PADDING), // bits under the padding
+            (block("TWF="), 3, PADDING),
+            (block(""), 3, EMPTY),
         ];
         // What is wrong with the whole of the base64 is found at its end.
-        for (text, line, block, what) in cases {
-            let error = Error {
-                line: *line,
-                block: *block,
-                what,
-            };
+        for (text, line, what) in cases {
+            let error = Error { line: *line, what };
             assert_eq!(parse_certificates(text.as_bytes()), Err(error), "{text:?}");
         }
     }
@@ -358,7 +343,7 @@ mod tests {
         let shown = |text: &str| parse_certificates(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(shown(""), "no CERTIFICATE block");
         let other = "-----BEGIN X-----\n-----END X-----\n";
-        assert_eq!(shown(other), "no CERTIFICATE block among 1 PEM blocks");
-        assert_eq!(shown(&block("!")), "line 2, block 1: not base64");
+        assert_eq!(shown(other), "no CERTIFICATE block");
+        assert_eq!(shown(&block("!")), "line 2: not base64");
     }
 }

@@ -40,7 +40,10 @@ fn bad_authorities_are_one_line_per_change_and_one_when_they_are_good_again() {
     let (cut, _) = one.split_once("-----END").unwrap();
     let cut = format!("{three}{cut}");
     // The line where the text ends.
-    let line = format!(": line {}, block 2: ", cut.lines().count() + 1);
+    let line = format!(
+        ": line {}: the text ends before the END line",
+        cut.lines().count() + 1
+    );
     let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bad = [
         ("", ": no CERTIFICATE block; name a file"),

@@ -175,7 +175,7 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
                 (String::new(), "no CERTIFICATE block".to_owned()),
                 (
                     good.trim_end().replace("-----END CERTIFICATE-----", ""),
-                    format!("line {}, block 1: BEGIN line inside a block", lines + 1),
+                    format!("line {}: BEGIN line inside a block", lines + 1),
                 ),
                 (none.to_owned(), "certificate 1: ".to_owned()),
                 (

@@ -112,17 +112,17 @@ fn unusable_file_ends_the_start() {
         (
             "not base64 in line 2",
             ours.replacen(body, "!!!!", 1),
-            vec!["line 2".into(), "block 1".into()],
+            vec!["line 2: not base64".into()],
         ),
         (
             "not base64 in the second block",
             second(&ours.replacen(body, "!!!!", 1)),
-            vec![format!("line {}", lines + 2), "block 2".into()],
+            vec![format!("line {}: not base64", lines + 2)],
         ),
         (
             "cut off",
             ours.replace("-----END CERTIFICATE-----\n", ""),
-            vec!["block 1".into(), "END".into()],
+            vec![format!("line {lines}: the text ends before the END line")],
         ),
         (
             "a block that holds no certificate",
@@ -246,7 +246,7 @@ fn bundle_of_the_system() {
         assert_eq!(outcome.code, Some(*code), "{what}: {outcome:?}");
         let told = match *what {
             "nowhere" => "/nonexistent: cannot be read: no such file or directory",
-            "cut off" => "block 1: the text ends before the END line",
+            "cut off" => ": the text ends before the END line",
             _ => continue,
         };
         let stderr = &outcome.stderr;
