@@ -109,6 +109,49 @@ pub(super) fn max_connections(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Target;
+    use crate::config::Config;
+    use crate::gateway::threads::Threads;
+    use crate::sys::notify::Notifier;
+    use crate::sys::program::Program;
+    use crate::times::Times;
+
+    #[test]
+    fn each_option_takes_its_threads_and_descriptors() {
+        let threads_and_descriptors = |config: &Config, listeners, has_zones| {
+            let process = Process {
+                config,
+                program: Program::of_this_process(),
+                notifier: Notifier::default(),
+                threads: Threads::new(Times::REAL),
+                descriptors: 64,
+                times: Times::REAL,
+            };
+            let needs = needs(&process, false, false, listeners, has_zones);
+            (needs.threads, needs.descriptors)
+        };
+        let plain = Config::default();
+        // Three that run, four that look after endpoints and sessions, and one that accepts.
+        let (threads, descriptors) = threads_and_descriptors(&plain, 1, false);
+        assert_eq!((threads, descriptors), (8, 5));
+        assert_eq!(
+            threads_and_descriptors(&plain, 3, true),
+            (threads + 3, descriptors + 2)
+        );
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            threads_and_descriptors(&config, 1, false)
+        };
+        assert_eq!(
+            with(|config| config.access_log = Some(Target::Stderr)),
+            (threads + 1, descriptors + 1)
+        );
+        assert_eq!(
+            with(|config| config.metrics_addr = Some(config.listen_addrs[0].clone())),
+            (threads + 2, descriptors + admin::DESCRIPTORS as u64 - 1)
+        );
+    }
 
     fn capacity(is_shared: bool) -> Capacity {
         Capacity {
