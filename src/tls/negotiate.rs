@@ -190,7 +190,6 @@ impl<'c> Client<'c> {
             sent: self.sent.extensions,
             secrets: Secrets::new(suite, &shared, &transcript.current())?,
             transcript,
-            requested: false,
         }))
     }
 }

@@ -26,8 +26,6 @@ pub(crate) struct Handshake<'c> {
     /// Ends with the last message handled.
     pub(crate) transcript: Transcript,
     pub(crate) secrets: Secrets,
-    /// Whether there was a CertificateRequest.
-    pub(crate) requested: bool,
 }
 
 /// ServerHello is handled; from here on the server's records are protected.
@@ -72,7 +70,6 @@ impl<'c> ExpectCertificate<'c> {
             return Err(Error::missing(schemes, kind));
         }
         self.0.transcript.add(message.bytes());
-        self.0.requested = true;
         Ok(self)
     }
 
@@ -143,13 +140,13 @@ impl<'c> ExpectFinished<'c> {
 impl Handshake<'_> {
     /// Once the server is authenticated: completes the handshake and closes, so that a server
     /// which asks for no certificate sees an ordinary connection that carried no data.
-    fn close<S: Read + Write>(self, records: &mut RecordLayer<'_, S>) -> Result<(), Error> {
-        let Handshake {
-            mut transcript,
-            secrets,
-            requested,
-            ..
-        } = self;
+    /// `requested`: the server has sent a CertificateRequest.
+    fn close<S: Read + Write>(
+        self,
+        records: &mut RecordLayer<'_, S>,
+        requested: bool,
+    ) -> Result<(), Error> {
+        let (secrets, mut transcript) = (self.secrets, self.transcript);
         let application = secrets.client_application(&transcript.current())?;
         records.send_change_cipher_spec()?;
         if requested {
@@ -182,7 +179,8 @@ pub(crate) fn run<S: Read + Write>(
     records.seal_with(secrets.client.protection()?);
     let mut state = state.handle(&records.message(HandshakeType::ENCRYPTED_EXTENSIONS)?)?;
     let mut message = records.message(HandshakeType::CERTIFICATE)?;
-    if message.kind() == HandshakeType::CERTIFICATE_REQUEST {
+    let requested = message.kind() == HandshakeType::CERTIFICATE_REQUEST;
+    if requested {
         state = state.handle_request(&message)?;
         message = records.message(HandshakeType::CERTIFICATE)?;
     }
@@ -192,7 +190,7 @@ pub(crate) fn run<S: Read + Write>(
     let handshake = state.handle(&records.message(HandshakeType::FINISHED)?)?;
     records.expect_boundary()?;
     // The server is authenticated: whether it still reads does not matter any more.
-    let _ = handshake.close(records);
+    let _ = handshake.close(records, requested);
     Ok(Verified {
         version: Version::TLS13,
         suite,

@@ -109,7 +109,6 @@ fn follow(mut messages: Vec<u8>, presented: &mut Vec<Vec<u8>>) -> Result<(), Err
         sent: SENT.to_vec(),
         transcript: hellos(),
         secrets: SECRETS.clone(),
-        requested: false,
     });
     let mut state = state.handle(&next()?)?;
     let mut message = next()?;
