@@ -27,36 +27,24 @@ pub(crate) const MAX_HEAD: usize = 8 * 1024;
 /// The most fields of a request; Apache's limit.
 const MAX_FIELDS: usize = 100;
 
-/// The status of a response.
+/// The status of a response: code and reason phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    Ok,
-    BadRequest,
-    NotFound,
-    MethodNotAllowed,
-    RequestTimeout,
-    ContentTooLarge,
-    UriTooLong,
-    FieldsTooLarge,
-    Unavailable,
-    VersionNotSupported,
-}
+pub(crate) struct Status(&'static str);
 
 impl Status {
-    /// Code and reason phrase.
+    pub(crate) const OK: Self = Self("200 OK");
+    pub(crate) const BAD_REQUEST: Self = Self("400 Bad Request");
+    pub(crate) const NOT_FOUND: Self = Self("404 Not Found");
+    pub(crate) const METHOD_NOT_ALLOWED: Self = Self("405 Method Not Allowed");
+    pub(crate) const REQUEST_TIMEOUT: Self = Self("408 Request Timeout");
+    pub(crate) const CONTENT_TOO_LARGE: Self = Self("413 Content Too Large");
+    pub(crate) const URI_TOO_LONG: Self = Self("414 URI Too Long");
+    pub(crate) const FIELDS_TOO_LARGE: Self = Self("431 Request Header Fields Too Large");
+    pub(crate) const UNAVAILABLE: Self = Self("503 Service Unavailable");
+    pub(crate) const VERSION_NOT_SUPPORTED: Self = Self("505 HTTP Version Not Supported");
+
     pub(crate) fn line(self) -> &'static str {
-        match self {
-            Self::Ok => "200 OK",
-            Self::BadRequest => "400 Bad Request",
-            Self::NotFound => "404 Not Found",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::RequestTimeout => "408 Request Timeout",
-            Self::ContentTooLarge => "413 Content Too Large",
-            Self::UriTooLong => "414 URI Too Long",
-            Self::FieldsTooLarge => "431 Request Header Fields Too Large",
-            Self::Unavailable => "503 Service Unavailable",
-            Self::VersionNotSupported => "505 HTTP Version Not Supported",
-        }
+        self.0
     }
 }
 
@@ -101,14 +89,14 @@ fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     // The value of a field may have octets above ASCII (obs-text), which have no meaning here.
     let is_text = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..=0xff);
     if !head.iter().all(is_text) || has_bare_end(ended.unwrap_or(bounded)) {
-        return Err(Status::BadRequest);
+        return Err(Status::BAD_REQUEST);
     }
     if end.is_none() && text.len() >= MAX_HEAD {
         let in_request_line = !bounded.windows(2).any(|window| window == b"\r\n");
         return Err(if in_request_line {
-            Status::UriTooLong
+            Status::URI_TOO_LONG
         } else {
-            Status::FieldsTooLarge
+            Status::FIELDS_TOO_LARGE
         });
     }
     if end.is_none() {
@@ -117,7 +105,7 @@ fn head(received: &[u8]) -> Result<Option<&str>, Status> {
     // Clients send ASCII only; a value in UTF-8 is accepted.
     std::str::from_utf8(head)
         .map(Some)
-        .map_err(|_| Status::BadRequest)
+        .map_err(|_| Status::BAD_REQUEST)
 }
 
 /// Whether there is a CR without an LF or the other way round: whatever follows, that does not become a request.
@@ -134,32 +122,32 @@ fn request(head: &str) -> Result<Request<'_>, Status> {
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(Status::BadRequest);
+        return Err(Status::BAD_REQUEST);
     };
     if !is_token(method) {
-        return Err(Status::BadRequest);
+        return Err(Status::BAD_REQUEST);
     }
     let has_host_by_rule = match version.strip_prefix("HTTP/").map(str::as_bytes) {
         Some([b'1', b'.', minor]) if minor.is_ascii_digit() => *minor != b'0',
         Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            return Err(Status::VersionNotSupported);
+            return Err(Status::VERSION_NOT_SUPPORTED);
         }
-        _ => return Err(Status::BadRequest),
+        _ => return Err(Status::BAD_REQUEST),
     };
     let fields = Fields::read(lines)?;
     // RFC 9112 section 3.2.
     if fields.hosts > 1 || has_host_by_rule && fields.hosts == 0 {
-        return Err(Status::BadRequest);
+        return Err(Status::BAD_REQUEST);
     }
     let head_only = match method {
         "GET" => false,
         "HEAD" => true,
-        _ => return Err(Status::MethodNotAllowed),
+        _ => return Err(Status::METHOD_NOT_ALLOWED),
     };
     if fields.has_body {
-        return Err(Status::ContentTooLarge);
+        return Err(Status::CONTENT_TOO_LARGE);
     }
-    let (path, query) = path_and_query(target).ok_or(Status::BadRequest)?;
+    let (path, query) = path_and_query(target).ok_or(Status::BAD_REQUEST)?;
     Ok(Request {
         path,
         query,
@@ -206,23 +194,23 @@ impl Fields {
         let mut coded = false;
         for (count, line) in lines.enumerate() {
             if count >= MAX_FIELDS {
-                return Err(Status::FieldsTooLarge);
+                return Err(Status::FIELDS_TOO_LARGE);
             }
             // A folded line begins with a space, so its name is not a token.
-            let (name, value) = line.split_once(':').ok_or(Status::BadRequest)?;
+            let (name, value) = line.split_once(':').ok_or(Status::BAD_REQUEST)?;
             if !is_token(name) {
-                return Err(Status::BadRequest);
+                return Err(Status::BAD_REQUEST);
             }
             let value = value.trim_matches([' ', '\t']);
             if name.eq_ignore_ascii_case("host") {
                 if !is_authority(value) {
-                    return Err(Status::BadRequest);
+                    return Err(Status::BAD_REQUEST);
                 }
                 fields.hosts = fields.hosts.saturating_add(1);
             } else if name.eq_ignore_ascii_case("content-length") {
                 let digits = !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit());
                 if !digits || length.is_some_and(|other| other != value) {
-                    return Err(Status::BadRequest);
+                    return Err(Status::BAD_REQUEST);
                 }
                 length = Some(value);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -233,7 +221,7 @@ impl Fields {
         }
         // RFC 9112 section 6.3: a request with both "ought to be handled as an error".
         if coded && length.is_some() {
-            return Err(Status::BadRequest);
+            return Err(Status::BAD_REQUEST);
         }
         let long = length.is_some_and(|value| value.bytes().any(|octet| octet != b'0'));
         fields.has_body = coded || long;
@@ -299,7 +287,7 @@ impl Response {
     /// The content that was requested.
     pub(crate) fn ok(content_type: &'static str, content: String) -> Self {
         Self {
-            status: Status::Ok,
+            status: Status::OK,
             content_type,
             content,
             more: "",
@@ -314,7 +302,7 @@ impl Response {
             content: format!("{line}\n"),
             // RFC 9110 section 15.5.6.
             more: match status {
-                Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+                Status::METHOD_NOT_ALLOWED => "Allow: GET, HEAD\r\n",
                 _ => "",
             },
         }

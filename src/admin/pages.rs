@@ -43,7 +43,7 @@ pub(super) fn answer(
                 let (shown, complete) = gateway.connections(endpoint, limit)?;
                 Response::ok(JSON, json::connections(&snapshot, &shown, complete))
             }
-            Err(reason) => Response::text(Status::BadRequest, &reason),
+            Err(reason) => Response::text(Status::BAD_REQUEST, &reason),
         },
         "/" if request.takes_html => {
             let reloads = !parameters(request.query).any(|pair| pair == ("reload", "0"));
@@ -58,7 +58,7 @@ pub(super) fn answer(
             ..Response::ok(TEXT, gateway.snapshot()?.text())
         },
         _ => Response::text(
-            Status::NotFound,
+            Status::NOT_FOUND,
             "not found; there are / /config /connections /endpoints /healthz /metrics /readyz",
         ),
     })
@@ -70,8 +70,8 @@ const JSON: &str = "application/json";
 /// "ok", or why not.
 fn health(reason: Option<String>) -> Response {
     match reason {
-        None => Response::text(Status::Ok, "ok"),
-        Some(reason) => Response::text(Status::Unavailable, &reason.replace('\n', " ")),
+        None => Response::text(Status::OK, "ok"),
+        Some(reason) => Response::text(Status::UNAVAILABLE, &reason.replace('\n', " ")),
     }
 }
 

@@ -290,7 +290,7 @@ impl Client<'_> {
         }
         match &self.phase {
             Phase::Reading(received) if !received.is_empty() => {
-                let late = Response::text(Status::RequestTimeout, "the request took too long");
+                let late = Response::text(Status::REQUEST_TIMEOUT, "the request took too long");
                 self.write(bytes(&late, http::is_head(received)));
                 self.step(answer)
             }
@@ -329,8 +329,8 @@ fn reply(received: &[u8], answer: &Answer<'_>) -> io::Result<Option<Vec<u8>>> {
         Ok(Some(request)) => Some(bytes(&answer(request)?, request.head_only)),
         Err(status) => {
             let line = match status {
-                Status::MethodNotAllowed => "only GET and HEAD are served here",
-                Status::ContentTooLarge => "no request with a body is served here",
+                Status::METHOD_NOT_ALLOWED => "only GET and HEAD are served here",
+                Status::CONTENT_TOO_LARGE => "no request with a body is served here",
                 _ => status.line(),
             };
             let refusal = Response::text(status, line);

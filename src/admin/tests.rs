@@ -246,7 +246,7 @@ fn assert_page(observed: &Arc<Fixture>, path: &str, parts: &[&str], others: &[&s
     }
 }
 
-const READY: (http::Status, &str) = (http::Status::Ok, "ok\n");
+const READY: (http::Status, &str) = (http::Status::OK, "ok\n");
 
 #[track_caller]
 fn ready(observed: &Arc<Fixture>, expected: (http::Status, &str)) {
@@ -267,7 +267,7 @@ fn every_page_shows_an_endpoint_that_drains() {
         ..member(1, None)
     };
     gateway.pool.replace(vec![drains.clone(), member(2, None)]);
-    let untried = (http::Status::Unavailable, "no endpoint has answered yet\n");
+    let untried = (http::Status::UNAVAILABLE, "no endpoint has answered yet\n");
     ready(&gateway, untried);
     gateway.pool.succeeded(at(1), Instant::now());
     ready(&gateway, READY);
@@ -315,7 +315,7 @@ fn every_page_shows_an_endpoint_that_drains() {
 fn every_page_follows_the_endpoints() {
     let gateway = Fixture::new();
     gateway.pool.replace(vec![member(1, None), member(2, None)]);
-    let untried = (http::Status::Unavailable, "no endpoint has answered yet\n");
+    let untried = (http::Status::UNAVAILABLE, "no endpoint has answered yet\n");
     ready(&gateway, untried);
     assert_page(
         &gateway,
@@ -398,7 +398,7 @@ fn every_page_follows_the_endpoints() {
     gateway.fail(at(2));
     let reason =
         "none of 2 endpoints is active, dial tcp 127.0.0.1:1: connect: connection refused\n";
-    ready(&gateway, (http::Status::Unavailable, reason));
+    ready(&gateway, (http::Status::UNAVAILABLE, reason));
     assert_page(&gateway, "/", &["pill bad\">not ready<"], &[]);
 
     gateway
@@ -437,7 +437,7 @@ fn every_page_follows_the_endpoints() {
     gateway.pool.replace(vec![member(3, Some("etcd.example"))]);
     ready(
         &gateway,
-        (http::Status::Unavailable, "no endpoint has answered yet\n"),
+        (http::Status::UNAVAILABLE, "no endpoint has answered yet\n"),
     );
     assert_page(
         &gateway,
@@ -546,7 +546,7 @@ fn problems_and_a_drain_are_shown_while_they_last() {
 
     gateway.draining.store(true, Ordering::SeqCst);
     let draining = "draining: no new client is accepted\n";
-    ready(&gateway, (http::Status::Unavailable, draining));
+    ready(&gateway, (http::Status::UNAVAILABLE, draining));
     assert_page(
         &gateway,
         "/endpoints",
@@ -556,5 +556,5 @@ fn problems_and_a_drain_are_shown_while_they_last() {
     assert_page(&gateway, "/", &["pill odd\">draining<"], &[]);
     assert_page(&gateway, "/metrics", &["\netcd_gateway_draining 1\n"], &[]);
     let (status, _) = page(&gateway, "/other");
-    assert_eq!(status, http::Status::NotFound);
+    assert_eq!(status, http::Status::NOT_FOUND);
 }

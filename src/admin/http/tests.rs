@@ -1,6 +1,5 @@
 //! Tests of the request parser.
 
-use super::Status::*;
 use super::*;
 
 type Parsed<'a> = Result<Option<Request<'a>>, Status>;
@@ -10,7 +9,7 @@ fn get(path: &str) -> Parsed<'_> {
 }
 
 fn asked<'a>(path: &'a str, query: &'a str) -> Parsed<'a> {
-    Result::Ok(Some(Request {
+    Ok(Some(Request {
         path,
         query,
         takes_html: false,
@@ -19,7 +18,7 @@ fn asked<'a>(path: &'a str, query: &'a str) -> Parsed<'a> {
 }
 
 fn head(path: &str) -> Parsed<'_> {
-    Result::Ok(Some(Request {
+    Ok(Some(Request {
         path,
         query: "",
         takes_html: false,
@@ -44,37 +43,37 @@ fn request_lines() {
         ("GET HTTP://a HTTP/1.1", get("/")),
         ("GET http://a?x HTTP/1.1", asked("/", "x")),
         ("GET http://[::1]:1/metrics HTTP/1.1", get("/metrics")),
-        ("GET http:///metrics HTTP/1.1", Err(BadRequest)),
-        ("GET http://:1/metrics HTTP/1.1", Err(BadRequest)),
-        ("GET http://u@a/metrics HTTP/1.1", Err(BadRequest)),
-        ("GET http://a:b/metrics HTTP/1.1", Err(BadRequest)),
-        ("GET https://a/metrics HTTP/1.1", Err(BadRequest)),
-        ("GET metrics HTTP/1.1", Err(BadRequest)),
-        ("GET * HTTP/1.1", Err(BadRequest)),
-        ("GET /# HTTP/1.1", Err(BadRequest)),
-        ("GET /ä HTTP/1.1", Err(BadRequest)),
-        ("GET /a\tb HTTP/1.1", Err(BadRequest)),
-        ("GET  / HTTP/1.1", Err(BadRequest)),
-        ("GET / HTTP/1.1 ", Err(BadRequest)),
-        (" GET / HTTP/1.1", Err(BadRequest)),
-        ("GET /", Err(BadRequest)),
-        ("GET", Err(BadRequest)),
-        ("", Err(BadRequest)),
-        ("GET / a HTTP/1.1", Err(BadRequest)),
-        ("get / HTTP/1.1", Err(MethodNotAllowed)),
-        ("POST /metrics HTTP/1.1", Err(MethodNotAllowed)),
-        ("OPTIONS * HTTP/1.1", Err(MethodNotAllowed)),
-        ("CONNECT a:1 HTTP/1.1", Err(MethodNotAllowed)),
-        ("BREW / HTTP/1.1", Err(MethodNotAllowed)),
-        ("G(T / HTTP/1.1", Err(BadRequest)),
+        ("GET http:///metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET http://:1/metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET http://u@a/metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET http://a:b/metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET https://a/metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET metrics HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET * HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET /# HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET /ä HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET /a\tb HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET  / HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET / HTTP/1.1 ", Err(Status::BAD_REQUEST)),
+        (" GET / HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("GET /", Err(Status::BAD_REQUEST)),
+        ("GET", Err(Status::BAD_REQUEST)),
+        ("", Err(Status::BAD_REQUEST)),
+        ("GET / a HTTP/1.1", Err(Status::BAD_REQUEST)),
+        ("get / HTTP/1.1", Err(Status::METHOD_NOT_ALLOWED)),
+        ("POST /metrics HTTP/1.1", Err(Status::METHOD_NOT_ALLOWED)),
+        ("OPTIONS * HTTP/1.1", Err(Status::METHOD_NOT_ALLOWED)),
+        ("CONNECT a:1 HTTP/1.1", Err(Status::METHOD_NOT_ALLOWED)),
+        ("BREW / HTTP/1.1", Err(Status::METHOD_NOT_ALLOWED)),
+        ("G(T / HTTP/1.1", Err(Status::BAD_REQUEST)),
         ("GET / HTTP/1.9", get("/")),
-        ("GET / HTTP/2.0", Err(VersionNotSupported)),
-        ("PRI * HTTP/2.0", Err(VersionNotSupported)),
-        ("GET / HTTP/0.9", Err(VersionNotSupported)),
-        ("GET / HTTP/1.10", Err(BadRequest)),
-        ("GET / HTTP/1", Err(BadRequest)),
-        ("GET / http/1.1", Err(BadRequest)),
-        ("GET / SIP/2.0", Err(BadRequest)),
+        ("GET / HTTP/2.0", Err(Status::VERSION_NOT_SUPPORTED)),
+        ("PRI * HTTP/2.0", Err(Status::VERSION_NOT_SUPPORTED)),
+        ("GET / HTTP/0.9", Err(Status::VERSION_NOT_SUPPORTED)),
+        ("GET / HTTP/1.10", Err(Status::BAD_REQUEST)),
+        ("GET / HTTP/1", Err(Status::BAD_REQUEST)),
+        ("GET / http/1.1", Err(Status::BAD_REQUEST)),
+        ("GET / SIP/2.0", Err(Status::BAD_REQUEST)),
     ];
     for (line, expected) in cases {
         let text = format!("{line}\r\nHost: a\r\n\r\n");
@@ -96,51 +95,66 @@ fn fields() {
         ("Host:\r\n", get("/")),
         ("Host: [::1]:9090\r\n", get("/")),
         ("Host: \t a \t\r\n", get("/")),
-        ("", Err(BadRequest)),
-        ("Host: a\r\nHost: a\r\n", Err(BadRequest)),
+        ("", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nHost: a\r\n", Err(Status::BAD_REQUEST)),
         ("Host: a.b_c:\r\n", get("/")),
         ("Host: 127.0.0.1:9090\r\n", get("/")),
         ("Host: a%2Fb!$&'()*+;=~\r\n", get("/")),
-        ("Host: a:b\r\n", Err(BadRequest)),
-        ("Host: a:1:2\r\n", Err(BadRequest)),
-        ("Host: ::1\r\n", Err(BadRequest)),
-        ("Host: [::1\r\n", Err(BadRequest)),
-        ("Host: [::1]1\r\n", Err(BadRequest)),
-        ("Host: [a]\r\n", Err(BadRequest)),
-        ("Host: a%\r\n", Err(BadRequest)),
-        ("Host: a%4g\r\n", Err(BadRequest)),
-        ("Host: <a>\r\n", Err(BadRequest)),
-        ("Host: \"a\"\r\n", Err(BadRequest)),
-        ("Host: a,b\r\n", Err(BadRequest)),
-        ("Host: a b\r\n", Err(BadRequest)),
-        ("Host: a/b\r\n", Err(BadRequest)),
-        ("Host: u@a\r\n", Err(BadRequest)),
-        ("Host : a\r\n", Err(BadRequest)),
-        ("Host: a\r\n : b\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: b\r\n c\r\n", Err(BadRequest)),
-        ("Host: a\r\nX\r\n", Err(BadRequest)),
-        ("Host: a\r\n: x\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: a\nY: b\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: a\rb\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: a\r\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: a\0b\r\n", Err(BadRequest)),
-        ("Host: a\r\nX: a\x7fb\r\n", Err(BadRequest)),
+        ("Host: a:b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a:1:2\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: ::1\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: [::1\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: [::1]1\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: [a]\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a%\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a%4g\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: <a>\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: \"a\"\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a,b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a/b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: u@a\r\n", Err(Status::BAD_REQUEST)),
+        ("Host : a\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\n : b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: b\r\n c\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\n: x\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: a\nY: b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: a\rb\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: a\r\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: a\0b\r\n", Err(Status::BAD_REQUEST)),
+        ("Host: a\r\nX: a\x7fb\r\n", Err(Status::BAD_REQUEST)),
         ("Host: a\r\nX: ä\r\n", get("/")),
         ("Host: a\r\nContent-Length: 0\r\n", get("/")),
         ("Host: a\r\nContent-Length: 00\r\n", get("/")),
-        ("Host: a\r\nContent-Length: 1\r\n", Err(ContentTooLarge)),
+        (
+            "Host: a\r\nContent-Length: 1\r\n",
+            Err(Status::CONTENT_TOO_LARGE),
+        ),
         (
             "Host: a\r\nContent-Length: 99999999999999999999\r\n",
-            Err(ContentTooLarge),
+            Err(Status::CONTENT_TOO_LARGE),
         ),
-        ("Host: a\r\nContent-Length: -1\r\n", Err(BadRequest)),
-        ("Host: a\r\nContent-Length: +1\r\n", Err(BadRequest)),
-        ("Host: a\r\nContent-Length: 0x1\r\n", Err(BadRequest)),
-        ("Host: a\r\nContent-Length:\r\n", Err(BadRequest)),
-        ("Host: a\r\nContent-Length: 0, 0\r\n", Err(BadRequest)),
+        (
+            "Host: a\r\nContent-Length: -1\r\n",
+            Err(Status::BAD_REQUEST),
+        ),
+        (
+            "Host: a\r\nContent-Length: +1\r\n",
+            Err(Status::BAD_REQUEST),
+        ),
+        (
+            "Host: a\r\nContent-Length: 0x1\r\n",
+            Err(Status::BAD_REQUEST),
+        ),
+        ("Host: a\r\nContent-Length:\r\n", Err(Status::BAD_REQUEST)),
+        (
+            "Host: a\r\nContent-Length: 0, 0\r\n",
+            Err(Status::BAD_REQUEST),
+        ),
         (
             "Host: a\r\nContent-Length: 0\r\nContent-Length: 1\r\n",
-            Err(BadRequest),
+            Err(Status::BAD_REQUEST),
         ),
         (
             "Host: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n",
@@ -148,11 +162,11 @@ fn fields() {
         ),
         (
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
-            Err(ContentTooLarge),
+            Err(Status::CONTENT_TOO_LARGE),
         ),
         (
             "Host: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n",
-            Err(BadRequest),
+            Err(Status::BAD_REQUEST),
         ),
     ];
     for (fields, expected) in cases {
@@ -161,14 +175,14 @@ fn fields() {
     }
     assert_eq!(parse(b"GET / HTTP/1.0\r\n\r\n"), get("/"));
     let invalid = b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n";
-    assert_eq!(parse(invalid), Err(BadRequest), "not UTF-8");
+    assert_eq!(parse(invalid), Err(Status::BAD_REQUEST), "not UTF-8");
 }
 
 #[test]
 fn a_request_comes_in_any_number_of_pieces() {
     let text = b"\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
     for length in 0..text.len() {
-        assert_eq!(parse(&text[..length]), Result::Ok(None), "{length} octets");
+        assert_eq!(parse(&text[..length]), Ok(None), "{length} octets");
     }
     assert_eq!(parse(text), get("/healthz"));
     let pipelined = [&text[..], b"\0\xff rubbish"].concat();
@@ -178,7 +192,7 @@ fn a_request_comes_in_any_number_of_pieces() {
 #[test]
 fn what_cannot_become_a_request_is_rejected_at_once() {
     // The first octets of a TLS handshake.
-    assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Err(BadRequest));
+    assert_eq!(parse(&[0x16, 3, 1, 2, 0, 1]), Err(Status::BAD_REQUEST));
     // What a person types whose terminal ends lines with a bare LF. The last is refused for its
     // line end before its version can be looked at, and so it is as a whole.
     for bare in [
@@ -188,19 +202,22 @@ fn what_cannot_become_a_request_is_rejected_at_once() {
         "GET /\rX",
         "GET / HTTP/2.0\r\nX: a\r\r\n\r\n",
     ] {
-        assert_eq!(parse(bare.as_bytes()), Err(BadRequest), "{bare:?}");
+        assert_eq!(parse(bare.as_bytes()), Err(Status::BAD_REQUEST), "{bare:?}");
     }
     let long = [b'a'; MAX_HEAD];
-    assert_eq!(parse(&long[..MAX_HEAD - 1]), Result::Ok(None));
-    assert_eq!(parse(&long), Err(UriTooLong));
+    assert_eq!(parse(&long[..MAX_HEAD - 1]), Ok(None));
+    assert_eq!(parse(&long), Err(Status::URI_TOO_LONG));
     let mut fields = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
     fields.resize(MAX_HEAD, b'x');
-    assert_eq!(parse(&fields), Err(FieldsTooLarge));
+    assert_eq!(parse(&fields), Err(Status::FIELDS_TOO_LARGE));
     let one_too_many = format!(
         "GET / HTTP/1.0\r\n{}\r\n",
         "X: y\r\n".repeat(MAX_FIELDS + 1)
     );
-    assert_eq!(parse(one_too_many.as_bytes()), Err(FieldsTooLarge));
+    assert_eq!(
+        parse(one_too_many.as_bytes()),
+        Err(Status::FIELDS_TOO_LARGE)
+    );
     let all = format!("GET / HTTP/1.0\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS));
     assert_eq!(parse(all.as_bytes()), get("/"));
 }
@@ -216,7 +233,7 @@ fn the_limit_is_exact() {
         text
     };
     assert_eq!(parse(&head(MAX_HEAD)), get("/"));
-    assert_eq!(parse(&head(MAX_HEAD + 1)), Err(FieldsTooLarge));
+    assert_eq!(parse(&head(MAX_HEAD + 1)), Err(Status::FIELDS_TOO_LARGE));
 }
 
 #[test]
@@ -234,7 +251,7 @@ fn a_head_request_is_known_by_its_beginning() {
 
 #[test]
 fn a_response_is_framed_by_its_length() {
-    let response = Response::text(Ok, "ok");
+    let response = Response::text(Status::OK, "ok");
     let text = String::from_utf8(response.bytes(&"now", false)).unwrap();
     assert!(
         text.starts_with("HTTP/1.1 200 OK\r\nDate: now\r\n"),
@@ -282,7 +299,7 @@ fn html_is_for_clients_that_name_it() {
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let found = parse(head.as_bytes());
-        let is_right = matches!(found, Result::Ok(Some(request)) if request.takes_html == expected);
+        let is_right = matches!(found, Ok(Some(request)) if request.takes_html == expected);
         assert!(is_right, "{fields:?}: {found:?}");
     }
 }

@@ -13,7 +13,7 @@ const LONG: Duration = Duration::from_secs(3600);
 fn octets(count: usize) -> impl Fn(Request<'_>) -> io::Result<Response> {
     move |_| {
         let text = memory::zeroed(count)?;
-        Ok(Response::text(Status::Ok, &"a".repeat(text.len())))
+        Ok(Response::text(Status::OK, &"a".repeat(text.len())))
     }
 }
 

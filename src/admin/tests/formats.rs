@@ -351,7 +351,7 @@ fn connections_are_shown_as_requested() {
     ];
     for (query, complete, lines) in cases {
         let (status, content) = page(&gateway, &format!("/connections{query}"));
-        assert_eq!(status, http::Status::Ok, "{query}");
+        assert_eq!(status, http::Status::OK, "{query}");
         let mut expected = head(lines.len(), complete);
         let lines: Vec<String> = lines.iter().map(|line| format!("\n{line}")).collect();
         expected.push_str(&lines.join(","));
@@ -367,7 +367,7 @@ fn connections_are_shown_as_requested() {
         "?<script>",
     ] {
         let (status, content) = page(&gateway, &format!("/connections{query}"));
-        assert_eq!(status, http::Status::BadRequest, "{query}");
+        assert_eq!(status, http::Status::BAD_REQUEST, "{query}");
         assert!(content.starts_with("cannot use \""), "{content}");
     }
 }

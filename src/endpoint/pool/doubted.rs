@@ -33,7 +33,7 @@ impl Pool {
         let mut set = lock(&self.set);
         let is_better = |member: &Member| member.serves_since(now, active_for);
         let better = set.members.iter().filter(|member| is_better(member));
-        let seen = better.filter_map(Member::seen).max();
+        let seen = better.filter_map(|member| member.seen).max();
         let doubted = |member: &Member| {
             let (state, since) = (member.state(), member.doubted_since());
             state.is_doubted().then(|| Doubted {

@@ -25,19 +25,19 @@ pub(super) struct Member {
     parameters: Parameters,
     reach: Reach,
     /// A dial has waited too long for an answer, and has no outcome yet.
-    slow: bool,
+    pub(super) slow: bool,
     silence: Option<Silence>,
     /// When it last became silent, and the time before.
     silences: [Option<Instant>; 2],
     unhealthy: bool,
     /// Since when a client waits for its answer, while no probe has shown yet whether it is silent.
-    suspected: Option<Instant>,
+    pub(super) suspected: Option<Instant>,
     /// When a doubt last caused a dial or a probe, and when a probe.
     asked: Option<Instant>,
     probed: Option<Instant>,
     /// The latest time after which it is known to have answered a client, a probe, an authentication or a health
     /// check.
-    seen: Option<Instant>,
+    pub(super) seen: Option<Instant>,
     /// Since when it has been active, and not doubted.
     serves: Option<Instant>,
     /// When it ended the first of some connections.
@@ -267,11 +267,6 @@ impl Member {
         }
     }
 
-    /// A dial waits for an answer longer than usual.
-    pub(super) fn is_slow(&mut self) {
-        self.slow = true;
-    }
-
     /// A slow dial has been given up without an outcome: another has to find out.
     pub(super) fn unresolved(&mut self, now: Instant) {
         if self.slow {
@@ -373,11 +368,6 @@ impl Member {
         asked
     }
 
-    /// Whether it may be silent, and no probe has shown it yet.
-    pub(super) fn is_suspected(&self) -> bool {
-        self.suspected.is_some()
-    }
-
     /// A client has waited since then for the answer to its first bytes. True if a probe is made because of
     /// that, or is not necessary.
     pub(super) fn suspect(&mut self, since: Instant, now: Instant) -> bool {
@@ -433,11 +423,6 @@ impl Member {
     pub(super) fn doubted_since(&self) -> Instant {
         let silent = self.silence.map(|silence| silence.since);
         silent.unwrap_or(self.changed)
-    }
-
-    /// The latest time after which it is known to have answered.
-    pub(super) fn seen(&self) -> Option<Instant> {
-        self.seen
     }
 
     /// Whether it is silent, but has begun to answer.

@@ -16,7 +16,7 @@ impl Pool {
     /// A dial waits for an answer longer than usual. The endpoint stays usable until that dial's
     /// own outcome is reported, but others are preferred.
     pub(crate) fn slow(&self, addr: SocketAddr) {
-        self.change(addr, |member, _| member.is_slow());
+        self.change(addr, |member, _| member.slow = true);
     }
 
     /// A slow dial was given up before it had an outcome: the endpoint is dialled again.

@@ -32,7 +32,7 @@ impl Pool {
         let mut set = lock(&self.set);
         let is_due = |member: &&mut Member| member.next().is_some_and(|next| next <= now);
         let due = set.members.iter_mut().filter(is_due);
-        let member = due.min_by_key(|member| (!member.is_suspected(), member.next()))?;
+        let member = due.min_by_key(|member| (member.suspected.is_none(), member.next()))?;
         let addr = member.endpoint.addr;
         Some(match member.due(now)? {
             Question::Dial => Task::Dial(addr),

@@ -105,7 +105,7 @@ impl Script {
             Loops => self
                 .member
                 .failed(now, &dial::ErrorKind::Loop.at(addr), now),
-            Waits => self.member.is_slow(),
+            Waits => self.member.slow = true,
             Unresolved => self.member.unresolved(now),
             Connects => self.member.answered(Duration::ZERO),
             Suspect(since, settled) => {
