@@ -282,7 +282,7 @@ mod tests {
         let mut candidates = equal(&[A, A, A]);
         assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(0));
         assert_eq!(turn.next(Policy::RoundRobin, &candidates), Some(1));
-        // Number 1 turns out to be dead: its client goes on to 2, the next to 0.
+        // Number 1 turns out to be down: its client continues with 2, the next with 0.
         candidates[1].preference = I;
         turn.reset();
         let rest: Vec<_> = (0..4)
@@ -564,7 +564,7 @@ mod tests {
             let least = if stay > 0 { percent - 1 } else { 10 };
             assert!(count * 100 >= picks * least, "{weights:?}: {count}");
         }
-        // Where there is no other it serves all the same.
+        // If it is the only endpoint, it is used nevertheless.
         let mut alone = active(&[(0, 0)]);
         alone[0].ends_early = true;
         let mut turn = RoundRobin::default();

@@ -130,7 +130,7 @@ mod tests {
         rest.starts_with('S')
     }
 
-    /// Whoever may not have it yet must not keep the call from whoever may.
+    /// The wake-up must not be lost to one that may not have the slot yet.
     #[test]
     fn a_freed_slot_is_offered_to_all_that_wait() {
         let slots = &Slots::new(4);

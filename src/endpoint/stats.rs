@@ -1,6 +1,6 @@
 //! What one endpoint has been used for: connections, bytes, dials, changes of state.
 //!
-//! Whoever has the statistics adds to them without the lock of the pool. They belong
+//! Sessions add to them without the lock of the pool. They belong
 //! to an address, and live as long as the pool has that address or a client is connected to
 //! it, so their memory is bounded by the endpoints and the open connections.
 
@@ -217,7 +217,7 @@ impl EndpointStats {
     }
 
     /// Notes the certificate of the last authentication.
-    pub(super) fn proven(&self, proof: Proof) {
+    pub(super) fn authenticated(&self, proof: Proof) {
         lock(&self.times).not_after = proof.not_after;
     }
 
@@ -227,7 +227,7 @@ impl EndpointStats {
     }
 
     /// Notes a change of state.
-    pub(super) fn turned(&self, to: EndpointState, now: Instant) {
+    pub(super) fn state_changed(&self, to: EndpointState, now: Instant) {
         if let Some(index) = EndpointState::REACHED.iter().position(|known| *known == to) {
             self.transitions.add(index);
         }
@@ -363,7 +363,7 @@ mod tests {
             (24, EndpointState::Active, 10),
         ];
         for (when, state, downtime) in cases {
-            stats.turned(state, at(when));
+            stats.state_changed(state, at(when));
             let found = stats.downtime(at(when + 3600));
             assert_eq!(found.as_secs(), downtime, "{when} {state:?}");
         }
@@ -377,7 +377,7 @@ mod tests {
         let stats = EndpointStats::default();
         assert_eq!(stats.not_after(), None);
         for not_after in [Some(4_000_000_000), None, Some(0)] {
-            stats.proven(Proof { not_after });
+            stats.authenticated(Proof { not_after });
             assert_eq!(stats.not_after(), not_after);
         }
     }

@@ -26,10 +26,10 @@ const PATIENCE: Patience = Patience {
 };
 const INSTANT: Duration = Duration::from_nanos(1);
 
-fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Authenticate>>) -> Arc<Pool> {
-    let identity = gate.as_ref().map(|_| "etcd.example".to_owned());
-    let gated = gate.is_some();
-    let pool = Pool::new(Policy::RoundRobin, RETRY, gate).unwrap();
+fn pool(addrs: &[SocketAddr], authenticator: Option<Arc<dyn Authenticate>>) -> Arc<Pool> {
+    let identity = authenticator.as_ref().map(|_| "etcd.example".to_owned());
+    let authenticates = authenticator.is_some();
+    let pool = Pool::new(Policy::RoundRobin, RETRY, authenticator).unwrap();
     let endpoints = addrs.iter().map(|addr| Endpoint {
         addr: *addr,
         name: addr.to_string(),
@@ -40,7 +40,7 @@ fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Authenticate>>) -> Arc<Pool> 
         source: Source::Endpoints,
     });
     pool.replace(endpoints.collect());
-    if !gated {
+    if !authenticates {
         addrs
             .iter()
             .for_each(|addr| pool.succeeded(*addr, Instant::now()));
@@ -182,7 +182,7 @@ fn only_abandoned_dials_wake_the_monitor() {
     assert!(!is_called(&pool));
     fixture.monitor.adopt(vec![fixture.start(hole.addr)], &pool);
     assert!(is_called(&pool));
-    // Whoever waits for nothing else is woken by it; an hour is longer than a test may take.
+    // The wait ends by it; an hour is longer than a test may take.
     let watch = fixture.watch(&pool);
     watch.wait(Some(Instant::now() + HOUR)).unwrap();
 }
@@ -291,7 +291,7 @@ fn an_endpoint_on_trial_is_not_dialled_meanwhile() {
     assert_eq!((watch.dials(), watch.trials()), (0, 1));
 }
 
-/// Tells when it is asked, and answers when it is told to.
+/// Reports when it is asked, and answers when the test says so.
 #[derive(Debug)]
 struct Held {
     asked: Sender<Duration>,
@@ -318,12 +318,15 @@ fn only_authentication_makes_an_endpoint_with_identity_active() {
     let ((asked, asks), (answer, answers)) = (channel(), channel());
     let answers = Mutex::new(answers);
     let count = AtomicUsize::new(0);
-    let gate = Arc::new(Held {
+    let authenticator = Arc::new(Held {
         asked,
         answers,
         count,
     });
-    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], Some(gate.clone())));
+    let (fixture, pool) = (
+        Fixture::new(HOUR),
+        pool(&[addr], Some(authenticator.clone())),
+    );
     let mut watch = fixture.watch(&pool);
     // At once, for a new one is due when it comes.
     watch.step(Instant::now());
@@ -344,7 +347,7 @@ fn only_authentication_makes_an_endpoint_with_identity_active() {
     });
     let stats = view(&pool, addr).stats;
     assert_eq!(dials(&stats), [("ok", 1), ("unauthenticated", 1)]);
-    assert_eq!(gate.count.load(Ordering::SeqCst), 1);
+    assert_eq!(authenticator.count.load(Ordering::SeqCst), 1);
     // Asked again when it is due again.
     work(&mut watch, "the place is given back", |watch| {
         lock(&watch.monitor.authenticating).is_empty()
@@ -356,7 +359,7 @@ fn only_authentication_makes_an_endpoint_with_identity_active() {
         view(&pool, addr).state == EndpointState::Active
     });
     assert_eq!(stats.not_after(), Some(7));
-    assert!(watch.dials() == 0 && gate.count.load(Ordering::SeqCst) == 2);
+    assert!(watch.dials() == 0 && authenticator.count.load(Ordering::SeqCst) == 2);
 }
 
 /// It is away for a minute by what the pool knows.
@@ -364,12 +367,12 @@ fn only_authentication_makes_an_endpoint_with_identity_active() {
 fn an_abandoned_dial_that_is_answered_starts_authentication_at_once() {
     let (_listener, addr) = listener();
     let ((asked, asks), (answer, answers)) = (channel(), channel());
-    let gate = Arc::new(Held {
+    let authenticator = Arc::new(Held {
         asked,
         answers: Mutex::new(answers),
         count: AtomicUsize::new(0),
     });
-    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], Some(gate)));
+    let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], Some(authenticator)));
     let mut watch = fixture.watch(&pool);
     (0..7).for_each(|_| fail(&pool, addr));
     fixture.monitor.adopt(vec![fixture.start(addr)], &pool);

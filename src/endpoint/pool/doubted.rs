@@ -27,7 +27,7 @@ pub(crate) struct Doubted {
 }
 
 impl Pool {
-    /// The doubted endpoints. One is outdone by another that has been active for so long.
+    /// The doubted endpoints. Another is better if it has been active for so long.
     pub(crate) fn doubted(&self, active_for: Duration) -> Vec<Doubted> {
         let now = Instant::now();
         let mut set = lock(&self.set);
@@ -44,7 +44,7 @@ impl Pool {
             })
         };
         let doubted: Vec<Doubted> = set.members.iter().filter_map(doubted).collect();
-        // Health checks ask by themselves.
+        // Health checks need no probe.
         let is_undecided = |doubted: &Doubted| {
             doubted.state == EndpointState::Silent && seen.is_none_or(|seen| seen <= doubted.since)
         };

@@ -143,7 +143,7 @@ impl Member {
         stats: Arc<EndpointStats>,
     ) -> Self {
         let now = Instant::now();
-        stats.turned(Untried, now);
+        stats.state_changed(Untried, now);
         Self {
             endpoint,
             parameters,
@@ -288,7 +288,7 @@ impl Member {
         self.saw_answer(now);
         self.stats.dialled(DialResult::Ok, None);
         self.stats.answered_now();
-        self.stats.proven(proof);
+        self.stats.authenticated(proof);
     }
 
     /// An authentication of `endpoint` that `began` then has succeeded by `now`.
@@ -317,7 +317,7 @@ impl Member {
         {
             return;
         }
-        let unproven = match self.reach {
+        let unauthenticated = match self.reach {
             Reach::Untried => self.endpoint.identity.is_some(),
             reach => reach == Reach::Unauthenticated,
         };
@@ -331,7 +331,7 @@ impl Member {
         self.failures = self.failures.saturating_add(1);
         self.reach = if error.is_loop() {
             Reach::ThisGateway
-        } else if error.is_rejected() || unproven {
+        } else if error.is_rejected() || unauthenticated {
             // An endpoint that cannot be reached has proven nothing either.
             Reach::Unauthenticated
         } else {
@@ -405,7 +405,7 @@ impl Member {
     pub(super) fn has_changed(&mut self, now: Instant) {
         let state = self.state();
         self.changed = now;
-        self.stats.turned(state, now);
+        self.stats.state_changed(state, now);
         self.hour.changed(now, state);
         self.serves = match state.is_active() {
             true => self.serves.or(Some(now)),

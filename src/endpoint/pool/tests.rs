@@ -1,11 +1,11 @@
 //! Tests of the pool: who is chosen, what dials change, and when an endpoint is due.
 
+mod authentication;
 mod changes;
-mod doubts;
+mod doubted;
 mod drains;
 mod loads;
-mod proofs;
-mod seen;
+mod views;
 
 use super::admission::Admission;
 use super::tasks::Task;
@@ -193,10 +193,10 @@ fn a_loop_counts_although_the_dial_succeeded() {
 #[test]
 fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
     for identity in [None, Some("etcd.example".to_owned())] {
-        let gate = identity
+        let authenticator = identity
             .is_some()
             .then(|| -> Arc<dyn Authenticate> { Arc::new(Strict) });
-        let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), gate).unwrap();
+        let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), authenticator).unwrap();
         let endpoint = Endpoint {
             identity,
             ..endpoint(1)

@@ -296,7 +296,7 @@ fn a_flapping_endpoint_must_answer_three_probes_a_second_apart() {
 fn a_suspicion_is_followed_by_one_probe_and_never_lost() {
     play(&[
         (
-            "not again for a while, for whoever waits says so again",
+            "not again for a while, because the client repeats its report",
             &[
                 (1_000, Suspect(0, true), Active, Some(1_000)),
                 (1_000, PROBE, Active, Some(2_000)),

@@ -1,4 +1,4 @@
-//! What is kept of changes: each once, whoever caused it, with the state before and its length.
+//! The history of changes: each is kept once, with the earlier state and how long it lasted.
 
 use super::*;
 use EndpointState::{Active, Draining, Inactive, Removed, Untried};

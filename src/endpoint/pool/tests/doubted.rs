@@ -3,10 +3,10 @@
 use super::*;
 use crate::endpoint::pool::doubted::Doubted;
 
-/// Those that are doubted, and whether they are outdone.
+/// The doubted endpoints, and whether another is better.
 fn doubted(pool: &Pool, active_for: Duration) -> Vec<(u16, bool)> {
-    let told = |doubted: Doubted| (doubted.addr.port(), doubted.another_is_better);
-    pool.doubted(active_for).into_iter().map(told).collect()
+    let seen = |doubted: Doubted| (doubted.addr.port(), doubted.another_is_better);
+    pool.doubted(active_for).into_iter().map(seen).collect()
 }
 
 fn silent(pool: &Pool, port: u16) {
@@ -54,14 +54,14 @@ fn another_is_better_if_it_has_answered_since() {
             false,
         ),
     ];
-    for (what, witness, outdone) in witnesses {
+    for (what, witness, better) in witnesses {
         let pool = pool(&[1, 2]);
         witness(&pool);
         silent(&pool, 1);
         let zero = Duration::ZERO;
         assert_eq!(doubted(&pool, zero), [(1, false)], "{what} came before");
         witness(&pool);
-        assert_eq!(doubted(&pool, zero), [(1, outdone)], "{what}");
+        assert_eq!(doubted(&pool, zero), [(1, better)], "{what}");
         let long = Duration::from_secs(3600);
         assert_eq!(doubted(&pool, long), [(1, false)], "{what}, not so long");
     }
@@ -84,8 +84,8 @@ fn if_none_has_answered_since_one_is_probed() {
     assert_eq!(doubted(&pool, Duration::ZERO), all);
     assert_eq!(probes(&pool), []);
     pool.probed(addr(3), Some(Instant::now()));
-    let outdone = [(1, true), (2, true)];
-    assert_eq!(doubted(&pool, Duration::ZERO), outdone);
+    let better = [(1, true), (2, true)];
+    assert_eq!(doubted(&pool, Duration::ZERO), better);
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn a_slow_dial_does_not_restart_the_time_that_an_endpoint_serves() {
         } else {
             answered(&pool, 2, Duration::ZERO);
         }
-        let outdone = !slow;
+        let better = !slow;
         let now = doubted(&pool, Duration::from_millis(20));
-        assert_eq!(now, [(1, outdone)], "slow: {slow}");
+        assert_eq!(now, [(1, better)], "slow: {slow}");
     }
     pool.failed(addr(2), Instant::now(), &refused(2));
     pool.succeeded(addr(2), Instant::now());

@@ -1,4 +1,4 @@
-//! What is seen of endpoints, and who is told of changes.
+//! What views show of endpoints, and which wakers changes wake.
 
 use super::*;
 use crate::endpoint::stats::EndpointStats;

@@ -1,4 +1,4 @@
-//! Endpoints that have to prove who they are.
+//! Endpoints that have to be authenticated.
 
 use super::*;
 
@@ -40,12 +40,12 @@ fn an_unauthenticated_endpoint_gets_no_client() {
         needs_proof(&pool, 1),
         "it may be another when it comes back"
     );
-    assert_eq!(picks(&pool, 1), [1], "a last resort, once vetted");
+    assert_eq!(picks(&pool, 1), [1], "a last resort, once authenticated");
     pool.failed(addr(2), Instant::now(), &refused(2));
     assert_eq!(
         picks(&pool, 2),
         [1, 1],
-        "an impostor that went away is none the better"
+        "an impostor that is down is still one"
     );
 
     pool.succeeded(addr(1), Instant::now());
@@ -57,8 +57,13 @@ fn an_unauthenticated_endpoint_gets_no_client() {
 /// then has more to prove, over another connection.
 #[test]
 fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
-    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(authenticator),
+    )
+    .unwrap();
     let with_identity = |port| Endpoint {
         identity: Some("etcd.example".to_owned()),
         ..endpoint(port)
@@ -74,7 +79,11 @@ fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
     answered(&pool, 1, patience);
     assert_eq!(seen(), EndpointState::Inactive);
     assert!(needs_proof(&pool, 1));
-    assert_eq!(pick(&pool, &[2]), Some(1), "a last resort, once vetted");
+    assert_eq!(
+        pick(&pool, &[2]),
+        Some(1),
+        "a last resort, once authenticated"
+    );
     admit(&pool, 1).unwrap();
     assert_eq!(seen(), EndpointState::Active);
     assert_eq!(picks(&pool, 2), [2, 1]);
@@ -88,8 +97,13 @@ fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
 /// It was answered, over a connection of its own.
 #[test]
 fn a_failure_older_than_an_authentication_changes_nothing() {
-    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(authenticator),
+    )
+    .unwrap();
     let identity = Some("etcd.example".to_owned());
     pool.replace(vec![Endpoint {
         identity,
@@ -106,7 +120,7 @@ fn a_failure_older_than_an_authentication_changes_nothing() {
     assert_eq!(pick(&pool, &[]), None, "an impostor is not a last resort");
 }
 
-/// A gate that lets the pool change while it is asking.
+/// An authenticator that lets the pool change while it is asking.
 #[derive(Debug)]
 struct Slow(std::sync::OnceLock<Arc<Pool>>, fn(&Pool));
 
@@ -160,15 +174,15 @@ fn an_authentication_is_of_that_endpoint_and_of_that_time() {
         ),
     ];
     for (what, change, reason) in changes {
-        let gate = Arc::new(Slow(std::sync::OnceLock::new(), change));
+        let authenticator = Arc::new(Slow(std::sync::OnceLock::new(), change));
         let pool = Pool::new(
             Policy::RoundRobin,
             Duration::from_secs(60),
-            Some(gate.clone()),
+            Some(authenticator.clone()),
         )
         .unwrap();
         let pool = Arc::new(pool);
-        gate.0.set(Arc::clone(&pool)).unwrap();
+        authenticator.0.set(Arc::clone(&pool)).unwrap();
         pool.replace(vec![with_identity("etcd.example")]);
         let error = admit(&pool, 1).unwrap_err();
         assert!(error.to_string().contains(reason), "{what}: {error}");
@@ -196,8 +210,13 @@ fn without_authentication_a_dial_makes_any_endpoint_active() {
 
 #[test]
 fn with_authentication_a_removed_endpoint_is_rejected() {
-    let gate: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(Policy::RoundRobin, Duration::from_secs(60), Some(gate)).unwrap();
+    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
+    let pool = Pool::new(
+        Policy::RoundRobin,
+        Duration::from_secs(60),
+        Some(authenticator),
+    )
+    .unwrap();
     pool.replace(vec![endpoint(1)]);
     assert!(!needs_proof(&pool, 1), "it has no identity");
     pool.failed(addr(1), Instant::now(), &refused(1));
