@@ -9,7 +9,7 @@ pub(crate) enum Signal {
     Hangup = 1,
     /// SIGINT, as a terminal sends for Ctrl-C.
     Interrupt = 2,
-    /// SIGUSR1, by which an operator asks how things are.
+    /// SIGUSR1, by which an operator asks for the status.
     Status = 10,
     /// SIGUSR2, by which an operator asks for a reload.
     Reload = 12,
@@ -19,35 +19,30 @@ pub(crate) enum Signal {
     Child = 17,
 }
 
+/// With the names of signal(7).
+const SIGNALS: [(Signal, &str); 6] = [
+    (Signal::Hangup, "SIGHUP"),
+    (Signal::Interrupt, "SIGINT"),
+    (Signal::Status, "SIGUSR1"),
+    (Signal::Reload, "SIGUSR2"),
+    (Signal::Terminate, "SIGTERM"),
+    (Signal::Child, "SIGCHLD"),
+];
+
 impl Signal {
     /// The one that has this number.
     pub(super) fn of(number: c_int) -> Option<Self> {
-        SIGNALS
-            .into_iter()
-            .find(|signal| *signal as c_int == number)
+        let mut signals = SIGNALS.into_iter().map(|(signal, _)| signal);
+        signals.find(|signal| *signal as c_int == number)
     }
 
-    /// The name of signal(7).
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hangup => "SIGHUP",
-            Self::Interrupt => "SIGINT",
-            Self::Status => "SIGUSR1",
-            Self::Reload => "SIGUSR2",
-            Self::Terminate => "SIGTERM",
-            Self::Child => "SIGCHLD",
-        }
+        let mut named = SIGNALS.into_iter();
+        named
+            .find(|(signal, _)| *signal == self)
+            .map_or("", |(_, name)| name)
     }
 }
-
-const SIGNALS: [Signal; 6] = [
-    Signal::Hangup,
-    Signal::Interrupt,
-    Signal::Status,
-    Signal::Reload,
-    Signal::Terminate,
-    Signal::Child,
-];
 
 /// `sigset_t`: 1024 bits in words of `unsigned long`, with glibc and with musl. Signals up to 32 are in the
 /// first word, where n is bit n-1, which is what sigaddset(3) does in both.
@@ -60,7 +55,7 @@ impl SignalSet {
         let mut words = [0; 1024 / c_ulong::BITS as usize];
         words[0] = SIGNALS
             .iter()
-            .fold(0, |word, signal| word | 1 << (*signal as u32 - 1));
+            .fold(0, |word, (signal, _)| word | 1 << (*signal as u32 - 1));
         Self(words)
     }
 
@@ -72,10 +67,10 @@ impl SignalSet {
     }
 }
 
-/// A file has come to the limit of the process (RLIMIT_FSIZE); by default that ends it. Blocked,
-/// it is an error of the write, EFBIG (setrlimit(2)), and one file is no reason to end.
+/// A file has reached the limit of the process (RLIMIT_FSIZE), which by default ends the process. While the signal is blocked
+/// the write fails with EFBIG instead (setrlimit(2)).
 const SIGXFSZ: u32 = 25;
 
-/// What a write gets whose reader is gone, beside an error (pipe(7)). `std` ignores it, but not while this program executes itself
-/// anew.
+/// Sent by a write to a pipe without a reader, which also fails (pipe(7)). `std` ignores it, but not while this program executes
+/// itself again.
 const SIGPIPE: u32 = 13;
