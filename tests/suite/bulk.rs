@@ -1,5 +1,5 @@
-//! How much a connection takes of the host as it becomes busy, bulky and idle again, and that every way of moving
-//! bytes moves the same ones.
+//! How many threads and descriptors a connection takes as it becomes busy, transfers bulk and is idle again, and that each way
+//! of copying copies the same bytes.
 
 use crate::support::net::{end_writing, expect_echo};
 use crate::support::process::{descriptors, have, threads};

@@ -77,7 +77,7 @@ fn version_is_one_line_at_both_levels() {
     }
 }
 
-/// A closed stdout is no crash and no lie: `etcd-gateway --help | head -1` ends in peace.
+/// With stdout closed the program ends without a panic: `etcd-gateway --help | head -1`.
 #[test]
 fn help_into_a_closed_pipe_does_not_panic() {
     let script = format!("{} --help | true", binary().display());

@@ -1,5 +1,5 @@
-//! What the process needs of the system, and that it needs no more: the manual's list of system calls and files is
-//! held against a trace of the main path, and the unit's filter against that list.
+//! What the process needs of the system, and nothing more: the manual's list of system calls and files is compared with a
+//! trace of the main path, and the unit's filter with that list.
 //!
 //! The list is that of a build for x86_64 and glibc, as the tests run it. When code starts or stops using a call, the
 //! failure names what to add to the table between the manual's `needs` markers, and what to take out.

@@ -1,5 +1,5 @@
 //! What is shipped beside the program, below src/deploy: rules for Prometheus, a dashboard, manifests, samples. Each is
-//! read by what it is for.
+//! read by the program that it is for.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! Members that a file names, and the file changes: in all the ways that files are changed, for the better and
-//! for the worse. Clients are the measure; nothing is restarted.
+//! Members that a file names, while the file changes in all the ways that files are changed, to good and to bad content. What
+//! counts is which member serves clients; nothing is restarted.
 
 use std::fs;
 use std::io::Write;
@@ -166,7 +166,7 @@ fn sighup_reads_the_file_at_once() {
     });
     wait_change(&gateway, &[&b], &[&a]);
     assert_eq!(served(&gateway, 4), [0, 4, 0]);
-    // Whoever asks is told of a bad file once more, each time.
+    // Each request logs a bad file once more.
     site.replace("nonsense");
     for times in 1..=3 {
         gateway.signal("HUP");
@@ -326,7 +326,7 @@ fn duplicates_and_the_gateway_itself_in_a_change() {
             "{line}"
         );
     }
-    // It is still there, which is no news, unless somebody asks.
+    // It is still there, and is logged again only on request.
     let loops = || gateway.records("endpoint is this gateway itself; ignored");
     site.write(&format!("{}{}\n", plain(&[&a, &c]), gateway.address()));
     wait_change(&gateway, &[&c], &[&b]);

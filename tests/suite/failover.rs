@@ -1,5 +1,5 @@
-//! Endpoints that fail and return: when they are left out, when they are taken back, and that clients are
-//! served as long as anybody answers.
+//! Endpoints that fail and return: when they are deactivated and activated, and that clients are served as long as any
+//! endpoint answers.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Half-close: the end of one direction is passed on and the other direction goes on.
+//! Half-close: the end of one direction is passed on and the other direction stays open.
 
 use crate::support::net::{end_writing, expect_echo};
 use crate::support::process::{descriptors, threads};

@@ -1,4 +1,4 @@
-//! Connections that are silent: they cost no thread, and all that may happen to them happens as if they did.
+//! Connections that are silent have no thread; all else about them is as with a thread.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -118,7 +118,7 @@ fn a_silent_half_still_carries_bytes() {
     }
 }
 
-/// A wait for no longer than a silence costs a busy session more than its threads cost the host.
+/// Handing a busy session over and back costs more than its threads do, so it keeps them through short pauses.
 #[test]
 fn few_that_are_busy_keep_their_threads() {
     let endpoint = Backend::echo();

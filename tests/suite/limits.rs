@@ -57,7 +57,7 @@ fn clients_beyond_the_descriptors_are_refused_and_room_is_used_again() {
     assert_alive(&clients);
     let record = gateway.wait_record("rejected client");
     assert_ne!(record.text("reason"), "", "{record:?}");
-    // Our want is no fault of the endpoint. D8.
+    // A shortage of this host is not blamed on the endpoint. D8.
     assert!(
         gateway.records("deactivated endpoint").is_empty(),
         "{}",
@@ -200,7 +200,7 @@ fn without_a_thread_the_start_names_the_limit() {
 }
 
 /// What a start with few descriptors, or few threads, promises is what it serves, each connection with both its
-/// threads, and one more is told so. Otherwise the start names the limit. Returns the promise.
+/// threads, and one more is rejected with that reason. Otherwise the start names the limit. Returns the promise.
 #[track_caller]
 fn keeps_its_promise(launch: Launch, words: &str, case: &str) -> Option<usize> {
     let mut gateway = launch.start_to_be();

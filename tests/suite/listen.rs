@@ -1,4 +1,4 @@
-//! Listeners: every form of address, several at once, and what happens when one cannot be had.
+//! Listeners: every form of address, several at once, and what happens when one cannot be bound.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};

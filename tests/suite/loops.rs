@@ -1,5 +1,5 @@
 //! The gateway as its own endpoint: refused at start in every spelling, recognized at run time when addresses
-//! move, and never mistaken for one when it is none. D5, CVE-2020-15114.
+//! move, and never taken for one when it is not. D5, CVE-2020-15114.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;

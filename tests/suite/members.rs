@@ -1,4 +1,4 @@
-//! In front of a real etcd cluster that loses members: streams on the living go on, new connections never fail.
+//! In front of a real etcd cluster that loses members: streams to the other members stay open, new connections never fail.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Memory: what the host refuses costs one client, one refresh or one answer; what was used comes back; and a
-//! gateway with nothing to do sleeps.
+//! Memory: an allocation that the host refuses costs one client, one refresh or one answer; memory that is free again goes back
+//! to the host; and a gateway with nothing to do sleeps.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ fn list(first: &Backend, more: usize) -> String {
 }
 
 /// Whatever the limit leaves: all that is open lives and carries bytes, bulk included, clients are served or reset,
-/// the file, the status and the metrics are told or not; and with the limit gone all is as before.
+/// the file, the status and the metrics are served or not; and without the limit all is as before.
 #[test]
 fn memory_taken_away_ends_nothing_that_is_open() {
     const KIB: u64 = 1024;

@@ -1,5 +1,5 @@
-//! Memory that runs out would end the process: `--max-connections=auto` is what a limit of it bears, however busy all of
-//! them are, and who is above that is refused.
+//! Memory that runs out would end the process: `--max-connections=auto` is what a limit on memory allows, however busy all
+//! connections are, and clients above it are rejected.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! Names as endpoints: every address is a target of its own, records are followed, a name that cannot be
-//! resolved harms nobody.
+//! Names as endpoints: each address is an endpoint of its own, records are followed, and a name that cannot be
+//! resolved harms no other endpoint.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! sd_notify: what the service manager is told, and that nothing is said when nobody asked. D21.
+//! sd_notify: the messages to the service manager, and that there are none without one. D21.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -219,7 +219,7 @@ fn nothing_is_logged_about_it_without_a_service_manager() {
     }
 }
 
-/// A manager that is not there is a nuisance, not a reason to serve nobody; it is told once.
+/// A manager that is not there does not keep the gateway from serving; it is logged once.
 #[test]
 fn socket_that_does_not_exist_ends_nothing() {
     let endpoint = Backend::tagged(b't');

@@ -1,4 +1,4 @@
-//! `--max-connections`: who is above it is shed, logged and counted; nobody else notices. D22.
+//! `--max-connections`: clients above it are rejected, logged and counted; no other client notices. D22.
 
 use std::net::TcpStream;
 

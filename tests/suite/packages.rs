@@ -1,5 +1,5 @@
-//! What `make dist`, `make deb` and `make image` pack the static executable into: the same bytes each time, and what
-//! tar, Debian's and OCI's own tools make of it.
+//! What `make dist`, `make deb` and `make image` pack the static executable into: the same bytes each time, as
+//! tar, Debian's and OCI's own tools read them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `--policy=least-connections`: connections that live long, as those of gRPC clients do, are evened out by the
-//! ones that come after them.
+//! `--policy=least-connections`: new connections even out the distribution of those that stay open long, as those of gRPC
+//! clients do.
 
 use std::io::Read;
 use std::net::TcpStream;

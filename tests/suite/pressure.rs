@@ -83,7 +83,7 @@ fn reader_that_does_not_read_blocks_the_writer_and_costs_no_memory() {
     expect_end(&client, End::Clean);
 }
 
-/// A window that stays shut is no dead peer: TCP_USER_TIMEOUT, if anybody sets it, must not cut here.
+/// A peer with a closed window is not dead: TCP_USER_TIMEOUT, if it is ever set, must not end the connection.
 #[test]
 fn reader_that_pauses_for_seconds_reads_everything() {
     let (endpoint, accepted) = Backend::by_hand();

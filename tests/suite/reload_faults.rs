@@ -1,5 +1,5 @@
 //! Reloads in which another process is not what it should be: a successor that stops at each of its steps, a program that is
-//! replaced by a script, a parent that does not want to know, and signals that come while the service changes hands.
+//! replaced by a script, a parent that ignores SIGCHLD, and signals that arrive during a reload.
 
 use std::net::TcpStream;
 use std::path::PathBuf;

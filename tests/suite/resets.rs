@@ -1,5 +1,5 @@
-//! Resets: what ends by a reset on one side ends by a reset on the other, never by a clean end that would make
-//! lost data look like the whole.
+//! Resets: a connection that is reset on one side is reset on the other, and never ends cleanly there, which would hide that
+//! data was lost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Signals: SIGTERM and SIGINT drain, the deadline resets, a second signal hurries. D16.
+//! Signals: SIGTERM and SIGINT drain, the deadline resets what is left, a second signal ends the drain. D16.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};

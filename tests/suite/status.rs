@@ -1,4 +1,4 @@
-//! SIGUSR1: the status in the log, for whoever asks; and that signals nobody handles end nothing.
+//! SIGUSR1: the status in the log; and that other signals do not end the process.
 
 use crate::support::json::Json;
 use crate::support::net::{expect_refused, try_tag};
@@ -95,7 +95,7 @@ fn every_fact_is_a_line() {
     assert_eq!(discovery[0].number("failed"), 0.0);
     assert!(discovery[0].number("last_success_seconds") < SOON.as_secs_f64());
 
-    // Who asks while it draws to its end is told so.
+    // While it drains the status says so.
     gateway.signal("TERM");
     gateway.wait_record("received signal, draining");
     assert_eq!(ask(&gateway)[0].text("state"), "draining");
@@ -111,7 +111,7 @@ fn it_is_logged_at_every_level() {
     let flags = [&format!("--listen-addr={listen}"), "--log-level=error"];
     let gateway = Launch::before(&[endpoint.address()], &flags)
         .start_silent(listen.parse().expect("an address"));
-    // The listener is open a moment before the process serves; who asks before that is told so.
+    // The listener is open a moment before the process serves; a status before that says so.
     eventually(SOON, "the status is logged", || {
         gateway.signal("USR1");
         gateway.records("status of discovery").pop()

@@ -1,7 +1,7 @@
-//! Peers that are gone without a word, as when a host loses its power or a network is cut.
+//! Peers that vanish without a FIN or RST, as when a host loses its power or a network is cut.
 //!
 //! The gateway stands in a namespace of its own, behind a link. Clients and endpoints are the test's, at addresses
-//! that it can take away: from then on packets to them are dropped in silence, and none comes from them.
+//! that it can take away: from then on packets to them are dropped, and none comes from them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -113,7 +113,7 @@ impl Host {
         SocketAddr::from((self.0, 0))
     }
 
-    /// Ends without a word, as far as others can tell.
+    /// Vanishes, as far as others can see.
     fn vanish(&self) {
         let name = self.name();
         sh(&format!(
@@ -233,7 +233,7 @@ fn a_peer_that_vanishes_with_bytes_in_flight_is_found() {
     });
 }
 
-/// Nothing is heard of such a reader for longer than the patience, between two probes.
+/// Between two probes nothing is heard of such a reader for longer than the patience.
 #[test]
 fn a_reader_with_a_closed_window_is_kept_unless_it_vanishes() {
     isolated(

@@ -1,7 +1,7 @@
-//! An endpoint that swallows SYNs, as a member behind a dead link or a dropping firewall does.
+//! An endpoint that does not answer SYNs, like a member behind a dead link or a firewall that drops packets.
 //!
 //! No root and no firewall needed: a listener with backlog 0 holds one connection that is never accepted; while
-//! its queue is full the kernel drops every further SYN in silence, as loopback tests of the kernel itself do.
+//! its queue is full the kernel drops every further SYN without an answer, as loopback tests of the kernel itself do.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

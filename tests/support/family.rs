@@ -1,8 +1,7 @@
-//! The processes of a gateway that reloads, which are several: each starts the next itself, and is gone when its last
-//! client is.
+//! The processes of a gateway that reloads: each starts the next one, and ends with its last client.
 //!
-//! They are known by a variable of the environment that each start of each test has to itself, and the one that serves
-//! by the socket that it listens with; neither asks the gateway. All are killed when the value is dropped.
+//! They are found by an environment variable that is unique to each start in each test, and the one that serves by its
+//! listening socket; the gateway is not asked. All are killed when the value is dropped.
 
 use std::collections::BTreeSet;
 use std::fs::File;

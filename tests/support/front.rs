@@ -1,9 +1,9 @@
-//! Members that have to prove who they are, and impostors.
+//! Members that have to authenticate, and impostors.
 //!
-//! A `Front` is one address, in this process. It tells its visitors apart by the first byte they send: a TLS
-//! record is the gateway that wants a proof, and is led to what the front shows (`openssl s_server`, or one of the
-//! ways not to be a TLS server); anything else is a client, which is counted, told the front's tag and echoed. So a
-//! client's byte that reaches an impostor is seen, and the gateway's own connections are not taken for clients.
+//! A `Front` is one address, in this process. It tells connections apart by their first byte: a TLS record comes from the
+//! gateway, which authenticates the member, and is forwarded to what the front shows (`openssl s_server`, or one of the ways
+//! not to be a TLS server); anything else is a client, which is counted, gets the front's tag and is echoed. So a client's
+//! byte that reaches an impostor is seen, and the gateway's own connections are not taken for clients.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,7 +1,7 @@
 //! Tests that need port 53, /etc/resolv.conf and /etc/hosts to themselves.
 //!
-//! The gateway has no hidden way to be pointed at another resolver, so the test brings its own machine: it runs
-//! this very test binary once more, for the one test, in namespaces of its own (network, mount, process ids).
+//! The gateway has no hidden option for another resolver, so the test runs this test binary once more, for this one test, in
+//! namespaces of its own (network, mount, process ids).
 //! There, all of 127.0.0.0/8 and every port is free, fixed addresses disturb nobody, and when the test ends, in
 //! whatever way, the kernel ends everything that it started.
 

@@ -1,11 +1,11 @@
-//! Private keys that are dear to make, kept between runs of the tests: the search for the primes of an RSA key takes
-//! seconds, of a length that is chance. Certificates are made anew each time, so nothing that is kept expires.
+//! Private keys that take long to make, kept between runs of the tests: the search for the primes of an RSA key takes
+//! seconds, sometimes many. Certificates are made in each run, so nothing that is kept expires.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The key of that name below `directory`, made as `openssl genpkey -algorithm …` is told if it is not there yet.
-/// Two runs at a time may both make it; the one that comes second replaces a whole file by a whole file.
+/// The key of that name below `directory`; if it is missing, it is made with these arguments of `openssl genpkey -algorithm`.
+/// Two runs at a time may both make it; the second replaces a whole file by a whole file.
 ///
 /// # Panics
 /// If `openssl` cannot make it.

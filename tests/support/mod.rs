@@ -1,5 +1,5 @@
-//! What the tests share: the gateway as a process, fakes for the endpoints behind it, a real etcd cluster, and
-//! the means to look at them.
+//! What the tests share: the gateway as a process, fakes for the endpoints behind it, a real etcd cluster, and ways to observe
+//! them.
 //!
 //! The rules that keep the suite parallel and deterministic stand in `tests/README.md`.
 

@@ -1,11 +1,11 @@
-//! Processes that die with the tests that start them, whatever ends those.
+//! Processes that end with the tests that start them, even if those are killed.
 
 use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::OnceLock;
 
 /// A command that the kernel kills when the thread that starts it ends (`PR_SET_PDEATHSIG`, set by setpriv(1) of
-/// util-linux); a plain one where there is no such tool. A run of the tests that is killed leaves no server behind.
+/// util-linux); a plain one where that tool is missing. A run of the tests that is killed leaves no server behind.
 pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
     static OFFERED: OnceLock<bool> = OnceLock::new();
     let offered = OFFERED.get_or_init(|| {

@@ -1,5 +1,5 @@
 //! The client's (and, for hand-driven endpoints, the server's) end of a connection: deadlines on every call,
-//! content that is checked byte for byte, and the two ways a stream can end told apart.
+//! content that is checked byte for byte, and which of two ways a stream ended.
 //!
 //! Content comes from a seeded generator and is compared with that generator on arrival. That is stronger than
 //! a digest (any loss, duplication or reordering shows, with the offset of the first wrong byte) and needs no

@@ -1,7 +1,7 @@
 //! Certificates, made by the host's `openssl` when a test asks for them: none in the repository can expire, and
 //! no key is ever published. Keys of RSA are kept between runs.
 //!
-//! Each `Pki` has a directory of its own, so tests that run side by side share nothing.
+//! Each `Pki` has a directory of its own, so tests that run in parallel share nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Looking at a process through /proc and moving it with the host's tools (`kill`, `prlimit`): no unsafe code.
+//! Observes a process through /proc and changes it with the host's tools (`kill`, `prlimit`), without unsafe code.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

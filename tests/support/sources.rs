@@ -1,4 +1,4 @@
-//! The sources of the program, for tests that hold its words against them.
+//! The sources of the program, for tests that compare documents with them.
 
 use std::path::Path;
 

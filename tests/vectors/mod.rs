@@ -1,7 +1,7 @@
 //! Published test vectors, run against the modules of the program: a part of its unit tests
 //! (see `lib.rs`), which stands here for its size.
 //!
-//! The vectors are no part of this repository: they are read from `../shared/vectors`, or from
+//! The vectors are not part of this repository: they are read from `../shared/vectors`, or from
 //! the directory that the environment variable `VECTORS_DIR` names. Where there is none, every
 //! test here says so on standard error and returns; where there is one, a missing or empty file
 //! is a failure. Each test asserts and prints how many cases it ran, so that a reader that

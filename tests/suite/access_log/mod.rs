@@ -1,4 +1,4 @@
-//! `--access-log`: one line a connection, whatever ended it; files that are moved away, full, or read by nobody.
+//! `--access-log`: one line per connection, whatever ended it; files that are moved away, full, or read by nobody.
 
 mod faults;
 
@@ -155,7 +155,7 @@ fn other_connections_are_counted_in_all_and_of_the_endpoint() {
     }
 }
 
-/// What a test does to a connection that is open, and the cause that is told of it.
+/// What a test does to an open connection, and the cause that is logged.
 type Way = (&'static str, fn(&mut Gateway, TcpStream, TcpStream));
 
 #[test]
@@ -304,7 +304,7 @@ fn file_that_was_moved_away_is_opened_again_at_sighup() {
         assert!(clients.iter().all(|client| told.contains(&client.as_str())));
         let old = log.path(&format!("access.log.{turn}"));
         std::fs::rename(&path, &old).expect("move it away");
-        // Until it is told, the gateway goes on where it was.
+        // Without the signal the gateway keeps writing to the old file.
         clients.push(visit(&gateway).to_string());
         eventually(SOON, "the old file has the line", || {
             (records(&old).len() == clients.len()).then_some(())

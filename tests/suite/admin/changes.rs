@@ -140,7 +140,7 @@ fn assert_checked(flag: &str, wanted: &[Shown]) {
         let beginning = format!("{} ", shown.addr);
         let line = lines.iter().find(|line| line.starts_with(&beginning));
         let cells: Vec<&str> = line.expect("a row").split_whitespace().collect();
-        // Where all ranks are the same they are no column.
+        // Where all ranks are the same they have no column.
         if table.stdout.contains("PRIO/WEIGHT") {
             let rank = format!("{}/{}", shown.rank.0, shown.rank.1);
             assert!(cells.contains(&rank.as_str()), "{rank}: {cells:?}");

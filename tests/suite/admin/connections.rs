@@ -1,4 +1,4 @@
-//! `/connections`: what is told of open connections is what their clients know of them, whether a thread serves them or not,
+//! `/connections`: the list of open connections agrees with what their clients did, whether a thread serves them or not,
 //! and however many there are.
 
 use std::net::{SocketAddr, TcpStream};

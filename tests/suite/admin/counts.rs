@@ -189,7 +189,7 @@ fn every_client_that_was_accepted_is_counted_once() {
     assert_eq!(samples.get("connections_total"), 8.0);
 }
 
-/// What left the set is told of until the last client has left it, and not a moment longer.
+/// An endpoint that left the set has metrics until its last client has left, and not longer.
 #[test]
 fn an_endpoint_that_left_is_seen_while_clients_are_connected() {
     isolated(
@@ -327,7 +327,7 @@ fn certificates_and_impostors_are_counted() {
     });
 }
 
-/// What the kernel says of the process is what is told of it.
+/// The figures of the process are those of the kernel.
 #[test]
 fn figures_of_the_process_are_right() {
     let member = Backend::tagged(b't');

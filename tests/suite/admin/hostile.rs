@@ -12,8 +12,8 @@ use crate::support::{AT_ONCE, Backend, End, Gateway, SOON, connect, end_of, even
 /// What is kept open at a time, and a little more for what comes and goes.
 const SLACK: usize = 20;
 
-/// The gateway serves clients and is scraped, both at once, and nobody waits for those who are given seconds: on a busy
-/// machine that takes seconds, too, but fewer.
+/// The gateway serves a client and a scrape without waiting for slow ones. On a busy machine that takes seconds too, but
+/// fewer than slow ones are given.
 #[track_caller]
 fn assert_well(gateway: &Gateway, admin: SocketAddr) {
     let start = Instant::now();
@@ -23,8 +23,7 @@ fn assert_well(gateway: &Gateway, admin: SocketAddr) {
     assert!(start.elapsed() < 6 * AT_ONCE, "took {:?}", start.elapsed());
 }
 
-/// A byte now and then is no reason to wait for ever: the whole request has its time, five seconds where no test says
-/// otherwise.
+/// The whole request has a time limit, five seconds unless a test sets another: a byte now and then does not extend it.
 #[test]
 fn slow_requests_are_ended_and_delay_nobody() {
     const TIME: Duration = Duration::from_secs(1);
@@ -55,7 +54,7 @@ fn slow_requests_are_ended_and_delay_nobody() {
     let waited = start.elapsed();
     assert!((TIME..6 * TIME).contains(&waited), "ended after {waited:?}");
     assert_eq!(answer(slow.swap_remove(0)).status, 408);
-    // Who has said nothing is owed nothing.
+    // A client that has sent nothing gets no answer.
     assert_eq!(end_of(&silent), (Vec::new(), End::Clean));
 }
 

@@ -1,10 +1,10 @@
-//! `--metrics-addr`: what an operator is told over HTTP. What each module holds:
+//! `--metrics-addr`: what an operator can read over HTTP. What each module holds:
 //!
-//! - `requests`: every path and method, what is no request, and the real curl
+//! - `requests`: every path and method, what is not a request, and the real curl
 //! - `hostile`: clients that are slow, endless, many or not speaking HTTP harm nothing
 //! - `counts`: exact figures after known traffic
 //! - `changes`: the values in every place that shows a state, before and after it changes
-//! - `connections`: what is told of open connections, and its bound
+//! - `connections`: the list of open connections, and its bound
 //! - `life`: health, readiness, drain, and the flag itself
 //! - `prometheus`: the real promtool and the real server, which scrapes and is asked
 

@@ -1,4 +1,4 @@
-//! Every path and method, what is no request, and the real curl.
+//! Every path and method, what is not a request, and the real curl.
 
 use std::io::Write;
 
@@ -225,7 +225,7 @@ fn the_page_is_for_people_and_runs_nothing() {
     }
 }
 
-/// A terminal is told in lines what a browser is shown, in the words of the log.
+/// A terminal gets as lines of text what a browser gets as a page, in the words of the log.
 #[test]
 fn the_root_is_text_for_clients_that_do_not_accept_html() {
     let (endpoint, dead) = (Backend::tagged(b't'), Backend::dead());

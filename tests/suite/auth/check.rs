@@ -233,7 +233,7 @@ fn exit_code_says_whether_a_start_would_serve() {
                 assert_eq!(stage.launch(&[]).run().code, Some(1), "{what}");
             }
         }
-        // A name that nobody answers for may have more members: the rest serves, but it is told.
+        // A name that cannot be resolved may have more members: the rest serves, and the name is reported.
         stage.publish(&[1]);
         stage.dns.fail(PLAIN, Fault::Rcode(SERVFAIL));
         let outcome = stage.check(&["--output=json"]);
@@ -294,7 +294,7 @@ fn check_without_authentication() {
     assert_eq!(Launch::exactly(&["check", &alone]).run().code, Some(1));
 }
 
-/// What has no address has no row either, but is told, with the reason; a start logs the same.
+/// A name without an address has no row, but is reported with the reason; a start logs the same.
 #[test]
 fn what_cannot_be_resolved_is_reported() {
     let member = Backend::echo();

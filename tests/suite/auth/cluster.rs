@@ -130,7 +130,7 @@ fn cluster_with_tls_and_an_impostor_in_dns() {
         let through = gateway.address().to_string();
         let distrusting = cluster.etcdctl_trusting(&other, &through, &["get", "key"]);
         assert!(!distrusting.status.success(), "{distrusting:?}");
-        // A port for TLS does not answer a health check: that is told, and no member is unusable for it.
+        // A port for TLS does not answer a health check: that is logged, and no member becomes unusable by it.
         let health = ["check", "--health-check=http:///health"];
         let outcome = Launch::exactly(&[&health, flags.as_slice()].concat()).run();
         assert_eq!(outcome.code, Some(0), "{outcome:?}");

@@ -201,7 +201,7 @@ fn bad_authorities_change_nothing_and_are_a_problem_until_they_are_good() {
             fs::remove_file(setting.path("trusted.pem")).expect("remove the file");
             wait_problems(&gateway, admin, &[&[&path, "cannot be read: no such file"]]);
             errors += 1;
-            // Whoever asks is told of it once more, each time.
+            // Each request logs it once more.
             for _ in 0..2 {
                 gateway.signal("HUP");
                 errors += 1;

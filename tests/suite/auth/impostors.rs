@@ -186,7 +186,7 @@ fn with_a_false_chain(pki: &Pki, root: &Certified) -> Vec<Impostor> {
     let below_short = pki.issue(&short, &Request::authority("below short", ""));
     let elsewhere = "\nnameConstraints=critical,permitted;DNS:y.test";
     let confined = pki.issue(root, &Request::authority("confined", elsewhere));
-    // OpenSSL does not send a server's certificate that is signed so, whatever it is told; above it does.
+    // OpenSSL never sends a server certificate that is signed so; those of authorities it does.
     let weak = pki.issue(
         root,
         &Request {

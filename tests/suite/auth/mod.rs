@@ -1,6 +1,6 @@
-//! Endpoints that have to prove who they are before they carry a client. What each module holds:
+//! Endpoints that must authenticate before they get a client. What each module holds:
 //!
-//! - `impostors`: every way not to be a member, each refused for its own reason and never met by a client
+//! - `impostors`: every way not to be a member, each rejected for its own reason, and none ever gets a client
 //! - `takeover`: an address changes hands while the gateway runs
 //! - `start`: what a start makes of members that do and do not pass
 //! - `names`: which name has to be proven

@@ -8,7 +8,7 @@ use crate::support::pki::{Certified, Pki, Request};
 use crate::support::process::tool_text;
 use crate::support::{Launch, TempDir};
 
-/// Well-formed PEM around what is no certificate.
+/// Well-formed PEM around what is not a certificate.
 const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 /// An authority and a member that it has certified for 127.0.0.1.

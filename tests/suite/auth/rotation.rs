@@ -163,7 +163,7 @@ fn a_cluster_moves_to_another_authority_and_no_client_notices() {
                 (attempts.collect::<Vec<_>>(), outages)
             });
             expect_written(&cluster, &both, &attempts, &outages);
-            // A dial that failed while a member was away is no refusal of what it showed.
+            // A dial that failed while a member was away does not mean that its certificate was refused.
             let refused = gateway.records(REFUSED);
             let mut refused = refused
                 .iter()

@@ -267,7 +267,7 @@ impl Cluster {
         self.processes[index] = Some(process);
     }
 
-    /// Removes a member from the cluster, as the second member is told.
+    /// Removes a member from the cluster, by a request to the second member.
     pub(super) fn remove(&self, index: usize) {
         let id = self.id(1, index);
         // Refused until the others have been connected for 5 s.

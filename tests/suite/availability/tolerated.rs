@@ -1,4 +1,4 @@
-//! A5: what a gateway has always borne must stay so. The control bears it, too.
+//! A5: faults that cost no client, with health checks or without: packet loss, latency, restarts, a removed member.
 
 use std::time::Duration;
 

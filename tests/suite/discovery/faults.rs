@@ -107,7 +107,7 @@ fn failure_of_one_service_keeps_its_members_and_follows_the_other() {
 }
 
 /// Explicit endpoints serve, with a warning that says why, until records appear. From then on these are the last good
-/// set, and there is no way back.
+/// set, and cannot be undone.
 #[test]
 fn explicit_endpoints_serve_until_records_appear() {
     const CASES: &[(&str, Fault, &str)] = &[

@@ -5,7 +5,7 @@
 //! - `follow`: records change
 //! - `faults`: name servers fail, at start and later
 //! - `untidy`: name servers answer, but not as they should
-//! - `problems`: what fails is told wherever one looks, for as long as it lasts
+//! - `problems`: problems are shown everywhere for as long as they last
 //! - `servers`, `members`: real name servers, and a real cluster behind one
 //!
 //! Each test runs on a machine of its own (`support::isolated`), which is why all of them can use port 53, one

@@ -1,4 +1,4 @@
-//! What discovery has trouble with is told wherever one looks, for as long as it lasts: as JSON, on the page, as a
+//! Problems of discovery are shown everywhere for as long as they last: as JSON, on the page, as a
 //! metric and at SIGUSR1; the log has the beginning and the end.
 
 use std::net::SocketAddr;
@@ -126,7 +126,7 @@ fn members_that_may_not_serve_are_problems_while_endpoints_do() {
             let none = ["_etcd-client-ssl._tcp.x.test", "NXDOMAIN"];
             let all: [&[&str]; 3] = [falling_back, &none, &[PLAIN, "NXDOMAIN"]];
             wait_problems(&gateway, admin, &all);
-            // What speaks TLS by another record is no member that may not serve.
+            // A member that another record names with TLS may serve, so it is not a problem.
             let tls = srv("_etcd-client-ssl._tcp.x.test", &[3]);
             publish(&dns, &format!("{tls}{}", srv(PLAIN, &[1, 3])));
             gateway.signal("HUP");

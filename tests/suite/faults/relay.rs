@@ -207,7 +207,7 @@ const fn linger(on: &'static str, error: &'static str, chance: u32) -> [Rule; 1]
     [rule.on(on).chance(chance)]
 }
 
-/// By SO_LINGER a peer is told that something is missing.
+/// SO_LINGER is what makes the kernel send a reset, by which a peer learns that something is missing.
 #[test]
 fn peer_of_one_that_resets_never_sees_a_clean_end() {
     const ROUNDS: [Round<'_>; 2] = [

@@ -88,7 +88,7 @@ pub(crate) struct Rig {
 struct Footprint {
     threads: usize,
     pipes: usize,
-    /// Those that are no pipe.
+    /// Those that are not pipes.
     others: usize,
     resident_kib: u64,
 }

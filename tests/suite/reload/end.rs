@@ -24,7 +24,7 @@ fn three_processes(endpoint: &Backend, flags: &[&str], times: &str) -> (Service,
     (service, clients)
 }
 
-/// Whichever process is told: an operator may look at the wrong one.
+/// Whichever process gets the signal: an operator may choose the wrong one.
 #[test]
 fn signal_to_end_ends_all_processes() {
     let endpoint = Backend::tagged(b't');

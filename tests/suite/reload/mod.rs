@@ -1,14 +1,14 @@
-//! SIGUSR2: a new process takes over, and nobody is refused, reset or kept waiting. What each module holds:
+//! SIGUSR2: a new process takes over, and no client is refused, reset or kept waiting. What each module holds:
 //!
 //! - `traffic`: reloads in front of a real cluster, one after the other and several at once
-//! - `failed`: reloads that cannot be, after which everything is as before
+//! - `failed`: reloads that fail, after which everything is as before
 //! - `upgrade`: the program that is started is the one at the path then
 //! - `addresses`: listeners that are kept, closed and opened
 //! - `end`: signals that end it, before, while and after it reloads; starts by hand beside it
 //! - `draining`: how many processes may drain, for how long, and where that is shown
 //! - `traces`: what a process that came of many reloads has and has not
 //! - `supervisors`: who started it sees one process that lives as long as the service does
-//! - `notified`: what a service manager is told, by whom, in which order
+//! - `notified`: messages to a service manager, by which process, in which order
 //! - `unit`: the unit that the program prints, under the real systemd
 
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! What a service manager is told of reloads, by which process, and in which order: `manager.c` has the rules of systemd.
+//! The messages to a service manager about reloads, by which process, and in which order: `manager.c` has the rules of systemd.
 
 use super::upgrade::Program;
 use super::*;

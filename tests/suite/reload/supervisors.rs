@@ -80,7 +80,7 @@ fn life_under(kind: Kind) {
         assert_eq!(stat(first).expect("it runs").parent, parent);
         assert_eq!(cmdline(first), arguments, "as ps shows it");
         assert_ne!(second, first);
-        // What it is told reaches the one that serves.
+        // Signals to it reach the one that serves.
         one_more(&service, "status", || signal(first, "USR1"));
         one_more(&service, "received SIGHUP, refreshing endpoints", || {
             signal(first, "HUP")
