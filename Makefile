@@ -24,18 +24,18 @@ build: ## the program with debug checks, in target/debug
 	$(CARGO) build --locked
 
 release: ## the program to ship, in target/release
-# What BINARY= names is there already.
+# A program that BINARY= names exists already.
 ifneq ($(origin BINARY),command line)
 release: $(BINARY)
 $(BINARY): $(SOURCES)
 	SOURCE_COMMIT="$$(. tests/tools/host.sh && short_commit)" $(CARGO) build --locked --release
 endif
 
-check: lint audit ## what is quick: lint, audit, the unit tests
+check: lint audit ## the quick ones: lint, audit, whether the mutants fit, the unit tests
 	cd tests/mutants && $(CARGO) run --quiet --locked -- check
 	RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --lib
 
-# What is fuzzed is a part of the library if `fuzzing` says so.
+# The fuzz targets are part of the library under `--cfg fuzzing`.
 lint: ## formatting and clippy, of the crates below tests/ too, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -46,8 +46,8 @@ lint: ## formatting and clippy, of the crates below tests/ too, warnings are err
 audit: ## dependencies, unsafe code, import layers and the length of files and of all code are as promised, and listed
 	tests/tools/audit.sh
 
-# Most tests wait for something: more of them run at a time than there are processors. `foreign` comes first, because it may
-# add the target that `static` is built for then.
+# Most tests wait for something, so more of them run at a time than there are processors. `foreign` comes first, because it
+# may add the target that `static` is then built for.
 THREADS ?= 12
 test: deps foreign static ## every test, those against real servers included, and a moment of each fuzz target
 	tests/tools/repro.sh quick
@@ -61,7 +61,7 @@ deps: ## install what the tests and the demo run beside the gateway (apt), or sa
 
 # TARGET=aarch64-unknown-linux-musl, for instance. Without: this processor, with musl where Rust has it, else with glibc.
 TARGET ?=
-static: ## one static executable without NSS, in target/static, looked at, run and used in an empty directory
+static: ## one static executable without NSS, in target/static, checked, run and used in an empty directory
 	tests/tools/static.sh $(TARGET)
 
 foreign: ## the program for other processors and C libraries, which the tests run, mostly under an emulator
@@ -70,7 +70,7 @@ foreign: ## the program for other processors and C libraries, which the tests ru
 repro: ## that executable built three times, as on three hosts: are the bytes the same?
 	tests/tools/repro.sh $(TARGET)
 
-sbom: static ## what it consists of, as CycloneDX, in target/static/TARGET/etcd-gateway.cdx.json
+sbom: static ## the bill of materials, as CycloneDX, in target/static/TARGET/etcd-gateway.cdx.json
 	tests/tools/sbom.sh $(TARGET)
 
 # TARGETS="x86_64-unknown-linux-musl aarch64-unknown-linux-musl" chooses; the bytes are the same each time.
@@ -95,7 +95,7 @@ SEED ?=
 SOAK ?=
 comma := ,
 experiments = $(or $(foreach name,$(shell echo $(subst $(comma), ,$(SOAK)) | tr A-Z a-z),::$(name)_),availability::)
-soak: deps ## what can happen to connections at random, SOAK_SECONDS=600 SEED=; then the experiments, or only SOAK=A1,A6
+soak: deps ## random faults of connections, SOAK_SECONDS=600 SEED=; then the experiments, or only SOAK=A1,A6
 ifeq ($(SOAK),)
 	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(CARGO) test --locked --lib -- --ignored --nocapture --exact \
 		proxy::relay::tests::storm::soak
@@ -111,7 +111,7 @@ SECONDS ?= 60
 fuzz: ## FUZZ=name (or all targets) for SECONDS=60 together: coverage-guided, on a stable compiler
 	cd tests/fuzz && $(CARGO) run --locked --release -- "$(FUZZ)" $(SECONDS)
 
-# ONLY=a,b chooses modules (directories below src) and single changes; TESTS=part of the names of tests narrows the search;
+# ONLY=a,b chooses modules (directories below src) and single changes; TESTS= is a part of the names of tests to run;
 # JOBS=n tests at a time.
 mutants: ## which deliberate faults in the product does no test notice? ONLY=dns,sys-03 TESTS=name JOBS=8
 	cd tests/mutants && PATH="$$PATH:/usr/sbin:/sbin" $(CARGO) run --quiet --locked -- run --only "$(ONLY)" --tests "$(TESTS)" --jobs "$(JOBS)"
@@ -122,7 +122,7 @@ mutants: ## which deliberate faults in the product does no test notice? ONLY=dns
 JSON ?= tests/bench/target/bench/$(shell date +%Y%m%d-%H%M%S).json
 BENCH_BINARY = tests/bench/target/release/etcd-gateway-bench
 bench: release ## speed beside etcd gateway, HAProxy and nginx: LOADS= PEERS= ROUNDS= QUICK=1 METRICS=1 COMPARE=file
-	tests/tools/deps.sh bench || echo "bench: goes on with the programs that are there" >&2
+	tests/tools/deps.sh bench || echo "bench: continuing with the programs that are installed" >&2
 	cd tests/bench && $(CARGO) build --quiet --locked --release --target-dir target
 	$(BENCH_BINARY) --gateway gateway=$(BINARY) $(GATEWAYS:%=--gateway %) --loads "$(LOADS)" --peers "$(PEERS)" --base "$(BASE)" \
 		--rounds "$(ROUNDS)" $(if $(QUICK),--quick) $(if $(METRICS),--metrics) --json "$(JSON)" --compare "$(COMPARE)"
@@ -141,10 +141,10 @@ BASH := $(DESTDIR)$(BASHDIR)/etcd-gateway
 ZSH  := $(DESTDIR)$(ZSHDIR)/_etcd-gateway
 FISH := $(DESTDIR)$(FISHDIR)/etcd-gateway.fish
 
-# What is copied as it is.
+# Files that are copied unchanged.
 SHARED := prometheus-rules.yaml grafana-dashboard.json logrotate $(patsubst src/deploy/%,%,$(wildcard src/deploy/kubernetes/*))
 
-# The file is there, with its mode, before it is written.
+# Creates the file with its mode before it is written.
 generate = install -D -m 644 /dev/null "$(2)" && $(GENERATOR) generate $(1) >"$(2)"
 
 install: release ## program, units, manual, completions and samples, below DESTDIR and PREFIX (/usr/local); BINARY= builds nothing
@@ -161,7 +161,7 @@ install: release ## program, units, manual, completions and samples, below DESTD
 	$(call generate,settings,$(SHARE)/settings)
 	for file in $(SHARED); do install -D -m 644 "src/deploy/$$file" "$(SHARE)/$$file" || exit 1; done
 
-uninstall: ## take away what install put there
+uninstall: ## remove what install has put there
 	rm -f "$(DESTDIR)$(BINDIR)/etcd-gateway" "$(UNIT)" "$(SOCK)" "$(MAN1)" "$(MAN5)" "$(BASH)" "$(ZSH)" "$(FISH)" \
 		$(foreach page,$(MAN7),"$(call man7,$(page))")
 	rm -rf "$(SHARE)"

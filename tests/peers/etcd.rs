@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
-use crate::peers::mortal::mortal;
+use crate::peers::child_command::child_command;
 use crate::peers::pki::{client, file, installed, scratch};
 use crate::tls::{Error, Version};
 
@@ -20,7 +20,7 @@ impl Etcd {
         let data = scratch(&format!("etcd-{name}"));
         let url = format!("{scheme}://127.0.0.1:0");
         let peer = "http://127.0.0.1:0";
-        let mut process = mortal("etcd")
+        let mut process = child_command("etcd")
             .args([
                 "--listen-client-urls",
                 &url,

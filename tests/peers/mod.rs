@@ -15,10 +15,10 @@
 //! | `mutation` | every truncation and every changed byte of good handshakes |
 //! | `deadline` | servers that are silent or slow |
 
+#[path = "../support/child_command.rs"]
+mod child_command;
 #[path = "../support/kept_keys.rs"]
 mod kept_keys;
-#[path = "../support/mortal.rs"]
-mod mortal;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod tls_server;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
-use crate::peers::mortal::mortal;
+use crate::peers::child_command::child_command;
 use crate::peers::pki::{SUPPORTED, client, file, installed};
 use crate::tls::group::GROUPS;
 use crate::tls::{Failure, Verified, Version, suite};
@@ -18,7 +18,7 @@ struct Outcome {
 /// Runs a client against `openssl s_server` with the key of that name and these options.
 fn handshake(key: &str, options: &str) -> Outcome {
     let path = |name: &str| file(name).unwrap();
-    let mut server = mortal("openssl")
+    let mut server = child_command("openssl")
         .args([
             "s_server",
             "-accept",

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use crate::admin::{endpoints, observed};
+use crate::support::child_command;
 use crate::support::cluster::{EtcdCluster, etcdctl, etcdctl_text};
-use crate::support::mortal;
 use crate::support::process::have;
 use crate::support::{SOON, TempDir, eventually, host_offers};
 
@@ -156,7 +156,7 @@ struct Curl(Child);
 impl Curl {
     /// Watches the key `key`, as the JSON gateway of etcd has it: keys are in base64.
     fn watch(through: SocketAddr) -> Curl {
-        let mut command: Command = mortal("curl");
+        let mut command: Command = child_command("curl");
         let child = command
             .args([
                 "--silent",

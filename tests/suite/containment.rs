@@ -186,6 +186,8 @@ fn by_list(site: &Site) -> String {
         .env("NOTIFY_SOCKET", &manager)
         .env("WATCHDOG_USEC", "200000")
         .times("silence=50,worker_patience=50")
+        // A reload that is traced takes seconds on a busy host.
+        .patient(4 * SOON)
         .passing(listener);
     let trace = site.path("trace.list");
     let gateway = traced(site, &trace, launch);

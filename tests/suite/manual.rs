@@ -155,7 +155,7 @@ fn the_manual_has_every_variable_and_signal() {
     };
     // Whoever reads the environment is given a closure of this name, or asks std.
     let variables: Vec<&str> = named("variable(\"").chain(named("env::var(\"")).collect();
-    let signals: Vec<&str> = named("=> \"SIG")
+    let signals: Vec<&str> = named(", \"SIG")
         .filter(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric()))
         .collect();
     assert!(

@@ -14,7 +14,7 @@ use crate::support::isolated::isolated;
 use crate::support::net::{content, end_writing, expect_echo, with_deadlines};
 use crate::support::process::{can, tool_text};
 use crate::support::{Backend, End, Gateway, Launch, SOON, eventually, expect, expect_end};
-use crate::support::{host_offers, mortal};
+use crate::support::{child_command, host_offers};
 
 /// How long nothing may be heard of a peer here, and how often the gateway looks.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ impl Behind {
         if !host_offers(can("ip", &["link", "add", "probe", "type", "veth"]), "veth") {
             return None;
         }
-        let mut command = mortal("unshare");
+        let mut command = child_command("unshare");
         command.args(["--net", "sleep", "infinity"]);
         let holder = command.stdin(Stdio::null()).spawn().expect("run unshare");
         let behind = Behind(holder);

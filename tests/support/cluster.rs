@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::{TempDir, eventually, host_offers, mortal, ports, process};
+use super::{TempDir, child_command, eventually, host_offers, ports, process};
 
 /// Three members that elect a leader on a busy machine.
 const ELECTED: Duration = Duration::from_secs(40);
@@ -157,7 +157,7 @@ impl EtcdCluster {
             ("--logger", "zap"),
             ("--log-outputs", "stderr"),
         ];
-        let process = mortal("etcd")
+        let process = child_command("etcd")
             .args(flags.iter().flat_map(|(flag, value)| [flag, value]))
             .arg("--data-dir")
             .arg(path("data"))

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::pki::{Certified, Pki};
-use super::{Backend, SOON, eventually, mortal, net};
+use super::{Backend, SOON, child_command, eventually, net};
 
 /// What a TLS client's first record, and no client of these tests, begins with (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -37,7 +37,7 @@ impl TlsServer {
         let socket = pki.dir().join(&name);
         let log = pki.dir().join(format!("{number}.log"));
         let output = File::create(&log).expect("create the server's log");
-        let process = mortal("openssl")
+        let process = child_command("openssl")
             // Lines come back reversed: of its ways to serve, one that leaves its standard input alone.
             .args(["s_server", "-rev", "-quiet"])
             // It prints the path with a function that has no room for more than 32 bytes.

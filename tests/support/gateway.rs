@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::json::Json;
-use super::{Backend, SOON, TempDir, eventually, mortal, net, process};
+use super::{Backend, SOON, TempDir, child_command, eventually, net, process};
 
 /// The line that etcd's own tests wait for.
 pub(crate) const READY: &str = "ready to proxy client requests";
@@ -147,7 +147,7 @@ impl Launch {
                 .into(),
             None => Stdio::null(),
         };
-        let mut command = mortal(&words[0]);
+        let mut command = child_command(&words[0]);
         command
             .args(&words[1..])
             .stdin(stdin)

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process::{can, is_root};
-use super::{TempDir, host_offers, mortal};
+use super::{TempDir, child_command, host_offers};
 
 /// Tells the inner run that it is one, and where its files are.
 const SITE: &str = "ETCD_GATEWAY_SUITE_SITE";
@@ -88,7 +88,7 @@ pub(crate) fn isolated_within<F: Fn()>(patience: Duration, _test: F, body: impl 
     let path = dir.path().join("output");
     let output = File::create(&path).expect("create a file for the output");
     let binary = std::env::current_exe().expect("the path of this binary");
-    let mut command = mortal("unshare");
+    let mut command = child_command("unshare");
     command
         .args(unshare(&["sh", "-c", SCRIPT, site]))
         .arg(binary)

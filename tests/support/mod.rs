@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) mod backend;
 pub(crate) mod black_hole;
+pub(crate) mod child_command;
 pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod family;
@@ -22,7 +23,6 @@ pub(crate) mod json;
 mod json_members;
 mod kept_keys;
 pub(crate) mod memory_group;
-pub(crate) mod mortal;
 pub(crate) mod names;
 pub(crate) mod nameservers;
 pub(crate) mod net;
@@ -36,8 +36,8 @@ pub(crate) mod tls_cluster;
 
 pub(crate) use backend::Backend;
 pub(crate) use black_hole::BlackHole;
+pub(crate) use child_command::child_command;
 pub(crate) use gateway::{Gateway, Launch};
-pub(crate) use mortal::mortal;
 pub(crate) use net::{End, connect, end_of, expect, expect_end, reset, send};
 
 /// Deadline on what should happen at once. Long, because the suite may share two cores with a build; no test

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::isolated::Site;
-use super::{SOON, eventually, host_offers, mortal, process};
+use super::{SOON, child_command, eventually, host_offers, process};
 
 /// A running server; killed when dropped.
 pub(crate) struct NameServer {
@@ -71,7 +71,7 @@ impl NameServer {
         let log = site.path(&format!("{program}.log"));
         let output = File::create(&log).expect("create the server's log");
         let mut server = NameServer {
-            process: mortal(program)
+            process: child_command(program)
                 .args(args)
                 .stdin(Stdio::null())
                 .stdout(output.try_clone().expect("duplicate a descriptor"))

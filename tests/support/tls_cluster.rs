@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::pki::{Certified, Pki, Request};
-use super::{eventually, host_offers, mortal, process};
+use super::{child_command, eventually, host_offers, process};
 
 /// Three members that elect a leader on a busy machine.
 const ELECTED: Duration = Duration::from_secs(40);
@@ -99,7 +99,7 @@ impl TlsCluster {
         let peer = |index: usize| format!("http://127.1.0.{}:2380", index + 1);
         let initial = [0, 1, 2].map(|index| format!("m{index}={}", peer(index)));
         let (client, peer) = (format!("https://{}", address(index)), peer(index));
-        let mut command = mortal("etcd");
+        let mut command = child_command("etcd");
         command
             .args(["--name", &format!("m{index}")])
             .args(["--listen-client-urls", &client])

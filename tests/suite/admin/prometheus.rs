@@ -11,7 +11,7 @@ use crate::support::json::Json;
 use crate::support::net::{expect_echo, try_tag};
 use crate::support::ports::free_port;
 use crate::support::process::{have, tool};
-use crate::support::{Backend, TempDir, connect, eventually, host_offers, mortal};
+use crate::support::{Backend, TempDir, child_command, connect, eventually, host_offers};
 
 /// The table of states.
 const STATES: &str = include_str!("../../../src/deploy/man/etcd-gateway-behaviour.7.md");
@@ -36,7 +36,7 @@ impl Prometheus {
         let config = dir.file("prometheus.yml", &config);
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = std::fs::File::create(dir.path().join("log")).expect("create the log");
-        let child = mortal("prometheus")
+        let child = child_command("prometheus")
             .arg(format!("--config.file={config}"))
             .arg(format!("--storage.tsdb.path={}/data", dir.path().display()))
             .arg(format!("--web.listen-address={address}"))

@@ -7,7 +7,7 @@ use crate::support::gateway::READY;
 use crate::support::net::{expect_echo, expect_end};
 use crate::support::process::{signal, threads, tool_text};
 use crate::support::supervisor::{Kind, Plan, RELOADED, stat};
-use crate::support::{Backend, End, mortal, ports};
+use crate::support::{Backend, End, child_command, ports};
 
 /// Waits for one more record with this message than there were.
 #[track_caller]
@@ -200,7 +200,7 @@ fn signals_are_taken_while_the_first_process_becomes_the_watcher() {
         let serving = service.reload();
         let enough = service.dir.path().join("enough");
         let pid = service.pid().to_string();
-        let mut sender = mortal("sh")
+        let mut sender = child_command("sh")
             .args(["-c", SCRIPT, &pid])
             .arg(&enough)
             .spawn()
@@ -232,7 +232,7 @@ fn signal_to_end_is_not_lost_while_the_first_process_becomes_the_watcher() {
         let pid = service.pid().to_string();
         // Before, while and after the last session ends.
         let script = format!("read -r _; {} kill -TERM $0", ":; ".repeat(round * 400));
-        let mut sender = mortal("sh")
+        let mut sender = child_command("sh")
             .args(["-c", &script, &pid])
             .stdin(Stdio::piped())
             .spawn()

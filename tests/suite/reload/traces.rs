@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::*;
 use crate::support::process::{descriptors, resident_kib, threads};
 use crate::support::supervisor::{Kind, Plan, name, stat};
-use crate::support::{Backend, Launch, mortal};
+use crate::support::{Backend, Launch, child_command};
 
 const RELOADS: usize = 20;
 
@@ -86,7 +86,7 @@ fn descriptor_targets(pid: u32) -> Vec<String> {
 
 /// How many descriptors a program has that opens none.
 fn inherited() -> usize {
-    let mut idle = mortal("sleep")
+    let mut idle = child_command("sleep")
         .arg("100")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 /// A command that the kernel kills when the thread that starts it ends (`PR_SET_PDEATHSIG`, set by setpriv(1) of
 /// util-linux); a plain one where that tool is missing. A run of the tests that is killed leaves no server behind.
-pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn child_command(program: impl AsRef<OsStr>) -> Command {
     static OFFERED: OnceLock<bool> = OnceLock::new();
     let offered = OFFERED.get_or_init(|| {
         let probe = Command::new("setpriv")
