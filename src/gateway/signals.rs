@@ -150,7 +150,7 @@ impl StartSignals {
     /// If the thread has panicked, and no descriptors are left.
     pub(super) fn stop(self) -> io::Result<Signals> {
         self.shared.is_stopped.store(true, Ordering::SeqCst);
-        syscall::nudge();
+        syscall::wake_signal_thread();
         let signals = self.thread.join();
         signals.or_else(|_| Signals::open(self.times))
     }

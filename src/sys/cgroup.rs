@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::usage;
 
-/// Where the kernel tells of processes and of their groups.
+/// Where the files of processes and of their groups are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trees<'a> {
     pub(super) proc: &'a Path,
@@ -32,7 +32,7 @@ const V2_FILES: &[&str] = &["inactive_file ", "active_file "];
 
 /// Above `memory.high` the kernel kills no process, but each thread that takes more sleeps, up to seconds, and all
 /// clients stall: it bounds as `memory.max` does. In version 1 kernel memory has a limit of its own, towards which
-/// the kernel's stacks of threads count. The limit of socket buffers (`memory.kmem.tcp`) is left out: buffers get
+/// the kernel's stacks of threads count. The limit of socket buffers (`memory.kmem.tcp`) is not used: buffers get
 /// smaller, nothing fails.
 const MEMORY: [Memory; 4] = [
     Memory {

@@ -3,7 +3,7 @@
 //! `std` ends the process where an allocation fails. Under RLIMIT_AS and RLIMIT_DATA (setrlimit(2)) and with
 //! `vm.overcommit_memory=2` that is an ordinary event (malloc(3), ENOMEM). Two things prevent it:
 //!
-//! - What is large, or as large as others make it, is allocated with [`carefully`] (also [`zeroed`], [`room`] and
+//! - What is large, or as large as clients, files and records make it, is allocated with [`carefully`] (also [`zeroed`], [`room`] and
 //!   [`hold`]): that may fail, and the caller can continue without. So clients are rejected, files and
 //!   records stay as they were, and bulk goes through the small buffer.
 //! - What is small and cannot fail in `std` (a boxed closure, a node of a map, a line of the log) comes from a

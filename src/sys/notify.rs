@@ -1,7 +1,6 @@
 //! The service manager's notification socket, sd_notify(3), and its watchdog,
-//! sd_watchdog_enabled(3). Says nothing when the manager asked for nothing. A message
-//! that cannot be sent is dropped, and the sender told: the manager's absence is no reason to
-//! stop serving.
+//! sd_watchdog_enabled(3). Without NOTIFY_SOCKET nothing is sent. A message that
+//! cannot be sent is dropped and its sender gets the error: a gateway serves without its manager.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,22 +15,24 @@ use super::OsErrorText;
 /// How long a message waits for room in the manager's queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often the last message is tried: a manager that does not know which process serves ends the service with the old one.
+/// How often the last message is tried: a manager that does not learn which process serves ends the service with the old one.
 const LAST_TRIES: usize = 30;
 
 /// Where to send state changes; silent when started by hand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notifier {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
-    /// Set if another process tells the manager how the service is.
+    /// Set once another process reports to the manager.
     is_silent: Arc<Mutex<bool>>,
-    /// How often the manager wants to hear from us, if it does.
+    /// The interval in which the manager expects a WATCHDOG=1, if it does.
     pub(crate) watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID through `variable`. Err: the
-    /// manager asked for messages in a way that cannot be served.
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID through `variable`.
+    ///
+    /// # Errors
+    /// If messages cannot be sent to the socket that it names.
     pub(crate) fn from_environment(
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, String> {
@@ -68,16 +69,15 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// Sends assignments such as `READY=1`, one a line.
+    /// Sends assignments such as `READY=1`, one per line.
     ///
     /// # Errors
-    /// If the manager cannot be reached; whoever only reports on may ignore that.
+    /// If the manager cannot be reached; callers that only report their status may ignore that.
     pub(crate) fn send(&self, state: &str) -> io::Result<()> {
         self.say(state, false)
     }
 
-    /// The same for the last time: from here on another process tells the manager how the service is, which takes nothing from
-    /// this one.
+    /// The same for the last time: from here on another process reports to the manager, and this one sends nothing more.
     ///
     /// # Errors
     /// As [`Self::send`].

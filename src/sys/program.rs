@@ -1,8 +1,8 @@
 //! How this program was started, so that it can be started again: its file, its name and its arguments.
 //!
 //! The file is the one at the path that the program was called by, if that led to it at the start; so a link that is
-//! swapped, and a file that is replaced, lead to the new program. If the program was called by something else (a name that was looked for
-//! in PATH, or made up), it is the path that the kernel knows (proc(5), `/proc/self/exe`).
+//! swapped, and a file that is replaced, lead to the new program. If the program was called by something else (a name that was looked up
+//! in PATH, or is not a path), it is the path that the kernel knows (proc(5), `/proc/self/exe`).
 
 use std::ffi::OsString;
 use std::fs;
@@ -58,7 +58,7 @@ impl Program {
 fn path(name: &OsString, own: &Path) -> PathBuf {
     let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
     let called = Path::new(name);
-    // A mere name would be looked for in PATH, where another program may have it.
+    // A name without a slash would be looked up in PATH, where another program may have it.
     let called = called.components().nth(1).map(|_| called);
     let called = called.and_then(|called| std::path::absolute(called).ok());
     match (called, file(own)) {

@@ -11,10 +11,10 @@ pub(crate) fn check() -> io::Result<()> {
 }
 
 /// Fills a buffer. getrandom(2) without flags does not fail once it has succeeded, as [`check`] has
-/// seen; if it fails all the same, whoever asked fails too, since guessable numbers would be worse.
+/// seen; if it fails all the same, the caller fails too, because guessable numbers would be worse.
 pub(crate) use super::syscall::fill_random as fill;
 
-/// A number for [`shortened`]; without entropy 0, for that there is no spread is no reason to fail.
+/// A number for [`shortened`]; without entropy 0, because a delay that is not shortened is no reason to fail.
 pub(crate) fn number() -> u32 {
     let mut bytes = [0; 4];
     let _ = fill(&mut bytes);

@@ -1,6 +1,6 @@
 //! What this process uses of the host, from /proc (proc(5)).
 //!
-//! What cannot be read is left out, as under a limit of descriptors that is used up.
+//! What cannot be read is missing, for instance when all descriptors are in use.
 
 use std::fs;
 use std::path::Path;

@@ -19,11 +19,11 @@ impl Waker {
 
     /// Wakes the sleeper, or lets its next sleep end at once.
     pub(crate) fn wake(&self) {
-        // It fails only if the counter is full of calls that wait to be heard already.
+        // It fails only if the counter is full, and then the sleeper is woken already.
         let _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
-    /// What the sleeper watches for reading.
+    /// The descriptor that the sleeper polls for reading.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -85,8 +85,7 @@ struct Allocator {
 #[repr(C, align(128))]
 struct Reserve(UnsafeCell<[u8; RESERVE]>);
 
-// SAFETY: nobody reads or writes the bytes here but the owners of pieces, and `Taken` gives a piece to one owner
-// at a time.
+// SAFETY: only owners of pieces read or write the bytes, and `Taken` gives a piece to one owner at a time.
 unsafe impl Sync for Reserve {}
 
 /// Which grains of the reserve are in use.
@@ -125,7 +124,7 @@ impl Allocator {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the host has refused, from the reserve; null if that may or can not be.
+    /// Takes from the reserve what the host has refused; null if it must not, or cannot.
     #[cold]
     fn fall_back(&self, layout: Layout) -> *mut u8 {
         HAS_REFUSED.store(true, Ordering::Relaxed);
@@ -139,7 +138,7 @@ impl Allocator {
         })
     }
 
-    /// How far into the reserve a pointer is, if it is into that.
+    /// The offset of a pointer in the reserve, if it points there.
     fn offset(&self, pointer: *mut u8) -> Option<usize> {
         let start = self.reserve.0.get().addr();
         let offset = pointer.addr().wrapping_sub(start);
@@ -192,7 +191,7 @@ unsafe impl GlobalAlloc for Allocator {
         if let Some(offset) = self.offset(pointer) {
             let (before, after) = (layout.size().div_ceil(GRAIN), size.div_ceil(GRAIN));
             if after <= before {
-                // No other piece is needed, for want of which the process would end.
+                // It shrinks in place: another piece might not be there, and the process would end.
                 let first = offset / GRAIN + after;
                 self.taken().mark(first, before - after, false);
                 return pointer;

@@ -142,7 +142,7 @@ pub(crate) fn end_process(process: u32) -> io::Result<()> {
 }
 
 /// Wakes the thread that waits for signals, so that it looks for other work: SIGCHLD says no more than that.
-pub(crate) fn nudge() {
+pub(crate) fn wake_signal_thread() {
     const SIGCHLD: c_int = 17;
     if let Ok(own) = c_int::try_from(std::process::id()) {
         // It cannot fail: a process may signal itself, and standard signals take no memory.
