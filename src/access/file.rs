@@ -73,13 +73,13 @@ impl LogFile {
         match open(&self.path) {
             Ok(file) => {
                 self.file = file;
-                log::info("access", "reopened access log", &[self.path_field()]);
+                log::info("access", "reopened access log", &[self.field()]);
             }
             Err(error) => log::warn(
                 "access",
                 "cannot reopen access log; continuing with the file that is open",
                 &[
-                    self.path_field(),
+                    self.field(),
                     ("error", OsErrorText(&error).to_string().into()),
                 ],
             ),
@@ -95,17 +95,13 @@ impl LogFile {
         let (written, outcome) = self.file.append(lines);
         match self.change(&outcome, Instant::now()) {
             Some(Change::Recovered) => {
-                log::info(
-                    "access",
-                    "access log is written again",
-                    &[self.path_field()],
-                );
+                log::info("access", "access log is written again", &[self.field()]);
             }
             Some(Change::Failed(error, suppressed)) => log::warn(
                 "access",
                 "cannot write access log, dropping lines until it can be written",
                 &[
-                    self.path_field(),
+                    self.field(),
                     ("error", error.into()),
                     ("suppressed", suppressed.into()),
                 ],
@@ -129,7 +125,8 @@ impl LogFile {
         change
     }
 
-    fn path_field(&self) -> (&'static str, log::Value) {
+    /// The field of log lines that names the file.
+    fn field(&self) -> (&'static str, log::Value) {
         ("path", self.path.display().to_string().into())
     }
 }

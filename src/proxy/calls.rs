@@ -188,7 +188,7 @@ impl Socket {
         uninterrupted(|| tcp::set_longest_wait(self.as_fd(), wait))
     }
 
-    /// Resets the connection, whoever else uses it; see [`syscall::disconnect`].
+    /// Resets the connection, even if other threads use it; see [`syscall::disconnect`].
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         self.call(Call::Disconnect, || syscall::disconnect(self.as_fd()))
     }

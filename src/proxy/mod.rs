@@ -9,7 +9,7 @@
 //! 4. `relay` moves bytes in both directions and passes on how each of them ends. All its system calls are in `calls`;
 //!    bulk goes through `pipes`.
 //! 5. `parked` waits for the sessions that are silent, with one thread for all of them.
-//! 6. `watch` ends sessions whose peer or endpoint is gone (`notices` tells it when to look).
+//! 6. `watch` ends sessions whose peer is dead or whose endpoint was removed or is unhealthy (`notices` wakes it).
 //! 7. When the session is dropped, its `cause` is counted (`counters`) and logged (`ended`).
 //!
 //! Nothing that happens here ends the process. An error of `accept`, a thread that

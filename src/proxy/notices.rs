@@ -1,4 +1,4 @@
-//! What the thread that watches sessions is told between two looks; see `watch`.
+//! Notices for the thread that watches sessions; see `watch`.
 
 use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, PoisonError};

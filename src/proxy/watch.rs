@@ -1,4 +1,4 @@
-//! Ends sessions that nobody else looks at; the work of the thread `sessions`.
+//! Ends sessions for reasons that no thread of theirs can see; the work of the thread `sessions`.
 //!
 //! - A client that has sent its first bytes and got none back for `--answer-timeout` raises a suspicion:
 //!   the monitor probes its endpoint. If it is still unanswered after `--dial-timeout`, it is reset, provided that
@@ -34,7 +34,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 /// there may be endpoints.
 const MAX_REMEMBERED: usize = 1024;
 
-/// The state of the thread; whoever starts it keeps this, in case the thread ends.
+/// The state of the thread; the caller keeps it, in case the thread ends and is started again.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     /// The number of the next session that begins to wait.

@@ -61,7 +61,7 @@ impl Relay {
     }
 
     /// Passes on what comes first after a silence, as far as there is room for it at once: to start a thread takes
-    /// longer. Never waits. To be called while nobody serves the direction;
+    /// longer. Never waits. To be called while no thread serves the direction;
     /// the rest, ends and failures included, is for the thread that serves it next.
     pub(crate) fn pass_first(&self, direction: Direction) {
         let (from, to) = self.sides(direction);

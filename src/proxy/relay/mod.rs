@@ -12,10 +12,10 @@
 //!   once both directions have ended in order. No FIN is sent once a failure is known. A
 //!   session that has failed is disconnected, which sends RST although other threads use its sockets.
 //! - What an endpoint sent before it reset is still read and passed on first, except what its
-//!   reader has left no room for: nobody waits for that once the sender is gone.
+//!   reader has left no room for: no thread waits for that once the sender has reset.
 //! - A thread that waits until a peer takes more watches the other socket meanwhile, and
 //!   a direction that has ended keeps watching both, so that a peer
-//!   that resets or vanishes is noticed although nobody reads from it.
+//!   that resets or vanishes is noticed although no thread reads from it.
 //! - There is no idle timeout: an etcd watch may be silent for days. A dead peer is found
 //!   by what the kernel records about its connection (`dead_peer`).
 //! - A thread does not wait for long: a direction that has been silent for [`Times::silence`] is left to
@@ -43,7 +43,7 @@ use crate::sys::OsErrorText;
 impl Relay {
     /// Serves directions of the session in the calling thread: both for as long as there is little to do; then
     /// `help` is to have the other one served in a second thread. Returns when they have ended, or with those
-    /// that are silent: nobody serves them from then on, until
+    /// that are silent: no thread serves them from then on, until
     /// [what they wait for](Relay::awaited) is there.
     pub(crate) fn serve(
         &self,

@@ -20,7 +20,7 @@ use crate::sys::syscall::PollFd;
 pub(super) enum SingleThread {
     /// The session is over.
     Over,
-    /// Nothing has come for long in these, and nobody serves them any more.
+    /// Nothing has come for long in these, and no thread serves them any more.
     Silent(Directions),
     /// Each direction needs a thread from here on.
     NeedsSecond {
