@@ -27,7 +27,6 @@ use crate::sync::lock;
 use crate::sys::{OsErrorText, memory};
 
 /// The parts of a running gateway.
-#[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) proxy: Arc<Proxy>,
     pub(super) refreshes: Arc<Refreshes>,

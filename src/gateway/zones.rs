@@ -56,12 +56,6 @@ struct Zoned {
     error: Option<String>,
 }
 
-impl std::fmt::Debug for Zones {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.problems()).finish()
-    }
-}
-
 impl Zones {
     /// Adds a listener that is bound to `addr`, if the operator has named its interface.
     pub(super) fn add(

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,7 +149,7 @@ impl Starting {
                     let status = self.end_starter();
                     return Err(match (self.process, status) {
                         (None, Some(status)) if !status.success() => {
-                            format!("the new process has ended with {}", words(status))
+                            format!("the new process has ended with {status}")
                         }
                         _ => "the new process has ended before it was ready".to_owned(),
                     });
@@ -199,14 +198,6 @@ impl Starting {
         if let Some(process) = self.process {
             let _ = syscall::end_process(process);
         }
-    }
-}
-
-fn words(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
     }
 }
 

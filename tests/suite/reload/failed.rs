@@ -100,7 +100,7 @@ fn failed_reload_changes_nothing() {
             "soon",
         ),
         (Fault::Settings(in_use), "in use"),
-        (Fault::Script("#!/bin/sh\nexit 1\n"), "exit status 1"),
+        (Fault::Script("#!/bin/sh\nexit 1\n"), "exit status: 1"),
         (Fault::Script("#!/bin/sh\nexec sleep 1000\n"), ""),
         (
             Fault::Script("#!/nonexistent/interpreter\n"),
