@@ -1,7 +1,7 @@
 //! The resolved configuration: all that the running gateway knows of its command line.
 //!
-//! `cli` builds it once; it is immutable afterwards. Each value has been checked, so nothing here can fail and nobody
-//! checks again. `settings` has the values as text, with their origins.
+//! `cli` builds it once; it is immutable afterwards. Each value has been checked, so nothing here can fail, and no
+//! value is checked again. `settings` has the values as text, with their origins.
 
 mod settings;
 

@@ -213,7 +213,7 @@ mod tests {
             ("9223372036854ms775us808ns", "invalid duration"),
             ("-9223372036854775809ns", "invalid duration"),
             ("3000000h", "invalid duration"),
-            // The sum is looked at before the next unit.
+            // The sum is checked before the next unit.
             ("9223372036854775807ns2ns1x", "invalid duration"),
             ("99999999999999999999s", "invalid duration"),
             // Go wraps these around to zero; see the head of the file.

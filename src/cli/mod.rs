@@ -109,22 +109,17 @@ pub(crate) fn parse(
         return Ok(Invocation::Print(help::version()));
     }
     let Some((first, rest)) = words.split_first() else {
-        let program = if called_etcd {
-            "etcd gateway"
-        } else {
-            "etcd-gateway"
-        };
-        return Err(format!("no command is given; write `{program} start`").into());
+        let separator = if called_etcd { ' ' } else { '-' };
+        let usage = format!("etcd{separator}gateway start");
+        return Err(format!("no command is given; write `{usage}`").into());
     };
     let text = match first.to_str() {
         Some("version") => end_of(rest, help::version())?,
         Some("help") => match skip_gateway(rest).split_first() {
             Some((word, rest)) => {
                 let named = word.to_str().and_then(manual::command);
-                end_of(
-                    rest,
-                    help::long(Some(named.ok_or_else(|| unknown_command(word))?)),
-                )?
+                let named = named.ok_or_else(|| unknown_command(word))?;
+                end_of(rest, help::long(Some(named)))?
             }
             None => help::long(None),
         },

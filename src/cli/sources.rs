@@ -85,7 +85,7 @@ impl Sources {
         let setting = |flag: &Flag| {
             let used = self.values.get(flag.name);
             let default = match flag.name {
-                // The default endpoint is not used beside another source of members.
+                // The default endpoint is not used if the members have another source.
                 "endpoints" if named_elsewhere => "",
                 _ => flag.default_value(),
             };

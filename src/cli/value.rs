@@ -30,7 +30,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Error> {
     }
 }
 
-/// One of the words in `choices`, which stand beside their meaning.
+/// The value of one of the words in `choices`.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Error> {
     let found = choices.iter().find(|(word, _)| *word == text);
     found.map(|&(_, meaning)| meaning).ok_or_else(|| {
