@@ -1,17 +1,17 @@
 //! Points in time as text, in UTC: for logs and JSON (RFC 3339) and for HTTP (RFC 9110,
-//! section 5.6.7); the Gregorian calendar for these and for certificates. Pure: what time it is,
+//! section 5.6.7); the Gregorian calendar for these and for certificates. Pure: the present time
 //! is a parameter.
 //!
-//! The wall clock may be set at any time, by years if a host starts without a clock. So events are
-//! kept as an `Instant`, spans are measured between these, and the date of an event is computed
-//! when it is shown: [`Now`].
+//! The wall clock may be set at any time, by years if a host starts without a clock. So an event is
+//! stored as an `Instant`, durations are measured between these, and the date of an event is computed
+//! when it is printed: [`Now`].
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Time since 1970; a clock that stands before that counts as 1970.
+/// Time since 1970; an earlier time counts as 1970.
 pub(crate) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -35,7 +35,8 @@ impl Now {
 
     /// The same, with the date that follows from an earlier reading, unless the wall clock was set in between.
     /// The two clocks are never read at exactly the same time, and a date that is compared with an earlier one
-    /// (`changes(process_start_time_seconds)`) must not change for that reason. Keeps the reading for the next call.
+    /// (`changes(process_start_time_seconds)`) must not change for that reason. If the clock was set, this
+    /// reading becomes the earlier one of the next call.
     pub(crate) fn steadied(mut self, earlier: &mut Self) -> Self {
         let expected = earlier.date + earlier.passed_until(self.instant);
         if expected.abs_diff(self.date) < Duration::from_secs(1) {
@@ -46,7 +47,6 @@ impl Now {
         self
     }
 
-    /// The present by the monotonic clock.
     pub(crate) fn instant(&self) -> Instant {
         self.instant
     }
@@ -71,11 +71,11 @@ impl Now {
     }
 }
 
-/// Days in an era of 400 years of the Gregorian calendar, after which it repeats itself.
+/// Days in an era: 400 years, after which the Gregorian calendar repeats.
 const ERA: i64 = 146_097;
 
-/// Days from the first of March of the year 0, with which the first era begins, to 1970. The leap
-/// day is then the last of its year.
+/// Days from the first of March of the year 0, where the first era begins, to 1970. Years that begin
+/// in March have their leap day at the end.
 const EPOCH_DAY: i64 = 719_468;
 
 /// Year, month and day of a day counted from 1970-01-01.
@@ -93,7 +93,7 @@ fn civil(day: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// The seconds from 1970 to a date and a time, where there are such: in a year from 0 to 9999.
+/// The seconds from 1970 to a date and a time, if they exist and the year is 0 to 9999.
 pub(crate) fn seconds(date: (i64, i64, i64), [hour, minute, second]: [i64; 3]) -> Option<i64> {
     let (year, month, day) = date;
     let exists = |number, end| (0..end).contains(&number);
@@ -108,7 +108,7 @@ pub(crate) fn seconds(date: (i64, i64, i64), [hour, minute, second]: [i64; 3]) -
     let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
     let days = era * ERA + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
         - EPOCH_DAY;
-    // A day that its month does not have is read as one of the next month.
+    // A day that the month does not have, such as February 30, is converted to one of the next month.
     (civil(days) == date).then_some(days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
 }
 
@@ -119,7 +119,7 @@ fn clock(seconds: i64) -> (i64, i64, i64) {
 }
 
 /// Seconds since 1970 as RFC 3339 without fraction and zone: `2025-02-28T13:37:42`. A time that
-/// is not in the years from 0 to 9999 is shown as the nearest that is.
+/// is not in the years from 0 to 9999 is printed as the nearest that is.
 pub(crate) struct DateTime(pub(crate) i64);
 
 impl fmt::Display for DateTime {

@@ -1,11 +1,10 @@
 //! Strict DER (ITU-T X.690, sections 8, 10 and 11) over [`Reader`].
 //!
-//! Only what certificates and keys are made of: low tag numbers, definite lengths in
-//! their shortest form, and the handful of primitive types below, each in its one
-//! distinguished encoding; anything looser (BER) is an error. Nothing here descends by
-//! itself: a constructed value is opened by its caller with [`nested`] or [`expect`], so
-//! the depth of the parse is the depth of the caller's code and never the input's choice.
-//! Only lists allocate; every other result borrows from the input.
+//! Only what certificates and keys need: low tag numbers, definite lengths in
+//! their shortest form, and the primitive types below, each in its one
+//! distinguished encoding; every other encoding (BER) is an error. Nothing here recurses: the caller
+//! opens a constructed value with [`nested`] or [`expect`], so the code of the caller bounds the depth,
+//! not the input. Only lists allocate; every other result borrows from the input.
 
 use std::fmt;
 
@@ -64,13 +63,8 @@ pub(crate) enum Error {
     Truncated,
     /// Bytes follow where the structure has ended.
     Trailing,
-    /// Another type stands here.
-    UnexpectedTag {
-        /// The identifier octet required.
-        expected: u8,
-        /// The identifier octet met.
-        found: u8,
-    },
+    /// Another type was expected; the identifier octets.
+    UnexpectedTag { expected: u8, found: u8 },
     /// A tag number of 31 or more, which no certificate field has.
     HighTagNumber,
     /// The length is indefinite, not in its shortest form, or beyond 2^24.
@@ -126,7 +120,7 @@ impl From<wire::Error> for Error {
 /// The next value: its identifier octet and its contents.
 pub(crate) fn any<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), Error> {
     let tag = reader.u8()?;
-    // X.690, 8.1.2.4: all ones announce a tag number in further octets.
+    // X.690, 8.1.2.4: five ones mean that the tag number is in further octets.
     if tag & 0x1f == 0x1f {
         return Err(Error::HighTagNumber);
     }
@@ -136,7 +130,7 @@ pub(crate) fn any<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), Error> 
         0x81 => (u32::from(reader.u8()?), 0x80),
         0x82 => (u32::from(reader.u16()?), 0x100),
         0x83 => (reader.u24()?, 0x1_0000),
-        // 0x80 is the indefinite form; four octets and more are far beyond a certificate.
+        // 0x80 is the indefinite form; no certificate needs four octets or more.
         _ => return Err(Error::Length),
     };
     if length < least {
@@ -163,7 +157,7 @@ pub(crate) fn optional<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<Option<&'
     }
 }
 
-/// Reads a constructed value with `read`, which must leave nothing over.
+/// Reads a constructed value with `read`; bytes left over are an error.
 pub(crate) fn nested<'a, T, E: From<Error>>(
     reader: &mut Reader<'a>,
     tag: u8,
@@ -172,7 +166,7 @@ pub(crate) fn nested<'a, T, E: From<Error>>(
     whole(expect(reader, tag)?, read)
 }
 
-/// Reads all of `bytes` with `read`, which must leave nothing over.
+/// Reads all of `bytes` with `read`; bytes left over are an error.
 pub(crate) fn whole<'a, T, E: From<Error>>(
     bytes: &'a [u8],
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, E>,
@@ -183,7 +177,8 @@ pub(crate) fn whole<'a, T, E: From<Error>>(
     Ok(value)
 }
 
-/// SEQUENCE SIZE (1..MAX) OF what `read` reads. Memory is bounded by the input: each takes two octets.
+/// SEQUENCE SIZE (1..MAX) OF what `read` reads. Memory is bounded by the input: each element takes at
+/// least two octets.
 pub(crate) fn list<'a, T>(
     reader: &mut Reader<'a>,
     read: impl FnMut(&mut Reader<'a>) -> Result<T, Error>,
@@ -191,7 +186,7 @@ pub(crate) fn list<'a, T>(
     nested(reader, tag::SEQUENCE, |reader| one_or_more(reader, read))
 }
 
-/// What `read` reads, until nothing is left.
+/// Calls `read` until nothing is left, at least once.
 pub(crate) fn one_or_more<'a, T>(
     reader: &mut Reader<'a>,
     mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Error>,
@@ -216,7 +211,7 @@ pub(crate) fn element<'a>(reader: &mut Reader<'a>, tag: u8) -> Result<&'a [u8], 
 }
 
 /// A BOOLEAN whose default is FALSE. An encoded FALSE is not DER (X.690, 11.5), but
-/// certificates in use have it, no other reading of it exists, and Go takes it too.
+/// certificates in use have it, it has only one meaning, and Go accepts it too.
 pub(crate) fn boolean_default_false(reader: &mut Reader<'_>) -> Result<bool, Error> {
     match optional(reader, tag::BOOLEAN)? {
         None | Some([0x00]) => Ok(false),
@@ -289,8 +284,8 @@ pub(crate) fn ascii(contents: &[u8]) -> Result<&str, Error> {
     }
 }
 
-/// Octets of an object identifier that are shown.
-const MAX_OID_SHOWN: usize = 64;
+/// Octets of an object identifier that are printed.
+const MAX_OID_TEXT: usize = 64;
 
 /// A well-formed OBJECT IDENTIFIER, held as its contents octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -319,10 +314,10 @@ impl<'a> Oid<'a> {
 }
 
 impl fmt::Display for Oid<'_> {
-    /// Dotted decimal; an arc beyond 64 bits, or more octets than any real identifier has,
-    /// end the text with `...`.
+    /// Dotted decimal. The text ends with `...` at an arc beyond 64 bits, and after more octets than any
+    /// real identifier has.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..MAX_OID_SHOWN).unwrap_or(self.0);
+        let shown = self.0.get(..MAX_OID_TEXT).unwrap_or(self.0);
         for (index, octets) in shown.split_inclusive(|octet| octet & 0x80 == 0).enumerate() {
             let is_whole = octets.last().is_some_and(|last| last & 0x80 == 0);
             let arc = octets.iter().try_fold(0u64, |arc, octet| {

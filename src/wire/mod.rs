@@ -1,9 +1,9 @@
 //! Bounds-checked reading of binary formats in network byte order.
 //!
-//! Every parser of untrusted bytes (DNS, DER, TLS) reads through [`Reader`]: each access returns a
-//! `Result`, none can panic, none allocates. A nested structure is opened with one of the `sub`
-//! functions and closed with [`Reader::finish`], so that trailing bytes are an error and never ignored
-//! by accident. The formats themselves are in the modules that use it.
+//! Every parser of untrusted bytes (DNS, DER, TLS) reads through [`Reader`]: each
+//! access returns a `Result`, none can panic, none allocates. A nested structure is
+//! opened with one of the `sub` functions and closed with [`Reader::finish`], so that
+//! trailing bytes are an error and never ignored by accident.
 #![deny(
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -62,17 +62,14 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// How many bytes have been read.
     pub(crate) fn position(&self) -> usize {
         self.whole.len().saturating_sub(self.rest.len())
     }
 
-    /// How many bytes are left.
     pub(crate) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
-    /// Whether no byte is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -91,7 +88,6 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    /// One byte.
     pub(crate) fn u8(&mut self) -> Result<u8, Error> {
         Ok(u8::from_be_bytes(self.array()?))
     }
@@ -135,7 +131,7 @@ impl<'a> Reader<'a> {
         self.sub(usize::try_from(count).map_err(|_| Error::Truncated)?)
     }
 
-    /// All that is left.
+    /// The bytes that are left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }

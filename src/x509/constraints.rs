@@ -88,7 +88,9 @@ impl<'a> NameConstraints<'a> {
             .collect();
         for name in names.chain(alternative_names).chain(&as_ipv4) {
             // Charged in advance for all subtrees, so that those of other forms count as well.
-            budget.spend_comparisons(self.excluded.len().saturating_add(self.permitted.len()))?;
+            budget
+                .comparisons
+                .spend(self.excluded.len().saturating_add(self.permitted.len()))?;
             let host = host(name, budget)?;
             let excluded = find(&self.excluded, name, host, true, budget)?;
             let is_constrained = self.permitted.iter().any(|base| base.form() == name.form());
@@ -228,7 +230,9 @@ fn host<'a>(name: &GeneralName<'a>, budget: &mut Budget) -> Result<Option<&'a st
     Ok(match name {
         GeneralName::Dns(name) => is_comparable(name).then_some(name),
         GeneralName::Other(Form::URI, uri) => {
-            budget.spend_comparisons(uri.len() / OCTETS_COMPARED_AT_ONCE)?;
+            budget
+                .comparisons
+                .spend(uri.len() / OCTETS_COMPARED_AT_ONCE)?;
             uri_host(uri)
         }
         _ => None,

@@ -74,7 +74,7 @@ impl<'a> DistinguishedName<'a> {
     /// Whether an attribute is an emailAddress, to which rfc822Name constraints apply.
     pub(crate) fn has_email_address(&self, budget: &mut Budget) -> Result<bool, Error> {
         for attribute in self.relative_names().flat_map(attributes) {
-            budget.spend_comparisons(1)?;
+            budget.comparisons.spend(1)?;
             if attribute.oid.contents() == EMAIL_ADDRESS {
                 return Ok(true);
             }
@@ -97,7 +97,9 @@ impl<'a> DistinguishedName<'a> {
                 return Ok(false);
             };
             let octets = wanted.len().saturating_add(found.len());
-            budget.spend_comparisons(octets.div_ceil(OCTETS_COMPARED_AT_ONCE))?;
+            budget
+                .comparisons
+                .spend(octets.div_ceil(OCTETS_COMPARED_AT_ONCE))?;
             if !equal_relative_names(wanted, found, in_doubt) {
                 return Ok(false);
             }
@@ -130,29 +132,52 @@ fn attribute<'a>(reader: &mut Reader<'a>) -> Result<Attribute<'a>, der::Error> {
 /// Relative names are sets, which DER sorts by their encoding. String types and case change the
 /// order, so several attributes that differ one by one may still be the same set.
 fn equal_relative_names(a: &[u8], b: &[u8], in_doubt: bool) -> bool {
-    let count = attributes(a).count();
-    let mut pairs = attributes(a).zip(attributes(b));
-    count == attributes(b).count()
-        && (pairs.all(|(a, b)| equal_attributes(a, b, in_doubt)) || in_doubt && count > 1)
+    let (mut a, mut b) = (attributes(a), attributes(b));
+    let (mut all_equal, mut count) = (true, 0u32);
+    loop {
+        match (a.next(), b.next()) {
+            (Some(a), Some(b)) => all_equal &= equal_attributes(a, b, in_doubt),
+            (None, None) => return all_equal || in_doubt && count > 1,
+            _ => return false,
+        }
+        count = count.saturating_add(1);
+    }
 }
 
 fn equal_attributes(a: Attribute<'_>, b: Attribute<'_>, in_doubt: bool) -> bool {
     a.oid == b.oid
-        && match (normalised(a), normalised(b)) {
-            (Some(a), Some(b)) => a == b,
+        && match (ascii_text(a), ascii_text(b)) {
+            (Some(a), Some(b)) => folded(a).eq(folded(b)),
             _ => a == b || in_doubt,
         }
 }
 
-/// The value as it is compared, if it is ASCII in a string type of single octets: in lower case, with
-/// one blank between words (RFC 4518, sections 2.2 and 2.6.1). Section 2.2 drops the other controls
-/// and takes VT for a blank: text with such a character is not compared.
-fn normalised(attribute: Attribute<'_>) -> Option<String> {
-    let plain = |c: char| c.is_ascii_whitespace() || matches!(c, ' '..='~');
-    let text = characters(attribute)
-        .filter(|text| attribute.tag != tag::BMP_STRING && text.chars().all(plain))?
-        .to_ascii_lowercase();
-    Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+/// The value, if it is ASCII in a string type of single octets. RFC 4518, section 2.2, drops the other
+/// controls and takes VT for a blank: text with such a character is not compared.
+fn ascii_text(attribute: Attribute<'_>) -> Option<&[u8]> {
+    let plain = |octet: &u8| octet.is_ascii_whitespace() || matches!(octet, b' '..=b'~');
+    let is_text = is_utf8(attribute.tag) || attribute.tag == tag::TELETEX_STRING;
+    (is_text && attribute.value.iter().all(plain)).then_some(attribute.value)
+}
+
+/// The words of a text in lower case: the number of blanks between them has no meaning
+/// (RFC 4518, sections 2.2 and 2.6.1, for ASCII).
+fn folded(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    text.split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .map(<[u8]>::to_ascii_lowercase)
+}
+
+/// The string types that are UTF-8 or a part of it.
+fn is_utf8(tag: u8) -> bool {
+    matches!(
+        tag,
+        tag::UTF8_STRING
+            | tag::PRINTABLE_STRING
+            | tag::IA5_STRING
+            | tag::NUMERIC_STRING
+            | tag::VISIBLE_STRING
+    )
 }
 
 impl fmt::Display for DistinguishedName<'_> {
@@ -204,11 +229,7 @@ fn write_attribute(text: &mut String, attribute: Attribute<'_>) -> fmt::Result {
 /// The value as text, if its type is a string type and it is well-formed.
 fn characters(attribute: Attribute<'_>) -> Option<String> {
     match attribute.tag {
-        tag::UTF8_STRING
-        | tag::PRINTABLE_STRING
-        | tag::IA5_STRING
-        | tag::NUMERIC_STRING
-        | tag::VISIBLE_STRING => std::str::from_utf8(attribute.value).ok().map(str::to_owned),
+        text if is_utf8(text) => std::str::from_utf8(attribute.value).ok().map(str::to_owned),
         tag::TELETEX_STRING => Some(attribute.value.iter().copied().map(char::from).collect()),
         tag::BMP_STRING => {
             let mut reader = Reader::new(attribute.value);

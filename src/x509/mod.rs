@@ -6,16 +6,16 @@
 //! behaviour is that of Go's crypto/x509, which etcd and its clients use; each file says where
 //! it is stricter.
 //!
-//! A trust anchor is given as a certificate and is more than a name and a key: what the
-//! certificate says of itself holds. It must be a CA (of version 1 or 2, which cannot say so, it
-//! is one by being an anchor) with keyCertSign (where it has a
-//! keyUsage), be valid now, carry no unknown critical extension, and its pathLenConstraint,
+//! A trust anchor is given as a certificate and is more than a name and a key: the extensions of the
+//! certificate are enforced. It must be a CA (one of version 1 or 2, which has no extension to say so,
+//! counts as a CA) with keyCertSign (where it has a
+//! keyUsage), be valid now, have no unknown critical extension, and its pathLenConstraint,
 //! nameConstraints and extendedKeyUsage restrict what is below. Its own signature is not
-//! verified: trust in it does not come from there. It need not be self-signed, so an
+//! verified: it would add no trust. It need not be self-signed, so an
 //! intermediate CA can be an anchor.
 //!
 //! A server certificate that is itself among the anchors, byte for byte, is accepted without
-//! a path, as in Go: its validity, purpose and names are checked all the same. This is how a
+//! a path, as in Go; its validity, purpose and names are still checked. This is how a
 //! single self-signed certificate is trusted, be it a CA or not.
 #![deny(
     clippy::indexing_slicing,
@@ -34,8 +34,6 @@ pub(crate) mod name;
 mod path;
 pub(crate) mod pem;
 pub(crate) mod sig;
-#[cfg(test)]
-mod tests;
 pub(crate) mod time;
 
 pub(crate) use cert::Certificate;
@@ -55,8 +53,8 @@ const MAX_PRESENTED: usize = 128;
 #[derive(Debug, Clone)]
 pub(crate) struct Anchors(Vec<Anchor>);
 
-/// One of them, with its subject kept at hand: a verification parses only those that may
-/// have issued something it was shown, of perhaps hundreds.
+/// One of them, with its subject: a verification parses only those, of perhaps hundreds, that may
+/// have issued a presented certificate.
 #[derive(Debug, Clone)]
 struct Anchor {
     der: Vec<u8>,
@@ -66,9 +64,9 @@ struct Anchor {
 }
 
 impl Anchors {
-    /// Takes certificates as anchors; the error says which one, from 0, is none. Those that
-    /// could never be used (expired, not a CA, an unknown critical extension) are taken: a
-    /// bundle may hold them, and each is judged where it is needed.
+    /// Takes certificates as anchors; the error says which one, from 0, is malformed. Those that
+    /// can never be used (expired, not a CA, an unknown critical extension) are accepted: a
+    /// bundle may hold them, and each is checked where it is needed.
     pub(crate) fn from_der(certificates: Vec<Vec<u8>>) -> Result<Self, (usize, Error)> {
         let anchors = certificates.into_iter().enumerate().map(|(index, der)| {
             let certificate = Certificate::parse(&der).map_err(|error| (index, error))?;
@@ -79,7 +77,6 @@ impl Anchors {
         anchors.collect::<Result<_, _>>().map(Self)
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -122,7 +119,7 @@ pub(crate) fn verify(
     for (index, der) in others.iter().enumerate() {
         match Certificate::parse(der) {
             Ok(certificate) => intermediates.push(certificate),
-            // Harmless if a path is found without it, and otherwise perhaps the reason.
+            // Harmless if a path is found without it; otherwise perhaps the reason.
             Err(error) => {
                 unusable.get_or_insert(Error::Presented {
                     position: index.saturating_add(2),
@@ -145,7 +142,8 @@ pub(crate) fn verify(
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    // Names are compared by their octets (`dn`); if that was it, the text alone would mislead.
+    // Names are compared by their octets (`dn`). If two differ in their encoding only, the text alone
+    // would mislead.
     if let Error::Invalid {
         reason: InvalidReason::UnknownIssuer { issuer, same_text },
         ..
@@ -159,3 +157,6 @@ pub(crate) fn verify(
         _ => error,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
-//! Names of servers: the one wanted (reference identifier) and those a certificate
-//! presents (RFC 5280, section 4.2.1.6; matching after RFC 6125 and RFC 9525).
+//! Names of servers: the one wanted (reference identifier) and those that a certificate
+//! presents (RFC 5280, section 4.2.1.6; matching as in RFC 6125 and RFC 9525).
 //!
-//! Only dNSName and iPAddress of the subjectAltName can match; the common name is never a
-//! name. A wildcard is the whole leftmost label, stands for exactly one label, and must be
-//! followed by two labels at least: `*.example` would speak for a whole top-level domain
-//! (OpenSSL and webpki refuse it as well; stricter than Go). Labels may hold underscores: no
-//! valid host name does, but private DNS zones do, and Go accepts them for that reason.
+//! Only dNSName and iPAddress of the subjectAltName can match; the common name is never
+//! used. A wildcard is the whole leftmost label, stands for exactly one label, and must be
+//! followed by at least two labels: `*.example` would cover a whole top-level domain
+//! (OpenSSL and webpki refuse it as well; stricter than Go). Labels may have underscores: no
+//! valid host name has, but names in private DNS zones do, and Go accepts them for that reason.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ pub(crate) enum ServerName {
 }
 
 impl ServerName {
-    /// Reads an IP address (IPv6 without brackets) or a host name in ASCII form. IPv4 written as
-    /// IPv6 is IPv4, as it is to whoever connects: certificates have it in four octets.
+    /// Reads an IP address (IPv6 without brackets) or a host name in ASCII form. An IPv4 address written
+    /// as IPv6 is read as IPv4: a connection to it uses IPv4, and certificates have it in four octets.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Ip(address.to_canonical()));
@@ -47,7 +47,7 @@ impl ServerName {
             return Err(bad("not ASCII; write it in its A-label form (xn--...)"));
         }
         if name.starts_with("*.") {
-            return Err(bad("a wildcard names no server"));
+            return Err(bad("a wildcard does not name a server"));
         }
         if !is_host_name(name) {
             return Err(bad("not a host name"));
@@ -93,7 +93,7 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= MAX_NAME && name.split('.').all(is_label)
 }
 
-/// Whether a host name was meant to be an address: no top-level domain is a number (RFC 3696,
+/// Whether the last label is a number, as in an address: no top-level domain is (RFC 3696,
 /// section 2).
 pub(crate) fn ends_in_number(name: &str) -> bool {
     let last_label = name.rsplit('.').next().unwrap_or_default();
@@ -153,7 +153,7 @@ impl Form {
         (0x88, "registeredID"),
     ];
 
-    /// The form that a tag stands for.
+    /// The form that has this tag.
     pub(crate) fn from_tag(found: u8) -> Result<Self, der::Error> {
         let known = Self::NAMES.iter().any(|(tag, _)| *tag == found);
         let expected = tag::context(2);
@@ -178,13 +178,13 @@ impl<'a> GeneralName<'a> {
             Form::DNS => Self::Dns(der::ascii(contents)?),
             Form::IP if matches!(contents.len(), 4 | 16) => Self::Ip(contents),
             Form::IP => return Err(der::Error::String),
-            // A Name is itself a CHOICE, hence its tag stands inside (X.680, 31.2.7).
+            // A Name is itself a CHOICE, so its own tag is inside (X.680, 31.2.7).
             Form::DIRECTORY => Self::Directory(der::whole(contents, DistinguishedName::parse)?),
             other => Self::Other(other, contents),
         })
     }
 
-    /// The same as it is read where it says an address of IPv4 in the 16 octets of IPv6.
+    /// The IPv4 address of a name that holds one in the 16 octets of IPv6.
     pub(crate) fn as_ipv4(&self) -> Option<Self> {
         match self {
             Self::Ip(octets) => octets.strip_prefix(&IPV4_MAPPED).map(Self::Ip),
@@ -204,8 +204,8 @@ impl<'a> GeneralName<'a> {
 }
 
 impl fmt::Display for GeneralName<'_> {
-    /// As OpenSSL shows them, `DNS:a.example` or `IP:10.0.0.1`, so that an address put into
-    /// a dNSName (a frequent mistake, it never matches) shows; nothing unprintable comes out.
+    /// As OpenSSL prints them, `DNS:a.example` or `IP:10.0.0.1`, so that an address in
+    /// a dNSName (a frequent mistake, it never matches) can be seen. Everything unprintable is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         match self {

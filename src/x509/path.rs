@@ -2,32 +2,32 @@
 //!
 //! From the server's certificate upwards: an issuer is any trust anchor or presented
 //! certificate whose subject is the issuer's name, byte for byte. Anchors are tried first.
-//! The order in which certificates were presented means nothing, so misordered, superfluous
+//! The order in which certificates were presented has no meaning, so misordered, superfluous
 //! and cross-signed ones do no harm. Everything that needs no signature is checked on the way
-//! up; at an anchor the signatures are verified from the top down, so that none is spent on
-//! a path that leads nowhere and each is made with a key already proven.
+//! up. At an anchor the signatures are verified from the top down, so that none is spent on
+//! a path without an anchor and each is verified with a key that is already trusted.
 //!
 //! Self-issued certificates other than the last do not count for pathLenConstraint and are
 //! exempt from name constraints, as section 6.1 says (Go counts and checks them).
 //! extendedKeyUsage restricts what is below a CA (Go and webpki; RFC 5280 is silent).
 //!
-//! Stricter than Go: at most eight intermediate certificates, as each is work that a peer gives; and
-//! a server's keyUsage, if it has one, must allow TLS, also in a certificate that is pinned: one for
-//! keyCertSign alone was made to issue others.
+//! Stricter than Go: at most eight intermediate certificates, since each one is work that a peer causes;
+//! and a server's keyUsage, if it has one, must allow TLS, also in a certificate that is itself an anchor:
+//! one for keyCertSign alone was made to issue others.
 //!
-//! Of anchors with one name, those that the key identifiers name come first and those that they
-//! deny last; every one is tried.
+//! Of anchors with the same name, those whose key identifier matches are tried first and those whose
+//! key identifier differs last; every one is tried.
 //!
 //! The search is exponential in what a hostile peer presents. A [`Budget`] bounds it, and
-//! exhaustion ends it: going on to the next issuer would be the attack. Signatures are counted by
+//! exhaustion ends it: continuing with the next issuer would be the attack. Signatures are counted by
 //! their cost ([`sig::verify_certificate`]), in microseconds of one core of a small virtual
-//! machine. What a peer presents may cost 40 ms: that is any path there can be (nine signatures of
-//! the dearest kind, 31 ms), or 66 signatures on P-256. The operator's anchors are not counted
-//! against it: the first signature that is tried with each is free, so that a server is known
+//! machine. What a peer presents may cost 40 ms: any possible path (nine signatures of the most expensive
+//! kind, 31 ms), or 66 signatures on P-256. The operator's anchors do not count
+//! against it: the first signature tried with each is free, so that a server is found
 //! under any of 200 authorities of one name (on P-256, or RSA of up to 4096 bits; 95 on P-384), in any
 //! order and without key identifiers. All signatures together may cost 130 ms; the worst chains take 50 to
 //! 120 ms there (`tests::budget` prints it), so that a core of half the speed stays below 300 ms, handshake
-//! included. Whoever has no certificate of an anchor can have none verified but with the anchors' own keys.
+//! included. A peer without a certificate from an anchor can only cause verifications with the anchors' keys.
 
 use super::Error;
 use super::cert::{Certificate, KEY_CERT_SIGN, TLS_SERVER};
@@ -47,58 +47,58 @@ const MAX_NAMES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// All signatures, in microseconds.
-    total: usize,
+    total: Allowance,
     /// Signatures other than the first tried with each anchor.
-    presented: usize,
-    steps: usize,
-    comparisons: usize,
+    presented: Allowance,
+    /// Candidates with the right name.
+    steps: Allowance,
+    /// Comparisons of names with name constraints.
+    pub(super) comparisons: Allowance,
+}
+
+/// What is left of one kind of work, and what there is too much of once that is used up.
+#[derive(Debug)]
+pub(super) struct Allowance(usize, &'static str);
+
+impl Allowance {
+    pub(super) fn spend(&mut self, count: usize) -> Result<(), Error> {
+        let Self(left, what) = self;
+        *left = left
+            .checked_sub(count)
+            .ok_or(Error::BudgetExhausted { what })?;
+        Ok(())
+    }
 }
 
 impl Budget {
     pub(crate) fn new() -> Self {
         Self {
             // See the head of this file; Go and webpki allow 100 signatures of any cost.
-            total: 130_000,
-            presented: 40_000,
-            // Candidates with the right name. A handful in any real graph.
-            steps: 500,
+            total: Allowance(
+                130_000,
+                "too many authorities have the issuer's name to try them all",
+            ),
+            presented: Allowance(
+                40_000,
+                "its signatures are too many or too expensive to verify",
+            ),
+            // A handful in any real graph.
+            steps: Allowance(500, "too many possible issuers"),
             // As in Go and webpki: names times subtrees. OpenSSL has 2^20.
-            comparisons: 250_000,
+            comparisons: Allowance(250_000, "too many name constraints to check"),
         }
-    }
-
-    fn spend(counter: &mut usize, count: usize, what: &'static str) -> Result<(), Error> {
-        *counter = counter
-            .checked_sub(count)
-            .ok_or(Error::BudgetExhausted { what })?;
-        Ok(())
     }
 
     /// Charges a signature of this cost in microseconds, with an anchor not tried before or not.
     pub(super) fn spend_signature(&mut self, cost: usize, new_anchor: bool) -> Result<(), Error> {
         if !new_anchor {
-            let what = "its signatures are too many or too expensive to verify";
-            Self::spend(&mut self.presented, cost, what)?;
+            self.presented.spend(cost)?;
         }
-        let what = "too many authorities have the issuer's name to try them all";
-        Self::spend(&mut self.total, cost, what)
-    }
-
-    fn spend_step(&mut self) -> Result<(), Error> {
-        Self::spend(&mut self.steps, 1, "too many possible issuers")
-    }
-
-    /// Charges comparisons of names with name constraints.
-    pub(crate) fn spend_comparisons(&mut self, count: usize) -> Result<(), Error> {
-        Self::spend(
-            &mut self.comparisons,
-            count,
-            "too many name constraints to check",
-        )
+        self.total.spend(cost)
     }
 }
 
-/// Checks that hold for the server's certificate whatever its path: it is valid now, may
+/// Checks of the server's certificate, whatever its path: it is valid now, may
 /// serve TLS, has a key that can be used, and names the server.
 pub(super) fn check_end_entity(
     certificate: &Certificate<'_>,
@@ -106,8 +106,8 @@ pub(super) fn check_end_entity(
     now: UnixTime,
 ) -> Result<(), Error> {
     check_any(certificate, now)?;
-    // cA is not looked at: a CA's certificate may be used by a server if its keyUsage lets it
-    // (Go; section 6.1 says nothing), and `openssl req -x509` sets it by default.
+    // cA is not checked: a server may use a CA's certificate if the keyUsage allows it
+    // (as in Go; section 6.1 does not forbid it), and `openssl req -x509` sets cA by default.
     if !certificate.extensions.allow_key_usage(TLS_SERVER) {
         let missing = "digitalSignature";
         return Err(InvalidReason::KeyUsage { missing }.of(certificate));
@@ -123,7 +123,7 @@ pub(super) fn check_end_entity(
     })
 }
 
-/// Checks that hold for every certificate in a path: critical extensions, validity, purpose.
+/// Checks of every certificate in a path: critical extensions, validity, purpose.
 fn check_any(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     if let Some(oid) = certificate.extensions.unknown_critical {
         let oid = oid.to_string();
@@ -187,8 +187,8 @@ struct Search<'s, 'a> {
 }
 
 impl<'s, 'a> Search<'s, 'a> {
-    /// Tries every issuer of the last certificate of `path`, depth first. Whether an anchor
-    /// was reached by a valid path; an error only if the budget is exhausted.
+    /// Tries every issuer of the last certificate of `path`, depth first. Returns whether a valid path
+    /// to an anchor was found; an error only if the budget is exhausted.
     fn climb(&mut self, path: &mut Vec<&'s Certificate<'a>>) -> Result<bool, Error> {
         let Some(child) = path.last().copied() else {
             return Ok(false);
@@ -203,7 +203,7 @@ impl<'s, 'a> Search<'s, 'a> {
             let tried = self.tried.get_mut(index);
             let is_new = tried.is_some_and(|tried| !std::mem::replace(tried, true));
             if !is_new {
-                self.budget.spend_step()?;
+                self.budget.steps.spend(1)?;
             }
             let checked = self.check_issuer(anchor, anchor.is_ca_as_anchor(), path);
             match checked.and_then(|()| self.check_signatures(anchor, is_new, path)) {
@@ -212,15 +212,15 @@ impl<'s, 'a> Search<'s, 'a> {
             }
         }
         for issuer in self.intermediates {
-            // An issuer's key that already stands in the path under the same name leads in
-            // circles (RFC 4158, section 5.2). The end entity has issued nothing: its key may
-            // be its CA's.
+            // An issuer whose key is already in the path under the same name would be a loop
+            // (RFC 4158, section 5.2). The end entity has issued nothing: its key may be that of
+            // its CA.
             let repeats = |other: &&Certificate<'_>| {
                 other.subject_name == issuer_name && other.spki == issuer.spki
             };
             if issuer.subject_name == issuer_name && !path.iter().skip(1).any(repeats) {
                 has_issuer = true;
-                self.budget.spend_step()?;
+                self.budget.steps.spend(1)?;
                 match self.check_issuer(issuer, issuer.extensions.ca, path) {
                     Ok(()) if path.len() > MAX_INTERMEDIATES => self.note(Error::PathTooLong)?,
                     Ok(()) => {
@@ -240,7 +240,7 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(false)
     }
 
-    /// Keeps the most telling failure; an exhausted budget ends the search.
+    /// Keeps the failure of the highest rank; an exhausted budget ends the search.
     fn note(&mut self, error: Error) -> Result<(), Error> {
         if matches!(error, Error::BudgetExhausted { .. }) {
             return Err(error);
@@ -255,7 +255,7 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    /// Whether `issuer`, an intermediate or an anchor, may stand above `path` (section 6.1.4,
+    /// Whether `issuer`, an intermediate or an anchor, may be above `path` (section 6.1.4,
     /// and 6.1.3 (b) and (c) for the names below it).
     fn check_issuer(
         &mut self,
@@ -280,7 +280,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let counted = |(index, certificate): &(usize, &&Certificate<'_>)| {
             *index == 0 || !certificate.is_self_issued()
         };
-        // (l) and (m): the end entity is no intermediate certificate.
+        // (l) and (m): the end entity is not an intermediate certificate.
         if let Some(limit) = issuer.extensions.path_len {
             let below = path.iter().enumerate().filter(counted).skip(1).count();
             if u64::try_from(below).unwrap_or(u64::MAX) > limit {
@@ -326,16 +326,15 @@ mod tests {
     #[test]
     fn an_exhausted_budget_stays_exhausted() {
         let mut budget = Budget::new();
-        let comparisons = budget.comparisons;
-        assert_eq!(budget.spend_comparisons(comparisons), Ok(()));
+        assert_eq!(budget.comparisons.spend(250_000), Ok(()));
         for what in [
-            budget.spend_comparisons(1),
-            budget.spend_comparisons(usize::MAX),
+            budget.comparisons.spend(1),
+            budget.comparisons.spend(usize::MAX),
         ] {
             assert!(matches!(what, Err(Error::BudgetExhausted { .. })));
         }
         // The other two are counted apart.
-        let steps = (0..1_000_000).take_while(|_| budget.spend_step().is_ok());
+        let steps = (0..1_000_000).take_while(|_| budget.steps.spend(1).is_ok());
         assert_eq!(steps.count(), 500);
         let mut count = |cost, new| {
             (0..1_000_000)

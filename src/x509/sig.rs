@@ -381,10 +381,33 @@ impl SignatureScheme {
     /// Whether TLS 1.2 allows the scheme with this key: there an ECDSA code point names the
     /// hash only and PKCS #1 is in use (RFC 8446, section 4.2.3, last paragraphs).
     fn suits_tls12(self, key: &PublicKey<'_>) -> bool {
-        match (self.algorithm, key) {
-            (Ecdsa(_), PublicKey::Ecdsa(..)) => true,
-            _ => self.key_type == key.key_type(),
-        }
+        matches!((self.algorithm, key), (Ecdsa(_), PublicKey::Ecdsa(..)))
+            || self.key_type == key.key_type()
+    }
+
+    /// Verifies the signature of a handshake with the key of `certificate`, if the scheme `suits` it.
+    fn verify(
+        self,
+        suits: fn(Self, &PublicKey<'_>) -> bool,
+        certificate: &Certificate<'_>,
+        message: &[&[u8]],
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        let key = PublicKey::of(certificate)?;
+        let verified = match suits(self, &key) {
+            true => key.verify(self.algorithm, message, signature),
+            false => None,
+        };
+        let mismatch = Error::SchemeMismatch {
+            scheme: self,
+            key: key.key_type(),
+        };
+        verified
+            .ok_or(mismatch)?
+            .map_err(|cause| Error::BadHandshakeSignature {
+                scheme: self,
+                cause,
+            })
     }
 }
 
@@ -401,8 +424,12 @@ pub(crate) fn verify_tls13(
     message: &[&[u8]],
     signature: &[u8],
 ) -> Result<(), Error> {
-    let key = PublicKey::of(certificate)?;
-    verify_handshake(scheme, scheme.suits_tls13(&key), &key, message, signature)
+    scheme.verify(
+        SignatureScheme::suits_tls13,
+        certificate,
+        message,
+        signature,
+    )
 }
 
 /// Verifies the signature of a TLS 1.2 handshake with the key of `certificate`.
@@ -412,26 +439,12 @@ pub(crate) fn verify_tls12(
     message: &[&[u8]],
     signature: &[u8],
 ) -> Result<(), Error> {
-    let key = PublicKey::of(certificate)?;
-    verify_handshake(scheme, scheme.suits_tls12(&key), &key, message, signature)
-}
-
-fn verify_handshake(
-    scheme: SignatureScheme,
-    suits: bool,
-    key: &PublicKey<'_>,
-    message: &[&[u8]],
-    signature: &[u8],
-) -> Result<(), Error> {
-    let verified = suits.then(|| key.verify(scheme.algorithm, message, signature));
-    let mismatch = Error::SchemeMismatch {
-        scheme,
-        key: key.key_type(),
-    };
-    verified
-        .flatten()
-        .ok_or(mismatch)?
-        .map_err(|cause| Error::BadHandshakeSignature { scheme, cause })
+    scheme.verify(
+        SignatureScheme::suits_tls12,
+        certificate,
+        message,
+        signature,
+    )
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Points in time: UTCTime and GeneralizedTime of a certificate, and their text.
 //!
 //! RFC 5280, section 4.1.2.5: both forms end in `Z`, have seconds and no fraction (stricter than
-//! Go, which takes a UTCTime without seconds or with an offset; OpenSSL refuses it). Dates to
+//! Go, which accepts a UTCTime without seconds or with an offset; OpenSSL refuses it). Dates up to
 //! 2049 should be UTCTime and later ones GeneralizedTime, but a verifier "MUST be able to
-//! process validity dates that are encoded in either", so the pairing is not enforced.
+//! process validity dates that are encoded in either", so that is not enforced.
 //! The clock is never read here: `now` is a parameter everywhere in this layer.
 
 use std::fmt;
