@@ -1,7 +1,7 @@
 //! Authenticated encryption with associated data (RFC 5116) for the three cipher suites of
 //! TLS 1.3: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305 (RFC 8439, section 2.8).
 //!
-//! A nonce must never be used twice under one key; that is the caller's part (the record
+//! A nonce must never be used twice with one key; the caller ensures that (it is the record
 //! sequence number). One call takes at most a TLS record, far below the limits of the modes.
 
 use super::gcm::Gcm;

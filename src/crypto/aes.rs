@@ -1,12 +1,12 @@
 //! AES-128 and AES-256, the forward cipher alone (FIPS 197): GCM needs no inverse.
 //!
-//! The usual table for the S-box would be read at secret places, and the cache tells which.
-//! So the state is turned on its side: [`Planes`] holds bit `i` of all bytes of four blocks in
-//! word `i`, and every step is the same few word operations whatever the data is. The S-box is
+//! The usual table for the S-box would be read at secret indices, which the cache reveals.
+//! So the state is bitsliced: [`Planes`] holds bit `i` of all bytes of four blocks in
+//! word `i`, and every step is the same few word operations for all data. The S-box is
 //! computed from its definition (an inverse in GF(2^8), then an affine map) for 64 bytes at
 //! once. No branch and no address depends on the key or the data.
 //!
-//! The inverse is computed where it takes few operations, in a field made of three steps of
+//! The inverse is computed where it takes few operations, in a tower of three extensions of
 //! degree two (V. Rijmen, "Efficient Implementation of the Rijndael S-box", 2000; A. Satoh et al.,
 //! "A Compact Rijndael Hardware Architecture with S-Box Optimization", 2001):
 //! - GF(4): `a0 + a1 w` with `w^2 = w + 1`;
@@ -20,7 +20,7 @@ use super::Error;
 
 /// Bytes in a block.
 pub(super) const BLOCK: usize = 16;
-/// Blocks encrypted at once: what fits a 64-bit plane. CTR mode always has the next counter.
+/// Blocks encrypted at once: as many as fit a 64-bit plane. In CTR mode the next counters are known.
 pub(super) const PARALLEL: usize = 4;
 /// AES-256 has 14 rounds, and one key more than rounds (FIPS 197, section 5).
 const MAX_ROUNDS: usize = 14;
@@ -104,7 +104,7 @@ fn sub_word(word: [u8; 4]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Four blocks on their side.
+/// Four blocks, bitsliced.
 fn to_planes(blocks: &[u8; PARALLEL * BLOCK]) -> Planes {
     let mut planes = [0; 8];
     for (index, bytes) in blocks.chunks_exact(4).enumerate() {
@@ -185,9 +185,9 @@ fn mix(state: &mut Planes, round_key: &Planes) {
 /// SUBBYTES (section 5.1.1): the inverse in GF(2^8), zero staying zero, then the affine map
 /// `b'_i = b_i + b_(i+4) + b_(i+5) + b_(i+6) + b_(i+7) + c_i`, indices modulo 8, c = 0x63.
 ///
-/// The changes between the standard's field and the other are linear maps: x stands for the
-/// element of GF(256) whose bits are 0x53, a root of the polynomial above. They share sums, which
-/// have names, and the way back has the affine map in it. A test tries all bytes.
+/// Conversions between the standard's field and the tower are linear maps: x stands for the
+/// element of GF(256) whose bits are 0x53, a root of the polynomial above. Sums that are used more
+/// than once have names, and the conversion back includes the affine map. A test tries all bytes.
 fn sub_bytes(state: &mut Planes) {
     let [b0, b1, b2, b3, b4, b5, b6, b7] = *state;
     let [b15, b23, b57] = [b1 ^ b5, b2 ^ b3, b5 ^ b7];

@@ -1,8 +1,8 @@
 //! Fixed-size unsigned integers and arithmetic modulo an odd number, by Montgomery's method.
 //!
 //! The size is a type parameter, `L` limbs of 64 bits: 4, 6 and 9 for the curves P-256, P-384
-//! and P-521, 4 for Curve25519, up to [`MAX_LIMBS`] for RSA. Nothing here allocates, and every
-//! index is bounded by `L`, so no input can cause a panic or a large allocation.
+//! and P-521, 4 for Curve25519, up to [`MAX_LIMBS`] for RSA. Every index is bounded
+//! by `L`, so no input can cause a panic; only [`Uint::to_be_bytes`] allocates.
 //!
 //! Timing: [`Modulus::add`], [`Modulus::sub`], [`Modulus::mul`] and what is built of them execute
 //! the same instructions whatever the values are, because secrets pass through them in `ecdh` and
@@ -12,8 +12,8 @@
 //! public too.
 //!
 //! A number in Montgomery form, `a * R mod m` with `R = 2^(64 L)`, is a [`Residue`]; a plain one
-//! is a [`Uint`]. The types keep the two forms apart; which modulus a residue belongs to is for
-//! the caller to know.
+//! is a [`Uint`]. The types keep the two forms apart; the caller must use a residue with its own
+//! modulus.
 //!
 //! Method: P. L. Montgomery, "Modular multiplication without trial division", 1985, with
 //! multiplication and reduction interleaved limb by limb.
@@ -28,15 +28,20 @@ pub(crate) const MAX_LIMBS: usize = 128;
 pub(crate) struct Uint<const L: usize>([u64; L]);
 
 impl<const L: usize> Uint<L> {
-    /// The number whose limbs are given most significant first, as standards print constants.
-    pub(crate) const fn from_be_limbs(limbs: [u64; L]) -> Self {
-        let mut reversed = [0; L];
+    /// The number in lower-case hexadecimal, as standards print constants.
+    pub(crate) const fn from_hex(text: &str) -> Self {
+        let digits = text.as_bytes();
+        let mut limbs = [0; L];
         let mut i = 0;
-        while i < L {
-            reversed[i] = limbs[L - 1 - i];
+        while i < digits.len() {
+            let digit = match digits[digits.len() - 1 - i] {
+                digit @ b'0'..=b'9' => digit - b'0',
+                letter => letter - b'a' + 10,
+            };
+            limbs[i / 16] |= (digit as u64) << (4 * (i % 16));
             i += 1;
         }
-        Self(reversed)
+        Self(limbs)
     }
 
     /// The number that `bytes` encode (OS2IP of RFC 8017, section 4.2), or `None` if it needs
@@ -53,7 +58,7 @@ impl<const L: usize> Uint<L> {
         fits.then_some(Self(limbs))
     }
 
-    /// The number that little-endian `bytes` encode, of which those beyond `L` limbs do not count.
+    /// The number that little-endian `bytes` encode; bytes beyond `L` limbs are ignored.
     pub(super) fn from_le_bytes(bytes: &[u8]) -> Self {
         let mut limbs = [0; L];
         for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks(8)) {
@@ -69,26 +74,24 @@ impl<const L: usize> Uint<L> {
         self.0.map(u64::to_le_bytes)
     }
 
-    /// Fills `out` with the number, padded with zeros on the left (I2OSP of RFC 8017, section
-    /// 4.1), or returns `None` if the number does not fit. Does not branch on the limbs.
-    pub(crate) fn to_be_bytes(self, out: &mut [u8]) -> Option<()> {
+    /// The number in `length` bytes, padded with zeros on the left (I2OSP of RFC 8017, section 4.1), or
+    /// `None` if it does not fit. Does not branch on the limbs.
+    pub(crate) fn to_be_bytes(self, length: usize) -> Option<Vec<u8>> {
         let mut digits = self.0.iter().flat_map(|limb| limb.to_le_bytes());
-        for byte in out.iter_mut().rev() {
-            *byte = digits.next().unwrap_or(0);
+        let mut bytes = vec![0; length];
+        for (byte, digit) in bytes.iter_mut().rev().zip(&mut digits) {
+            *byte = digit;
         }
         let excess = digits.fold(0, |all, digit| all | digit);
-        (excess == 0).then_some(())
+        (excess == 0).then_some(bytes)
     }
 
     /// How many bits the number takes without leading zeros; 0 for zero.
     pub(crate) fn bit_len(&self) -> usize {
-        let mut bits = 0;
-        for (index, limb) in self.0.iter().enumerate() {
-            if *limb != 0 {
-                bits = 64 * (index + 1) - limb.leading_zeros() as usize;
-            }
-        }
-        bits
+        let top = self.0.iter().rposition(|limb| *limb != 0);
+        top.map_or(0, |top| {
+            64 * (top + 1) - self.0[top].leading_zeros() as usize
+        })
     }
 
     /// The bit of weight `2^index`, 0 or 1; 0 beyond the end.
@@ -140,11 +143,11 @@ impl<const L: usize> Residue<L> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Modulus<const L: usize> {
     /// `m`
-    value: Uint<L>,
+    pub(super) value: Uint<L>,
     /// `-m^-1 mod 2^64`
     negated_inverse: u64,
     /// `R mod m`: the residue of one.
-    one: Residue<L>,
+    pub(super) one: Residue<L>,
     /// `R^2 mod m`: takes a number to its residue.
     r_squared: Residue<L>,
 }
@@ -194,16 +197,6 @@ impl<const L: usize> Modulus<L> {
         }
         modulus.r_squared = r_squared;
         Some(modulus)
-    }
-
-    /// The modulus itself.
-    pub(crate) fn value(&self) -> &Uint<L> {
-        &self.value
-    }
-
-    /// The residue of 1.
-    pub(crate) fn one(&self) -> Residue<L> {
-        self.one
     }
 
     /// The residue of any number of this size; one above the modulus is reduced.
@@ -395,25 +388,25 @@ mod tests {
             );
             // Every width: too narrow is refused, wider is padded on the left.
             for width in 0..20 {
-                let mut out = vec![0xaa; width];
-                let expected = if width < bits.div_ceil(8) {
-                    None
-                } else {
-                    Some(())
-                };
-                assert_eq!(number.to_be_bytes(&mut out), expected, "{text} in {width}");
-                if expected.is_some() {
-                    assert_eq!(Uint::from_be_bytes(&out), Some(number), "{text} in {width}");
-                    out.reverse();
-                    assert_eq!(Uint::from_le_bytes(&out), number, "{text} in {width}");
-                }
+                let out = number.to_be_bytes(width);
+                assert_eq!(
+                    out.is_some(),
+                    width >= bits.div_ceil(8),
+                    "{text} in {width}"
+                );
+                let Some(mut out) = out else { continue };
+                assert_eq!(out.len(), width, "{text}");
+                assert_eq!(Uint::from_be_bytes(&out), Some(number), "{text} in {width}");
+                out.reverse();
+                assert_eq!(Uint::from_le_bytes(&out), number, "{text} in {width}");
             }
+            assert_eq!(Uint::from_hex(text.trim_start_matches('0')), number);
         }
     }
 
     #[test]
     fn bits_and_order() {
-        let number = Uint::from_be_limbs([0x8000000000000000, 0x0000000000000005]);
+        let number = Uint([0x0000000000000005, 0x8000000000000000]);
         let set: Vec<usize> = (0..300).filter(|index| number.bit(*index) == 1).collect();
         assert_eq!(set, [0, 2, 127]);
         assert!(number.is_odd());
@@ -426,7 +419,7 @@ mod tests {
             [1, 1],
             [u64::MAX, u64::MAX],
         ]
-        .map(Uint::from_be_limbs);
+        .map(|[high, low]| Uint([low, high]));
         for (i, a) in ascending.iter().enumerate() {
             for (j, b) in ascending.iter().enumerate() {
                 assert_eq!(a.is_below(b), i < j, "{a:?} {b:?}");
@@ -453,10 +446,10 @@ mod tests {
     #[test]
     fn small_moduli_exhaustively() {
         for m in [3_u64, 5, 7, 255, 257] {
-            let modulus = Modulus::<3>::new(Uint::from_be_limbs([0, 0, m])).expect("odd");
-            let residue = |number: u64| modulus.to_residue(&Uint::from_be_limbs([0, 0, number]));
+            let modulus = Modulus::<3>::new(Uint([m, 0, 0])).expect("odd");
+            let residue = |number: u64| modulus.to_residue(&Uint([number, 0, 0]));
             for a in 0..m {
-                assert_eq!(modulus.to_uint(&residue(a)), Uint::from_be_limbs([0, 0, a]));
+                assert_eq!(modulus.to_uint(&residue(a)), Uint([a, 0, 0]));
                 for b in 0..m {
                     let (ra, rb) = (residue(a), residue(b));
                     assert_eq!(
@@ -500,14 +493,14 @@ mod tests {
                 let product = if *a == Residue::ZERO {
                     Residue::ZERO
                 } else {
-                    m.one()
+                    m.one
                 };
                 assert_eq!(m.mul(&inverse, a), product, "{a:?} mod {text}");
                 for b in residues.iter().step_by(7) {
                     let left = m.mul(&m.add(a, b), &m.sub(a, b));
                     let right = m.sub(&m.mul(a, a), &m.mul(b, b));
                     assert_eq!(left, right, "{a:?} {b:?} mod {text}");
-                    assert!(m.to_uint(&left).is_below(m.value()));
+                    assert!(m.to_uint(&left).is_below(&m.value));
                 }
             }
         }
@@ -520,7 +513,7 @@ mod tests {
         let m = Modulus::<3>::new(uint("7fffffffffffffffffffffffffffffff")).expect("odd");
         let reduced = m.to_uint(&m.to_residue(&Uint([u64::MAX; 3])));
         assert_eq!(reduced, uint("01ffffffffffffffff"));
-        assert_eq!(m.to_residue(m.value()), Residue::ZERO);
+        assert_eq!(m.to_residue(&m.value), Residue::ZERO);
     }
 
     /// The prime that comes prepared is prepared as any other would be.

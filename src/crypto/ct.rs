@@ -1,9 +1,9 @@
-//! What takes the same time whatever the secret is: comparison and choice.
+//! Comparison and choice in a time that does not depend on the secret.
 //!
-//! A choice is a mask, all ones or zero, and operations on words. A compiler that knows that a mask
-//! has two values only may make a branch of them, and one that knows that a comparison has failed
-//! may end it. So what decides goes through `black_box`, after which it may be any number, and every
-//! choice by a secret is made here. `black_box` is best effort, as its own documentation says:
+//! A choice is a mask, all ones or zero, and operations on words. A compiler that can prove that a mask
+//! has only two values may turn it into a branch, and may end a comparison once it has failed.
+//! So the deciding value goes through `black_box`, after which it may be any number, and every
+//! choice by a secret is made here. `black_box` is best effort, as its documentation says:
 //! a compiler may ignore it. See "Timing" at [`super`].
 
 use std::hint::black_box;

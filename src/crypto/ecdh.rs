@@ -1,8 +1,8 @@
 //! Key agreement on P-256, P-384 and P-521 for the key shares of TLS (RFC 8446, sections 4.2.8.2
 //! and 7.4.2; SP 800-56A, revision 3, section 5.7.1.2).
 //!
-//! The private scalar is the one secret here. It protects no data, since the connection is
-//! closed once the peer is authenticated, but it is kept to constant time all the same: its
+//! The private scalar is the only secret here. It protects no data, since the connection is
+//! closed once the peer is authenticated; the time is still constant: its
 //! bits select values and never instructions or addresses. The caller draws it: random bytes of
 //! [`private_len`], big-endian.
 
@@ -24,46 +24,38 @@ pub(crate) const fn private_len(curve: Curve) -> usize {
 /// P-521, whose order has 521 bits: the caller clears the upper seven of 528, and draws again
 /// (SP 800-56A, section 5.6.1.2.2).
 pub(crate) fn public_key(curve: Curve, private: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut encoded = vec![0x04];
-    encoded.extend(multiply(curve, private, None)?);
-    Ok(encoded)
+    let [x, y] = multiply(curve, private, None)?;
+    Ok([&[0x04], &x[..], &y].concat())
 }
 
 /// The x-coordinate of `private * peer`. `BadPoint` unless the peer's key is a valid
 /// uncompressed point.
 pub(crate) fn shared_secret(curve: Curve, private: &[u8], peer: &[u8]) -> Result<Vec<u8>, Error> {
     // RFC 8446, section 7.4.2: Z is x alone, in as many bytes as p has, zeros kept.
-    let mut coordinates = multiply(curve, private, Some(peer))?;
-    coordinates.truncate(private_len(curve));
-    Ok(coordinates)
+    let [x, _] = multiply(curve, private, Some(peer))?;
+    Ok(x)
 }
 
-/// The coordinates, one after the other, of `private` times a point: the encoded one, or the
-/// generator if there is none.
-fn multiply(curve: Curve, private: &[u8], point: Option<&[u8]>) -> Result<Vec<u8>, Error> {
-    let length = private_len(curve);
-    if private.len() != length {
-        return Err(Error::BadLength);
-    }
-    let mut out = vec![0; 2 * length];
-    let (x, y) = out.split_at_mut(length);
+/// The coordinates of `private` times a point: the encoded one, or the generator if there is none.
+fn multiply(curve: Curve, private: &[u8], point: Option<&[u8]>) -> Result<[Vec<u8>; 2], Error> {
     match curve {
-        Curve::P256 => multiply_on(&P256, private, point, x, y)?,
-        Curve::P384 => multiply_on(&P384, private, point, x, y)?,
-        Curve::P521 => multiply_on(&P521, private, point, x, y)?,
+        Curve::P256 => multiply_on(&P256, private, point),
+        Curve::P384 => multiply_on(&P384, private, point),
+        Curve::P521 => multiply_on(&P521, private, point),
     }
-    Ok(out)
 }
 
-/// [`multiply`] on one curve, into `out_x` and `out_y`.
+/// [`multiply`] on one curve.
 fn multiply_on<const L: usize>(
     parameters: &Parameters<L>,
     private: &[u8],
     point: Option<&[u8]>,
-    out_x: &mut [u8],
-    out_y: &mut [u8],
-) -> Result<(), Error> {
+) -> Result<[Vec<u8>; 2], Error> {
     let group = Group::new(parameters).ok_or(Error::BadKey)?;
+    let length = group.coordinate_len();
+    if private.len() != length {
+        return Err(Error::BadLength);
+    }
     let scalar = Uint::from_be_bytes(private)
         .filter(|scalar| group.is_scalar(scalar))
         .ok_or(Error::BadKey)?;
@@ -71,15 +63,14 @@ fn multiply_on<const L: usize>(
     // named there are those of `decode`.
     let point = match point {
         Some(encoded) => group.decode(encoded).ok_or(Error::BadPoint)?,
-        None => *group.generator(),
+        None => group.generator,
     };
     // SP 800-56A, section 5.6.1.2.2, step 7, and 5.7.1.2, steps 1 and 2: an error at infinity,
     // which a scalar in [1, n-1] and a point of order n exclude.
     let product = group.multiply(&scalar, &point);
     let (x, y) = group.affine(&product).ok_or(Error::BadPoint)?;
-    x.to_be_bytes(out_x)
-        .and(y.to_be_bytes(out_y))
-        .ok_or(Error::BadPoint)
+    let encode = |number: Uint<L>| number.to_be_bytes(length).ok_or(Error::BadPoint);
+    Ok([encode(x)?, encode(y)?])
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn verify_on<const L: usize>(
     signature: &[u8],
 ) -> Result<(), Error> {
     let group = Group::new(parameters).ok_or(Error::BadPoint)?;
-    let order = group.order();
+    let order = &group.order;
     // FIPS 186-5, section 3.3: assurance of the key's validity comes before the first step.
     let public = group.decode(public_point).ok_or(Error::BadPoint)?;
     // Step 1: r and s are integers in the interval [1, n-1].
@@ -49,7 +49,7 @@ fn verify_on<const L: usize>(
     // Step 3: e is the leftmost bits of H, as many as n has. The cut is at whole bytes: n has 256
     // or 384 bits, or else 521, more than any H here. It may leave e above n; `to_residue` reduces.
     let hashed = hashed.as_ref();
-    let kept = order.value().bit_len().div_ceil(8);
+    let kept = order.value.bit_len().div_ceil(8);
     let e = Uint::from_be_bytes(hashed.get(..kept).unwrap_or(hashed)).ok_or(Error::BadSignature)?;
     let e = order.to_residue(&e);
     // Step 4: the inverse of s modulo n.

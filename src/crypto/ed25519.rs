@@ -9,12 +9,12 @@
 //!   that step 3 allows.
 //!
 //! The equation is checked by encoding `[S]B - [k]A` and comparing bytes, so an `R` that is not
-//! canonical, or no point at all, is refused without decoding it. All this is what Go's
-//! crypto/ed25519 decides, with one exception: Go also decodes the few non-canonical encodings
+//! canonical, or not a point, is refused without decoding it. Go's crypto/ed25519 decides the same,
+//! with one exception: Go also decodes the few non-canonical encodings
 //! of `A`. RFC 8032 refuses them, and no signer derives one from a private key.
 //!
-//! A point of small order is accepted where the equation holds, as the RFC and Go have it. A key
-//! of that kind proves nothing, but an honest owner never has one, and it counts for nothing here
+//! A point of small order is accepted where the equation holds, as in the RFC and Go. A key
+//! of that kind proves nothing, but an honest owner never has one, and it is not used here
 //! until a certificate authority has signed it.
 //!
 //! All inputs are public; time depends on them.
@@ -24,10 +24,8 @@ use super::bignum::{Modulus, P25519, Residue, Uint, sum_of_multiples};
 use super::sha2::{Hash, digest};
 
 /// L = 2^252 + 27742317777372353535851937790883648493, the order of the base point (section 5.1).
-#[rustfmt::skip]
-const ORDER: Uint<8> = Uint::from_be_limbs([
-    0, 0, 0, 0, 0x1000000000000000, 0, 0x14def9dea2f79cd6, 0x5812631a5cf5d3ed,
-]);
+const ORDER: Uint<8> =
+    Uint::from_hex("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed");
 
 /// Checks `signature` over the concatenation of `message` (section 5.1.7).
 pub(crate) fn verify(public: &[u8], message: &[&[u8]], signature: &[u8]) -> Result<(), Error> {
@@ -69,35 +67,19 @@ struct Point {
 const F: Modulus<4> = P25519;
 
 /// d = -121665/121666, of the curve equation -x^2 + y^2 = 1 + d x^2 y^2 (section 5.1).
-#[rustfmt::skip]
-const D: [u64; 4] = [
-    0x52036cee2b6ffe73, 0x8cc740797779e898,
-    0x00700a4d4141d8ab, 0x75eb4dca135978a3,
-];
+const D: Uint<4> =
+    Uint::from_hex("52036cee2b6ffe738cc740797779e89800700a4d4141d8ab75eb4dca135978a3");
 /// 2^((p - 1) / 4), a square root of -1 (section 5.1.3, step 3).
-#[rustfmt::skip]
-const SQRT_MINUS_ONE: [u64; 4] = [
-    0x2b8324804fc1df0b, 0x2b4d00993dfbd7a7,
-    0x2f431806ad2fe478, 0xc4ee1b274a0ea0b0,
-];
+const SQRT_MINUS_ONE: Uint<4> =
+    Uint::from_hex("2b8324804fc1df0b2b4d00993dfbd7a72f431806ad2fe478c4ee1b274a0ea0b0");
 /// (p - 5) / 8
-const ROOT_EXPONENT: [u64; 4] = [u64::MAX >> 4, u64::MAX, u64::MAX, u64::MAX - 2];
+const ROOT_EXPONENT: Uint<4> =
+    Uint::from_hex("0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffd");
 /// The coordinates of the base point B (section 5.1): y is 4/5, x is even.
-#[rustfmt::skip]
-const BASE_X: [u64; 4] = [
-    0x216936d3cd6e53fe, 0xc0a4e231fdd6dc5c,
-    0x692cc7609525a7b2, 0xc9562d608f25d51a,
-];
-#[rustfmt::skip]
-const BASE_Y: [u64; 4] = [
-    0x6666666666666666, 0x6666666666666666,
-    0x6666666666666666, 0x6666666666666658,
-];
-
-/// The element of the field whose limbs are given, the most significant first.
-fn element(limbs: [u64; 4]) -> Residue<4> {
-    F.to_residue(&Uint::from_be_limbs(limbs))
-}
+const BASE_X: Uint<4> =
+    Uint::from_hex("216936d3cd6e53fec0a4e231fdd6dc5c692cc7609525a7b2c9562d608f25d51a");
+const BASE_Y: Uint<4> =
+    Uint::from_hex("6666666666666666666666666666666666666666666666666666666666666658");
 
 fn square(x: &Residue<4>) -> Residue<4> {
     F.mul(x, x)
@@ -109,20 +91,20 @@ fn negated(x: &Residue<4>) -> Residue<4> {
 
 impl Point {
     fn identity() -> Self {
-        Self::from_affine(Residue::ZERO, F.one())
+        Self::from_affine(Residue::ZERO, F.one)
     }
 
     fn from_affine(x: Residue<4>, y: Residue<4>) -> Self {
         Self {
             x,
             y,
-            z: F.one(),
+            z: F.one,
             t: F.mul(&x, &y),
         }
     }
 
     fn base() -> Self {
-        Self::from_affine(element(BASE_X), element(BASE_Y))
+        Self::from_affine(F.to_residue(&BASE_X), F.to_residue(&BASE_Y))
     }
 
     /// The point that `bytes` encode canonically (section 5.1.3).
@@ -132,28 +114,28 @@ impl Point {
         y[31] &= 0x7f;
         let odd = bytes[31] >> 7 == 1;
         let y = Uint::from_le_bytes(&y);
-        if !y.is_below(F.value()) {
+        if !y.is_below(&F.value) {
             return None;
         }
         let y = F.to_residue(&y);
         // Step 2: a candidate root of x^2 = u / v, (u / v)^((p + 3) / 8) without a division.
         let y2 = square(&y);
-        let u = F.sub(&y2, &F.one());
-        let v = F.add(&F.mul(&element(D), &y2), &F.one());
+        let u = F.sub(&y2, &F.one);
+        let v = F.add(&F.mul(&F.to_residue(&D), &y2), &F.one);
         let v3 = F.mul(&square(&v), &v);
         let v7 = F.mul(&square(&v3), &v);
-        let power = F.pow(&F.mul(&u, &v7), &Uint::from_be_limbs(ROOT_EXPONENT));
+        let power = F.pow(&F.mul(&u, &v7), &ROOT_EXPONENT);
         let mut x = F.mul(&F.mul(&u, &v3), &power);
-        // Step 3: it is the root, or the square root of -1 turns it into the root, or there
-        // is none.
+        // Step 3: it is the root, or it is times the square root of -1, or there
+        // is no root.
         let vx2 = F.mul(&v, &square(&x));
         if vx2 != u {
             if vx2 != negated(&u) {
                 return None;
             }
-            x = F.mul(&x, &element(SQRT_MINUS_ONE));
+            x = F.mul(&x, &F.to_residue(&SQRT_MINUS_ONE));
         }
-        // Step 4: the root with the right sign; zero has none.
+        // Step 4: the root with the right sign; zero has no sign.
         if x == Residue::ZERO && odd {
             return None;
         }
@@ -186,7 +168,7 @@ impl Point {
         let twice = |x: Residue<4>| F.add(&x, &x);
         let a = F.mul(&F.sub(&self.y, &self.x), &F.sub(&other.y, &other.x));
         let b = F.mul(&F.add(&self.y, &self.x), &F.add(&other.y, &other.x));
-        let c = F.mul(&F.mul(&self.t, &twice(element(D))), &other.t);
+        let c = F.mul(&F.mul(&self.t, &twice(F.to_residue(&D))), &other.t);
         let d = F.mul(&twice(self.z), &other.z);
         let (e, f, g, h) = (F.sub(&b, &a), F.sub(&d, &c), F.add(&d, &c), F.add(&b, &a));
         Self {
@@ -316,19 +298,19 @@ mod tests {
     /// The constants are what their definitions say.
     #[test]
     fn constants() {
-        let number = |n| F.to_residue(&Uint::from_be_limbs([0, 0, 0, n]));
+        let number = |n: u64| F.to_residue(&Uint::from_le_bytes(&n.to_le_bytes()));
         assert_eq!(
-            F.mul(&element(D), &number(121_666)),
+            F.mul(&F.to_residue(&D), &number(121_666)),
             negated(&number(121_665))
         );
-        assert_eq!(square(&element(SQRT_MINUS_ONE)), negated(&F.one()));
-        assert_eq!(F.mul(&element(BASE_Y), &number(5)), number(4));
+        assert_eq!(square(&F.to_residue(&SQRT_MINUS_ONE)), negated(&F.one));
+        assert_eq!(F.mul(&F.to_residue(&BASE_Y), &number(5)), number(4));
         // 8 (p - 5) / 8 + 5 = 0 modulo p: x to that power and x^5 are x^p = x.
-        let power = F.pow(&number(3), &Uint::from_be_limbs(ROOT_EXPONENT));
+        let power = F.pow(&number(3), &ROOT_EXPONENT);
         let eighth = square(&square(&square(&power)));
         assert_eq!(F.mul(&eighth, &number(243)), number(3));
         let base = Point::decode(&BASE).unwrap();
-        assert_eq!(base.x, element(BASE_X));
+        assert_eq!(base.x, F.to_residue(&BASE_X));
         assert_eq!(base.encode(), BASE);
         // L times the base point is the identity.
         let zero = Uint::from_le_bytes(&[]);

@@ -1,8 +1,8 @@
-//! AES-GCM with 96-bit nonces and 128-bit tags (NIST SP 800-38D): the key stream and the tag, of
-//! which [`super::aead`] makes GCM-AE and GCM-AD (sections 7.1 and 7.2).
+//! AES-GCM with 96-bit nonces and 128-bit tags (NIST SP 800-38D): the key stream and the tag, from
+//! which [`super::aead`] composes GCM-AE and GCM-AD (sections 7.1 and 7.2).
 //!
-//! The usual GHASH reads tables at secret places, and the cache tells which. This one multiplies
-//! polynomials by the multiplication of integers, an idea of T. Pornin's BearSSL ("Constant-Time
+//! The usual GHASH reads tables at secret indices, which the cache reveals. This one multiplies
+//! polynomials by multiplying integers, an idea of T. Pornin's BearSSL ("Constant-Time
 //! Crypto"), and so takes the same time for every key and text where a multiplication takes the
 //! same time for all numbers (see [`super`]).
 
@@ -94,7 +94,7 @@ fn block(bytes: &[u8]) -> u128 {
 /// The bits of a block that are multiplied one by one, the upper four of each half: see [`Parts`].
 const REST: u128 = 0xf << 124 | 0xf << 60;
 
-/// What blocks are multiplied by.
+/// A factor of blocks, prepared.
 struct Factor {
     /// Of the upper half, the lower half and the sum of both.
     parts: [Parts; 3],
@@ -150,7 +150,7 @@ fn sum_of_products(blocks: &[u128], factors: &[Factor]) -> u128 {
     let (upper, lower) = (upper ^ middle >> 64, lower ^ middle << 64);
     // The 255 bits begin at the left.
     let (upper, lower) = (upper << 1 | lower >> 127, lower << 1);
-    // x^128 is 1 + x + x^2 + x^7. What that moves beyond x^127 once more comes in first.
+    // x^128 is 1 + x + x^2 + x^7. The bits that this moves beyond x^127 again are added first.
     let lower = lower ^ lower << 127 ^ lower << 126 ^ lower << 121;
     rest ^ upper ^ lower ^ lower >> 1 ^ lower >> 2 ^ lower >> 7
 }
@@ -172,7 +172,7 @@ fn parts(word: u64) -> Parts {
     [a, b, a ^ b, c, d, c ^ d, e, f, e ^ f]
 }
 
-/// Adds the products of parts. (A loop is not unrolled at the level of a release.)
+/// Adds the products of parts. (The release profile does not unroll a loop.)
 fn add_products(sums: &mut [u128; 9], x: Parts, y: &Parts) {
     let product = |i: usize| u128::from(x[i]) * u128::from(y[i]);
     sums[0] ^= product(0);

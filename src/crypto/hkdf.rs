@@ -1,19 +1,18 @@
-//! HKDF (RFC 5869): a uniform key out of a shared secret, then many keys out of that one.
+//! HKDF (RFC 5869): a uniform key from a shared secret, then many keys from that one.
 
 use super::Error;
 use super::hmac::{Hmac, hmac};
 use super::sha2::{Digest, Hash};
 
-/// HKDF-Extract (section 2.2). An absent salt is the empty one: HMAC fills it up with the
-/// zeros the section asks for.
+/// HKDF-Extract (section 2.2). An absent salt is an empty one: HMAC pads it with the
+/// zeros that the section requires.
 pub(crate) fn extract(hash: Hash, salt: &[u8], ikm: &[u8]) -> Digest {
     hmac(hash, salt, &[ikm])
 }
 
 /// HKDF-Expand (section 2.3): fills `out`, `info` being the concatenation of its parts.
 ///
-/// The section's bound, 255 times the length of the hash, is an error above it: the counter
-/// is one byte.
+/// More than 255 times the length of the hash is an error: the counter is one byte.
 pub(crate) fn expand(hash: Hash, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
     if out.len() > 255 * hash.output_len() {
         return Err(Error::BadLength);

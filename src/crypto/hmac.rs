@@ -18,7 +18,7 @@ pub(crate) fn hmac(hash: Hash, key: &[u8], parts: &[&[u8]]) -> Digest {
     hmac.finish()
 }
 
-/// A tag in the making. A clone taken after `new` saves hashing the key again.
+/// A tag being computed. A clone made after `new` saves hashing the key again.
 #[derive(Clone)]
 pub(super) struct Hmac {
     inner: Hasher,

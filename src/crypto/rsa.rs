@@ -1,7 +1,7 @@
 //! Verification of RSA signatures (RFC 8017): RSASSA-PKCS1-v1_5, section 8.2.2, and RSASSA-PSS,
 //! section 8.1.2, with SHA-256, SHA-384 or SHA-512.
 //!
-//! PKCS #1 v1.5 is verified by encoding the message anew and comparing the whole result, so no
+//! PKCS #1 v1.5 is verified by encoding the message and comparing the whole result, so no
 //! padding is ever parsed; the DigestInfo has its NULL parameter and no other form is accepted.
 //! PSS has one shape, that of TLS (RFC 8446, section 4.2.3): MGF1 with the hash of the message
 //! and a salt as long as the digest.
@@ -16,8 +16,8 @@ use super::Error;
 use super::bignum::{MAX_LIMBS, Modulus, Uint};
 use super::sha2::{Digest, Hash, digest};
 
-/// Sizes of the modulus, in bits. Below, a key lacks the 112 bits of strength that SP 800-131A
-/// demands; above, a verification takes more time than a handshake deserves.
+/// Sizes of the modulus, in bits. A smaller key lacks the 112 bits of strength that SP 800-131A
+/// requires; a larger one takes too much time in a handshake.
 const MIN_BITS: usize = 2048;
 const MAX_BITS: usize = 64 * MAX_LIMBS;
 /// Size of the exponent, in bits.
@@ -47,10 +47,8 @@ impl PublicKey {
         if !acceptable {
             return Err(Error::BadKey);
         }
-        let mut modulus = vec![0; bits.div_ceil(8)];
-        n.to_be_bytes(&mut modulus).ok_or(Error::BadKey)?;
         Ok(Self {
-            modulus,
+            modulus: n.to_be_bytes(bits.div_ceil(8)).ok_or(Error::BadKey)?,
             bits,
             exponent: e,
         })
@@ -100,7 +98,7 @@ impl PublicKey {
         if signature.len() != self.modulus.len() {
             return None;
         }
-        // The usual sizes have a width of their own; another takes the next one, which costs a
+        // The usual sizes have their own width. Another size takes the next width, which costs a
         // doubling for each bit between them.
         match self.bits {
             MIN_BITS => self.rsavp1::<32>(signature),
@@ -116,14 +114,12 @@ impl PublicKey {
         let n = Modulus::<L>::new(Uint::from_be_bytes(&self.modulus)?)?;
         let s = Uint::from_be_bytes(signature)?;
         // Section 5.2.2, step 1: s is between 0 and n - 1.
-        if !s.is_below(n.value()) {
+        if !s.is_below(&n.value) {
             return None;
         }
         // Step 2: m = s^e mod n.
         let m = n.to_uint(&n.pow(&n.to_residue(&s), &self.exponent));
-        let mut encoded = vec![0; self.modulus.len()];
-        m.to_be_bytes(&mut encoded)?;
-        Some(encoded)
+        m.to_be_bytes(self.modulus.len())
     }
 }
 
@@ -131,22 +127,19 @@ impl PublicKey {
 /// `length` bytes. The DigestInfo takes at most 83 and a key has at least 256, so the padding
 /// has the 8 bytes it must (step 3).
 fn emsa_pkcs1_encode(hash: Hash, digest: &Digest, length: usize) -> Vec<u8> {
-    // Section 9.2, note 1: the DER of DigestInfo up to the digest, with parameters NULL.
-    let prefix: [u8; 19] = match hash {
-        Hash::Sha256 => [
-            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x01, 0x05, 0x00, 0x04, 0x20,
-        ],
-        Hash::Sha384 => [
-            0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x02, 0x05, 0x00, 0x04, 0x30,
-        ],
-        Hash::Sha512 => [
-            0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x03, 0x05, 0x00, 0x04, 0x40,
-        ],
+    // Section 9.2, note 1: the DER of DigestInfo, SEQUENCE { SEQUENCE { OBJECT IDENTIFIER
+    // 2.16.840.1.101.3.4.2.`arc`, NULL }, OCTET STRING }. 17 bytes stand between the first length and the
+    // digest.
+    let (arc, digest_len) = match hash {
+        Hash::Sha256 => (1, 32),
+        Hash::Sha384 => (2, 48),
+        Hash::Sha512 => (3, 64),
     };
-    let end = [&[0x00], &prefix[..], digest.as_ref()].concat();
+    let oid = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc];
+    let mut end = vec![0x00, 0x30, 17 + digest_len, 0x30, 0x0d, 0x06, 0x09];
+    end.extend(oid);
+    end.extend([0x05, 0x00, 0x04, digest_len]);
+    end.extend(digest.as_ref());
     let mut encoded = vec![0x00, 0x01];
     encoded.resize(length.saturating_sub(end.len()), 0xff);
     encoded.extend(end);

@@ -43,7 +43,7 @@ impl Hash {
 /// The result of a hash. `==` is not constant time: compare secrets with [`super::ct::eq`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digest {
-    /// All words of the final state; SHA-384 shows the first six of eight (section 6.5).
+    /// All words of the final state; SHA-384 returns the first six of eight (section 6.5).
     bytes: [u8; MAX_OUTPUT],
     hash: Hash,
 }
@@ -63,11 +63,12 @@ pub(crate) fn digest(hash: Hash, parts: &[&[u8]]) -> Digest {
     hasher.finish()
 }
 
-/// A digest in the making, for a message that arrives in pieces (a handshake transcript).
+/// A digest being computed, for a message that arrives in pieces (a handshake transcript).
 #[derive(Clone)]
 pub(crate) struct Hasher {
     hash: Hash,
-    state: State,
+    /// The hash value so far: eight words, of which SHA-256 uses the lower halves.
+    state: [u64; 8],
     /// The block being filled; `filled` stays below the block length between calls.
     block: [u8; MAX_BLOCK],
     filled: usize,
@@ -75,20 +76,13 @@ pub(crate) struct Hasher {
     length: u64,
 }
 
-/// The hash value so far: eight words of 32 bits (SHA-256) or of 64.
-#[derive(Clone)]
-enum State {
-    Words32([u32; 8]),
-    Words64([u64; 8]),
-}
-
 impl Hasher {
-    /// A hasher that has seen nothing (FIPS 180-4, section 5.3).
+    /// A hasher of an empty message (FIPS 180-4, section 5.3).
     pub(crate) fn new(hash: Hash) -> Self {
         let state = match hash {
-            Hash::Sha256 => State::Words32(INITIAL_256),
-            Hash::Sha384 => State::Words64(INITIAL_384),
-            Hash::Sha512 => State::Words64(INITIAL_512),
+            Hash::Sha256 => INITIAL_512.map(|word| word >> 32),
+            Hash::Sha384 => INITIAL_384,
+            Hash::Sha512 => INITIAL_512,
         };
         Self {
             hash,
@@ -118,9 +112,9 @@ impl Hasher {
         self.absorb(&bits.to_be_bytes()[16 - length_len..]);
 
         let mut bytes = [0; MAX_OUTPUT];
-        match self.state {
-            State::Words32(words) => copy_words(&mut bytes, words.map(u32::to_be_bytes)),
-            State::Words64(words) => copy_words(&mut bytes, words.map(u64::to_be_bytes)),
+        let word_len = self.hash.block_len() / 16;
+        for (bytes, word) in bytes.chunks_exact_mut(word_len).zip(self.state) {
+            bytes.copy_from_slice(&word.to_be_bytes()[8 - word_len..]);
         }
         Digest {
             bytes,
@@ -137,9 +131,9 @@ impl Hasher {
             self.filled += head.len();
             data = tail;
             if self.filled == block_len {
-                match &mut self.state {
-                    State::Words32(state) => compress_32(state, &self.block),
-                    State::Words64(state) => compress_64(state, &self.block),
+                match self.hash {
+                    Hash::Sha256 => compress_32(&mut self.state, &self.block),
+                    Hash::Sha384 | Hash::Sha512 => compress_64(&mut self.state, &self.block),
                 }
                 self.filled = 0;
             }
@@ -147,21 +141,25 @@ impl Hasher {
     }
 }
 
-fn copy_words<const N: usize>(out: &mut [u8; MAX_OUTPUT], words: [[u8; N]; 8]) {
-    for (out, word) in out.chunks_exact_mut(N).zip(words) {
-        out.copy_from_slice(&word);
-    }
-}
-
 /// The compression of one block, steps 1 to 4 of sections 6.2.2 and 6.4.2, written once for
-/// both word sizes. `big` and `small` are the rotations (in `small` the third is a shift) of
+/// both word sizes. The constants of 32 bits are the upper halves of those of 64: both are the leading
+/// bits of the same irrational numbers. `big` and `small` are the rotations (in `small` the third is a shift) of
 /// the capital and small sigma functions, 0 then 1, of sections 4.1.2 and 4.1.3.
 macro_rules! compress {
-    ($name:ident, $word:ty, $rounds:literal, $constants:ident,
+    ($name:ident, $word:ty, $rounds:literal,
      big: $a0:literal $a1:literal $a2:literal, $e0:literal $e1:literal $e2:literal,
      small: $s0:literal $s1:literal $s2:literal, $t0:literal $t1:literal $t2:literal) => {
-        fn $name(state: &mut [$word; 8], block: &[u8; MAX_BLOCK]) {
+        fn $name(state: &mut [u64; 8], block: &[u8; MAX_BLOCK]) {
             const WORD: usize = size_of::<$word>();
+            const CONSTANTS: [$word; $rounds] = {
+                let mut constants = [0; $rounds];
+                let mut t = 0;
+                while t < $rounds {
+                    constants[t] = (K[t] >> (64 - <$word>::BITS)) as $word;
+                    t += 1;
+                }
+                constants
+            };
             // Step 1: the message schedule.
             let mut w = [0; $rounds];
             for (word, bytes) in w.iter_mut().take(16).zip(block.chunks_exact(WORD)) {
@@ -179,7 +177,8 @@ macro_rules! compress {
                     .wrapping_add(w[t - 16]);
             }
             // Step 2: the working variables.
-            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] =
+                state.map(|word| word as $word);
             // Step 3: the rounds.
             for t in 0..$rounds {
                 let sum1 = e.rotate_right($e0) ^ e.rotate_right($e1) ^ e.rotate_right($e2);
@@ -187,7 +186,7 @@ macro_rules! compress {
                 let t1 = h
                     .wrapping_add(sum1)
                     .wrapping_add(ch)
-                    .wrapping_add($constants[t])
+                    .wrapping_add(CONSTANTS[t])
                     .wrapping_add(w[t]);
                 let sum0 = a.rotate_right($a0) ^ a.rotate_right($a1) ^ a.rotate_right($a2);
                 let maj = (a & b) ^ (a & c) ^ (b & c);
@@ -203,30 +202,18 @@ macro_rules! compress {
             }
             // Step 4: the next hash value.
             for (word, add) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-                *word = word.wrapping_add(add);
+                *word = (*word as $word).wrapping_add(add).into();
             }
         }
     };
 }
 
-compress!(compress_32, u32, 64, K_32,
+compress!(compress_32, u32, 64,
     big: 2 13 22, 6 11 25,
     small: 7 18 3, 17 19 10);
-compress!(compress_64, u64, 80, K_64,
+compress!(compress_64, u64, 80,
     big: 28 34 39, 14 18 41,
     small: 1 8 7, 19 61 6);
-
-/// The upper halves of 64-bit constants: both families take the leading bits of the same
-/// irrational numbers, so the 32-bit tables are prefixes of the 64-bit ones.
-const fn upper_halves<const N: usize>(words: &[u64]) -> [u32; N] {
-    let mut out = [0; N];
-    let mut i = 0;
-    while i < N {
-        out[i] = (words[i] >> 32) as u32;
-        i += 1;
-    }
-    out
-}
 
 /// Fractional parts of the square roots of the first eight primes (sections 5.3.3, 5.3.5).
 #[rustfmt::skip]
@@ -234,7 +221,6 @@ const INITIAL_512: [u64; 8] = [
     0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
     0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
 ];
-const INITIAL_256: [u32; 8] = upper_halves(&INITIAL_512);
 
 /// Likewise of the ninth to sixteenth primes (section 5.3.4).
 #[rustfmt::skip]
@@ -245,7 +231,7 @@ const INITIAL_384: [u64; 8] = [
 
 /// Fractional parts of the cube roots of the first eighty primes (sections 4.2.2, 4.2.3).
 #[rustfmt::skip]
-const K_64: [u64; 80] = [
+const K: [u64; 80] = [
     0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc,
     0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118,
     0xd807aa98a3030242, 0x12835b0145706fbe, 0x243185be4ee4b28c, 0x550c7dc3d5ffb4e2,
@@ -267,7 +253,6 @@ const K_64: [u64; 80] = [
     0x28db77f523047d84, 0x32caab7b40c72493, 0x3c9ebe0a15c9bebc, 0x431d67c49c100d4c,
     0x4cc5d4becb3e42b6, 0x597f299cfc657e2a, 0x5fcb6fab3ad6faec, 0x6c44198c4a475817,
 ];
-const K_32: [u32; 64] = upper_halves(&K_64);
 
 #[cfg(test)]
 mod tests {

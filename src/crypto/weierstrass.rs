@@ -3,10 +3,10 @@
 //!
 //! Points are projective, `(X : Y : Z)` for `(X/Z, Y/Z)`, and added by the complete formulas of
 //! J. Renes, C. Costello, L. Batina, "Complete addition formulas for prime order elliptic
-//! curves" (EUROCRYPT 2016), algorithm 4, for `a = -3`. Complete means: right for every pair of
+//! curves" (EUROCRYPT 2016), algorithm 4, for `a = -3`. Complete means: correct for every pair of
 //! points of a curve of odd order, equal, opposite or at infinity. So one function of 14
-//! multiplications adds and doubles, there is no special case to forget, and it is not worth
-//! having the separate doubling that would save one multiplication.
+//! multiplications adds and doubles, without special cases. A separate doubling would save one
+//! multiplication only.
 //!
 //! Invariant: every [`Point`] is on its curve. They come from the parameters, from
 //! [`Group::decode`], which checks it, and from the group law.
@@ -17,7 +17,7 @@
 
 use super::bignum::{Modulus, Residue, Uint, sum_of_multiples};
 
-/// The curves known here, all with `a = -3`, cofactor 1 and prime order.
+/// The supported curves, all with `a = -3`, cofactor 1 and prime order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Curve {
     /// NIST P-256, secp256r1
@@ -28,99 +28,52 @@ pub(crate) enum Curve {
     P521,
 }
 
-/// Domain parameters of `y^2 = x^3 - 3x + b` over the integers modulo `p`.
+/// Domain parameters of `y^2 = x^3 - 3x + b` over the integers modulo `p`, in hexadecimal: the
+/// generator is (`x`, `y`), and `n` is its order and that of the group, for the cofactor is 1. `L` is
+/// the number of limbs that they take.
 pub(crate) struct Parameters<const L: usize> {
-    p: Uint<L>,
-    b: Uint<L>,
-    generator: (Uint<L>, Uint<L>),
-    /// Order of the generator, and of the group: the cofactor is 1.
-    n: Uint<L>,
+    p: &'static str,
+    b: &'static str,
+    x: &'static str,
+    y: &'static str,
+    n: &'static str,
 }
 
 /// SP 800-186, section 3.2.1.3
-#[rustfmt::skip]
 pub(crate) const P256: Parameters<4> = Parameters {
-    p: Uint::from_be_limbs([
-        0xffffffff00000001, 0x0000000000000000,
-        0x00000000ffffffff, 0xffffffffffffffff,
-    ]),
-    b: Uint::from_be_limbs([
-        0x5ac635d8aa3a93e7, 0xb3ebbd55769886bc,
-        0x651d06b0cc53b0f6, 0x3bce3c3e27d2604b,
-    ]),
-    generator: (
-        Uint::from_be_limbs([
-            0x6b17d1f2e12c4247, 0xf8bce6e563a440f2,
-            0x77037d812deb33a0, 0xf4a13945d898c296,
-        ]),
-        Uint::from_be_limbs([
-            0x4fe342e2fe1a7f9b, 0x8ee7eb4a7c0f9e16,
-            0x2bce33576b315ece, 0xcbb6406837bf51f5,
-        ]),
-    ),
-    n: Uint::from_be_limbs([
-        0xffffffff00000000, 0xffffffffffffffff,
-        0xbce6faada7179e84, 0xf3b9cac2fc632551,
-    ]),
+    p: "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
+    b: "5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b",
+    x: "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296",
+    y: "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+    n: "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
 };
 
 /// SP 800-186, section 3.2.1.4
-#[rustfmt::skip]
 pub(crate) const P384: Parameters<6> = Parameters {
-    p: Uint::from_be_limbs([
-        0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff,
-        0xfffffffffffffffe, 0xffffffff00000000, 0x00000000ffffffff,
-    ]),
-    b: Uint::from_be_limbs([
-        0xb3312fa7e23ee7e4, 0x988e056be3f82d19, 0x181d9c6efe814112,
-        0x0314088f5013875a, 0xc656398d8a2ed19d, 0x2a85c8edd3ec2aef,
-    ]),
-    generator: (
-        Uint::from_be_limbs([
-            0xaa87ca22be8b0537, 0x8eb1c71ef320ad74, 0x6e1d3b628ba79b98,
-            0x59f741e082542a38, 0x5502f25dbf55296c, 0x3a545e3872760ab7,
-        ]),
-        Uint::from_be_limbs([
-            0x3617de4a96262c6f, 0x5d9e98bf9292dc29, 0xf8f41dbd289a147c,
-            0xe9da3113b5f0b8c0, 0x0a60b1ce1d7e819d, 0x7a431d7c90ea0e5f,
-        ]),
-    ),
-    n: Uint::from_be_limbs([
-        0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff,
-        0xc7634d81f4372ddf, 0x581a0db248b0a77a, 0xecec196accc52973,
-    ]),
+    p: "ffffffffffffffffffffffffffffffffffffffffffffffff\
+        fffffffffffffffeffffffff0000000000000000ffffffff",
+    b: "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe814112\
+        0314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
+    x: "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b98\
+        59f741e082542a385502f25dbf55296c3a545e3872760ab7",
+    y: "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147c\
+        e9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f",
+    n: "ffffffffffffffffffffffffffffffffffffffffffffffff\
+        c7634d81f4372ddf581a0db248b0a77aecec196accc52973",
 };
 
 /// SP 800-186, section 3.2.1.5
-#[rustfmt::skip]
 pub(crate) const P521: Parameters<9> = Parameters {
-    p: Uint::from_be_limbs([
-        0x00000000000001ff, 0xffffffffffffffff, 0xffffffffffffffff,
-        0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff,
-        0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff,
-    ]),
-    b: Uint::from_be_limbs([
-        0x0000000000000051, 0x953eb9618e1c9a1f, 0x929a21a0b68540ee,
-        0xa2da725b99b315f3, 0xb8b489918ef109e1, 0x56193951ec7e937b,
-        0x1652c0bd3bb1bf07, 0x3573df883d2c34f1, 0xef451fd46b503f00,
-    ]),
-    generator: (
-        Uint::from_be_limbs([
-            0x00000000000000c6, 0x858e06b70404e9cd, 0x9e3ecb662395b442,
-            0x9c648139053fb521, 0xf828af606b4d3dba, 0xa14b5e77efe75928,
-            0xfe1dc127a2ffa8de, 0x3348b3c1856a429b, 0xf97e7e31c2e5bd66,
-        ]),
-        Uint::from_be_limbs([
-            0x0000000000000118, 0x39296a789a3bc004, 0x5c8a5fb42c7d1bd9,
-            0x98f54449579b4468, 0x17afbd17273e662c, 0x97ee72995ef42640,
-            0xc550b9013fad0761, 0x353c7086a272c240, 0x88be94769fd16650,
-        ]),
-    ),
-    n: Uint::from_be_limbs([
-        0x00000000000001ff, 0xffffffffffffffff, 0xffffffffffffffff,
-        0xffffffffffffffff, 0xfffffffffffffffa, 0x51868783bf2f966b,
-        0x7fcc0148f709a5d0, 0x3bb5c9b8899c47ae, 0xbb6fb71e91386409,
-    ]),
+    p: "1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+        ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    b: "51953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109\
+        e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00",
+    x: "c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3d\
+        baa14b5e77efe75928fe1dc127a2ffa8de3348b3c1856a429bf97e7e31c2e5bd66",
+    y: "11839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e66\
+        2c97ee72995ef42640c550b9013fad0761353c7086a272c24088be94769fd16650",
+    n: "1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+        fa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
 };
 
 /// A point of a curve, the one at infinity, `(0 : 1 : 0)`, included.
@@ -134,40 +87,37 @@ pub(crate) struct Point<const L: usize> {
 /// A curve ready for arithmetic.
 pub(crate) struct Group<const L: usize> {
     field: Modulus<L>,
-    order: Modulus<L>,
+    /// Arithmetic modulo the order n.
+    pub(super) order: Modulus<L>,
     b: Residue<L>,
-    generator: Point<L>,
+    pub(super) generator: Point<L>,
 }
 
 impl<const L: usize> Group<L> {
     /// Prepares a curve. `None` only if `p` or `n` were even.
     pub(crate) fn new(parameters: &Parameters<L>) -> Option<Self> {
-        let field = Modulus::new(parameters.p)?;
+        let field = Modulus::new(Uint::from_hex(parameters.p))?;
+        let residue = |text| field.to_residue(&Uint::from_hex(text));
         Some(Self {
-            b: field.to_residue(&parameters.b),
+            b: residue(parameters.b),
             generator: Point {
-                x: field.to_residue(&parameters.generator.0),
-                y: field.to_residue(&parameters.generator.1),
-                z: field.one(),
+                x: residue(parameters.x),
+                y: residue(parameters.y),
+                z: field.one,
             },
-            order: Modulus::new(parameters.n)?,
+            order: Modulus::new(Uint::from_hex(parameters.n))?,
             field,
         })
     }
 
-    /// The generator G.
-    pub(crate) fn generator(&self) -> &Point<L> {
-        &self.generator
-    }
-
-    /// Arithmetic modulo the order n.
-    pub(crate) fn order(&self) -> &Modulus<L> {
-        &self.order
+    /// Bytes in a coordinate, and in a scalar: as many as p and n have.
+    pub(super) fn coordinate_len(&self) -> usize {
+        self.field.value.bit_len().div_ceil(8)
     }
 
     /// Whether `scalar` is in the interval [1, n-1]. Does not branch on its limbs.
     pub(crate) fn is_scalar(&self, scalar: &Uint<L>) -> bool {
-        scalar.is_below(self.order.value()) & !scalar.is_zero()
+        scalar.is_below(&self.order.value) & !scalar.is_zero()
     }
 
     /// The point that `bytes` encode: SEC 1, section 2.3.4, restricted to the uncompressed form,
@@ -179,21 +129,20 @@ impl<const L: usize> Group<L> {
         let (&0x04, coordinates) = bytes.split_first()? else {
             return None;
         };
-        let length = self.field.value().bit_len().div_ceil(8);
-        let (x, y) = coordinates.split_at_checked(length)?;
-        if y.len() != length {
+        let (x, y) = coordinates.split_at_checked(self.coordinate_len())?;
+        if y.len() != x.len() {
             return None;
         }
         // SEC 1 steps 3.3 and 3.4 (section 2.3.6), SP 800-56A step 2: both in [0, p-1].
         let x = Uint::from_be_bytes(x)?;
         let y = Uint::from_be_bytes(y)?;
-        if !x.is_below(self.field.value()) || !y.is_below(self.field.value()) {
+        if !x.is_below(&self.field.value) || !y.is_below(&self.field.value) {
             return None;
         }
         let point = Point {
             x: self.field.to_residue(&x),
             y: self.field.to_residue(&y),
-            z: self.field.one(),
+            z: self.field.one,
         };
         // SEC 1 step 3.5, SP 800-56A step 3. Its step 4, n Q = infinity, holds for every point
         // of a curve with cofactor 1.
@@ -225,7 +174,7 @@ impl<const L: usize> Group<L> {
     fn infinity(&self) -> Point<L> {
         Point {
             x: Residue::ZERO,
-            y: self.field.one(),
+            y: self.field.one,
             z: Residue::ZERO,
         }
     }
@@ -274,7 +223,7 @@ impl<const L: usize> Group<L> {
     /// selection without a branch.
     pub(crate) fn multiply(&self, scalar: &Uint<L>, point: &Point<L>) -> Point<L> {
         let mut product = self.infinity();
-        for index in (0..self.order.value().bit_len()).rev() {
+        for index in (0..self.order.value.bit_len()).rev() {
             product = self.add(&product, &product);
             let sum = self.add(&product, point);
             let bit = scalar.bit(index);
@@ -342,18 +291,18 @@ mod tests {
 
     fn parameters_are_consistent<const L: usize>(parameters: &Parameters<L>, bits: usize) {
         let group = group(parameters);
-        assert_eq!(parameters.p.bit_len(), bits);
-        assert_eq!(parameters.n.bit_len(), bits);
-        let g = group.generator();
+        let (p, n) = (&group.field.value, &group.order.value);
+        assert_eq!([p.bit_len(), n.bit_len()], [bits, bits]);
+        let g = &group.generator;
         assert!(group.on_curve(&g.x, &g.y));
-        let n_g = group.multiply(&parameters.n, g);
+        let n_g = group.multiply(n, g);
         assert!(group.affine(&n_g).is_none(), "n G is infinity");
-        assert!(!group.is_scalar(&parameters.n));
+        assert!(!group.is_scalar(n));
         assert!(!group.is_scalar(&uint("00")));
         assert!(group.is_scalar(&uint("01")));
         let last = group
             .order
-            .to_uint(&group.order.sub(&Residue::ZERO, &group.order.one()));
+            .to_uint(&group.order.sub(&Residue::ZERO, &group.order.one));
         assert!(group.is_scalar(&last));
         assert_eq!(
             group.affine(&group.multiply(&last, g)),
@@ -371,7 +320,7 @@ mod tests {
 
     fn multiplies_to<const L: usize>(parameters: &Parameters<L>, key: &[&str; 3]) {
         let group = group(parameters);
-        let product = group.multiply(&uint(key[0]), group.generator());
+        let product = group.multiply(&uint(key[0]), &group.generator);
         let expected = (uint(key[1]), uint(key[2]));
         assert_eq!(group.affine(&product), Some(expected), "{key:?}");
     }
@@ -389,7 +338,7 @@ mod tests {
         let group = group(parameters);
         let mut positive = vec![group.infinity()];
         for _ in 0..12 {
-            let next = group.add(&positive[positive.len() - 1], group.generator());
+            let next = group.add(&positive[positive.len() - 1], &group.generator);
             positive.push(next);
         }
         let multiple = |k: i64| {
@@ -450,8 +399,7 @@ mod tests {
             assert!(!decodes(&good[..end]), "{end} bytes");
         }
         let zeros = vec![0; length];
-        let mut p = zeros.clone();
-        parameters.p.to_be_bytes(&mut p).expect("it fits");
+        let p = group.field.value.to_be_bytes(length).expect("it fits");
         let cases: &[(&str, Vec<u8>)] = &[
             ("infinity", vec![0x00]),
             ("infinity, padded", vec![0x00; good.len()]),
@@ -492,8 +440,7 @@ mod tests {
                 .decode(&[&[0x04], &[0; 32][..], &y].concat())
                 .is_some()
         );
-        let mut p = [0; 32];
-        P256.p.to_be_bytes(&mut p).expect("it fits");
+        let p = from_hex(P256.p);
         assert!(group_256.decode(&[&[0x04], &p[..], &y].concat()).is_none());
 
         // 2^521 - 1 + a number: one less, and bit 521 set.

@@ -31,8 +31,8 @@ pub(crate) fn shared_secret(private: &[u8; 32], peer: &[u8; 32]) -> Result<[u8; 
 /// The function X25519 (section 5). The highest bit of `u` is ignored and a coordinate of p or
 /// above is taken modulo p, as the section says.
 pub(crate) fn x25519(scalar: &[u8; 32], u: &[u8; 32]) -> [u8; 32] {
-    /// (486662 - 2) / 4, from the curve equation (section 5).
-    const A24: u64 = 121_665;
+    /// 121665 = (486662 - 2) / 4, from the curve equation (section 5).
+    const A24: Uint<4> = Uint::from_hex("1db41");
 
     // decodeScalar25519
     let mut k = *scalar;
@@ -45,10 +45,10 @@ pub(crate) fn x25519(scalar: &[u8; 32], u: &[u8; 32]) -> [u8; 32] {
     u[31] &= 127;
 
     let f = &P25519;
-    let a24 = f.to_residue(&Uint::from_be_limbs([0, 0, 0, A24]));
+    let a24 = f.to_residue(&A24);
     let x_1 = f.to_residue(&Uint::from_le_bytes(&u));
-    let (mut x_2, mut z_2) = (f.one(), Residue::ZERO);
-    let (mut x_3, mut z_3) = (x_1, f.one());
+    let (mut x_2, mut z_2) = (f.one, Residue::ZERO);
+    let (mut x_3, mut z_3) = (x_1, f.one);
     let mut swap = 0;
     for t in (0..255).rev() {
         let k_t = u64::from(k[t / 8] >> (t % 8)) & 1;

@@ -249,9 +249,7 @@ fn x_coordinate_above_the_order() {
 }
 
 fn bytes_of<const L: usize>(number: &Uint<L>) -> Vec<u8> {
-    let mut bytes = vec![0; 8 * L];
-    number.to_be_bytes(&mut bytes).expect("it fits");
-    bytes
+    number.to_be_bytes(8 * L).expect("it fits")
 }
 
 fn encode<const L: usize>(group: &Group<L>, point: &Point<L>, length: usize) -> Vec<u8> {
@@ -265,7 +263,7 @@ fn encode<const L: usize>(group: &Group<L>, point: &Point<L>, length: usize) -> 
 fn special_keys<const L: usize>(curve: Curve, parameters: &Parameters<L>, length: usize) {
     let message: &[&[u8]] = &[b"a message"];
     let group = Group::new(parameters).expect("odd");
-    let n = group.order();
+    let n = &group.order;
     let number = |text| n.to_residue(&Uint::from_be_bytes(&from_hex(text)).expect("it fits"));
     let hashed = digest(Hash::Sha256, message);
     let e = n.to_residue(&Uint::from_be_bytes(hashed.as_ref()).expect("it fits"));
@@ -274,11 +272,11 @@ fn special_keys<const L: usize>(curve: Curve, parameters: &Parameters<L>, length
     // Signed with k = 5: r = x(5 G), s = (e + r d) / 5 (FIPS 186-5, section 6.4.1).
     let k = number("05");
     let (x, _) = group
-        .affine(&group.multiply(&n.to_uint(&k), group.generator()))
+        .affine(&group.multiply(&n.to_uint(&k), &group.generator))
         .expect("not infinity");
     let r = n.to_residue(&x);
-    for d in [n.one(), n.sub(&zero, &n.one()), number("02"), number("05")] {
-        let public = group.multiply(&n.to_uint(&d), group.generator());
+    for d in [n.one, n.sub(&zero, &n.one), number("02"), number("05")] {
+        let public = group.multiply(&n.to_uint(&d), &group.generator);
         let s = n.mul(&n.invert_prime(&k), &n.add(&e, &n.mul(&r, &d)));
         let signature = der_signature(&bytes_of(&n.to_uint(&r)), &bytes_of(&n.to_uint(&s)));
         let public = encode(&group, &public, length);
@@ -288,9 +286,9 @@ fn special_keys<const L: usize>(curve: Curve, parameters: &Parameters<L>, length
 
     // With d = -e / r the sum is (e + r d) / s G = infinity for every s.
     let d = n.sub(&zero, &n.mul(&e, &n.invert_prime(&r)));
-    let public = group.multiply(&n.to_uint(&d), group.generator());
+    let public = group.multiply(&n.to_uint(&d), &group.generator);
     let public = encode(&group, &public, length);
-    for s in [n.one(), r, k] {
+    for s in [n.one, r, k] {
         let signature = der_signature(&bytes_of(&n.to_uint(&r)), &bytes_of(&n.to_uint(&s)));
         let result = verify(curve, Hash::Sha256, &public, message, &signature);
         assert_eq!(result, Err(Error::BadSignature), "{curve:?} {s:?}");
@@ -317,9 +315,9 @@ fn good(curve: Curve) -> (Hash, &'static [u8], Vec<u8>, Vec<u8>) {
 
 fn order_of(curve: Curve) -> Vec<u8> {
     match curve {
-        Curve::P256 => bytes_of(Group::new(&P256).expect("odd").order().value()),
-        Curve::P384 => bytes_of(Group::new(&P384).expect("odd").order().value()),
-        Curve::P521 => bytes_of(Group::new(&P521).expect("odd").order().value()),
+        Curve::P256 => bytes_of(&Group::new(&P256).expect("odd").order.value),
+        Curve::P384 => bytes_of(&Group::new(&P384).expect("odd").order.value),
+        Curve::P521 => bytes_of(&Group::new(&P521).expect("odd").order.value),
     }
 }
 

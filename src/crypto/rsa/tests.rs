@@ -447,11 +447,9 @@ fn sign(encoded: &[u8]) -> Vec<u8> {
     let uint = |bytes: &[u8]| Uint::<32>::from_be_bytes(bytes).expect("it fits");
     let n = Modulus::new(uint(&from_hex(N_2048))).expect("odd");
     let m = uint(encoded);
-    assert!(m.is_below(n.value()), "the representative is in range");
+    assert!(m.is_below(&n.value), "the representative is in range");
     let s = n.to_uint(&n.pow(&n.to_residue(&m), &uint(&from_hex(D_2048))));
-    let mut signature = vec![0; 256];
-    s.to_be_bytes(&mut signature).expect("it fits");
-    signature
+    s.to_be_bytes(256).expect("it fits")
 }
 
 #[test]
