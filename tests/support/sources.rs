@@ -18,7 +18,7 @@ fn sources(directory: &Path) -> String {
             }
         } else if name.ends_with(".rs") && name != "tests.rs" {
             let file = std::fs::read_to_string(&path).expect("read a source");
-            let code = file.split("#[cfg(test)]\nmod tests").next();
+            let code = file.split("#[cfg(test)]\nmod tests {").next();
             text += code.unwrap_or_default();
         }
     }
