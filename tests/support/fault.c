@@ -3,7 +3,7 @@
  *
  * A test preloads this library into the gateway (LD_PRELOAD, ld.so(8)) and names a file in FAULT_CONTROL, which is
  * mapped here: `struct control`. The test writes rules into that file, also while the gateway runs, and reads from it
- * how often each rule was met and how often it did what it says. fault.rs has the same layout.
+ * how often each rule matched and how often it did what it says. fault.rs has the same layout.
  *
  * A rule names a call, and may name the thread that makes it (its name as prctl(2) gives it), what it is made on (the
  * kind of descriptor, or a part of the path), and one argument of it. Of the calls that match, each is hit with a
@@ -52,7 +52,7 @@ struct rule {
 	uint32_t error; /* 0: none */
 	uint32_t delay_us;
 	uint32_t effects;
-	uint64_t met;
+	uint64_t matched;
 	uint64_t hit;
 };
 
@@ -111,7 +111,7 @@ static const char *kind_of(int fd)
 	return kind ? kind : "";
 }
 
-static int is_met(const struct rule *rule, const char *call, const char *on, uint32_t arg)
+static int matches(const struct rule *rule, const char *call, const char *on, uint32_t arg)
 {
 	if (strncmp(rule->call, call, sizeof rule->call) || (rule->arg != ANY && rule->arg != arg))
 		return 0;
@@ -138,9 +138,9 @@ static int strike(const char *call, int fd, const char *on, uint32_t arg, size_t
 	uint64_t in_force = __atomic_load_n(&control->in_force, __ATOMIC_SEQ_CST);
 	for (uint64_t at = in_force & 0xffffffff; at < in_force >> 32 && at < RULES; at++) {
 		struct rule *rule = &control->rules[at];
-		if (!is_met(rule, call, on, arg))
+		if (!matches(rule, call, on, arg))
 			continue;
-		__atomic_fetch_add(&rule->met, 1, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&rule->matched, 1, __ATOMIC_SEQ_CST);
 		if (next_random() % 1000 >= rule->per_mille || ((rule->effects & SHORT) && (!length || *length < 2)))
 			continue;
 		uint64_t hit = __atomic_fetch_add(&rule->hit, 1, __ATOMIC_SEQ_CST);

@@ -1,7 +1,7 @@
 //! Calls of the C library that fail by rule: what `fault.c` does, seen from the test.
 //!
 //! The library is compiled once and preloaded into the gateway. Both share a file, whose layout stands in `fault.c`
-//! too: the test writes rules, and reads how often each was met and hit. Rules change while the gateway runs. A test
+//! too: the test writes rules, and reads how often each matched and hit. Rules change while the gateway runs. A test
 //! whose rule never hit anything has shown nothing, so whoever sets rules asks `Faults::hits`.
 
 use std::fs::File;
@@ -254,8 +254,8 @@ impl Faults {
         hits.collect()
     }
 
-    /// How often each of these rules was met, whether or not it hit.
-    pub(crate) fn met(&self, rules: Range<u64>) -> Vec<u64> {
+    /// How often each of these rules matched, whether or not it hit.
+    pub(crate) fn matched(&self, rules: Range<u64>) -> Vec<u64> {
         rules
             .map(|at| get(&self.file, place(at) + COUNTS as u64))
             .collect()

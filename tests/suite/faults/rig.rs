@@ -244,7 +244,7 @@ impl Rig {
             }
         }
         self.faults.clear();
-        let met = self.faults.met(rules);
+        let matched = self.faults.matched(rules);
         if round.bears == Bears::All && reset > 0 {
             wrong.push(format!("{reset} sessions were reset"));
         }
@@ -257,7 +257,7 @@ impl Rig {
         match wrong.is_empty() {
             true => Ok(hits),
             false => Err(format!(
-                "hits {hits:?} of {met:?}\n    {}",
+                "hits {hits:?} of {matched:?}\n    {}",
                 wrong.join("\n    ")
             )),
         }
