@@ -148,7 +148,7 @@ mod tests {
             (threads + 1, descriptors + 1)
         );
         assert_eq!(
-            with(|config| config.metrics_addr = Some(config.listen_addrs[0].clone())),
+            with(|config| config.metrics_addr = crate::addr::parse_metrics("127.0.0.1:1").ok()),
             (threads + 2, descriptors + admin::DESCRIPTORS as u64 - 1)
         );
     }
