@@ -13,7 +13,7 @@ pub(crate) use crate::access::Target as AccessLogTarget;
 use crate::addr::HostPort;
 pub(crate) use crate::log::{Format as LogFormat, Level as LogLevel};
 pub(crate) use crate::url::Url;
-pub(crate) use settings::{Form, Origin, Setting, Settings};
+pub(crate) use settings::{Form, Origin, Output, Setting, Settings};
 
 /// The settings of one run. `default()` sets nothing: the defaults of the flags stand in the table of flags.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -80,13 +80,4 @@ pub(crate) enum Policy {
     RoundRobin,
     /// The one with the fewest open connections for its weight.
     LeastConnections,
-}
-
-/// The form in which `check` and `config` print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Columns for a person.
-    Table,
-    /// One JSON object.
-    Json,
 }

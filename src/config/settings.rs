@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use crate::columns;
 use crate::log::{Json, JsonList};
 
-use super::Output;
-
 /// All settings, in the order of the help.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Settings(pub(crate) Vec<Setting>);
@@ -37,6 +35,15 @@ pub(crate) enum Origin {
         line: usize,
     },
     Default,
+}
+
+/// The form in which `check` and `config` print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Columns for a person.
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// The form in which `config` prints.

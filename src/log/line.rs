@@ -4,8 +4,42 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use super::Level;
 use crate::date::{self, Rfc3339};
+
+/// How important an event is; one below the chosen level is not written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Every session and every failed check.
+    Debug,
+    /// Start, stop, and improvements.
+    #[default]
+    Info,
+    /// An operator should look at this.
+    Warn,
+    /// The gateway cannot work.
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// Its priority in the journal (sd-daemon(3)).
+    pub(crate) fn priority(self) -> &'static str {
+        match self {
+            Self::Debug => "<7>",
+            Self::Info => "<6>",
+            Self::Warn => "<4>",
+            Self::Error => "<3>",
+        }
+    }
+}
 
 /// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,45 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use line::{Fields, Format, Json, JsonList, Layout, MAX_ERROR, Pairs, Value, shortened};
+pub(crate) use line::{
+    Fields, Format, Json, JsonList, Layout, Level, MAX_ERROR, Pairs, Value, shortened,
+};
 use queue::Queue;
 
 use crate::sync::lock;
-
-/// How important an event is; one below the chosen level is not written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// Every session and every failed check.
-    Debug,
-    /// Start, stop, and improvements.
-    #[default]
-    Info,
-    /// An operator should look at this.
-    Warn,
-    /// The gateway cannot work.
-    Error,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-
-    /// Its priority in the journal (sd-daemon(3)).
-    pub(crate) fn priority(self) -> &'static str {
-        match self {
-            Self::Debug => "<7>",
-            Self::Info => "<6>",
-            Self::Warn => "<4>",
-            Self::Error => "<3>",
-        }
-    }
-}
 
 /// The most bytes of lines that wait for the writer: enough for a burst, and still little memory.
 const QUEUE: usize = 256 * 1024;

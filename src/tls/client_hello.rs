@@ -123,10 +123,6 @@ fn codes(numbers: impl IntoIterator<Item = u16>) -> Vec<u8> {
     numbers.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-/// What every hello offers, for errors.
-pub(crate) const OFFER: &str = "TLS 1.3, TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, \
-     CHACHA20_POLY1305, groups X25519, P-256, P-384, P-521, keys ECDSA, ED25519, RSA";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +252,7 @@ mod tests {
         let (versions, ciphers) = (list(&VERSIONS.map(|v| v.to_string())), list(&ciphers));
         let (groups, keys) = (list(&groups), list(&keys));
         assert_eq!(
-            OFFER,
+            crate::tls::error::OFFER,
             format!("{versions}, ECDHE with {ciphers}, groups {groups}, keys {keys}")
         );
     }

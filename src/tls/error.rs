@@ -7,10 +7,13 @@
 use std::borrow::Cow;
 use std::{fmt, io};
 
-use super::client_hello::OFFER;
 use super::codes::{Description, ExtensionType, HandshakeType};
 use crate::x509::InvalidReason;
 use crate::{crypto, wire, x509};
+
+/// What every hello offers, for errors.
+pub(crate) const OFFER: &str = "TLS 1.3, TLS 1.2, ECDHE with AES_128_GCM, AES_256_GCM, \
+     CHACHA20_POLY1305, groups X25519, P-256, P-384, P-521, keys ECDSA, ED25519, RSA";
 
 /// Why the server is not authenticated.
 #[derive(Debug, Clone, PartialEq)]

@@ -60,7 +60,7 @@
 //! `authenticate` runs [`negotiate`] (the hellos), which continues with [`tls13`] (states, each of
 //! which takes one message and returns the next) or [`tls12`] (one function). Below them: [`msgs`] and
 //! [`client_hello`] (messages on the wire), [`record`], [`schedule`] (keys), [`suite`] and [`group`]
-//! (what is offered), [`codes`], [`error`].
+//! (what is offered), [`codes`], [`config`], [`error`].
 #![cfg_attr(
     not(test),
     deny(
@@ -75,6 +75,7 @@
 
 pub(crate) mod client_hello;
 pub(crate) mod codes;
+mod config;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod msgs;
@@ -85,39 +86,13 @@ pub(crate) mod suite;
 pub(crate) mod tls12;
 pub(crate) mod tls13;
 
-use std::io::{self, Read, Write};
-
-use crate::x509::{self, Anchors, ServerName, UnixTime};
+use std::io::{Read, Write};
 
 pub(crate) use codes::Version;
+pub(crate) use config::{Config, Random, Verified};
 pub(crate) use error::Error;
 
 use record::RecordLayer;
-
-/// What a server has to prove, and when.
-pub(crate) struct Config<'a> {
-    /// The trusted authorities.
-    pub(crate) anchors: &'a Anchors,
-    /// The name that the certificate must be for.
-    pub(crate) name: &'a ServerName,
-    /// The time at which the certificates must be valid.
-    pub(crate) now: UnixTime,
-    /// The protocols to offer by ALPN, in order of preference; none: no ALPN.
-    pub(crate) alpn: &'a [&'a [u8]],
-}
-
-/// Fills bytes from the operating system's random source.
-pub(crate) type Random<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
-
-/// A server that passed.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verified {
-    pub(crate) version: Version,
-    /// The name of the cipher suite.
-    pub(crate) suite: &'static str,
-    /// The certificates as sent, leaf first, DER.
-    pub(crate) chain: Vec<Vec<u8>>,
-}
 
 /// A server that did not pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,14 +100,6 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// The certificates as sent, if the server sent any; they are not verified.
     pub(crate) presented: Vec<Vec<u8>>,
-}
-
-impl Config<'_> {
-    /// Copies the chain to `presented`, then verifies it.
-    fn verify(&self, chain: &[&[u8]], presented: &mut Vec<Vec<u8>>) -> Result<(), Error> {
-        *presented = chain.iter().map(|der| der.to_vec()).collect();
-        x509::verify(chain, self.anchors, self.name, self.now).map_err(Error::Certificate)
-    }
 }
 
 /// Authenticates the server at the other end of `stream`, which has a deadline of its own.
