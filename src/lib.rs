@@ -33,9 +33,9 @@
 //! its thread back and waits in `parked`. When it is dropped, the session is counted and has its line in the access log.
 //!
 //! # The way of an endpoint change
-//! The thread `discovery` runs [`discovery::Discovery::run`]. When a refresh is due, `Discovery::follow` asks the source for
+//! The thread `discovery` runs [`discovery::Discovery::run`]. When a refresh is due, `Discovery::refresh` asks the source for
 //! members and resolves their names, removes addresses of this gateway, and gives the set to [`endpoint::pool::Pool::replace`]. New
-//! endpoints authenticate before they get clients; the thread `monitor` dials them, and those that have failed, until they answer.
+//! endpoints are authenticated before they get clients; the thread `monitor` dials them, and those that have failed, until they answer.
 //! Removed ones are reported to [`proxy::Proxy::removed`], which closes their connections after `--close-removed`.
 //!
 //! # How a failed start reaches the user
