@@ -72,7 +72,7 @@ times! {
     /// How long such a check may take, from the dial to the end of the answer.
     health_timeout: Duration::from_secs(2),
 
-    /// The shortest time from a refresh to the next that nobody asks for: a TTL of 0 or 1 must not
+    /// The shortest time from a refresh to the next scheduled one: a TTL of 0 or 1 must not
     /// cause a flood of queries.
     refresh_min: Duration::from_secs(5),
     /// The longest: a TTL of a day must not hide a change for a day.
@@ -80,7 +80,7 @@ times! {
     /// The longest after refreshes that failed; the first waits for `refresh_min`, and each further
     /// one for twice as long.
     refresh_backoff: Duration::from_secs(60),
-    /// The shortest time from a refresh to the next that somebody asks for.
+    /// The shortest time from a refresh to the next requested one.
     refresh_pause: Duration::from_secs(1),
     /// How often active endpoints have to authenticate again.
     audit: Duration::from_secs(5 * 60),

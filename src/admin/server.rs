@@ -1,7 +1,7 @@
 //! Answers requests of several clients at once, in one thread that never waits for any of them.
 //!
 //! All sockets are non-blocking, and poll(2) says which can continue, so a client that sends or reads a byte
-//! per second delays nobody. These limits hold whatever clients do:
+//! per second does not delay clients. These limits hold whatever clients do:
 //!
 //! - [`MAX_CONNECTIONS`] at the same time. One more replaces the one that is least worth
 //!   keeping, so that many silent connections do not prevent a scrape.

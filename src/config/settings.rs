@@ -134,7 +134,7 @@ impl Settings {
     }
 }
 
-/// In double quotes, unless it is plain.
+/// In double quotes, if it needs them.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=?&[]".contains(c);
     if value.chars().all(is_plain) {

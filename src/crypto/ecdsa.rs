@@ -12,7 +12,7 @@ use super::weierstrass::{Curve, Group, P256, P384, P521, Parameters};
 use crate::wire::der;
 
 /// Verifies `signature` over the concatenation of `message` with the key `public_point`,
-/// `0x04 || X || Y`. `BadPoint` if that is no point of the curve, else `BadSignature`.
+/// `0x04 || X || Y`. `BadPoint` if that is not a point of the curve, else `BadSignature`.
 pub(crate) fn verify(
     curve: Curve,
     hash: Hash,

@@ -127,7 +127,7 @@ impl Point {
         let power = F.pow(&F.mul(&u, &v7), &ROOT_EXPONENT);
         let mut x = F.mul(&F.mul(&u, &v3), &power);
         // Step 3: it is the root, or it is times the square root of -1, or there
-        // is no root.
+        // is not a root.
         let vx2 = F.mul(&v, &square(&x));
         if vx2 != u {
             if vx2 != negated(&u) {

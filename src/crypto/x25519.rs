@@ -183,7 +183,7 @@ mod tests {
                 shared_secret(&[7; 32], &point),
                 Err(Error::WeakSharedSecret)
             );
-            // The highest bit is no part of the coordinate.
+            // The highest bit is not part of the coordinate.
             point[31] |= 0x80;
             assert_eq!(
                 shared_secret(&[7; 32], &point),

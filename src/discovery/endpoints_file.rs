@@ -256,7 +256,7 @@ fn quoted(word: &str) -> String {
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoEndpoint => f.write_str("has no endpoint in it; write host:port, one per line"),
+            Self::NoEndpoint => f.write_str("has no endpoints; write host:port, one per line"),
             Self::TooLong => write!(
                 f,
                 "the line is longer than {MAX_LINE} bytes; write one endpoint per line"
@@ -546,10 +546,7 @@ mod tests {
                 "bad",
                 ":2: invalid weight \"x\"; write a number from 0 to 65535",
             ),
-            (
-                "empty",
-                ": has no endpoint in it; write host:port, one per line",
-            ),
+            ("empty", ": has no endpoints; write host:port, one per line"),
             (
                 "large",
                 ": is larger than 1048576 bytes; name a list of endpoints",

@@ -113,7 +113,7 @@ impl Members {
         let deadline = Instant::now() + patience;
         let mut outcome = Outcome::NOTHING_ASKED;
         if let Some(services) = &mut self.srv {
-            // Half of the time is for the addresses: a service that nobody answers for must not
+            // Half of the time is for the addresses: a service without an answer must not
             // use it up.
             let deadline = deadline.checked_sub(patience / 2).unwrap_or(deadline);
             services.refresh(resolver, deadline, &self.hosts, &mut outcome);

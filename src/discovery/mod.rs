@@ -220,7 +220,7 @@ impl Discovery {
         })
     }
 
-    /// Keeps `pool` up to date for ever. A call of its `distress` asks for a refresh; `on_removed` is
+    /// Keeps `pool` up to date and never returns. Its `refresh_waker` requests a refresh; `on_removed` is
     /// called with the addresses that were certainly removed (`removed`).
     pub(crate) fn run(
         &mut self,
@@ -247,7 +247,7 @@ impl Discovery {
         }
     }
 
-    /// Does what is due after a wait; `woken` says whether somebody has asked for a refresh. A
+    /// Does what is due after a wait; `woken` says whether a refresh was requested. A
     /// panic is a refresh that failed: what is known stays, and the next one comes.
     fn step(&mut self, woken: io::Result<bool>, downstream: &Downstream<'_>) {
         let failed = woken.as_ref().err().map(|error| {

@@ -4,7 +4,7 @@
 //! the same on every file system. A file may be written in place, replaced, or be behind a link that is
 //! swapped, as in a ConfigMap or a Secret of Kubernetes, and it may be away for a moment. So a new
 //! content, or that there is none, counts only once two polls in a row have found it: the first may have
-//! come between the two halves of a write. When somebody asks for it (SIGHUP, or no endpoint is active any
+//! come between the two halves of a write. When a refresh is requested (SIGHUP, or no endpoint is active any
 //! more), one poll is enough.
 //!
 //! What is read is not trusted, and what was read is not kept: its digest shows whether it has changed. A

@@ -9,7 +9,7 @@ use crate::times::Times;
 /// How a refresh went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// For how long all that was learned is valid; `None`: for ever.
+    /// For how long all answers are valid; `None`: without limit.
     pub(super) ttl: Option<Duration>,
     /// Everything that was asked was answered.
     pub(super) complete: bool,
@@ -46,7 +46,7 @@ impl Outcome {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     times: Times,
-    /// The next refresh; `None`: when somebody asks for one.
+    /// The next refresh; `None`: when one is requested.
     next: Option<Instant>,
     /// The end of the last refresh.
     last: Instant,
@@ -71,7 +71,7 @@ impl Schedule {
         }
     }
 
-    /// Until when there is nothing to do, unless somebody asks for a refresh.
+    /// Until when there is nothing to do, unless a refresh is requested.
     pub(super) fn until(&self) -> Option<Instant> {
         let all = [self.next, self.poll, self.authentication];
         all.into_iter().flatten().min()
@@ -96,7 +96,7 @@ impl Schedule {
             self.failures.saturating_add(1)
         };
         self.last = now;
-        // What is valid for ever is not asked for again.
+        // What is valid without limit is not resolved again.
         let is_final = outcome.complete && outcome.ttl.is_none() && !outcome.urgent;
         let delay = || shortened(delay(self.failures, outcome, &self.times), number);
         self.next = (!is_final).then(|| now + delay());

@@ -7,7 +7,7 @@
 //! underscore is such a name already and is asked as it stands: most Kubernetes charts
 //! call the port `client`. Only an answer with records replaces what is known, but for one
 //! case: that a name has no records any more is believed while the other one names members.
-//! Otherwise members that move from one to the other would stay under both for ever.
+//! Otherwise members that move from one to the other would stay under both.
 
 use std::time::{Duration, Instant};
 

@@ -43,7 +43,7 @@ pub(crate) struct Patience {
     pub(crate) answer: Duration,
 }
 
-/// A dial that nobody else waits for, and its slot, if it has one.
+/// A dial of the monitor, and its slot, if it has one.
 pub(crate) type Abandoned = (Attempt, Option<Slot>);
 
 /// What other threads share with the monitor's.

@@ -2,12 +2,12 @@
 //! the policy uses them, open connections of each, so that tables can prove the shares.
 //!
 //! Preference comes before priority: a doubted endpoint is not used while there is a better one, even if that has
-//! another priority. Where all are doubted alike, all are used.
+//! another priority. If all are equally doubted, all are used.
 //!
 //! A draining endpoint comes after all others that are active, untried or slow, and before those that are
 //! doubted or inactive. A client must not be worse off than one that has every member in its own list: a draining member
 //! that answers serves it now, a silent one costs it its request, and the others cost it at least a dial. Among
-//! endpoints that are doubted alike, draining ones come last again. Where all drain, it decides nothing.
+//! equally doubted endpoints, draining ones come last again. Where all drain, it decides nothing.
 //!
 //! Of the best choices, those of the lowest SRV priority are used (RFC 2782), and among them the smooth weighted round
 //! robin of nginx decides: every choice gains its weight, the one that has most is taken and loses the sum

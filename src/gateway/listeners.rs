@@ -193,7 +193,7 @@ pub(super) fn serves(socket: &TcpListener, addr: SocketAddr) -> bool {
 }
 
 /// Whether a start could listen at the address of `flag`; returns a warning if that depends on how it is started.
-/// The address is bound for a moment, and nobody can connect to it meanwhile.
+/// The address is bound for a moment, and clients cannot connect to it meanwhile.
 ///
 /// # Errors
 /// If no start on this host could. An address that is in use, or that this user may not listen on, is only a warning:

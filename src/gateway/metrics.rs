@@ -40,7 +40,7 @@ enum State {
     Awaited,
     Open(Arc<TcpListener>),
     /// Only another process has the listener: one that stayed open here would still accept connections when that process closes
-    /// its own, and nobody would answer them.
+    /// its own, and no thread would answer them.
     HandedOver,
 }
 

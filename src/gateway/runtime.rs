@@ -1,7 +1,7 @@
 //! The running gateway, and its state for those who ask: over HTTP (`admin`), by SIGUSR1, and the service manager. All
 //! of them get it from one [`Snapshot`].
 //!
-//! The answer to SIGUSR1 is logged whatever `--log-level` is, because somebody has asked for it.
+//! The answer to SIGUSR1 is logged whatever `--log-level` is, because an operator has asked for it.
 //! Each set of facts is read by itself, so it is right as of the moment that it was read; no lock is held while
 //! anything is written.
 

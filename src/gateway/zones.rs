@@ -136,7 +136,7 @@ impl Zoned {
         let Some(index) = index else {
             let interface = &self.interface;
             return Err(format!(
-                "nobody can connect to {}: this host has no interface {interface}",
+                "clients cannot connect to {}: this host has no interface {interface}",
                 self.addr
             ));
         };

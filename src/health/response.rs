@@ -2,7 +2,7 @@
 //!
 //! Status 200 is healthy, anything else is not, whatever the content says. Only those fields matter
 //! that say where the answer ends, and where a redirect would lead. The parser is liberal
-//! where strictness helps nobody: bare line feeds, no reason phrase, no Content-Length before a
+//! where strictness has no use: bare line feeds, no reason phrase, no Content-Length before a
 //! close, unknown or odd fields, and interim answers (1xx), which a client skips by RFC 9110 section
 //! 15.2; but not 101, because no other protocol was requested. An answer that ends before its
 //! Content-Length is a failure; whether a chunked one is complete is not checked. Head and content

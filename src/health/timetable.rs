@@ -2,7 +2,7 @@
 //!
 //! A new endpoint is checked at once, and then every [`Times::health_interval`], give or
 //! take a tenth, counted from check to check. Endpoints that are added together are not checked
-//! together for ever: the second check of each waits for one to two intervals, evenly spread.
+//! together each time: the second check of each waits for one to two intervals, evenly spread.
 //! No endpoint is ever checked more often than every nine tenths of the interval, also if a
 //! check was late.
 

@@ -159,7 +159,7 @@ impl Queue {
 
     /// The work of the writer's thread. `write` is given all lines that wait, none after
     /// [`Queue::wake`], and returns how many bytes of them are written. It is called `pause` after the
-    /// first line has come, or at once if the queue is half full or somebody waits for it.
+    /// first line has come, or at once if the queue is half full or a thread waits for it.
     pub(crate) fn drain(&self, pause: Duration, mut write: impl FnMut(&str) -> usize) -> ! {
         let mut batch = Batch::EMPTY;
         loop {
@@ -447,7 +447,7 @@ mod tests {
         assert_eq!(waiting(&queue), "a\n");
     }
 
-    /// Takes so many bytes, then has no room.
+    /// Takes this many bytes, then is full.
     struct Disk(Vec<u8>, usize);
 
     impl Write for Disk {

@@ -94,7 +94,7 @@ impl<S: Park> Parked<S> {
         }
     }
 
-    /// Waits for everything that is parked; `wake` starts to serve directions. The work of a thread.
+    /// Waits for all parked sessions; `wake` starts to serve directions. The work of a thread.
     pub(crate) fn run(&self, wake: impl Fn(Arc<S>, Directions) -> io::Result<()>) {
         let Some(epoll) = &self.epoll else {
             loop {

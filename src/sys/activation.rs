@@ -54,7 +54,7 @@ impl fmt::Display for Error {
         match self {
             Self::Count(text) => write!(
                 f,
-                "LISTEN_FDS={text:?}: not a number of descriptors; whoever starts the gateway sets it: correct it, or unset it there"
+                "LISTEN_FDS={text:?}: not a number of descriptors; correct or unset it in the program that starts the gateway"
             ),
             Self::Unusable { fd, name, reason } => {
                 write!(f, "LISTEN_FDS: descriptor {fd}")?;

@@ -8,7 +8,7 @@ use std::io;
 pub(crate) const EINTR: i32 = 4;
 /// A device failed.
 pub(crate) const EIO: i32 = 5;
-/// A named pipe that nobody reads from, or a socket, is to be opened.
+/// A named pipe without a reader, or a socket, cannot be opened.
 pub(crate) const ENXIO: i32 = 6;
 /// A security module forbids it.
 pub(crate) const EACCES: i32 = 13;
@@ -24,7 +24,7 @@ pub(crate) const ENONET: i32 = 64;
 pub(crate) const EPROTO: i32 = 71;
 /// It is a descriptor of something else than a socket.
 pub(crate) const ENOTSOCK: i32 = 88;
-/// An ICMP message: nobody there knows the protocol.
+/// An ICMP message: the host does not support the protocol.
 pub(crate) const ENOPROTOOPT: i32 = 92;
 /// An ICMP message: the way there does not take such packets.
 pub(crate) const EOPNOTSUPP: i32 = 95;

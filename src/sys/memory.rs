@@ -70,7 +70,7 @@ pub(crate) fn zeroed(bytes: usize) -> io::Result<Vec<u8>> {
 pub(crate) fn hold(bytes: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     carefully(|| buffer.try_reserve_exact(bytes))?;
-    // Without this the compiler may leave out an allocation that nobody uses.
+    // Without this the compiler may remove an allocation that is not used.
     Ok(black_box(buffer))
 }
 
@@ -124,7 +124,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn whoever_can_do_without_gets_nothing_of_the_reserve() {
+    fn an_allocation_that_may_fail_gets_nothing_of_the_reserve() {
         // No host has as much.
         let error = zeroed(usize::MAX).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(12));

@@ -48,7 +48,7 @@ impl Notifier {
         let unusable = |error| format!("NOTIFY_SOCKET: {}", OsErrorText(&error));
         let socket = UnixDatagram::unbound().map_err(unusable)?;
         // A manager whose queue is full is waited for a moment, so that READY=1 is not lost,
-        // but not for ever.
+        // but not without limit.
         socket.set_write_timeout(Some(PATIENCE)).map_err(unusable)?;
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
         let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());

@@ -14,7 +14,7 @@ pub(crate) fn check() -> io::Result<()> {
 /// seen; if it fails all the same, the caller fails too, because guessable numbers would be worse.
 pub(crate) use super::syscall::fill_random as fill;
 
-/// A number for [`shortened`]; without entropy 0, because a delay that is not shortened is no reason to fail.
+/// A number for [`shortened`]; without entropy 0, because a delay of full length is not a reason to fail.
 pub(crate) fn number() -> u32 {
     let mut bytes = [0; 4];
     let _ = fill(&mut bytes);

@@ -3,7 +3,7 @@
 //! No key exchange is needed to authenticate. In ServerKeyExchange the server signs, with the
 //! key of its certificate, both random values and its ephemeral key (RFC 8422 section 5.4).
 //! Ours is fresh, so the signature was made now, for this handshake, with that key: TLS 1.2 has no
-//! other proof of possession. The Finished messages would also prove that nobody changed the rest of
+//! other proof of possession. The Finished messages would also prove that nothing changed in the rest of
 //! the handshake, that is, the version, the cipher suite and the extensions; these protect data, and
 //! no data is ever sent over this connection. Only one choice matters for the signature, its scheme:
 //! it must be one that was offered, and none of those is weak. So no ClientKeyExchange is sent, and

@@ -19,7 +19,7 @@
 //!
 //! Stricter than Go 1.19: these critical extensions (policyConstraints, policyMappings,
 //! inhibitAnyPolicy, which newer Go supports, and key identifiers, of which newer Go refuses some) are
-//! refused, because RFC 5280 lets nobody ignore them. So are a negative pathLenConstraint, an empty
+//! refused, because RFC 5280 does not allow ignoring them. So are a negative pathLenConstraint, an empty
 //! extendedKeyUsage, extensions of a version before 3, which have no meaning, and a negative
 //! serial number, as in newer Go.
 

@@ -228,7 +228,7 @@ fn bad_change_keeps_serving() {
             lines(&[(&c, "weight=65536")]),
             ":1: invalid weight \"65536\"; write a number",
         ),
-        (String::new(), ": has no endpoint in it"),
+        (String::new(), ": has no endpoints"),
         (long, ":2: the line is longer than 1024 bytes"),
         (many, ":1025: there are more than 1024 endpoints"),
         ("#\n".repeat(600_000), ": is larger than 1048576 bytes"),

@@ -183,7 +183,7 @@ fn rfc_6979() {
                 "{curve:?} {hash:?} as {other:?}"
             );
         }
-        // For a key that is no point of this curve.
+        // For a key that is not a point of this curve.
         for other in [Curve::P256, Curve::P384, Curve::P521] {
             let expected = if other == *curve {
                 Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A connection must not be reset because of a doubt unless another endpoint is known to be better: where all have
 //! stopped, a client that waits gets its answer when they continue, and one that is reset gets an error.
-//! That an endpoint is active says little if nobody has connected to it since. So the other one
+//! An active endpoint may have failed since its last connection. So the other one
 //! must have been active for a while, and have answered after the doubt began; if none has,
 //! one is probed.
 
@@ -20,7 +20,7 @@ pub(crate) struct Doubted {
     pub(crate) addr: SocketAddr,
     /// Silent or unhealthy.
     pub(crate) state: EndpointState,
-    /// Since when somebody waits for its answer, or it fails its health checks.
+    /// Since when a client waits for its answer, or it fails its health checks.
     pub(crate) since: Instant,
     /// Another is known to be better.
     pub(crate) another_is_better: bool,

@@ -17,7 +17,7 @@ pub(crate) const MAX_DRAINING: usize = 8;
 pub(crate) struct Predecessor {
     control: Control,
     pub(super) process: u32,
-    /// Whether it is the first process of a service that nobody else watches: it stays when it has drained, and what it is
+    /// Whether it is the first process of a service that no service manager watches: it stays when it has drained, and what it is
     /// asked for is meant for this process.
     pub(super) is_watched: bool,
     /// How many connections it has, by its last report.

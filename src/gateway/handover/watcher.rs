@@ -1,4 +1,4 @@
-//! The first process of a service that nobody else watches but by waiting for its end: it must not end before the service does,
+//! The first process of a service whose supervisor only waits for its end: it must not end before the service does,
 //! passes on the signals that it is sent, and ends as the process that serves has ended.
 //!
 //! Once its own sessions are over, it executes the program anew, in the same process, to do nothing else: that frees

@@ -41,7 +41,7 @@ unsafe extern "C" {
 }
 
 /// Options of glibc, by the numbers of malloc.h. A session allocates a dozen times in its life, and small blocks are
-/// cached per thread, so one arena is no bottleneck. Thresholds are the
+/// cached per thread, so one arena is not a bottleneck. Thresholds are the
 /// defaults of mallopt(3); once they are set, they stay.
 #[cfg(target_env = "gnu")]
 const OPTIONS: [(c_int, c_int); 3] = [
@@ -146,7 +146,7 @@ impl Allocator {
     }
 }
 
-// SAFETY: a piece of memory is the system's allocator's, or grains of the reserve that nobody else has until they are
+// SAFETY: a piece of memory is the system's allocator's, or grains of the reserve that no other code has until they are
 // given back; those are aligned to `GRAIN`, and no more than that is promised. Nothing here panics.
 unsafe impl GlobalAlloc for Allocator {
     // SAFETY: what the trait asks of the caller is all that it needs.
@@ -168,7 +168,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
         let found = self.fall_back(layout);
         if !found.is_null() {
-            // SAFETY: so many bytes were just taken from the reserve, and are nobody else's.
+            // SAFETY: this many bytes were just taken from the reserve, and are not used elsewhere.
             unsafe { found.write_bytes(0, layout.size()) };
         }
         found
@@ -209,7 +209,7 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: the caller promises that the size is not zero.
         let moved = unsafe { self.alloc(new) };
         if !moved.is_null() {
-            // SAFETY: both are at least so long, and the new one is nobody else's.
+            // SAFETY: both are at least this long, and the new one is not used elsewhere.
             unsafe { moved.copy_from_nonoverlapping(pointer, layout.size().min(size)) };
             // SAFETY: the caller promises that it is of this allocator, and gives it up.
             unsafe { self.dealloc(pointer, layout) };

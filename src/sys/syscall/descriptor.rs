@@ -244,7 +244,7 @@ pub(crate) fn count_open(end: u64) -> u64 {
     (0..end).filter(|fd| check_open(*fd).is_ok()).count() as u64
 }
 
-/// Takes over descriptors that were left open for this process by whoever started it. To be called
+/// Takes over descriptors that were left open for this process by its parent. To be called
 /// before the process opens any of its own; a second call finds none, for they have an owner then.
 ///
 /// # Errors

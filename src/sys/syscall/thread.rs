@@ -60,7 +60,7 @@ extern "C" fn enter(argument: *mut c_void) -> *mut c_void {
 /// mappings it takes; of the threads meant here there are two for each connection.
 pub(crate) fn start_thread(stack: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = create_thread(stack, work)?;
-    // SAFETY: the thread is nobody else's, and neither detached nor joined yet.
+    // SAFETY: no other code has the thread, and it is neither detached nor joined yet.
     error_number(unsafe { pthread_detach(thread) })
 }
 
