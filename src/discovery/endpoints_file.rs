@@ -59,7 +59,7 @@ impl PolledFiles for EndpointsFile {
     }
 
     fn read(&self) -> Result<Contents, FileError> {
-        let text = polled::read(&self.path, MAX_TEXT, "a list of endpoints")?;
+        let text = polled::read(&self.path, MAX_TEXT, "a file with a list of endpoints")?;
         Ok(vec![text])
     }
 
@@ -549,19 +549,22 @@ mod tests {
             ("empty", ": has no endpoints; write host:port, one per line"),
             (
                 "large",
-                ": is larger than 1048576 bytes; name a list of endpoints",
+                ": is larger than 1048576 bytes; name a file with a list of endpoints",
             ),
             (
                 "none",
                 ": cannot be read: no such file or directory; name a file that this user may read",
             ),
-            (".", ": is not a regular file; name a list of endpoints"),
+            (
+                ".",
+                ": is not a regular file; name a file with a list of endpoints",
+            ),
         ] {
             assert_eq!(error(&site.path(name)), format!("{dir}/{name}{text}"));
         }
         assert_eq!(
             error(Path::new("/dev/zero")),
-            "/dev/zero: is not a regular file; name a list of endpoints"
+            "/dev/zero: is not a regular file; name a file with a list of endpoints"
         );
     }
 }

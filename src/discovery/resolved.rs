@@ -21,7 +21,7 @@ pub(super) const PART: &str = "only a part of the records is known, using it";
 
 /// What is said of that part.
 pub(super) fn part_in_use(count: usize) -> String {
-    format!("; {count} records of an answer that was not complete are used")
+    format!("; records in use, from an incomplete answer: {count}")
 }
 
 /// What is known of names, and of literal addresses that this host does not have now.

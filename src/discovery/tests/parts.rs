@@ -47,7 +47,7 @@ fn a_start_uses_a_part_of_an_answer() {
         let problems = bench.problems();
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains(asked), "{problems:?}");
-        let used = "; 2 records of an answer that was not complete are used";
+        let used = "; records in use, from an incomplete answer: 2";
         assert!(problems[0].ends_with(used), "{problems:?}");
         assert_eq!(bench.counts(), (0, 1));
         // It is logged once.
