@@ -15,7 +15,11 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     for row in rows {
         let cells = row.iter().zip(&widths);
         let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}", width = *width))
+            .map(|(cell, width)| {
+                // Not a width in `format!`, which may be no larger than a u16.
+                let missing = width.saturating_sub(cell.chars().count());
+                format!("{cell}{}", " ".repeat(missing))
+            })
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -30,5 +34,8 @@ mod tests {
         let rows = [["A", "LONG", "C"], ["\u{e9}\u{e9}", "b", ""]];
         let text = super::aligned(&rows.map(|row| row.map(str::to_owned).to_vec()));
         assert_eq!(text, "A   LONG  C\n\u{e9}\u{e9}  b\n");
+        let long = "x".repeat(70_000);
+        let text = super::aligned(&[vec![long.clone(), "b".to_owned()]]);
+        assert_eq!(text, format!("{long}  b\n"));
     }
 }

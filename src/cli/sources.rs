@@ -58,7 +58,10 @@ impl Sources {
             return Ok(());
         };
         match flag.takes {
-            Takes::List(_) => earlier.value = format!("{},{text}", earlier.value),
+            Takes::List(_) => {
+                earlier.value.push(',');
+                earlier.value.push_str(text);
+            }
             _ => text.clone_into(&mut earlier.value),
         }
         let warning = format!("--{} is given more than once; the last counts", flag.name);
