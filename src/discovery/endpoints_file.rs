@@ -70,10 +70,11 @@ impl PolledFiles for EndpointsFile {
 
     fn parse(&self, contents: Contents) -> Parsed<Vec<Member>> {
         let path = self.path.display();
+        let text = contents.first().map(Vec::as_slice).unwrap_or_default();
         let Listing {
             mut members,
             warnings,
-        } = parse(&contents.concat()).map_err(|error| {
+        } = parse(text).map_err(|error| {
             FileError::Content(match error.line {
                 Some(line) => format!("{path}:{line}: {}", error.cause),
                 None => format!("{path}: {}", error.cause),

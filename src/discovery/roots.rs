@@ -110,7 +110,11 @@ impl PolledFiles for Bundle {
 
     fn parse(&self, contents: Contents) -> Parsed<Anchors> {
         let files = match self {
-            Self::Named(path) => return parse_named(path, &contents.concat()),
+            Self::Named(path) => {
+                // Borrowed: a copy is not in `memory_for`.
+                let text = contents.first().map(Vec::as_slice).unwrap_or_default();
+                return parse_named(path, text);
+            }
             Self::System { files, .. } => files.as_slice(),
         };
         let texts = contents.iter();
