@@ -202,7 +202,7 @@ impl Connector<'_> {
         deadline: Instant,
     ) -> Result<(), dial::Error> {
         match self.pool.connected(addr, started, took) {
-            // `Keep`: it is this gateway; the loop guard finds that when the connection is accepted.
+            // `Trial`: if it is this gateway still, the loop guard finds that when the connection is accepted.
             Admission::Ready | Admission::Trial => Ok(()),
             Admission::Rejected(error) => Err(error),
             Admission::Authenticate(proving) => {

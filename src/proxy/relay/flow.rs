@@ -260,9 +260,12 @@ impl Flow<'_> {
         // This limits only splice(2): all other writes to that socket do not wait at all. Without it, a write
         // would not look at the sender.
         let limited = self.to.socket.set_write_timeout(Some(ROOM_PATIENCE));
-        let (mut calm, mut moved) = (0, false);
+        let (mut calm, mut moved, mut outcome) = (0, false, Ok(()));
         while limited.is_ok() && calm < CALM {
-            let count = self.fill(pipes, &pipe)?;
+            let count = self.fill(pipes, &pipe).unwrap_or_else(|end| {
+                outcome = Err(end);
+                0
+            });
             // A pipe that cannot be emptied is closed, not put back.
             if count == 0 || !self.drain(pipes, &pipe, count)? {
                 break;
@@ -274,7 +277,7 @@ impl Flow<'_> {
             calm = if count <= MESSAGE { calm + 1 } else { 0 };
         }
         pipes.put_back(pipe, moved, Instant::now());
-        Ok(())
+        outcome
     }
 
     /// Fills an empty pipe with what has come. Zero: nothing came for long, or the host does not splice now, or

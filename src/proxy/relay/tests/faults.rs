@@ -265,6 +265,7 @@ fn a_splice_that_reports_a_failed_connection_ends_it() {
     ] {
         let (mut client, relay, mut endpoint) = joined();
         let pipes = pipes(1);
+        pipes.refused(&io::Error::from_raw_os_error(EINVAL), Instant::now());
         let session = serve(&relay, &pipes);
         let side = if of_the_receiver {
             &relay.endpoint
@@ -291,6 +292,10 @@ fn a_splice_that_reports_a_failed_connection_ends_it() {
         sending.join().unwrap();
         assert_eq!(relay.cause(), cause, "{call:?}");
         assert_eq!((pipes.with_bytes(), pipes.left()), (0, 1), "{call:?}");
+        if !of_the_receiver {
+            // The pipe is empty, and the host has spliced before.
+            assert_eq!((pipes.kept(), pipes.refusals()), (1, 0));
+        }
     }
 }
 
