@@ -7,7 +7,7 @@
 //! doubted endpoint is used where there is no better one. Clients dial a draining endpoint only where no other serves;
 //! everything else treats it like the others.
 //!
-//! Each pick comes with a [`InFlight`], which counts as an open connection of that endpoint for as
+//! Each pick comes with an [`InFlight`], which counts as an open connection of that endpoint for as
 //! long as it lives. The pool dials nothing itself, and logs without holding its lock.
 //! Whoever dials reports the outcome (`reports`), so dials are counted here, each once.
 //! Changes of state are logged once, when they happen (`change`).

@@ -184,8 +184,8 @@ impl EndpointStats {
     }
 
     /// Counts a dial; `took` is the time that one took that was answered.
-    pub(super) fn dialled(&self, verdict: DialResult, took: Option<Duration>) {
-        self.dials.add(verdict as usize);
+    pub(super) fn dialled(&self, result: DialResult, took: Option<Duration>) {
+        self.dials.add(result as usize);
         if let Some(took) = took {
             self.dial_time.observe(took);
         }
@@ -330,8 +330,8 @@ mod tests {
     #[test]
     fn each_outcome_has_its_own_counter() {
         let stats = EndpointStats::default();
-        for (index, verdict) in DialResult::ALL.into_iter().enumerate() {
-            (0..=index).for_each(|_| stats.dialled(verdict, None));
+        for (index, result) in DialResult::ALL.into_iter().enumerate() {
+            (0..=index).for_each(|_| stats.dialled(result, None));
         }
         let counts: Vec<_> = stats.dials.read().collect();
         assert_eq!(counts[0], ("ok", 1));

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::ask::{Failure, ask};
 use super::timetable::Timetable;
-
 use crate::endpoint::pool::Pool;
 use crate::endpoint::stats::Checked;
 use crate::log;

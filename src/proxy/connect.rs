@@ -205,10 +205,10 @@ impl Connector<'_> {
             // `Trial`: if it is this gateway still, the loop guard finds that when the connection is accepted.
             Admission::Ready | Admission::Trial => Ok(()),
             Admission::Rejected(error) => Err(error),
-            Admission::Authenticate(proving) => {
+            Admission::Authenticate(task) => {
                 // It was down, and may be another server by now.
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.prove(&proving, left.min(self.times.proof_patience))
+                self.authenticate(&task, left.min(self.times.proof_patience))
             }
         }
     }
@@ -216,12 +216,16 @@ impl Connector<'_> {
     /// Authenticates an endpoint that was down. Not on this thread: a handshake and a
     /// chain of certificates need more stack than a session has.
     #[inline(never)]
-    fn prove(&self, proving: &AuthenticationTask, patience: Duration) -> Result<(), dial::Error> {
-        let addr = proving.addr();
+    fn authenticate(
+        &self,
+        task: &AuthenticationTask,
+        patience: Duration,
+    ) -> Result<(), dial::Error> {
+        let addr = task.addr();
         let local = |error| dial::ErrorKind::Local("thread", error).at(addr);
         let until = Instant::now() + patience;
         let Some(slot) = self.pool.slots().wait_for_client(patience) else {
-            let busy = "too many dials and proofs are under way";
+            let busy = "too many dials and authentications are in progress";
             return Err(local(io::Error::other(busy)));
         };
         let left = until.saturating_duration_since(Instant::now());
@@ -230,9 +234,9 @@ impl Connector<'_> {
             let ended = || io::Error::other("the thread ended early");
             memory::room_for_thread()
                 .and_then(|()| {
-                    thread.spawn_scoped(scope, || self.pool.authenticate(proving, left, &slot))
+                    thread.spawn_scoped(scope, || self.pool.authenticate(task, left, &slot))
                 })
-                .and_then(|proof| proof.join().map_err(|_| ended()))
+                .and_then(|thread| thread.join().map_err(|_| ended()))
                 .unwrap_or_else(|error| Err(local(error)))
         })
     }
