@@ -370,7 +370,7 @@ const PROMPT: Times = Times {
 };
 
 #[test]
-fn an_endpoint_that_resets_a_connection_is_probed() {
+fn an_endpoint_that_resets_a_connection_is_dialled() {
     let fixture = Fixture::new(
         1,
         Bounds {
@@ -387,7 +387,7 @@ fn an_endpoint_that_resets_a_connection_is_probed() {
 }
 
 #[test]
-fn an_endpoint_that_ends_its_last_connection_is_probed() {
+fn an_endpoint_that_ends_its_last_connection_is_dialled() {
     let fixture = Fixture::new(
         1,
         Bounds {
