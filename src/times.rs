@@ -64,6 +64,8 @@ times! {
     ask_again: Duration::from_secs(5),
     /// How long a connection counts at least, where the policy counts open connections.
     counted: Duration::from_secs(1),
+    /// How often the main thread checks what has no descriptor to poll, such as the end of a thread.
+    main_look: Duration::from_millis(1),
     /// The pause after a poll(2) that the kernel refused.
     poll_pause: Duration::from_secs(1),
     /// How often the health of an endpoint is checked, give or take a tenth: each check costs the

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::metrics::Metrics;
 use crate::proxy::listener::Listener;
@@ -15,10 +15,15 @@ pub(super) struct Acceptors {
 }
 
 impl Acceptors {
-    /// Stops accepting clients, and waits until each client that was accepted is counted, at most until `deadline`. If listeners are
-    /// `handed_over`, they stay open in another process, which serves metrics then; otherwise this process serves them to its
-    /// end. Returns the thread that still answers those who have asked for metrics before.
-    pub(super) fn stop(self, handed_over: bool, deadline: Instant) -> Option<JoinHandle<()>> {
+    /// Stops accepting clients, and waits until each client that was accepted is counted, at most until `deadline`; for `pause` see
+    /// [`join`]. If listeners are `handed_over`, they stay open in another process, which serves metrics then; otherwise this
+    /// process serves them to its end. Returns the thread that still answers those who have asked for metrics before.
+    pub(super) fn stop(
+        self,
+        handed_over: bool,
+        deadline: Instant,
+        mut pause: impl FnMut() -> bool,
+    ) -> Option<JoinHandle<()>> {
         for (listener, _) in &self.clients {
             if handed_over {
                 listener.stop();
@@ -31,18 +36,16 @@ impl Acceptors {
             metrics.stop();
         }
         for (_, thread) in self.clients {
-            join(thread, deadline);
+            join(thread, deadline, &mut pause);
         }
         metrics.map(|(_, thread)| thread)
     }
 }
 
-/// Waits for a thread to end. One that pauses after an error, or whose client says nothing, may take longer than that, and is not
-/// waited for.
-pub(super) fn join(thread: JoinHandle<()>, deadline: Instant) {
-    while !thread.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+/// Waits for a thread to end, as long as each `pause` returns true. One that pauses after an error, or whose client says nothing,
+/// may take longer than until `deadline`, and is not waited for.
+pub(super) fn join(thread: JoinHandle<()>, deadline: Instant, mut pause: impl FnMut() -> bool) {
+    while !thread.is_finished() && Instant::now() < deadline && pause() {}
     if thread.is_finished() {
         let _ = thread.join();
     }
@@ -52,6 +55,7 @@ pub(super) fn join(thread: JoinHandle<()>, deadline: Instant) {
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -62,11 +66,15 @@ mod tests {
         let stuck = std::thread::spawn(move || {
             let _ = held.recv();
         });
-        join(stuck, Instant::now() + MS(20));
+        let pause = || {
+            std::thread::sleep(MS(1));
+            true
+        };
+        join(stuck, Instant::now() + MS(20), pause);
         drop(hold);
         let (ended, ends) = channel();
         let quick = std::thread::spawn(move || ended.send(()).unwrap());
-        join(quick, Instant::now() + MS(10_000));
+        join(quick, Instant::now() + MS(10_000), pause);
         assert_eq!(ends.try_recv(), Ok(()), "it was not waited for");
     }
 }

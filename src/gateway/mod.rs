@@ -219,7 +219,7 @@ fn serve(
     }
     // Before clients are accepted: an operator who reads that the gateway is ready may send the next signal at once.
     let signals = signals.stop().map_err(refused("cannot wait for signals"))?;
-    let service = Service::new(process, signals, Arc::clone(&runtime), acceptors);
+    let mut service = Service::new(process, signals, Arc::clone(&runtime), acceptors);
     process.threads.open();
     if names.is_empty() {
         let message = "no endpoint is known; rejecting clients until there is one";
@@ -240,7 +240,7 @@ fn serve(
             runtime.reloads.predecessors.announce();
             runtime.reloads.predecessors.limit();
         }
-        None => notify::ready(&process.notifier, &runtime),
+        None => service.notify_ready(),
     }
     Ok(service.run())
 }

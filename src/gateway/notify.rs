@@ -11,19 +11,24 @@ use crate::sys::OsErrorText;
 use crate::sys::notify::Notifier;
 use crate::times::Times;
 
-/// Notifies the service manager that clients are served.
-pub(super) fn ready(notifier: &Notifier, runtime: &Runtime) {
+/// Notifies the service manager that clients are served; for `pause` see [`Notifier::send`].
+pub(super) fn ready(notifier: &Notifier, runtime: &Runtime, pause: impl FnMut() -> bool) {
     let line = runtime.line();
-    warn(notifier.send(&format!("READY=1\nSTATUS={line}")));
+    warn(notifier.send(&format!("READY=1\nSTATUS={line}"), pause));
 }
 
 /// The last notification of a process that has handed over: that clients are served, and by which process if the manager watches
 /// this one. It restarts the watchdog, so that the new process has the whole time until its own first notification.
-pub(super) fn handed_over(notifier: &Notifier, successor: Option<u32>) {
+pub(super) fn handed_over(
+    notifier: &Notifier,
+    successor: Option<u32>,
+    pause: impl FnMut() -> bool,
+) {
     let main = successor.map(|process| format!("MAINPID={process}\n"));
     let watchdog = notifier.watchdog.map(|_| "WATCHDOG=1\n");
     let (main, watchdog) = (main.unwrap_or_default(), watchdog.unwrap_or_default());
-    warn(notifier.send_last(&format!("{main}{watchdog}READY=1\nSTATUS=reloaded")));
+    let state = format!("{main}{watchdog}READY=1\nSTATUS=reloaded");
+    warn(notifier.send_last(&state, pause));
 }
 
 fn warn(sent: io::Result<()>) {
@@ -56,7 +61,10 @@ pub(super) fn prepare(notifier: &Notifier, runtime: &Arc<Runtime>, times: Times)
                 None => "",
             };
             // A failure was logged when the process became ready.
-            let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()));
+            let _ = notifier.send(&format!("{watchdog}STATUS={}", own.line()), || {
+                std::thread::sleep(times.main_look);
+                true
+            });
         }
     };
     runtime.threads.prepare(Thread::STATUS, work).map(drop)

@@ -6,8 +6,10 @@
 //! `--drain-timeout`), and what becomes of its listeners.
 //!
 //! [`Service::wait`] is the one place where the process waits, and where signals and messages of other processes are read. It does at
-//! once what can be done at once, and notes the rest in [`Pending`].
+//! once what can be done at once, and notes the rest in [`Pending`]. What has no descriptor to poll is waited for in short
+//! [pauses](Service::pause), so that a second signal ends the process at once there, too.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -99,6 +101,12 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// Notifies the service manager that clients are served.
+    pub(super) fn notify_ready(&mut self) {
+        let runtime = Arc::clone(&self.runtime);
+        notify::ready(&self.process.notifier, &runtime, || self.pause());
+    }
+
     /// Waits for a signal, for a message of another process, for the end of a session, or until a time, and does what is asked for.
     fn wait(&mut self, starting: Option<&Starting>, until: Option<Instant>) {
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
@@ -115,6 +123,28 @@ impl<'a> Service<'a> {
         fds.extend(predecessors.iter().map(|one| one.control().as_fd()));
         let signal = self.signals.wait(&fds, until);
         self.waker.iter().for_each(|waker| waker.clear());
+        self.act_on(signal);
+        if reads {
+            for (request, by) in self.runtime.reloads.predecessors.receive() {
+                self.carry_out(request, by);
+            }
+            let (_, draining) = self.runtime.reloads.predecessors.draining();
+            let max = self.runtime.limits.while_draining(draining);
+            self.runtime.proxy.sessions.limit(max);
+        }
+        self.receive_from_successor();
+    }
+
+    /// Waits for a moment, and takes signals only, while something else is waited for that has no descriptor to poll. Returns false
+    /// if the process is to exit at once, which nothing else must delay.
+    fn pause(&mut self) -> bool {
+        let until = Instant::now() + self.process.times.main_look;
+        let signal = self.signals.wait(&[], Some(until));
+        self.act_on(signal);
+        !self.pending.exit
+    }
+
+    fn act_on(&mut self, signal: io::Result<Option<Signal>>) {
         match signal {
             Ok(Some(Signal::Child)) if self.runtime.reloads.is_watched && !self.is_reloading => {
                 self.children.reap();
@@ -130,15 +160,6 @@ impl<'a> Service<'a> {
                 self.pending.exit = true;
             }
         }
-        if reads {
-            for (request, by) in self.runtime.reloads.predecessors.receive() {
-                self.carry_out(request, by);
-            }
-            let (_, draining) = self.runtime.reloads.predecessors.draining();
-            let max = self.runtime.limits.while_draining(draining);
-            self.runtime.proxy.sessions.limit(max);
-        }
-        self.receive_from_successor();
     }
 
     /// Does what this process is asked for by a signal, or by a predecessor. If its parent watches the service, signals to this
@@ -218,7 +239,8 @@ impl<'a> Service<'a> {
         let program = self.process.program.path().display().to_string();
         let fields = [("program", program.into())];
         log::info("reload", "received SIGUSR2, reloading", &fields);
-        let _ = self.process.notifier.send("RELOADING=1\nSTATUS=reloading");
+        let notifier = &self.process.notifier;
+        let _ = notifier.send("RELOADING=1\nSTATUS=reloading", || self.pause());
         self.is_reloading = true;
         let successor = self.start_successor();
         self.is_reloading = false;
@@ -283,13 +305,13 @@ impl<'a> Service<'a> {
     }
 
     /// A reload has failed.
-    fn continue_without(&self, reason: &str) {
+    fn continue_without(&mut self, reason: &str) {
         let fields = [("error", reason.into())];
         log::error("reload", "reload failed, continuing", &fields);
         self.runtime.reloads.fail(reason);
         // The other process may have said that it serves.
         self.runtime.reloads.predecessors.announce();
-        notify::ready(&self.process.notifier, &self.runtime);
+        self.notify_ready();
     }
 
     /// Another process serves from here on.
@@ -299,10 +321,8 @@ impl<'a> Service<'a> {
         let process = successor.process;
         let timeout = self.process.config.reload_timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        notify::handed_over(
-            &self.process.notifier,
-            reloads.is_managed.then_some(process),
-        );
+        let main = reloads.is_managed.then_some(process);
+        notify::handed_over(&self.process.notifier, main, || self.pause());
         // What this process was asked for meanwhile is meant for the service.
         let reload = self.pending.reload.then_some(Request::Reload);
         let end = self.pending.end.map(|_| Request::End);
@@ -325,7 +345,8 @@ impl<'a> Service<'a> {
         }
         if !self.pending.exit && !self.service_has_ended() {
             if let Some(metrics) = metrics {
-                join(metrics, Instant::now() + self.process.times.accept_patience);
+                let deadline = Instant::now() + self.process.times.accept_patience;
+                join(metrics, deadline, || self.pause());
             }
             if !reloads.is_watched {
                 return self.stopped();
@@ -360,9 +381,15 @@ impl<'a> Service<'a> {
             "drained, watching the process that serves",
             &fields,
         );
-        self.flush_logs();
-        // How a process has ended that was noted here would not be known there. Signals wait meanwhile.
-        if self.children.exit_status(successor.process).is_none() {
+        let deadline = Instant::now() + self.process.times.flush_patience;
+        while !self.is_logged() && Instant::now() < deadline && self.pause() {}
+        self.flush_logs(Duration::ZERO);
+        // How a process has ended that was noted here would not be known there. Signals that come now wait.
+        let Some(successor) = &self.successor else {
+            return;
+        };
+        let is_to_stay = self.pending.end.is_some() || self.pending.exit;
+        if !is_to_stay && self.children.exit_status(successor.process).is_none() {
             handover::execute(&self.process.program, &successor.control, successor.process);
         }
     }
@@ -401,9 +428,10 @@ impl<'a> Service<'a> {
         let open = runtime.proxy.sessions.count();
         // A drain may be longer than the manager's patience with a stop.
         let extension = timeout.saturating_add(STOP_MARGIN).as_micros();
-        let _ = self.process.notifier.send(&format!(
+        let state = format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}\nSTATUS=draining, {open} connections open"
-        ));
+        );
+        let _ = self.process.notifier.send(&state, || self.pause());
         predecessors.ask(Request::End);
         self.stop_accepting(false);
         log::info(
@@ -433,7 +461,8 @@ impl<'a> Service<'a> {
     fn stop_accepting(&mut self, handed_over: bool) -> Option<JoinHandle<()>> {
         self.runtime.threads.close();
         let deadline = Instant::now() + self.process.times.accept_patience;
-        let metrics = std::mem::take(&mut self.acceptors).stop(handed_over, deadline);
+        let acceptors = std::mem::take(&mut self.acceptors);
+        let metrics = acceptors.stop(handed_over, deadline, || self.pause());
         self.runtime.zones.clear();
         metrics
     }
@@ -489,7 +518,7 @@ impl<'a> Service<'a> {
     fn exit_at_once(mut self) -> ExitCode {
         self.runtime.reloads.predecessors.ask(Request::Reset);
         self.runtime.proxy.sessions.reset_all();
-        self.flush_logs();
+        self.flush_logs(self.process.times.flush_patience);
         // The parent may start the service again as soon as this process ends.
         self.status_of_successor();
         ExitCode::FAILURE
@@ -497,21 +526,26 @@ impl<'a> Service<'a> {
 
     /// Logs the end of a process that has drained. A second signal has no effect from here on.
     fn stopped(&self) -> ExitCode {
-        self.flush_access_log();
+        self.flush_access_log(self.process.times.flush_patience);
         let rejected = self.runtime.proxy.rejected();
         log::info("gateway", "stopped", &[("rejected", rejected.into())]);
         ExitCode::SUCCESS
     }
 
-    fn flush_access_log(&self) {
+    fn is_logged(&self) -> bool {
         let access = self.runtime.proxy.access.as_ref();
-        if access.is_some_and(|access| !access.flush(self.process.times.flush_patience)) {
+        access.is_none_or(|access| access.flush(Duration::ZERO)) && log::flush(Duration::ZERO)
+    }
+
+    fn flush_access_log(&self, patience: Duration) {
+        let access = self.runtime.proxy.access.as_ref();
+        if access.is_some_and(|access| !access.flush(patience)) {
             log::warn("access", "ended before the access log was written", &[]);
         }
     }
 
-    fn flush_logs(&self) {
-        self.flush_access_log();
-        log::flush(self.process.times.flush_patience);
+    fn flush_logs(&self, patience: Duration) {
+        self.flush_access_log(patience);
+        log::flush(patience);
     }
 }

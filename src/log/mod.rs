@@ -52,11 +52,9 @@ pub(crate) fn write_lines() -> ! {
     LINES.drain(Duration::ZERO, queue::to_stderr)
 }
 
-/// Waits until all that was logged is written, at most `patience`.
-pub(crate) fn flush(patience: Duration) {
-    if LOGGER.get().is_some() {
-        LINES.flush(patience);
-    }
+/// Waits until all that was logged is written, at most `patience`; returns whether it is.
+pub(crate) fn flush(patience: Duration) -> bool {
+    LOGGER.get().is_none() || LINES.flush(patience)
 }
 
 /// How many lines were dropped so far.

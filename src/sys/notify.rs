@@ -8,15 +8,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::OsErrorText;
 
-/// How long a message waits for room in the manager's queue.
+/// How long a message waits for room in the manager's queue: READY=1 should not be lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often the last message is tried: a manager that does not learn which process serves ends the service with the old one.
-const LAST_TRIES: usize = 30;
+/// The same for the last message: a manager that does not learn which process serves ends the service with the old one.
+const LAST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where to send state changes; silent when started by hand.
 #[derive(Debug, Clone, Default)]
@@ -47,9 +47,7 @@ impl Notifier {
             address.map_err(|error| format!("NOTIFY_SOCKET={path:?}: {}", OsErrorText(&error)))?;
         let unusable = |error| format!("NOTIFY_SOCKET: {}", OsErrorText(&error));
         let socket = UnixDatagram::unbound().map_err(unusable)?;
-        // A manager whose queue is full is waited for a moment, so that READY=1 is not lost,
-        // but not without limit.
-        socket.set_write_timeout(Some(PATIENCE)).map_err(unusable)?;
+        socket.set_nonblocking(true).map_err(unusable)?;
         let text = |name| variable(name).and_then(|value| value.into_string().ok());
         let ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
         let watchdog = text("WATCHDOG_USEC")
@@ -69,41 +67,54 @@ impl Notifier {
         self.socket.is_some()
     }
 
-    /// Sends assignments such as `READY=1`, one per line.
+    /// Sends assignments such as `READY=1`, one per line. While the manager's queue is full, it is tried again after each `pause`
+    /// that returns true, but not for ever.
     ///
     /// # Errors
     /// If the manager cannot be reached; callers that only report their status may ignore that.
-    pub(crate) fn send(&self, state: &str) -> io::Result<()> {
-        self.say(state, false)
+    pub(crate) fn send(&self, state: &str, pause: impl FnMut() -> bool) -> io::Result<()> {
+        self.say(state, false, PATIENCE, pause)
     }
 
     /// The same for the last time: from here on another process reports to the manager, and this one sends nothing more.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub(crate) fn send_last(&self, state: &str) -> io::Result<()> {
-        self.say(state, true)
+    pub(crate) fn send_last(&self, state: &str, pause: impl FnMut() -> bool) -> io::Result<()> {
+        self.say(state, true, LAST_PATIENCE, pause)
     }
 
-    fn say(&self, state: &str, is_last: bool) -> io::Result<()> {
+    fn say(
+        &self,
+        state: &str,
+        is_last: bool,
+        patience: Duration,
+        mut pause: impl FnMut() -> bool,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.try_once(state, is_last) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && Instant::now() < deadline
+                        && pause() => {}
+                sent => return sent,
+            }
+        }
+    }
+
+    fn try_once(&self, state: &str, is_last: bool) -> io::Result<()> {
         let Some((socket, address)) = self.socket.as_deref() else {
             return Ok(());
         };
-        // Held while it is sent, so that nothing comes after the last.
+        // Held while it is sent, so that nothing comes after the last, but never while the queue is full.
         let is_silent = self.is_silent.lock();
         let mut is_silent = is_silent.unwrap_or_else(PoisonError::into_inner);
-        if *is_silent {
+        if *is_silent && !is_last {
             return Ok(());
         }
         *is_silent = is_last;
-        let mut tries = if is_last { LAST_TRIES } else { 1 };
-        loop {
-            tries -= 1;
-            match socket.send_to_addr(state.as_bytes(), address) {
-                Err(error) if tries > 0 && error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return sent.map(drop),
-            }
-        }
+        socket.send_to_addr(state.as_bytes(), address).map(drop)
     }
 }
 
@@ -154,28 +165,36 @@ mod tests {
             (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
         })
         .unwrap();
-        let socket = &notifier.socket.as_deref().unwrap().0;
-        socket
-            .set_write_timeout(Some(Duration::from_millis(1)))
-            .unwrap();
-        let sent = (0..1_000_000).take_while(|_| notifier.send("STATUS=x").is_ok());
+        let sent = (0..1_000_000).take_while(|_| notifier.send("STATUS=x", || false).is_ok());
         let sent = sent.count();
-        std::thread::scope(|scope| {
-            let last = scope.spawn(|| notifier.send_last("READY=1"));
-            // Only the last is tried again.
-            socket
-                .set_write_timeout(Some(Duration::from_secs(10)))
-                .unwrap();
-            let mut buffer = [0; 32];
-            for _ in 0..sent {
-                let count = manager.recv(&mut buffer).unwrap();
-                assert_eq!(&buffer[..count], b"STATUS=x");
-            }
-            let count = manager.recv(&mut buffer).unwrap();
-            assert_eq!(&buffer[..count], b"READY=1");
-            assert!(last.join().unwrap().is_ok());
+        let mut pauses = 0;
+        let full = notifier.send("STATUS=x", || {
+            pauses += 1;
+            pauses < 3
         });
-        assert!(notifier.send("STATUS=x").is_ok());
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(pauses, 3, "the caller may end it");
+        let full = notifier.say("STATUS=x", false, Duration::ZERO, || true);
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let receive = || {
+            let mut buffer = [0; 32];
+            let count = manager.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        };
+        let mut received = 0;
+        let last = notifier.send_last("READY=1", || {
+            // Nothing of another thread comes after it.
+            assert!(notifier.send("STATUS=y", || false).is_ok());
+            received += 1;
+            assert_eq!(receive(), "STATUS=x");
+            true
+        });
+        assert!(last.is_ok());
+        for _ in received..sent {
+            assert_eq!(receive(), "STATUS=x");
+        }
+        assert_eq!(receive(), "READY=1");
+        assert!(notifier.send("STATUS=x", || true).is_ok());
         manager.set_nonblocking(true).unwrap();
         assert!(manager.recv(&mut [0; 32]).is_err(), "it is silent");
     }
@@ -189,14 +208,12 @@ mod tests {
             (variable == "NOTIFY_SOCKET").then(|| format!("@{name}").into())
         })
         .unwrap();
-        let waits = notifier.socket.as_deref().unwrap().0.write_timeout();
-        assert_eq!(waits.unwrap(), Some(PATIENCE), "for a queue that is full");
-        notifier.send("READY=1").unwrap();
+        notifier.send("READY=1", || false).unwrap();
         let mut buffer = [0; 32];
         let count = manager.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..count], b"READY=1");
         drop(manager);
-        assert!(notifier.send("STOPPING=1").is_err());
-        assert!(Notifier::default().send("READY=1").is_ok());
+        assert!(notifier.send("STOPPING=1", || true).is_err());
+        assert!(Notifier::default().send("READY=1", || true).is_ok());
     }
 }

@@ -1,10 +1,13 @@
-//! sd_notify: the messages to the service manager, and that there are none without one. D21.
+//! sd_notify: the messages to the service manager, that there are none without one, and that a manager that does not read them
+//! delays no signal. D21.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::net::{expect_refused, tag, try_tag};
+use crate::support::net::{expect_echo, expect_refused, tag, try_tag};
+use crate::support::supervisor::Service;
 use crate::support::{Backend, Gateway, Launch, SOON, TempDir};
 
 /// The service manager's end.
@@ -30,6 +33,16 @@ impl Manager {
             }
             assert!(Instant::now() < deadline, "no {start}");
         }
+    }
+
+    /// Fills the queue, so that nothing else can be sent until it is read.
+    fn fill(&self) {
+        let address = self.0.local_addr().expect("the address of the manager");
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender
+            .set_nonblocking(true)
+            .expect("a socket without waits");
+        while sender.send_to_addr(b"FILL=1", &address).is_ok() {}
     }
 
     #[track_caller]
@@ -227,4 +240,69 @@ fn socket_that_does_not_exist_ends_nothing() {
     assert_eq!(tag(gateway.address()).0, b't');
     let told = gateway.wait_record("cannot notify the service manager that clients are served");
     assert_eq!(told.text("error"), "no such file or directory");
+}
+
+/// A manager at `path` that does not read, and a gateway that waits to notify it that another process serves.
+#[track_caller]
+fn reload_unread(endpoint: &Backend, path: &Path) -> (Manager, Service) {
+    let manager = Manager::at(&SocketAddr::from_pathname(path).expect("a path"));
+    let launch = launch(endpoint, path.to_str().expect("a path in UTF-8"));
+    // However soon the second signal comes, it is not an echo of the first.
+    let service = Service::start(launch.times("signal_echo=0"));
+    manager.wait("READY=1");
+    manager.fill();
+    service.signal("USR2");
+    service.wait_record_where("another process serves", |record| {
+        record.get("predecessor").is_some()
+    });
+    (manager, service)
+}
+
+#[test]
+fn second_signal_ends_it_at_once_while_the_manager_does_not_read() {
+    let dir = TempDir::new();
+    let endpoint = Backend::tagged(b't');
+    let (_manager, mut service) = reload_unread(&endpoint, &dir.path().join("notify"));
+    service.signal("TERM");
+    std::thread::sleep(Duration::from_millis(50));
+    service.signal("TERM");
+    assert_eq!(service.wait_exit(SOON / 2).code(), Some(1));
+    service.wait_record("received second signal, exiting at once");
+}
+
+/// It may have been sent before the manager learned which process serves, so it is meant for the service.
+#[test]
+fn signal_while_the_manager_does_not_read_ends_the_service() {
+    let dir = TempDir::new();
+    let endpoint = Backend::tagged(b't');
+    let (manager, mut service) = reload_unread(&endpoint, &dir.path().join("notify"));
+    // The process that serves may not have reported that it does.
+    std::thread::sleep(Duration::from_millis(500));
+    service.signal("TERM");
+    std::thread::sleep(Duration::from_millis(500));
+    manager.wait("MAINPID=");
+    service.wait_record_where("the process that serves ends, too", |record| {
+        record.text("signal") == "passed on"
+    });
+    assert_eq!(service.wait_exit(SOON).code(), Some(0));
+}
+
+#[test]
+fn two_signals_at_once_are_one_request_while_the_manager_does_not_read() {
+    let dir = TempDir::new();
+    let path = dir.path().join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).expect("a path"));
+    let endpoint = Backend::tagged(b't');
+    let launch = launch(&endpoint, path.to_str().expect("a path in UTF-8"));
+    let mut gateway = launch.times("signal_echo=600").start();
+    let (_, client) = try_tag(gateway.address()).expect("served");
+    manager.wait("READY=1");
+    manager.fill();
+    gateway.signal("TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    gateway.signal("INT");
+    gateway.wait_record("received signal, draining");
+    expect_echo(&client, 1);
+    drop(client);
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
 }
