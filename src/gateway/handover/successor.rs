@@ -44,6 +44,8 @@ enum Step {
     Ready,
     /// It was asked to serve, so it may do so at any moment.
     MayServe,
+    /// It has said that it serves.
+    Serves,
 }
 
 impl Starting {
@@ -136,11 +138,11 @@ impl Starting {
                         self.step = Step::MayServe;
                         continue;
                     }
-                    return Ok(None);
+                    return Ok(self.process.filter(|_| self.step == Step::Serves));
                 }
                 Received::Message(Message::Ready) => self.step = Step::Ready,
                 Received::Message(Message::Serving(_)) if self.step == Step::MayServe => {
-                    return Ok(self.process);
+                    self.step = Step::Serves;
                 }
                 Received::Message(Message::Failed(reason)) => return Err(reason),
                 Received::Message(Message::Started(process)) => self.process = Some(process),
@@ -160,7 +162,7 @@ impl Starting {
 
     /// Whether it was asked to serve, so that it may do so at any moment.
     pub(crate) fn may_serve(&self) -> bool {
-        self.step == Step::MayServe
+        matches!(self.step, Step::MayServe | Step::Serves)
     }
 
     /// It ends by itself as soon as it has started the process. What does not, such as a script in its place, is not waited for.
@@ -244,6 +246,34 @@ impl Successor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_ends_as_soon_as_it_serves_has_taken_over_nothing() {
+        for ends in [false, true] {
+            let (control, far) = Control::pair().unwrap();
+            let starter = std::process::Command::new("true").spawn().unwrap();
+            let mut starting = Starting {
+                control,
+                starter,
+                process: None,
+                step: Step::Started,
+            };
+            far.send(&Message::Started(7)).unwrap();
+            far.send(&Message::Ready).unwrap();
+            assert_eq!(starting.receive(), Ok(None));
+            assert!(starting.may_serve());
+            assert_eq!(far.receive(), Received::Message(Message::Serve));
+            far.send(&Message::Serving(7)).unwrap();
+            if ends {
+                drop(far);
+                let error = starting.receive().unwrap_err();
+                assert!(error.contains("has ended"), "{error}");
+            } else {
+                assert_eq!(starting.receive(), Ok(Some(7)));
+                starting.end_starter();
+            }
+        }
+    }
 
     #[test]
     fn connections_are_reported_when_they_change_and_not_too_often() {
