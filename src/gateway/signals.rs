@@ -108,7 +108,6 @@ fn request(signal: Signal, ending: Option<Duration>, echo: Duration) -> Option<R
 pub(super) struct StartSignals {
     thread: JoinHandle<Signals>,
     shared: Arc<Shared>,
-    times: Times,
 }
 
 struct Shared {
@@ -129,14 +128,15 @@ impl StartSignals {
         });
         let own = Arc::clone(&shared);
         let thread = threads::spawn("signal", None, move || {
-            own.act_on(&signals);
+            if let Err(error) = threads::attempt(|| own.act_on(&signals)) {
+                // All signals are blocked, so that none would end the process any more.
+                let fields = [("thread", "signal".into()), ("error", error.into())];
+                log::error("gateway", "thread ended, ending the process", &fields);
+                exit(&signals, 1);
+            }
             signals
         })?;
-        Ok(Self {
-            thread,
-            shared,
-            times,
-        })
+        Ok(Self { thread, shared })
     }
 
     /// From here on SIGHUP opens the access log again: logrotate may send it before the start is complete.
@@ -147,23 +147,18 @@ impl StartSignals {
     /// Ends the thread; signals that it has not taken can be taken with the result.
     ///
     /// # Errors
-    /// If the thread has panicked, and no descriptors are left.
+    /// If the thread has panicked, which ends the process before that is seen here.
     pub(super) fn stop(self) -> io::Result<Signals> {
         self.shared.is_stopped.store(true, Ordering::SeqCst);
         syscall::wake_signal_thread();
         let signals = self.thread.join();
-        signals.or_else(|_| Signals::open(self.times))
+        signals.map_err(|_| io::Error::other("thread signal has panicked"))
     }
 }
 
 impl Shared {
     /// The work of the thread.
     fn act_on(&self, signals: &Signals) {
-        // `exit`, because the main thread may wait for DNS or for an endpoint; there are no clients yet.
-        let exit = |status| {
-            log::flush(signals.times.flush_patience);
-            std::process::exit(status)
-        };
         while !self.is_stopped.load(Ordering::SeqCst) {
             match signals.wait(&[], None) {
                 // It may be to stop.
@@ -180,15 +175,21 @@ impl Shared {
                     let fields = [("signal", signal.name().into())];
                     log::warn("signal", "received signal while starting, exiting", &fields);
                     // Nothing is open, and for a service manager that is a stop like any other.
-                    exit(0);
+                    exit(signals, 0);
                 }
                 Err(error) => {
                     log_failure(&error);
-                    exit(1);
+                    exit(signals, 1);
                 }
             }
         }
     }
+}
+
+/// Ends the process during the start: the main thread may wait for DNS or for an endpoint, and there are no clients yet.
+fn exit(signals: &Signals, status: i32) -> ! {
+    log::flush(signals.times.flush_patience);
+    std::process::exit(status)
 }
 
 /// Logs that signals cannot be taken, which ends the process: no other signal but SIGKILL would.
