@@ -28,7 +28,7 @@ pub(super) struct Process<'a> {
 }
 
 /// Gives up the right to get privileges, and checks that the host has entropy, as a start and a check both do first.
-/// Returns why [`NOT_CONTAINED`] is true, if it is.
+/// If the kernel refuses the former, returns the reason, for [`NOT_CONTAINED`].
 ///
 /// # Errors
 /// If the host has no entropy.

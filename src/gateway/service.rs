@@ -144,6 +144,12 @@ impl<'a> Service<'a> {
         !self.pending.exit
     }
 
+    /// Pauses until something is written, but not for ever.
+    fn pause_until(&mut self, is_written: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + self.process.times.flush_patience;
+        while !is_written(self) && Instant::now() < deadline && self.pause() {}
+    }
+
     fn act_on(&mut self, signal: io::Result<Option<Signal>>) {
         match signal {
             Ok(Some(Signal::Child)) if self.runtime.reloads.is_watched && !self.is_reloading => {
@@ -381,9 +387,9 @@ impl<'a> Service<'a> {
             "drained, watching the process that serves",
             &fields,
         );
-        let deadline = Instant::now() + self.process.times.flush_patience;
-        while !self.is_logged() && Instant::now() < deadline && self.pause() {}
-        self.flush_logs(Duration::ZERO);
+        self.pause_until(|own| own.has_written_access_log(Duration::ZERO));
+        self.flush_access_log(Duration::ZERO);
+        self.pause_until(|_| log::flush(Duration::ZERO));
         // How a process has ended that was noted here would not be known there. Signals that come now wait.
         let Some(successor) = &self.successor else {
             return;
@@ -518,7 +524,7 @@ impl<'a> Service<'a> {
     fn exit_at_once(mut self) -> ExitCode {
         self.runtime.reloads.predecessors.ask(Request::Reset);
         self.runtime.proxy.sessions.reset_all();
-        self.flush_logs(self.process.times.flush_patience);
+        self.flush_access_log(self.process.times.flush_patience);
         // The parent may start the service again as soon as this process ends.
         self.status_of_successor();
         ExitCode::FAILURE
@@ -532,20 +538,14 @@ impl<'a> Service<'a> {
         ExitCode::SUCCESS
     }
 
-    fn is_logged(&self) -> bool {
-        let access = self.runtime.proxy.access.as_ref();
-        access.is_none_or(|access| access.flush(Duration::ZERO)) && log::flush(Duration::ZERO)
-    }
-
     fn flush_access_log(&self, patience: Duration) {
-        let access = self.runtime.proxy.access.as_ref();
-        if access.is_some_and(|access| !access.flush(patience)) {
+        if !self.has_written_access_log(patience) {
             log::warn("access", "ended before the access log was written", &[]);
         }
     }
 
-    fn flush_logs(&self, patience: Duration) {
-        self.flush_access_log(patience);
-        log::flush(patience);
+    fn has_written_access_log(&self, patience: Duration) -> bool {
+        let access = self.runtime.proxy.access.as_ref();
+        access.is_none_or(|access| access.flush(patience))
     }
 }
