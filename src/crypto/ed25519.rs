@@ -126,8 +126,8 @@ impl Point {
         let v7 = F.mul(&square(&v3), &v);
         let power = F.pow(&F.mul(&u, &v7), &ROOT_EXPONENT);
         let mut x = F.mul(&F.mul(&u, &v3), &power);
-        // Step 3: it is the root, or it is times the square root of -1, or there
-        // is not a root.
+        // Step 3: it is the root, or becomes the root when multiplied by the square root of -1, or
+        // there is no root.
         let vx2 = F.mul(&v, &square(&x));
         if vx2 != u {
             if vx2 != negated(&u) {
