@@ -21,7 +21,7 @@ use super::error::Error;
 use super::group::{GROUPS, Group, KeyShare};
 use super::msgs::{compose, prefixed};
 use super::suite;
-use crate::x509::sig::SignatureScheme;
+use crate::x509::SignatureScheme;
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 section 3.3).
 const RENEGOTIATION_SCSV: u16 = 0x00ff;

@@ -11,7 +11,7 @@ use super::codes::{ExtensionType, HandshakeType};
 use super::error::Error;
 use crate::crypto;
 use crate::wire::{self, Reader};
-use crate::x509::sig::SignatureScheme;
+use crate::x509::SignatureScheme;
 
 /// Most bytes of a Certificate message. Chains are 2 to 10 kB; with four certificates signed
 /// by RSA-8192 they stay below 16 kB.

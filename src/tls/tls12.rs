@@ -23,7 +23,7 @@ use super::record::RecordLayer;
 use super::suite::{self, Signer, Suite12};
 use super::{Config, Verified, Version};
 use crate::x509::Certificate;
-use crate::x509::sig::{self, SignatureScheme};
+use crate::x509::{SignatureScheme, sig};
 
 /// Longest session id, in bytes (RFC 5246 section 7.4.1.2).
 const MAX_SESSION_ID: usize = 32;

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use super::Error;
 use super::constraints::NameConstraints;
 use super::dn::DistinguishedName;
-use super::error::malformed;
+use super::error::{InvalidReason, malformed};
 use super::name::GeneralName;
 use super::time::UnixTime;
 use crate::wire::Reader;
@@ -328,3 +328,12 @@ fn basic_constraints(reader: &mut Reader<'_>) -> Result<(bool, Option<u64>), der
 
 #[cfg(test)]
 pub(super) mod tests;
+impl InvalidReason {
+    /// The error that `certificate` is invalid for this reason.
+    pub(super) fn of(self, certificate: &Certificate<'_>) -> Error {
+        Error::Invalid {
+            subject: certificate.subject(),
+            reason: self,
+        }
+    }
+}

@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use super::cert::Certificate;
-use super::sig::SignatureScheme;
+use super::scheme::SignatureScheme;
 use super::time::UnixTime;
 use crate::crypto;
 use crate::wire::der;
@@ -133,16 +132,6 @@ pub(crate) enum InvalidReason {
 /// Says which field of a certificate is not DER.
 pub(super) fn malformed(what: &'static str) -> impl Fn(der::Error) -> Error {
     move |cause| Error::Malformed { what, cause }
-}
-
-impl InvalidReason {
-    /// The error that `certificate` is invalid for this reason.
-    pub(super) fn of(self, certificate: &Certificate<'_>) -> Error {
-        Error::Invalid {
-            subject: certificate.subject(),
-            reason: self,
-        }
-    }
 }
 
 impl Error {

@@ -26,6 +26,7 @@
     clippy::panic
 )]
 
+mod budget;
 pub(crate) mod cert;
 pub(crate) mod constraints;
 pub(crate) mod dn;
@@ -33,6 +34,7 @@ mod error;
 pub(crate) mod name;
 mod path;
 pub(crate) mod pem;
+mod scheme;
 pub(crate) mod sig;
 pub(crate) mod time;
 
@@ -43,7 +45,8 @@ pub(crate) use time::UnixTime;
 
 use std::collections::HashSet;
 
-pub(crate) use path::Budget;
+pub(crate) use budget::Budget;
+pub(crate) use scheme::SignatureScheme;
 
 /// Most certificates a peer may present. A server sends one to five; published tests of
 /// hostile chains have a hundred.

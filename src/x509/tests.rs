@@ -12,7 +12,7 @@ mod accepted;
 mod budget;
 mod changed;
 
-use super::sig::{SignatureScheme, verify_tls12, verify_tls13};
+use super::sig::{verify_tls12, verify_tls13};
 use super::*;
 use crate::crypto;
 use crate::wire::der;

@@ -1,7 +1,8 @@
 //! One certificate: parsed, described, its key used, its constraints met by its own names.
 
 use super::{Target, harmless};
-use crate::x509::sig::{SignatureScheme, verify_tls12, verify_tls13};
+use crate::x509::SignatureScheme;
+use crate::x509::sig::{verify_tls12, verify_tls13};
 use crate::x509::{Anchors, Certificate, ServerName, UnixTime, pem, verify};
 
 pub(super) const TARGET: Target = Target {

@@ -6,7 +6,7 @@ use crate::peers::tls_server::{extension, fix_length, handshake, leaf, length16,
 use crate::tls::Error;
 use crate::tls::codes::{Description, ExtensionType, HandshakeType};
 use crate::wire;
-use crate::x509::{self, sig::SignatureScheme};
+use crate::x509::{self, SignatureScheme};
 
 const ENCRYPTED_EXTENSIONS: HandshakeType = HandshakeType::ENCRYPTED_EXTENSIONS;
 

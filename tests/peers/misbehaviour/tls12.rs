@@ -6,7 +6,7 @@ use crate::peers::tls_server::{RANDOM, RETRY_RANDOM, fix_length, handshake, leng
 use crate::tls::Error;
 use crate::tls::codes::{Description, ExtensionType, HandshakeType};
 use crate::wire;
-use crate::x509::{self, sig::SignatureScheme};
+use crate::x509::{self, SignatureScheme};
 
 #[test]
 fn bad_servers_of_tls_1_2() {
