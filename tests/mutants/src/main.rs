@@ -90,7 +90,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool, String> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Of the checkout in which it runs, which need not be the one in which it was built.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("run it with `cargo run`")?;
+    let here = Path::new(&here);
     let top = here
         .join("../..")
         .canonicalize()
