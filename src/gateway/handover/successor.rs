@@ -265,7 +265,9 @@ mod tests {
             assert_eq!(far.receive(), Received::Message(Message::Serve));
             far.send(&Message::Serving(7)).unwrap();
             if ends {
-                drop(far);
+                // Not dropped: a process that another test starts right now may have a copy of it.
+                let far = socket2::SockRef::from(&far);
+                far.shutdown(std::net::Shutdown::Both).unwrap();
                 let error = starting.receive().unwrap_err();
                 assert!(error.contains("has ended"), "{error}");
             } else {
