@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The port an etcd member serves clients on (IANA: `etcd-client`).
 pub(crate) const ENDPOINT_PORT: u16 = 2379;
-/// The port the reference listens on unless told otherwise.
+/// The default port of the reference.
 pub(crate) const LISTEN_PORT: u16 = 23790;
 /// The port that is proposed for metrics: the next one.
 const METRICS_PORT: u16 = 23791;

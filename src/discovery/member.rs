@@ -13,7 +13,7 @@ use crate::endpoint::Source;
 /// the time and the memory.
 pub(super) const MAX_ENDPOINTS: usize = 1024;
 
-/// Bytes of memory that it may take to make endpoints of so many members, and to replace others by them.
+/// Bytes of memory that may be needed to make endpoints of this many members, and to replace others by them.
 pub(super) fn memory_for(members: usize) -> usize {
     const EACH: usize = 4096;
     const BASE: usize = 256 * 1024;

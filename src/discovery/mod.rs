@@ -74,7 +74,7 @@ pub(crate) struct Discovery {
     schedule: Schedule,
     /// How often the resolver's files had changed when they were last polled.
     resolver_changes: u64,
-    /// Somebody has asked for a refresh since the last one.
+    /// A refresh was requested since the last one.
     asked: bool,
     /// An operator has asked for it, so that its result is to be logged.
     log_result: bool,

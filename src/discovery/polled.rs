@@ -175,7 +175,7 @@ impl<F: PolledFiles> Polled<F> {
         }
     }
 
-    /// What the files mean now, if that is news; an error is shown as a [problem](Self::problem). If somebody
+    /// What the files mean now, if that has changed; an error is shown as a [problem](Self::problem). If somebody
     /// has `asked`, what is still bad is news, too.
     pub(super) fn poll(&mut self, asked: bool) -> Option<Parsed<F::Value>> {
         // Before the contents: a write in between shows at the next poll.

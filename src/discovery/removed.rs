@@ -116,7 +116,7 @@ mod tests {
             ("ab b", "-"),
             ("ab b b", "--a"),
             ("ab b b b", "--a-"),
-            // It comes back: that begins anew.
+            // It comes back: its time starts again.
             ("ab b ab b ab b", "-----"),
             ("ab b ab b b", "----a"),
             ("ab b a b a b a", "------"),

@@ -122,7 +122,7 @@ impl Schedule {
     }
 }
 
-/// The time until the next refresh, after so many in a row that were not complete.
+/// The time until the next refresh, after this many incomplete ones in a row.
 fn delay(failures: u32, outcome: Outcome, times: &Times) -> Duration {
     if outcome.urgent {
         return times.refresh_min;

@@ -298,7 +298,7 @@ impl Service {
     }
 
     fn fail(&mut self, error: dns::Error, outcome: &mut Outcome) {
-        // RFC 2308: for so long it is certain that there is nothing, and no longer.
+        // RFC 2308: the negative answer is valid for this time, and no longer.
         if let Some(ttl) = error.negative_ttl.filter(|_| error.class.is_definite()) {
             outcome.add(Duration::from_secs(ttl.into()));
         }

@@ -24,7 +24,7 @@ impl Edns {
         known.map(|(_, works, _)| *works)
     }
 
-    /// Remembers whether it works, for so long, or forgets the server.
+    /// Remembers for this time whether it works, or forgets the server.
     pub(super) fn note(
         &self,
         server: SocketAddr,

@@ -151,7 +151,7 @@ struct Strays {
 }
 
 impl Strays {
-    /// Counts one of so many octets; an error if there are too many to ignore.
+    /// Counts a message of this many octets; an error if there are too many to ignore.
     fn add(&mut self, octets: usize, max_messages: usize) -> Result<(), Class> {
         self.messages = self.messages.saturating_add(1);
         self.octets = self.octets.saturating_add(octets);

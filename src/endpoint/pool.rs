@@ -1,7 +1,7 @@
 //! The set of endpoints with the state of each, shared by all sessions.
 //!
 //! An endpoint is untried until a dial of it has an outcome; then it is active until a dial of it fails for
-//! a reason of its own, and inactive until one succeeds, whoever dialled. A failure that is older than the
+//! a reason of its own, and inactive until one succeeds, no matter which part of the gateway dialled. A failure that is older than the
 //! endpoint's last success changes nothing. An active endpoint may be doubted: because a dial waits (slow),
 //! because it accepts connections and does not answer (silent), because of its health checks (unhealthy). A
 //! doubted endpoint is used where there is no better one. Clients dial a draining endpoint only where no other serves;
@@ -94,7 +94,7 @@ impl Pool {
         })
     }
 
-    /// The same pool with so many slots and these intervals, before it has endpoints.
+    /// The same pool with this many slots and these intervals, before it has endpoints.
     pub(crate) fn tuned(mut self, slots: usize, times: Times) -> Self {
         self.slots = Slots::new(slots);
         self.counted = times.counted;

@@ -61,7 +61,7 @@ pub(super) enum Outcome {
 }
 
 impl Watched {
-    /// A dial, or a probe whose answer may take so long.
+    /// A dial, or a probe whose answer may take this long.
     pub(super) fn dial(attempt: Attempt, answer: Option<Duration>) -> Self {
         Self {
             addr: attempt.addr,

@@ -35,7 +35,7 @@ impl Socket for Listener {
     }
 }
 
-/// The listener for metrics, which polls anew for each client.
+/// The listener for metrics, which polls again for each client.
 impl Socket for TcpListener {
     fn replaced(&self) {}
 }

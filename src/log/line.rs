@@ -193,7 +193,7 @@ impl fmt::Display for Pairs<'_> {
 /// certificate.
 pub(crate) const MAX_ERROR: usize = 500;
 
-/// Cuts a text to at most so many characters.
+/// Cuts a text to at most this many characters.
 pub(crate) fn shortened(mut text: String, most: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);

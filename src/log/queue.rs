@@ -74,7 +74,7 @@ impl Batch {
         (lost as u64, notices.map(|notice| notice.count).sum())
     }
 
-    /// Whether so many bytes more fit into `capacity`, and this host has memory for them.
+    /// Whether this many more bytes fit into `capacity`, and this host has memory for them.
     fn has_room(&mut self, more: usize, capacity: usize) -> bool {
         let lines = &mut self.lines;
         match lines.len() + more {
@@ -110,7 +110,7 @@ impl Drop for Writing<'_> {
 }
 
 impl Queue {
-    /// A queue for so many bytes.
+    /// A queue for at most this many bytes.
     pub(crate) const fn new(capacity: usize) -> Self {
         Self {
             capacity,

@@ -36,7 +36,7 @@ type Unserved = (Rejection, Option<dial::Error>);
 /// The shortest head start, however many endpoints there are.
 const LEAST_HEAD_START: Duration = Duration::from_millis(10);
 
-/// For so many head starts a draining endpoint is not dialled while other dials are open: longer than the second after
+/// For this many head starts a draining endpoint is not dialled while other dials are open: longer than the second after
 /// which a lost packet is retransmitted.
 const DRAINING_HEAD_STARTS: u32 = 5;
 

@@ -175,7 +175,7 @@ mod tests {
             let (accepted, _) = listener.accept().unwrap();
             assert_eq!(linger(SockRef::from(&accepted)), Some(Duration::ZERO));
             let socket = SockRef::from(&listener.socket);
-            // Whoever else has it may take a client that this one was told of.
+            // Another process that has it may take a client that poll(2) has reported here.
             assert!(socket.nonblocking().unwrap());
             assert_eq!(linger(socket).is_none(), shared);
         }

@@ -56,7 +56,7 @@ pub(crate) use crate::proxy::workers::STACK;
 use crate::proxy::workers::Workers;
 use crate::sys::OsErrorText;
 
-/// Pause after an `accept` that failed for want of descriptors or memory: the client
+/// Pause after an `accept` that failed because descriptors or memory are used up: the client
 /// stays in the queue, so trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -127,7 +127,7 @@ impl Proxy {
         }
     }
 
-    /// Whether so many threads could be started for clients now.
+    /// Whether this many threads could be started for clients now.
     ///
     /// # Errors
     /// That of the host, if they could not.

@@ -98,7 +98,7 @@ impl Drop for Permit {
 }
 
 impl Pipes {
-    /// At most so many pipes and buffers at the same time. After the host has refused to splice, bulk is copied for
+    /// At most this many pipes and buffers at the same time. After the host has refused to splice, bulk is copied for
     /// `pause`, and for longer after more refusals.
     pub(crate) fn new(max_pipes: usize, max_buffers: usize, pause: Duration) -> Self {
         Self {
@@ -174,7 +174,7 @@ impl Pipes {
     }
 }
 
-/// How long bulk is copied after so many refusals in a row: `first` after one, then twice as long each time.
+/// How long bulk is copied after this many refusals in a row: `first` after one, then twice as long each time.
 fn pause(first: Duration, refusals: u32) -> Duration {
     let factor = 1 << refusals.saturating_sub(1).min(31);
     first.saturating_mul(factor).min(LONGEST_PAUSE)
@@ -194,7 +194,7 @@ mod tests {
             lock(&self.state).empty.len()
         }
 
-        /// How many of them have bytes in them, which would be somebody else's.
+        /// How many of them have bytes in them, which would be those of another session.
         pub(in crate::proxy) fn with_bytes(&self) -> usize {
             let state = lock(&self.state);
             let is_filled = |pipe: &&Pipe| {

@@ -5,7 +5,7 @@
 //!   its endpoint is silent and another is active: its next attempt reaches a member that answers. The bytes are only
 //!   counted; no content is looked at.
 //! - Connections to an endpoint that was removed are reset after `--close-removed`. An endpoint that
-//!   comes back meanwhile keeps its connections, and the time begins anew when it is removed again. A
+//!   comes back meanwhile keeps its connections, and the time starts again when it is removed again. A
 //!   session that was still dialling when its endpoint was removed reports it itself.
 //! - Connections to an endpoint that has been silent or unhealthy for `--close-unhealthy` are reset, once,
 //!   if another has been active for as long.
@@ -27,7 +27,7 @@ use crate::proxy::notices::Inbox;
 use crate::proxy::session::{Bounds, Proxy, Session};
 use crate::sys::memory;
 
-/// A session without an answer is looked at often for so long, and longer if it may be reset for that.
+/// A session without an answer is looked at often for this time, and longer if it may be reset for that.
 const YOUNG: Duration = Duration::from_secs(5);
 
 /// How many removed endpoints are remembered, for sessions that are connected to one late: as many as

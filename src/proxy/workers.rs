@@ -18,7 +18,7 @@ pub(crate) const STACK: usize = 64 * 1024;
 /// memory (about 20 kB each, most of it the kernel's).
 const KEPT: usize = 128;
 
-/// The memory of so many workers that have ended is worth giving back to the host.
+/// After this many workers have ended, their memory is given back to the host.
 const MANY: usize = 64;
 
 /// What a worker is to do.
@@ -89,7 +89,7 @@ impl Workers {
         started.inspect_err(|error| self.report(error))
     }
 
-    /// Whether so many threads could be started for sessions now: those that are not idle are started, all at once, and
+    /// Whether this many threads could be started for sessions now: those that are not idle are started, all at once, and
     /// do nothing. They have ended when this returns.
     ///
     /// # Errors

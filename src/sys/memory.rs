@@ -63,7 +63,7 @@ pub(crate) fn zeroed(bytes: usize) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// A buffer with room for so many bytes: dropping it leaves that much for others.
+/// A buffer with room for this many bytes: dropping it leaves that much for others.
 ///
 /// # Errors
 /// If the host refuses it.
@@ -74,7 +74,7 @@ pub(crate) fn hold(bytes: usize) -> io::Result<Vec<u8>> {
     Ok(black_box(buffer))
 }
 
-/// Whether the host would give so many bytes now, for work that allocates as it goes.
+/// Whether the host would give this many bytes now, for work that allocates as it goes.
 ///
 /// # Errors
 /// If it would not.

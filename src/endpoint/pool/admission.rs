@@ -49,7 +49,7 @@ fn unknown(addr: SocketAddr) -> dial::Error {
 }
 
 impl Pool {
-    /// Reports that a dial begun at `started` was answered after so long; returns what that means. Where endpoints
+    /// Reports that a dial begun at `started` was answered after `took`; returns what that means. Where endpoints
     /// are authenticated, one that was removed meanwhile is rejected.
     pub(crate) fn connected(
         &self,

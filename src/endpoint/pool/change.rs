@@ -36,7 +36,7 @@ pub(super) struct Changed {
 pub(super) enum Alarm {
     /// None is active any more.
     Begun,
-    /// One is active again, after so long.
+    /// One is active again, after this time.
     Over(Duration),
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Doubted {
 }
 
 impl Pool {
-    /// The doubted endpoints. Another is better if it has been active for so long.
+    /// The doubted endpoints. Another is better if it has been active for this time.
     pub(crate) fn doubted(&self, active_for: Duration) -> Vec<Doubted> {
         let now = Instant::now();
         let mut set = lock(&self.set);

@@ -75,7 +75,7 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// When to ask again after so many failures in a row before this one: in 1, 2, 4 … s, at most the retry delay,
+    /// When to ask again after this many earlier failures in a row: in 1, 2, 4 … s, at most the retry delay,
     /// shortened by up to a tenth, so that many gateways that lost the same endpoint do not dial it in the same
     /// instant.
     fn retry(&self, now: Instant, failures: u32) -> Instant {
@@ -118,7 +118,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Connections that end within this time end together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// An endpoint that has become silent for the third time within [`FLAPPING`] has to answer so many probes, this far
+/// An endpoint that has become silent for the third time within [`FLAPPING`] has to answer this many probes, this far
 /// apart.
 const ANSWERS: u32 = 3;
 const ANSWERS_APART: Duration = Duration::from_secs(1);
@@ -249,7 +249,7 @@ impl Member {
         }
     }
 
-    /// A dial was answered after so long.
+    /// A dial was answered after this time.
     pub(super) fn answered(&mut self, took: Duration) {
         self.stats.dialled(DialResult::Ok, Some(took));
         // For a silent endpoint only the kernel of its host answers.
@@ -321,7 +321,7 @@ impl Member {
             Reach::Untried => self.endpoint.identity.is_some(),
             reach => reach == Reach::Unauthenticated,
         };
-        // An endpoint that was well for a while begins anew; one that flaps keeps the longer delay.
+        // An endpoint that was well for a while starts with the short delay; one that flaps keeps the longer one.
         let steady =
             |returned| now.saturating_duration_since(returned) >= self.parameters.retry_delay;
         if self.is_active() && self.returned.is_none_or(steady) {
@@ -384,7 +384,7 @@ impl Member {
         }
     }
 
-    /// It has ended a connection, as it may, and so many are left. If none is left, and it has ended others
+    /// It has ended a connection, as it may, and this many are left. If none is left, and it has ended others
     /// just before, it may be down.
     pub(super) fn ended(&mut self, left: u64, now: Instant) {
         let together = |first: &Instant| now.saturating_duration_since(*first) < TOGETHER;
@@ -395,7 +395,7 @@ impl Member {
         }
     }
 
-    /// Whether it has been active for so long, except for slow dials.
+    /// Whether it has been active for this time, except for slow dials.
     pub(super) fn serves_since(&self, now: Instant, duration: Duration) -> bool {
         let long = |since| now.saturating_duration_since(since) >= duration;
         self.own_state() == Active && self.serves.is_some_and(long)
@@ -496,7 +496,7 @@ impl Member {
 
     /// Takes the result of its health checks, and why the last one failed, if it did.
     pub(super) fn judge(&mut self, unhealthy: bool, error: Option<String>, now: Instant) {
-        // One that cannot be connected to is not checked, and begins anew when it returns.
+        // One that cannot be connected to is not checked, and starts again when it returns.
         self.unhealthy = unhealthy && self.is_usable();
         if let Some(error) = error {
             self.last_error = Some((now, shortened(error, MAX_ERROR)));

@@ -63,7 +63,7 @@ impl Pool {
         self.change(addr, Member::reset);
     }
 
-    /// An endpoint has ended a client's connection; so many are left.
+    /// An endpoint has ended a client's connection; this many are left.
     pub(crate) fn ended(&self, addr: SocketAddr, left: u64) {
         self.change(addr, |member, now| member.ended(left, now));
     }

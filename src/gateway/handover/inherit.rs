@@ -58,7 +58,7 @@ pub(crate) fn begin() -> Result<ControlFlow<ExitCode, Option<Handover>>, String>
     }
     let control = Control::inherited(taken.remove(0).1);
     let maker = match role {
-        // The pair was made before this process executed the program anew.
+        // The pair was made before this process executed the program again.
         Role::Watch => std::process::id(),
         Role::Start | Role::Serve => process,
     };

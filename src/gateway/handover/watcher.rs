@@ -1,7 +1,7 @@
 //! The first process of a service whose supervisor only waits for its end: it must not end before the service does,
 //! passes on the signals that it is sent, and ends as the process that serves has ended.
 //!
-//! Once its own sessions are over, it executes the program anew, in the same process, to do nothing else: that frees
+//! Once its own sessions are over, it executes the program again, in the same process, to do nothing else: that frees
 //! its threads and its memory, and the file of the program, which may have been replaced.
 
 use std::os::fd::AsFd;

@@ -70,7 +70,7 @@ fn tries(now: &Facts) -> u8 {
     }
 }
 
-/// Whether the peer is dead. There were so many tries at the look `before`.
+/// Whether the peer is dead. `before` is the number of tries at the last look.
 fn is_dead(before: u8, now: &Facts, patience: Duration) -> bool {
     now.unheard >= patience && before.min(tries(now)) >= TRIES
 }

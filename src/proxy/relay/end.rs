@@ -17,7 +17,7 @@ use crate::proxy::cause::{Cause, Failure, Party};
 use crate::sync::lock;
 use crate::sys::syscall::PollFd;
 
-/// Pause where poll(2) itself fails, for want of kernel memory.
+/// Pause if poll(2) itself fails, because the kernel lacks memory.
 pub(super) const POLL_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often, and after which pause, a reset is tried again that the kernel refuses: some kernels first want a

@@ -32,10 +32,10 @@ const LARGE: usize = 64 * 1024;
 /// So many bytes without a small read between them are worth a pipe.
 const BULK: usize = 256 * 1024;
 
-/// After so many small reads in a row bulk is over.
+/// After this many small reads in a row, bulk is over.
 const CALM: u32 = 16;
 
-/// After so long without bytes bulk is over.
+/// After this time without bytes, bulk is over.
 const LULL: Duration = Duration::from_millis(500);
 
 /// How long a write of bulk waits for room before the sender is checked, too.

@@ -93,7 +93,7 @@ pub(crate) struct Relay {
     pub(super) to_endpoint: Counter,
     /// Bytes sent to the client; the loop guard reads it, too.
     pub(super) to_client: Arc<Counter>,
-    /// After so long without bytes a direction is left.
+    /// After this time without bytes a direction is left.
     pub(super) silence: Duration,
     /// The same where each direction has a thread of its own; `None`: the thread is kept.
     pub(super) busy_silence: Option<Duration>,

@@ -96,7 +96,7 @@ pub(crate) struct Shortage {
     pub(crate) needed: u64,
 }
 
-/// How many connections this process can have on this host, with so many `descriptors`.
+/// How many connections this process can have on this host, with this many `descriptors`.
 ///
 /// # Errors
 /// If there is no descriptor for even one client.

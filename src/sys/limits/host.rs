@@ -71,7 +71,7 @@ pub(super) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// This one, where the process may have so many descriptors.
+    /// This host, if the process may have this many descriptors.
     pub(super) fn this(descriptors: u64) -> Self {
         let [all, data] = usage::address_space();
         Self {

@@ -19,7 +19,7 @@ pub(crate) fn reached_by_a_thread() -> Option<ReachedLimit> {
     reached_by(1, STD_THREAD)
 }
 
-/// The same for the threads of a session, with stacks of so many bytes.
+/// The same for the threads of a session, with stacks of this many bytes.
 pub(crate) fn reached_by_a_session(stack: usize) -> Option<ReachedLimit> {
     let threads = THREADS_PER_CONNECTION;
     reached_by(threads, threads * (stack as u64 + GUARD))
@@ -31,7 +31,7 @@ fn reached_by(threads: u64, bytes: u64) -> Option<ReachedLimit> {
 }
 
 impl Host<'_> {
-    /// By so many more threads than the `running` ones, which take so many bytes of address space.
+    /// The limit that this many more threads than the `running` ones reach, with this many bytes of address space.
     pub(super) fn reached_by(
         &self,
         running: u64,

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Bytes of the reserve: what a few thousand sessions need to end, or a change of the largest set of endpoints.
 const RESERVE: usize = 1024 * 1024;
 
-/// The reserve is handed out in pieces of so many bytes, and aligned to that: more than a cache line, as channels of `std` are.
+/// The reserve is handed out in pieces of this many bytes, aligned to the same: more than a cache line, as channels of `std` are.
 const GRAIN: usize = 128;
 const GRAINS: usize = RESERVE / GRAIN;
 
@@ -92,7 +92,7 @@ unsafe impl Sync for Reserve {}
 struct Taken([bool; GRAINS]);
 
 impl Taken {
-    /// Takes so many grains in a row; returns the first.
+    /// Takes this many grains in a row; returns the first.
     fn take(&mut self, count: usize) -> Option<usize> {
         let mut free = 0;
         for (grain, taken) in self.0.iter().enumerate() {
