@@ -157,18 +157,12 @@ impl EtcdCluster {
             ("--logger", "zap"),
             ("--log-outputs", "stderr"),
         ];
-        let process = child_command("etcd")
+        let mut command = child_command("etcd");
+        command
             .args(flags.iter().flat_map(|(flag, value)| [flag, value]))
             .arg("--data-dir")
-            .arg(path("data"))
-            // Three members share the machine with the tests.
-            .env("GOMAXPROCS", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("run etcd");
-        member.process = Some(process);
+            .arg(path("data"));
+        member.process = Some(run_member(&mut command, log));
     }
 }
 
@@ -220,4 +214,15 @@ pub(crate) fn etcdctl_text(address: SocketAddr, args: &[&str], input: &[u8]) -> 
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("output in UTF-8")
+}
+
+/// Runs a member of a cluster. The members share the machine with the tests.
+pub(crate) fn run_member(command: &mut Command, log: File) -> Child {
+    command
+        .env("GOMAXPROCS", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("run etcd")
 }

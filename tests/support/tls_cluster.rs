@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::cluster::run_member;
 use super::pki::{Certified, Pki, Request};
 use super::{child_command, eventually, host_offers, process};
 
@@ -115,14 +116,7 @@ impl TlsCluster {
             let ca = ["--trusted-ca-file", &roots.certificate];
             command.arg("--client-cert-auth").args(ca);
         }
-        // Three members share the machine with the tests.
-        command
-            .env("GOMAXPROCS", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("run etcd")
+        run_member(&mut command, log)
     }
 
     fn log_path(&self, index: usize) -> PathBuf {

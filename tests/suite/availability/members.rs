@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Output};
 use std::time::Duration;
 
 use super::access::{Access, Etcd};
 use super::network::{HUB, Wires, host};
+use crate::support::cluster::run_member;
 use crate::support::isolated::Site;
 use crate::support::pki::{Certified, Pki, Request};
 use crate::support::process::{signal, tool_text};
@@ -171,14 +172,7 @@ impl Cluster {
             command.args(["--cert-file", &shown.certificate, "--key-file", &shown.key]);
             command.args(["--client-cert-auth", "--trusted-ca-file", root]);
         }
-        // The members share the machine with the clients.
-        command
-            .env("GOMAXPROCS", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("run etcd")
+        run_member(&mut command, log)
     }
 
     fn log_path(&self, index: usize) -> PathBuf {

@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// A pool whose endpoints are authenticated, if they have an identity.
+fn strict_pool() -> Pool {
+    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
+    let retry_delay = Duration::from_secs(60);
+    Pool::new(Policy::RoundRobin, retry_delay, Some(authenticator)).unwrap()
+}
+
 #[test]
 fn an_unauthenticated_endpoint_gets_no_client() {
     let pool = Pool::new(
@@ -53,17 +60,11 @@ fn an_unauthenticated_endpoint_gets_no_client() {
     assert_eq!(pick(&pool, &[]), None, "another name is another identity");
 }
 
-/// A dial that a client gave up is the monitor's: what it tells of the endpoint holds although that
-/// then has more to prove, over another connection.
+/// The monitor continues a dial that a client gave up: its result counts, although the endpoint must then be
+/// authenticated over another connection.
 #[test]
 fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
-    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(
-        Policy::RoundRobin,
-        Duration::from_secs(60),
-        Some(authenticator),
-    )
-    .unwrap();
+    let pool = strict_pool();
     let with_identity = |port| Endpoint {
         identity: Some("etcd.example".to_owned()),
         ..endpoint(port)
@@ -97,13 +98,7 @@ fn an_answered_dial_ends_the_doubt_and_authenticates_nothing() {
 /// It was answered, over a connection of its own.
 #[test]
 fn a_failure_older_than_an_authentication_changes_nothing() {
-    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(
-        Policy::RoundRobin,
-        Duration::from_secs(60),
-        Some(authenticator),
-    )
-    .unwrap();
+    let pool = strict_pool();
     let identity = Some("etcd.example".to_owned());
     pool.replace(vec![Endpoint {
         identity,
@@ -210,18 +205,15 @@ fn without_authentication_a_dial_makes_any_endpoint_active() {
 
 #[test]
 fn with_authentication_a_removed_endpoint_is_rejected() {
-    let authenticator: Arc<dyn Authenticate> = Arc::new(Strict);
-    let pool = Pool::new(
-        Policy::RoundRobin,
-        Duration::from_secs(60),
-        Some(authenticator),
-    )
-    .unwrap();
+    let pool = strict_pool();
     pool.replace(vec![endpoint(1)]);
     assert!(!needs_proof(&pool, 1), "it has no identity");
     pool.failed(addr(1), Instant::now(), &refused(1));
     assert!(!needs_proof(&pool, 1), "nor when it was down");
     let error = admit(&pool, 9).unwrap_err();
     assert!(error.is_rejected(), "{error}");
-    assert!(admit(&super::pool(&[1]), 9).is_ok(), "nobody asks");
+    assert!(
+        admit(&super::pool(&[1]), 9).is_ok(),
+        "it is not authenticated"
+    );
 }
