@@ -1,4 +1,4 @@
-//! The resolved configuration: all that the running gateway knows of its command line.
+//! The resolved configuration: everything that the running gateway takes from its settings.
 //!
 //! `cli` builds it once; it is immutable afterwards. Each value has been checked, so nothing here can fail, and no
 //! value is checked again. `settings` has the values as text, with their origins.

@@ -186,7 +186,7 @@ mod tests {
         type Reading = (u64, u64, u64);
         let cases: [(&str, u64, &[Reading]); 5] = [
             (
-                "nobody sets it",
+                "it is not set",
                 year,
                 &[
                     (5, year + 5, year),

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(all, b"answer");
     }
 
-    /// A peer that sends for ever, one byte at a time, and one that never reads.
+    /// A peer that sends without end, one byte at a time, and one that never reads.
     #[test]
     fn a_peer_that_is_slow_gets_no_more_time_than_one_that_is_silent() {
         let (ours, mut theirs) = pair();

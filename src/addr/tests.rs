@@ -201,7 +201,7 @@ fn metrics_addresses() {
         (":1", Ok(wildcard)),
         ("http://[::1]:1", Ok(literal("::1", 1))),
         ("HTTP://localhost:1/", Ok(named("localhost", 1))),
-        // Not the port of clients, and nobody else's host.
+        // Not the port of clients, and not another host.
         ("127.0.0.1", missing_port("127.0.0.1:23791")),
         ("http://a", missing_port("a:23791")),
         ("9100", missing_host("127.0.0.1:9100")),

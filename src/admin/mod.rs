@@ -2,7 +2,7 @@
 //!
 //! `http` parses requests, `server` limits its clients, `pages` maps paths to answers. Each answer is made from
 //! one [`Snapshot`] by a formatter: `snapshot` itself (text), `metrics`, `json` and `html`. There
-//! is no file behind a path, nothing can be changed, and no answer has a secret in it: only addresses, names and counts.
+//! is no file behind a path, nothing can be changed, and answers contain only addresses, names and counts, not secrets.
 //!
 //! It runs in one thread of its own, apart from the proxy: its connections do not count for
 //! `--max-connections`, which leaves descriptors for it, nor in any metric. The snapshot is taken under the locks that

@@ -104,7 +104,7 @@ impl Members {
         true
     }
 
-    /// Asks for everything again, for as long as `patience`.
+    /// Resolves everything again, for at most `patience`.
     pub(super) fn look_up(
         &mut self,
         resolver: &Resolver,

@@ -76,7 +76,7 @@ pub(crate) struct Discovery {
     resolver_changes: u64,
     /// A refresh was requested since the last one.
     asked: bool,
-    /// An operator has asked for it, so that its result is to be logged.
+    /// An operator has requested it, so that its result is to be logged.
     log_result: bool,
     /// SRV records have given endpoints: from then on the last good ones stay, whatever
     /// comes, and `--endpoints` are not used any more.
@@ -476,7 +476,7 @@ impl Discovery {
         self.report(Subject::is_of_refresh, problems, asked);
     }
 
-    /// Logs how a refresh went that an operator has asked for.
+    /// Logs the result of a refresh that an operator has requested.
     fn log_result(&self, changed: bool, endpoints: usize) {
         /// The most problems in the line, each of at most some hundred characters.
         const FEW: usize = 4;

@@ -154,7 +154,7 @@ pub(crate) struct Refreshes {
     /// When the last complete one ended.
     last_complete: Mutex<Option<Instant>>,
     problems: Mutex<Vec<String>>,
-    /// An operator has asked for one, and its result is to be logged.
+    /// An operator has requested one, and its result is to be logged.
     asked: AtomicBool,
 }
 
@@ -164,7 +164,7 @@ impl Refreshes {
         self.asked.store(true, Ordering::SeqCst);
     }
 
-    /// Whether an operator has asked since the last call.
+    /// Whether an operator has requested one since the last call.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.swap(false, Ordering::SeqCst)
     }

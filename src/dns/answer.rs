@@ -241,7 +241,7 @@ mod tests {
                 found(60, &[1]),
             ),
             (
-                "two records alike are one",
+                "two equal records are one",
                 vec![
                     a("www.example", 60, 1),
                     a("www.example", 60, 2),

@@ -311,7 +311,7 @@ mod tests {
         }
         assert_eq!(receive(), Err(Class::Timeout));
         socket.set_nonblocking(true).unwrap();
-        assert!(socket.recv(&mut [0; 99]).is_ok(), "the flood goes on");
+        assert!(socket.recv(&mut [0; 99]).is_ok(), "the flood continues");
     }
 
     /// A server whose queue of connections is full, and one that has accepted and is silent.

@@ -448,7 +448,7 @@ mod tests {
                 &[&[1], &[1], &[1, 2], &[0, 1, 2]],
             ),
             (&[(7, 1), (7, 2)], &[&[0], &[0, 1], &[0, 1]]),
-            // Twice the weight bears twice as many before it is as loaded.
+            // An endpoint with twice the weight has the same load with twice as many connections.
             (
                 &[(2, 4), (1, 0)],
                 &[&[1], &[1], &[0, 1], &[0], &[0, 1], &[0]],

@@ -181,7 +181,7 @@ mod tests {
                 (used, by),
                 "{wanted:?}"
             );
-            assert_eq!(limits.while_draining(50), used, "nobody drains yet");
+            assert_eq!(limits.while_draining(50), used, "no process drains yet");
             assert_eq!(limits.host, 100);
         }
     }

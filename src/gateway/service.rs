@@ -144,7 +144,7 @@ impl<'a> Service<'a> {
         !self.pending.exit
     }
 
-    /// Pauses until something is written, but not for ever.
+    /// Pauses until something is written, at most for the patience of a flush.
     fn pause_until(&mut self, is_written: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + self.process.times.flush_patience;
         while !is_written(self) && Instant::now() < deadline && self.pause() {}

@@ -137,7 +137,7 @@ impl Queue {
         } = &mut *state;
         let before = waiting.lines.len();
         let notice = (*unreported > 0).then(|| notice(*unreported));
-        // The line is not added without the notice: otherwise short lines could delay that for ever.
+        // The line is not added without the notice: otherwise short lines could delay the notice without limit.
         let length = line.len() + notice.as_ref().map_or(0, String::len);
         if !waiting.has_room(length, self.capacity) {
             *unreported += 1;

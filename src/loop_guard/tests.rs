@@ -92,7 +92,7 @@ fn the_side_that_is_registered_second_finds_the_loop() {
 #[test]
 fn a_wait_that_ends_early_proves_nothing() {
     let hour = Duration::from_secs(3600);
-    // (what is heard after each wait, the verdict)
+    // (the result after each wait, the verdict)
     let cases = [
         (vec![Ok(true)], false),
         (vec![Err(())], false),
@@ -238,7 +238,7 @@ fn a_link_local_address_is_recognised_with_its_zone() {
     for own in found {
         assert!(serves(&[address("[::]:5")], own), "{own}");
         assert!(serves(&[own], own) && !serves(&[address("0.0.0.0:5")], own));
-        // As it happens, too: the pool knows it by the address that was given to it.
+        // The pool has it by the address that it was given.
         let listener = TcpListener::bind(("::", 0)).unwrap();
         let mut endpoint = own;
         endpoint.set_port(listener.local_addr().unwrap().port());

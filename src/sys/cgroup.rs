@@ -129,7 +129,7 @@ impl Memory {
     }
 }
 
-/// A file that holds one number; `max` is none.
+/// A file that holds one number; `max` means that there is no limit.
 pub(super) fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -68,7 +68,7 @@ impl Notifier {
     }
 
     /// Sends assignments such as `READY=1`, one per line. While the manager's queue is full, it is tried again after each `pause`
-    /// that returns true, but not for ever.
+    /// that returns true, but not without limit.
     ///
     /// # Errors
     /// If the manager cannot be reached; callers that only report their status may ignore that.

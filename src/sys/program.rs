@@ -2,7 +2,7 @@
 //!
 //! The file is the one at the path that the program was called by, if that led to it at the start; so a link that is
 //! swapped, and a file that is replaced, lead to the new program. If the program was called by something else (a name that was looked up
-//! in PATH, or is not a path), it is the path that the kernel knows (proc(5), `/proc/self/exe`).
+//! in PATH, or is not a path), it is the path that the kernel has (proc(5), `/proc/self/exe`).
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,6 +1,6 @@
-//! What the kernel knows of one TCP connection: TCP_INFO of tcp(7), as far as it is used here.
+//! What the kernel reports about one TCP connection: TCP_INFO of tcp(7), as far as it is used here.
 //!
-//! `struct tcp_info` of linux/tcp.h grows at its end: each kernel writes as much as it knows and says
+//! `struct tcp_info` of linux/tcp.h grows at its end: each kernel writes the fields that it has and returns
 //! how much that was. Only these fields are read, each by its place; all of them stand before or
 //! directly behind the first 64-bit fields, which begin at a multiple of eight, so that the places
 //! are the same on every processor. The kernel's numbers are in the order of octets of the processor.
@@ -26,7 +26,7 @@ const NOTSENT_BYTES: usize = 144;
 /// All that is read.
 const LENGTH: usize = NOTSENT_BYTES + 4;
 
-/// What the kernel knows of a connection.
+/// The state of a connection in the kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// How often the oldest unacknowledged segment was sent again because nothing was heard of it in time.
@@ -45,7 +45,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// What the kernel knows of this connection now.
+    /// The present state of this connection in the kernel.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let mut bytes = [0; LENGTH];
         let length = syscall::tcp_option(socket, TCP_INFO, &mut bytes)?;
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// As a kernel of the latest layout writes it: every octet tells its place.
+    /// As a kernel of the latest layout writes it: the value of each octet is its position.
     fn numbered() -> [u8; 280] {
         std::array::from_fn(|place| place as u8)
     }

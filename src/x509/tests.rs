@@ -114,7 +114,7 @@ fn good_chains() {
         // Constraints of a form that no name has are without effect.
         (&["leaf", "nc-uri"], &["root"]),
         (&["leaf", "nc-email"], &["root"]),
-        // The address in a subject is no name of a certificate that has a subjectAltName.
+        // An address in the subject is not used if the certificate has a subjectAltName.
         (&["leaf-email", "nc-email"], &["root"]),
         // `*.example` matches no server, but does lie in the subtree `example`.
         (&["leaf-local", "nc-example"], &["root"]),

@@ -222,7 +222,7 @@ fn what_cannot_become_a_request_is_rejected_at_once() {
     assert_eq!(parse(all.as_bytes()), get("/"));
 }
 
-/// A head that ends at the very limit is a head; one octet more is none.
+/// A head that ends exactly at the limit is accepted; with one octet more it is refused.
 #[test]
 fn the_limit_is_exact() {
     let head = |length: usize| {

@@ -138,7 +138,7 @@ fn an_endpoint_without_an_identity_is_not_asked() {
     let bad = admit(&endpoint(addr, Some("not a name")), timeout);
     assert!(bad.unwrap_err().is_rejected());
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody has connected");
+    assert!(listener.accept().is_err(), "no connection was made");
 }
 
 /// What authorities say that are trusted no more holds no longer.

@@ -65,7 +65,7 @@ struct Zone {
     srv_ttl: Option<u32>,
     /// The negative TTL, if answers have one.
     minimum: Option<u32>,
-    /// RCODEs for names, or for one type of a name; [`SILENCE`] is no answer.
+    /// RCODEs for names, or for one type of a name; [`SILENCE`] means that there is no answer.
     faults: HashMap<(String, Option<u16>), u8>,
     /// How many records of names come over TCP, with the TC bit.
     cuts: HashMap<String, usize>,

@@ -224,7 +224,7 @@ fn fallback_endpoints_have_to_prove_their_identity() {
     let fallback = proving(&Identity::Own, &["m9.test:1"]);
     let mut bench = Bench::new(Members::in_dns("x.test", "", None, fallback));
     bench.publish("");
-    let gate = bench.gate.clone().expect("somebody has something to prove");
+    let gate = bench.gate.clone().expect("an authenticator is set");
     lock(&gate.impostors).insert("m9.test:1".to_owned());
     let message = bench.start().unwrap_err();
     assert!(message.contains("127.1.0.9:1"), "{message}");

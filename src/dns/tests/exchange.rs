@@ -190,7 +190,7 @@ fn failures_of_servers() {
             Class::AliasChain,
         ),
         (
-            "aliases without end, one a reply",
+            "aliases without end, one per reply",
             script(|asked| {
                 asked
                     .reply()

@@ -55,7 +55,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// An address that nobody listens at.
+/// An address without a listener.
 fn gone() -> SocketAddr {
     listener().1
 }
@@ -362,7 +362,7 @@ fn only_authentication_makes_an_endpoint_with_identity_active() {
     assert!(watch.dials() == 0 && authenticator.count.load(Ordering::SeqCst) == 2);
 }
 
-/// It is away for a minute by what the pool knows.
+/// For the pool it is inactive for a minute.
 #[test]
 fn an_abandoned_dial_that_is_answered_starts_authentication_at_once() {
     let (_listener, addr) = listener();
@@ -405,7 +405,7 @@ fn authentication_is_repeated_after_a_panic() {
     );
     let deadline = Instant::now() + Duration::from_secs(10);
     while pool.census().active == 0 {
-        assert!(Instant::now() < deadline, "nobody asks it any more");
+        assert!(Instant::now() < deadline, "it is not dialled any more");
         if let Admission::Authenticate(proving) = pool.connected(addr, Instant::now(), HOUR) {
             let slot = pool.slots().for_client().unwrap();
             fixture.monitor.authenticate(&pool, proving, HOUR, slot);
@@ -433,6 +433,6 @@ fn the_monitor_never_ends_and_sleeps_without_work() {
         eventually("the dial has its outcome", &|| {
             dials(&view(&pool, addr).stats) == [("ok", round)]
         });
-        eventually("the call is heard", &|| !is_called(&pool));
+        eventually("the monitor has woken", &|| !is_called(&pool));
     }
 }

@@ -215,7 +215,7 @@ fn a_dial_that_began_before_a_loop_was_found_does_not_end_it() {
             "by its proof"
         );
         assert!(looped(&pool, 1) && pick(&pool, &[]).is_none());
-        // What began later tells of what is there now.
+        // A later dial shows the present state.
         pool.set_authenticated(&endpoint, Instant::now(), PROOF);
         pool.succeeded(addr(1), Instant::now());
         assert_eq!(picks(&pool, 1), [1]);
@@ -268,7 +268,7 @@ fn an_inactive_endpoint_is_due_after_a_second_and_then_twice_as_late_each_time()
         let (asked, again) = due(&pool, next);
         assert_eq!(asked, [addr(1)]);
         assert_eq!(due(&pool, next), (vec![], again), "handed out once");
-        // Also if nobody ever says what became of it.
+        // Also if its outcome is never reported.
         assert!(is_after(again.unwrap(), 60.min(2 * seconds), next..=next));
     }
     pool.succeeded(addr(1), Instant::now());

@@ -104,7 +104,7 @@ fn a_connection_that_was_reset_at_once_is_an_answer() {
         Outcome::Pending(probe) => {
             assert!(matches!(probe.outcome(now), Outcome::Answered(_)));
         }
-        // The kernel tells of the reset instead of the connect.
+        // The kernel reports the reset instead of the connect.
         Outcome::Failed(error) => assert!(!error.is_local(), "{error}"),
         other => panic!("{other:?}"),
     }

@@ -216,7 +216,7 @@ fn failures_are_local_or_the_members() {
             false,
             "the answer did not end in time",
         ),
-        // A signal is nobody's failure.
+        // A signal is not a failure.
         (vec![error(4), Ok(refusal)], false, "500 X"),
         (vec![Ok(refusal), error(104)], false, "500 X"),
         (vec![Ok(refusal), error(105)], false, "500 X"),

@@ -1,4 +1,4 @@
-//! Tests of the thread's work: whom it asks, and what it tells the pool.
+//! Tests of the thread's work: which endpoints it checks, and what it reports to the pool.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const INSTANT: Duration = Duration::from_nanos(1);
-/// Long enough for a busy machine, short enough to be told from an hour.
+/// Long enough for a busy machine, much shorter than an hour.
 const SOON: Duration = Duration::from_secs(10);
 
 fn pool(addrs: &[SocketAddr], gate: Option<Arc<dyn Authenticate>>) -> Pool {
@@ -46,7 +46,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// An address that refuses whoever dials it.
+/// An address that refuses connections.
 fn gone() -> SocketAddr {
     listener().1
 }
@@ -314,7 +314,7 @@ fn after_a_failure_the_next_dial_begins_though_another_is_new() {
     let refused = dial::ErrorKind::Connect(io::ErrorKind::ConnectionRefused.into()).at(gone);
     connector.note_failure(&mut race, gone, Instant::now(), refused);
     assert!(race.wants_next(Instant::now()));
-    // There is no other: nobody looks for one again while the dial is under way.
+    // There is no other, and the pool is not asked again during the dial.
     connector.start_next(&mut race, Instant::now());
     assert!(!race.wants_next(Instant::now() + 2 * HOUR) && !race.is_over());
 }
@@ -357,7 +357,7 @@ fn a_draining_endpoint_is_dialled_at_once_where_the_others_refuse() {
     let served = client(&pool, HOUR, with_head_start(HOUR));
     assert_eq!(served, (Ok(good), 3, 2));
     assert!(begun.elapsed() < SOON);
-    // These are known to be down now: nobody dials them first.
+    // These are known to be down now: they are not dialled first.
     assert_eq!(client(&pool, HOUR, with_head_start(HOUR)), (Ok(good), 1, 0));
 }
 
@@ -532,7 +532,7 @@ fn an_endpoint_that_was_removed_meanwhile_serves_no_client() {
     assert_eq!(lock(&gate.asked).len(), 1);
 }
 
-/// It is dialled again by the monitor, for nobody knows what would have become of it.
+/// The monitor dials it again, because the outcome of the dial is not known.
 #[test]
 fn without_a_free_slot_the_next_dial_replaces_the_oldest() {
     let ([one, two], (_listener, good)) = ([(); 2].map(|()| BlackHole::new()), listener());

@@ -14,7 +14,7 @@ use crate::proxy::relay::Directions::{Both, One};
 use crate::proxy::relay::tests::{SOON, joined, reset, wait_for};
 use crate::sys::memory::tests::refuse;
 
-/// A session that is served by nobody.
+/// A session without a thread.
 #[derive(Debug)]
 struct Quiet {
     id: u64,
@@ -41,7 +41,7 @@ fn parked() -> Arc<Parked<Quiet>> {
     Arc::new(Parked::new(Duration::from_millis(1)))
 }
 
-/// What is woken, where the first `refusals` are told that there is no thread.
+/// What is woken, where the first `refusals` get no thread.
 fn woken(parked: &Arc<Parked<Quiet>>, refusals: u32) -> Receiver<(u64, Directions)> {
     let (told, woken) = channel();
     let parked = Arc::clone(parked);
@@ -167,7 +167,7 @@ fn a_panic_ends_the_session() {
     assert!(session.relay.is_aborted());
 }
 
-/// The thread that waited has ended with what it was told of.
+/// The thread that waited has ended with the events that it had read.
 #[test]
 fn unhandled_events_are_reported_again() {
     let parked = parked();
@@ -180,7 +180,7 @@ fn unhandled_events_are_reported_again() {
     assert_eq!(next(&woken), (1, Both));
 }
 
-/// A key may be told of that belongs to nobody, or to a direction that is served.
+/// An event may come with a key of no session, or of a direction that is served.
 #[test]
 fn keys_of_unparked_directions_are_ignored() {
     let parked = parked();

@@ -1,4 +1,4 @@
-//! Tests of what becomes of sessions that nobody else looks at. The time is an input; endpoints are listeners
+//! Tests of the thread that watches sessions. The time is an input; endpoints are listeners
 //! that say what the test says.
 
 use std::io::{ErrorKind, Read, Write};
@@ -170,7 +170,7 @@ fn a_new_session_wakes_the_thread_only_while_it_sleeps() {
     let _client = off.client(b"x");
     let mut rounds = Rounds::default();
     rounds.step(&off.proxy, off.news(), began);
-    assert!(rounds.waiting.is_empty(), "where nobody looks");
+    assert!(rounds.waiting.is_empty(), "nothing is watched");
 }
 
 #[test]
@@ -201,11 +201,7 @@ fn sessions_are_looked_at_often_only_while_one_is_young_or_waits() {
     assert_eq!(pace(&rounds, YOUNG), None, "it has said nothing");
     rounds.waiting.push(waiting(YOUNG, true));
     assert_eq!(pace(&rounds, YOUNG), Some(MS));
-    assert_eq!(
-        pace(&rounds, 3 * YOUNG),
-        Some(MS),
-        "nobody was asked for it"
-    );
+    assert_eq!(pace(&rounds, 3 * YOUNG), Some(MS), "it was not probed");
     // It waits by right: it is not given up any more.
     for waiting in &mut rounds.waiting {
         waiting.probed = true;
@@ -309,7 +305,7 @@ fn dead_peers_are_looked_for_regularly() {
     for (at, next) in [(0, 1), (1, 2), (2, 3)] {
         let until = rounds.step(&fixture.proxy, fixture.news(), now + look * at);
         assert_eq!(until, Some(now + look * next));
-        assert!(!rounds.asleep, "the next session is no news");
+        assert!(!rounds.asleep, "the next session does not wake it");
     }
     // Without a session there is nothing to look at, until one begins.
     drop((client, endpoint));

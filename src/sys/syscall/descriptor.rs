@@ -95,7 +95,7 @@ impl<'fd> PollFd<'fd> {
     }
 }
 
-/// Waits until a descriptor is ready or `timeout` has passed (`None`: for ever). A
+/// Waits until a descriptor is ready or `timeout` has passed (`None`: without limit). A
 /// fraction of a millisecond is rounded up, so that a wait for a deadline cannot spin.
 pub(crate) fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
     let milliseconds = timeout.map_or(-1, |timeout| {

@@ -57,7 +57,7 @@ const ORDER: [u8; 32] = [
     0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// A certificate for whoever, issued by `CN=CA`, which has the same key: the base point of P-256.
+/// A certificate for any subject, issued by `CN=CA`, which has the same key: the base point of P-256.
 pub(crate) fn good() -> Fields {
     let p256 =
         b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
@@ -304,7 +304,7 @@ fn extensions() {
         (
             "constraints but no CA",
             vec![extension(30, CRITICAL, &constraints)],
-            Ok(()), // it constrains nobody
+            Ok(()), // it constrains no name
         ),
         (
             "malformed constraints but no CA",

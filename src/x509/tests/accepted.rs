@@ -1,4 +1,4 @@
-//! What other verifiers take because it harms nobody, and what stands next to it and stays refused.
+//! What is accepted because other verifiers accept it and it is harmless, and similar things that stay refused.
 //! The certificates are made here, field by field, and signed (`cert::tests`).
 
 use super::*;
@@ -167,7 +167,7 @@ fn a_pinned_certificate_needs_no_issuer() {
         verified(&[&issued, &nameless], &ca(), "etcd.example"),
         refused
     );
-    // Where the anchor comes from, nobody asks.
+    // The issuer of an anchor does not matter.
     let mut without_issuer = ca();
     without_issuer.issuer = name(&[]);
     assert!(is_accepted(&[&leaf()], &without_issuer));
@@ -223,7 +223,7 @@ fn fields_that_nobody_uses() {
             "{arc} {value:02x?}"
         );
     }
-    // Name constraints in a certificate that is no CA, even against its own names.
+    // Name constraints in a certificate that is not a CA, even against its own names.
     let excluded = tlv(0xa1, &[&tlv(tag::SEQUENCE, &[b"\x82\x07example"])]);
     let constraints = constrained(&excluded).extensions.pop().unwrap();
     let mut own = leaf();
@@ -231,7 +231,7 @@ fn fields_that_nobody_uses() {
     assert!(is_accepted(&[&own], &ca()));
     assert!(is_accepted(&[&own], &own));
     assert!(!is_accepted(&[&leaf()], &constrained(&excluded)));
-    // A limit beyond 32 bits is none that a path could reach; a negative one is malformed.
+    // A path cannot reach a limit beyond 32 bits; a negative one is malformed.
     for (limit, accepted) in [
         (&b"\x02\x01\x00"[..], true),
         (b"\x02\x06\x01\x00\x00\x00\x00\x00", true),

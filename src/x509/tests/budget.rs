@@ -120,7 +120,7 @@ fn two_hundred_authorities_of_one_name() {
 
 #[test]
 fn hostile_chains_are_too_expensive() {
-    // sha512WithRSAEncryption and ecdsa-with-SHA512, with signatures that are none.
+    // sha512WithRSAEncryption and ecdsa-with-SHA512, with bytes that are not signatures.
     let rsa = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00";
     let ecdsa = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04";
     let signed = |octets: usize| (&rsa[..], vec![0x5a; octets]);
@@ -159,7 +159,7 @@ fn hostile_chains_are_too_expensive() {
             _ => "too many authorities",
         };
         assert!(reason.contains(expected), "{what}: {reason}");
-        // For whoever wants to know what the budget is worth: `cargo test --release --lib budget`.
+        // To measure what the budget allows: `cargo test --release --lib budget`.
         eprintln!("{what}: {took:?}");
     }
 }

@@ -35,12 +35,12 @@ fn a_suspected_endpoint_that_answers_stays_active() {
     let (fixture, pool) = (Fixture::new(HOUR), pool(&[addr], None));
     let mut watch = fixture.watch(&pool);
     suspect(&pool, addr);
-    assert!(is_called(&pool), "somebody waits for it");
+    assert!(is_called(&pool), "a client waits for it");
     watch.step(Instant::now());
     assert_eq!(watch.probes(), 1);
     let (mut accepted, _) = listener.accept().unwrap();
     accepted.write_all(&[0]).unwrap();
-    work(&mut watch, "the answer is heard", |watch| {
+    work(&mut watch, "the answer is read", |watch| {
         watch.probes() == 0
     });
     let view = view(&pool, addr);
@@ -105,10 +105,10 @@ fn a_dial_lost_with_its_thread_is_repeated() {
     drop(watch);
     let mut watch = fixture.watch(&pool);
     watch.step(Instant::now());
-    assert_eq!(watch.dials(), 1, "nobody else would dial it");
+    assert_eq!(watch.dials(), 1, "only the monitor would dial it");
 }
 
-/// Other threads wait for slots without a way to take those of probes that nobody answers.
+/// Other threads wait for slots without a way to take those of probes without an answer.
 #[test]
 fn silent_endpoints_leave_slots_to_others() {
     let all = [(); 4].map(|()| listener());
@@ -161,7 +161,7 @@ fn the_end_of_the_time_for_an_answer_is_waited_for() {
     }
 }
 
-/// A probe that nobody answers gives way to one that may be answered.
+/// A probe without an answer gives its slot to one that may be answered.
 #[test]
 fn without_a_free_slot_the_oldest_silent_probe_is_dropped() {
     let all = [(); 3].map(|()| listener());

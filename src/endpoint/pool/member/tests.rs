@@ -181,7 +181,7 @@ fn an_endpoint_is_silent_until_it_answers() {
             ],
         ),
         (
-            "one is asked for ever, also if no question is ever answered",
+            "one is probed without end, also if no probe is ever answered",
             &[
                 (0, Ignores, Silent, Some(1_000)),
                 (1_000, PROBE, Silent, Some(2_000)),
@@ -195,7 +195,7 @@ fn an_endpoint_is_silent_until_it_answers() {
     ]);
 }
 
-/// Clients do not dial it, and one that nobody dials would seem to serve for ever.
+/// Clients do not dial it; without dials it would seem to serve without end.
 #[test]
 fn a_draining_endpoint_is_dialled_now_and_then() {
     let mut script = Script::new(None);
@@ -309,7 +309,7 @@ fn a_suspicion_is_followed_by_one_probe_and_never_lost() {
             ],
         ),
         (
-            "a probe that nobody answers for is made again",
+            "a probe without an outcome is made again",
             &[
                 (1_000, Suspect(0, true), Active, Some(1_000)),
                 (1_000, PROBE, Active, Some(2_000)),

@@ -73,7 +73,7 @@ fn a_draining_endpoint_serves_where_no_other_does() {
             Some(3),
             "the inactive come last of all"
         );
-        // That it serves is known: nobody is to be called for that.
+        // It is known to serve: the monitor is not woken for that.
         assert_eq!(pool.census().active, 1);
         assert!(!is_called(pool.refresh_waker()));
         pool.succeeded(addr(3), Instant::now());

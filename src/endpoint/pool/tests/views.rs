@@ -58,7 +58,7 @@ fn each_dial_is_counted_once_by_its_outcome() {
     pool.succeeded(addr(1), Instant::now());
     pool.failed(addr(1), Instant::now(), &refused(1));
     pool.set_reauthenticated(addr(1), PROOF);
-    // Of an address that nobody knows nothing is kept.
+    // Nothing is kept of an unknown address.
     answered(&pool, 9, Duration::from_millis(2));
     let stats = pool.views().swap_remove(0).stats;
     let dials: Vec<_> = stats.dials.read().filter(|(_, count)| *count > 0).collect();

@@ -1,4 +1,4 @@
-//! What Linux 6.18 tells of peers in a namespace that drops their packets, and what follows from it.
+//! What Linux 6.18 reports about peers in a namespace that drops their packets, and what follows from it.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn a_peer_is_dead_after_enough_unanswered_tries() {
             None,
         ),
         (
-            "30 % of packets are lost: much is sent again, and something is heard",
+            "30 % of packets are lost: much is sent again, and something arrives",
             &[look(9, 4, 0, 80_000, 3), look(9, 5, 0, 80_000, 9)],
             None,
         ),

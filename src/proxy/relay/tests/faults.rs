@@ -38,7 +38,7 @@ fn hears_of_a_reset(mut stream: &TcpStream) {
 pub(super) fn ends(session: thread::JoinHandle<()>) {
     let deadline = Instant::now() + SOON;
     while !session.is_finished() {
-        assert!(Instant::now() < deadline, "it goes on for ever");
+        assert!(Instant::now() < deadline, "it does not end");
         thread::sleep(Duration::from_millis(1));
     }
     session.join().unwrap();
@@ -159,7 +159,7 @@ fn a_reset_that_has_to_wait_for_a_read_follows_it() {
     hears_of_a_reset(&endpoint);
 }
 
-/// No call of ours fails here: a peer that has ended its direction resets, and nobody writes to it.
+/// No call of ours fails here: a peer that has ended its direction resets, and nothing is written to it.
 #[test]
 fn a_reset_after_an_end_is_passed_on_without_a_read_or_write() {
     for busy in [false, true] {
@@ -195,7 +195,7 @@ fn an_abort_ends_waits_that_the_end_of_reads_does_not() {
     wait_for(PollFd::hung_up(endpoint.as_fd()));
 }
 
-/// The kernel tells of a reset once: the thread that writes hears of it, and the one that watches does
+/// The kernel reports a reset once: to the thread that writes; the one that watches does
 /// not.
 #[test]
 fn a_reset_that_only_a_write_reports_is_noticed() {
@@ -235,7 +235,7 @@ fn a_full_receiver_and_no_second_thread_reset_both() {
     hears_of_a_reset(&client);
 }
 
-/// The sender resets, which nobody reads: whoever waits for room looks after it.
+/// The sender resets, and no thread reads: the one that waits for room finds it.
 #[test]
 fn a_wait_for_room_ends_as_the_sender_does() {
     for (max, fault) in [(0, false), (1, false), (1, true)] {
@@ -255,7 +255,7 @@ fn a_wait_for_room_ends_as_the_sender_does() {
     }
 }
 
-/// A connection's failure the kernel tells once, in the middle of bulk as anywhere.
+/// The kernel reports the failure of a connection once, also in the middle of bulk.
 #[test]
 fn a_splice_that_reports_a_failed_connection_ends_it() {
     for (call, of_the_receiver, cause) in [
@@ -357,7 +357,7 @@ fn bulk_is_exact_where_splicing_fails_and_is_tried_again() {
     }
 }
 
-/// poll(2) has no memory, for a while: a thread that watches goes on to, and one that has nothing to
+/// poll(2) has no memory for a while: a thread that watches continues, and one that has nothing to
 /// watch any more ends.
 #[test]
 fn failed_polls_cost_only_time() {
@@ -451,7 +451,7 @@ fn bulk_that_is_refused_is_copied_from_there_on() {
     }
 }
 
-/// Nothing is known of the receiver then, so nobody counts on its being dead.
+/// The state of the receiver is not known then, so it does not count as dead.
 #[test]
 fn a_failed_call_resets_both_if_the_kernel_does_not_say_what_is_connected() {
     let (mut client, relay, endpoint) = joined();

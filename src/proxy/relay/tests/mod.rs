@@ -118,7 +118,7 @@ fn joined_by(
     (client, Arc::new(relay.unwrap()), endpoint)
 }
 
-/// Serves a relay as a session does. The thread ends when nobody serves it any more.
+/// Serves a relay as a session does. The thread ends when the relay is not served any more.
 fn serve(relay: &Arc<Relay>, pipes: &Arc<Pipes>) -> thread::JoinHandle<()> {
     let (told, over) = channel();
     Served::start(Arc::clone(relay), pipes, 0, move |relay, panicked| {
@@ -272,7 +272,7 @@ fn a_pipe_is_returned_when_bulk_ends() {
             assert!(Instant::now() < deadline, "it was never given back");
             thread::yield_now();
         }
-        // And the silence was no end.
+        // The silence did not end it.
         client.write_all(b"?").unwrap();
         endpoint.read_exact(&mut [0]).unwrap();
         endpoint.write_all(b"!").unwrap();
@@ -297,7 +297,7 @@ fn a_second_thread_is_asked_for_only_when_needed() {
     assert_eq!(relay.serve_both(&pipes, &mut [0; _]), SingleThread::Over);
     for side in [&relay.client, &relay.endpoint] {
         let harmless = linger(side).is_none() || !side.socket.is_connected().unwrap();
-        assert!(harmless, "whoever closes it now");
+        assert!(harmless, "no matter who closes it now");
     }
     drop(relay);
     let (mut question, mut answer) = (String::new(), String::new());
@@ -531,7 +531,7 @@ fn an_abort_ends_a_stream_that_never_pauses() {
     }
 }
 
-/// A connection that is cut while nobody takes what is sent to it: the ends that are read from and
+/// A connection that is cut while its peer does not read: the ends that are read from and
 /// those that are written to hear of a reset, and none of them of an end of the stream.
 #[test]
 fn an_abort_resets_both_whatever_they_wait_for() {

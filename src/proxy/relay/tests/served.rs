@@ -20,7 +20,7 @@ pub(super) fn prepare() {
     LazyLock::force(&PARKED);
 }
 
-/// What is told when nobody serves a relay any more: the relay, and whether a thread has panicked.
+/// What is sent when no thread serves a relay any more: the relay, and whether a thread has panicked.
 type Over = Box<dyn FnOnce(Arc<Relay>, bool) + Send + Sync>;
 
 /// A relay that is served.

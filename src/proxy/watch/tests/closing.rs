@@ -17,7 +17,7 @@ fn an_unanswered_client_is_reset_if_another_endpoint_answers() {
     assert!(is_reset(client));
 }
 
-/// All have stopped alike, and only one of them has a client.
+/// All have stopped, and only one of them has a client.
 #[test]
 fn an_unanswered_client_is_kept_while_no_other_endpoint_is_known_to_answer() {
     let fixture = Fixture::new(2, BOUNDS);
@@ -190,7 +190,7 @@ fn a_session_connected_to_a_removed_endpoint_is_reset_in_time() {
     notices.late(fixture.addrs[0]);
     rounds.step(&fixture.proxy, fixture.news(), now);
     rounds.step(&fixture.proxy, Inbox::default(), now + delay);
-    assert!(is_open(&client), "nobody has told that it has left");
+    assert!(is_open(&client), "its removal was not reported");
     // What was reported long ago is remembered.
     fixture.proxy.removed(vec![fixture.addrs[0]]);
     rounds.step(&fixture.proxy, fixture.news(), now);

@@ -34,7 +34,7 @@ fn sessions_are_exact_whatever_happens_to_them() {
 
 /// `make soak`: for SOAK_SECONDS, and the plan of SEED alone, if that is given.
 #[test]
-#[ignore = "it takes as long as it is told to"]
+#[ignore = "it takes as long as the environment says"]
 fn soak() {
     let number = |name| {
         let text = std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -44,7 +44,7 @@ fn soak() {
     let before = open();
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(60));
     let plans = play_for(time, number("SEED"));
-    // A thread has told of its end a moment before it.
+    // A thread reports its end a moment before it ends.
     let deadline = Instant::now() + Duration::from_secs(10);
     while open() != before && Instant::now() < deadline {
         std::thread::yield_now();
@@ -83,7 +83,7 @@ fn open() -> [usize; 2] {
     })
 }
 
-/// Plays the plan of a seed; of one that fails tells the smallest that fails.
+/// Plays the plan of a seed; if it fails, prints the smallest plan that fails.
 fn play(seed: u64) {
     let mut plan = Plan::draw(seed);
     let Err(mut problems) = run::run(&plan) else {

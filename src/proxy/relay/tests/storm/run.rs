@@ -21,7 +21,7 @@ use crate::proxy::relay::Relay;
 use crate::proxy::relay::tests::served::Served;
 use crate::sys::syscall::{self, PollFd};
 
-/// What whoever waits has waited for in vain.
+/// What a thread has waited for without success.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Plays a plan.
@@ -264,7 +264,7 @@ fn ends_it((party, fault): &(Party, Fault)) -> Option<Cause> {
     fatal.then_some(failure)
 }
 
-/// Serves a relay as a session does, and tells how it was when it is over.
+/// Serves a relay as a session does, and reports how it ended.
 fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Receiver<Said> {
     let (sender, receiver) = channel();
     Served::start(relay, pipes, refused_threads, move |relay, panicked| {
@@ -283,7 +283,7 @@ fn serve(relay: Arc<Relay>, pipes: &Arc<Pipes>, refused_threads: usize) -> Recei
             passed: [to_endpoint, to_client],
             happened: happened.collect(),
         };
-        // Before it is heard of.
+        // Before it is reported.
         drop(relay);
         let _ = sender.send(said);
     });
@@ -341,7 +341,7 @@ fn peer(stream: TcpStream, plan: &Peer, own: u64, other: u64) -> (Sent, (usize, 
     outcome
 }
 
-/// Waits until somebody resets it.
+/// Waits until it is reset.
 fn is_reset(stream: &TcpStream) -> bool {
     let mut fds = [PollFd::hung_up(stream.as_fd())];
     syscall::wait(&mut fds, Some(SOON)).unwrap();
@@ -404,7 +404,7 @@ fn read(
             return (got, end);
         }
         let end = match stream.read(&mut buffer) {
-            // Of a reset the kernel tells once; then a read finds an end like any other.
+            // The kernel reports a reset once; then a read returns an end of stream.
             Ok(0) if stream.peer_addr().is_err() && !finished.load(Ordering::SeqCst) => Got::Reset,
             Ok(0) => Got::Fin,
             Ok(count) => {
