@@ -251,6 +251,16 @@ pub(super) fn pass_on(fd: BorrowedFd<'_>, is_passed_on: bool) -> io::Result<()> 
 }
 
 #[cfg(test)]
+impl Control {
+    /// Closes the connection. To drop it is not enough: a process that another test starts at this moment has a copy of
+    /// the descriptor until it executes its program.
+    pub(super) fn hang_up(self) {
+        let both = std::net::Shutdown::Both;
+        socket2::SockRef::from(&self).shutdown(both).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -291,7 +301,7 @@ mod tests {
             assert_eq!(other.receive(), Received::Message(message));
         }
         assert_eq!(other.maker().unwrap(), std::process::id());
-        drop(one);
+        one.hang_up();
         assert_eq!(other.receive(), Received::End);
         assert!(other.send(&Message::Ready).is_err());
     }

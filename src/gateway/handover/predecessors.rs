@@ -166,7 +166,7 @@ mod tests {
         far[2].send(&Message::Connections(0)).unwrap();
         assert!(all.receive().is_empty());
         assert_eq!(all.draining(), (2, 4));
-        far.remove(1);
+        far.remove(1).hang_up();
         assert!(all.receive().is_empty());
         assert_eq!(all.draining(), (1, 0));
         all.clear();
@@ -182,9 +182,9 @@ mod tests {
             }
             assert_eq!(all.receive(), [(request, "passed on"); 2]);
         }
-        far.remove(1);
+        far.remove(1).hang_up();
         assert!(all.receive().is_empty());
-        far.remove(0);
+        far.remove(0).hang_up();
         assert_eq!(all.receive(), [(Request::End, "end of the first process")]);
     }
 

@@ -265,9 +265,7 @@ mod tests {
             assert_eq!(far.receive(), Received::Message(Message::Serve));
             far.send(&Message::Serving(7)).unwrap();
             if ends {
-                // Not dropped: a process that another test starts right now may have a copy of it.
-                let far = socket2::SockRef::from(&far);
-                far.shutdown(std::net::Shutdown::Both).unwrap();
+                far.hang_up();
                 let error = starting.receive().unwrap_err();
                 assert!(error.contains("has ended"), "{error}");
             } else {
