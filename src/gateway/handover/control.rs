@@ -256,7 +256,7 @@ impl Control {
     /// the descriptor until it executes its program.
     pub(super) fn hang_up(self) {
         let both = std::net::Shutdown::Both;
-        socket2::SockRef::from(&self).shutdown(both).unwrap();
+        SockRef::from(&self).shutdown(both).unwrap();
     }
 }
 
