@@ -43,7 +43,7 @@ impl Family {
     pub(crate) fn all(&self) -> Vec<u32> {
         let wanted = format!("{MARK}={}", self.mark);
         let marked = |pid: &u32| {
-            if older().contains(pid) {
+            if stat(*pid).is_none_or(|stat| older().contains(&(*pid, stat.started))) {
                 return false;
             }
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -130,10 +130,14 @@ impl Drop for Family {
     }
 }
 
-/// Processes that were there before the first family, which none of them is of; they are most of all processes.
-fn older() -> &'static BTreeSet<u32> {
-    static OLDER: OnceLock<BTreeSet<u32>> = OnceLock::new();
-    OLDER.get_or_init(|| pids().into_iter().collect())
+/// Processes that were there before the first family, which none of them is of; they are most of all processes. With the
+/// time of their start: a later process may have the number of one of them.
+fn older() -> &'static BTreeSet<(u32, u64)> {
+    static OLDER: OnceLock<BTreeSet<(u32, u64)>> = OnceLock::new();
+    OLDER.get_or_init(|| {
+        let started = |pid| Some((pid, stat(pid)?.started));
+        pids().into_iter().filter_map(started).collect()
+    })
 }
 
 fn pids() -> Vec<u32> {
@@ -151,10 +155,11 @@ pub(crate) fn name(pid: u32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
-/// The state and the parent of a process.
+/// The state and the parent of a process, and when it was started, in ticks since the host was (proc(5)).
 pub(crate) struct Stat {
     pub(crate) state: char,
     pub(crate) parent: u32,
+    started: u64,
 }
 
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
@@ -163,6 +168,8 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
     Some(Stat {
         state: fields.next()?.chars().next()?,
         parent: fields.next()?.parse().ok()?,
+        // Field 22 of all.
+        started: fields.nth(17)?.parse().ok()?,
     })
 }
 
